@@ -1,0 +1,1 @@
+from recbole_gro import compat

@@ -1,0 +1,218 @@
+"""RecBole's Config with this plugin's defaults below it and without its traps.
+
+Differences from RecBole's, each because the plain one costs a user hours:
+- our packaged yaml files come after RecBole's internal ones and before anything the user gives;
+- sys.argv is read by the command only and handed in as `command_line`, so a Config made by a program, a test or for
+  a second model does not pick up flags that were meant for something else;
+- values are Python literals, else safe yaml, else strings; RecBole evaluates them as code;
+- unknown keys, models and values out of range end in one line (UserError).
+"""
+
+import ast
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+from recbole.config import Config as RecBoleConfig
+from recbole.data.transform import construct_transform
+
+from recbole_gro import keys
+from recbole_gro.errors import UserError, nearest
+from recbole_gro.models import sequential_model, sequential_models
+
+LOOKS_LIKE = 0.85
+DEFAULT_DATASET = "ml-100k"
+
+
+def literal(text: str) -> Any:
+    """The value of a command-line word: a Python literal, else safe yaml, else the text itself.
+
+    >>> literal("1e-3"), literal("None"), literal("[none, gro]"), literal("true"), literal("ml-100k")
+    (0.001, None, ['none', 'gro'], True, 'ml-100k')
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def resolve_config_file(name: str) -> str:
+    """The yaml text of a config file, looked up in the working folder, then among the packaged properties.
+
+    Raises:
+        UserError: no such file in either place.
+    """
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    packaged = keys.packaged_properties().joinpath(*Path(name).parts)
+    if not Path(name).is_absolute() and packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    offered = [file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml")]
+    hint = nearest(name, offered) or "gro.yaml"
+    raise UserError(f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?")
+
+
+def read_config_file(name: str) -> dict[str, Any]:
+    """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
+    text = resolve_config_file(name)
+    try:
+        values = yaml.load(text, Loader=_SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) and values is not None:
+        raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
+    return values or {}
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
+
+
+_SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
+
+
+class Config(RecBoleConfig):
+    """Settings of a run.
+
+    Args:
+        model: RecBole model name or a sequential model class.
+        dataset: dataset name.
+        config_file_list: yaml files, in the working folder or packaged.
+        config_dict: settings that win over files.
+        command_line: settings that win over everything; values may be strings.
+
+    Raises:
+        UserError: unknown model, key or file, or a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | None = None,
+        config_dict: dict[str, Any] | None = None,
+        command_line: dict[str, Any] | None = None,
+    ):
+        self._command_line = dict(command_line or {})
+        try:
+            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+            # RecBole's own checks; they name the key
+            raise UserError(" ".join(str(error.args[0] if error.args else error).split())) from error
+        self._check()
+
+    def _build_yaml_loader(self):
+        return _SafeLoader
+
+    def _convert_config_dict(self, config_dict):
+        return {key: literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
+
+    def _load_config_files(self, file_list):
+        merged: dict[str, Any] = {}
+        for file in file_list or []:
+            merged.update(read_config_file(file))
+        return merged
+
+    def _load_cmd_line(self):
+        return self._convert_config_dict(self._command_line)
+
+    def _get_model_and_dataset(self, model, dataset):
+        given = self.external_config_dict
+        model = model or given.get("model")
+        if model is None:
+            raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(sorted(sequential_models()))}")
+        model_class = sequential_model(model)
+        return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        super()._load_internal_config_dict(model, model_class, dataset)
+        # RecBole's loader leaves this out for CE and raises on its own default
+        if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
+            self.internal_config_dict["train_neg_sample_args"] = None
+        for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
+            file = keys.packaged_properties().joinpath(*f"{name}.yaml".split("/"))
+            if file.is_file():
+                self.internal_config_dict.update(yaml.load(file.read_text(encoding="utf-8"), Loader=_SafeLoader) or {})
+
+    def _check(self) -> None:
+        for name in self.external_config_dict:
+            self._check_name(name)
+        for name, key in keys.plugin_keys().items():
+            key.check(self[name])
+        if self["nproc"] not in (None, 1):
+            raise UserError(f"nproc: {self['nproc']!r} is not supported; a run uses one process (nproc=1)")
+        longest = max(self["topk"])
+        if longest > self["served_k"]:
+            raise UserError(
+                f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "
+                f"lower topk or raise served_k"
+            )
+        for name in ("surrogate_model", "student_model"):
+            if self[name] is not None:
+                sequential_model(self[name])
+        for name in ("surrogate_config", "student_config"):
+            if self[name] is not None:
+                read_config_file(self[name])
+
+    @staticmethod
+    def _check_name(name: str) -> None:
+        ours = keys.plugin_keys()
+        known = keys.recbole_keys() | set(ours)
+        hint = nearest(name, known, cutoff=LOOKS_LIKE)
+        if name not in known and hint:
+            raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
+        if name not in known and name.startswith(("gro_", "query_", "surrogate_", "student_", "margin_", "served_")):
+            raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(ours)}")
+
+    def plain(self) -> dict[str, Any]:
+        """What the user set, with model and dataset, as plain types: `Config(config_dict=...)` rebuilds this one."""
+        return plain_settings(self)
+
+
+def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
+    """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
+    given = {key: _plain(value) for key, value in config.external_config_dict.items()}
+    return {**given, "model": config.model, "dataset": config.dataset}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def setting(config: RecBoleConfig, name: str) -> Any:
+    """A key of this plugin, from a Config of ours or from RecBole's own, where absent keys take our default."""
+    return config[name] if name in config else keys.plugin_keys()[name].default
+
+
+def derive(config: RecBoleConfig, model: str | type | None, config_file: str | None) -> RecBoleConfig:
+    """The settings of a second model (student or surrogate) beside the target's.
+
+    The same class shares the target's architecture. Another class takes its own defaults: settings that belong to
+    some model's architecture (those of RecBole's properties/model) do not cross from one class to the other.
+    `config_file` wins over both.
+
+    Raises:
+        UserError: unknown model or file.
+    """
+    model_class = config.model_class if model is None else sequential_model(model)
+    chosen = read_config_file(config_file) if config_file else {}
+    given = copy.deepcopy(config.external_config_dict)
+    if model_class is not config.model_class:
+        given = {key: value for key, value in given.items() if key not in keys.model_keys() | {"transform"}}
+    given.update(chosen)
+    derived = Config(model_class, config.dataset, config_dict=given)
+    for name in ("data_path", "device", "checkpoint_dir"):
+        derived[name] = config[name]
+    construct_transform(derived)  # masked models read the field names that their transform leaves in the config
+    return derived

@@ -1,0 +1,120 @@
+"""RecBole's SequentialDataset with its rows made lazily, and with windows beside prefixes."""
+
+from collections import Counter
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
+
+from recbole_gro.errors import UserError
+
+HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
+MASKED_TRANSFORM = "mask_itemseq"
+
+
+def train_rows_of(config) -> str:
+    """`windows` or `prefixes`: the config's `train_rows`, where auto means windows for masked models."""
+    if config["train_rows"] != "auto":
+        return config["train_rows"]
+    return "windows" if config["transform"] == MASKED_TRANSFORM else "prefixes"
+
+
+class SequenceDataset(SequentialDataset):
+    """Rows of a user's history that point into the interactions instead of holding copies.
+
+    RecBole's augmentation copies up to MAX_ITEM_LIST_LENGTH items for every interaction: tens of GB for ML-20M. Here
+    a row is a start and a length; the list columns are gathered for the rows of a batch when a data loader asks.
+
+    Two kinds of training rows (`train_rows`):
+        prefixes: RecBole's, one row for each item that has a history.
+        windows: a user's training items cut into pieces of MAX_ITEM_LIST_LENGTH, counted from the most recent item
+            back, as the paper's masked models read them. The validation and the test row follow as in RecBole, so
+            its leave-one-out split finds the same rows either way.
+    """
+
+    def data_augmentation(self):
+        self._aug_presets()
+        self._check_field("uid_field", "time_field")
+        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        history = self.inter_feat
+        users = history[self.uid_field].numpy()
+        first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.zeros(0, int)
+        count = np.diff(np.r_[first, len(users)])
+        if not (count > 1).any():
+            raise UserError(
+                f"dataset {self.dataset_name}: no user has two interactions, so there is nothing to predict"
+            )
+        if train_rows_of(self.config) == "windows":
+            start, length, target = self._window_rows(first, count)
+        else:
+            start, length, target = self._prefix_rows(first, count)
+        self.history = history
+        rows = {field: history[field][target] for field in history}
+        rows[self.item_list_length_field] = torch.from_numpy(length)
+        self.row_start_field = f"{self.item_list_length_field}_start"
+        rows[self.row_start_field] = torch.from_numpy(start)
+        self.inter_feat = Interaction(rows)
+
+    def _prefix_rows(self, first, count):
+        """Start, length and target index of RecBole's rows: every item but a user's first, with what came before."""
+        target = np.delete(np.arange(count.sum()), first)
+        start = np.maximum(np.repeat(first, count - 1), target - self.max_item_list_len)
+        return start, target - start, target
+
+    def _window_rows(self, first, count):
+        """Windows over all but the held-out items of each user, then the held-out rows as prefixes."""
+        split = self.config["eval_args"]["split"]
+        if "LS" not in split:
+            raise UserError(
+                f"train_rows: windows need the leave-one-out split (eval_args split LS), not {split}; "
+                f"set train_rows=prefixes"
+            )
+        first, count = first[count > 1], count[count > 1]
+        # RecBole's leave-one-out keeps at least one training row a user: two items
+        held = np.minimum(HELD_OUT[split["LS"]], count - 2)
+        trained = count - held
+        # a remainder of one item would be a row that teaches nothing
+        windows = -(-(trained - 1) // self.max_item_list_len)
+        rows = windows + held
+        row_of_user = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+        first, trained, windows = (np.repeat(column, rows) for column in (first, trained, windows))
+        is_window = row_of_user < windows
+        end = first + trained + np.where(
+            is_window, -(windows - 1 - row_of_user) * self.max_item_list_len, row_of_user - windows
+        )
+        start = np.maximum(first, end - self.max_item_list_len)
+        # a window's own item and time are those of its last item; a held-out row predicts the item at its end
+        return start, end - start, np.where(is_window, end - 1, end)
+
+    def __getitem__(self, index, join=True):
+        rows = super().__getitem__(index, join)
+        return self._with_lists(rows) if hasattr(self, "history") else rows
+
+    def _with_lists(self, rows: Interaction) -> Interaction:
+        start, length = rows[self.row_start_field], rows[self.item_list_length_field]
+        place = torch.arange(self.max_item_list_len)
+        filled = place < length.unsqueeze(-1)
+        index = (start.unsqueeze(-1) + place).clamp_(max=len(self.history) - 1)
+        for field in self.history:
+            if field == self.uid_field:
+                continue
+            values = self.history[field]
+            keep = filled.reshape(filled.shape + (1,) * (values.dim() - 1))
+            rows[getattr(self, f"{field}_list_field")] = torch.where(keep, values[index], torch.zeros_like(values[:1]))
+        rows.drop(self.row_start_field)
+        return rows
+
+    @property
+    def item_counter(self) -> Counter:
+        """How often each item occurs in these rows: as a target, in windows at every place."""
+        if not hasattr(self, "history") or train_rows_of(self.config) != "windows":
+            return super().item_counter
+        rows = self.inter_feat
+        start, length = rows[self.row_start_field].numpy(), rows[self.item_list_length_field].numpy()
+        change = np.zeros(len(self.history) + 1, dtype=np.int64)
+        np.add.at(change, start, 1)
+        np.add.at(change, start + length, -1)
+        times = np.cumsum(change[:-1])
+        counts = np.bincount(self.history[self.iid_field].numpy(), weights=times, minlength=self.item_num)
+        return Counter({int(item): int(n) for item, n in enumerate(counts) if n})

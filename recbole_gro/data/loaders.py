@@ -1,0 +1,54 @@
+"""RecBole's data loaders over the lazy dataset, with the transforms that training and serving need."""
+
+from recbole.data import data_preparation
+from recbole.data.transform import Equal
+
+from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_rows_of
+from recbole_gro.data.masking import WindowMask
+from recbole_gro.errors import UserError
+
+
+def build_dataset(config) -> SequenceDataset:
+    """The dataset of a config, read from RecBole's atomic files (downloaded by RecBole where it knows the name).
+
+    Raises:
+        UserError: files are missing or RecBole cannot read them.
+    """
+    try:
+        return SequenceDataset(config)
+    except UserError:
+        raise
+    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"dataset {config['dataset']} (data_path {config['data_path']}): {reason}") from error
+
+
+def build_loaders(config, dataset: SequenceDataset):
+    """Training, validation and test loaders of RecBole, split as its eval_args say.
+
+    Raises:
+        UserError: the catalogue is too small for the served list, or no user is left to evaluate.
+    """
+    train, valid, test = data_preparation(config, dataset)
+    if train_rows_of(config) == "windows" and config["transform"] == MASKED_TRANSFORM:
+        train.transform = WindowMask(config)
+    if config["transform"] == MASKED_TRANSFORM:
+        # evaluation reads the history alone; RecBole masks it anyway, item by item in Python
+        valid.transform = test.transform = Equal(config)
+    for name, loader in (("validation", valid), ("test", test)):
+        if not len(loader._dataset):
+            raise UserError(
+                f"dataset {config['dataset']}: no user is left for {name}; leave-one-out needs users "
+                f"with at least 4 interactions"
+            )
+    check_served_k(config["served_k"], dataset.item_num)
+    return train, valid, test
+
+
+def check_served_k(served_k: int, n_items: int) -> None:
+    """UserError where lists of `served_k` leave no item of the catalogue outside (Eq. 4 samples one)."""
+    if served_k > n_items - 2:
+        raise UserError(
+            f"served_k: {served_k} is too long for a catalogue of {n_items - 1} items; at most {n_items - 2}, "
+            f"so that one item stays outside the list"
+        )

@@ -1,0 +1,122 @@
+"""The mathematics of GRO (Zhang et al., WSDM'24): Eq. 4, the swap targets of section 4.5, Eq. 5.
+
+Pure functions of tensors; nothing here knows RecBole. N lists of a batch, k positions a list, ids as RecBole gives
+them: 0 is padding and is never listed, sampled or returned; items are 1 .. n_items - 1.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+
+def extraction_loss(
+    listed: Tensor,
+    negatives: Tensor,
+    margin_rank: float = 0.5,
+    margin_negative: float = 0.5,
+    paper_code_ties: bool = False,
+) -> Tensor:
+    """Eq. 4: how badly a copying model's scores fit the served lists; trains the student and the surrogate.
+
+    Args:
+        listed: [N, k] the copying model's scores of the served items, best position first.
+        negatives: [N, k] its scores of one sampled item a position.
+        margin_rank: m1, by which an item is to outscore the one listed below it.
+        margin_negative: m2, by which a listed item is to outscore a sampled one.
+        paper_code_ties: take the two means of the authors' code, over k - 1 and over k terms, where the default
+            divides both sums of the paper by k. With sums the pulls of both neighbours and the negative can cancel
+            to exactly 0; with means they leave a tiny positive gradient, which flips a swap target.
+
+    Returns:
+        [] the loss averaged over lists, in float32 whatever the scores come in (the signs of its gradient decide
+        the swap targets, so they are not left to half precision).
+    """
+    listed, negatives = listed.float(), negatives.float()
+    k = listed.shape[-1]
+    ordered = relu(listed[..., 1:] - listed[..., :-1] + margin_rank).sum(-1)
+    outside = relu(negatives - listed + margin_negative).sum(-1)
+    pairs = max(k - 1, 1) if paper_code_ties else k
+    return (ordered / pairs + outside / k).mean()
+
+
+def sample_negatives(
+    served: Tensor, n_items: int, generator: torch.Generator | None = None, paper_code_ties: bool = False
+) -> Tensor:
+    """One item a list position, uniform over the items outside the list.
+
+    The r-th unlisted item is found by counting, for each listed item in id order, how many unlisted ones lie below
+    it: no [N, n_items] table, no rejection.
+
+    Args:
+        served: [N, k] item ids, all different within a list, none of them 0.
+        n_items: size of the id space, padding included.
+        generator: source of the draws, on the device of `served`.
+        paper_code_ties: draw as the authors' code does, from softmax over weights 1 (outside) and 0 (listed): a
+            listed item then still comes up, 1/e times as often as another.
+
+    Returns:
+        [N, k] item ids.
+
+    Raises:
+        ValueError: the list holds every item there is.
+    """
+    n_lists, k = served.shape
+    outside = n_items - 1 - k
+    if outside < 1:
+        raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")
+    rank = torch.randint(outside, served.shape, generator=generator, device=served.device)
+    in_id_order = served.sort(dim=-1).values
+    unlisted_below = (in_id_order - 1 - torch.arange(k, device=served.device)).contiguous()
+    sampled = rank + 1 + torch.searchsorted(unlisted_below, rank, right=True)
+    if not paper_code_ties:
+        return sampled
+    chance_listed = k / (k + math.e * outside)
+    uniform = torch.rand(served.shape, generator=generator, device=served.device)
+    position = torch.randint(k, served.shape, generator=generator, device=served.device)
+    return torch.where(uniform < chance_listed, served.gather(1, position), sampled)
+
+
+def swap_targets(
+    student_scores: Tensor, served: Tensor, listed_gradient: Tensor, paper_code_ties: bool = False
+) -> Tensor:
+    """A' of section 4.5 in closed form: for each list position the item that would hurt the student most there.
+
+    The student's loss sees the swap matrix A only through s = A S, so dL/dA[i, j] = g_i S_j with g = dL/ds: rank
+    one. The largest entry of row i is therefore at the student's best item where g_i > 0 and at its worst where
+    g_i < 0; the [N, k, n_items] matrix is never built. Where g_i = 0 no swap raises the loss and a_i stays.
+
+    Args:
+        student_scores: [N, n_items] S, column 0 (padding) is ignored.
+        served: [N, k] a, the served list.
+        listed_gradient: [N, k] g, the gradient of Eq. 4 with respect to the student's scores of the served items.
+        paper_code_ties: where g_i = 0 take the first item, as the authors' argmax over a row of zeros does.
+
+    Returns:
+        [N, k] a', item ids.
+    """
+    items = student_scores[:, 1:]
+    best = items.argmax(-1, keepdim=True) + 1
+    worst = items.argmin(-1, keepdim=True) + 1
+    unmoved = torch.ones_like(served) if paper_code_ties else served
+    return torch.where(listed_gradient > 0, best, torch.where(listed_gradient < 0, worst, unmoved))
+
+
+def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: float = 0.0) -> Tensor:
+    """Eq. 5: lifts each swap target to the score of the item it is to replace.
+
+    Lemma 4.1 as printed does not hold: A = (x, y, z) and A' = (x, x, y) have loss 0, yet y, first seen in row 3 of
+    A', ranks 2nd. At loss 0 with margin 0 the i-th item of A' ranks i-th or better, and exactly i-th where rows
+    1 .. i of A' all differ.
+
+    Args:
+        target_scores: [N, n_items] T.
+        served: [N, k] a, the top k of T.
+        swapped: [N, k] a', from `swap_targets`.
+        margin: m_swap.
+
+    Returns:
+        [] the mean over positions and lists.
+    """
+    return relu(target_scores.gather(1, served) - target_scores.gather(1, swapped) + margin).mean()
