@@ -1,0 +1,56 @@
+"""All that an attacker may touch."""
+
+from typing import Any
+
+from torch import Tensor
+
+from recbole_gro.errors import UserError
+from recbole_gro.service import Service
+
+
+class BudgetSpent(UserError):
+    """The black box was asked for more lists than its budget allows; nothing of that query was answered."""
+
+
+class BlackBox:
+    """A query function in front of a service; it counts what was asked.
+
+    Args:
+        service: a Service, or any trained RecBole sequential model, which is then served as it is.
+        k: length of a list, for a bare model.
+        budget: lists it gives out at most; None for no limit.
+    """
+
+    def __init__(self, service, k: int = 100, budget: int | None = None):
+        self._service = service if isinstance(service, Service) else Service(service, k)
+        self.budget = budget
+        self.queries_asked = 0
+        self.lists_asked = 0
+
+    @property
+    def n_items(self) -> int:
+        """Size of the id space: the catalogue is 1 .. n_items - 1."""
+        return self._service.n_items
+
+    @property
+    def k(self) -> int:
+        """Length of a list."""
+        return self._service.k
+
+    def query(self, sequences: Any) -> Tensor:
+        """[B, k] item ids, best first, on the CPU, for B made-up histories [B, L] (a tensor padded right with 0, or
+        a list of id lists).
+
+        Raises:
+            BudgetSpent: this query would go over the budget.
+            ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
+        """
+        asked = len(sequences)
+        if self.budget is not None and self.lists_asked + asked > self.budget:
+            raise BudgetSpent(
+                f"query budget: {asked} more lists were asked, {self.budget - self.lists_asked} of {self.budget} are left"
+            )
+        answer = self._service.recommend(sequences).cpu()
+        self.queries_asked += 1
+        self.lists_asked += asked
+        return answer

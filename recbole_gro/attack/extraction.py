@@ -1,0 +1,99 @@
+"""Model extraction (Yue et al., RecSys'21): a surrogate trained with Eq. 4 on the lists a black box gave out."""
+
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_gro.config import derive, setting
+from recbole_gro.data.query_log import LISTED, QueryLoader, QueryLog
+from recbole_gro.objective import extraction_loss, sample_negatives
+from recbole_gro.service import top_k
+from recbole_gro.trainer import StageTrainer, register_trainer
+
+HELD_OUT = 0.1  # share of the query sequences that early stopping looks at
+
+
+class Catalogue:
+    """All the data an attacker has: how many items there are. Stands where RecBole's models want a dataset."""
+
+    def __init__(self, config, n_items: int):
+        self.item_field = config["ITEM_ID_FIELD"]
+        self.item_num = n_items
+
+    def num(self, field: str) -> int:
+        if field != self.item_field:
+            raise ValueError(f"an attacker knows the number of items only, not of {field}")
+        return self.item_num
+
+
+def create_surrogate(config, n_items: int):
+    """An untrained model of the surrogate's architecture and its config, from the target's config."""
+    derived = derive(config, setting(config, "surrogate_model"), setting(config, "surrogate_config"))
+    return derived.model_class(derived, Catalogue(derived, n_items)).to(derived["device"]), derived
+
+
+@register_trainer("extraction")
+class ExtractionTrainer(StageTrainer):
+    """Trains a copy on a query log: `ExtractionTrainer(config, surrogate).fit(*loaders(log))`.
+
+    Its validation is the held-out part of the log; it stops when Eq. 4 on it no longer falls.
+
+    Args:
+        config: the surrogate's config; `surrogate_*` and `margin_*` are read from it.
+        model: the untrained surrogate, any RecBole sequential model.
+    """
+
+    stage = "surrogate"
+
+    def __init__(self, config, model, stage: str | None = None):
+        super().__init__(config, model, stage)
+        self.learning_rate = setting(config, "surrogate_learning_rate")
+        self.epochs = setting(config, "surrogate_epochs")
+        self.stopping_step = setting(config, "surrogate_patience")
+        self.batch_size = setting(config, "surrogate_batch_size")
+        self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
+        self.paper_code_ties = setting(config, "paper_code_ties")
+        self.eval_step = 1
+        self.valid_metric, self.valid_metric_bigger = "held-out loss", False
+        self.best_valid_score = float("inf")
+        self.optimizer = self._build_optimizer()
+        self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+
+    def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
+        """Training and held-out batches of a log; all draws come from the config's seed."""
+        generator = torch.Generator().manual_seed(self.config["seed"])
+        train, held = log.split(HELD_OUT, generator)
+        return (
+            QueryLoader(train, self.config, self.batch_size, generator),
+            QueryLoader(held, self.config, self.batch_size),
+        )
+
+    def stage_loss(self, interaction: Interaction):
+        return self._extraction_loss(interaction, self.generator)[0]
+
+    def _extraction_loss(self, interaction, generator):
+        """Eq. 4 of a query batch, and the scores [B, n_items] behind it."""
+        sequences = interaction[self.scorer.model.ITEM_SEQ]
+        served = interaction[LISTED]
+        scores = self.scorer.next_item_scores(sequences, interaction[self.scorer.model.ITEM_SEQ_LEN])
+        negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties)
+        listed, outside = scores.gather(1, served), scores.gather(1, negatives)
+        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties), scores
+
+    @torch.no_grad()
+    def _valid_epoch(self, valid_data, show_progress=False):
+        """Eq. 4 and agreement@10 on held-out queries; the same negatives every time."""
+        self.model.eval()
+        generator = torch.Generator(self.device).manual_seed(self.config["seed"])
+        total, common, n = 0.0, 0.0, 0
+        for batch in valid_data:
+            interaction = batch.to(self.device)
+            loss, scores = self._extraction_loss(interaction, generator)
+            served = interaction[LISTED][:, :10]
+            mine = top_k(scores, served.shape[1])
+            total += loss.item() * len(served)
+            common += (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).float().mean(1).sum().item()
+            n += len(served)
+        loss = total / n
+        self.last_valid = loss, {"loss": loss, "agreement@10": common / n}
+        self._show_valid()
+        return self.last_valid

@@ -1,0 +1,54 @@
+"""How an attacker makes up histories (Yue et al., RecSys'21): query strategies, by name."""
+
+from collections.abc import Callable
+
+import torch
+from tqdm import tqdm
+
+from recbole_gro.attack.black_box import BlackBox
+from recbole_gro.data.query_log import QueryLog
+from recbole_gro.registry import Registry
+
+QueryStrategy = Callable[[BlackBox, int, int, torch.Generator, bool], QueryLog]
+
+_strategies: Registry[QueryStrategy] = Registry("query strategy")
+register_query_strategy = _strategies.register
+
+
+def create_query_strategy(name: str) -> QueryStrategy:
+    """The strategy of that name: `strategy(black_box, n_sequences, length, generator, show_progress) -> QueryLog`.
+
+    Raises:
+        UserError: no such strategy.
+    """
+    return _strategies[name]
+
+
+@register_query_strategy("autoregressive")
+def autoregressive(
+    black_box: BlackBox, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
+) -> QueryLog:
+    """Start with a random item; the next one is drawn uniformly from the list returned; to full length."""
+    return _ask_every_prefix(black_box, n_sequences, length, generator, show_progress, follow=True)
+
+
+@register_query_strategy("random")
+def random(
+    black_box: BlackBox, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
+) -> QueryLog:
+    """Items drawn uniformly from the catalogue."""
+    return _ask_every_prefix(black_box, n_sequences, length, generator, show_progress, follow=False)
+
+
+def _ask_every_prefix(black_box, n_sequences, length, generator, show_progress, follow):
+    sequences = torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
+    lists = torch.empty(n_sequences, length, black_box.k, dtype=torch.int32)
+    steps = tqdm(range(length), desc="queries", unit="item", ncols=100, disable=not show_progress)
+    for t in steps:
+        served = black_box.query(sequences[:, : t + 1])
+        lists[:, t] = served
+        if follow and t + 1 < length:
+            pick = torch.randint(served.shape[1], (n_sequences, 1), generator=generator)
+            sequences[:, t + 1] = served.gather(1, pick).squeeze(1)
+        steps.set_postfix_str(f"{black_box.lists_asked} lists", refresh=False)
+    return QueryLog(sequences, lists)

@@ -1,0 +1,110 @@
+"""What an attacker has after asking: sequences and, for every prefix of each, the served list."""
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_gro.errors import UserError
+
+LISTED = "served_list"
+
+
+@dataclass
+class QueryLog:
+    """S sequences of L items; `lists[s, t]` was served for `sequences[s, :t + 1]`, so there are S L labelled examples.
+
+    Attributes:
+        sequences: [S, L] item ids.
+        lists: [S, L, k] item ids, best first.
+    """
+
+    sequences: Tensor
+    lists: Tensor
+
+    @property
+    def n_lists(self) -> int:
+        return self.lists.shape[0] * self.lists.shape[1]
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
+        largest = int(max(self.sequences.max(), self.lists.max()))
+        narrow = np.min_scalar_type(largest)
+        part = f"{file}.part"
+        with open(part, "wb") as target:
+            np.savez_compressed(
+                target, sequences=self.sequences.numpy().astype(narrow), lists=self.lists.numpy().astype(narrow)
+            )
+        os.replace(part, file)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike) -> "QueryLog":
+        """Read a log that `save` wrote; pickled content is refused, not executed.
+
+        Raises:
+            UserError: the file is no query log.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                sequences, lists = (torch.from_numpy(stored[name].astype(np.int64)) for name in ("sequences", "lists"))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UserError(f"query log {file}: {error}") from error
+        return cls(sequences, lists)
+
+    def split(self, held_out: float, generator: torch.Generator) -> tuple["QueryLog", "QueryLog"]:
+        """The log without and with a random share of its sequences; at least one sequence on each side."""
+        n = len(self.sequences)
+        order = torch.randperm(n, generator=generator)
+        n_held = min(max(round(n * held_out), 1), n - 1)
+        kept, held = order[n_held:], order[:n_held]
+        return QueryLog(self.sequences[kept], self.lists[kept]), QueryLog(self.sequences[held], self.lists[held])
+
+
+class QueryLoader:
+    """Batches of a query log for RecBole's Trainer; the examples of a batch share their prefix length.
+
+    So no padding is ever computed. An epoch visits every example once; order and grouping are drawn anew.
+
+    Args:
+        log: the labelled examples.
+        config: names of fields.
+        batch_size: lists a batch.
+        generator: source of the order; None visits in order, for held-out logs.
+    """
+
+    def __init__(self, log: QueryLog, config: Any, batch_size: int, generator: torch.Generator | None = None):
+        self.log = log
+        self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
+        self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __len__(self) -> int:
+        n, longest = self.log.sequences.shape
+        return longest * -(-n // self.batch_size)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        n, longest = self.log.sequences.shape
+        if self.generator is None:
+            rows = torch.arange(n).expand(longest, n)
+        else:
+            rows = torch.rand(longest, n, generator=self.generator).argsort(1)
+        batches = [(t, part) for t in range(longest) for part in rows[t].split(self.batch_size)]
+        order = (
+            torch.arange(len(batches)) if self.generator is None else torch.randperm(len(batches), generator=self.generator)
+        )
+        for b in order.tolist():
+            t, part = batches[b]
+            yield Interaction(
+                {
+                    self.sequence_field: self.log.sequences[part, : t + 1],
+                    self.length_field: torch.full((len(part),), t + 1),
+                    LISTED: self.log.lists[part, t].long(),
+                }
+            )

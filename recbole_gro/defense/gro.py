@@ -1,0 +1,150 @@
+"""GRO (Zhang et al., WSDM'24): train the target so that a student copying its lists comes out bad."""
+
+import copy
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from recbole_gro.config import derive, setting
+from recbole_gro.data.loaders import check_served_k
+from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.errors import UserError
+from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
+from recbole_gro.scoring import create_scorer
+from recbole_gro.service import top_k
+from recbole_gro.trainer import StageTrainer, register_trainer
+
+
+@register_trainer("gro")
+class GROTrainer(StageTrainer):
+    """RecBole's Trainer that ends with GRO: stands in for `Trainer(config, model)` in any RecBole script.
+
+    `fit` trains the model plainly to convergence (RecBole's own loop and early stopping), then fine-tunes it with
+    Eq. 6 for `gro_epochs` beside a student that copies its lists (section 5.3). What is saved, evaluated and attacked
+    is the last GRO epoch: RecBole's best-validation epoch would be the least defended one. The student is dropped at
+    the end; the checkpoint is an ordinary one of the model.
+
+    Args:
+        config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
+        model: the target, any RecBole sequential model.
+    """
+
+    stage = "target-gro"
+
+    def __init__(self, config, model, stage: str | None = None):
+        if setting(config, "nproc") not in (None, 1) if "nproc" in config else False:
+            raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
+        super().__init__(config, model, stage)
+        self.served_k = setting(config, "served_k")
+        self.gro_lambda = setting(config, "gro_lambda")
+        self.gro_epochs = setting(config, "gro_epochs")
+        self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
+        self.margin_swap = setting(config, "margin_swap")
+        self.paper_code_ties = setting(config, "paper_code_ties")
+        self.student_scorer: Any = None
+        self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+        check_served_k(self.served_k, model.n_items)
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Plain training to convergence, then GRO.
+
+        Returns:
+            (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
+            RecBole's fit.
+        """
+        final = self.saved_model_file
+        with tempfile.TemporaryDirectory() as scratch:
+            self.saved_model_file = str(Path(scratch) / "converged.pth")
+            super().fit(train_data, valid_data, verbose, True, show_progress, callback_fn)
+            self.load_saved()
+            self.saved_model_file = final
+        return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
+    def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """GRO alone, from the weights the model has; arguments and result as of `fit`."""
+        self.student_scorer = create_scorer(self._new_student(train_data._dataset))
+        self._start_gro_phase()
+        super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
+        last_epoch = self.epochs - 1
+        if valid_data and self.epochs % max(self.eval_step, 1) != 0:
+            self._valid_epoch(valid_data)
+        self.student_scorer = None
+        if self.last_valid is not None:
+            self.best_valid_score, self.best_valid_result = self.last_valid
+        if saved:
+            self._save_checkpoint(last_epoch, verbose=verbose)
+        return (-1, None) if self.last_valid is None else self.last_valid
+
+    def _new_student(self, dataset):
+        """An untrained model of the student's architecture: the target's own unless the config says otherwise."""
+        name, file = setting(self.config, "student_model"), setting(self.config, "student_config")
+        student_config = self.config if name is None and file is None else derive(self.config, name, file)
+        model_class = type(self.model) if name is None else student_config.model_class
+        return model_class(student_config, dataset).to(self.device)
+
+    def _start_gro_phase(self) -> None:
+        """Epochs count on from the plain ones; the optimizer starts anew with the student in a group of its own."""
+        self.start_epoch = max(self.train_loss_dict, default=-1) + 1
+        self.epochs = self.start_epoch + self.gro_epochs
+        self.stopping_step = self.gro_epochs
+        self.cur_step = 0
+        self.best_valid_score = -float("inf") if self.valid_metric_bigger else float("inf")
+        student = list(self.student_scorer.model.parameters())
+        self.optimizer = self._build_optimizer(
+            params=[{"params": list(self.model.parameters())}, {"params": student}],
+            learning_rate=setting(self.config, "gro_learning_rate"),
+        )
+        if self.clip_grad_norm:
+            # RecBole clips self.model alone
+            self.optimizer.register_step_pre_hook(lambda *_: clip_grad_norm_(student, **self.clip_grad_norm))
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if self.student_scorer is not None:
+            self.student_scorer.model.train()
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def stage_loss(self, interaction: Interaction):
+        return self.scorer.loss(interaction) if self.student_scorer is None else self.gro_losses(interaction)
+
+    def gro_losses(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
+        """The three terms of Eq. 6: the target's loss, the student's (Eq. 4) and lambda times the swap loss (Eq. 5).
+
+        The student learns from the second alone, the target from the other two.
+        """
+        target_loss, target_scores = self.scorer.loss_and_scores(interaction)
+        if isinstance(target_loss, tuple):
+            target_loss = sum(target_loss)
+        student_scores = self._student_scores(interaction)
+        served = top_k(target_scores.detach(), self.served_k)
+        negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties)
+        listed = student_scores.gather(1, served)
+        student_loss = extraction_loss(
+            listed, student_scores.gather(1, negatives), *self.margins, self.paper_code_ties
+        )
+        (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
+        swapped = swap_targets(student_scores.detach(), served, listed_gradient, self.paper_code_ties)
+        return target_loss, student_loss, self.gro_lambda * swap_loss(target_scores, served, swapped, self.margin_swap)
+
+    def _student_scores(self, interaction: Interaction) -> Tensor:
+        """[N, n_items] of the student at the target's training positions."""
+        if type(self.student_scorer) is type(self.scorer):
+            return self.student_scorer.position_scores(interaction)
+        # another kind of model reads what precedes each position
+        return self.student_scorer.next_item_scores(*self.scorer.contexts(interaction))
+
+
+@register_defense("gro")
+class GRODefense(Defense):
+    """A copy of the converged target, fine-tuned by GROTrainer; its ranking is served as it is."""
+
+    def protect(self, target, train_data, valid_data, show_progress: bool = False):
+        protected = copy.deepcopy(target)
+        GROTrainer(self.config, protected).fine_tune(
+            train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress
+        )
+        return protected

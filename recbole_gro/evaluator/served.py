@@ -1,0 +1,70 @@
+"""RecBole's evaluation of what a service returns, after its defense."""
+
+import copy
+
+import torch
+from recbole.trainer import Trainer
+from torch import Tensor
+
+from recbole_gro.compat import no_tensorboard
+from recbole_gro.evaluator.agreement import agree_with
+from recbole_gro.service import Service
+
+
+class ServedEvaluator(Trainer):
+    """RecBole's full-ranking evaluation with the served list in place of the model's scores.
+
+    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served, [rows, k].
+
+    Args:
+        config: metrics and topk; no position past the list may be asked for.
+        service: what answers.
+    """
+
+    def __init__(self, config, service: Service):
+        with no_tensorboard():
+            super().__init__(config, service.model)
+        self.service = service
+        self.lists = torch.empty(0, service.k, dtype=torch.long)
+
+    def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
+        self.lists = self.lists[:0]
+        return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+
+    def _full_sort_batch_eval(self, batched_data):
+        interaction, _, positive_u, positive_i = batched_data
+        served = self.service.recommend(interaction[self.model.ITEM_SEQ])
+        self.lists = torch.cat([self.lists, served.cpu()])
+        return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
+
+
+def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
+    """[N, n_items] scores whose top k is exactly `served` [N, k]; what is not listed scores -inf."""
+    n_lists, k = served.shape
+    scores = torch.full((n_lists, n_items), -torch.inf, device=served.device)
+    rank_scores = torch.arange(k, 0, -1, dtype=scores.dtype, device=served.device)
+    return scores.scatter_(1, served, rank_scores.expand(n_lists, k))
+
+
+def evaluate_service(config, service: Service, valid_data, test_data, reference: dict[str, Tensor] | None = None):
+    """Metrics of a service on validation and test data, and the lists it served there.
+
+    Args:
+        reference: lists by part to measure agreement with, at 1 and 10; None leaves agreement out.
+
+    Returns:
+        ({"valid": metrics, "test": metrics}, {"valid": lists, "test": lists})
+    """
+    config = copy.copy(config)
+    config.final_config_dict = dict(config.final_config_dict)
+    if reference is not None:
+        config["metrics"] = [*config["metrics"], "Agreement@1", "Agreement@10"]
+    metrics, lists = {}, {}
+    for part, data in (("valid", valid_data), ("test", test_data)):
+        evaluator = ServedEvaluator(config, service)
+        if reference is not None:
+            agree_with(evaluator, reference[part])
+        evaluator.eval_collector.data_collect(data)
+        metrics[part] = {name: float(value) for name, value in evaluator.evaluate(data).items()}
+        lists[part] = evaluator.lists
+    return metrics, lists

@@ -1,0 +1,65 @@
+"""What the provider runs: a trained model that answers an item sequence with a list."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.errors import UserError
+from recbole_gro.scoring import create_scorer, pad_sequences
+
+SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
+
+
+def same_list(ranked: Tensor) -> Tensor:
+    """The output step of a service that shows its ranking as it is."""
+    return ranked
+
+
+class Service:
+    """A model and what is done to its lists before they are shown.
+
+    Args:
+        model: any trained RecBole sequential model.
+        k: length of a list.
+        shown: from ranked [B, k] to served [B, k], the output side of a defense.
+
+    Raises:
+        UserError: lists longer than the catalogue.
+    """
+
+    def __init__(self, model, k: int = 100, shown: Callable[[Tensor], Tensor] = same_list):
+        self.model, self.k, self.shown = model, k, shown
+        self.scorer = create_scorer(model)
+        self.n_items: int = model.n_items
+        if not 1 <= k < self.n_items:
+            raise UserError(f"served_k: {k} is not between 1 and the {self.n_items - 1} items of the catalogue")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @torch.no_grad()
+    def recommend(self, sequences: Any) -> Tensor:
+        """[B, k] item ids, best first, for sequences [B, L] padded right with 0 or a list of id lists.
+
+        Raises:
+            ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
+        """
+        sequences, lengths = pad_sequences(sequences, self.device)
+        if bool((sequences < 0).any()) or bool((sequences >= self.n_items).any()):
+            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
+        self.model.eval()
+        rows = max(1, SCORES_AT_ONCE // self.n_items)
+        ranked = [top_k(self.scorer.next_item_scores(*part), self.k) for part in _chunks(rows, sequences, lengths)]
+        return self.shown(torch.cat(ranked))
+
+
+def _chunks(rows: int, *columns: Tensor):
+    return zip(*(column.split(rows) for column in columns), strict=True)
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """[N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over."""
+    return scores[:, 1:].topk(k, dim=-1).indices + 1
