@@ -1,1 +1,54 @@
-from recbole_gro import compat
+"""recbole_gro: model extraction of sequential recommenders, and GRO's defense against it, as a RecBole plugin."""
+
+__version__ = "0.1.0"
+
+from recbole_gro import compat  # noqa: F401  (first: RecBole on today's libraries)
+from recbole_gro.attack import (
+    BlackBox,
+    BudgetSpent,
+    ExtractionTrainer,
+    create_query_strategy,
+    create_surrogate,
+    register_query_strategy,
+)
+from recbole_gro.config import Config
+from recbole_gro.data.query_log import QueryLog
+from recbole_gro.defense import Defense, GROTrainer, create_defense, register_defense
+from recbole_gro.errors import UserError
+from recbole_gro.evaluator import agree_with, register_metric
+from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
+from recbole_gro.quick_start import run_recbole_gro
+from recbole_gro.saved import SavedTarget, load_target
+from recbole_gro.scoring import create_scorer, register_scorer
+from recbole_gro.service import Service
+from recbole_gro.trainer import get_trainer, register_trainer
+
+__all__ = [
+    "BlackBox",
+    "BudgetSpent",
+    "Config",
+    "Defense",
+    "ExtractionTrainer",
+    "GROTrainer",
+    "QueryLog",
+    "SavedTarget",
+    "Service",
+    "UserError",
+    "agree_with",
+    "create_defense",
+    "create_query_strategy",
+    "create_scorer",
+    "create_surrogate",
+    "extraction_loss",
+    "get_trainer",
+    "load_target",
+    "register_defense",
+    "register_metric",
+    "register_query_strategy",
+    "register_scorer",
+    "register_trainer",
+    "run_recbole_gro",
+    "sample_negatives",
+    "swap_loss",
+    "swap_targets",
+]

@@ -54,7 +54,9 @@ def resolve_config_file(name: str) -> str:
         return packaged.read_text(encoding="utf-8")
     offered = [file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml")]
     hint = nearest(name, offered) or "gro.yaml"
-    raise UserError(f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?")
+    raise UserError(
+        f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?"
+    )
 
 
 def read_config_file(name: str) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+import recbole
 import yaml
 
-import recbole
 from recbole_gro.errors import UserError
 
 # A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
-FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$")
+FLOAT = re.compile(
+    r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
+)
 LINE = re.compile(r"^(?P<name>\w+):.*?#\s*\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
 
 

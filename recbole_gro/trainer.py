@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_gro.compat import tensorboard_in
 from recbole_gro.config import plain_settings
+from recbole_gro.progress import progress_bar
 from recbole_gro.registry import Registry
 from recbole_gro.scoring import create_scorer
 
@@ -101,7 +102,7 @@ class StageTrainer(Trainer):
     @contextlib.contextmanager
     def _progress(self, batches: int, shown: bool):
         epochs = self.epochs - self.start_epoch
-        with tqdm(total=epochs * batches, desc=self.stage, unit="batch", ncols=100, disable=not shown) as self._bar:
+        with progress_bar(self.stage, epochs * batches, "batch", shown) as self._bar:
             yield
         self._bar = None
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
 
 from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.data.query_log import QueryLog
+from recbole_gro.progress import progress_bar
 from recbole_gro.registry import Registry
 
 QueryStrategy = Callable[[BlackBox, int, int, torch.Generator, bool], QueryLog]
@@ -43,12 +43,12 @@ def random(
 def _ask_every_prefix(black_box, n_sequences, length, generator, show_progress, follow):
     sequences = torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
     lists = torch.empty(n_sequences, length, black_box.k, dtype=torch.int32)
-    steps = tqdm(range(length), desc="queries", unit="item", ncols=100, disable=not show_progress)
-    for t in steps:
-        served = black_box.query(sequences[:, : t + 1])
-        lists[:, t] = served
-        if follow and t + 1 < length:
-            pick = torch.randint(served.shape[1], (n_sequences, 1), generator=generator)
-            sequences[:, t + 1] = served.gather(1, pick).squeeze(1)
-        steps.set_postfix_str(f"{black_box.lists_asked} lists", refresh=False)
+    with progress_bar("queries", n_sequences * length, "list", show_progress) as bar:
+        for t in range(length):
+            served = black_box.query(sequences[:, : t + 1])
+            lists[:, t] = served
+            if follow and t + 1 < length:
+                pick = torch.randint(served.shape[1], (n_sequences, 1), generator=generator)
+                sequences[:, t + 1] = served.gather(1, pick).squeeze(1)
+            bar.update(n_sequences)
     return QueryLog(sequences, lists)

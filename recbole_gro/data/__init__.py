@@ -1,7 +1,7 @@
 """Training rows, masks and query logs."""
 
 from recbole_gro.data.dataset import SequenceDataset, train_rows_of
-from recbole_gro.data.loaders import build_dataset, build_loaders
+from recbole_gro.data.loaders import build_dataset, build_loaders, reseed
 from recbole_gro.data.masking import WindowMask
 
-__all__ = ["SequenceDataset", "WindowMask", "build_dataset", "build_loaders", "train_rows_of"]
+__all__ = ["SequenceDataset", "WindowMask", "build_dataset", "build_loaders", "reseed", "train_rows_of"]

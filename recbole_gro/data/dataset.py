@@ -80,8 +80,10 @@ class SequenceDataset(SequentialDataset):
         row_of_user = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
         first, trained, windows = (np.repeat(column, rows) for column in (first, trained, windows))
         is_window = row_of_user < windows
-        end = first + trained + np.where(
-            is_window, -(windows - 1 - row_of_user) * self.max_item_list_len, row_of_user - windows
+        end = (
+            first
+            + trained
+            + np.where(is_window, -(windows - 1 - row_of_user) * self.max_item_list_len, row_of_user - windows)
         )
         start = np.maximum(first, end - self.max_item_list_len)
         # a window's own item and time are those of its last item; a held-out row predicts the item at its end

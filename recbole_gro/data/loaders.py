@@ -1,5 +1,7 @@
 """RecBole's data loaders over the lazy dataset, with the transforms that training and serving need."""
 
+import warnings
+
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
@@ -15,7 +17,10 @@ def build_dataset(config) -> SequenceDataset:
         UserError: files are missing or RecBole cannot read them.
     """
     try:
-        return SequenceDataset(config)
+        with warnings.catch_warnings():
+            # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
+            warnings.simplefilter("ignore", FutureWarning)
+            return SequenceDataset(config)
     except UserError:
         raise
     except (ValueError, KeyError, OSError, NotImplementedError) as error:
@@ -52,3 +57,10 @@ def check_served_k(served_k: int, n_items: int) -> None:
             f"served_k: {served_k} is too long for a catalogue of {n_items - 1} items; at most {n_items - 2}, "
             f"so that one item stays outside the list"
         )
+
+
+def reseed(loader, seed: int) -> None:
+    """Start the loader's order of rows, and its masks, anew from `seed`."""
+    loader.generator.manual_seed(seed)
+    if isinstance(loader.transform, WindowMask):
+        loader.transform.generator.manual_seed(seed)

@@ -36,7 +36,9 @@ class WindowMask:
         n_items = dataset.num(dataset.iid_field)
         place = torch.arange(sequences.shape[1])
         chance = torch.where(
-            place == lengths.unsqueeze(-1) - 1, self.mask_ratio + (1 - self.mask_ratio) * self.mask_last, self.mask_ratio
+            place == lengths.unsqueeze(-1) - 1,
+            self.mask_ratio + (1 - self.mask_ratio) * self.mask_last,
+            self.mask_ratio,
         )
         masked = torch.rand(sequences.shape, generator=self.generator) < chance
         masked &= (place > 0) & (place < lengths.unsqueeze(-1))

@@ -97,7 +97,9 @@ class QueryLoader:
             rows = torch.rand(longest, n, generator=self.generator).argsort(1)
         batches = [(t, part) for t in range(longest) for part in rows[t].split(self.batch_size)]
         order = (
-            torch.arange(len(batches)) if self.generator is None else torch.randperm(len(batches), generator=self.generator)
+            torch.arange(len(batches))
+            if self.generator is None
+            else torch.randperm(len(batches), generator=self.generator)
         )
         for b in order.tolist():
             t, part = batches[b]

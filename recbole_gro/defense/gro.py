@@ -37,7 +37,7 @@ class GROTrainer(StageTrainer):
     stage = "target-gro"
 
     def __init__(self, config, model, stage: str | None = None):
-        if setting(config, "nproc") not in (None, 1) if "nproc" in config else False:
+        if config["nproc"] not in (None, 1) or not config["single_spec"]:
             raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
         super().__init__(config, model, stage)
         self.served_k = setting(config, "served_k")
@@ -123,9 +123,7 @@ class GROTrainer(StageTrainer):
         served = top_k(target_scores.detach(), self.served_k)
         negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties)
         listed = student_scores.gather(1, served)
-        student_loss = extraction_loss(
-            listed, student_scores.gather(1, negatives), *self.margins, self.paper_code_ties
-        )
+        student_loss = extraction_loss(listed, student_scores.gather(1, negatives), *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
         swapped = swap_targets(student_scores.detach(), served, listed_gradient, self.paper_code_ties)
         return target_loss, student_loss, self.gro_lambda * swap_loss(target_scores, served, swapped, self.margin_swap)

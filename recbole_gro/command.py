@@ -1,0 +1,66 @@
+"""The command line: `recbole-gro`, `python run_recbole_gro.py`, `python -m recbole_gro`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_gro import __version__
+from recbole_gro.errors import UserError
+from recbole_gro.keys import plugin_keys
+
+BAD_INPUT = 2
+
+
+def help_of_keys() -> str:
+    """Every key of this plugin with type, default and meaning, for --help."""
+    lines = ["keys of recbole_gro, each as --KEY=VALUE or in a config file (all of RecBole's keys work too):"]
+    for key in plugin_keys().values():
+        lines.append(f"  --{key.name}  ({key.type}; default {key.default})")
+        lines.append(f"      {key.meaning}")
+    return "\n".join(lines)
+
+
+def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What run_recbole_gro is called with, and the --KEY=VALUE settings.
+
+    Raises:
+        UserError: a word that is neither an option nor --KEY=VALUE.
+    """
+    parser = argparse.ArgumentParser(
+        prog="recbole-gro",
+        description="Train a recommender, defend it against model extraction, attack it, and compare.",
+        epilog=help_of_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("-m", "--model", help="RecBole sequential model, such as BERT4Rec or NARM")
+    parser.add_argument("-d", "--dataset", help="dataset name (default ml-100k)")
+    parser.add_argument("--config_files", metavar='"A.yaml B.yaml"', help="yaml files, here or packaged (gro.yaml)")
+    parser.add_argument("--version", action="version", version=f"recbole-gro {__version__}")
+    known, rest = parser.parse_known_args(arguments)
+    settings: dict[str, str] = {}
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if not word.startswith("--") or not equals or not name[2:]:
+            raise UserError(f"argument {word!r} is not understood; settings are given as --KEY=VALUE")
+        if settings.setdefault(name[2:], value) != value:
+            raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
+    files = known.config_files.split() if known.config_files else None
+    return {"model": known.model, "dataset": known.dataset, "config_file_list": files}, settings
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    try:
+        call, settings = parse(sys.argv[1:] if arguments is None else arguments)
+        from recbole_gro.quick_start import run_recbole_gro
+
+        run_recbole_gro(**call, command_line=settings)
+    except UserError as error:
+        print(f"recbole-gro: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("recbole-gro: stopped", file=sys.stderr)
+        return 130
+    return 0

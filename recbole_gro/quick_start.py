@@ -1,0 +1,168 @@
+"""The whole run: target, defenses, attack, table. Reads like Figure 1 of the paper, in order."""
+
+import contextlib
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.utils import init_seed
+
+from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
+from recbole_gro.config import Config
+from recbole_gro.data import build_dataset, build_loaders, reseed
+from recbole_gro.defense import create_defense
+from recbole_gro.evaluator import evaluate_service
+from recbole_gro.report import environment, save_results, table
+from recbole_gro.run_folder import console, logged_to, new_run_folder
+from recbole_gro.service import Service
+from recbole_gro.trainer import TargetTrainer
+
+
+def run_recbole_gro(
+    model: str | type | None = None,
+    dataset: str | None = None,
+    config_file_list: list[str] | None = None,
+    config_dict: dict[str, Any] | None = None,
+    saved: bool = True,
+    command_line: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Train a target, defend it, attack each defense with the same budget and compare.
+
+    Args:
+        model: RecBole model name or a sequential model class.
+        dataset: dataset name; ml-100k by default.
+        config_file_list: yaml files, in the working folder or packaged (gro.yaml).
+        config_dict: settings that win over files.
+        saved: False writes nothing and only returns the results.
+        command_line: settings that win over everything, values as text.
+
+    Returns:
+        What results.json holds: a row a defense under "defenses".
+
+    Raises:
+        UserError: a setting, name or file that cannot work; nothing has been written then.
+    """
+    config = Config(model, dataset, config_file_list, config_dict, command_line)
+    defenses = {name: create_defense(name, config) for name in as_names(config["defense"])}
+    create_query_strategy(config["query_strategy"])
+    clock: dict[str, float] = {}
+    with timed(clock, "dataset"):
+        data = build_dataset(config)
+        train, valid, test = build_loaders(config, data)
+
+    with contextlib.ExitStack() as stack:
+        if saved:
+            folder = new_run_folder(config)
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        config["output_dir"] = config["checkpoint_dir"] = str(folder)
+        stack.enter_context(logged_to(folder, config["state"] or "INFO"))
+        say(
+            f"{config['model']} on {config['dataset']}: {data.user_num - 1} users, {data.item_num - 1} items; all of this run goes to {folder}"
+        )
+        console.debug(str(config))
+
+        with timed(clock, "target"):
+            target = train_target(config, train, valid)
+
+        rows = []
+        for name, defense in defenses.items():
+            row: dict[str, Any] = {"defense": name, "seconds": {}}
+            with timed(row["seconds"], "defense"):
+                start_stage(config, f"defense {name}", train)
+                protected = defense.protect(target, train, valid, config["show_progress"])
+            service = Service(protected, config["served_k"], defense.shown)
+            with timed(row["seconds"], "evaluation"):
+                row["target"], served = evaluate_service(config, service, valid, test)
+            if config["attack"]:
+                row |= attack(config, name, service, valid, test, served, row["seconds"])
+            rows.append(row)
+            console.info(f"{name}: {table([row], config)[-1]}")
+
+        results = {"defenses": rows, "seconds": clock, **environment(config)}
+        save_results(results, config, folder)
+        say("\n".join(["", *table(rows, config), "", f"results.json, results.md and results.png are in {folder}"]))
+    return results
+
+
+def train_target(config, train, valid):
+    """The undefended target at its best validation epoch."""
+    start_stage(config, "target", train)
+    model = config.model_class(config, train._dataset).to(config["device"])
+    say(
+        f"target: {config['model']} trains on {len(train._dataset)} rows, at most {config['epochs']} epochs, to the best {config['valid_metric']} of validation"
+    )
+    trainer = TargetTrainer(config, model)
+    best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
+    trainer.load_saved()
+    say(f"target: best validation {config['valid_metric']} {best:.4f} after {len(trainer.train_loss_dict)} epochs")
+    return model
+
+
+def attack(config, name, service, valid, test, served, seconds) -> dict[str, Any]:
+    """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
+    folder = Path(config["output_dir"])
+    black_box = BlackBox(service)
+    n_sequences = config["query_sequences"]
+    length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
+    say(
+        f"attack on {name}: {n_sequences} {config['query_strategy']} sequences of {length} items, {n_sequences * length} lists of {black_box.k}"
+    )
+    with timed(seconds, "queries"):
+        generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+        log = create_query_strategy(config["query_strategy"])(
+            black_box, n_sequences, length, generator, config["show_progress"]
+        )
+        log.save(folder / f"queries-{name}.npz")
+    with timed(seconds, "surrogate"):
+        seed = start_stage(config, "surrogate")
+        surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
+        surrogate_config["seed"] = seed
+        trainer = ExtractionTrainer(surrogate_config, surrogate, f"surrogate-{name}")
+        queries, held_out = trainer.loaders(log)
+        trainer.fit(queries, held_out, show_progress=config["show_progress"])
+        trainer.load_saved()
+    with timed(seconds, "surrogate evaluation"):
+        metrics, _ = evaluate_service(config, Service(surrogate, config["served_k"]), valid, test, reference=served)
+    return {
+        "surrogate": metrics,
+        "surrogate_model": surrogate_config["model"],
+        "surrogate_epochs": len(trainer.train_loss_dict),
+        "held_out": trainer.best_valid_result,
+        "sequences_asked": n_sequences,
+        "lists_asked": black_box.lists_asked,
+    }
+
+
+def start_stage(config, stage: str, train=None) -> int:
+    """Seed all generators for a stage from the run's seed and the stage's name; the seed.
+
+    So a stage draws the same whatever ran before it, every defense meets the same attacker, and no two models start
+    from the same weights (a surrogate that does so as the target would know what no outsider knows).
+    """
+    seed = int(np.random.SeedSequence([config["seed"], zlib.crc32(stage.encode())]).generate_state(1)[0])
+    init_seed(seed, config["reproducibility"])
+    if train is not None:
+        reseed(train, seed)
+    return seed
+
+
+@contextlib.contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long the block took."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 2)
+
+
+def as_names(names: str | list[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def say(text: str) -> None:
+    console.info(text)

@@ -1,0 +1,162 @@
+"""Results as a table, a file and a picture."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from recbole_gro.config import plain_settings
+from recbole_gro.keys import plugin_keys
+
+LABELS = {"hit": "HR", "ndcg": "NDCG"}
+PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
+TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
+
+
+def environment(config) -> dict[str, Any]:
+    """What a reader needs to run it again: settings, versions, seed, revision; and the memory it took."""
+    # ru_maxrss counts KiB on Linux, bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "config": {**{name: config[name] for name in plugin_keys()}, **plain_settings(config)},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "revision": _revision(),
+        "device": str(config["device"]),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The git commit of the checkout this package runs from; None for an installed one."""
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def table(rows: list[dict[str, Any]], config) -> list[str]:
+    """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10."""
+    metrics = _shown_metrics(config)
+    sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
+    head = ["defense", *(f"{side} {_label(metric)}" for side in sides for metric in metrics)]
+    if len(sides) == 2:
+        head.append("agreement@10")
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    for row in rows:
+        values = [row[side]["test"][metric] for side in sides for metric in metrics]
+        if len(sides) == 2:
+            values.append(row["surrogate"]["test"]["agreement@10"])
+        lines.append([row["defense"], *(f"{100 * value:.2f}" for value in values)])
+    widths = [max(len(line[i]) for line in lines if not line[i].startswith("---")) for i in range(len(head))]
+    return [_align(line, widths) for line in lines]
+
+
+def _align(line: list[str], widths: list[int]) -> str:
+    first, *rest = zip(line, widths, strict=True)
+    if line[0] == "---":
+        cells = ["-" * first[1], *("-" * (width - 1) + ":" for _, width in rest)]
+    else:
+        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _shown_metrics(config) -> list[str]:
+    """HR and NDCG at the two longest cut-offs, or whatever else the config measures."""
+    cut_offs = sorted(config["topk"])[-2:]
+    names = [name.lower() for name in config["metrics"] if "@" not in name and name.lower() != "agreement"]
+    return [f"{name}@{k}" for k in cut_offs for name in names]
+
+
+def _label(metric: str) -> str:
+    name, _, k = metric.partition("@")
+    return f"{LABELS.get(name, name)}@{k}"
+
+
+def save_results(results: dict[str, Any], config, folder: Path) -> None:
+    """Write results.json, results.md and results.png; each is complete when it appears."""
+    _write(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
+    _write(folder / "results.md", markdown(results, config))
+    part = folder / "results.png.part"
+    picture(results["defenses"], config).savefig(part, format="png", dpi=120)
+    os.replace(part, folder / "results.png")
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)
+
+
+def markdown(results: dict[str, Any], config) -> str:
+    """The table with what it was measured on."""
+    rows = results["defenses"]
+    attacked = [row for row in rows if "surrogate" in row]
+    about = [
+        f"# {results['model']} on {results['dataset']}",
+        "",
+        *table(rows, config),
+        "",
+        f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} the service "
+        f"returns; seed {results['seed']}, one run.",
+    ]
+    if attacked:
+        row = attacked[0]
+        about.append(
+            f"Each surrogate ({row['surrogate_model']}) learned from {row['lists_asked']} lists: every prefix of "
+            f"{row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: share of common items in the "
+            f"top 10 of the target as served and of the surrogate."
+        )
+    return "\n".join(about) + "\n"
+
+
+def picture(rows: list[dict[str, Any]], config) -> Figure:
+    """Target against surrogate for each defense, a panel a metric at the cut-off of the valid metric."""
+    metrics = [metric for metric in _shown_metrics(config) if metric.endswith(f"@{sorted(config['topk'])[-2:][0]}")]
+    figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
+    figure.suptitle(f"{config['model']} on {config['dataset']}: what the service gives, and what a copy of it gives")
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        _bars(axes, rows, metric)
+    return figure
+
+
+def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
+    sides = [("target", TARGET_COLOUR), ("surrogate", SURROGATE_COLOUR)]
+    sides = [(side, colour) for side, colour in sides if any(side in row for row in rows)]
+    width = 0.8 / len(sides)
+    for offset, (side, colour) in enumerate(sides):
+        places = [i for i, row in enumerate(rows) if side in row]
+        values = [100 * rows[i][side]["test"][metric] for i in places]
+        bars = axes.bar([i + offset * width for i in places], values, width, label=side, color=colour)
+        axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
+    axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], [row["defense"] for row in rows])
+    axes.set_title(f"{_label(metric)}, test, %")
+    axes.margins(y=0.15)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="best", fontsize=8)

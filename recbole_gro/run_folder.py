@@ -1,0 +1,83 @@
+"""One folder a run: where it is, and run.log in it."""
+
+import contextlib
+import datetime
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recbole_gro.errors import UserError
+
+console = logging.getLogger("recbole_gro")
+COLOUR = re.compile(r"\x1B\[[0-9;]*m")
+
+
+def new_run_folder(config) -> Path:
+    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME.
+
+    Raises:
+        UserError: it holds files already or cannot be written.
+    """
+    if config["output_dir"]:
+        folder = Path(config["output_dir"])
+    else:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path("runs") / f"{config['dataset']}-{config['model']}-{stamp}"
+        folder = next(f for f in (folder, *(Path(f"{folder}-{n}") for n in range(2, 1000))) if not f.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
+        probe = folder / "run.log"
+        probe.touch()
+    except OSError as error:
+        raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return COLOUR.sub("", super().format(record))
+
+
+class _ProgressSafeHandler(logging.Handler):
+    """Prints above the progress bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+@contextlib.contextmanager
+def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
+    """Everything that is logged goes to run.log; the console gets the run's own lines, and warnings.
+
+    RecBole logs to the root logger; its level and handlers are put back at the end.
+    """
+    root = logging.getLogger()
+    before = root.level, console.level
+    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    own = _ProgressSafeHandler(logging.INFO)
+    own.addFilter(lambda record: record.levelno < logging.WARNING)
+    trouble = _ProgressSafeHandler(logging.WARNING)
+    root.addHandler(file)
+    root.addHandler(trouble)
+    console.addHandler(own)
+    root.setLevel(level.upper())
+    console.setLevel(logging.INFO)
+    try:
+        with warnings.catch_warnings():
+            # deprecations inside RecBole are not the user's to mend
+            warnings.filterwarnings("ignore", module=r"recbole\.")
+            yield
+    finally:
+        root.removeHandler(file)
+        root.removeHandler(trouble)
+        console.removeHandler(own)
+        file.close()
+        root.setLevel(before[0])
+        console.setLevel(before[1])

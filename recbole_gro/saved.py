@@ -1,0 +1,86 @@
+"""A saved target, ready to serve."""
+
+import os
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from recbole.data.transform import construct_transform
+from torch import Tensor
+
+from recbole_gro.config import Config
+from recbole_gro.data import SequenceDataset, build_dataset
+from recbole_gro.errors import UserError
+from recbole_gro.service import Service
+
+
+@dataclass
+class SavedTarget:
+    """A trained model with its dataset.
+
+    Attributes:
+        model: the RecBole model, on the config's device, in evaluation mode.
+        dataset: knows users, items and their original tokens.
+        config: the settings it was trained with.
+    """
+
+    model: torch.nn.Module
+    dataset: SequenceDataset
+    config: Config
+    _services: dict[int, Service] = field(default_factory=dict, repr=False)
+
+    def recommend(self, sequences: Any, k: int = 10) -> Any:
+        """The k best next items of each sequence, best first.
+
+        Args:
+            sequences: RecBole item ids, [B, L] padded right with 0 or a list of id lists; or a list of lists of
+                original item tokens (strings).
+            k: length of a list.
+
+        Returns:
+            [B, k] item ids as a tensor; for tokens, a list of B lists of k tokens.
+
+        Raises:
+            UserError: a token the dataset does not have, or k above the catalogue.
+        """
+        service = self._services.setdefault(k, Service(self.model, k))
+        if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
+            return service.recommend(sequences).cpu()
+        ids = [[self._item_id(token) for token in row] for row in sequences]
+        return self.dataset.id2token(self.dataset.iid_field, service.recommend(ids).cpu().numpy()).tolist()
+
+    def _item_id(self, token: str) -> int:
+        try:
+            return self.dataset.token2id(self.dataset.iid_field, token)
+        except ValueError:
+            raise UserError(f"item {token!r} is not in {self.config['dataset']}") from None
+
+
+def load_target(file: str | os.PathLike) -> SavedTarget:
+    """Load target.pth or target-gro.pth of a run. The file is read as plain data, never executed.
+
+    Raises:
+        UserError: no such file, no checkpoint of this plugin, or a dataset that no longer fits it.
+    """
+    try:
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+        settings, weights = checkpoint["config"], checkpoint["state_dict"]
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {file}: no such file") from None
+    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
+    config = Config(config_dict={**settings, "output_dir": None})
+    dataset = build_dataset(config)
+    construct_transform(config)  # leaves the field names of masked models in the config
+    model = config.model_class(config, dataset).to(config["device"])
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"checkpoint {file}: does not fit dataset {config['dataset']} in {config['data_path']}; "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    model.load_other_parameter(checkpoint.get("other_parameter"))
+    return SavedTarget(model.eval(), dataset, config)
