@@ -82,7 +82,7 @@ def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", lambda logger: SummaryWriter(str(folder))):
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", side_effect=lambda logger: SummaryWriter(str(folder))):
         yield
 
 
@@ -96,7 +96,7 @@ class SilentWriter:
 @contextlib.contextmanager
 def no_tensorboard() -> Iterator[None]:
     """Trainers made inside open no event file."""
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", lambda logger: SilentWriter()):
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", return_value=SilentWriter()):
         yield
 
 

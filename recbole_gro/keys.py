@@ -1,5 +1,6 @@
 """The keys of this plugin, read from the comments of properties/overall.yaml: name, default, type, meaning."""
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -58,10 +59,9 @@ def _fits(value: Any, wanted: str) -> bool:
     if kind == "bool":
         return isinstance(value, bool)
     if kind in ("int", "float"):
-        types: tuple[type, ...] = (int,) if kind == "int" else (int, float)
-        if isinstance(value, bool) or not isinstance(value, types) or value != value or abs(value) == float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
             return False
-        return _in_range(value, limit)
+        return math.isfinite(value) and _in_range(value, limit)
     if kind == "names":
         names = value if isinstance(value, list | tuple) else [value]
         return bool(names) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)

@@ -62,7 +62,7 @@ def sample_negatives(
     Raises:
         ValueError: the list holds every item there is.
     """
-    n_lists, k = served.shape
+    k = served.shape[1]
     outside = n_items - 1 - k
     if outside < 1:
         raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")

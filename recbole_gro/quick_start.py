@@ -56,15 +56,11 @@ def run_recbole_gro(
         train, valid, test = build_loaders(config, data)
 
     with contextlib.ExitStack() as stack:
-        if saved:
-            folder = new_run_folder(config)
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
-        say(
-            f"{config['model']} on {config['dataset']}: {data.user_num - 1} users, {data.item_num - 1} items; all of this run goes to {folder}"
-        )
+        say(f"{config['model']} on {config['dataset']}: {data.user_num - 1} users, {data.item_num - 1} items")
+        say(f"everything this run writes goes to {folder}")
         console.debug(str(config))
 
         with timed(clock, "target"):
@@ -95,7 +91,8 @@ def train_target(config, train, valid):
     start_stage(config, "target", train)
     model = config.model_class(config, train._dataset).to(config["device"])
     say(
-        f"target: {config['model']} trains on {len(train._dataset)} rows, at most {config['epochs']} epochs, to the best {config['valid_metric']} of validation"
+        f"target: {config['model']} trains on {len(train._dataset)} rows, at most {config['epochs']} epochs, "
+        f"to the best {config['valid_metric']} of validation"
     )
     trainer = TargetTrainer(config, model)
     best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
@@ -111,7 +108,8 @@ def attack(config, name, service, valid, test, served, seconds) -> dict[str, Any
     n_sequences = config["query_sequences"]
     length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
     say(
-        f"attack on {name}: {n_sequences} {config['query_strategy']} sequences of {length} items, {n_sequences * length} lists of {black_box.k}"
+        f"attack on {name}: {n_sequences} {config['query_strategy']} sequences of {length} items, "
+        f"{n_sequences * length} lists of {black_box.k}"
     )
     with timed(seconds, "queries"):
         generator = torch.Generator().manual_seed(start_stage(config, "queries"))

@@ -123,15 +123,15 @@ def markdown(results: dict[str, Any], config) -> str:
         "",
         *table(rows, config),
         "",
-        f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} the service "
-        f"returns; seed {results['seed']}, one run.",
+        f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} "
+        f"that the service returns; seed {results['seed']}, one run.",
     ]
     if attacked:
         row = attacked[0]
         about.append(
             f"Each surrogate ({row['surrogate_model']}) learned from {row['lists_asked']} lists: every prefix of "
-            f"{row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: share of common items in the "
-            f"top 10 of the target as served and of the surrogate."
+            f"{row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: share of common items "
+            f"in the top 10 of the target as served and of the surrogate."
         )
     return "\n".join(about) + "\n"
 

@@ -48,7 +48,8 @@ class BlackBox:
         asked = len(sequences)
         if self.budget is not None and self.lists_asked + asked > self.budget:
             raise BudgetSpent(
-                f"query budget: {asked} more lists were asked, {self.budget - self.lists_asked} of {self.budget} are left"
+                f"query budget: {asked} more lists were asked for, "
+                f"{self.budget - self.lists_asked} of {self.budget} are left"
             )
         answer = self._service.recommend(sequences).cpu()
         self.queries_asked += 1

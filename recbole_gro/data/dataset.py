@@ -33,6 +33,8 @@ class SequenceDataset(SequentialDataset):
             its leave-one-out split finds the same rows either way.
     """
 
+    inter_feat: Interaction
+
     def data_augmentation(self):
         self._aug_presets()
         self._check_field("uid_field", "time_field")

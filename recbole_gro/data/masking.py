@@ -35,14 +35,11 @@ class WindowMask:
         sequences, lengths = interaction[self.sequence_field], interaction[self.length_field]
         n_items = dataset.num(dataset.iid_field)
         place = torch.arange(sequences.shape[1])
-        chance = torch.where(
-            place == lengths.unsqueeze(-1) - 1,
-            self.mask_ratio + (1 - self.mask_ratio) * self.mask_last,
-            self.mask_ratio,
-        )
+        is_last = place == lengths.unsqueeze(-1) - 1
+        chance = self.mask_ratio + is_last * (1 - self.mask_ratio) * self.mask_last
         masked = torch.rand(sequences.shape, generator=self.generator) < chance
         masked &= (place > 0) & (place < lengths.unsqueeze(-1))
-        masked |= ~masked.any(1, keepdim=True) & (place > 0) & (place == lengths.unsqueeze(-1) - 1)
+        masked |= ~masked.any(1, keepdim=True) & (place > 0) & is_last
         # masked places first, in order, then filler: a stable sort of the flags
         order = masked.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
         index = order[:, : max(int(masked.sum(1).max()), 1)]

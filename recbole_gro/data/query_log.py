@@ -91,18 +91,12 @@ class QueryLoader:
 
     def __iter__(self) -> Iterator[Interaction]:
         n, longest = self.log.sequences.shape
-        if self.generator is None:
-            rows = torch.arange(n).expand(longest, n)
-        else:
+        rows, order = torch.arange(n).expand(longest, n), torch.arange(len(self))
+        if self.generator is not None:
             rows = torch.rand(longest, n, generator=self.generator).argsort(1)
+            order = torch.randperm(len(self), generator=self.generator)
         batches = [(t, part) for t in range(longest) for part in rows[t].split(self.batch_size)]
-        order = (
-            torch.arange(len(batches))
-            if self.generator is None
-            else torch.randperm(len(batches), generator=self.generator)
-        )
-        for b in order.tolist():
-            t, part = batches[b]
+        for t, part in (batches[place] for place in order.tolist()):
             yield Interaction(
                 {
                     self.sequence_field: self.log.sequences[part, : t + 1],
