@@ -156,12 +156,27 @@ class Config(RecBoleConfig):
                 f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "
                 f"lower topk or raise served_k"
             )
+        self._check_evaluation()
         for name in ("surrogate_model", "student_model"):
             if self[name] is not None:
                 sequential_model(self[name])
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])
+
+    def _check_evaluation(self) -> None:
+        modes = set(self["eval_args"]["mode"].values())
+        if modes != {"full"}:
+            raise UserError(
+                f"eval_args: mode {sorted(modes)} is not supported; served lists are ranked over all items (full)"
+            )
+        watched, _, cut_off = str(self["valid_metric"]).partition("@")
+        measured = {str(metric).lower() for metric in self["metrics"]}
+        if watched.lower() not in measured or cut_off not in {str(k) for k in self["topk"]}:
+            raise UserError(
+                f"valid_metric: {self['valid_metric']} is not measured; metrics are {', '.join(self['metrics'])} at "
+                f"topk {self['topk']}"
+            )
 
     @staticmethod
     def _check_name(name: str) -> None:

@@ -150,3 +150,13 @@ def recbole_keys() -> frozenset[str]:
 def _mapping(file: Path) -> dict[str, Any]:
     # RecBole's files hold plain yaml; bad lines in them are not for our users to mend
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+
+
+def markdown_table() -> str:
+    """The plugin's keys as the README shows them."""
+    lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
+    for key in plugin_keys().values():
+        default = "[" + ", ".join(key.default) + "]" if isinstance(key.default, list) else key.default
+        kind = key.type.replace("|", ", ")
+        lines.append(f"| `{key.name}` | {default} | {kind} | {key.meaning} |")
+    return "\n".join(lines)

@@ -16,6 +16,7 @@ from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strateg
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
 from recbole_gro.defense import create_defense
+from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.report import environment, save_results, table
 from recbole_gro.run_folder import console, logged_to, new_run_folder
@@ -50,6 +51,8 @@ def run_recbole_gro(
     config = Config(model, dataset, config_file_list, config_dict, command_line)
     defenses = {name: create_defense(name, config) for name in as_names(config["defense"])}
     create_query_strategy(config["query_strategy"])
+    if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
+        raise UserError("metrics: a run measures agreement by itself, target against surrogate; leave it out")
     clock: dict[str, float] = {}
     with timed(clock, "dataset"):
         data = build_dataset(config)

@@ -10,6 +10,7 @@ from recbole_gro.errors import UserError
 from recbole_gro.scoring import create_scorer, pad_sequences
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
+ROWS_AT_ONCE = 1024  # sequences run through the model at a time
 
 
 def same_list(ranked: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ class Service:
         if bool((sequences < 0).any()) or bool((sequences >= self.n_items).any()):
             raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
         self.model.eval()
-        rows = max(1, SCORES_AT_ONCE // self.n_items)
+        rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
         ranked = [top_k(self.scorer.next_item_scores(*part), self.k) for part in _chunks(rows, sequences, lengths)]
         return self.shown(torch.cat(ranked))
 

@@ -7,6 +7,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 
+from recbole_gro.config import setting
 from recbole_gro.errors import UserError
 
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
@@ -15,8 +16,9 @@ MASKED_TRANSFORM = "mask_itemseq"
 
 def train_rows_of(config) -> str:
     """`windows` or `prefixes`: the config's `train_rows`, where auto means windows for masked models."""
-    if config["train_rows"] != "auto":
-        return config["train_rows"]
+    chosen = setting(config, "train_rows")
+    if chosen != "auto":
+        return chosen
     return "windows" if config["transform"] == MASKED_TRANSFORM else "prefixes"
 
 
@@ -30,10 +32,12 @@ class SequenceDataset(SequentialDataset):
         prefixes: RecBole's, one row for each item that has a history.
         windows: a user's training items cut into pieces of MAX_ITEM_LIST_LENGTH, counted from the most recent item
             back, as the paper's masked models read them. The validation and the test row follow as in RecBole, so
-            its leave-one-out split finds the same rows either way.
+            its leave-one-out split finds the same rows either way. Each time a training window is read it is, with
+            chance `window_shift`, moved back by a random part of its length, so that its cuts are not learned.
     """
 
     inter_feat: Interaction
+    window_generator: torch.Generator | None = None  # set on training windows: source of their moves
 
     def data_augmentation(self):
         self._aug_presets()
@@ -57,6 +61,14 @@ class SequenceDataset(SequentialDataset):
         self.row_start_field = f"{self.item_list_length_field}_start"
         rows[self.row_start_field] = torch.from_numpy(start)
         self.inter_feat = Interaction(rows)
+        self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
+        self.first_of_user[users[first]] = torch.from_numpy(first)
+
+    def build(self):
+        train, *held_out = super().build()
+        if hasattr(train, "history") and train_rows_of(self.config) == "windows":
+            train.window_generator = torch.Generator().manual_seed(self.config["seed"])
+        return [train, *held_out]
 
     def _prefix_rows(self, first, count):
         """Start, length and target index of RecBole's rows: every item but a user's first, with what came before."""
@@ -93,7 +105,19 @@ class SequenceDataset(SequentialDataset):
 
     def __getitem__(self, index, join=True):
         rows = super().__getitem__(index, join)
-        return self._with_lists(rows) if hasattr(self, "history") else rows
+        if not hasattr(self, "history"):
+            return rows
+        return self._with_lists(rows if self.window_generator is None else self._moved(rows, self.window_generator))
+
+    def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
+        """Training windows, some of them moved back: still at most MAX_ITEM_LIST_LENGTH items, at least two."""
+        start, length = rows[self.row_start_field], rows[self.item_list_length_field]
+        draws = torch.rand(2, len(length), generator=generator)
+        back = (draws[0] * (length - 1)).long() * (draws[1] < setting(self.config, "window_shift"))
+        end = start + length - back
+        start = torch.maximum(self.first_of_user[rows[self.uid_field]], end - self.max_item_list_len)
+        rows.update(Interaction({self.row_start_field: start, self.item_list_length_field: end - start}))
+        return rows
 
     def _with_lists(self, rows: Interaction) -> Interaction:
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]

@@ -60,7 +60,9 @@ def check_served_k(served_k: int, n_items: int) -> None:
 
 
 def reseed(loader, seed: int) -> None:
-    """Start the loader's order of rows, and its masks, anew from `seed`."""
+    """Start the loader's order of rows, its windows and its masks anew from `seed`."""
     loader.generator.manual_seed(seed)
+    if isinstance(loader._dataset, SequenceDataset) and loader._dataset.window_generator is not None:
+        loader._dataset.window_generator.manual_seed(seed)
     if isinstance(loader.transform, WindowMask):
         loader.transform.generator.manual_seed(seed)

@@ -100,8 +100,12 @@ class GROTrainer(StageTrainer):
             learning_rate=setting(self.config, "gro_learning_rate"),
         )
         if self.clip_grad_norm:
+
+            def clip_student(*_: Any) -> None:
+                clip_grad_norm_(student, **self.clip_grad_norm)
+
             # RecBole clips self.model alone
-            self.optimizer.register_step_pre_hook(lambda *_: clip_grad_norm_(student, **self.clip_grad_norm))
+            self.optimizer.register_step_pre_hook(clip_student)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         if self.student_scorer is not None:

@@ -14,7 +14,7 @@ from recbole_gro.service import Service
 class ServedEvaluator(Trainer):
     """RecBole's full-ranking evaluation with the served list in place of the model's scores.
 
-    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served, [rows, k].
+    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served.
 
     Args:
         config: metrics and topk; no position past the list may be asked for.
@@ -25,16 +25,21 @@ class ServedEvaluator(Trainer):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
-        self.lists = torch.empty(0, service.k, dtype=torch.long)
+        self._served: list[Tensor] = []
+
+    @property
+    def lists(self) -> Tensor:
+        """[rows, k] what was served in the last evaluation, in its order."""
+        return torch.cat(self._served)
 
     def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
-        self.lists = self.lists[:0]
+        self._served = []
         return super().evaluate(eval_data, load_best_model, model_file, show_progress)
 
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
         served = self.service.recommend(interaction[self.model.ITEM_SEQ])
-        self.lists = torch.cat([self.lists, served.cpu()])
+        self._served.append(served.cpu())
         return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
 
 
