@@ -119,4 +119,5 @@ def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: fl
     Returns:
         [] the mean over positions and lists.
     """
-    return relu(target_scores.gather(1, served) - target_scores.gather(1, swapped) + margin).mean()
+    listed, wanted = target_scores.gather(1, served).float(), target_scores.gather(1, swapped).float()
+    return relu(listed - wanted + margin).mean()

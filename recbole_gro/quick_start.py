@@ -19,7 +19,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.report import environment, save_results, table
-from recbole_gro.run_folder import console, logged_to, new_run_folder
+from recbole_gro.run_folder import console, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
 from recbole_gro.trainer import TargetTrainer
 
@@ -54,15 +54,16 @@ def run_recbole_gro(
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run measures agreement by itself, target against surrogate; leave it out")
     clock: dict[str, float] = {}
-    with timed(clock, "dataset"):
-        data = build_dataset(config)
-        train, valid, test = build_loaders(config, data)
-
     with contextlib.ExitStack() as stack:
+        stack.enter_context(shown_on_console())
+        say(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}")
+        with timed(clock, "dataset"):
+            data = build_dataset(config)
+            loaders = train, valid, test = build_loaders(config, data)
         folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
-        say(f"{config['model']} on {config['dataset']}: {data.user_num - 1} users, {data.item_num - 1} items")
+        say(f"dataset: {data.user_num - 1} users, {data.item_num - 1} items, {len(test._dataset)} users in the test")
         say(f"everything this run writes goes to {folder}")
         console.debug(str(config))
 
@@ -72,16 +73,17 @@ def run_recbole_gro(
         rows = []
         for name, defense in defenses.items():
             row: dict[str, Any] = {"defense": name, "seconds": {}}
+            say(f"defense {name}: {defense.summary}")
             with timed(row["seconds"], "defense"):
                 start_stage(config, f"defense {name}", train)
                 protected = defense.protect(target, train, valid, config["show_progress"])
             service = Service(protected, config["served_k"], defense.shown)
             with timed(row["seconds"], "evaluation"):
-                row["target"], served = evaluate_service(config, service, valid, test)
+                row["target"], served = evaluate_service(config, service, *loaders)
+            say(f"defense {name}: the service reaches {on_test(row['target'])}")
             if config["attack"]:
-                row |= attack(config, name, service, valid, test, served, row["seconds"])
+                row |= attack(config, name, service, loaders, served, row["seconds"])
             rows.append(row)
-            console.info(f"{name}: {table([row], config)[-1]}")
 
         results = {"defenses": rows, "seconds": clock, **environment(config)}
         save_results(results, config, folder)
@@ -104,7 +106,7 @@ def train_target(config, train, valid):
     return model
 
 
-def attack(config, name, service, valid, test, served, seconds) -> dict[str, Any]:
+def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
     folder = Path(config["output_dir"])
     black_box = BlackBox(service)
@@ -120,6 +122,7 @@ def attack(config, name, service, valid, test, served, seconds) -> dict[str, Any
             black_box, n_sequences, length, generator, config["show_progress"]
         )
         log.save(folder / f"queries-{name}.npz")
+    say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
     with timed(seconds, "surrogate"):
         seed = start_stage(config, "surrogate")
         surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
@@ -129,7 +132,8 @@ def attack(config, name, service, valid, test, served, seconds) -> dict[str, Any
         trainer.fit(queries, held_out, show_progress=config["show_progress"])
         trainer.load_saved()
     with timed(seconds, "surrogate evaluation"):
-        metrics, _ = evaluate_service(config, Service(surrogate, config["served_k"]), valid, test, reference=served)
+        metrics, _ = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders, reference=served)
+    say(f"attack on {name}: the surrogate reaches {on_test(metrics)}")
     return {
         "surrogate": metrics,
         "surrogate_model": surrogate_config["model"],
@@ -159,6 +163,11 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 2)
+
+
+def on_test(metrics: dict[str, dict[str, float]]) -> str:
+    """The test metrics at the run's cut-offs in a line, in percent."""
+    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in metrics["test"].items())
 
 
 def as_names(names: str | list[str]) -> list[str]:

@@ -90,8 +90,11 @@ def _align(line: list[str], widths: list[int]) -> str:
 def _shown_metrics(config) -> list[str]:
     """HR and NDCG at the two longest cut-offs, or whatever else the config measures."""
     cut_offs = sorted(config["topk"])[-2:]
-    names = [name.lower() for name in config["metrics"] if "@" not in name and name.lower() != "agreement"]
-    return [f"{name}@{k}" for k in cut_offs for name in names]
+    return [f"{name}@{k}" for k in cut_offs for name in _metric_names(config)]
+
+
+def _metric_names(config) -> list[str]:
+    return [name.lower() for name in config["metrics"]]
 
 
 def _label(metric: str) -> str:
@@ -138,11 +141,13 @@ def markdown(results: dict[str, Any], config) -> str:
 
 def picture(rows: list[dict[str, Any]], config) -> Figure:
     """Target against surrogate for each defense, a panel a metric at the cut-off of the valid metric."""
-    metrics = [metric for metric in _shown_metrics(config) if metric.endswith(f"@{sorted(config['topk'])[-2:][0]}")]
+    metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
     figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
     figure.suptitle(f"{config['model']} on {config['dataset']}: what the service gives, and what a copy of it gives")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         _bars(axes, rows, metric)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -159,4 +164,3 @@ def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
     axes.set_title(f"{_label(metric)}, test, %")
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="best", fontsize=8)

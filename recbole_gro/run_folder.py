@@ -52,22 +52,14 @@ class _ProgressSafeHandler(logging.Handler):
 
 
 @contextlib.contextmanager
-def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
-    """Everything that is logged goes to run.log; the console gets the run's own lines, and warnings.
-
-    RecBole logs to the root logger; its level and handlers are put back at the end.
-    """
+def shown_on_console() -> Iterator[None]:
+    """The run's own lines, and warnings of anybody, are printed; log levels and handlers are put back at the end."""
     root = logging.getLogger()
     before = root.level, console.level
-    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
-    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    own = _ProgressSafeHandler(logging.INFO)
+    own, trouble = _ProgressSafeHandler(logging.INFO), _ProgressSafeHandler(logging.WARNING)
     own.addFilter(lambda record: record.levelno < logging.WARNING)
-    trouble = _ProgressSafeHandler(logging.WARNING)
-    root.addHandler(file)
     root.addHandler(trouble)
     console.addHandler(own)
-    root.setLevel(level.upper())
     console.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
@@ -75,9 +67,22 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"recbole\.")
             yield
     finally:
-        root.removeHandler(file)
         root.removeHandler(trouble)
         console.removeHandler(own)
-        file.close()
         root.setLevel(before[0])
         console.setLevel(before[1])
+
+
+@contextlib.contextmanager
+def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
+    """Everything that is logged goes to run.log; RecBole logs to the root logger."""
+    root = logging.getLogger()
+    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    root.addHandler(file)
+    root.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        root.removeHandler(file)
+        file.close()

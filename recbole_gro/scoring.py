@@ -219,12 +219,14 @@ def pad_sequences(sequences: Any, device: torch.device | str | None = None) -> t
     """Item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
 
     Raises:
-        ValueError: a sequence is empty or has padding before an item.
+        ValueError: no sequence, an empty one, or padding before an item.
     """
-    if not isinstance(sequences, Tensor):
-        rows = [torch.as_tensor(row, dtype=torch.long) for row in sequences]
-        sequences = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    sequences = sequences.to(device)
+    rows = sequences if isinstance(sequences, Tensor) else [torch.as_tensor(r, dtype=torch.long) for r in sequences]
+    if not len(rows) or rows[0].dim() != 1:
+        raise ValueError("sequences are wanted as a tensor [B, L] of item ids or a list of id lists, at least one")
+    if not isinstance(rows, Tensor):
+        rows = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    sequences = rows.to(device)
     lengths = (sequences != 0).sum(1)
     filled = torch.arange(sequences.shape[1], device=sequences.device) < lengths.unsqueeze(1)
     if not bool((lengths > 0).all()):

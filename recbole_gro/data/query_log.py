@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,9 @@ class QueryLog:
         try:
             with np.load(file, allow_pickle=False) as stored:
                 sequences, lists = (torch.from_numpy(stored[name].astype(np.int64)) for name in ("sequences", "lists"))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            if lists.dim() != 3 or lists.shape[:2] != sequences.shape:
+                raise ValueError(f"lists {tuple(lists.shape)} do not belong to sequences {tuple(sequences.shape)}")
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"query log {file}: {error}") from error
         return cls(sequences, lists)
 

@@ -12,6 +12,8 @@ class Defense:
         config: the target's config.
     """
 
+    summary = "the ranking is served as it is"  # what it does, in a few words, for the log
+
     def __init__(self, config):
         self.config = config
 

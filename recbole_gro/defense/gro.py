@@ -144,6 +144,8 @@ class GROTrainer(StageTrainer):
 class GRODefense(Defense):
     """A copy of the converged target, fine-tuned by GROTrainer; its ranking is served as it is."""
 
+    summary = "a copy of the target is trained on beside a student that copies its lists; the last epoch is kept"
+
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copy.deepcopy(target)
         GROTrainer(self.config, protected).fine_tune(

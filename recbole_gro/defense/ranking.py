@@ -15,6 +15,8 @@ class NoDefense(Defense):
 class RandomDefense(Defense):
     """Every list is shuffled afresh, each time it is served."""
 
+    summary = "every list is shuffled afresh"
+
     def __init__(self, config):
         super().__init__(config)
         self.generator = torch.Generator().manual_seed(config["seed"])
@@ -27,6 +29,8 @@ class RandomDefense(Defense):
 @register_defense("reverse")
 class ReverseDefense(Defense):
     """The last of the list comes first."""
+
+    summary = "every list is turned round"
 
     def shown(self, ranked: Tensor) -> Tensor:
         return ranked.flip(1)

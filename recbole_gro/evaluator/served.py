@@ -51,10 +51,13 @@ def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
     return scores.scatter_(1, served, rank_scores.expand(n_lists, k))
 
 
-def evaluate_service(config, service: Service, valid_data, test_data, reference: dict[str, Tensor] | None = None):
+def evaluate_service(
+    config, service: Service, train_data, valid_data, test_data, *, reference: dict[str, Tensor] | None = None
+):
     """Metrics of a service on validation and test data, and the lists it served there.
 
     Args:
+        train_data: what metrics of popularity and coverage count in.
         reference: lists by part to measure agreement with, at 1 and 10; None leaves agreement out.
 
     Returns:
@@ -69,7 +72,10 @@ def evaluate_service(config, service: Service, valid_data, test_data, reference:
         evaluator = ServedEvaluator(config, service)
         if reference is not None:
             agree_with(evaluator, reference[part])
-        evaluator.eval_collector.data_collect(data)
-        metrics[part] = {name: float(value) for name, value in evaluator.evaluate(data).items()}
+        evaluator.eval_collector.data_collect(train_data)
+        metrics[part] = {
+            name: float(value)
+            for name, value in evaluator.evaluate(data, show_progress=config["show_progress"]).items()
+        }
         lists[part] = evaluator.lists
     return metrics, lists

@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from recbole_gro import BlackBox, BudgetSpent, Service, UserError
+from recbole_gro.scoring import create_scorer
+
+
+class Spy(Service):
+    """Remembers what it was asked."""
+
+    def __init__(self):
+        self.n_items, self.k, self.asked = 31, 2, []
+
+    def recommend(self, sequences):
+        self.asked.append(sequences)
+        return torch.tensor([[1, 2]] * len(sequences))
+
+
+def test_queries_and_lists_are_counted():
+    box = BlackBox(Spy())
+    box.query([[1], [2, 3], [4]])
+    box.query(torch.tensor([[5, 6]]))
+    assert (box.queries_asked, box.lists_asked) == (2, 4)
+
+
+def test_budget_can_be_spent_to_the_last_list():
+    box = BlackBox(Spy(), budget=3)
+    box.query([[1], [2]])
+    box.query([[3]])
+    assert box.lists_asked == 3
+
+
+def test_over_budget_nothing_is_answered():
+    spy = Spy()
+    box = BlackBox(spy, budget=3)
+    box.query([[1], [2]])
+    with pytest.raises(BudgetSpent, match=r"2 more lists were asked for, 1 of 3 are left"):
+        box.query([[3], [4]])
+    assert len(spy.asked) == 1
+    assert (box.queries_asked, box.lists_asked) == (1, 2)
+    box.query([[3]])
+
+
+def test_budget_of_nothing():
+    with pytest.raises(BudgetSpent):
+        BlackBox(Spy(), budget=0).query([[1]])
+
+
+def test_spent_budget_is_a_users_error():
+    assert issubclass(BudgetSpent, UserError)
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM"])
+def test_bare_model_is_served_as_it_is(make_model, name):
+    model = make_model(name)
+    box = BlackBox(model, k=4)
+    sequences = torch.tensor([[3, 1, 4], [1, 5, 0]])
+    scores = create_scorer(model).next_item_scores(sequences, torch.tensor([3, 2]))
+    scores[:, 0] = -torch.inf
+    assert torch.equal(box.query(sequences), scores.argsort(descending=True)[:, :4])
+    assert (box.k, box.n_items) == (4, model.n_items)
+
+
+def test_model_is_asked_without_dropout(make_model):
+    model = make_model().train()
+    box = BlackBox(model, k=20)
+    assert torch.equal(box.query([[1, 2, 3]]), box.query([[1, 2, 3]]))
+
+
+def test_defended_service_is_asked_through_its_defense(make_model):
+    model = make_model()
+    flipped = BlackBox(Service(model, 6, lambda ranked: ranked.flip(1)))
+    assert torch.equal(flipped.query([[1, 2]]), BlackBox(model, 6).query([[1, 2]]).flip(1))
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM", "SASRec", "GRU4Rec"])
+def test_lists_hold_every_item_but_never_padding_or_mask(make_model, name):
+    model = make_model(name)
+    n_items = model.n_items - 1
+    lists = BlackBox(model, k=n_items).query([[1, 2, 3], [n_items]])
+    assert lists.sort(1).values.tolist() == [list(range(1, n_items + 1))] * 2
+
+
+def test_lists_of_ids_and_padded_tensors_are_the_same_question(make_model):
+    box = BlackBox(make_model(), k=5)
+    assert torch.equal(box.query([[1, 2, 3], [4]]), box.query(torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0]])))
+
+
+def test_an_answer_does_not_depend_on_the_others_asked(make_model):
+    box = BlackBox(make_model(), k=5)
+    together = box.query([[1, 2, 3], [4], [7, 8, 9, 10, 11, 12, 13, 14, 15]])
+    assert torch.equal(together[1:2], box.query([[4]]))
+
+
+@pytest.mark.parametrize(
+    ("sequences", "reason"),
+    [
+        ([[1, 2], []], "empty sequence"),
+        (torch.tensor([[0, 1]]), "padded on the right"),
+        ([[1, 0, 2]], "padded on the right"),
+        ([[31]], "between 1 and 30"),
+        ([[1, -2]], "between 1 and 30"),
+    ],
+)
+def test_bad_question_is_refused_and_not_counted(make_model, sequences, reason):
+    box = BlackBox(make_model(), k=5)
+    assert box.n_items == 31
+    with pytest.raises(ValueError, match=reason):
+        box.query(sequences)
+    assert box.lists_asked == 0
+
+
+@pytest.mark.parametrize("k", [0, 31])
+def test_list_longer_than_the_catalogue_is_refused(make_model, k):
+    with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items"):
+        BlackBox(make_model(), k=k)

@@ -1,0 +1,170 @@
+import pytest
+import torch
+from attack.cases import RuleService
+from pipeline import TINY_RUN, same_weights, weights_of
+from recbole.trainer import Trainer
+
+from recbole_gro import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate, run_recbole_gro
+from recbole_gro.attack.extraction import Catalogue
+
+
+@pytest.fixture
+def make_thief(make_config, tmp_path):
+    """Make an attacker who knows no data: `thief, queries, held_out = make_thief("NARM", n_sequences=50)`."""
+
+    def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, **settings):
+        settings = {"output_dir": str(tmp_path / "run"), "data_path": "/no/such/folder", **settings}
+        config = make_config(model, **{"surrogate_epochs": 2, "surrogate_batch_size": 64, **settings})
+        box = BlackBox(RuleService())
+        log = create_query_strategy("autoregressive")(box, n_sequences, 6, torch.Generator().manual_seed(2))
+        torch.manual_seed(8)
+        surrogate, surrogate_config = create_surrogate(config, box.n_items)
+        thief = cls(surrogate_config, surrogate)
+        return thief, *thief.loaders(log)
+
+    return make
+
+
+@pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
+def test_copy_learns_the_rule(make_thief, model):
+    thief, queries, held_out = make_thief(
+        model, n_sequences=150, n_layers=1, surrogate_epochs=12, surrogate_learning_rate=0.01
+    )
+    _, untrained = thief._valid_epoch(held_out)
+    _, trained = thief.fit(queries, held_out)
+    assert untrained["agreement@10"] < 0.5
+    assert trained["agreement@10"] > 0.85
+    assert trained["loss"] < untrained["loss"]
+
+
+def test_copy_ranks_as_the_service_does(make_thief):
+    thief, queries, held_out = make_thief(n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01)
+    thief.fit(queries, held_out)
+    thief.load_saved()
+    histories = torch.tensor([[5, 6, 7], [20, 25, 28]])
+    copied = BlackBox(thief.model, 10).query(histories)
+    served = RuleService().recommend(histories)
+    middle = (copied[:, :3, None] == served[:, None, :5]).any(2)
+    assert middle.float().mean() > 0.8
+
+
+def test_surrogate_is_the_targets_architecture_by_default(make_config):
+    config = make_config("BERT4Rec")
+    surrogate, surrogate_config = create_surrogate(config, 31)
+    assert type(surrogate).__name__ == surrogate_config["model"] == "BERT4Rec"
+    assert surrogate.hidden_size == config["hidden_size"]
+    assert surrogate.n_items == 31
+
+
+def test_another_surrogate_takes_its_own_architecture(make_config, tmp_path):
+    config = make_config("BERT4Rec", surrogate_model="NARM")
+    assert create_surrogate(config, 31)[0].hidden_size == 128
+    (tmp_path / "small.yaml").write_text("hidden_size: 24\n")
+    config = make_config("BERT4Rec", surrogate_model="NARM", surrogate_config=str(tmp_path / "small.yaml"))
+    assert create_surrogate(config, 31)[0].hidden_size == 24
+
+
+def test_surrogate_is_made_for_the_catalogue_asked_not_for_the_dataset(make_config):
+    assert create_surrogate(make_config("NARM"), 77)[0].item_embedding.num_embeddings == 77
+
+
+def test_catalogue_knows_how_many_items_there_are_and_nothing_else(make_config):
+    config = make_config()
+    catalogue = Catalogue(config, 31)
+    assert catalogue.num(config["ITEM_ID_FIELD"]) == 31
+    with pytest.raises(ValueError, match="number of items only, not of user_id"):
+        catalogue.num(config["USER_ID_FIELD"])
+    assert set(vars(catalogue)) == {"item_field", "item_num"}
+
+
+def test_recboles_evaluation_is_never_asked(make_thief, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("evaluated on data")
+
+    monkeypatch.setattr(Trainer, "evaluate", refuse)
+    monkeypatch.setattr(Trainer, "_valid_epoch", refuse)
+    thief, queries, held_out = make_thief()
+    score, result = thief.fit(queries, held_out)
+    assert score == result["loss"]
+
+
+@pytest.mark.parametrize("metric", ["ItemCoverage", "AveragePopularity"])
+def test_metrics_of_the_run_do_not_matter_to_it(make_thief, metric):
+    thief, queries, held_out = make_thief(metrics=["Hit", "NDCG", metric])
+    thief.fit(queries, held_out)
+
+
+class Scripted(ExtractionTrainer):
+    """Held-out losses as the test wants them; remembers the weights of every epoch."""
+
+    losses = (0.9, 0.5, 0.7, 0.6, 0.1)
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        self.seen = [*getattr(self, "seen", []), weights_of(self.model)]
+        loss = self.losses[len(self.seen) - 1]
+        return loss, {"loss": loss}
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls(make_thief):
+    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=5, surrogate_patience=1)
+    score, _ = thief.fit(queries, held_out)
+    assert len(thief.seen) == 4
+    assert score == 0.5
+    thief.load_saved()
+    assert same_weights(weights_of(thief.model), thief.seen[1])
+
+
+def test_patience_lets_it_go_on(make_thief):
+    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=5, surrogate_patience=2)
+    assert thief.fit(queries, held_out)[0] == 0.1
+
+
+def test_held_out_queries_are_not_trained_on(make_thief):
+    _, queries, held_out = make_thief(n_sequences=20)
+    rows = [{tuple(row) for row in loader.log.sequences.tolist()} for loader in (queries, held_out)]
+    assert (len(rows[0]), len(rows[1])) == (18, 2)
+    assert not rows[0] & rows[1]
+
+
+def test_held_out_loss_is_the_same_each_time(make_thief):
+    thief, _, held_out = make_thief()
+    assert thief._valid_epoch(held_out) == thief._valid_epoch(held_out)
+
+
+def test_same_seed_same_copy(make_thief):
+    copies = []
+    for _ in range(2):
+        thief, queries, held_out = make_thief()
+        thief.fit(queries, held_out)
+        copies.append(weights_of(thief.model))
+    assert same_weights(*copies)
+
+
+def test_settings_of_the_attack_are_used(make_thief):
+    thief, queries, held_out = make_thief(
+        surrogate_learning_rate=0.25, surrogate_epochs=3, surrogate_batch_size=7, margin_rank=0.1, margin_negative=0.9
+    )
+    thief.fit(queries, held_out)
+    assert thief.optimizer.param_groups[0]["lr"] == 0.25
+    assert len(thief.train_loss_dict) == 3
+    assert {len(batch) for batch in queries} == {7, 4}
+    assert thief.margins == (0.1, 0.9)
+
+
+@pytest.mark.parametrize("key", ["margin_rank", "margin_negative"])
+def test_a_wider_margin_is_a_higher_loss(make_thief, key):
+    losses = [make_thief(**{key: margin})[0] for margin in (0.1, 0.9)]
+    batch = next(iter(make_thief()[2]))
+    low, high = (thief._valid_epoch([batch])[0] for thief in losses)
+    assert high > low + 0.5
+
+
+def test_surrogate_does_not_start_from_the_targets_weights(tiny_data_path, tmp_path):
+    settings = {"epochs": 0, "surrogate_learning_rate": 1e-12, "defense": "none", "data_path": str(tiny_data_path)}
+    run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, **settings, "output_dir": str(tmp_path / "run")})
+    target, surrogate = (
+        torch.load(tmp_path / "run" / name, weights_only=True)["state_dict"]["item_embedding.weight"][1:]
+        for name in ("target.pth", "surrogate-none.pth")
+    )
+    assert target.shape == surrogate.shape
+    assert (target - surrogate).abs().mean() > 0.5 * target.abs().mean()

@@ -1,0 +1,155 @@
+"""Loaders: what training and evaluation batches carry, and data that cannot work said in one line."""
+
+import pytest
+import torch
+from recbole.data import create_dataset, data_preparation
+from recbole.data.transform import MaskItemSequence
+
+from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
+from recbole_gro.data.loaders import check_served_k
+from recbole_gro.errors import UserError
+
+MASK_FIELDS = {"Mask_item_id_list", "Pos_item_id", "Neg_item_id", "MASK_INDEX"}
+
+
+def loaders_of(config):
+    return build_loaders(config, build_dataset(config))
+
+
+@pytest.mark.parametrize("rows", ["windows", "prefixes"])
+def test_only_training_batches_carry_masks(make_loaders, rows):
+    _, train, valid, test = make_loaders("BERT4Rec", train_rows=rows)
+    assert set(next(iter(train)).columns) >= MASK_FIELDS
+    for loader in (valid, test):
+        batch = next(iter(loader))[0]
+        assert MASK_FIELDS.isdisjoint(batch.columns)
+        assert {"item_id_list", "item_length", "item_id"} <= set(batch.columns)
+
+
+def test_prefixes_of_a_masked_model_get_recboles_masks(make_loaders):
+    _, train, _, _ = make_loaders("BERT4Rec", train_rows="prefixes")
+    assert isinstance(train.transform, MaskItemSequence)
+
+
+@pytest.mark.parametrize("model", ["NARM", "GRU4Rec", "SASRec"])
+def test_next_item_models_get_recboles_own_batches(make_loaders, model):
+    config, train, valid, test = make_loaders(model)
+    theirs = data_preparation(config, create_dataset(config))
+    for ours, its in zip((train, valid, test), theirs, strict=True):
+        reseed_both(ours, its)
+        for mine, batch in zip(ours, its, strict=True):
+            if isinstance(batch, tuple):
+                mine, batch = mine[0], batch[0]
+            assert set(mine.columns) == set(batch.columns)
+            assert all(torch.equal(mine[field], batch[field]) for field in batch.columns)
+
+
+def reseed_both(*loaders):
+    for loader in loaders:
+        loader.generator.manual_seed(3)
+
+
+def test_pairwise_models_get_sampled_negatives(make_loaders):
+    _, train, _, _ = make_loaders("GRU4Rec", loss_type="BPR", train_neg_sample_args={"distribution": "uniform"})
+    batch = next(iter(train))
+    assert (batch["neg_item_id"] != batch["item_id"]).all()
+    assert batch["item_id_list"].shape[1] == 8
+
+
+def test_every_user_with_three_items_is_tested_and_with_four_validated(make_loaders):
+    # made-up users have 1, 2, .. 24 items, 1, .. 15 and one has all 30
+    _, _, valid, test = make_loaders("BERT4Rec")
+    assert len(test._dataset) == 1 + 22 + 13
+    assert len(valid._dataset) == 1 + 21 + 12
+
+
+def test_reseed_starts_order_and_masks_anew(make_loaders):
+    _, train, _, _ = make_loaders("BERT4Rec")
+
+    def epoch():
+        return torch.cat([batch["Mask_item_id_list"] for batch in train])
+
+    reseed(train, 5)
+    first, second = epoch(), epoch()
+    reseed(train, 5)
+    assert torch.equal(epoch(), first)
+    assert not torch.equal(first, second)
+    reseed(train, 6)
+    assert not torch.equal(epoch(), first)
+
+
+def test_lists_longer_than_the_catalogue_are_refused(make_config):
+    build = make_config(served_k=29)  # 30 items: one stays outside
+    loaders_of(build)
+    with pytest.raises(UserError, match="served_k: 30 is too long for a catalogue of 30 items; at most 29"):
+        loaders_of(make_config(served_k=30))
+
+
+def test_check_served_k_counts_padding_out():
+    check_served_k(3, n_items=5)
+    with pytest.raises(UserError, match="4 is too long for a catalogue of 4 items; at most 3"):
+        check_served_k(4, n_items=5)
+
+
+@pytest.mark.parametrize("rows", ["windows", "prefixes"])
+@pytest.mark.parametrize("items", ["abc", "ab"])
+def test_nobody_left_to_evaluate_is_said(write_dataset, make_config, rows, items):
+    path = write_dataset({user: list(items) for user in ("ann", "bob", "cid")})
+    config = make_config(data_path=str(path), train_rows=rows)
+    with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation; .* at least 4 interactions"):
+        loaders_of(config)
+
+
+def one_line(error):
+    return isinstance(error, UserError) and "\n" not in str(error)
+
+
+def test_a_missing_dataset_is_said_in_one_line(make_config):
+    with pytest.raises(UserError, match="dataset nowhere") as caught:
+        loaders_of(make_config(dataset="nowhere"))
+    assert one_line(caught.value)
+
+
+def test_a_file_without_the_wanted_columns_is_said_in_one_line(tmp_path, make_config):
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "torn.inter").write_text("nothing that RecBole reads\n1 2 3\n")
+    with pytest.raises(UserError, match="dataset torn") as caught:
+        loaders_of(make_config(dataset="torn", data_path=str(tmp_path)))
+    assert one_line(caught.value)
+
+
+def test_an_empty_file_is_said_in_one_line(tmp_path, make_config):
+    (tmp_path / "void").mkdir()
+    (tmp_path / "void" / "void.inter").write_text("")
+    with pytest.raises(UserError, match="dataset void") as caught:
+        loaders_of(make_config(dataset="void", data_path=str(tmp_path)))
+    assert one_line(caught.value)
+
+
+def test_a_filter_that_leaves_nothing_is_said_in_one_line(make_config):
+    with pytest.raises(UserError, match="dataset tiny") as caught:
+        loaders_of(make_config(user_inter_num_interval="[1000,inf)"))
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"load_col": {"inter": ["user_id", "item_id"]}}, "timestamp"),
+        ({"eval_args": {"split": {"LS": "valid_and_test"}, "order": "RO", "mode": "full"}}, "TO"),
+        ({"eval_args": {"split": {"LS": "all_of_it"}, "order": "TO", "mode": "full"}}, "all_of_it"),
+    ],
+    ids=["no timestamps", "random order", "unknown split"],
+)
+@pytest.mark.parametrize("rows", ["windows", "prefixes"])
+def test_what_recbole_cannot_split_is_said_in_one_line(make_config, settings, reason, rows):
+    with pytest.raises(UserError, match=reason) as caught:
+        loaders_of(make_config(train_rows=rows, **settings))
+    assert one_line(caught.value)
+
+
+def test_loaders_that_plain_recbole_saved_are_not_picked_up(make_config):
+    config = make_config("BERT4Rec", save_dataloaders=True)
+    data_preparation(config, create_dataset(config))  # leaves a pickle in checkpoint_dir
+    train, _, _ = loaders_of(make_config("BERT4Rec"))
+    assert isinstance(train._dataset, SequenceDataset)

@@ -1,0 +1,153 @@
+"""What is installed is what is in the checkout: built, unpacked elsewhere, and asked there."""
+
+import configparser
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from recbole_gro import __version__
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+SOURCES = ("recbole_gro", "properties", "tests")
+FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md")
+MORE_FILES = ("Makefile", "constraints.txt", "run_recbole_gro.py")
+PROBE = """
+import json, sys
+import recbole_gro
+from recbole_gro.config import Config, resolve_config_file
+from recbole_gro.keys import packaged_properties, plugin_keys
+print(json.dumps({
+    "modules": sorted(sys.modules),
+    "package": recbole_gro.__file__,
+    "overall": str(packaged_properties() / "overall.yaml"),
+    "demo": resolve_config_file("gro.yaml"),
+    "model": resolve_config_file("model/BERT4Rec.yaml"),
+    "batch": Config("BERT4Rec")["train_batch_size"],
+    "keys": sorted(plugin_keys()),
+}))
+"""
+
+
+def relative_files(folder, pattern):
+    return {str(file.relative_to(CHECKOUT)) for file in (CHECKOUT / folder).rglob(pattern)}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the sdist and the wheel that was built from the sdist; the checkout is left as it was."""
+    source = tmp_path_factory.mktemp("source")
+    for folder in SOURCES:
+        shutil.copytree(CHECKOUT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*FILES, *MORE_FILES):
+        shutil.copy(CHECKOUT / file, source)
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
+    subprocess.run(command, check=True, cwd=out, capture_output=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def site(built, tmp_path_factory):
+    """A folder that holds the installed wheel and nothing else."""
+    folder = tmp_path_factory.mktemp("site")
+    (wheel,) = built.glob("*.whl")
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", str(folder), str(wheel)]
+    subprocess.run(command, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def away(site, tmp_path):
+    """Run Python in an empty folder, with the installed wheel and without the checkout.
+
+    -S leaves out the .pth files through which an editable installation would bring the checkout back.
+    """
+    libraries = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+
+    def run(*arguments):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *libraries])}
+        command = [sys.executable, "-S", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_sdist_is_complete(built):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {*FILES, *MORE_FILES, *relative_files("properties", "*.yaml"), *relative_files("recbole_gro", "*.py")}
+    assert wanted | relative_files("tests", "*.py") <= names
+
+
+def test_wheel_has_the_package_and_its_defaults_alone(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        entry_points = archive.read(f"recbole_gro-{__version__}.dist-info/entry_points.txt").decode()
+    defaults = {f"recbole_gro/{name}" for name in relative_files("properties", "*.yaml")}
+    code = relative_files("recbole_gro", "*.py")
+    assert {name for name in names if ".dist-info/" not in name} == defaults | code
+    assert any(name.endswith("/LICENSE") for name in names)
+    assert "recbole-gro = recbole_gro.command:main" in entry_points
+
+
+def test_installed_package_finds_its_defaults(away, site):
+    seen = json.loads(away("-c", PROBE).splitlines()[-1])
+    assert Path(seen["package"]).is_relative_to(site)
+    assert Path(seen["overall"]).is_relative_to(site / "recbole_gro")
+    assert seen["demo"] == (CHECKOUT / "properties/gro.yaml").read_text(encoding="utf-8")
+    assert seen["model"] == (CHECKOUT / "properties/model/BERT4Rec.yaml").read_text(encoding="utf-8")
+    assert f"train_batch_size: {seen['batch']} " in seen["model"]
+    assert "gro_lambda" in seen["keys"]
+    # RecBole's quick_start begins by importing ray
+    assert not {name for name in seen["modules"] if name.split(".")[0] == "ray" or "recbole.quick_start" in name}
+
+
+def test_installed_command_tells_its_keys(away, tmp_path):
+    told = away("-m", "recbole_gro", "--help")
+    assert "--config_files" in told
+    assert "--gro_lambda" in told
+    assert not list(tmp_path.iterdir())
+
+
+def setup_cfg():
+    parser = configparser.ConfigParser()
+    parser.read(CHECKOUT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def requirements(text):
+    return [Requirement(line) for line in text.split("\n") if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("required", requirements(setup_cfg()["options"]["install_requires"]), ids=str)
+def test_bounds_hold_for_what_is_installed(required):
+    assert required.specifier.contains(importlib.metadata.version(required.name), prereleases=True)
+
+
+def test_python_bound_holds():
+    assert platform.python_version() in SpecifierSet(setup_cfg()["options"]["python_requires"])
+
+
+def test_constraints_pin_every_requirement_within_its_bounds():
+    pins = requirements((CHECKOUT / "constraints.txt").read_text(encoding="utf-8"))
+    assert all([specifier.operator for specifier in pin.specifier] == ["=="] for pin in pins)
+    versions = {pin.name.lower(): next(iter(pin.specifier)).version for pin in pins}
+    options = setup_cfg()
+    named = options["options"]["install_requires"] + options["options.extras_require"]["test"]
+    for required in requirements(named):
+        assert required.specifier.contains(versions[required.name.lower()]), required

@@ -1,0 +1,125 @@
+"""The service: lists of items best first, whole or in pieces, and refusals before anything is scored."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_gro import Service, UserError
+from recbole_gro import service as service_module
+from recbole_gro.service import top_k
+
+MODELS = ("BERT4Rec", "NARM")
+
+
+@pytest.fixture(params=MODELS)
+def model(request, make_model):
+    return make_model(request.param)
+
+
+def queries(n=11, width=8, n_items=31):
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, width + 1, (n, 1), generator=generator)
+    return torch.randint(1, n_items, (n, width), generator=generator) * (torch.arange(width) < lengths)
+
+
+def test_top_k_is_a_sort_that_passes_padding_over():
+    scores = torch.randn(6, 9)
+    scores[:, 0] = 99
+    listed = top_k(scores, 4)
+    for row, items in zip(scores.tolist(), listed.tolist(), strict=True):
+        assert items == sorted(range(1, 9), key=lambda item: -row[item])[:4]
+
+
+@pytest.mark.parametrize("k", [1, 5, 30])
+def test_lists_hold_k_different_items_and_never_padding(model, k):
+    model.item_embedding.weight.data[0] = 50.0  # scores high, were it looked at
+    lists = Service(model, k).recommend(queries())
+    assert lists.shape == (11, k)
+    assert lists.min() >= 1
+    assert lists.max() <= 30
+    assert all(len(set(row)) == k for row in lists.tolist())
+
+
+def test_lists_are_the_models_ranking(make_model):
+    model = make_model("NARM")
+    asked = queries()
+    lists = Service(model, 5).recommend(asked)
+    lengths = (asked > 0).sum(1)
+    scores = model.full_sort_predict(Interaction({"item_id_list": asked, "item_length": lengths}))
+    assert torch.equal(lists, top_k(scores, 5))
+
+
+@pytest.mark.parametrize("at_once", [1, 31 * 4, 31 * 11])
+def test_pieces_give_the_same_lists(model, monkeypatch, at_once):
+    whole = Service(model, 5).recommend(queries())
+    sizes = []
+    scored = service_module.top_k
+    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(service_module, "top_k", lambda scores, k: sizes.append(len(scores)) or scored(scores, k))
+    assert torch.equal(Service(model, 5).recommend(queries()), whole)
+    assert max(sizes) == max(1, at_once // 31)
+    assert sum(sizes) == 11
+
+
+def test_lists_of_ids_and_tensors_are_answered_alike(model):
+    service = Service(model, 5)
+    assert torch.equal(service.recommend([[3, 1, 2], [5]]), service.recommend(torch.tensor([[3, 1, 2], [5, 0, 0]])))
+
+
+def test_what_is_shown_is_the_defended_list(model):
+    plain = Service(model, 5).recommend(queries())
+    assert torch.equal(Service(model, 5, lambda ranked: ranked.flip(1)).recommend(queries()), plain.flip(1))
+
+
+def test_the_model_answers_without_dropout_and_takes_no_gradient(make_model):
+    model = make_model("NARM", dropout_probs=[0.5, 0.5]).train()
+    service = Service(model, 5)
+    first = service.recommend(queries())
+    assert not first.requires_grad
+    assert torch.equal(service.recommend(queries()), first)
+    assert all(weights.grad is None for weights in model.parameters())
+
+
+def test_the_model_can_train_on_after_serving(make_loaders, make_model):
+    model, (_, train, _, _) = make_model("BERT4Rec"), make_loaders("BERT4Rec")
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    service = Service(model, 5)
+    service.recommend(queries())
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    model.train()
+    model.calculate_loss(next(iter(train))).backward()
+    assert model.item_embedding.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "sequences",
+    [
+        [[1, 31]],
+        [[1, 10**9]],
+        [[-1, 2]],
+        [[]],
+        [[1], []],
+        [[0, 1]],
+        [],
+        torch.tensor([[1, 2], [0, 0]]),
+        torch.tensor([[0, 1], [1, 2]]),
+        torch.tensor([1, 2, 3]),
+    ],
+    ids=str,
+)
+def test_what_is_no_query_is_a_value_error(model, sequences):
+    with pytest.raises(ValueError, match=r"item ids lie between 1 and 30|empty sequence|padded on the right|wanted"):
+        Service(model, 5).recommend(sequences)
+
+
+@pytest.mark.parametrize("k", [31, 100, 0, -1])
+def test_lists_longer_than_the_catalogue_are_refused(model, k):
+    with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items of the catalogue"):
+        Service(model, k)
+
+
+def test_a_service_knows_its_catalogue_and_device(model):
+    service = Service(model, 5)
+    assert service.n_items == 31
+    assert service.k == 5
+    assert service.device == torch.device("cpu")
