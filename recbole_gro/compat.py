@@ -86,6 +86,17 @@ def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def no_pickled_loaders() -> Iterator[None]:
+    """Data loaders are built anew inside.
+
+    RecBole's data_preparation unpickles, and so executes, any loaders of the same dataset and model that lie in
+    checkpoint_dir, and they would not be ours. Can go when it takes an argument for it.
+    """
+    with mock.patch("recbole.data.utils.load_split_dataloaders", return_value=None):
+        yield
+
+
 class SilentWriter:
     """A TensorBoard writer that writes nothing, for trainers that only evaluate."""
 

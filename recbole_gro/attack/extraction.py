@@ -53,6 +53,8 @@ class ExtractionTrainer(StageTrainer):
         self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
         self.paper_code_ties = setting(config, "paper_code_ties")
         self.eval_step = 1
+        # RecBole counts items and users of its training data for some metrics; a query log has none to count
+        self.eval_collector.data_collect = lambda train_data: None
         self.valid_metric, self.valid_metric_bigger = "held-out loss", False
         self.best_valid_score = float("inf")
         self.optimizer = self._build_optimizer()
@@ -76,7 +78,7 @@ class ExtractionTrainer(StageTrainer):
         served = interaction[LISTED]
         scores = self.scorer.next_item_scores(sequences, interaction[self.scorer.model.ITEM_SEQ_LEN])
         negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties)
-        listed, outside = scores.gather(1, served), scores.gather(1, negatives)
+        listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties), scores
 
     @torch.no_grad()

@@ -15,11 +15,18 @@ MASKED_TRANSFORM = "mask_itemseq"
 
 
 def train_rows_of(config) -> str:
-    """`windows` or `prefixes`: the config's `train_rows`, where auto means windows for masked models."""
+    """`windows` or `prefixes`: the config's `train_rows`, where auto means windows for masked models.
+
+    Raises:
+        UserError: windows for a model that masks nothing; its rows would hold the item they are to predict.
+    """
     chosen = setting(config, "train_rows")
-    if chosen != "auto":
-        return chosen
-    return "windows" if config["transform"] == MASKED_TRANSFORM else "prefixes"
+    masks = config["transform"] == MASKED_TRANSFORM
+    if chosen == "windows" and not masks:
+        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {config['model']} takes prefixes")
+    if chosen == "auto":
+        return "windows" if masks else "prefixes"
+    return chosen
 
 
 class SequenceDataset(SequentialDataset):
@@ -41,7 +48,11 @@ class SequenceDataset(SequentialDataset):
 
     def data_augmentation(self):
         self._aug_presets()
-        self._check_field("uid_field", "time_field")
+        if self.time_field not in self.inter_feat:
+            raise UserError(
+                f"dataset {self.dataset_name}: its interactions have no loaded field {self.time_field!r} to be ordered "
+                f"by; name it with TIME_FIELD and load it with load_col"
+            )
         self.sort(by=[self.uid_field, self.time_field], ascending=True)
         history = self.inter_feat
         users = history[self.uid_field].numpy()
@@ -86,7 +97,7 @@ class SequenceDataset(SequentialDataset):
             )
         first, count = first[count > 1], count[count > 1]
         # RecBole's leave-one-out keeps at least one training row a user: two items
-        held = np.minimum(HELD_OUT[split["LS"]], count - 2)
+        held = np.minimum(HELD_OUT.get(split["LS"], 2), count - 2)
         trained = count - held
         # a remainder of one item would be a row that teaches nothing
         windows = -(-(trained - 1) // self.max_item_list_len)
@@ -112,7 +123,7 @@ class SequenceDataset(SequentialDataset):
     def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
         """Training windows, some of them moved back: still at most MAX_ITEM_LIST_LENGTH items, at least two."""
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]
-        draws = torch.rand(2, len(length), generator=generator)
+        draws = torch.rand(2, *length.shape, generator=generator)
         back = (draws[0] * (length - 1)).long() * (draws[1] < setting(self.config, "window_shift"))
         end = start + length - back
         start = torch.maximum(self.first_of_user[rows[self.uid_field]], end - self.max_item_list_len)

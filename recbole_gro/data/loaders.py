@@ -1,10 +1,13 @@
 """RecBole's data loaders over the lazy dataset, with the transforms that training and serving need."""
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
+from recbole_gro.compat import no_pickled_loaders
 from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
@@ -16,11 +19,20 @@ def build_dataset(config) -> SequenceDataset:
     Raises:
         UserError: files are missing or RecBole cannot read them.
     """
+    for key in ("dataset_save_path", "dataloaders_save_path"):
+        if config[key]:
+            raise UserError(f"{key}: not supported; reading a pickled dataset would execute the file")
+    with warnings.catch_warnings(), _one_line(config):
+        # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
+        warnings.simplefilter("ignore", FutureWarning)
+        return SequenceDataset(config)
+
+
+@contextlib.contextmanager
+def _one_line(config) -> Iterator[None]:
+    """What RecBole raises about data, as a UserError that names the dataset."""
     try:
-        with warnings.catch_warnings():
-            # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
-            warnings.simplefilter("ignore", FutureWarning)
-            return SequenceDataset(config)
+        yield
     except UserError:
         raise
     except (ValueError, KeyError, OSError, NotImplementedError) as error:
@@ -34,7 +46,8 @@ def build_loaders(config, dataset: SequenceDataset):
     Raises:
         UserError: the catalogue is too small for the served list, or no user is left to evaluate.
     """
-    train, valid, test = data_preparation(config, dataset)
+    with no_pickled_loaders(), _one_line(config):
+        train, valid, test = data_preparation(config, dataset)
     if train_rows_of(config) == "windows" and config["transform"] == MASKED_TRANSFORM:
         train.transform = WindowMask(config)
     if config["transform"] == MASKED_TRANSFORM:

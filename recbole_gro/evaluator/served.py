@@ -75,7 +75,7 @@ def evaluate_service(
         evaluator.eval_collector.data_collect(train_data)
         metrics[part] = {
             name: float(value)
-            for name, value in evaluator.evaluate(data, show_progress=config["show_progress"]).items()
+            for name, value in evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1).items()
         }
         lists[part] = evaluator.lists
     return metrics, lists
