@@ -49,9 +49,8 @@ def resolve_config_file(name: str) -> str:
     """
     if Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
-    packaged = keys.packaged_properties().joinpath(*Path(name).parts)
-    if not Path(name).is_absolute() and packaged.is_file():
-        return packaged.read_text(encoding="utf-8")
+    if not Path(name).is_absolute() and keys.packaged_file(name).is_file():
+        return keys.packaged_file(name).read_text(encoding="utf-8")
     offered = [file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml")]
     hint = nearest(name, offered) or "gro.yaml"
     raise UserError(
@@ -139,7 +138,7 @@ class Config(RecBoleConfig):
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None
         for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
-            file = keys.packaged_properties().joinpath(*f"{name}.yaml".split("/"))
+            file = keys.packaged_file(f"{name}.yaml")
             if file.is_file():
                 self.internal_config_dict.update(yaml.load(file.read_text(encoding="utf-8"), Loader=_SafeLoader) or {})
 

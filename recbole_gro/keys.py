@@ -29,6 +29,14 @@ def packaged_properties() -> Traversable:
         return Path(__file__).resolve().parent.parent / "properties"
 
 
+def packaged_file(name: str) -> Traversable:
+    """A file below the packaged properties, such as `model/BERT4Rec.yaml`; it may not exist."""
+    file = packaged_properties()
+    for part in Path(name).parts:
+        file = file / part
+    return file
+
+
 def recbole_properties() -> Path:
     """RecBole's own properties folder."""
     return Path(recbole.__file__).parent / "properties"
@@ -111,7 +119,7 @@ def parse_keys(text: str) -> dict[str, Key]:
 
 @cache
 def _overall() -> dict[str, Key]:
-    return parse_keys((packaged_properties() / "overall.yaml").read_text(encoding="utf-8"))
+    return parse_keys(packaged_file("overall.yaml").read_text(encoding="utf-8"))
 
 
 @cache
