@@ -22,11 +22,9 @@ LINE = re.compile(r"^(?P<name>\w+):.*?#\s*\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$
 
 
 def packaged_properties() -> Traversable:
-    """The properties/ folder: inside the installed package, or beside it in a plain clone."""
-    try:
-        return resources.files("recbole_gro.properties")
-    except ModuleNotFoundError:
-        return Path(__file__).resolve().parent.parent / "properties"
+    """The properties/ folder: inside the installed package, or beside it in a clone or an editable install."""
+    installed = resources.files("recbole_gro") / "properties"
+    return installed if installed.is_dir() else Path(__file__).resolve().parent.parent / "properties"
 
 
 def packaged_file(name: str) -> Traversable:

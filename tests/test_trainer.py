@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     write_atomically({"a": 1}, file)
 
     def fail(state, name):
-        open(name, "wb").write(b"half")
+        Path(name).write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", fail)

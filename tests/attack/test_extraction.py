@@ -28,7 +28,7 @@ def make_thief(make_config, tmp_path):
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
 def test_copy_learns_the_rule(make_thief, model):
     thief, queries, held_out = make_thief(
-        model, n_sequences=150, n_layers=1, surrogate_epochs=12, surrogate_learning_rate=0.01
+        model, n_sequences=150, n_layers=1, surrogate_epochs=20, surrogate_learning_rate=0.01
     )
     _, untrained = thief._valid_epoch(held_out)
     _, trained = thief.fit(queries, held_out)

@@ -1,0 +1,76 @@
+import pytest
+import torch
+from pipeline import untrained
+from recbole.trainer import Trainer
+
+from recbole_gro import UserError, agree_with, register_metric
+from recbole_gro.evaluator.agreement import Agreement, common_share
+
+
+def top_of(model, test, k):
+    model.eval()
+    with torch.no_grad():
+        scores = torch.cat([model.full_sort_predict(batch[0]) for batch in test])
+    scores[:, 0] = -torch.inf
+    return scores.topk(k).indices
+
+
+def test_common_share_of_lists_worked_out_by_hand():
+    mine = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
+    other = torch.tensor([[4, 3, 9, 10], [8, 7, 6, 5], [11, 12, 13, 14]])
+    assert common_share(mine, other).tolist() == [0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])
+def test_two_models_agree_as_counted_by_hand(make_loaders, tmp_path, monkeypatch, metrics):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", topk=[1, 5], metrics=metrics, valid_metric=f"{metrics[0]}@5")
+    one, other = untrained(config, train, seed=1), untrained(config, train, seed=2)
+    reference = top_of(one, test, 5)
+    trainer = Trainer(config, other)
+    agree_with(trainer, reference)
+    result = trainer.evaluate(test, load_best_model=False)
+    mine = top_of(other, test, 5)
+    for k in (1, 5) if "Agreement" in metrics else (1,):
+        pairs = zip(mine[:, :k].tolist(), reference[:, :k].tolist(), strict=True)
+        shares = [len(set(a) & set(b)) / k for a, b in pairs]
+        assert result[f"agreement@{k}"] == pytest.approx(sum(shares) / len(shares), abs=1e-6)
+
+
+def test_a_model_agrees_with_itself(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    trainer = Trainer(config, untrained(config, train))
+    agree_with(trainer, top_of(trainer.model, test, 5))
+    assert trainer.evaluate(test, load_best_model=False)["agreement@5"] == 1
+
+
+def test_reference_stays_for_the_next_evaluation(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    trainer = Trainer(config, untrained(config, train))
+    agree_with(trainer, top_of(untrained(config, train, seed=9), test, 5))
+    first = trainer.evaluate(test, load_best_model=False)
+    assert trainer.evaluate(test, load_best_model=False) == first
+
+
+def test_nothing_to_agree_with_is_said(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    with pytest.raises(UserError, match="agree_with"):
+        Trainer(config, untrained(config, train)).evaluate(test, load_best_model=False)
+
+
+@pytest.mark.parametrize("cut", [(slice(1, None), slice(None)), (slice(None), slice(0, 3))], ids=["rows", "length"])
+def test_lists_of_another_shape_are_refused(make_loaders, tmp_path, monkeypatch, cut):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    trainer = Trainer(config, untrained(config, train))
+    agree_with(trainer, top_of(trainer.model, test, 5)[cut])
+    with pytest.raises(UserError, match="reference lists are"):
+        trainer.evaluate(test, load_best_model=False)
+
+
+def test_a_metric_name_is_taken_once():
+    with pytest.raises(ValueError, match="registered already"):
+        register_metric("NDCG", Agreement)

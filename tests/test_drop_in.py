@@ -1,0 +1,119 @@
+"""RecBole's own script with one line changed."""
+
+import pytest
+import torch
+from conftest import SMALL, WIDTHS
+from recbole.config import Config
+from recbole.data import create_dataset, data_preparation
+from recbole.trainer import HyperTuning, Trainer
+from recbole.utils import get_model, init_seed
+
+from recbole_gro import BlackBox, ExtractionTrainer, GROTrainer, UserError, create_query_strategy, create_surrogate
+
+PLUGIN_KEYS = {"gro_epochs": 2, "served_k": 6}
+
+
+@pytest.fixture
+def script(tiny_data_path, tmp_path, monkeypatch):
+    """RecBole's quick start, step by step: `config, loaders, model = script("NARM")`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["script.py"])
+
+    def run(name="BERT4Rec", **settings):
+        given = {key: value for key, value in SMALL.items() if key != "served_k"}
+        config = Config(
+            model=name,
+            dataset="tiny",
+            config_dict={
+                **given, **WIDTHS[name], "data_path": str(tiny_data_path), "checkpoint_dir": str(tmp_path / "saved"),
+                "train_neg_sample_args": None, "metrics": ["Hit", "NDCG"], **settings,
+            },
+        )  # fmt: skip
+        init_seed(config["seed"], True)
+        loaders = data_preparation(config, create_dataset(config))
+        return config, loaders, get_model(name)(config, loaders[0].dataset).to(config["device"])
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM"])
+def test_one_changed_line_trains_defends_and_evaluates(script, name):
+    config, (train, valid, test), model = script(name, **PLUGIN_KEYS)
+    before = torch.get_rng_state().shape
+    trainer = GROTrainer(config, model)
+    score, result = trainer.fit(train, valid)
+    assert set(result) == {"hit@1", "hit@5", "ndcg@1", "ndcg@5"}
+    assert score == result["ndcg@5"]
+    # RecBole loads the saved epoch before it evaluates: the last of GRO, which the model holds already
+    held = {key: value.clone() for key, value in model.state_dict().items()}
+    assert trainer.evaluate(test) == Trainer(config, model).evaluate(test, load_best_model=False)
+    assert all(torch.equal(held[key], value) for key, value in model.state_dict().items())
+    assert torch.get_rng_state().shape == before
+
+
+def test_plain_training_comes_first_then_gro(script):
+    config, (train, valid, _), model = script(epochs=3, **PLUGIN_KEYS)
+    trainer = GROTrainer(config, model)
+    trainer.fit(train, valid)
+    assert sorted(trainer.train_loss_dict) == [0, 1, 2, 3, 4]
+
+
+def test_absent_keys_take_the_packaged_defaults(script):
+    config, _, model = script(served_k=6)
+    assert config["gro_lambda"] is None
+    trainer = GROTrainer(config, model)
+    assert (trainer.gro_lambda, trainer.margins, trainer.margin_swap) == (1.0, (0.5, 0.5), 0.0)
+
+
+def test_default_list_length_is_checked_against_the_catalogue(script):
+    config, _, model = script()
+    with pytest.raises(UserError, match="served_k: 100 is too long for a catalogue of 30 items"):
+        GROTrainer(config, model)
+
+
+def test_several_processes_are_refused(script):
+    config, _, model = script(**PLUGIN_KEYS)
+    config["nproc"] = 2
+    with pytest.raises(UserError, match="nproc"):
+        GROTrainer(config, model)
+
+
+def test_student_of_another_class(script):
+    config, (train, valid, _), model = script("NARM", student_model="BERT4Rec", hidden_size=16, **PLUGIN_KEYS)
+    score, _ = GROTrainer(config, model).fit(train, valid)
+    assert 0 <= score <= 1
+
+
+def test_any_recbole_model_can_be_attacked_in_a_few_lines(script):
+    config, _, model = script("NARM", surrogate_epochs=1, surrogate_batch_size=16)
+    black_box = BlackBox(model, k=6, budget=20)
+    log = create_query_strategy("autoregressive")(black_box, 5, 4, torch.Generator().manual_seed(1))
+    surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
+    thief = ExtractionTrainer(surrogate_config, surrogate)
+    loss, _ = thief.fit(*thief.loaders(log))
+    assert loss > 0
+    assert black_box.lists_asked == 20
+
+
+def test_under_recboles_hyper_tuning(script):
+    pytest.importorskip("hyperopt", reason="RecBole's HyperTuning needs hyperopt, which the test extra installs")
+    seen = []
+
+    def objective(config_dict=None, config_file_list=None):
+        config, (train, valid, test), model = script("NARM", **PLUGIN_KEYS, **config_dict)
+        trainer = GROTrainer(config, model)
+        seen.append(trainer.gro_lambda)
+        score, result = trainer.fit(train, valid)
+        return {
+            "model": "NARM",
+            "best_valid_score": score,
+            "valid_score_bigger": True,
+            "best_valid_result": result,
+            "test_result": trainer.evaluate(test),
+        }
+
+    tuning = HyperTuning(objective, algo="exhaustive", params_dict={"choice": {"gro_lambda": [0.0, 5.0]}})
+    tuning.run()
+    assert sorted(seen) == [0.0, 5.0]
+    assert set(tuning.params2result) == {"gro_lambda:0.0", "gro_lambda:5.0"}
+    assert tuning.best_params["gro_lambda"] in (0.0, 5.0)

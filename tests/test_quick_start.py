@@ -1,0 +1,167 @@
+import json
+
+import pytest
+import torch
+from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
+
+from recbole_gro import QueryLog, UserError, load_target, run_recbole_gro
+
+FILES = {"results.json", "results.md", "results.png", "run.log", "tensorboard", "target.pth"}
+CLOCKS = ("seconds", "peak_memory_mib", "config")
+
+# Real data, cut to what takes a second: short rows of the 50 users with 40 to 42 interactions
+REAL = {
+    **TINY_RUN,
+    "user_inter_num_interval": "[40,42]",
+    "train_batch_size": 256,
+    "embedding_size": 16,
+}
+
+
+@pytest.fixture
+def run(tiny_data_path, tmp_path, monkeypatch):
+    """A tiny run with its own folder: `run("none", seed=3)`."""
+    monkeypatch.chdir(tmp_path)
+    count = iter(range(99))
+
+    def start(*defenses, model="BERT4Rec", dataset="tiny", **settings):
+        given = {"data_path": str(tiny_data_path), "output_dir": f"out{next(count)}", **TINY_RUN, **settings}
+        return run_recbole_gro(model, dataset, config_dict={"defense": list(defenses), **given})
+
+    return start
+
+
+@pytest.mark.parametrize("surrogate", ["BERT4Rec", "NARM"])
+@pytest.mark.parametrize("target", ["BERT4Rec", "NARM"])
+def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
+    monkeypatch.chdir(tmp_path)
+    student = surrogate  # the other class too, where target and surrogate differ
+    results = run_recbole_gro(
+        target,
+        config_dict={**REAL, "surrogate_model": surrogate, "student_model": student, "output_dir": "out"},
+        config_file_list=["gro.yaml"],
+        command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1"},
+    )
+    assert [row["defense"] for row in results["defenses"]] == ["none", "gro"]
+    for row in results["defenses"]:
+        assert row["surrogate_model"] == surrogate
+        assert row["lists_asked"] == 8 * 4
+        for side in ("target", "surrogate"):
+            assert set(row[side]) == {"valid", "test"}
+            assert all(0 <= value <= 1 for part in row[side].values() for value in part.values())
+        assert {"agreement@1", "agreement@10"} < set(row["surrogate"]["test"])
+    written = {name.partition("/")[0] for name in files_below(tmp_path / "out")}
+    attacked = {f"{what}-{name}" for what in ("surrogate", "queries") for name in ("none", "gro")}
+    assert written == FILES | {"target-gro.pth"} | {
+        f"{name}.{'pth' if name.startswith('surrogate') else 'npz'}" for name in attacked
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_files_hold_what_was_returned(run, tmp_path):
+    results = run("none", "gro")
+    folder = tmp_path / "out0"
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert {"python", "torch", "recbole", "numpy", "recbole-gro"} <= set(results["versions"])
+    assert results["seed"] == 7
+    assert results["peak_memory_mib"] > 50
+    for row in results["defenses"]:
+        assert {"queries", "surrogate", "evaluation"} <= set(row["seconds"])
+        log = QueryLog.load(folder / f"queries-{row['defense']}.npz")
+        assert log.n_lists == row["lists_asked"]
+    assert {"Loss/Train0", "Loss/Train1", "Loss/Train2"} <= set(scalars(folder / "tensorboard" / "target-gro"))
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    log_text = (folder / "run.log").read_text()
+    assert "epoch 0 training" in log_text
+    assert "\x1b[" not in log_text
+
+
+def test_checkpoints_are_plain_data(run, tmp_path):
+    run("none", "gro")
+    for name in ("target", "target-gro", "surrogate-none", "surrogate-gro"):
+        checkpoint = torch.load(tmp_path / "out0" / f"{name}.pth", weights_only=True)
+        assert isinstance(checkpoint["config"], dict)
+        assert checkpoint["config"]["model"] == "BERT4Rec"
+    target = load_target(tmp_path / "out0" / "target-gro.pth")
+    assert target.recommend([[1, 2]], k=3).shape == (1, 3)
+    before = torch.load(tmp_path / "out0" / "target.pth")["state_dict"]
+    assert before.keys() == target.model.state_dict().keys()
+    assert not same_weights(before, target.model.state_dict())
+
+
+def test_same_seed_same_numbers_another_seed_others(run):
+    one, same, other = run("random", "gro"), run("random", "gro"), run("random", "gro", seed=8)
+    assert drop_fields(one, *CLOCKS) == drop_fields(same, *CLOCKS)
+    assert drop_fields(one["defenses"], *CLOCKS) != drop_fields(other["defenses"], *CLOCKS)
+
+
+def test_a_row_does_not_depend_on_the_other_defenses(run):
+    together = run("random", "none", "reverse", "gro")["defenses"]
+    for row in together:
+        [alone] = run(row["defense"])["defenses"]
+        assert drop_fields(alone, "seconds") == drop_fields(row, "seconds")
+
+
+def test_output_defenses_share_one_target(run, tmp_path):
+    rows = {row["defense"]: row for row in run("none", "random", "reverse", served_k=10)["defenses"]}
+    assert len(list((tmp_path / "out0").glob("target*.pth"))) == 1
+    # the order within the ten changes, their items do not
+    for name in ("random", "reverse"):
+        assert rows[name]["target"]["test"]["hit@10"] == rows["none"]["target"]["test"]["hit@10"]
+
+
+def test_surrogate_does_not_start_from_the_targets_weights(run, tmp_path):
+    run("none", epochs=1, learning_rate=1e-12, surrogate_learning_rate=1e-12)
+    folder = tmp_path / "out0"
+    target, surrogate = (torch.load(folder / f"{name}.pth")["state_dict"] for name in ("target", "surrogate-none"))
+    assert not torch.allclose(target["item_embedding.weight"], surrogate["item_embedding.weight"], atol=1e-3)
+
+
+def test_without_attack(run, tmp_path):
+    [row] = run("gro", attack=False)["defenses"]
+    assert "surrogate" not in row
+    assert {name.partition("/")[0] for name in files_below(tmp_path / "out0")} == FILES | {"target-gro.pth"}
+
+
+def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": ["none", "gro"]}
+    results = run_recbole_gro("NARM", "tiny", config_dict={**settings, "embedding_size": 16}, saved=False)
+    assert len(results["defenses"]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_lands_in_one_folder_also_where_none_was_named(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "gro", "surrogate_model": "NARM"}
+    run_recbole_gro("BERT4Rec", "tiny", config_dict=settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    [folder] = (tmp_path / "runs").iterdir()
+    names = {name.partition("/")[0] for name in files_below(folder)}
+    assert names == FILES | {"target-gro.pth", "surrogate-gro.pth", "queries-gro.npz"}
+
+
+def test_random_queries(run):
+    [row] = run("none", query_strategy="random")["defenses"]
+    assert row["lists_asked"] == 32
+
+
+def test_architecture_of_the_surrogate_from_a_file(run, tmp_path):
+    (tmp_path / "small.yaml").write_text("hidden_size: 4\nn_heads: 1\n")
+    run("none", surrogate_config="small.yaml")
+    weights = torch.load(tmp_path / "out0" / "surrogate-none.pth")["state_dict"]
+    assert weights["item_embedding.weight"].shape[1] == 4
+
+
+def test_an_earlier_run_is_not_overwritten(run, tmp_path):
+    (tmp_path / "out0").mkdir()
+    (tmp_path / "out0" / "results.json").write_text("precious")
+    with pytest.raises(UserError, match="is not empty"):
+        run("none")
+    assert files_below(tmp_path / "out0") == ["results.json"]
+
+
+def test_agreement_is_not_asked_for_twice(run, tmp_path):
+    with pytest.raises(UserError, match="by itself"):
+        run("none", metrics=["NDCG", "Agreement"])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,71 @@
+import pytest
+
+from recbole_gro.report import environment, markdown, picture, save_results, table
+
+
+def row(defense, target, surrogate=None):
+    made = {"defense": defense, "target": {"test": target}}
+    if surrogate is not None:
+        made |= {
+            "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
+            "lists_asked": 50, "sequences_asked": 10,
+        }  # fmt: skip
+    return made
+
+
+def metrics(value):
+    return {f"{name}@{k}": value for name in ("hit", "ndcg") for k in (5, 10, 20)}
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(served_k=20, topk=[5, 10, 20], valid_metric="NDCG@10")
+
+
+def test_table_has_a_row_a_defense_in_percent(config):
+    rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.012345))]
+    head, rule, none, gro = table(rows, config)
+    assert [cell.strip() for cell in head.strip("|").split("|")] == [
+        "defense", "target HR@10", "target NDCG@10", "target HR@20", "target NDCG@20",
+        "surrogate HR@10", "surrogate NDCG@10", "surrogate HR@20", "surrogate NDCG@20", "agreement@10",
+    ]  # fmt: skip
+    assert set(rule) <= set("|- :")
+    assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", *["10.00"] * 4, *["5.00"] * 4, "25.00"]
+    assert "1.23" in gro
+    assert len({len(line) for line in (head, rule, none, gro)}) == 1
+
+
+def test_table_without_attack_has_no_surrogate(config):
+    lines = table([row("none", metrics(0.1))], config)
+    assert "surrogate" not in lines[0]
+    assert "agreement" not in lines[0]
+
+
+def test_markdown_says_what_it_was_measured_on(config):
+    results = {"defenses": [row("none", metrics(0.1), metrics(0.05))], **environment(config)}
+    text = markdown(results, config)
+    assert "BERT4Rec on tiny" in text
+    assert "50 lists" in text
+    assert "seed 7" in text
+
+
+def test_picture_shows_both_sides_of_every_defense(config):
+    figure = picture([row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.01))], config)
+    assert [axes.get_title() for axes in figure.axes] == ["HR@10, test, %", "NDCG@10, test, %"]
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "gro"]
+        assert [round(bar.get_height(), 6) for bar in axes.patches] == [10, 9, 5, 1]
+
+
+def test_files_appear_whole(config, tmp_path):
+    results = {"defenses": [row("none", metrics(0.1))], **environment(config)}
+    save_results(results, config, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
+
+
+def test_environment_tells_how_to_run_it_again(config):
+    told = environment(config)
+    assert told["config"]["served_k"] == 20
+    assert told["config"]["gro_lambda"] == 1.0
+    assert told["versions"]["torch"]
+    assert told["device"] == "cpu"

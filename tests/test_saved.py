@@ -1,0 +1,84 @@
+import os
+import pickle
+
+import pytest
+import torch
+from pipeline import untrained
+
+from recbole_gro import BlackBox, UserError, load_target
+from recbole_gro.trainer import TargetTrainer
+
+
+class Trap:
+    """Unpickling this makes a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(params=["BERT4Rec", "NARM"])
+def saved(request, make_loaders, tmp_path, monkeypatch):
+    """A saved target and the model it holds."""
+    monkeypatch.chdir(tmp_path)
+    config, train, _, _ = make_loaders(request.param)
+    config["output_dir"] = str(tmp_path)
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer._save_checkpoint(0, verbose=False)
+    return trainer.saved_model_file, trainer.model
+
+
+def test_loaded_target_answers_as_the_saved_one(saved):
+    file, model = saved
+    queries = [[1, 2, 3], [7], [9, 8, 7, 6, 5, 4, 3, 2, 1]]
+    assert torch.equal(load_target(file).recommend(queries, k=5), BlackBox(model, k=5).query(queries))
+
+
+def test_tokens_in_tokens_out(saved):
+    target = load_target(saved[0])
+    [row] = target.recommend([["i3", "i4"]], k=4)
+    ids = target.dataset.token2id("item_id", ["i3", "i4"])
+    [expected] = target.recommend([ids.tolist()], k=4)
+    assert target.dataset.token2id("item_id", row).tolist() == expected.tolist()
+
+
+def test_unknown_token_is_named(saved):
+    with pytest.raises(UserError, match="'nobody'"):
+        load_target(saved[0]).recommend([["i3", "nobody"]])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.pth: no such file"):
+        load_target(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("writer", [torch.save, lambda trap, file: file.write_bytes(pickle.dumps(trap))])
+def test_crafted_file_is_refused_and_not_executed(tmp_path, writer):
+    file, made = tmp_path / "trap.pth", tmp_path / "made"
+    writer({"config": Trap(made), "state_dict": {}} if writer is torch.save else Trap(made), file)
+    with pytest.raises(UserError, match=r"trap\.pth: not a checkpoint"):
+        load_target(file)
+    assert not made.exists()
+
+
+def test_truncated_file_is_refused(saved, tmp_path):
+    cut = tmp_path / "cut.pth"
+    with open(saved[0], "rb") as whole:
+        cut.write_bytes(whole.read()[:5000])
+    with pytest.raises(UserError, match=r"cut\.pth"):
+        load_target(cut)
+
+
+def test_other_data_under_the_same_name_is_refused(saved, tiny_data_path, tmp_path):
+    checkpoint = torch.load(saved[0])
+    fewer = tmp_path / "other" / "tiny"
+    fewer.mkdir(parents=True)
+    lines = (tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()
+    (fewer / "tiny.inter").write_text("\n".join(lines[:21]) + "\n")
+    checkpoint["config"]["data_path"] = str(fewer.parent)
+    file = tmp_path / "moved.pth"
+    torch.save(checkpoint, file)
+    with pytest.raises(UserError, match="does not fit dataset tiny"):
+        load_target(file)
