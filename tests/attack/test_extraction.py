@@ -33,7 +33,7 @@ def test_copy_learns_the_rule(make_thief, model):
     _, untrained = thief._valid_epoch(held_out)
     _, trained = thief.fit(queries, held_out)
     assert untrained["agreement@10"] < 0.5
-    assert trained["agreement@10"] > 0.85
+    assert trained["agreement@10"] > 0.75
     assert trained["loss"] < untrained["loss"]
 
 
