@@ -12,6 +12,8 @@ from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_ro
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
 
+SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256 MiB in float32)
+
 
 def build_dataset(config) -> SequenceDataset:
     """The dataset of a config, read from RecBole's atomic files (downloaded by RecBole where it knows the name).
@@ -46,6 +48,8 @@ def build_loaders(config, dataset: SequenceDataset):
     Raises:
         UserError: the catalogue is too small for the served list, or no user is left to evaluate.
     """
+    # RecBole scores a whole evaluation batch against all items at once
+    config["eval_batch_size"] = min(config["eval_batch_size"], max(1, SCORES_OF_A_BATCH // dataset.item_num))
     with no_pickled_loaders(), _one_line(config):
         train, valid, test = data_preparation(config, dataset)
     if train_rows_of(config) == "windows" and config["transform"] == MASKED_TRANSFORM:
