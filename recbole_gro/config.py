@@ -33,11 +33,11 @@ def literal(text: str) -> Any:
     """
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return yaml.load(text, Loader=_SafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 
@@ -104,7 +104,7 @@ class Config(RecBoleConfig):
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         except UserError:
             raise
-        except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
             # RecBole's own checks; they name the key
             raise UserError(" ".join(str(error.args[0] if error.args else error).split())) from error
         self._check()
@@ -149,7 +149,7 @@ class Config(RecBoleConfig):
             key.check(self[name])
         if self["nproc"] not in (None, 1):
             raise UserError(f"nproc: {self['nproc']!r} is not supported; a run uses one process (nproc=1)")
-        longest = max(self["topk"])
+        longest = max(self["topk"], default=0)
         if longest > self["served_k"]:
             raise UserError(
                 f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "

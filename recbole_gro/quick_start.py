@@ -171,7 +171,12 @@ def on_test(metrics: dict[str, dict[str, float]]) -> str:
 
 
 def as_names(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+    """A list of names; a text is one name or several with commas between.
+
+    >>> as_names("none, gro"), as_names(["none"])
+    (['none', 'gro'], ['none'])
+    """
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
 
 
 def say(text: str) -> None:

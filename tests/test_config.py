@@ -1,7 +1,10 @@
+import copy
 import os
 
 import pytest
 from conftest import SMALL
+from recbole.model.general_recommender import BPR
+from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
 from recbole_gro.config import derive, literal, read_config_file, resolve_config_file, setting
@@ -61,6 +64,8 @@ def test_defaults_are_allowed(name):
         ("3", 3), ("1e-3", 0.001), ("1e-3x", "1e-3x"), ("-.5", -0.5), ("None", None), ("null", None), ("True", True),
         ("true", True), ("[1, 5]", [1, 5]), ("[none, gro]", ["none", "gro"]), ("{'a': 1}", {"a": 1}),
         ("ml-100k", "ml-100k"), ("[5,inf)", "[5,inf)"), ("a: b: c", "a: b: c"), ("", None),
+        ("[none, 1e-3]", ["none", 0.001]), ("{[1]: 2}", "{[1]: 2}"), ("2020-99-99", "2020-99-99"), ("0b_", "0b_"),
+        ("[" * 5000, "[" * 5000), ("7" * 5000, "7" * 5000),
     ],
 )  # fmt: skip
 def test_words_become_values(text, value):
@@ -141,6 +146,89 @@ def test_keys_of_a_users_own_model_pass(make_config):
     assert make_config(my_very_own_width=3)["my_very_own_width"] == 3
 
 
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("Bert4Rek", r"unknown model 'Bert4Rek'\. Did you mean 'BERT4Rec'\?"),
+        ("BPR", "BPR is a general model; queries are item sequences"),
+        ("DeepFM", "DeepFM is a context-aware model"),
+        ("lightgbm", "lightgbm is an? external-library model"),
+        ("xgboost", "xgboost is an? external-library model"),
+        (BPR, "BPR is not a sequential model"),
+    ],
+)
+def test_models_that_read_no_sequences_are_refused(make_config, model, reason):
+    for name in ("model", "surrogate_model", "student_model"):
+        with pytest.raises(UserError, match=reason) as caught:
+            make_config(**{name: model})
+        assert one_line(caught.value)
+    with pytest.raises(UserError, match=reason):
+        derive(make_config(), model, None)
+
+
+def test_a_model_class_of_ones_own_is_taken(make_config):
+    class Mine(NARM):
+        pass
+
+    config = make_config(Mine, embedding_size=8, hidden_size=8, dropout_probs=[0.1, 0.1], loss_type="CE")
+    assert config["model"] == "Mine"
+    assert config.model_class is Mine
+    assert derive(config, None, None).model_class is Mine
+
+
+@pytest.mark.parametrize(("given", "hint"), [("grow.yaml", "gro.yaml"), ("qqq.yml", "gro.yaml")])
+def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, given, hint):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"config file '{given}' is neither in .* did you mean {hint}") as caught:
+        Config("NARM", config_file_list=[given])
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a list\n- of things\n", "only words\n", "a: [1\nb: 2\n", "a: 1\n\tb: 2\n"])
+def test_a_config_file_without_settings_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config file .*odd\.yaml: ") as caught:
+        Config("NARM", config_file_list=[str(tmp_path / "odd.yaml")])
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize("processes", [2, 0, "all"])
+def test_a_run_is_one_process(make_config, processes):
+    with pytest.raises(UserError, match="nproc: .* is not supported"):
+        make_config(nproc=processes)
+    assert make_config(nproc=1)["nproc"] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"topk": []},
+        {"topk": "ten"},
+        {"topk": [0]},
+        {"topk": ["a"]},
+        {"metrics": []},
+        {"metrics": ["Hits"]},
+        {"metrics": [3]},
+        {"valid_metric": 3},
+        {"eval_args": None},
+        {"repeatable": False},
+        {"train_neg_sample_args": {"distribution": "uniform"}},
+    ],
+    ids=str,
+)
+def test_what_recbole_refuses_ends_in_one_line(make_config, settings):
+    with pytest.raises(UserError) as caught:
+        make_config("NARM", **settings)
+    assert one_line(caught.value)
+
+
+def test_settings_given_as_a_dict_are_left_as_they_were(make_config):
+    given = {"topk": [1, 5], "seed": "3", "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    before = copy.deepcopy(given)
+    assert make_config(**given)["seed"] == 3
+    assert given == before
+
+
 def test_model_is_wanted():
     with pytest.raises(UserError, match="model: not set"):
         Config()
@@ -171,6 +259,24 @@ def test_same_class_keeps_the_targets_architecture(make_config):
     config = make_config("NARM", hidden_size=24)
     assert derive(config, None, None)["hidden_size"] == 24
     assert derive(config, "NARM", None)["hidden_size"] == 24
+
+
+def test_a_derived_config_reads_no_command_line(make_config, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["prog", "--hidden_size=99", "--epochs=3"])
+    config = make_config("NARM")
+    for name in (None, "GRU4Rec"):
+        derived = derive(config, name, None)
+        assert derived["epochs"] == config["epochs"]
+        assert derived["hidden_size"] != 99
+
+
+def test_deriving_leaves_the_targets_config_alone(make_config, tmp_path):
+    (tmp_path / "student.yaml").write_text("hidden_size: 48\nseed: 99\n")
+    config = make_config("NARM", hidden_size=24)
+    before = copy.deepcopy(config.final_config_dict)
+    derive(config, "BERT4Rec", str(tmp_path / "student.yaml"))
+    derive(config, None, str(tmp_path / "student.yaml"))
+    assert config.final_config_dict == before
 
 
 def test_another_class_does_not(make_config):

@@ -174,15 +174,18 @@ def test_an_unmoved_window_carries_the_item_and_time_of_its_last_place(windows_c
     assert torch.equal(rows["timestamp"], rows["timestamp_list"].gather(1, last).squeeze(1))
 
 
-def test_next_item_models_never_see_the_item_they_are_to_predict(write_dataset, windows_config):
+@pytest.mark.parametrize("model", ["NARM", "SASRec"])
+def test_windows_are_refused_where_rows_would_hold_the_item_to_predict(windows_config, model):
+    with pytest.raises(UserError, match=f"train_rows: windows are for masked models .* {model} takes prefixes"):
+        built(windows_config(model=model))
+
+
+@pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
+def test_prefixes_never_hold_the_item_to_predict(write_dataset, make_config, model):
     histories = {f"u{n}": [f"u{n}-{place}" for place in range(n)] for n in range(4, 30)}  # no item twice
-    try:
-        config = windows_config(model="NARM", data_path=str(write_dataset(histories)))
-        train = built(config)[0]
-    except UserError:
-        return  # windows refused for a model that does not mask
-    rows = rows_of(train)
-    assert not (rows["item_id_list"] == rows["item_id"].unsqueeze(1)).any()
+    for part in built(make_config(model, data_path=str(write_dataset(histories)), train_rows="prefixes")):
+        rows = rows_of(part)
+        assert not (rows["item_id_list"] == rows["item_id"].unsqueeze(1)).any()
 
 
 def test_short_histories_follow_recboles_leave_one_out(write_dataset, make_config):
