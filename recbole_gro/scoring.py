@@ -13,6 +13,7 @@ from recbole.model.loss import BPRLoss
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_gro.errors import UserError
 from recbole_gro.registry import Registry
 
 _scorers: Registry[type["NextItemScorer"]] = Registry("scorer")
@@ -87,12 +88,18 @@ class NextItemScorer:
         Args:
             sequences: [B, L] item ids, padded right with 0; the most recent items count where L exceeds the model's.
             lengths: [B] items in each, at least 1.
+
+        Raises:
+            UserError: the model reads more than a sequence, the user's id for one.
         """
         width = self._width(lengths, self.max_length)
         sequences, lengths = keep_recent(sequences, lengths, self.max_length, width)
-        return self.model.full_sort_predict(
-            Interaction({self.model.ITEM_SEQ: sequences, self.model.ITEM_SEQ_LEN: lengths})
-        ).view(-1, self.n_items)
+        query = Interaction({self.model.ITEM_SEQ: sequences, self.model.ITEM_SEQ_LEN: lengths})
+        try:
+            return self.model.full_sort_predict(query).view(-1, self.n_items)
+        except KeyError as field:
+            name = type(self.model).__name__
+            raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def _width(self, lengths: Tensor, longest: int) -> int:
         return min(int(lengths.max()), longest) if self.any_length else self.max_length

@@ -194,7 +194,7 @@ def test_a_config_file_without_settings_is_refused_in_one_line(tmp_path, text):
 
 @pytest.mark.parametrize("processes", [2, 0, "all"])
 def test_a_run_is_one_process(make_config, processes):
-    with pytest.raises(UserError, match="nproc: .* is not supported"):
+    with pytest.raises(UserError, match=r"nproc: .* is not supported"):
         make_config(nproc=processes)
     assert make_config(nproc=1)["nproc"] == 1
 

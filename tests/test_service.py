@@ -112,6 +112,11 @@ def test_what_is_no_query_is_a_value_error(model, sequences):
         Service(model, 5).recommend(sequences)
 
 
+def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
+    with pytest.raises(UserError, match="model: FPMC reads 'user_id' too; a query is an item sequence and no more"):
+        Service(make_model("FPMC"), 5).recommend([[1, 2]])
+
+
 @pytest.mark.parametrize("k", [31, 100, 0, -1])
 def test_lists_longer_than_the_catalogue_are_refused(model, k):
     with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items of the catalogue"):

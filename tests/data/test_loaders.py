@@ -1,5 +1,9 @@
 """Loaders: what training and evaluation batches carry, and data that cannot work said in one line."""
 
+import os
+import pickle
+from pathlib import Path
+
 import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
@@ -153,3 +157,39 @@ def test_loaders_that_plain_recbole_saved_are_not_picked_up(make_config):
     data_preparation(config, create_dataset(config))  # leaves a pickle in checkpoint_dir
     train, _, _ = loaders_of(make_config("BERT4Rec"))
     assert isinstance(train._dataset, SequenceDataset)
+
+
+class Harmful:
+    """Leaves a folder behind when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+def test_pickles_that_lie_where_recbole_looks_are_not_executed(make_config, tmp_path):
+    config, trace = make_config("NARM"), tmp_path / "executed"
+    folder = Path(config["checkpoint_dir"])
+    folder.mkdir(exist_ok=True)
+    crafted = pickle.dumps(Harmful(trace))
+    (folder / "tiny-for-NARM-dataloader.pth").write_bytes(crafted)
+    (folder / "tiny-SequenceDataset.pth").write_bytes(crafted)
+    loaders_of(config)
+    for key in ("dataset_save_path", "dataloaders_save_path"):
+        with pytest.raises(UserError, match=f"{key}: not supported"):
+            loaders_of(make_config("NARM", **{key: str(folder / "tiny-for-NARM-dataloader.pth")}))
+    assert not trace.exists()
+    pickle.loads(crafted)
+    assert trace.exists()  # it would have
+
+
+def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypatch):
+    from recbole_gro.data import loaders
+
+    monkeypatch.setattr(loaders, "SCORES_OF_A_BATCH", 31 * 10)
+    _, valid, test = loaders_of(make_config("NARM"))
+    for loader in (valid, test):
+        assert max(len(batch[0]) for batch in loader) == 10
+        assert sum(len(batch[0]) for batch in loader) == len(loader._dataset)
