@@ -15,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from recbole_gro import Config, GROTrainer
 from recbole_gro.command import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import gro
+from recbole_gro.defense import create_student, gro
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import TargetTrainer
 
@@ -31,7 +31,7 @@ def trainers(settings):
     torch.manual_seed(1)
     plain = TargetTrainer(config, config.model_class(config, data))
     ours = GROTrainer(config, config.model_class(config, data))
-    ours.student_scorer = create_scorer(ours._new_student(data))
+    ours.student_scorer = create_scorer(create_student(config, config.model_class, data))
     ours._start_gro_phase()
     return plain, ours, train
 

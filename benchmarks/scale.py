@@ -20,6 +20,7 @@ from common import in_child, machine, peak_mib
 
 from recbole_gro import Config, GROTrainer, Service
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_student
 from recbole_gro.evaluator import ServedEvaluator
 from recbole_gro.scoring import create_scorer
 
@@ -71,7 +72,7 @@ def measure(folder: str) -> None:
     for _ in range(5):
         evaluator.eval_collector.eval_batch_collect(*scored(evaluator, next(batches)))
     found["evaluation_batch_s"] = (time.perf_counter() - start) / 5
-    trainer.student_scorer = create_scorer(trainer._new_student(data))
+    trainer.student_scorer = create_scorer(create_student(config, config.model_class, data))
     trainer._start_gro_phase()
     found["steps_an_epoch"] = len(train)
     twenty = [batch for batch, _ in zip(train, range(20), strict=False)]

@@ -10,6 +10,7 @@ Differences from RecBole's, each because the plain one costs a user hours:
 
 import ast
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def read_config_file(name: str) -> dict[str, Any]:
     text = resolve_config_file(name)
     try:
         values = yaml.load(text, Loader=_SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
         raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
@@ -134,6 +135,7 @@ class Config(RecBoleConfig):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         super()._load_internal_config_dict(model, model_class, dataset)
+        self._load_time_field()
         # RecBole's loader leaves this out for CE and raises on its own default
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None
@@ -142,9 +144,24 @@ class Config(RecBoleConfig):
             if file.is_file():
                 self.internal_config_dict.update(yaml.load(file.read_text(encoding="utf-8"), Loader=_SafeLoader) or {})
 
-    def _check(self) -> None:
+    def _load_time_field(self) -> None:
+        """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""
+        fields = {**self.internal_config_dict, **self.external_config_dict}
+        columns = [fields[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
+        load_col = self.internal_config_dict["load_col"]
+        self.internal_config_dict["load_col"] = {
+            **load_col,
+            "inter": list(dict.fromkeys([*columns, *load_col["inter"]])),
+        }
+
+    def _merge_external_config_dict(self):
+        super()._merge_external_config_dict()
         for name in self.external_config_dict:
             self._check_name(name)
+
+    def _check(self) -> None:
+        for name, value in self.external_config_dict.items():
+            self._check_number(name, value)
         for name, key in keys.plugin_keys().items():
             key.check(self[name])
         if self["nproc"] not in (None, 1):
@@ -177,6 +194,15 @@ class Config(RecBoleConfig):
                 f"topk {self['topk']}"
             )
 
+    def _check_number(self, name: str, value: Any) -> None:
+        """RecBole's keys have no types; one whose default is a number takes a number."""
+        default = self.internal_config_dict.get(name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in keys.plugin_keys() or isinstance(default, bool) or value is None or is_number:
+            return
+        if isinstance(default, int | float):
+            raise UserError(f"{name}: {value!r} is not allowed; it takes a number (default {default})")
+
     @staticmethod
     def _check_name(name: str) -> None:
         ours = keys.plugin_keys()
@@ -194,15 +220,18 @@ class Config(RecBoleConfig):
 
 def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
-    given = {key: _plain(value) for key, value in config.external_config_dict.items()}
+    given = {key: plain(value) for key, value in config.external_config_dict.items()}
+    if given.get("data_path"):
+        given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
     return {**given, "model": config.model, "dataset": config.dataset}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting as the types that yaml, json and torch.load(weights_only=True) know."""
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

@@ -15,10 +15,10 @@ from recbole.utils import init_seed
 from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
-from recbole_gro.defense import create_defense
+from recbole_gro.defense import create_defense, create_student
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
-from recbole_gro.report import environment, save_results, table
+from recbole_gro.report import environment, label, save_results, table
 from recbole_gro.run_folder import console, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
 from recbole_gro.trainer import TargetTrainer
@@ -49,7 +49,8 @@ def run_recbole_gro(
         UserError: a setting, name or file that cannot work; nothing has been written then.
     """
     config = Config(model, dataset, config_file_list, config_dict, command_line)
-    defenses = {name: create_defense(name, config) for name in as_names(config["defense"])}
+    config["defense"] = as_names(config["defense"])
+    defenses = {name: create_defense(name, config) for name in config["defense"]}
     create_query_strategy(config["query_strategy"])
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run measures agreement by itself, target against surrogate; leave it out")
@@ -60,6 +61,7 @@ def run_recbole_gro(
         with timed(clock, "dataset"):
             data = build_dataset(config)
             loaders = train, valid, test = build_loaders(config, data)
+        check_models(config, data, defenses)
         folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
@@ -91,6 +93,27 @@ def run_recbole_gro(
     return results
 
 
+def check_models(config, data, defenses) -> None:
+    """Build each model once, so that an architecture that cannot be ends the run before anything was trained.
+
+    Raises:
+        UserError: which model cannot be built, and why.
+    """
+    makers = {"model": lambda: config.model_class(config, data)}
+    if "gro" in defenses:
+        makers["student"] = lambda: create_student(config, config.model_class, data)
+    if config["attack"]:
+        makers["surrogate"] = lambda: create_surrogate(config, data.item_num)
+    for role, make in makers.items():
+        try:
+            make()
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, IndexError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{role}: cannot be built with these settings: {reason}") from error
+
+
 def train_target(config, train, valid):
     """The undefended target at its best validation epoch."""
     start_stage(config, "target", train)
@@ -102,7 +125,8 @@ def train_target(config, train, valid):
     trainer = TargetTrainer(config, model)
     best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
     trainer.load_saved()
-    say(f"target: best validation {config['valid_metric']} {best:.4f} after {len(trainer.train_loss_dict)} epochs")
+    epochs = len(trainer.train_loss_dict)
+    say(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs")
     return model
 
 
@@ -167,7 +191,7 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 def on_test(metrics: dict[str, dict[str, float]]) -> str:
     """The test metrics at the run's cut-offs in a line, in percent."""
-    return ", ".join(f"{name} {100 * value:.2f} %" for name, value in metrics["test"].items())
+    return ", ".join(f"{label(name)} {100 * value:.2f} %" for name, value in metrics["test"].items())
 
 
 def as_names(names: str | list[str]) -> list[str]:

@@ -12,8 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from recbole_gro.config import plain_settings
-from recbole_gro.keys import plugin_keys
+from recbole_gro.config import plain
 
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
@@ -28,7 +27,7 @@ def environment(config) -> dict[str, Any]:
         "model": config["model"],
         "dataset": config["dataset"],
         "seed": config["seed"],
-        "config": {**{name: config[name] for name in plugin_keys()}, **plain_settings(config)},
+        "config": {name: plain(value) for name, value in config.final_config_dict.items()},
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "revision": _revision(),
         "device": str(config["device"]),
@@ -65,7 +64,7 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
     """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10."""
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    head = ["defense", *(f"{side} {_label(metric)}" for side in sides for metric in metrics)]
+    head = ["defense", *(f"{side} {label(metric)}" for side in sides for metric in metrics)]
     if len(sides) == 2:
         head.append("agreement@10")
     lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
@@ -97,7 +96,8 @@ def _metric_names(config) -> list[str]:
     return [name.lower() for name in config["metrics"]]
 
 
-def _label(metric: str) -> str:
+def label(metric: str) -> str:
+    """A metric of RecBole's as the field names it: HR@10 for hit@10."""
     name, _, k = metric.partition("@")
     return f"{LABELS.get(name, name)}@{k}"
 
@@ -143,7 +143,11 @@ def picture(rows: list[dict[str, Any]], config) -> Figure:
     """Target against surrogate for each defense, a panel a metric at the cut-off of the valid metric."""
     metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
     figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
-    figure.suptitle(f"{config['model']} on {config['dataset']}: what the service gives, and what a copy of it gives")
+    attacked = any("surrogate" in row for row in rows)
+    figure.suptitle(
+        f"{config['model']} on {config['dataset']}: what the service gives"
+        + (", and what a copy of it gives" if attacked else "")
+    )
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         _bars(axes, rows, metric)
     handles, labels = figure.axes[0].get_legend_handles_labels()
@@ -161,6 +165,6 @@ def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
         bars = axes.bar([i + offset * width for i in places], values, width, label=side, color=colour)
         axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
     axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], [row["defense"] for row in rows])
-    axes.set_title(f"{_label(metric)}, test, %")
+    axes.set_title(f"{label(metric)}, test, %")
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)

@@ -45,6 +45,8 @@ class SavedTarget:
             UserError: a token the dataset does not have, or k above the catalogue.
         """
         service = self._services.setdefault(k, Service(self.model, k))
+        if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
+            raise UserError("sequences: a list of sequences is wanted, such as [['242', '302']], not a list of items")
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
         ids = [[self._item_id(token) for token in row] for row in sequences]
@@ -53,7 +55,7 @@ class SavedTarget:
     def _item_id(self, token: str) -> int:
         try:
             return self.dataset.token2id(self.dataset.iid_field, token)
-        except ValueError:
+        except (ValueError, TypeError):
             raise UserError(f"item {token!r} is not in {self.config['dataset']}") from None
 
 

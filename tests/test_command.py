@@ -56,6 +56,10 @@ def test_whole_run(command, tmp_path):
         (["-m", "NARM", "--served_k=many"], "served_k: 'many' is not allowed; it takes a whole number >= 2"),
         (["-m", "NARM", "--surrogate_model=Pop"], "Pop is a general model"),
         (["-m", "NARM", "--surrogate_config=absent.yaml"], "absent.yaml"),
+        (["-m", "NARM", "--epochs=abc"], "epochs: 'abc' is not allowed; it takes a number"),
+        (["-m", "NARM", "--seed=abc"], "seed: 'abc' is not allowed"),
+        (["--gro_lamda=1"], "did you mean 'gro_lambda'?"),
+        (["-m", "NARM", "--load_col=[user_id, item_id]"], "dataset tiny"),
         (["-m", "NARM", "--nproc=2"], "nproc: 2 is not supported"),
         (["-m", "NARM", "--served_k", "5"], "argument '--served_k' is not understood"),
         (["-m", "NARM", "--topk=[1, 500]"], "topk: position 500 lies past the served list"),
@@ -69,15 +73,12 @@ def test_whole_run(command, tmp_path):
 )
 def test_bad_input_ends_in_one_line_and_leaves_nothing(command, tmp_path, words, expected):
     catalogue_fits = any(word.startswith("--served_k") for word in words)
-    code, _, errors = command(*words, *([] if catalogue_fits else ["--served_k=20"]), *SMALL_CUT)
+    code, _, errors = command(*words, *([] if catalogue_fits else ["--served_k=20"]), "--show_progress=False")
     assert code == 2
     assert len(errors.strip().splitlines()) == 1
     assert errors.startswith("recbole-gro: error: ")
     assert expected in errors
     assert list(tmp_path.iterdir()) == []
-
-
-SMALL_CUT = ["--load_col={'inter': ['user_id', 'item_id', 'timestamp']}", "--show_progress=False"]
 
 
 def test_a_bad_config_file_is_named(command, tmp_path):

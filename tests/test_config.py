@@ -273,10 +273,11 @@ def test_a_derived_config_reads_no_command_line(make_config, monkeypatch):
 def test_deriving_leaves_the_targets_config_alone(make_config, tmp_path):
     (tmp_path / "student.yaml").write_text("hidden_size: 48\nseed: 99\n")
     config = make_config("NARM", hidden_size=24)
-    before = copy.deepcopy(config.final_config_dict)
+    before, given = copy.deepcopy(config.final_config_dict), config.plain()
     derive(config, "BERT4Rec", str(tmp_path / "student.yaml"))
     derive(config, None, str(tmp_path / "student.yaml"))
     assert config.final_config_dict == before
+    assert config.plain() == given
 
 
 def test_another_class_does_not(make_config):
@@ -287,9 +288,10 @@ def test_another_class_does_not(make_config):
     assert derived["MAX_ITEM_LIST_LENGTH"] == SMALL["MAX_ITEM_LIST_LENGTH"]
 
 
-def test_a_models_own_file_wins(make_config, tmp_path):
+@pytest.mark.parametrize("model", ["NARM", "BERT4Rec", None])
+def test_a_models_own_file_wins(make_config, tmp_path, model):
     (tmp_path / "student.yaml").write_text("hidden_size: 48\n")
-    derived = derive(make_config("BERT4Rec", hidden_size=24), "NARM", str(tmp_path / "student.yaml"))
+    derived = derive(make_config("BERT4Rec", hidden_size=24), model, str(tmp_path / "student.yaml"))
     assert derived["hidden_size"] == 48
 
 
@@ -301,3 +303,10 @@ def test_setting_falls_back_to_the_packaged_default(make_config):
     config = make_config()
     del config.final_config_dict["gro_lambda"]
     assert setting(config, "gro_lambda") == 1.0
+
+
+def test_what_orders_a_sequence_is_loaded_unless_load_col_was_set(make_config, tiny_data_path):
+    config = Config("NARM", "tiny", config_dict={"data_path": str(tiny_data_path), "TIME_FIELD": "when"})
+    assert {"user_id", "item_id", "when"} <= set(config["load_col"]["inter"])
+    assert make_config(load_col={"inter": ["user_id", "item_id"]})["load_col"] == {"inter": ["user_id", "item_id"]}
+    assert "rating" in Config("NARM")["load_col"]["inter"]

@@ -165,3 +165,24 @@ def test_agreement_is_not_asked_for_twice(run, tmp_path):
     with pytest.raises(UserError, match="by itself"):
         run("none", metrics=["NDCG", "Agreement"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "role"),
+    [
+        ({"n_heads": 3}, "model"),
+        ({"student_config": "odd.yaml"}, "student"),
+        ({"surrogate_config": "odd.yaml"}, "surrogate"),
+    ],
+)
+def test_a_model_that_cannot_be_built_ends_the_run_before_training(run, tmp_path, settings, role):
+    (tmp_path / "odd.yaml").write_text("n_heads: 3\n")
+    with pytest.raises(UserError, match=f"^{role}: cannot be built with these settings: .*hidden size"):
+        run("gro", **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
+
+
+def test_results_hold_every_setting(run):
+    told = run("none")["config"]
+    assert told["defense"] == ["none"]
+    assert {"learning_rate", "MAX_ITEM_LIST_LENGTH", "hidden_size", "gro_lambda", "train_batch_size"} <= set(told)

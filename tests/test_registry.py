@@ -61,6 +61,7 @@ def test_registries_share_nothing():
         ("bert4rec", ["BERT4Rec", "NARM"], "BERT4Rec"),
         ("served_K", ["served_k", "gro_lambda"], "served_k"),
         ("narm", ["NARM"], "NARM"),
+        ("DEFENSE", ["defense"], "defense"),
         ("anything", ["NARM"], None),
         ("anything", [], None),
         (7, ["seven", "7th"], None),

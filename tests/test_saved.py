@@ -82,3 +82,22 @@ def test_other_data_under_the_same_name_is_refused(saved, tiny_data_path, tmp_pa
     torch.save(checkpoint, file)
     with pytest.raises(UserError, match="does not fit dataset tiny"):
         load_target(file)
+
+
+def test_brackets_forgotten_are_noticed(saved):
+    target = load_target(saved[0])
+    for query in (["i3", "i4"], "i3"):
+        with pytest.raises(UserError, match="a list of sequences is wanted"):
+            target.recommend(query)
+
+
+def test_data_named_by_a_relative_path_is_found_from_another_folder(
+    make_loaders, tiny_data_path, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tiny_data_path.parent)
+    config, train, _, _ = make_loaders("NARM", data_path=tiny_data_path.name)
+    config["output_dir"] = str(tmp_path)
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer._save_checkpoint(0, verbose=False)
+    monkeypatch.chdir(tmp_path)
+    assert load_target(trainer.saved_model_file).recommend([[1]], k=2).shape == (1, 2)

@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator
+from urllib.error import URLError
 
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
@@ -37,7 +38,12 @@ def _one_line(config) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (ValueError, KeyError, OSError, NotImplementedError) as error:
+    except URLError as error:
+        raise UserError(
+            f"dataset {config['dataset']}: not in {config['data_path']}, and RecBole could not download it "
+            f"({error.reason})"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"dataset {config['dataset']} (data_path {config['data_path']}): {reason}") from error
 

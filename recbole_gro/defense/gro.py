@@ -20,6 +20,14 @@ from recbole_gro.service import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
 
+def create_student(config, target_class: type, dataset):
+    """An untrained model of the student's architecture: the target's own unless the config says otherwise."""
+    name, file = setting(config, "student_model"), setting(config, "student_config")
+    student_config = config if name is None and file is None else derive(config, name, file)
+    model_class = target_class if name is None else student_config.model_class
+    return model_class(student_config, dataset).to(config["device"])
+
+
 @register_trainer("gro")
 class GROTrainer(StageTrainer):
     """RecBole's Trainer that ends with GRO: stands in for `Trainer(config, model)` in any RecBole script.
@@ -27,7 +35,7 @@ class GROTrainer(StageTrainer):
     `fit` trains the model plainly to convergence (RecBole's own loop and early stopping), then fine-tunes it with
     Eq. 6 for `gro_epochs` beside a student that copies its lists (section 5.3). What is saved, evaluated and attacked
     is the last GRO epoch: RecBole's best-validation epoch would be the least defended one. The student is dropped at
-    the end; the checkpoint is an ordinary one of the model.
+    the end; the checkpoint is an ordinary one of the model. The converged model is kept beside it, as -undefended.pth.
 
     Args:
         config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
@@ -57,12 +65,13 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
-        final = self.saved_model_file
+        final = Path(self.saved_model_file)
         with tempfile.TemporaryDirectory() as scratch:
-            self.saved_model_file = str(Path(scratch) / "converged.pth")
+            folder = final.parent if saved else Path(scratch)
+            self.saved_model_file = str(folder / f"{final.stem}-undefended.pth")
             super().fit(train_data, valid_data, verbose, True, show_progress, callback_fn)
             self.load_saved()
-            self.saved_model_file = final
+        self.saved_model_file = str(final)
         return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -81,11 +90,7 @@ class GROTrainer(StageTrainer):
         return (-1, None) if self.last_valid is None else self.last_valid
 
     def _new_student(self, dataset):
-        """An untrained model of the student's architecture: the target's own unless the config says otherwise."""
-        name, file = setting(self.config, "student_model"), setting(self.config, "student_config")
-        student_config = self.config if name is None and file is None else derive(self.config, name, file)
-        model_class = type(self.model) if name is None else student_config.model_class
-        return model_class(student_config, dataset).to(self.device)
+        return create_student(self.config, type(self.model), dataset)
 
     def _start_gro_phase(self) -> None:
         """Epochs count on from the plain ones; the optimizer starts anew with the student in a group of its own."""

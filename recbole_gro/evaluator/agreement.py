@@ -69,9 +69,15 @@ def common_share(mine: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
     return (in_order.gather(1, place) == mine).float().mean(1).numpy()
 
 
-def agree_with(trainer, lists: torch.Tensor) -> None:
-    """Give a trainer the lists [N, K] that agreement is measured against, in the order of its evaluation rows."""
-    trainer.eval_collector.data_struct.set(REFERENCE, lists.clone())
+def agree_with(trainer, lists) -> None:
+    """Give a trainer the lists that agreement is measured against.
+
+    Args:
+        trainer: any RecBole trainer whose `metrics` name an agreement metric.
+        lists: [N, K] RecBole item ids, best first, a row for each row of the data it will evaluate, in that order;
+            K at least the largest of `topk`.
+    """
+    trainer.eval_collector.data_struct.set(REFERENCE, torch.as_tensor(lists).clone())
 
 
 def register_metric(name: str, metric: type[AbstractMetric]) -> None:
