@@ -84,7 +84,7 @@ class Config(RecBoleConfig):
     Args:
         model: RecBole model name or a sequential model class.
         dataset: dataset name.
-        config_file_list: yaml files, in the working folder or packaged.
+        config_file_list: yaml files, in the working folder or packaged; a text of names with spaces between works too.
         config_dict: settings that win over files.
         command_line: settings that win over everything; values may be strings.
 
@@ -96,11 +96,13 @@ class Config(RecBoleConfig):
         self,
         model: str | type | None = None,
         dataset: str | None = None,
-        config_file_list: list[str] | None = None,
+        config_file_list: list[str] | str | None = None,
         config_dict: dict[str, Any] | None = None,
         command_line: dict[str, Any] | None = None,
     ):
         self._command_line = dict(command_line or {})
+        if isinstance(config_file_list, str):
+            config_file_list = config_file_list.split()
         try:
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         except UserError:

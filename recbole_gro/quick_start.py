@@ -94,24 +94,24 @@ def run_recbole_gro(
 
 
 def check_models(config, data, defenses) -> None:
-    """Build each model once, so that an architecture that cannot be ends the run before anything was trained.
+    """Build and ask each model once, so that one that cannot work ends the run before anything was trained.
 
     Raises:
-        UserError: which model cannot be built, and why.
+        UserError: which model cannot work, and why.
     """
     makers = {"model": lambda: config.model_class(config, data)}
     if "gro" in defenses:
         makers["student"] = lambda: create_student(config, config.model_class, data)
     if config["attack"]:
-        makers["surrogate"] = lambda: create_surrogate(config, data.item_num)
+        makers["surrogate"] = lambda: create_surrogate(config, data.item_num)[0]
     for role, make in makers.items():
         try:
-            make()
+            Service(make(), 1).recommend([[1]])
         except UserError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, IndexError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{role}: cannot be built with these settings: {reason}") from error
+            raise UserError(f"{role}: cannot work with these settings: {reason}") from error
 
 
 def train_target(config, train, valid):

@@ -177,7 +177,7 @@ def test_agreement_is_not_asked_for_twice(run, tmp_path):
 )
 def test_a_model_that_cannot_be_built_ends_the_run_before_training(run, tmp_path, settings, role):
     (tmp_path / "odd.yaml").write_text("n_heads: 3\n")
-    with pytest.raises(UserError, match=f"^{role}: cannot be built with these settings: .*hidden size"):
+    with pytest.raises(UserError, match=f"^{role}: cannot work with these settings: .*hidden size"):
         run("gro", **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
 
@@ -186,3 +186,11 @@ def test_results_hold_every_setting(run):
     told = run("none")["config"]
     assert told["defense"] == ["none"]
     assert {"learning_rate", "MAX_ITEM_LIST_LENGTH", "hidden_size", "gro_lambda", "train_batch_size"} <= set(told)
+
+
+@pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
+def test_a_model_that_wants_a_user_is_refused_before_training(run, tmp_path, role):
+    settings = {"model": "FPMC"} if role == "model" else {role: "FPMC"}
+    with pytest.raises(UserError, match="user"):
+        run("gro", **settings)
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.config import derive, setting
 from recbole_gro.data.query_log import LISTED, QueryLoader, QueryLog
+from recbole_gro.errors import UserError
 from recbole_gro.objective import extraction_loss, sample_negatives
 from recbole_gro.service import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
@@ -21,8 +22,13 @@ class Catalogue:
 
     def num(self, field: str) -> int:
         if field != self.item_field:
-            raise ValueError(f"an attacker knows the number of items only, not of {field}")
+            raise UserError(f"surrogate: an attacker knows the number of items only, not of {field}")
         return self.item_num
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise UserError(f"surrogate: its model reads {name} of the data; an attacker knows the number of items only")
 
 
 def create_surrogate(config, n_items: int):
