@@ -25,7 +25,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """What run_recbole_gro is called with, and the --KEY=VALUE settings.
 
     Raises:
-        UserError: a word that is neither an option nor --KEY=VALUE.
+        UserError: a word that is neither an option nor --KEY=VALUE, or an option without its value.
     """
     parser = argparse.ArgumentParser(
         prog="recbole-gro",
@@ -33,12 +33,16 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         epilog=help_of_keys(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        exit_on_error=False,
     )
     parser.add_argument("-m", "--model", help="RecBole sequential model, such as BERT4Rec or NARM")
     parser.add_argument("-d", "--dataset", help="dataset name (default ml-100k)")
     parser.add_argument("--config_files", metavar='"A.yaml B.yaml"', help="yaml files, here or packaged (gro.yaml)")
     parser.add_argument("--version", action="version", version=f"recbole-gro {__version__}")
-    known, rest = parser.parse_known_args(arguments)
+    try:
+        known, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
     settings: dict[str, str] = {}
     for word in rest:
         name, equals, value = word.partition("=")

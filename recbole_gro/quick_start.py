@@ -66,7 +66,8 @@ def run_recbole_gro(
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
         say(f"dataset: {data.user_num - 1} users, {data.item_num - 1} items, {len(test._dataset)} users in the test")
-        say(f"everything this run writes goes to {folder}")
+        if saved:
+            say(f"everything this run writes goes to {folder}")
         console.debug(str(config))
 
         with timed(clock, "target"):
@@ -89,7 +90,9 @@ def run_recbole_gro(
 
         results = {"defenses": rows, "seconds": clock, **environment(config)}
         save_results(results, config, folder)
-        say("\n".join(["", *table(rows, config), "", f"results.json, results.md and results.png are in {folder}"]))
+        say("\n".join(["", *table(rows, config)]))
+        if saved:
+            say(f"\nresults.json, results.md and results.png are in {folder}")
     return results
 
 
@@ -109,7 +112,15 @@ def check_models(config, data, defenses) -> None:
             Service(make(), 1).recommend([[1]])
         except UserError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, IndexError) as error:
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{role}: cannot work with these settings: {reason}") from error
 

@@ -67,10 +67,10 @@ def load_target(file: str | os.PathLike) -> SavedTarget:
     """
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        settings, weights = checkpoint["config"], checkpoint["state_dict"]
+        settings, weights = dict(checkpoint["config"]), checkpoint["state_dict"]
     except FileNotFoundError:
         raise UserError(f"checkpoint {file}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, OSError, ValueError) as error:
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
     config = Config(config_dict={**settings, "output_dir": None})

@@ -102,7 +102,7 @@ class NextItemScorer:
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def _width(self, lengths: Tensor, longest: int) -> int:
-        return min(int(lengths.max()), longest) if self.any_length else self.max_length
+        return min(int(lengths.max()), longest) if self.any_length else longest
 
 
 @register_scorer("NARM")

@@ -81,6 +81,24 @@ def test_bad_input_ends_in_one_line_and_leaves_nothing(command, tmp_path, words,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [["-m"], ["-m", "NARM", "--config_files"]], ids=" ".join)
+def test_an_option_without_its_value_ends_in_one_line(command, words):
+    code, printed, errors = command(*words)
+    assert (code, printed) == (2, "")
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_folder_in_use_is_left_alone(command, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("precious")
+    code, _, errors = command("-m", "NARM", "--served_k=20", "--output_dir=mine")
+    assert code == 2
+    assert errors == (
+        "recbole-gro: error: output_dir: mine is not empty; name a new folder, so that no earlier run is lost\n"
+    )
+    assert files_below(tmp_path) == ["mine", "mine/notes.txt"]
+
+
 def test_a_bad_config_file_is_named(command, tmp_path):
     (tmp_path / "mine.yaml").write_text("served_k: [1\n")
     code, _, errors = command("-m", "NARM", "--config_files=mine.yaml")

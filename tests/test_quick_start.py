@@ -3,8 +3,22 @@ import json
 import pytest
 import torch
 from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
+from recbole.trainer import Trainer
 
-from recbole_gro import QueryLog, UserError, load_target, run_recbole_gro
+from recbole_gro import (
+    Defense,
+    ExtractionTrainer,
+    QueryLog,
+    Service,
+    UserError,
+    create_defense,
+    load_target,
+    register_defense,
+    run_recbole_gro,
+)
+from recbole_gro.data import build_loaders
+from recbole_gro.defense import base as defense_base
+from recbole_gro.evaluator import evaluate_service
 
 FILES = {"results.json", "results.md", "results.png", "run.log", "tensorboard", "target.pth"}
 CLOCKS = ("seconds", "peak_memory_mib", "config")
@@ -102,6 +116,52 @@ def test_a_row_does_not_depend_on_the_other_defenses(run):
         assert drop_fields(alone, "seconds") == drop_fields(row, "seconds")
 
 
+def test_a_defense_that_trains_does_not_change_the_next_ones_row(run, monkeypatch):
+    monkeypatch.setattr(defense_base._defenses, "_entries", dict(defense_base._defenses._entries))
+
+    @register_defense("greedy")
+    class Greedy(Defense):
+        """Reads the training data and draws at random, as a training defense does."""
+
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            for _ in train_data:
+                torch.rand(1)
+            return target
+
+    last = run("greedy", "gro")["defenses"][-1]
+    [alone] = run("gro")["defenses"]
+    assert drop_fields(alone, "seconds") == drop_fields(last, "seconds")
+
+
+@pytest.fixture
+def first_epoch_is_best(monkeypatch):
+    """Validation gets worse with every epoch, so that the best weights of a training are not its last."""
+    epochs = iter(range(1, 99))
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_, **__: (1 / next(epochs), {}))
+    monkeypatch.setattr(ExtractionTrainer, "_valid_epoch", lambda *_, **__: (float(next(epochs)), {}))
+
+
+@pytest.mark.parametrize("name", ["none", "reverse", "gro"])
+def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, first_epoch_is_best, name):
+    [row] = run(name, epochs=3, gro_epochs=2, surrogate_epochs=3, eval_step=1, learning_rate=0.01)["defenses"]
+    target = load_target(tmp_path / "out0" / ("target-gro.pth" if name == "gro" else "target.pth"))
+    surrogate = load_target(tmp_path / "out0" / f"surrogate-{name}.pth")
+    service = Service(target.model, 12, create_defense(name, target.config).shown)
+    loaders = build_loaders(target.config, target.dataset)
+    measured, lists = evaluate_service(target.config, service, *loaders)
+    assert row["target"] == measured
+    copied, _ = evaluate_service(target.config, Service(surrogate.model, 12), *loaders, reference=lists)
+    assert row["surrogate"] == copied
+    log = QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz")
+    assert torch.equal(service.recommend(log.sequences), log.lists[:, -1])
+
+
+@pytest.mark.parametrize("settings", [{"served_k": 8}, {"topk": [1, 5]}])
+def test_short_lists_and_early_cut_offs_run_to_the_end(run, settings):
+    [row] = run("none", **{"topk": [5], "valid_metric": "NDCG@5", **settings})["defenses"]
+    assert 0 <= row["surrogate"]["test"]["agreement@10"] <= 1
+
+
 def test_output_defenses_share_one_target(run, tmp_path):
     rows = {row["defense"]: row for row in run("none", "random", "reverse", served_k=10)["defenses"]}
     assert len(list((tmp_path / "out0").glob("target*.pth"))) == 1
@@ -123,12 +183,14 @@ def test_without_attack(run, tmp_path):
     assert {name.partition("/")[0] for name in files_below(tmp_path / "out0")} == FILES | {"target-gro.pth"}
 
 
-def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch):
+def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": ["none", "gro"]}
     results = run_recbole_gro("NARM", "tiny", config_dict={**settings, "embedding_size": 16}, saved=False)
     assert len(results["defenses"]) == 2
     assert list(tmp_path.iterdir()) == []
+    assert "writes" not in (printed := capsys.readouterr().out)
+    assert "results.json" not in printed
 
 
 def test_everything_lands_in_one_folder_also_where_none_was_named(tiny_data_path, tmp_path, monkeypatch):
@@ -180,6 +242,12 @@ def test_a_model_that_cannot_be_built_ends_the_run_before_training(run, tmp_path
     with pytest.raises(UserError, match=f"^{role}: cannot work with these settings: .*hidden size"):
         run("gro", **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
+
+
+def test_a_model_that_divides_by_zero_ends_the_run_before_training(run, tmp_path):
+    with pytest.raises(UserError, match=r"^model: cannot work with these settings: .*zero"):
+        run("none", model="FEARec", n_layers=1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_hold_every_setting(run):

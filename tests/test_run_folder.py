@@ -40,4 +40,13 @@ def test_console_shows_the_runs_lines_and_warnings_once(tmp_path, capsys):
         logging.getLogger().info("RecBole's chatter")
         logging.getLogger().warning("a warning")
         console.info("the stage")
-    assert capsys.readouterr().out.splitlines() == ["a warning", "the stage"]
+        console.warning("the stage's warning")
+    assert capsys.readouterr().out.splitlines() == ["a warning", "the stage", "the stage's warning"]
+
+
+def test_logging_is_left_as_it_was_after_an_error_too(tmp_path):
+    root = logging.getLogger()
+    before = root.level, list(root.handlers), console.level, list(console.handlers)
+    with pytest.raises(KeyError), shown_on_console(), logged_to(tmp_path):
+        raise KeyError
+    assert (root.level, root.handlers, console.level, console.handlers) == before

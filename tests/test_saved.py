@@ -5,7 +5,9 @@ import pytest
 import torch
 from pipeline import untrained
 
-from recbole_gro import BlackBox, UserError, load_target
+from recbole_gro import BlackBox, Service, UserError, load_target
+from recbole_gro.data import build_loaders
+from recbole_gro.evaluator import evaluate_service
 from recbole_gro.trainer import TargetTrainer
 
 
@@ -36,6 +38,16 @@ def test_loaded_target_answers_as_the_saved_one(saved):
     assert torch.equal(load_target(file).recommend(queries, k=5), BlackBox(model, k=5).query(queries))
 
 
+def test_loaded_target_can_be_evaluated_and_trained_on(saved):
+    target = load_target(saved[0])
+    assert not target.model.training
+    assert target.config["output_dir"] is None
+    train, _, test = build_loaders(target.config, target.dataset)
+    _, lists = evaluate_service(target.config, Service(target.model, 5), train, test, test)
+    assert len(lists["test"]) == len(test._dataset)
+    assert target.model.calculate_loss(next(iter(train))).isfinite()
+
+
 def test_tokens_in_tokens_out(saved):
     target = load_target(saved[0])
     [row] = target.recommend([["i3", "i4"]], k=4)
@@ -52,6 +64,14 @@ def test_unknown_token_is_named(saved):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"absent\.pth: no such file"):
         load_target(tmp_path / "absent.pth")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, torch.ones(3), {"config": 5, "state_dict": {}}])
+def test_other_plain_data_is_refused_in_one_line(tmp_path, content):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"other\.pth: not a checkpoint") as error:
+        load_target(tmp_path / "other.pth")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("writer", [torch.save, lambda trap, file: file.write_bytes(pickle.dumps(trap))])

@@ -1,14 +1,14 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
-import copy
-
 import torch
 from recbole.trainer import Trainer
 from torch import Tensor
 
 from recbole_gro.compat import no_tensorboard
-from recbole_gro.evaluator.agreement import agree_with
+from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.service import Service
+
+AGREEMENT_AT = (1, 10)
 
 
 class ServedEvaluator(Trainer):
@@ -63,19 +63,16 @@ def evaluate_service(
     Returns:
         ({"valid": metrics, "test": metrics}, {"valid": lists, "test": lists})
     """
-    config = copy.copy(config)
-    config.final_config_dict = dict(config.final_config_dict)
-    if reference is not None:
-        config["metrics"] = [*config["metrics"], "Agreement@1", "Agreement@10"]
     metrics, lists = {}, {}
     for part, data in (("valid", valid_data), ("test", test_data)):
         evaluator = ServedEvaluator(config, service)
-        if reference is not None:
-            agree_with(evaluator, reference[part])
         evaluator.eval_collector.data_collect(train_data)
-        metrics[part] = {
-            name: float(value)
-            for name, value in evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1).items()
-        }
+        result = evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1)
+        metrics[part] = {name: float(value) for name, value in result.items()}
         lists[part] = evaluator.lists
+        if reference is not None:
+            # whatever topk says; lists shorter than that are compared as long as they are
+            for k in AGREEMENT_AT:
+                share = common_share(lists[part][:, :k], reference[part][:, :k]).mean()
+                metrics[part][f"agreement@{k}"] = round(float(share), config["metric_decimal_place"])
     return metrics, lists

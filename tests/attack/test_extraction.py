@@ -114,6 +114,12 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(make_thief):
     assert same_weights(weights_of(thief.model), thief.seen[1])
 
 
+def test_held_out_loss_is_looked_at_after_every_epoch(make_thief):
+    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4)
+    thief.fit(queries, held_out)
+    assert len(thief.seen) == 4
+
+
 def test_patience_lets_it_go_on(make_thief):
     thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=5, surrogate_patience=2)
     assert thief.fit(queries, held_out)[0] == 0.1

@@ -177,6 +177,31 @@ def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, m
     assert (theirs[theirs_gradient == 0] == 1).all()
 
 
+@pytest.mark.parametrize(("key", "changed"), [("margin_swap", 2), ("margin_rank", 1), ("paper_code_ties", 1)])
+def test_settings_of_the_losses_are_used(make_trainer, key, changed):
+    losses = []
+    for value in (False, True) if key == "paper_code_ties" else (0.1, 0.9):
+        trainer, train, _ = make_trainer(**{key: value})
+        trainer, student, batch = with_student(trainer, train)
+        student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
+        torch.manual_seed(0)
+        losses.append([loss.item() for loss in trainer.gro_losses(batch)])
+    differs = [low != high for low, high in zip(*losses, strict=True)]
+    assert differs[changed]
+    assert not differs[0]
+
+
+def test_negatives_come_from_the_trainers_own_generator(make_trainer):
+    losses = []
+    for seed in (1, 2):
+        trainer, train, _ = make_trainer(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+        trainer, student, batch = with_student(trainer, train)
+        student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
+        torch.manual_seed(seed)
+        losses.append(trainer.gro_losses(batch)[1].item())
+    assert losses[0] == losses[1]
+
+
 def test_paper_code_ties_trains(make_trainer):
     trainer, train, valid = make_trainer(paper_code_ties=True)
     score, _ = trainer.fine_tune(train, valid)
@@ -284,6 +309,17 @@ def test_saved_false_writes_no_checkpoint(make_trainer, tmp_path):
     assert not list(tmp_path.rglob("*.pth"))
 
 
+def test_interrupted_gro_leaves_no_checkpoint_of_an_earlier_epoch(make_trainer, tmp_path):
+    def interrupt(epoch, score):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    trainer, train, valid = make_trainer(cls=LaterIsWorse, gro_epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fine_tune(train, valid, callback_fn=interrupt)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
 @pytest.mark.parametrize("limit", [1e-3, None])
 def test_gradients_of_both_models_are_clipped(make_trainer, limit):
     clipping = {"clip_grad_norm": {"max_norm": limit, "norm_type": 2}} if limit else {}
@@ -298,6 +334,7 @@ def test_both_models_learn(make_trainer):
     trainer.fine_tune(train)
     assert not same_weights(trainer.target_at_start, weights_of(trainer.model))
     assert not same_weights(trainer.student_at_start, weights_of(trainer.student))
+    assert trainer.student.training
 
 
 def test_own_learning_rate(make_trainer):

@@ -1,7 +1,10 @@
 import pytest
 import torch
 from pipeline import untrained
+from recbole.evaluator import register
+from recbole.evaluator.base_metric import AbstractMetric
 from recbole.trainer import Trainer
+from recbole.utils import EvaluatorType
 
 from recbole_gro import UserError, agree_with, register_metric
 from recbole_gro.evaluator.agreement import Agreement, common_share
@@ -69,6 +72,42 @@ def test_lists_of_another_shape_are_refused(make_loaders, tmp_path, monkeypatch,
     agree_with(trainer, top_of(trainer.model, test, 5)[cut])
     with pytest.raises(UserError, match="reference lists are"):
         trainer.evaluate(test, load_best_model=False)
+
+
+@pytest.fixture
+def unchanged_metrics(monkeypatch):
+    """RecBole's tables of metrics are put back afterwards."""
+    for name in ("metrics_dict", "metric_information", "metric_types"):
+        for key in ("blandness", "keenness"):
+            monkeypatch.setitem(getattr(register, name), key, None)
+            del getattr(register, name)[key]
+    smaller = list(register.smaller_metrics)
+    yield
+    register.smaller_metrics[:] = smaller
+
+
+def test_a_registered_metric_is_measured_and_ordered(make_loaders, tmp_path, monkeypatch, unchanged_metrics):
+    monkeypatch.chdir(tmp_path)
+
+    class Blandness(AbstractMetric):
+        metric_type = EvaluatorType.RANKING
+        metric_need = ["rec.items"]
+        smaller = True
+
+        def calculate_metric(self, dataobject):
+            return {"blandness@5": len(set(dataobject.get("rec.items")[:, 0].tolist()))}
+
+    class Keenness(Blandness):
+        smaller = False
+
+    register_metric("Blandness", Blandness)
+    register_metric("Keenness", Keenness)
+    config, train, _, test = make_loaders("NARM", metrics=["Blandness"], valid_metric="Blandness@5")
+    trainer = Trainer(config, untrained(config, train))
+    wanted = len(set(top_of(trainer.model, test, 1)[:, 0].tolist()))
+    assert trainer.evaluate(test, load_best_model=False) == {"blandness@5": wanted}
+    assert config["valid_metric_bigger"] is False
+    assert "keenness" not in register.smaller_metrics
 
 
 def test_a_metric_name_is_taken_once():

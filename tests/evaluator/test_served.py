@@ -79,6 +79,16 @@ def test_list_turned_round_is_measured_as_served(make_loaders):
     assert result["hit@1"] == pytest.approx((straight.lists[:, 4] == positives).float().mean().item(), abs=1e-6)
 
 
+def test_lists_are_those_of_the_last_evaluation(make_loaders):
+    config, train, _, test = make_loaders("NARM", eval_batch_size=40)
+    service = Service(untrained(config, train), 5)
+    evaluator = ServedEvaluator(config, service)
+    evaluator.evaluate(test)
+    evaluator.evaluate(test)
+    asked = torch.cat([batch[0]["item_id_list"] for batch in test])
+    assert torch.equal(evaluator.lists, service.recommend(asked))
+
+
 def test_evaluation_writes_nothing(make_loaders, tmp_path, monkeypatch):
     config, train, valid, test = make_loaders("NARM")
     folder = tmp_path / "empty"
