@@ -25,8 +25,7 @@ class Trap:
 def saved(request, make_loaders, tmp_path, monkeypatch):
     """A saved target and the model it holds."""
     monkeypatch.chdir(tmp_path)
-    config, train, _, _ = make_loaders(request.param)
-    config["output_dir"] = str(tmp_path)
+    config, train, _, _ = make_loaders(request.param, output_dir=str(tmp_path))
     trainer = TargetTrainer(config, untrained(config, train))
     trainer._save_checkpoint(0, verbose=False)
     return trainer.saved_model_file, trainer.model

@@ -10,7 +10,7 @@ from recbole.trainer import Trainer
 
 from recbole_gro import GROTrainer, UserError, create_defense, create_scorer
 from recbole_gro.defense import gro
-from recbole_gro.objective import swap_loss, swap_targets
+from recbole_gro.objective import extraction_loss, swap_loss, swap_targets
 
 
 class TestGRO(DefenseCases):
@@ -177,10 +177,10 @@ def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, m
     assert (theirs[theirs_gradient == 0] == 1).all()
 
 
-@pytest.mark.parametrize(("key", "changed"), [("margin_swap", 2), ("margin_rank", 1), ("paper_code_ties", 1)])
+@pytest.mark.parametrize(("key", "changed"), [("margin_swap", 2), ("margin_rank", 1), ("margin_negative", 1)])
 def test_settings_of_the_losses_are_used(make_trainer, key, changed):
     losses = []
-    for value in (False, True) if key == "paper_code_ties" else (0.1, 0.9):
+    for value in (0.1, 0.9):
         trainer, train, _ = make_trainer(**{key: value})
         trainer, student, batch = with_student(trainer, train)
         student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
@@ -189,6 +189,17 @@ def test_settings_of_the_losses_are_used(make_trainer, key, changed):
     differs = [low != high for low, high in zip(*losses, strict=True)]
     assert differs[changed]
     assert not differs[0]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_paper_code_ties_takes_two_means(make_trainer, monkeypatch, ties):
+    seen = []
+    monkeypatch.setattr(gro, "extraction_loss", lambda *args: seen.append(args) or extraction_loss(*args))
+    trainer, _, batch = with_student(*make_trainer(paper_code_ties=ties)[:2])
+    student_loss = trainer.gro_losses(batch)[1]
+    listed, negatives = seen[0][:2]
+    assert torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, ties))
+    assert not torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, not ties))
 
 
 def test_negatives_come_from_the_trainers_own_generator(make_trainer):

@@ -40,6 +40,21 @@ def test_two_models_agree_as_counted_by_hand(make_loaders, tmp_path, monkeypatch
         assert result[f"agreement@{k}"] == pytest.approx(sum(shares) / len(shares), abs=1e-6)
 
 
+def test_agreement_at_a_place_does_not_follow_topk(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wanted = {"metrics": ["NDCG", "Agreement@1", "Agreement@10"], "topk": [12], "valid_metric": "NDCG@12"}
+    config, train, _, test = make_loaders("NARM", served_k=12, **wanted)
+    trainer = Trainer(config, untrained(config, train, seed=1))
+    reference = top_of(untrained(config, train, seed=2), test, 12)
+    agree_with(trainer, reference)
+    result = trainer.evaluate(test, load_best_model=False)
+    mine = top_of(trainer.model, test, 12)
+    assert set(result) == {"ndcg@12", "agreement@1", "agreement@10"}
+    for k in (1, 10):
+        share = common_share(mine[:, :k], reference[:, :k]).mean()
+        assert result[f"agreement@{k}"] == pytest.approx(float(share), abs=1e-6)
+
+
 def test_a_model_agrees_with_itself(make_loaders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
