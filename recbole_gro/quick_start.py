@@ -18,12 +18,14 @@ from recbole_gro.data import build_dataset, build_loaders, reseed
 from recbole_gro.defense import create_defense, create_student
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.global_state import global_state_kept
 from recbole_gro.report import environment, label, save_results, table
 from recbole_gro.run_folder import console, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
 from recbole_gro.trainer import TargetTrainer
 
 
+@global_state_kept()
 def run_recbole_gro(
     model: str | type | None = None,
     dataset: str | None = None,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recbole_gro.errors import UserError
 from recbole_gro.scoring import create_scorer, pad_sequences
+from recbole_gro.scoring.recurrent import Session
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
@@ -33,6 +34,7 @@ class Service:
     def __init__(self, model, k: int = 100, shown: Callable[[Tensor], Tensor] = same_list):
         self.model, self.k, self.shown = model, k, shown
         self.scorer = create_scorer(model)
+        self._sessions: dict[int, Session] = {}
         self.n_items: int = model.n_items
         if not 1 <= k < self.n_items:
             raise UserError(f"served_k: {k} is not between 1 and the {self.n_items - 1} items of the catalogue")
@@ -53,12 +55,13 @@ class Service:
             raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
-        ranked = [top_k(self.scorer.next_item_scores(*part), self.k) for part in _chunks(rows, sequences, lengths)]
+        parts = zip(sequences.split(rows), lengths.split(rows), strict=True)
+        ranked = [top_k(self._session(i).scores(*part), self.k) for i, part in enumerate(parts)]
         return self.shown(torch.cat(ranked))
 
-
-def _chunks(rows: int, *columns: Tensor):
-    return zip(*(column.split(rows) for column in columns), strict=True)
+    def _session(self, part: int) -> Session:
+        """Histories are asked about again, longer by an item each time; every part of a query goes on from its last."""
+        return self._sessions.setdefault(part, Session(self.scorer))
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:

@@ -80,9 +80,8 @@ class ExtractionTrainer(StageTrainer):
 
     def _extraction_loss(self, interaction, generator):
         """Eq. 4 of a query batch, and the scores [B, n_items] behind it."""
-        sequences = interaction[self.scorer.model.ITEM_SEQ]
-        served = interaction[LISTED]
-        scores = self.scorer.next_item_scores(sequences, interaction[self.scorer.model.ITEM_SEQ_LEN])
+        served, model = interaction[LISTED], self.scorer.model
+        scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
         negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties)
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties), scores

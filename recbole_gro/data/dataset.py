@@ -44,6 +44,7 @@ class SequenceDataset(SequentialDataset):
     """
 
     inter_feat: Interaction
+    trimmed = False  # lists as wide as the longest of a batch, for models whose scores do not change with padding
     window_generator: torch.Generator | None = None  # set on training windows: source of their moves
 
     def data_augmentation(self):
@@ -132,7 +133,7 @@ class SequenceDataset(SequentialDataset):
 
     def _with_lists(self, rows: Interaction) -> Interaction:
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]
-        place = torch.arange(self.max_item_list_len)
+        place = torch.arange(int(length.max()) if self.trimmed else self.max_item_list_len)
         filled = place < length.unsqueeze(-1)
         index = (start.unsqueeze(-1) + place).clamp_(max=len(self.history) - 1)
         for field in self.history:

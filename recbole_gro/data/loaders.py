@@ -12,6 +12,7 @@ from recbole_gro.compat import no_pickled_loaders
 from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
+from recbole_gro.scoring import scorer_class
 
 SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256 MiB in float32)
 
@@ -60,9 +61,12 @@ def build_loaders(config, dataset: SequenceDataset):
         train, valid, test = data_preparation(config, dataset)
     if train_rows_of(config) == "windows" and config["transform"] == MASKED_TRANSFORM:
         train.transform = WindowMask(config)
+        train._dataset.trimmed = True
     if config["transform"] == MASKED_TRANSFORM:
         # evaluation reads the history alone; RecBole masks it anyway, item by item in Python
         valid.transform = test.transform = Equal(config)
+    elif scorer_class(config.model_class).any_length:
+        train._dataset.trimmed = True
     for name, loader in (("validation", valid), ("test", test)):
         if not len(loader._dataset):
             raise UserError(

@@ -3,6 +3,8 @@
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_gro.scoring.masked import MASKED_SLOTS
+
 
 class WindowMask:
     """Transform of training windows: each item masked with chance `mask_ratio`, the last one with `mask_last` more.
@@ -13,7 +15,8 @@ class WindowMask:
 
     As in RecBole a mask at place 0 cannot be expressed (0 is the filler of MASK_INDEX), so the first item of a row
     is never masked. A row that drew no mask gets one at its last item. There is no cap on masks a row: MASK_INDEX is
-    as wide as the batch needs.
+    as wide as the batch needs. MASKED_SLOTS [N] says where in it, read row by row, the masked items stand: counted
+    here, so that a GPU need not be waited for to count them.
 
     Args:
         config: names of fields, `mask_ratio`, `mask_last`, `seed`.
@@ -52,6 +55,7 @@ class WindowMask:
                     self.positive_field: positives,
                     self.negative_field: self._negatives(sequences, index, n_items) * kept,
                     self.index_field: index * kept,
+                    MASKED_SLOTS: kept.flatten().nonzero().squeeze(1),
                 }
             )
         )

@@ -1,5 +1,6 @@
 """What an attacker has after asking: sequences and, for every prefix of each, the served list."""
 
+import math
 import os
 import zipfile
 import zlib
@@ -70,14 +71,19 @@ class QueryLog:
 
 
 class QueryLoader:
-    """Batches of a query log for RecBole's Trainer; the examples of a batch share their prefix length.
+    """Batches of a query log for RecBole's Trainer: S sequences and the lists of the same P prefix lengths of each.
 
-    So no padding is ever computed. An epoch visits every example once; order and grouping are drawn anew.
+    So no padding need be computed, a model that can reads a sequence once for several of its prefixes, and a batch
+    still holds short and long prefixes (batches of a single length train worse copies: benchmarks/surrogate.py). An
+    epoch visits every example once; the order and what stands in a batch together are drawn anew.
+
+    A batch has the fields sequence [S, longest of the P], length [P] and LISTED [P S, k], all sequences of the first
+    length first.
 
     Args:
         log: the labelled examples.
         config: names of fields.
-        batch_size: lists a batch.
+        batch_size: lists a batch, P S at most.
         generator: source of the order; None visits in order, for held-out logs.
     """
 
@@ -85,25 +91,35 @@ class QueryLoader:
         self.log = log
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
-        self.batch_size = batch_size
         self.generator = generator
+        longest = log.sequences.shape[1]
+        # of 256 lists 8 lengths of 32 sequences: enough rows of a length for a matrix product to pay
+        groups = math.ceil(longest / max(1, math.isqrt(batch_size) // 2))
+        self.sequences_at_once = max(1, batch_size // math.ceil(longest / groups))
+        self.groups = groups
 
     def __len__(self) -> int:
-        n, longest = self.log.sequences.shape
-        return longest * -(-n // self.batch_size)
+        return self.groups * math.ceil(len(self.log.sequences) / self.sequences_at_once)
 
     def __iter__(self) -> Iterator[Interaction]:
         n, longest = self.log.sequences.shape
-        rows, order = torch.arange(n).expand(longest, n), torch.arange(len(self))
+        lengths, order = torch.arange(1, longest + 1), torch.arange(len(self))
+        rows = torch.arange(n).expand(self.groups, n)
         if self.generator is not None:
-            rows = torch.rand(longest, n, generator=self.generator).argsort(1)
+            lengths = torch.randperm(longest, generator=self.generator) + 1
+            rows = torch.rand(self.groups, n, generator=self.generator).argsort(1)
             order = torch.randperm(len(self), generator=self.generator)
-        batches = [(t, part) for t in range(longest) for part in rows[t].split(self.batch_size)]
-        for t, part in (batches[place] for place in order.tolist()):
+        batches = [
+            (part, group)
+            for group, some in zip(lengths.tensor_split(self.groups), rows, strict=True)
+            for part in some.split(self.sequences_at_once)
+        ]
+        for part, group in (batches[place] for place in order.tolist()):
+            served = self.log.lists[part.unsqueeze(0), group.unsqueeze(1) - 1]
             yield Interaction(
                 {
-                    self.sequence_field: self.log.sequences[part, : t + 1],
-                    self.length_field: torch.full((len(part),), t + 1),
-                    LISTED: self.log.lists[part, t].long(),
+                    self.sequence_field: self.log.sequences[part, : int(group.max())],
+                    self.length_field: group,
+                    LISTED: served.flatten(0, 1).long(),
                 }
             )

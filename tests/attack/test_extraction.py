@@ -6,6 +6,7 @@ from recbole.trainer import Trainer
 
 from recbole_gro import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate, run_recbole_gro
 from recbole_gro.attack.extraction import Catalogue
+from recbole_gro.data.query_log import LISTED
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_settings_of_the_attack_are_used(make_thief):
     thief.fit(queries, held_out)
     assert thief.optimizer.param_groups[0]["lr"] == 0.25
     assert len(thief.train_loss_dict) == 3
-    assert {len(batch) for batch in queries} == {7, 4}
+    assert {len(batch[LISTED]) for batch in queries} == {7, 4}
     assert thief.margins == (0.1, 0.9)
 
 

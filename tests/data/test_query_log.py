@@ -164,30 +164,44 @@ def test_split_is_drawn_by_its_generator():
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 100, 10_000])
 def test_an_epoch_visits_every_example_once(drawn, batch_size):
-    log = made_up_log()
+    log = made_up_log(length=9)
     loader = QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None)
     for _ in range(3):
         batches = list(loader)
         assert len(batches) == len(loader)
         visited = torch.cat([batch[LISTED][:, 0] for batch in batches])
-        assert sorted(visited.tolist()) == log.lists[:, :, 0].flatten().tolist()
-        assert max(len(batch) for batch in batches) == min(batch_size, 7)
+        assert sorted(visited.tolist()) == sorted(log.lists[:, :, 0].flatten().tolist())
+        assert max(len(batch[LISTED]) for batch in batches) <= batch_size
 
 
 @pytest.mark.parametrize("drawn", [True, False])
-def test_a_batch_has_one_prefix_length_and_the_lists_of_its_sequences(drawn):
-    log = made_up_log()
-    for batch in QueryLoader(log, FIELDS, 3, torch.Generator().manual_seed(2) if drawn else None):
-        length = batch["item_length"][0].item()
-        assert batch["item_length"].tolist() == [length] * len(batch)
-        assert batch["item_id_list"].shape == (len(batch), length)
-        for sequence, served in zip(batch["item_id_list"], batch[LISTED], strict=True):
-            row, prefix = (served[0].item() - 1) // 100, (served[0].item() - 1) % 100 // 10
-            assert prefix + 1 == length
-            assert torch.equal(served, log.lists[row, prefix])
-            assert torch.equal(sequence, log.sequences[row, :length])
+@pytest.mark.parametrize("batch_size", [3, 16, 64])
+def test_a_batch_has_the_lists_of_each_of_its_sequences_at_each_of_its_lengths(drawn, batch_size):
+    log = made_up_log(length=9)
+    for batch in QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None):
+        lengths = batch["item_length"].tolist()
+        sequences = batch["item_id_list"]
+        assert sequences.shape[1] == max(lengths)
+        lists = iter(batch[LISTED])
+        for length in lengths:
+            for sequence in sequences:
+                served = next(lists)
+                row, prefix = (served[0].item() - 1) // 100, (served[0].item() - 1) % 100 // 10
+                assert prefix + 1 == length
+                assert torch.equal(served, log.lists[row, prefix])
+                assert torch.equal(sequence, log.sequences[row, : max(lengths)])
+        assert next(lists, None) is None
+
+
+def test_batches_of_the_usual_size_mix_lengths_and_are_nearly_full():
+    log = QueryLog(torch.ones(900, 50, dtype=torch.long), torch.ones(900, 50, 1, dtype=torch.long))
+    loader = QueryLoader(log, FIELDS, 256, torch.Generator().manual_seed(2))
+    lengths = [batch["item_length"].tolist() for batch in loader]
+    assert {len(group) for group in lengths} == {7, 8}
+    assert sum(max(group) - min(group) for group in lengths) / len(lengths) > 25
+    assert 900 * 50 / len(loader) > 0.8 * 256
 
 
 def test_batches_hold_long_ids_whatever_the_log_holds():
@@ -208,6 +222,6 @@ def test_order_and_grouping_are_drawn_anew_each_epoch_and_by_the_seed():
 
 
 def test_a_held_out_log_is_read_in_order():
-    loader = QueryLoader(made_up_log(), FIELDS, 3)
-    assert [batch["item_length"][0].item() for batch in loader] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
+    loader = QueryLoader(made_up_log(), FIELDS, 16)
+    assert [batch["item_length"].tolist() for batch in loader] == [[1, 2], [3, 4]]
     assert all(torch.equal(a[LISTED], b[LISTED]) for a, b in zip(loader, loader, strict=True))

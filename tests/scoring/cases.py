@@ -1,13 +1,13 @@
-"""Scorers against the models they read: a suite that every model's scorer passes, and the handling of sequences."""
+"""What holds for the scorer of any model, against the model itself."""
 
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.sequential_recommender import BERT4Rec
 from torch.nn import functional
 
-from recbole_gro import create_scorer, register_scorer
-from recbole_gro.scoring import MaskedScorer, NextItemScorer, TrimmedScorer, keep_recent, pad_sequences
+from recbole_gro import create_scorer
+from recbole_gro.scoring import NextItemScorer, pad_sequences
+from recbole_gro.scoring import sequences as grouping
 
 LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
 
@@ -167,155 +167,50 @@ class ScorerCases:
         assert torch.equal(sequences, before[0])
         assert torch.equal(lengths, before[1])
 
+    def test_rows_grouped_by_length_say_what_they_say_together(self, scorer, batch, monkeypatch):
+        sequences, lengths = random_sequences([3, 1, 8, 2, 8, 5, 1, 4, 7, 2, 6], scorer.n_items)
+        said = []
+        for rows in (10_000, 2):
+            monkeypatch.setattr(grouping, "ROWS_A_GROUP", rows)
+            scorer.model.zero_grad()
+            loss, scores = scorer.loss_and_scores(batch)
+            (loss + scorer.loss(batch)).backward()
+            gradients = {name: weights.grad for name, weights in scorer.model.named_parameters()}
+            said.append((loss, scores, scorer.next_item_scores(sequences, lengths), gradients))
+        (loss, scores, after, gradients), (grouped_loss, grouped_scores, grouped_after, grouped_gradients) = said
+        assert torch.allclose(loss, grouped_loss, rtol=1e-4)
+        assert torch.allclose(scores, grouped_scores, atol=1e-5)
+        assert torch.allclose(after, grouped_after, atol=1e-5)
+        for name, gradient in gradients.items():
+            if gradient is None:
+                assert grouped_gradients[name] is None
+            else:
+                assert torch.allclose(gradient, grouped_gradients[name], rtol=1e-3, atol=1e-5), name
 
-class TestNARM(ScorerCases):
-    model_name = "NARM"
-    kind = TrimmedScorer
+    @pytest.mark.parametrize("width", [1, 6, LONGEST, LONGEST + 5])
+    def test_prefixes_score_as_sequences_of_their_own(self, scorer, width):
+        sequences, _ = random_sequences([width] * 3, scorer.n_items, width=width)
+        lengths = torch.randperm(width, generator=torch.Generator().manual_seed(1))[:4] + 1
+        scores = scorer.prefix_scores(sequences, lengths)
+        assert scores.shape == (3 * len(lengths), scorer.n_items)
+        for i, t in enumerate(lengths.tolist()):
+            alone = scorer.next_item_scores(sequences[:, :t], torch.full((3,), t))
+            assert torch.allclose(scores[3 * i : 3 * i + 3], alone, rtol=1e-4, atol=1e-5)
 
+    def test_prefix_scores_teach_the_model_what_sequences_of_their_own_do(self, scorer):
+        sequences, _ = random_sequences([6] * 3, scorer.n_items, width=6)
+        lengths, gradients = torch.tensor([2, 6, 3]), []
+        for score in (
+            lambda: scorer.prefix_scores(sequences, lengths),
+            lambda: torch.cat([scorer.next_item_scores(sequences[:, :t], torch.full((3,), t)) for t in (2, 6, 3)]),
+        ):
+            scorer.model.zero_grad()
+            score().square().mean().backward()
+            gradients.append(scorer.model.item_embedding.weight.grad)
+        assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
 
-class TestGRU4Rec(ScorerCases):
-    model_name = "GRU4Rec"
-    kind = TrimmedScorer
-
-
-class TestSASRec(ScorerCases):
-    model_name = "SASRec"
-    kind = TrimmedScorer
-
-
-class TestPairwiseGRU4Rec(ScorerCases):
-    model_name = "GRU4Rec"
-    kind = TrimmedScorer
-    settings = {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform"}}
-    loss_is_cross_entropy = False
-
-
-class TestPairwiseSASRec(ScorerCases):
-    model_name = "SASRec"
-    kind = TrimmedScorer
-    settings = {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform"}}
-    loss_is_cross_entropy = False
-
-
-class TestSTAMP(ScorerCases):
-    """One of the models that the default scorer serves."""
-
-    model_name = "STAMP"
-    settings = {"embedding_size": 16}
-
-
-class TestNextItNet(ScorerCases):
-    """Its cross-entropy comes with a penalty on its embeddings: no loss to be had from the scores alone."""
-
-    model_name = "NextItNet"
-    settings = {"embedding_size": 16, "block_num": 1, "dilations": [1, 2], "reg_weight": 0.1}
-    loss_is_cross_entropy = False
-
-
-class TestBERT4Rec(ScorerCases):
-    model_name = "BERT4Rec"
-    kind = MaskedScorer
-    settings = {"window_shift": 0.0}
-    lengths_alike = (LONGEST,)  # RecBole drops the oldest item of every sequence, here only of a full one
-
-    def targets(self, batch):
-        return batch["Pos_item_id"][batch["MASK_INDEX"] > 0]
-
-    def users(self, scorer, batch):
-        return [
-            user
-            for user, index in zip(batch["user_id"].tolist(), batch["MASK_INDEX"], strict=True)
-            for _ in range(int((index > 0).sum()))
-        ]
-
-    def test_a_sequence_that_leaves_room_for_the_mask_loses_no_item(self, model, scorer):
-        sequences, lengths = random_sequences([1, 3, LONGEST - 1], model.n_items)
-        masked = sequences.scatter(1, lengths.unsqueeze(1), model.mask_token)
-        hidden = model(masked)[torch.arange(3), lengths]
-        expected = hidden @ model.item_embedding.weight[: model.n_items].T + model.output_bias
-        assert torch.allclose(scorer.next_item_scores(sequences, lengths), expected, rtol=1e-4, atol=1e-4)
-
-    def test_filler_of_the_mask_index_is_no_training_position(self, scorer, batch):
-        n = int((batch["Mask_item_id_list"] == scorer.n_items).sum())
-        assert scorer.position_scores(batch).shape == (n, scorer.n_items)
-        assert (batch["MASK_INDEX"] == 0).any()
-
-
-class TestPairwiseBERT4Rec(TestBERT4Rec):
-    settings = {"window_shift": 0.0, "loss_type": "BPR"}
-    loss_is_cross_entropy = False
-
-
-class TestBERT4RecOnRecBolesMasks(TestBERT4Rec):
-    settings = {"train_rows": "prefixes", "ft_ratio": 0.0, "mask_ratio": 0.5}
-
-    def test_filler_of_the_mask_index_is_no_training_position(self, scorer, batch):
-        # RecBole masks first places too and can not tell them from filler
-        assert len(scorer.position_scores(batch)) == int((batch["MASK_INDEX"] > 0).sum())
-
-
-# which scorer a model gets
-
-
-def test_a_class_of_ones_own_gets_the_scorer_of_what_it_derives_from(make_model):
-    model = make_model("BERT4Rec")
-
-    class Mine(BERT4Rec):
-        pass
-
-    model.__class__ = Mine
-    assert type(create_scorer(model)) is MaskedScorer
-
-
-def test_a_scorer_can_be_registered_for_a_class_of_ones_own(make_model):
-    model = make_model("NARM")
-
-    @register_scorer("NarmThatCountsItsQuestions")
-    class Counting(TrimmedScorer):
-        pass
-
-    model.__class__ = type("NarmThatCountsItsQuestions", (type(model),), {})
-    assert type(create_scorer(model)) is Counting
-    with pytest.raises(ValueError, match="scorer 'NARM' is registered already"):
-        register_scorer("NARM")(Counting)
-
-
-# sequences
-
-
-@pytest.mark.parametrize("longest", [1, 2, 5])
-def test_keep_recent_cuts_from_the_left_and_pads_on_the_right(longest):
-    rows = [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4, 5]]
-    sequences, lengths = pad_sequences(rows)
-    kept, kept_lengths = keep_recent(sequences, lengths, longest, width=6)
-    for row, ids, length in zip(rows, kept.tolist(), kept_lengths.tolist(), strict=True):
-        assert length == min(len(row), longest)
-        assert ids == row[-longest:] + [0] * (6 - length)
-
-
-def test_lists_and_tensors_of_ids_are_read_alike():
-    ids, lengths = pad_sequences([[3, 1, 2], [5], [4, 4]])
-    assert ids.tolist() == [[3, 1, 2], [5, 0, 0], [4, 4, 0]]
-    assert lengths.tolist() == [3, 1, 2]
-    again, same_lengths = pad_sequences(ids)
-    assert torch.equal(again, ids)
-    assert torch.equal(same_lengths, lengths)
-
-
-@pytest.mark.parametrize(
-    ("sequences", "reason"),
-    [
-        ([[1, 2], []], "an empty sequence has no next item"),
-        (torch.tensor([[1, 2], [0, 0]]), "an empty sequence has no next item"),
-        ([[0, 1]], "padded on the right"),
-        (torch.tensor([[1, 2], [0, 3]]), "padded on the right"),
-        ([[1, 0, 2]], "padded on the right"),
-        ([], "at least one"),
-        (torch.zeros(0, 4, dtype=torch.long), "at least one"),
-        ([1, 2], "a list of id lists"),
-        (torch.tensor([1, 2]), "a list of id lists"),
-    ],
-)
-def test_sequences_without_a_next_item_are_refused(sequences, reason):
-    with pytest.raises(ValueError, match=reason):
-        pad_sequences(sequences)
+    def test_asking_leaves_the_model_as_it_was(self, scorer):
+        sequences, lengths = random_sequences([4] * 3, scorer.n_items, width=4)
+        before = scorer.next_item_scores(sequences, lengths)
+        scorer.prefix_scores(sequences, torch.tensor([1, 3]))
+        assert torch.equal(scorer.next_item_scores(sequences, lengths), before)

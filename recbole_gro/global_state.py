@@ -1,0 +1,36 @@
+"""What belongs to the whole process stays as its user set it."""
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+@contextlib.contextmanager
+def global_state_kept() -> Iterator[None]:
+    """Whatever happens inside, afterwards the random generators of Python, numpy and torch, cuDNN's switches, the
+    number of threads and the visible GPUs are what they were before.
+
+    RecBole's init_seed seeds every generator and sets cuDNN's switches, its Config sets CUDA_VISIBLE_DEVICES.
+    """
+    python, legacy = random.getstate(), np.random.get_state()
+    cudnn = torch.backends.cudnn
+    benchmark, deterministic = cudnn.benchmark, cudnn.deterministic
+    threads, visible = torch.get_num_threads(), os.environ.get(VISIBLE_GPUS)
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+        cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
+        torch.set_num_threads(threads)
+        if visible is None:
+            os.environ.pop(VISIBLE_GPUS, None)
+        else:
+            os.environ[VISIBLE_GPUS] = visible

@@ -1,0 +1,131 @@
+"""The scorer that every model starts with, and which scorer a model gets."""
+
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.layers import FeedForward
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_gro.errors import UserError
+from recbole_gro.registry import Registry
+from recbole_gro.scoring.sequences import keep_recent, length_groups
+
+_scorers: Registry[type["NextItemScorer"]] = Registry("scorer")
+register_scorer = _scorers.register
+
+
+def scorer_class(model_class: type) -> type["NextItemScorer"]:
+    """The scorer registered for a model's class or for the nearest class it derives from, else the default."""
+    return next((_scorers[cls.__name__] for cls in model_class.__mro__ if cls.__name__ in _scorers), NextItemScorer)
+
+
+def create_scorer(model) -> "NextItemScorer":
+    """A scorer of that class for the model."""
+    return scorer_class(type(model))(model)
+
+
+class NextItemScorer:
+    """Scores of a model that predicts the item after a sequence; a batch of B rows has N = B training positions.
+
+    Args:
+        model: a RecBole sequential model.
+
+    Attributes:
+        any_length: True where scores do not depend on how far a sequence is padded.
+        longest: most items of a sequence that the model reads.
+    """
+
+    any_length = False
+
+    def __init__(self, model):
+        self.model = model
+        self.n_items: int = model.n_items
+        self.max_length: int = model.max_seq_length
+        self.longest = self.max_length
+        self._loss_is_cross_entropy: bool | None = None
+        for module in model.modules():
+            if isinstance(module, FeedForward) and module.intermediate_act_fn == module.gelu:
+                # RecBole spells it out in five passes over memory; the same function in one
+                module.intermediate_act_fn = functional.gelu
+
+    def loss(self, interaction: Interaction) -> Tensor:
+        """The model's own training loss on a training batch."""
+        return self.model.calculate_loss(interaction)
+
+    def position_scores(self, interaction: Interaction) -> Tensor:
+        """[N, n_items] scores at the training positions of a batch, differentiable."""
+        return self.model.full_sort_predict(interaction).view(-1, self.n_items)
+
+    def loss_and_scores(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
+        """The model's own loss and [N, n_items] scores, from one forward pass where the loss is cross-entropy."""
+        if self._loss_is_cross_entropy is None:
+            self._loss_is_cross_entropy = self._probe(interaction)
+        scores = self.position_scores(interaction)
+        if self._loss_is_cross_entropy:
+            return functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), scores
+        return self.loss(interaction), scores
+
+    def _probe(self, interaction: Interaction) -> bool:
+        """Whether the model's loss is the cross-entropy of its full_sort_predict, seen on a batch without dropout."""
+        if getattr(self.model, "loss_type", None) != "CE":
+            return False
+        training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            own = self.loss(interaction)
+            scores = self.position_scores(interaction)
+        self.model.train(training)
+        if not isinstance(own, Tensor):
+            return False
+        return torch.allclose(own, functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), rtol=1e-4)
+
+    def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
+        """What precedes each training position: item ids [N, L] padded right with 0, and lengths [N]."""
+        return interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+
+    def next_item_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """[B, n_items] scores of the item after each sequence, differentiable.
+
+        Args:
+            sequences: [B, L] item ids, padded right with 0; the most recent items count where L exceeds the model's.
+            lengths: [B] items in each, at least 1.
+
+        Raises:
+            UserError: the model reads more than a sequence, the user's id for one.
+        """
+        if not self.any_length:
+            return self._scores_after(*keep_recent(sequences, lengths, self.longest, self.longest))
+        groups = length_groups(lengths, min(sequences.shape[1], self.longest))
+        scores = [
+            self._scores_after(*keep_recent(sequences[rows], lengths[rows], self.longest, width))
+            for rows, width in groups
+        ]
+        return in_order(scores, [rows for rows, _ in groups])
+
+    def _scores_after(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """[B, n_items] scores after sequences that are no longer than the model reads."""
+        query = Interaction({self.model.ITEM_SEQ: sequences, self.model.ITEM_SEQ_LEN: lengths})
+        try:
+            return self.model.full_sort_predict(query).view(-1, self.n_items)
+        except KeyError as field:
+            name = type(self.model).__name__
+            raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
+
+    def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """[P S, n_items] scores after the first t items of each of S sequences, for each t of P lengths in turn.
+
+        Args:
+            sequences: [S, L] item ids without padding.
+            lengths: [P] prefix lengths between 1 and L.
+        """
+        lengths = lengths.repeat_interleave(len(sequences), output_size=len(lengths) * len(sequences))
+        rows = sequences.repeat(len(lengths) // len(sequences), 1)
+        place = torch.arange(sequences.shape[1], device=sequences.device)
+        return self.next_item_scores(rows * (place < lengths.unsqueeze(1)), lengths)
+
+
+def in_order(parts: list[Tensor], rows: list) -> Tensor:
+    """Rows of several groups back in the order of the batch; `rows` as of `length_groups`."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts)[torch.cat(rows).argsort()]

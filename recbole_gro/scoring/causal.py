@@ -1,0 +1,35 @@
+"""Models that are causal by construction: what they say at a place depends on the items up to it."""
+
+import contextlib
+from collections.abc import Iterator
+from unittest import mock
+
+from torch import Tensor
+
+from recbole_gro.scoring.base import register_scorer
+from recbole_gro.scoring.trimmed import TrimmedScorer
+
+
+@register_scorer("SASRec")
+class CausalScorer(TrimmedScorer):
+    """All prefixes of a sequence from one forward pass.
+
+    Such models of RecBole compute an output at every place and then pick the last one with `gather_indexes`; here it
+    picks as many as are wanted.
+    """
+
+    def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        if sequences.shape[1] > self.longest:
+            return super().prefix_scores(sequences, lengths)
+        with self._outputs_at(lengths - 1):
+            return self._scores_after(sequences, lengths)
+
+    @contextlib.contextmanager
+    def _outputs_at(self, places: Tensor) -> Iterator[None]:
+        """The model's forward pass gives its outputs [P, S, H] at `places` [P], where it gave the last one [S, H]."""
+
+        def gather(outputs: Tensor, _: Tensor) -> Tensor:
+            return outputs[:, places].transpose(0, 1)
+
+        with mock.patch.object(self.model, "gather_indexes", gather):
+            yield

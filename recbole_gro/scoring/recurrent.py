@@ -1,0 +1,104 @@
+"""Models around one GRU: a history that grows by an item costs one step of it, not all."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor, nn
+
+from recbole_gro.scoring.base import NextItemScorer, register_scorer
+from recbole_gro.scoring.causal import CausalScorer
+from recbole_gro.scoring.trimmed import TrimmedScorer
+
+
+@dataclass
+class Carried:
+    """What a GRU has read.
+
+    Attributes:
+        outputs: [B, t, H] its output after each item.
+        hidden: [layers, B, H] its state after the last one.
+    """
+
+    outputs: Tensor
+    hidden: Tensor
+
+
+class RecurrentScorer(TrimmedScorer):
+    """Scores after a history that goes on from one scored before."""
+
+    def __init__(self, model):
+        super().__init__(model)
+        self.gru = next(module for module in model.modules() if isinstance(module, nn.GRU))
+
+    def extended_scores(self, carried: Carried | None, items: Tensor) -> tuple[Tensor, Carried]:
+        """[B, n_items] scores after `carried` and then `items` [B, t] without padding, and what is carried on."""
+        read = 0 if carried is None else carried.outputs.shape[1]
+        query = {
+            self.model.ITEM_SEQ: items,
+            self.model.ITEM_SEQ_LEN: items.new_full((len(items),), read + items.shape[1]),
+        }
+        with self._goes_on_from(carried) as states:
+            scores = self.model.full_sort_predict(Interaction(query)).view(-1, self.n_items)
+        return scores, states[-1]
+
+    @contextlib.contextmanager
+    def _goes_on_from(self, carried: Carried | None) -> Iterator[list[Carried]]:
+        """The model's GRU starts from `carried` and gives the outputs of all items; the states it reached."""
+        run, states = self.gru.forward, []
+
+        def forward(embedded: Tensor) -> tuple[Tensor, Tensor]:
+            outputs, hidden = run(embedded, None if carried is None else carried.hidden)
+            states.append(Carried(outputs if carried is None else torch.cat([carried.outputs, outputs], 1), hidden))
+            return states[-1].outputs, hidden
+
+        with mock.patch.object(self.gru, "forward", forward):
+            yield states
+
+
+@register_scorer("GRU4Rec")
+class GRU4RecScorer(RecurrentScorer, CausalScorer):
+    """GRU4Rec reads its score off the GRU's output at the last item."""
+
+
+@register_scorer("NARM")
+class NARMScorer(RecurrentScorer):
+    """NARM weighs all outputs of its GRU: it runs once for all prefixes, the weighing once for each."""
+
+    def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        if sequences.shape[1] > self.longest or not lengths.is_cpu:
+            return super().prefix_scores(sequences, lengths)
+        with self._goes_on_from(None) as states:
+            self.model(sequences, lengths.new_full((len(sequences),), sequences.shape[1]))
+        outputs, scores = states[0].outputs, []
+        for t in lengths.tolist():
+            with mock.patch.object(self.gru, "forward", lambda _, t=t: (outputs[:, :t], None)):
+                scores.append(self._scores_after(sequences[:, :t], lengths.new_full((len(sequences),), t)))
+        return torch.cat(scores)
+
+
+class Session:
+    """Scores of one query after another; where all histories grew by an item, a GRU reads that item alone.
+
+    Args:
+        scorer: of the model that is asked, in evaluation mode.
+    """
+
+    def __init__(self, scorer: NextItemScorer):
+        self.scorer = scorer
+        self._last: tuple[Tensor, int, Carried] | None = None
+
+    def scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        """[B, n_items] as of NextItemScorer.next_item_scores."""
+        scorer, (n, width) = self.scorer, sequences.shape
+        if not isinstance(scorer, RecurrentScorer) or width > scorer.longest or bool((lengths < width).any()):
+            return scorer.next_item_scores(sequences, lengths)
+        weights = sum(parameter._version for parameter in scorer.model.parameters())
+        asked, version, carried = self._last or (sequences[:0], weights, None)
+        goes_on = asked.shape == (n, width - 1) and version == weights and torch.equal(asked, sequences[:, :-1])
+        scores, carried = scorer.extended_scores(*((carried, sequences[:, -1:]) if goes_on else (None, sequences)))
+        self._last = sequences.clone(), weights, carried
+        return scores

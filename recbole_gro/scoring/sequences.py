@@ -1,0 +1,80 @@
+"""Item sequences padded on the right: read, cut to their most recent items, sorted into groups of similar length."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+GROUPS = 8  # of similar length a batch is split into, at most
+ROWS_A_GROUP = 32  # below that a group's matrix products are too small to pay
+
+
+def length_groups(lengths: Tensor, widest: int) -> list[tuple[Any, int]]:
+    """Rows of similar length and the columns they need, so that little padding is computed; each row in one group.
+
+    On a GPU all rows make one group: looking at the lengths would wait for the device, and more, smaller kernels
+    gain nothing there.
+
+    Args:
+        lengths: [B] items in each row.
+        widest: columns there are; a longer row counts as that long.
+
+    Returns:
+        (rows, columns) pairs: rows as indices [b], or as a slice of all where there is one group.
+
+    >>> length_groups(torch.tensor([3, 9, 4]), 8)
+    [(slice(None, None, None), 8)]
+    """
+    if not lengths.is_cpu:
+        return [(slice(None), widest)]
+    order = lengths.argsort(stable=True)
+    groups: list[tuple[Any, int]] = []
+    for rows in reversed(order.split(max(ROWS_A_GROUP, -(-len(order) // GROUPS)))):
+        width = min(int(lengths[rows[-1]]), widest)
+        if groups and width > 0.9 * groups[-1][1]:
+            rows, width = torch.cat([rows, groups[-1][0]]), groups.pop()[1]
+        groups.append((rows, width))
+    return groups if len(groups) > 1 else [(slice(None), groups[0][1])]
+
+
+def keep_recent(sequences: Tensor, lengths: Tensor, longest: int, width: int) -> tuple[Tensor, Tensor]:
+    """The last `longest` items of each sequence, padded right with 0 to `width` columns.
+
+    Args:
+        sequences: [B, L] item ids padded right with 0.
+        lengths: [B].
+        longest: most items to keep.
+        width: columns of the result, at least the longest kept length.
+
+    Returns:
+        [B, width] ids and [B] lengths.
+
+    >>> keep_recent(torch.tensor([[1, 2, 3], [4, 0, 0]]), torch.tensor([3, 1]), 2, 2)
+    (tensor([[2, 3],
+            [4, 0]]), tensor([2, 1]))
+    """
+    kept = lengths.clamp(max=longest)
+    place = torch.arange(width, device=sequences.device)
+    index = (place + (lengths - kept).unsqueeze(1)).clamp(max=sequences.shape[1] - 1)
+    return sequences.gather(1, index) * (place < kept.unsqueeze(1)), kept
+
+
+def pad_sequences(sequences: Any, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+    """Item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
+
+    Raises:
+        ValueError: no sequence, an empty one, or padding before an item.
+    """
+    rows = sequences if isinstance(sequences, Tensor) else [torch.as_tensor(r, dtype=torch.long) for r in sequences]
+    if not len(rows) or rows[0].dim() != 1:
+        raise ValueError("sequences are wanted as a tensor [B, L] of item ids or a list of id lists, at least one")
+    if not isinstance(rows, Tensor):
+        rows = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    # looked at before they go to a GPU, so that nothing waits for it
+    lengths = (rows != 0).sum(1)
+    filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
+    if not bool((lengths > 0).all()):
+        raise ValueError("an empty sequence has no next item; every sequence needs at least one item id")
+    if not torch.equal(filled, rows != 0):
+        raise ValueError("sequences are padded on the right: no 0 may stand before an item id")
+    return rows.to(device), lengths.to(device)

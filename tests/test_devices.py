@@ -1,0 +1,109 @@
+"""A step of each stage on another device: nothing is made on the CPU, and nothing waits to look at a value.
+
+torch's meta device stands in for a GPU: it knows shapes only, so whatever needs a value (an item(), a nonzero()) fails
+there, and the watch below sees every tensor that an operation gives.
+"""
+
+import pytest
+import torch
+from pipeline import untrained
+from recbole.data.interaction import Interaction
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from recbole_gro import ExtractionTrainer, GROTrainer, Service, create_scorer
+from recbole_gro.data.query_log import LISTED
+from recbole_gro.trainer import TargetTrainer
+
+
+class AllOnMeta(TorchDispatchMode):
+    """Fails where an operation gives a tensor of another device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            assert not isinstance(tensor, torch.Tensor) or tensor.is_meta, f"{func} made a tensor on {tensor.device}"
+        return result
+
+
+def on_meta(trainer):
+    trainer.model.to("meta")
+    trainer.generator = None  # there are none for meta
+    return trainer
+
+
+MODELS = ["BERT4Rec", "NARM", "GRU4Rec", "SASRec"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_plain_step(make_loaders, tmp_path, model):
+    config, train, *_ = make_loaders(model, output_dir=str(tmp_path))
+    trainer = on_meta(TargetTrainer(config, untrained(config, train)))
+    batch = next(iter(train)).to("meta")
+    with AllOnMeta():
+        trainer.stage_loss(batch).backward()
+
+
+@pytest.mark.parametrize("student", [None, "NARM"])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_of_gro(make_loaders, tmp_path, model, ties, student):
+    config, train, *_ = make_loaders(
+        model, output_dir=str(tmp_path), paper_code_ties=ties, student_model=student, clip_grad_norm={"max_norm": 5}
+    )
+    trainer = GROTrainer(config, untrained(config, train))
+    batch = next(iter(train))
+    trainer.scorer.loss_and_scores(batch)  # looks once which loss the model has
+    trainer.student_scorer = create_scorer(trainer._new_student(train._dataset).to("meta"))
+    on_meta(trainer)._start_gro_phase()
+    batch = batch.to("meta")
+    with AllOnMeta():
+        sum(trainer.gro_losses(batch)).backward()
+        trainer.optimizer.step()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_of_the_surrogate(make_config, make_model, tmp_path, model):
+    config = make_config(model, output_dir=str(tmp_path))
+    trainer = on_meta(ExtractionTrainer(config, make_model(model)))
+    batch = Interaction(
+        {
+            config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: torch.ones(5, 6, dtype=torch.long),
+            config["ITEM_LIST_LENGTH_FIELD"]: torch.tensor([2, 6, 3]),
+            LISTED: torch.ones(15, 4, dtype=torch.long),
+        }
+    ).to("meta")
+    with AllOnMeta():
+        trainer.stage_loss(batch).backward()
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "SASRec"])
+def test_a_query(make_model, model):
+    service = Service(make_model(model).to("meta"), 5)
+    asked = torch.ones(7, 4, dtype=torch.long)
+    assert service.recommend(asked).is_meta
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_mixed_precision_trains_and_keeps_its_signs_in_full(make_loaders, tmp_path, model):
+    config, train, valid, _ = make_loaders(
+        model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, n_layers=1
+    )
+    trainer = GROTrainer(config, untrained(config, train))
+    seen = []
+    original = trainer.gro_losses
+    trainer.gro_losses = lambda interaction: seen.append(original(interaction)) or seen[-1]
+    trainer.fit(train, valid)
+    assert seen
+    assert all(loss.dtype == torch.float32 and bool(loss.isfinite()) for losses in seen for loss in losses)
+    scores = trainer.scorer.loss_and_scores(next(iter(train)))[1]
+    assert bool(scores.isfinite().all())
+
+
+def test_mixed_precision_is_half_of_a_step(make_loaders, tmp_path):
+    config, train, *_ = make_loaders("BERT4Rec", output_dir=str(tmp_path), enable_amp=True)
+    trainer = TargetTrainer(config, untrained(config, train))
+    dtypes = set()
+    trainer.model.output_ffn.register_forward_hook(lambda _, __, output: dtypes.add(output.dtype))
+    trainer._train_epoch(train, 0)
+    assert dtypes == {torch.bfloat16}
