@@ -46,8 +46,8 @@ def sample_negatives(
 ) -> Tensor:
     """One item a list position, uniform over the items outside the list.
 
-    The r-th unlisted item is found by counting, for each listed item in id order, how many unlisted ones lie below
-    it: no [N, n_items] table, no rejection.
+    With m items, k listed: ids 1 .. m - k are drawn, and each listed id among them stands for one of the unlisted ids
+    above. No sort, no rejection, and one table [N, n_items] of two bytes an entry.
 
     Args:
         served: [N, k] item ids, all different within a list, none of them 0.
@@ -66,10 +66,17 @@ def sample_negatives(
     outside = n_items - 1 - k
     if outside < 1:
         raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")
-    rank = torch.randint(outside, served.shape, generator=generator, device=served.device)
-    in_id_order = served.sort(dim=-1).values
-    unlisted_below = (in_id_order - 1 - torch.arange(k, device=served.device)).contiguous()
-    sampled = rank + 1 + torch.searchsorted(unlisted_below, rank, right=True)
+    drawn = torch.randint(1, outside + 1, served.shape, generator=generator, device=served.device)
+    # listed ids are numbered from 1 among those that can be drawn; what is not listed has 0
+    narrow = torch.int16 if k < 2**15 else torch.int64
+    number = (served <= outside).cumsum(1).clamp_(min=1).to(narrow)
+    numbers = torch.zeros(len(served), n_items, dtype=narrow, device=served.device).scatter_(1, served, number)
+    unlisted_above = numbers[:, outside + 1 :] == 0
+    place = unlisted_above.cumsum(1) * unlisted_above  # 0 takes what is not wanted
+    above = torch.arange(outside + 1, n_items, device=served.device).expand_as(place)
+    stands_for = torch.zeros(len(served), k + 1, dtype=torch.long, device=served.device).scatter_(1, place, above)
+    listed = numbers.gather(1, drawn).long()
+    sampled = torch.where(listed > 0, stands_for.gather(1, listed), drawn)
     if not paper_code_ties:
         return sampled
     chance_listed = k / (k + math.e * outside)

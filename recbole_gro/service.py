@@ -9,6 +9,7 @@ from torch import Tensor
 from recbole_gro.errors import UserError
 from recbole_gro.scoring import create_scorer, pad_sequences
 from recbole_gro.scoring.recurrent import Session
+from recbole_gro.top_k import top_k
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
@@ -50,20 +51,16 @@ class Service:
         Raises:
             ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
         """
-        sequences, lengths = pad_sequences(sequences, self.device)
+        # looked at before they go to a GPU, so that nothing waits for it
+        sequences, lengths = pad_sequences(sequences)
         if bool((sequences < 0).any()) or bool((sequences >= self.n_items).any()):
             raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
-        parts = zip(sequences.split(rows), lengths.split(rows), strict=True)
+        parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
         ranked = [top_k(self._session(i).scores(*part), self.k) for i, part in enumerate(parts)]
         return self.shown(torch.cat(ranked))
 
     def _session(self, part: int) -> Session:
         """Histories are asked about again, longer by an item each time; every part of a query goes on from its last."""
         return self._sessions.setdefault(part, Session(self.scorer))
-
-
-def top_k(scores: Tensor, k: int) -> Tensor:
-    """[N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over."""
-    return scores[:, 1:].topk(k, dim=-1).indices + 1

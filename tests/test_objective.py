@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
-from recbole_gro.service import top_k
+from recbole_gro.top_k import top_k
 
 few = settings(max_examples=40, deadline=None)
 

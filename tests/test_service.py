@@ -6,7 +6,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro import Service, UserError
 from recbole_gro import service as service_module
-from recbole_gro.service import top_k
+from recbole_gro.top_k import top_k
 
 MODELS = ("BERT4Rec", "NARM")
 

@@ -7,7 +7,7 @@ from recbole_gro.config import derive, setting
 from recbole_gro.data.query_log import LISTED, QueryLoader, QueryLog
 from recbole_gro.errors import UserError
 from recbole_gro.objective import extraction_loss, sample_negatives
-from recbole_gro.service import top_k
+from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
 HELD_OUT = 0.1  # share of the query sequences that early stopping looks at

@@ -16,7 +16,7 @@ from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.errors import UserError
 from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
 from recbole_gro.scoring import create_scorer
-from recbole_gro.service import top_k
+from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
 

@@ -59,7 +59,7 @@ def keep_recent(sequences: Tensor, lengths: Tensor, longest: int, width: int) ->
     return sequences.gather(1, index) * (place < kept.unsqueeze(1)), kept
 
 
-def pad_sequences(sequences: Any, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     """Item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
 
     Raises:
@@ -70,11 +70,10 @@ def pad_sequences(sequences: Any, device: torch.device | str | None = None) -> t
         raise ValueError("sequences are wanted as a tensor [B, L] of item ids or a list of id lists, at least one")
     if not isinstance(rows, Tensor):
         rows = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    # looked at before they go to a GPU, so that nothing waits for it
     lengths = (rows != 0).sum(1)
     filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
     if not bool((lengths > 0).all()):
         raise ValueError("an empty sequence has no next item; every sequence needs at least one item id")
     if not torch.equal(filled, rows != 0):
         raise ValueError("sequences are padded on the right: no 0 may stand before an item id")
-    return rows.to(device), lengths.to(device)
+    return rows, lengths

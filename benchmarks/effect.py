@@ -1,0 +1,234 @@
+"""What a setting does, end to end: target, GRO, queries, surrogate; a row of benchmarks/effect.csv each.
+
+    python benchmarks/effect.py --list
+    python benchmarks/effect.py --settings none base lambda-0.5 --seeds 1 [--threads 1] [--folder effect-work]
+
+Settings are named in benchmarks/effect.yaml: keys of the package over those of `common`, `from: another setting` to
+build on one. A row that is there is not run again and the undefended target of a seed is trained once, so an
+interrupted run goes on where it stopped; several runs may work on one file at a time. Chosen on validation, shown on
+test: both are in the file, the test is read at the end.
+"""
+
+import argparse
+import copy
+import csv
+import json
+import math
+import os
+import time
+import zlib
+from pathlib import Path
+
+import torch
+import yaml
+from common import machine
+
+from recbole_gro import BlackBox, Config, ExtractionTrainer, GROTrainer, Service, create_query_strategy
+from recbole_gro.attack import create_surrogate
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_defense
+from recbole_gro.evaluator import evaluate_service
+from recbole_gro.quick_start import start_stage
+from recbole_gro.trainer import TargetTrainer, write_atomically
+
+HERE = Path(__file__).parent
+CUTS = (5, 10, 20, 50, 100)
+QUALITY = [f"{part} {metric}@{k}" for part in ("valid", "test") for metric in ("hit", "ndcg") for k in CUTS]
+AGREEMENT = [f"{part} agreement@{k}" for part in ("valid", "test") for k in (1, 10, 100)]
+COLUMNS = [
+    "setting", "seed", "defense", "overrides",
+    *(f"target {name}" for name in QUALITY),
+    *(f"surrogate {name}" for name in QUALITY), *AGREEMENT,
+    "items in top 10s", "entropy of top 10s, bits", "users with the most listed item", "changed top 10",
+    "target loss", "student loss", "swap loss", "gro steps",
+    "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
+    "target s", "defense s", "queries s", "surrogate s", "threads",
+]  # fmt: skip
+OF_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense", "swap_")
+
+
+class WatchedGRO(GROTrainer):
+    """GROTrainer that remembers the three terms of Eq. 6, a mean a step, by epoch."""
+
+    def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
+        self.terms = losses if isinstance(losses, tuple) else (losses,)
+        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+
+
+def read_settings(file):
+    """{name: keys}, `from` resolved."""
+    named = yaml.safe_load(Path(file).read_text())
+    common = named.pop("common")
+
+    def keys(name):
+        own = dict(named[name] or {})
+        return {**(keys(own.pop("from")) if "from" in own else common), **own}
+
+    return {name: keys(name) for name in named}
+
+
+def make_config(settings, seed, folder):
+    settings = {**settings, "seed": seed, "topk": list(CUTS), "show_progress": False}
+    model = settings.pop("model", "BERT4Rec")
+    config = Config(model, config_file_list=["gro.yaml"], config_dict=settings)
+    config["output_dir"] = config["checkpoint_dir"] = str(folder)
+    return config
+
+
+def undefended(config, settings, train, valid, folder):
+    """The converged target of a seed, trained once for all settings that do not change it; and its seconds."""
+    own = {key: value for key, value in sorted(settings.items()) if not key.startswith(OF_THE_TARGET)}
+    file = folder / f"target-{config['seed']}-{zlib.crc32(json.dumps(own).encode()):08x}.pth"
+    start_stage(config, "target", train)
+    model = config.model_class(config, train._dataset).to(config["device"])
+    if not file.exists():
+        trainer, start = TargetTrainer(config, model), time.perf_counter()
+        trainer.saved_model_file = f"{file}.{os.getpid()}"
+        trainer.fit(train, valid, verbose=False)
+        trainer.load_saved()
+        os.remove(trainer.saved_model_file)
+        write_atomically({"weights": model.state_dict(), "seconds": time.perf_counter() - start}, file)
+    stored = torch.load(file, weights_only=True)
+    model.load_state_dict(stored["weights"])
+    return model, stored["seconds"]
+
+
+def defend(config, target, train, valid):
+    """Model to serve, defense, and what there is to say about the training."""
+    name = config["defense"]
+    defense = create_defense(name, config)
+    start_stage(config, f"defense {name}", train)
+    if name != "gro":
+        return defense.protect(target, train, valid), defense, {}
+    trainer = WatchedGRO(config, copy.deepcopy(target))
+    if config["gro_from_scratch"]:
+        trainer.model.load_state_dict(config.model_class(config, train._dataset).state_dict())
+    trainer.fine_tune(train, valid, verbose=False, saved=False)
+    own, student, swap = (float(term) / len(train) for term in trainer.terms)
+    swap /= config["gro_lambda"] or 1
+    steps = config["gro_epochs"] * len(train)
+    return trainer.model, defense, {"target loss": own, "student loss": student, "swap loss": swap, "gro steps": steps}
+
+
+def concentration(served, before):
+    """How few items fill the top 10 of the test users, and the share of it that `before` did not hold."""
+    top, n_users = served[:, :10], len(served)
+    counts = torch.bincount(top.flatten()).float()
+    share = counts[counts > 0] / counts.sum()
+    kept = (top.unsqueeze(2) == before[:, :10].unsqueeze(1)).any(2).float().mean()
+    return {
+        "items in top 10s": len(share),
+        "entropy of top 10s, bits": -float((share * share.log2()).sum()),
+        "users with the most listed item": float(counts.max() / n_users),
+        "changed top 10": 1 - float(kept),
+    }
+
+
+def steal(config, service, loaders, served):
+    """The attack of a run, with held-out losses and agreement at 1, 10 and 100."""
+    found, box, start = {}, BlackBox(service), time.perf_counter()
+    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+    length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
+    log = create_query_strategy(config["query_strategy"])(box, config["query_sequences"], length, generator, False)
+    found |= {"queries s": time.perf_counter() - start, "lists asked": box.lists_asked}
+    start, seed = time.perf_counter(), start_stage(config, "surrogate")
+    surrogate, surrogate_config = create_surrogate(config, box.n_items)
+    surrogate_config["seed"] = seed
+    trainer = ExtractionTrainer(surrogate_config, surrogate)
+    trainer.saved_model_file += f".{os.getpid()}"
+    queries, held_out = trainer.loaders(log)
+    trainer.fit(queries, held_out, verbose=False)
+    trainer.load_saved()
+    os.remove(trainer.saved_model_file)
+    found |= {
+        "surrogate s": time.perf_counter() - start,
+        "surrogate epochs": len(trainer.train_loss_dict),
+        "surrogate converged": len(trainer.train_loss_dict) < config["surrogate_epochs"],
+        "held-out loss": trainer.best_valid_result["loss"],
+        "held-out agreement@10": trainer.best_valid_result["agreement@10"],
+    }
+    metrics, lists = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
+    for part, values in metrics.items():
+        found |= {f"surrogate {part} {name}": value for name, value in values.items()}
+        for k in (1, 10, 100):
+            same = lists[part][:, :k].unsqueeze(2) == served[part][:, :k].unsqueeze(1)
+            found[f"{part} agreement@{k}"] = float(same.any(2).float().mean())
+    return found
+
+
+def run(name, settings, seed, folder):
+    """All of one row."""
+    settings = dict(settings)
+    config = make_config(settings, seed, folder)
+    loaders = train, valid, _ = build_loaders(config, build_dataset(config))
+    target, seconds = undefended(config, settings, train, valid, folder)
+    _, before = evaluate_service(config, Service(target, config["served_k"]), *loaders)
+    start = time.perf_counter()
+    protected, defense, found = defend(config, target, train, valid)
+    found |= {"target s": seconds, "defense s": time.perf_counter() - start}
+    service = Service(protected, config["served_k"], defense.shown)
+    metrics, served = evaluate_service(config, service, *loaders)
+    found |= {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
+    found |= concentration(served["test"], before["test"]) | steal(config, service, loaders, served)
+    found |= {"setting": name, "seed": seed, "defense": config["defense"], "threads": torch.get_num_threads()}
+    return found
+
+
+def rows_of(file):
+    if not file.exists():
+        return []
+    with open(file, newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def append(file, row):
+    new = not file.exists()
+    shown = {
+        key: f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    with open(file, "a", newline="") as table:
+        writer = csv.DictWriter(table, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(shown)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--settings", nargs="+", default=[])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--file", type=Path, default=HERE / "effect.csv")
+    parser.add_argument("--folder", type=Path, default=Path("effect-work"))
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--list", action="store_true")
+    given = parser.parse_args()
+    named = read_settings(HERE / "effect.yaml")
+    unknown = set(given.settings) - set(named)
+    if given.list or unknown:
+        raise SystemExit("\n".join([*(f"no setting {name}" for name in unknown), *map(str, named.items())]))
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    print(machine(), flush=True)
+    for seed in given.seeds:
+        for name in given.settings:
+            claim = given.folder / f"claim-{name}-{seed}"
+            if any(row["setting"] == name and row["seed"] == str(seed) for row in rows_of(given.file)):
+                continue
+            try:
+                claim.touch(exist_ok=False)
+            except FileExistsError:
+                print(f"{name}, seed {seed}: claimed by {claim}", flush=True)
+                continue
+            try:
+                row = run(name, named[name], seed, given.folder)
+                append(given.file, {**row, "overrides": json.dumps(named[name])})
+            finally:
+                claim.unlink()
+            keys = ("target valid ndcg@10", "surrogate valid ndcg@10", "valid agreement@10", "swap loss", "defense s")
+            print(name, seed, {key: round(row[key], 4) for key in keys if key in row}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
