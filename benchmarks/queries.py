@@ -1,6 +1,8 @@
-"""Autoregressive queries: each step as wide as the histories are against every step padded to full length.
+"""Autoregressive queries: as the service answers them, against every step padded to full length.
 
-python benchmarks/queries.py [--sequences=1000] [--model=BERT4Rec]
+    python benchmarks/queries.py [--model=BERT4Rec] [--sequences=1000]
+
+For models around a GRU also: every history read anew, without the state that is carried from query to query.
 """
 
 import argparse
@@ -11,13 +13,23 @@ from recbole.data.transform import construct_transform
 
 from recbole_gro import BlackBox, Config, create_query_strategy
 from recbole_gro.data import build_dataset
+from recbole_gro.scoring import RecurrentScorer
 from recbole_gro.service import Service
 
 
-def black_box(config, data, trimmed):
+class AnewEachTime:
+    """Stands for a session and remembers nothing."""
+
+    def __init__(self, scorer):
+        self.scores = scorer.next_item_scores
+
+
+def black_box(config, data, way):
     torch.manual_seed(1)
     service = Service(config.model_class(config, data), config["served_k"])
-    service.scorer.any_length = trimmed
+    service.scorer.any_length = way != "padded"
+    if way != "ours":
+        service._session = lambda part: AnewEachTime(service.scorer)
     return BlackBox(service)
 
 
@@ -34,14 +46,18 @@ if __name__ == "__main__":
     ask = create_query_strategy("autoregressive")
     logs = {}
 
-    def run(trimmed):
-        logs[trimmed] = ask(
-            black_box(config, data, trimmed), given.sequences, length, torch.Generator().manual_seed(2), False
-        )
+    def run(way):
+        box = black_box(config, data, way)
+        logs[way] = ask(box, given.sequences, length, torch.Generator().manual_seed(2), False)
+        return box
 
     print(machine())
-    padded, trimmed = paired(lambda: run(False), lambda: run(True), given.rounds)
-    print(f"{given.model}, {given.sequences} sequences of {length} items, lists of {config['served_k']}")
-    print(f"  same sequences asked: {torch.equal(logs[True].sequences, logs[False].sequences)}")
-    print("  " + ratio_line("time, padded / trimmed", padded, trimmed))
-    print(f"  {given.sequences / min(trimmed):.0f} sequences a second")
+    print(f"{given.model}, {given.sequences} sequences of {length} items, lists of {config['served_k']}", flush=True)
+    recurrent = isinstance(run("ours")._service.scorer, RecurrentScorer)
+    for way in ["padded", "anew"][: 1 + recurrent]:
+        slow, ours = paired(lambda way=way: run(way), lambda: run("ours"), given.rounds)
+        print("  " + ratio_line(f"time, {way} / ours", slow, ours))
+        same = (logs[way].lists == logs["ours"].lists).float().mean()
+        asked = (logs[way].sequences == logs["ours"].sequences).all(1).float().mean()
+        print(f"  {asked:.2%} of the sequences the same, {same:.2%} of the list entries", flush=True)
+    print(f"  {given.sequences / min(ours):.0f} sequences a second")

@@ -8,6 +8,7 @@ on held-out queries is compared.
 """
 
 import argparse
+import functools
 import math
 import statistics
 import tempfile
@@ -23,48 +24,26 @@ from recbole_gro.scoring import NextItemScorer
 from recbole_gro.trainer import TargetTrainer
 
 
-class ShuffledLoader(QueryLoader):
-    """The plain way: any prefixes together, padded to the length of the sequences."""
-
-    batch_size = 256
-
-    def __len__(self):
-        return math.ceil(self.log.n_lists / self.batch_size)
-
-    def __iter__(self):
-        longest = self.log.sequences.shape[1]
-        for part in torch.randperm(self.log.n_lists, generator=self.generator).split(self.batch_size):
-            row, t = part // longest, part % longest
-            filled = torch.arange(longest) <= t.unsqueeze(1)
-            yield Interaction(
-                {
-                    self.sequence_field: self.log.sequences[row] * filled,
-                    self.length_field: t + 1,
-                    LISTED: self.log.lists[row, t].long(),
-                }
-            )
-
-
-class OneLengthLoader(ShuffledLoader):
+class OneLengthLoader(QueryLoader):
     """Every example of a batch has the same prefix length."""
 
     def __len__(self):
         n, longest = self.log.sequences.shape
-        return longest * math.ceil(n / self.batch_size)
+        return longest * math.ceil(n / self.sequences_at_once)
 
     def __iter__(self):
         n, longest = self.log.sequences.shape
         batches = [
             (t, rows)
             for t in range(1, longest + 1)
-            for rows in torch.randperm(n, generator=self.generator).split(self.batch_size)
+            for rows in torch.randperm(n, generator=self.generator).split(self.sequences_at_once)
         ]
         for place in torch.randperm(len(batches), generator=self.generator).tolist():
             t, rows = batches[place]
             yield Interaction(
                 {
                     self.sequence_field: self.log.sequences[rows, :t],
-                    self.length_field: torch.tensor([t]),
+                    self.length_field: torch.full((len(rows), 1), t),
                     LISTED: self.log.lists[rows, t - 1].long(),
                 }
             )
@@ -76,12 +55,8 @@ class PlainTrainer(ExtractionTrainer):
     def __init__(self, config, model):
         super().__init__(config, model)
         self.scorer.any_length = False
-        self.scorer.prefix_scores = self.scores_of_rows
-
-    def scores_of_rows(self, sequences, lengths):
-        if len(lengths) != len(sequences):  # held-out batches are ours
-            return NextItemScorer.prefix_scores(self.scorer, sequences, lengths)
-        return self.scorer.next_item_scores(sequences, lengths)
+        self.scorer.all_prefixes_at_once = False
+        self.scorer.prefix_scores = functools.partial(NextItemScorer.prefix_scores, self.scorer)
 
 
 def trained_target(config, epochs):
@@ -120,16 +95,18 @@ if __name__ == "__main__":
     )
     print(machine())
     kinds = {
-        "ours": (ExtractionTrainer, QueryLoader),
-        "shuffled and padded": (PlainTrainer, ShuffledLoader),
+        "ours": (ExtractionTrainer, None),
+        "shuffled and padded": (PlainTrainer, None),
         "one length a batch": (ExtractionTrainer, OneLengthLoader),
     }
 
     def sides(name, seed):
         cls, loader = kinds[name]
         trainer = thief(config, box.n_items, seed, cls)
-        ours, held = trainer.loaders(log)
-        return trainer, loader(ours.log, config, trainer.batch_size, ours.generator), held
+        train, held = trainer.loaders(log)
+        if loader is not None:
+            train = loader(train.log, config, trainer.batch_size, train.generator)
+        return trainer, train, held
 
     (ours, batches, _), (plain, rows, _) = sides("ours", 0), sides("shuffled and padded", 0)
     print(

@@ -69,7 +69,7 @@ def test_a_step_of_the_surrogate(make_config, make_model, tmp_path, model):
     batch = Interaction(
         {
             config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: torch.ones(5, 6, dtype=torch.long),
-            config["ITEM_LIST_LENGTH_FIELD"]: torch.tensor([2, 6, 3]),
+            config["ITEM_LIST_LENGTH_FIELD"]: torch.tensor([[2, 6, 3]] * 5),
             LISTED: torch.ones(15, 4, dtype=torch.long),
         }
     ).to("meta")

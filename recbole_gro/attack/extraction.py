@@ -70,9 +70,10 @@ class ExtractionTrainer(StageTrainer):
         """Training and held-out batches of a log; all draws come from the config's seed."""
         generator = torch.Generator().manual_seed(self.config["seed"])
         train, held = log.split(HELD_OUT, generator)
+        shared = self.scorer.all_prefixes_at_once
         return (
-            QueryLoader(train, self.config, self.batch_size, generator),
-            QueryLoader(held, self.config, self.batch_size),
+            QueryLoader(train, self.config, self.batch_size, generator, shared),
+            QueryLoader(held, self.config, self.batch_size, None, shared),
         )
 
     def stage_loss(self, interaction: Interaction):

@@ -16,6 +16,7 @@ from torch import Tensor
 from recbole_gro.errors import UserError
 
 LISTED = "served_list"
+PREFIXES_AT_ONCE = 10  # of a sequence in a batch, for models that read it once for all of them
 
 
 @dataclass
@@ -71,55 +72,60 @@ class QueryLog:
 
 
 class QueryLoader:
-    """Batches of a query log for RecBole's Trainer: S sequences and the lists of the same P prefix lengths of each.
+    """Batches of a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
 
-    So no padding need be computed, a model that can reads a sequence once for several of its prefixes, and a batch
-    still holds short and long prefixes (batches of a single length train worse copies: benchmarks/surrogate.py). An
-    epoch visits every example once; the order and what stands in a batch together are drawn anew.
+    An epoch visits every example once; the order and what stands in a batch together are drawn anew. P is 1 and every
+    example has a row to itself, unless the model reads a sequence once for many prefixes: then it is the largest
+    divisor of the length up to 10. Each sequence has its own P lengths, drawn anew: batches in which many examples
+    share a length, which would need no padding, train worse copies (benchmarks/surrogate.py).
 
-    A batch has the fields sequence [S, longest of the P], length [P] and LISTED [P S, k], all sequences of the first
-    length first.
+    A batch has the fields sequence [S, L], cut to the longest prefix, length [S, P], and LISTED [S P, k].
 
     Args:
         log: the labelled examples.
         config: names of fields.
-        batch_size: lists a batch, P S at most.
+        batch_size: lists a batch at most.
         generator: source of the order; None visits in order, for held-out logs.
+        shared_reading: the model reads a sequence once for many prefixes.
     """
 
-    def __init__(self, log: QueryLog, config: Any, batch_size: int, generator: torch.Generator | None = None):
+    def __init__(
+        self,
+        log: QueryLog,
+        config: Any,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        shared_reading: bool = False,
+    ):
         self.log = log
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.generator = generator
         longest = log.sequences.shape[1]
-        # of 256 lists 8 lengths of 32 sequences: enough rows of a length for a matrix product to pay
-        groups = math.ceil(longest / max(1, math.isqrt(batch_size) // 2))
-        self.sequences_at_once = max(1, batch_size // math.ceil(longest / groups))
-        self.groups = groups
+        most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
+        self.prefixes = next(p for p in range(most, 0, -1) if longest % p == 0)
+        self.sequences_at_once = batch_size // self.prefixes
 
     def __len__(self) -> int:
-        return self.groups * math.ceil(len(self.log.sequences) / self.sequences_at_once)
+        return math.ceil(self.log.n_lists / self.prefixes / self.sequences_at_once)
 
     def __iter__(self) -> Iterator[Interaction]:
         n, longest = self.log.sequences.shape
-        lengths, order = torch.arange(1, longest + 1), torch.arange(len(self))
-        rows = torch.arange(n).expand(self.groups, n)
+        lengths, order = (
+            torch.arange(1, longest + 1).expand(n, longest),
+            torch.arange(self.log.n_lists // self.prefixes),
+        )
         if self.generator is not None:
-            lengths = torch.randperm(longest, generator=self.generator) + 1
-            rows = torch.rand(self.groups, n, generator=self.generator).argsort(1)
-            order = torch.randperm(len(self), generator=self.generator)
-        batches = [
-            (part, group)
-            for group, some in zip(lengths.tensor_split(self.groups), rows, strict=True)
-            for part in some.split(self.sequences_at_once)
-        ]
-        for part, group in (batches[place] for place in order.tolist()):
-            served = self.log.lists[part.unsqueeze(0), group.unsqueeze(1) - 1]
+            lengths = torch.rand(n, longest, generator=self.generator).argsort(1) + 1
+            order = torch.randperm(len(order), generator=self.generator)
+        rows = torch.arange(n).repeat_interleave(longest // self.prefixes)
+        lengths = lengths.reshape(-1, self.prefixes)
+        for part in order.split(self.sequences_at_once):
+            row, length = rows[part], lengths[part]
             yield Interaction(
                 {
-                    self.sequence_field: self.log.sequences[part, : int(group.max())],
-                    self.length_field: group,
-                    LISTED: served.flatten(0, 1).long(),
+                    self.sequence_field: self.log.sequences[row, : int(length.max())],
+                    self.length_field: length,
+                    LISTED: self.log.lists[row.unsqueeze(1), length - 1].flatten(0, 1).long(),
                 }
             )

@@ -1,5 +1,7 @@
 """The scorer that every model starts with, and which scorer a model gets."""
 
+from typing import Any
+
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.layers import FeedForward
@@ -32,10 +34,12 @@ class NextItemScorer:
 
     Attributes:
         any_length: True where scores do not depend on how far a sequence is padded.
+        all_prefixes_at_once: True where scores after many prefixes of a sequence cost about as much as after one.
         longest: most items of a sequence that the model reads.
     """
 
     any_length = False
+    all_prefixes_at_once = False
 
     def __init__(self, model):
         self.model = model
@@ -93,9 +97,9 @@ class NextItemScorer:
         Raises:
             UserError: the model reads more than a sequence, the user's id for one.
         """
-        if not self.any_length:
-            return self._scores_after(*keep_recent(sequences, lengths, self.longest, self.longest))
-        groups = length_groups(lengths, min(sequences.shape[1], self.longest))
+        groups: list[tuple[Any, int]] = [(slice(None), self.longest)]
+        if self.any_length:
+            groups = length_groups(lengths, min(sequences.shape[1], self.longest))
         scores = [
             self._scores_after(*keep_recent(sequences[rows], lengths[rows], self.longest, width))
             for rows, width in groups
@@ -112,16 +116,15 @@ class NextItemScorer:
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        """[P S, n_items] scores after the first t items of each of S sequences, for each t of P lengths in turn.
+        """[S P, n_items] scores after P prefixes of each of S sequences, those of a sequence together.
 
         Args:
             sequences: [S, L] item ids without padding.
-            lengths: [P] prefix lengths between 1 and L.
+            lengths: [S, P] prefix lengths between 1 and L.
         """
-        lengths = lengths.repeat_interleave(len(sequences), output_size=len(lengths) * len(sequences))
-        rows = sequences.repeat(len(lengths) // len(sequences), 1)
         place = torch.arange(sequences.shape[1], device=sequences.device)
-        return self.next_item_scores(rows * (place < lengths.unsqueeze(1)), lengths)
+        prefixes = sequences.unsqueeze(1) * (place < lengths.unsqueeze(2))
+        return self.next_item_scores(prefixes.flatten(0, 1), lengths.flatten())
 
 
 def in_order(parts: list[Tensor], rows: list) -> Tensor:

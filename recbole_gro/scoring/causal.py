@@ -18,6 +18,8 @@ class CausalScorer(TrimmedScorer):
     picks as many as are wanted.
     """
 
+    all_prefixes_at_once = True
+
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         if sequences.shape[1] > self.longest:
             return super().prefix_scores(sequences, lengths)
@@ -26,10 +28,10 @@ class CausalScorer(TrimmedScorer):
 
     @contextlib.contextmanager
     def _outputs_at(self, places: Tensor) -> Iterator[None]:
-        """The model's forward pass gives its outputs [P, S, H] at `places` [P], where it gave the last one [S, H]."""
+        """The model's forward pass gives its outputs at `places` [S, P], where it gave the last one."""
 
         def gather(outputs: Tensor, _: Tensor) -> Tensor:
-            return outputs[:, places].transpose(0, 1)
+            return outputs.gather(1, places.unsqueeze(2).expand(-1, -1, outputs.shape[2]))
 
         with mock.patch.object(self.model, "gather_indexes", gather):
             yield

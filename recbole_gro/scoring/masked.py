@@ -7,9 +7,11 @@ from recbole.model.loss import BPRLoss
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_gro.scoring.base import NextItemScorer, in_order, register_scorer
-from recbole_gro.scoring.sequences import length_groups
+from recbole_gro.scoring.base import NextItemScorer, register_scorer
+from recbole_gro.scoring.packing import pack
+from recbole_gro.scoring.sequences import keep_recent
 
+HIDDEN = -10000.0  # what RecBole adds to the attention on what is not to be seen
 MASKED_SLOTS = "masked_slots"  # field of a training batch: where its masked items stand, if its transform says so
 
 
@@ -45,10 +47,7 @@ class MaskedScorer(NextItemScorer):
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         masked, index = interaction[self.model.MASK_ITEM_SEQ], interaction[self.model.MASK_INDEX]
-        groups = length_groups(interaction[self.model.ITEM_SEQ_LEN], masked.shape[1])
-        hidden = in_order(
-            [self._hidden_at(masked[rows, :width], index[rows]) for rows, width in groups], [rows for rows, _ in groups]
-        )
+        hidden = self._hidden_at(masked, interaction[self.model.ITEM_SEQ_LEN], index)
         return self._item_scores(hidden.flatten(0, 1)[self._slots(interaction)])
 
     def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
@@ -63,29 +62,63 @@ class MaskedScorer(NextItemScorer):
             return interaction[MASKED_SLOTS]
         return (interaction[self.model.MASK_INDEX] > 0).flatten().nonzero().squeeze(1)
 
-    def _scores_after(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+    def next_item_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
+        width = min(sequences.shape[1], self.longest)
+        if not self.any_length:
+            width = self.longest
+        elif lengths.is_cpu:
+            width = min(width, int(lengths.max()))
+        sequences, lengths = keep_recent(sequences, lengths, self.longest, width)
         masked = functional.pad(sequences, (0, 1)).scatter(1, lengths.unsqueeze(1), self.model.mask_token)
-        return self._item_scores(self._hidden_at(masked, lengths.unsqueeze(1)).squeeze(1))
+        return self._item_scores(self._hidden_at(masked, lengths + 1, lengths.unsqueeze(1)).squeeze(1))
 
     def _item_scores(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden, self.model.item_embedding.weight[: self.n_items], self.model.output_bias)
 
-    def _hidden_at(self, masked: Tensor, index: Tensor) -> Tensor:
-        """[B, M, H] output of the model at places `index` [B, M] of `masked` [B, L].
+    def _hidden_at(self, masked: Tensor, lengths: Tensor, index: Tensor) -> Tensor:
+        """[B, M, H] output of the model at places `index` [B, M] of sequences `masked` [B, L] of `lengths` [B]."""
+        packing = pack(lengths) if self.any_length else None
+        if packing is None:
+            place = torch.arange(masked.shape[1], device=masked.device)
+            visible = self.model.get_attention_mask(masked, bidirectional=True)
+            return self._encoded(masked, place, visible, index, visible)
+        rows, slots, columns = packing.shape
+        sequence = torch.arange(len(masked)).repeat_interleave(lengths)
+        place = torch.arange(len(sequence)) - (lengths.cumsum(0) - lengths)[sequence]
+        cell = (packing.row * columns + packing.start)[sequence] + place
+        items, places, owner = torch.zeros(3, rows * columns, dtype=torch.long).unbind()
+        items[cell], places[cell], owner[cell] = masked[sequence, place], place, packing.slot[sequence] + 1
+        owner = owner.view(rows, 1, 1, columns)
+        asked = torch.zeros(rows, slots, index.shape[1], dtype=torch.long)
+        asked[packing.row, packing.slot] = packing.start.unsqueeze(1) + index
+        asking = torch.arange(1, slots + 1).repeat_interleave(index.shape[1]).view(1, 1, -1, 1)
+        hidden = self._encoded(
+            items.view(rows, columns),
+            places.view(rows, columns),
+            torch.where(owner == owner.transpose(2, 3), 0.0, HIDDEN),
+            asked.flatten(1),
+            torch.where(owner == asking, 0.0, HIDDEN),
+        )
+        return hidden.view(rows, slots, -1, hidden.shape[-1])[packing.row, packing.slot]
+
+    def _encoded(self, items: Tensor, places: Tensor, visible: Tensor, asked: Tensor, visible_asked: Tensor) -> Tensor:
+        """[R, A, H] output of the model at columns `asked` [R, A] of rows `items` [R, W].
 
         The last layer asks only at these places, the layers before it at all: equal to reading them off the model's
         forward pass, at little more than half its cost for one place a row.
+
+        Args:
+            places: [W] or [R, W] each item's place in its sequence.
+            visible: additive mask of what each item sees; visible_asked: of what each of `asked` sees.
         """
         model = self.model
-        place = torch.arange(masked.shape[1], device=masked.device)
-        hidden = model.dropout(model.LayerNorm(model.item_embedding(masked) + model.position_embedding(place)))
-        visible = model.get_attention_mask(masked, bidirectional=True)
+        hidden = model.dropout(model.LayerNorm(model.item_embedding(items) + model.position_embedding(places)))
         *layers, last = model.trm_encoder.layer
         for layer in layers:
             hidden = layer(hidden, visible)
-        asked = hidden.gather(1, index.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        asked = last.feed_forward(attend(last.multi_head_attention, asked, hidden, visible))
-        return model.output_ln(model.output_gelu(model.output_ffn(asked)))
+        queries = hidden.gather(1, asked.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+        output = last.feed_forward(attend(last.multi_head_attention, queries, hidden, visible_asked))
+        return model.output_ln(model.output_gelu(model.output_ffn(output)))
 
 
 def attend(attention: MultiHeadAttention, queries: Tensor, keys: Tensor, visible: Tensor) -> Tensor:

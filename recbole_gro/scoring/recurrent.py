@@ -68,16 +68,19 @@ class GRU4RecScorer(RecurrentScorer, CausalScorer):
 class NARMScorer(RecurrentScorer):
     """NARM weighs all outputs of its GRU: it runs once for all prefixes, the weighing once for each."""
 
+    all_prefixes_at_once = True
+
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        if sequences.shape[1] > self.longest or not lengths.is_cpu:
+        n, width = sequences.shape
+        if width > self.longest:
             return super().prefix_scores(sequences, lengths)
         with self._goes_on_from(None) as states:
-            self.model(sequences, lengths.new_full((len(sequences),), sequences.shape[1]))
-        outputs, scores = states[0].outputs, []
-        for t in lengths.tolist():
-            with mock.patch.object(self.gru, "forward", lambda _, t=t: (outputs[:, :t], None)):
-                scores.append(self._scores_after(sequences[:, :t], lengths.new_full((len(sequences),), t)))
-        return torch.cat(scores)
+            self.model(sequences, lengths.new_full((n,), width))
+        place = torch.arange(width, device=sequences.device)
+        # what follows a prefix is padding, which NARM gives no weight
+        with mock.patch.object(self.gru, "forward", return_value=(states[0].outputs, None)):
+            scores = [self._scores_after(sequences * (place < t.unsqueeze(1)), t) for t in lengths.unbind(1)]
+        return torch.stack(scores, 1).flatten(0, 1)
 
 
 class Session:

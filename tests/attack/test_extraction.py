@@ -154,7 +154,7 @@ def test_settings_of_the_attack_are_used(make_thief):
     thief.fit(queries, held_out)
     assert thief.optimizer.param_groups[0]["lr"] == 0.25
     assert len(thief.train_loss_dict) == 3
-    assert {len(batch[LISTED]) for batch in queries} == {7, 4}
+    assert max(len(batch[LISTED]) for batch in queries) == 6  # a sequence of 6 with all its prefixes
     assert thief.margins == (0.1, 0.9)
 
 

@@ -163,11 +163,16 @@ def test_split_is_drawn_by_its_generator():
 # batches
 
 
+def loader_of(log, batch_size, drawn, shared):
+    return QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None, shared)
+
+
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("drawn", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 100, 10_000])
-def test_an_epoch_visits_every_example_once(drawn, batch_size):
+def test_an_epoch_visits_every_example_once(drawn, shared, batch_size):
     log = made_up_log(length=9)
-    loader = QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None)
+    loader = loader_of(log, batch_size, drawn, shared)
     for _ in range(3):
         batches = list(loader)
         assert len(batches) == len(loader)
@@ -176,32 +181,36 @@ def test_an_epoch_visits_every_example_once(drawn, batch_size):
         assert max(len(batch[LISTED]) for batch in batches) <= batch_size
 
 
+@pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("drawn", [True, False])
 @pytest.mark.parametrize("batch_size", [3, 16, 64])
-def test_a_batch_has_the_lists_of_each_of_its_sequences_at_each_of_its_lengths(drawn, batch_size):
+def test_a_batch_has_the_list_of_each_prefix_of_its_sequences(drawn, shared, batch_size):
     log = made_up_log(length=9)
-    for batch in QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None):
-        lengths = batch["item_length"].tolist()
-        sequences = batch["item_id_list"]
-        assert sequences.shape[1] == max(lengths)
-        lists = iter(batch[LISTED])
-        for length in lengths:
-            for sequence in sequences:
-                served = next(lists)
-                row, prefix = (served[0].item() - 1) // 100, (served[0].item() - 1) % 100 // 10
+    for batch in loader_of(log, batch_size, drawn, shared):
+        sequences, lengths = batch["item_id_list"], batch["item_length"]
+        assert sequences.shape[1] == lengths.max()
+        served = batch[LISTED].view(*lengths.shape, -1)
+        for s, sequence in enumerate(sequences):
+            for p, length in enumerate(lengths[s].tolist()):
+                row, prefix = (served[s, p, 0].item() - 1) // 100, (served[s, p, 0].item() - 1) % 100 // 10
                 assert prefix + 1 == length
-                assert torch.equal(served, log.lists[row, prefix])
-                assert torch.equal(sequence, log.sequences[row, : max(lengths)])
-        assert next(lists, None) is None
+                assert torch.equal(served[s, p], log.lists[row, prefix])
+                assert torch.equal(sequence, log.sequences[row, : len(sequence)])
 
 
-def test_batches_of_the_usual_size_mix_lengths_and_are_nearly_full():
-    log = QueryLog(torch.ones(900, 50, dtype=torch.long), torch.ones(900, 50, 1, dtype=torch.long))
-    loader = QueryLoader(log, FIELDS, 256, torch.Generator().manual_seed(2))
-    lengths = [batch["item_length"].tolist() for batch in loader]
-    assert {len(group) for group in lengths} == {7, 8}
-    assert sum(max(group) - min(group) for group in lengths) / len(lengths) > 25
-    assert 900 * 50 / len(loader) > 0.8 * 256
+@pytest.mark.parametrize(("length", "prefixes"), [(50, 10), (9, 9), (7, 7), (47, 1), (200, 10), (26, 2)])
+def test_prefixes_of_a_sequence_are_read_together_by_models_that_can(length, prefixes):
+    log = QueryLog(torch.ones(90, length, dtype=torch.long), torch.ones(90, length, 1, dtype=torch.long))
+    assert next(iter(loader_of(log, 256, True, True)))["item_length"].shape == (256 // prefixes, prefixes)
+    assert next(iter(loader_of(log, 256, True, False)))["item_length"].shape == (256, 1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_batch_mixes_lengths(shared):
+    log = QueryLog(torch.ones(90, 50, dtype=torch.long), torch.ones(90, 50, 1, dtype=torch.long))
+    for batch in loader_of(log, 256, True, shared):
+        if len(batch[LISTED]) > 200:
+            assert len(batch["item_length"].unique()) > 40
 
 
 def test_batches_hold_long_ids_whatever_the_log_holds():
@@ -222,6 +231,6 @@ def test_order_and_grouping_are_drawn_anew_each_epoch_and_by_the_seed():
 
 
 def test_a_held_out_log_is_read_in_order():
-    loader = QueryLoader(made_up_log(), FIELDS, 16)
-    assert [batch["item_length"].tolist() for batch in loader] == [[1, 2], [3, 4]]
+    loader = QueryLoader(made_up_log(), FIELDS, 4)
+    assert [batch["item_length"].flatten().tolist() for batch in loader] == [[1, 2, 3, 4]] * 7
     assert all(torch.equal(a[LISTED], b[LISTED]) for a, b in zip(loader, loader, strict=True))

@@ -6,7 +6,7 @@ from recbole.data.interaction import Interaction
 from torch.nn import functional
 
 from recbole_gro import create_scorer
-from recbole_gro.scoring import NextItemScorer, pad_sequences
+from recbole_gro.scoring import NextItemScorer, packing, pad_sequences
 from recbole_gro.scoring import sequences as grouping
 
 LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
@@ -167,11 +167,12 @@ class ScorerCases:
         assert torch.equal(sequences, before[0])
         assert torch.equal(lengths, before[1])
 
-    def test_rows_grouped_by_length_say_what_they_say_together(self, scorer, batch, monkeypatch):
+    def test_rows_grouped_or_packed_by_length_say_what_padded_rows_say(self, scorer, batch, monkeypatch):
         sequences, lengths = random_sequences([3, 1, 8, 2, 8, 5, 1, 4, 7, 2, 6], scorer.n_items)
         said = []
-        for rows in (10_000, 2):
+        for rows, worth_it in ((10_000, 0), (2, 10)):
             monkeypatch.setattr(grouping, "ROWS_A_GROUP", rows)
+            monkeypatch.setattr(packing, "WORTH_IT", worth_it)
             scorer.model.zero_grad()
             loss, scores = scorer.loss_and_scores(batch)
             (loss + scorer.loss(batch)).backward()
@@ -190,19 +191,23 @@ class ScorerCases:
     @pytest.mark.parametrize("width", [1, 6, LONGEST, LONGEST + 5])
     def test_prefixes_score_as_sequences_of_their_own(self, scorer, width):
         sequences, _ = random_sequences([width] * 3, scorer.n_items, width=width)
-        lengths = torch.randperm(width, generator=torch.Generator().manual_seed(1))[:4] + 1
+        lengths = torch.randint(1, width + 1, (3, 4), generator=torch.Generator().manual_seed(1))
         scores = scorer.prefix_scores(sequences, lengths)
-        assert scores.shape == (3 * len(lengths), scorer.n_items)
-        for i, t in enumerate(lengths.tolist()):
-            alone = scorer.next_item_scores(sequences[:, :t], torch.full((3,), t))
-            assert torch.allclose(scores[3 * i : 3 * i + 3], alone, rtol=1e-4, atol=1e-5)
+        assert scores.shape == (12, scorer.n_items)
+        alone = [
+            scorer.next_item_scores(sequence[:t].unsqueeze(0), torch.tensor([t]))
+            for sequence, each in zip(sequences, lengths.tolist(), strict=True)
+            for t in each
+        ]
+        assert torch.allclose(scores, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
     def test_prefix_scores_teach_the_model_what_sequences_of_their_own_do(self, scorer):
-        sequences, _ = random_sequences([6] * 3, scorer.n_items, width=6)
-        lengths, gradients = torch.tensor([2, 6, 3]), []
+        sequences, _ = random_sequences([6] * 2, scorer.n_items, width=6)
+        lengths, gradients = torch.tensor([[2, 6, 3], [1, 4, 2]]), []
+        rows = sequences.repeat_interleave(3, 0) * (torch.arange(6) < lengths.flatten().unsqueeze(1))
         for score in (
             lambda: scorer.prefix_scores(sequences, lengths),
-            lambda: torch.cat([scorer.next_item_scores(sequences[:, :t], torch.full((3,), t)) for t in (2, 6, 3)]),
+            lambda: scorer.next_item_scores(rows, lengths.flatten()),
         ):
             scorer.model.zero_grad()
             score().square().mean().backward()
@@ -212,5 +217,5 @@ class ScorerCases:
     def test_asking_leaves_the_model_as_it_was(self, scorer):
         sequences, lengths = random_sequences([4] * 3, scorer.n_items, width=4)
         before = scorer.next_item_scores(sequences, lengths)
-        scorer.prefix_scores(sequences, torch.tensor([1, 3]))
+        scorer.prefix_scores(sequences, torch.tensor([[1, 3]] * 3))
         assert torch.equal(scorer.next_item_scores(sequences, lengths), before)

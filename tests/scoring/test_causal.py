@@ -16,7 +16,7 @@ class TestSASRec(ScorerCases):
         sequences, _ = random_sequences([6] * 3, scorer.n_items, width=6)
         encoder = scorer.model.trm_encoder
         with mock.patch.object(encoder, "forward", side_effect=encoder.forward) as read:
-            scorer.prefix_scores(sequences, torch.tensor([1, 2, 4, 6]))
+            scorer.prefix_scores(sequences, torch.tensor([[1, 2, 4, 6]] * 3))
         assert [call.args[0].shape[:2] for call in read.call_args_list] == [(3, 6)]
 
 

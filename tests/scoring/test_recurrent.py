@@ -27,7 +27,7 @@ class RecurrentCases(ScorerCases):
 
     def test_a_sequence_is_read_once_for_all_its_prefixes(self, scorer, read):
         sequences, _ = random_sequences([6] * 3, scorer.n_items, width=6)
-        scorer.prefix_scores(sequences, torch.tensor([1, 2, 4, 6]))
+        scorer.prefix_scores(sequences, torch.tensor([[1, 2, 4, 6]] * 3))
         assert read == [6]
 
     def test_a_history_that_grew_by_an_item_costs_that_item(self, scorer, read):
