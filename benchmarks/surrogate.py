@@ -59,12 +59,11 @@ class PlainTrainer(ExtractionTrainer):
         self.scorer.prefix_scores = functools.partial(NextItemScorer.prefix_scores, self.scorer)
 
 
-def trained_target(config, epochs):
+def trained_target(config):
     data = build_dataset(config)
     train, valid, _ = build_loaders(config, data)
     torch.manual_seed(1)
     trainer = TargetTrainer(config, config.model_class(config, data))
-    trainer.epochs = epochs
     trainer.fit(train, valid, verbose=False)
     trainer.load_saved()
     return trainer.model
@@ -86,10 +85,15 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     given = parser.parse_args()
-    settings = {"surrogate_epochs": given.epochs, "surrogate_patience": given.epochs, "show_progress": False}
+    settings = {
+        "epochs": given.target_epochs,
+        "surrogate_epochs": given.epochs,
+        "surrogate_patience": given.epochs,
+        "show_progress": False,
+    }
     config = Config(given.model, config_file_list=["gro.yaml"], config_dict=settings)
     config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
-    box = BlackBox(trained_target(config, given.target_epochs), config["served_k"])
+    box = BlackBox(trained_target(config), config["served_k"])
     log = create_query_strategy("autoregressive")(
         box, given.sequences, config["MAX_ITEM_LIST_LENGTH"], torch.Generator().manual_seed(2), False
     )

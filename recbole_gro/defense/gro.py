@@ -134,8 +134,19 @@ class GROTrainer(StageTrainer):
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
-        swapped = swap_targets(student_scores.detach(), served, listed_gradient, self.paper_code_ties)
-        return target_loss, student_loss, self.gro_lambda * swap_loss(target_scores, served, swapped, self.margin_swap)
+        swap = self.swap_term(target_scores, served, student_scores.detach(), listed_gradient)
+        return target_loss, student_loss, self.gro_lambda * swap
+
+    def swap_term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
+        """What pushes the lists `served` [N, k] to where the student fails: Eq. 5 towards A' of section 4.5.
+
+        Args:
+            target_scores: [N, n_items]; the gradient goes here.
+            student_scores: [N, n_items], detached.
+            gradient: [N, k] of the student's loss with respect to its scores of `served`.
+        """
+        swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)
+        return swap_loss(target_scores, served, swapped, self.margin_swap)
 
     def _student_scores(self, interaction: Interaction) -> Tensor:
         """[N, n_items] of the student at the target's training positions."""
