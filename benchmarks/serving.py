@@ -24,7 +24,7 @@ def ranking(n_lists, n_items, k=100, rounds=9):
     same = torch.equal(scores[:, 1:].topk(k).values, scores.gather(1, top_k(scores, k)))
     print(
         "  " + ratio_line(f"{n_lists} lists of {n_items} items, all / by groups", everything, grouped),
-        f"same scores: {same}",
+        f"same: {same}",
     )
 
 
