@@ -10,8 +10,10 @@ test: both are in the file, the test is read at the end.
 """
 
 import argparse
+import contextlib
 import copy
 import csv
+import fcntl
 import json
 import math
 import os
@@ -44,7 +46,7 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
-OF_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense", "swap_")
+AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense", "swap_")
 
 
 class WatchedGRO(GROTrainer):
@@ -77,23 +79,36 @@ def make_config(settings, seed, folder):
 
 def undefended(config, settings, train, valid, folder):
     """The converged target of a seed, trained once for all settings that do not change it; and its seconds."""
-    own = {key: value for key, value in sorted(settings.items()) if not key.startswith(OF_THE_TARGET)}
+    own = {key: value for key, value in sorted(settings.items()) if not key.startswith(AFTER_THE_TARGET)}
     file = folder / f"target-{config['seed']}-{zlib.crc32(json.dumps(own).encode()):08x}.pth"
     start_stage(config, "target", train)
     model = config.model_class(config, train._dataset).to(config["device"])
-    if not file.exists():
-        trainer, start = TargetTrainer(config, model), time.perf_counter()
-        trainer.saved_model_file = f"{file}.{os.getpid()}"
-        trainer.fit(train, valid, verbose=False)
-        trainer.load_saved()
-        os.remove(trainer.saved_model_file)
-        write_atomically({"weights": model.state_dict(), "seconds": time.perf_counter() - start}, file)
+    with claimed(Path(f"{file}.claim"), wait=True):
+        if not file.exists():
+            trainer, start = TargetTrainer(config, model), time.perf_counter()
+            trainer.saved_model_file = f"{file}.best"
+            trainer.fit(train, valid, verbose=False)
+            trainer.load_saved()
+            os.remove(trainer.saved_model_file)
+            write_atomically({"weights": model.state_dict(), "seconds": time.perf_counter() - start}, file)
     stored = torch.load(file, weights_only=True)
     model.load_state_dict(stored["weights"])
     return model, stored["seconds"]
 
 
-def defend(config, target, train, valid):
+@contextlib.contextmanager
+def claimed(file, wait=False):
+    """Whether this process alone works on something; the lock ends with the process, however that ends."""
+    with open(file, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def defend(config, target, train, valid, from_scratch):
     """Model to serve, defense, and what there is to say about the training."""
     name = config["defense"]
     defense = create_defense(name, config)
@@ -101,7 +116,7 @@ def defend(config, target, train, valid):
     if name != "gro":
         return defense.protect(target, train, valid), defense, {}
     trainer = WatchedGRO(config, copy.deepcopy(target))
-    if config["gro_from_scratch"]:
+    if from_scratch:
         trainer.model.load_state_dict(config.model_class(config, train._dataset).state_dict())
     trainer.fine_tune(train, valid, verbose=False, saved=False)
     own, student, swap = (float(term) / len(train) for term in trainer.terms)
@@ -159,12 +174,17 @@ def steal(config, service, loaders, served):
 def run(name, settings, seed, folder):
     """All of one row."""
     settings = dict(settings)
+    phase, from_scratch = settings.pop("gro phase", {}), settings.pop("from scratch", False)
     config = make_config(settings, seed, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
     target, seconds = undefended(config, settings, train, valid, folder)
     _, before = evaluate_service(config, Service(target, config["served_k"]), *loaders)
+    phase_config, phase_train = config, train
+    if phase:
+        phase_config = make_config({**settings, **phase}, seed, folder)
+        phase_train, *_ = build_loaders(phase_config, build_dataset(phase_config))
     start = time.perf_counter()
-    protected, defense, found = defend(config, target, train, valid)
+    protected, defense, found = defend(phase_config, target, phase_train, valid, from_scratch)
     found |= {"target s": seconds, "defense s": time.perf_counter() - start}
     service = Service(protected, config["served_k"], defense.shown)
     metrics, served = evaluate_service(config, service, *loaders)
@@ -213,19 +233,13 @@ def main():
     print(machine(), flush=True)
     for seed in given.seeds:
         for name in given.settings:
-            claim = given.folder / f"claim-{name}-{seed}"
             if any(row["setting"] == name and row["seed"] == str(seed) for row in rows_of(given.file)):
                 continue
-            try:
-                claim.touch(exist_ok=False)
-            except FileExistsError:
-                print(f"{name}, seed {seed}: claimed by {claim}", flush=True)
-                continue
-            try:
+            with claimed(given.folder / f"claim-{name}-{seed}") as mine:
+                if not mine:
+                    continue
                 row = run(name, named[name], seed, given.folder)
                 append(given.file, {**row, "overrides": json.dumps(named[name])})
-            finally:
-                claim.unlink()
             keys = ("target valid ndcg@10", "surrogate valid ndcg@10", "valid agreement@10", "swap loss", "defense s")
             print(name, seed, {key: round(row[key], 4) for key in keys if key in row}, flush=True)
 
