@@ -29,7 +29,7 @@ def black_box(config, data, way):
     service = Service(config.model_class(config, data), config["served_k"])
     service.scorer.any_length = way != "padded"
     if way != "ours":
-        service._session = lambda part: AnewEachTime(service.scorer)
+        service._session = lambda part, remembered: AnewEachTime(service.scorer)
     return BlackBox(service)
 
 

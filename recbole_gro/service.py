@@ -13,6 +13,7 @@ from recbole_gro.top_k import top_k
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
+ROWS_REMEMBERED = 2**13  # sequences of a query at most whose state is kept for the next one (200 MiB of 50 x 128)
 
 
 def same_list(ranked: Tensor) -> Tensor:
@@ -58,9 +59,10 @@ class Service:
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
-        ranked = [top_k(self._session(i).scores(*part), self.k) for i, part in enumerate(parts)]
+        remembered = len(sequences) <= ROWS_REMEMBERED
+        ranked = [top_k(self._session(i, remembered).scores(*part), self.k) for i, part in enumerate(parts)]
         return self.shown(torch.cat(ranked))
 
-    def _session(self, part: int) -> Session:
+    def _session(self, part: int, remembered: bool) -> Session:
         """Histories are asked about again, longer by an item each time; every part of a query goes on from its last."""
-        return self._sessions.setdefault(part, Session(self.scorer))
+        return self._sessions.setdefault(part, Session(self.scorer)) if remembered else Session(self.scorer)

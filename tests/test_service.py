@@ -135,3 +135,17 @@ def test_a_service_knows_its_catalogue_and_device(model):
     assert service.n_items == 31
     assert service.k == 5
     assert service.device == torch.device("cpu")
+
+
+def test_state_of_few_histories_is_carried_on_and_that_of_many_is_not(make_model, monkeypatch):
+    service = Service(make_model("GRU4Rec"), 5)
+    gru = service.scorer.gru
+    read, run = [], gru.forward
+    monkeypatch.setattr(gru, "forward", lambda items, state=None: read.append(items.shape[1]) or run(items, state))
+    histories = torch.randint(1, service.n_items, (6, 5), generator=torch.Generator().manual_seed(1))
+    carried = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert read == [3, 1, 1]
+    monkeypatch.setattr(service_module, "ROWS_REMEMBERED", 5)
+    anew = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert read[3:] == [3, 4, 5]
+    assert all(torch.equal(one, other) for one, other in zip(carried, anew, strict=True))
