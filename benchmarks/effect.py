@@ -30,6 +30,7 @@ from recbole_gro.attack import create_surrogate
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.quick_start import start_stage
 from recbole_gro.trainer import TargetTrainer, write_atomically
 
@@ -46,7 +47,7 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
-AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense", "swap_")
+AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense")
 
 
 class WatchedGRO(GROTrainer):
@@ -130,7 +131,7 @@ def concentration(served, before):
     top, n_users = served[:, :10], len(served)
     counts = torch.bincount(top.flatten()).float()
     share = counts[counts > 0] / counts.sum()
-    kept = (top.unsqueeze(2) == before[:, :10].unsqueeze(1)).any(2).float().mean()
+    kept = common_share(top, before[:, :10]).mean()
     return {
         "items in top 10s": len(share),
         "entropy of top 10s, bits": -float((share * share.log2()).sum()),
@@ -166,8 +167,7 @@ def steal(config, service, loaders, served):
     for part, values in metrics.items():
         found |= {f"surrogate {part} {name}": value for name, value in values.items()}
         for k in (1, 10, 100):
-            same = lists[part][:, :k].unsqueeze(2) == served[part][:, :k].unsqueeze(1)
-            found[f"{part} agreement@{k}"] = float(same.any(2).float().mean())
+            found[f"{part} agreement@{k}"] = float(common_share(lists[part][:, :k], served[part][:, :k]).mean())
     return found
 
 

@@ -26,6 +26,26 @@ LOOKS_LIKE = 0.85
 DEFAULT_DATASET = "ml-100k"
 
 
+class _SafeLoader(yaml.SafeLoader):
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
+
+
+_SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
+
+
+def safe_yaml(text: str) -> Any:
+    """Plain values from yaml text: yaml.safe_load, which takes no loader, with 1e-3 read as a number.
+
+    Raises:
+        yaml.YAMLError: no yaml, or a tag that would build an object.
+    """
+    loader = _SafeLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def literal(text: str) -> Any:
     """The value of a command-line word: a Python literal, else safe yaml, else the text itself.
 
@@ -37,7 +57,7 @@ def literal(text: str) -> Any:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
-        return yaml.load(text, Loader=_SafeLoader)
+        return safe_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
@@ -63,19 +83,12 @@ def read_config_file(name: str) -> dict[str, Any]:
     """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
     text = resolve_config_file(name)
     try:
-        values = yaml.load(text, Loader=_SafeLoader)
+        values = safe_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
         raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
     return values or {}
-
-
-class _SafeLoader(yaml.SafeLoader):
-    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
-
-
-_SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
 
 
 class Config(RecBoleConfig):
@@ -144,7 +157,7 @@ class Config(RecBoleConfig):
         for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
             file = keys.packaged_file(f"{name}.yaml")
             if file.is_file():
-                self.internal_config_dict.update(yaml.load(file.read_text(encoding="utf-8"), Loader=_SafeLoader) or {})
+                self.internal_config_dict.update(safe_yaml(file.read_text(encoding="utf-8")) or {})
 
     def _load_time_field(self) -> None:
         """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""
