@@ -6,7 +6,6 @@ from recbole.data.interaction import Interaction
 from recbole_gro.config import derive, setting
 from recbole_gro.data.query_log import LISTED, QueryLoader, QueryLog
 from recbole_gro.errors import UserError
-from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.objective import extraction_loss, sample_negatives
 from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
@@ -100,7 +99,7 @@ class ExtractionTrainer(StageTrainer):
             served = interaction[LISTED][:, :10]
             mine = top_k(scores, served.shape[1])
             total += loss.item() * len(served)
-            common += float(common_share(mine.cpu(), served.cpu()).sum())
+            common += (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).float().mean(1).sum().item()
             n += len(served)
         loss = total / n
         self.last_valid = loss, {"loss": loss, "agreement@10": common / n}
