@@ -24,8 +24,9 @@ from pathlib import Path
 import torch
 import yaml
 from common import machine
+from gro_knobs import KnobbedGRO
 
-from recbole_gro import BlackBox, Config, ExtractionTrainer, GROTrainer, Service, create_query_strategy
+from recbole_gro import BlackBox, Config, ExtractionTrainer, Service, create_query_strategy
 from recbole_gro.attack import create_surrogate
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
@@ -47,15 +48,8 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
+ATTACKER = {"learns first", "last epoch"}
 AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense")
-
-
-class WatchedGRO(GROTrainer):
-    """GROTrainer that remembers the three terms of Eq. 6, a mean a step, by epoch."""
-
-    def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
-        self.terms = losses if isinstance(losses, tuple) else (losses,)
-        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
 
 
 def read_settings(file):
@@ -109,16 +103,14 @@ def claimed(file, wait=False):
             yield True
 
 
-def defend(config, target, train, valid, from_scratch):
+def defend(config, target, train, valid, knobs):
     """Model to serve, defense, and what there is to say about the training."""
     name = config["defense"]
     defense = create_defense(name, config)
     start_stage(config, f"defense {name}", train)
     if name != "gro":
         return defense.protect(target, train, valid), defense, {}
-    trainer = WatchedGRO(config, copy.deepcopy(target))
-    if from_scratch:
-        trainer.model.load_state_dict(config.model_class(config, train._dataset).state_dict())
+    trainer = KnobbedGRO(config, copy.deepcopy(target), **knobs)
     trainer.fine_tune(train, valid, verbose=False, saved=False)
     own, student, swap = (float(term) / len(train) for term in trainer.terms)
     swap /= config["gro_lambda"] or 1
@@ -140,13 +132,19 @@ def concentration(served, before):
     }
 
 
-def steal(config, service, loaders, served):
-    """The attack of a run, with held-out losses and agreement at 1, 10 and 100."""
+def steal(config, service, loaders, served, learns_first=None, last_epoch=False):
+    """The attack of a run, with held-out losses and agreement at 1, 10 and 100.
+
+    Args:
+        learns_first: positions of a list that the attacker learns from; None for all.
+        last_epoch: the attacker keeps the last epoch instead of the best on held-out lists.
+    """
     found, box, start = {}, BlackBox(service), time.perf_counter()
     generator = torch.Generator().manual_seed(start_stage(config, "queries"))
     length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
     log = create_query_strategy(config["query_strategy"])(box, config["query_sequences"], length, generator, False)
     found |= {"queries s": time.perf_counter() - start, "lists asked": box.lists_asked}
+    log.lists = log.lists[:, :, :learns_first]
     start, seed = time.perf_counter(), start_stage(config, "surrogate")
     surrogate, surrogate_config = create_surrogate(config, box.n_items)
     surrogate_config["seed"] = seed
@@ -154,7 +152,8 @@ def steal(config, service, loaders, served):
     trainer.saved_model_file += f".{os.getpid()}"
     queries, held_out = trainer.loaders(log)
     trainer.fit(queries, held_out, verbose=False)
-    trainer.load_saved()
+    if not last_epoch:
+        trainer.load_saved()
     os.remove(trainer.saved_model_file)
     found |= {
         "surrogate s": time.perf_counter() - start,
@@ -174,7 +173,8 @@ def steal(config, service, loaders, served):
 def run(name, settings, seed, folder):
     """All of one row."""
     settings = dict(settings)
-    phase, from_scratch = settings.pop("gro phase", {}), settings.pop("from scratch", False)
+    phase, knobs = settings.pop("gro phase", {}), settings.pop("knobs", {})
+    attacker = {key.replace(" ", "_"): settings.pop(key) for key in ATTACKER & set(settings)}
     config = make_config(settings, seed, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
     target, seconds = undefended(config, settings, train, valid, folder)
@@ -184,12 +184,12 @@ def run(name, settings, seed, folder):
         phase_config = make_config({**settings, **phase}, seed, folder)
         phase_train, *_ = build_loaders(phase_config, build_dataset(phase_config))
     start = time.perf_counter()
-    protected, defense, found = defend(phase_config, target, phase_train, valid, from_scratch)
+    protected, defense, found = defend(phase_config, target, phase_train, valid, knobs)
     found |= {"target s": seconds, "defense s": time.perf_counter() - start}
     service = Service(protected, config["served_k"], defense.shown)
     metrics, served = evaluate_service(config, service, *loaders)
     found |= {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
-    found |= concentration(served["test"], before["test"]) | steal(config, service, loaders, served)
+    found |= concentration(served["test"], before["test"]) | steal(config, service, loaders, served, **attacker)
     found |= {"setting": name, "seed": seed, "defense": config["defense"], "threads": torch.get_num_threads()}
     return found
 
@@ -201,14 +201,14 @@ def rows_of(file):
         return list(csv.DictReader(table))
 
 
-def append(file, row):
+def append(file, row, columns=COLUMNS):
     new = not file.exists()
     shown = {
         key: f"{value:.6g}" if isinstance(value, float) and math.isfinite(value) else value
         for key, value in row.items()
     }
     with open(file, "a", newline="") as table:
-        writer = csv.DictWriter(table, COLUMNS)
+        writer = csv.DictWriter(table, columns)
         if new:
             writer.writeheader()
         writer.writerow(shown)

@@ -13,8 +13,11 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_gro.config import derive, setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.quality import QualityConstraint
+from recbole_gro.defense.swap_rule import create_swap_rule
 from recbole_gro.errors import UserError
-from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
+from recbole_gro.objective import extraction_loss, sample_negatives
+from recbole_gro.objective_ours import hold_loss
 from recbole_gro.scoring import create_scorer
 from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
@@ -52,9 +55,11 @@ class GROTrainer(StageTrainer):
         self.gro_lambda = setting(config, "gro_lambda")
         self.gro_epochs = setting(config, "gro_epochs")
         self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
-        self.margin_swap = setting(config, "margin_swap")
+        self.swap_rule = create_swap_rule(config)
         self.paper_code_ties = setting(config, "paper_code_ties")
         self.student_scorer: Any = None
+        self.converged_scorer: Any = None
+        self.constraint: QualityConstraint | None = None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
         check_served_k(self.served_k, model.n_items)
 
@@ -77,12 +82,15 @@ class GROTrainer(StageTrainer):
     def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """GRO alone, from the weights the model has; arguments and result as of `fit`."""
         self.student_scorer = create_scorer(self._new_student(train_data._dataset))
+        if setting(self.config, "gro_target_loss") == "hold":
+            self.converged_scorer = create_scorer(copy.deepcopy(self.model).eval())
+        self.constraint = self._new_constraint(valid_data)
         self._start_gro_phase()
         super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
         last_epoch = self.epochs - 1
         if valid_data and self.epochs % max(self.eval_step, 1) != 0:
             self._valid_epoch(valid_data)
-        self.student_scorer = None
+        self.student_scorer = self.converged_scorer = self.constraint = None
         if self.last_valid is not None:
             self.best_valid_score, self.best_valid_result = self.last_valid
         if saved:
@@ -91,6 +99,23 @@ class GROTrainer(StageTrainer):
 
     def _new_student(self, dataset):
         return create_student(self.config, type(self.model), dataset)
+
+    def _new_constraint(self, valid_data) -> QualityConstraint | None:
+        share = setting(self.config, "gro_min_quality")
+        if share is None:
+            return None
+        if not valid_data:
+            raise UserError("gro_min_quality: there are no validation data to measure quality on")
+        self.eval_step = 1
+        converged, _ = super()._valid_epoch(valid_data)
+        return QualityConstraint(share, converged, self.valid_metric_bigger)
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        result = super()._valid_epoch(valid_data, show_progress)
+        if self.constraint is not None:
+            self.gro_lambda = self.constraint.next_lambda(self.gro_lambda, result[0])
+            self.logger.info(f"gro_min_quality: lambda is {self.gro_lambda:.4g} from here on")
+        return result
 
     def _start_gro_phase(self) -> None:
         """Epochs count on from the plain ones; the optimizer starts anew with the student in a group of its own."""
@@ -115,7 +140,10 @@ class GROTrainer(StageTrainer):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         if self.student_scorer is not None:
             self.student_scorer.model.train()
-        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        if self.student_scorer is not None:
+            self.swap_rule.epoch_ended()
+        return loss
 
     def stage_loss(self, interaction: Interaction):
         return self.scorer.loss(interaction) if self.student_scorer is None else self.gro_losses(interaction)
@@ -125,28 +153,30 @@ class GROTrainer(StageTrainer):
 
         The student learns from the second alone, the target from the other two.
         """
-        target_loss, target_scores = self.scorer.loss_and_scores(interaction)
-        if isinstance(target_loss, tuple):
-            target_loss = sum(target_loss)
+        target_loss, target_scores = self._target_loss(interaction)
         student_scores = self._student_scores(interaction)
-        served = top_k(target_scores.detach(), self.served_k)
+        served = self.served_lists(interaction, target_scores.detach())
         negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties)
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
-        swap = self.swap_term(target_scores, served, student_scores.detach(), listed_gradient)
+        swap = self.swap_rule.term(target_scores, served, student_scores.detach(), listed_gradient)
         return target_loss, student_loss, self.gro_lambda * swap
 
-    def swap_term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
-        """What pushes the lists `served` [N, k] to where the student fails: Eq. 5 towards A' of section 4.5.
+    def _target_loss(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
+        """The target's term of Eq. 6, and its scores [N, n_items]."""
+        if self.converged_scorer is None:
+            loss, scores = self.scorer.loss_and_scores(interaction, self.swap_rule.left_out)
+            return (sum(loss) if isinstance(loss, tuple) else loss), scores
+        self.model.eval()  # held as it is served: without dropout
+        scores = self.scorer.position_scores(interaction)
+        with torch.no_grad():
+            converged = self.converged_scorer.position_scores(interaction)
+        return hold_loss(scores, converged, self.swap_rule.left_out), scores
 
-        Args:
-            target_scores: [N, n_items]; the gradient goes here.
-            student_scores: [N, n_items], detached.
-            gradient: [N, k] of the student's loss with respect to its scores of `served`.
-        """
-        swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)
-        return swap_loss(target_scores, served, swapped, self.margin_swap)
+    def served_lists(self, interaction: Interaction, target_scores: Tensor) -> Tensor:
+        """[N, served_k] what the target would serve at the training positions; scores [N, n_items] as it trains."""
+        return top_k(target_scores, self.served_k)
 
     def _student_scores(self, interaction: Interaction) -> Tensor:
         """[N, n_items] of the student at the target's training positions."""

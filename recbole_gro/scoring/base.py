@@ -60,13 +60,18 @@ class NextItemScorer:
         """[N, n_items] scores at the training positions of a batch, differentiable."""
         return self.model.full_sort_predict(interaction).view(-1, self.n_items)
 
-    def loss_and_scores(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
-        """The model's own loss and [N, n_items] scores, from one forward pass where the loss is cross-entropy."""
+    def loss_and_scores(self, interaction: Interaction, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The model's own loss and [N, n_items] scores, from one forward pass where the loss is cross-entropy.
+
+        Args:
+            interaction: a training batch.
+            left_out: [n_items] bool, items that cross-entropy passes over unless they are the row's positive.
+        """
         if self._loss_is_cross_entropy is None:
             self._loss_is_cross_entropy = self._probe(interaction)
         scores = self.position_scores(interaction)
         if self._loss_is_cross_entropy:
-            return functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), scores
+            return cross_entropy(scores, interaction[self.model.POS_ITEM_ID], left_out), scores
         return self.loss(interaction), scores
 
     def _probe(self, interaction: Interaction) -> bool:
@@ -125,6 +130,14 @@ class NextItemScorer:
         place = torch.arange(sequences.shape[1], device=sequences.device)
         prefixes = sequences.unsqueeze(1) * (place < lengths.unsqueeze(2))
         return self.next_item_scores(prefixes.flatten(0, 1), lengths.flatten())
+
+
+def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = None) -> Tensor:
+    """[] of scores [N, n_items] and positives [N], without the items `left_out` [n_items] that are not the positive."""
+    if left_out is not None:
+        absent = left_out.expand_as(scores).scatter(1, positives.unsqueeze(1), False)
+        scores = scores.masked_fill(absent, -torch.inf)
+    return functional.cross_entropy(scores, positives)
 
 
 def in_order(parts: list[Tensor], rows: list) -> Tensor:

@@ -7,7 +7,7 @@ from recbole.model.loss import BPRLoss
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_gro.scoring.base import NextItemScorer, register_scorer
+from recbole_gro.scoring.base import NextItemScorer, cross_entropy, register_scorer
 from recbole_gro.scoring.packing import pack
 from recbole_gro.scoring.sequences import keep_recent
 
@@ -34,12 +34,12 @@ class MaskedScorer(NextItemScorer):
     def loss(self, interaction: Interaction) -> Tensor:
         return self.loss_and_scores(interaction)[0]
 
-    def loss_and_scores(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
+    def loss_and_scores(self, interaction: Interaction, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slots = self._slots(interaction)
         scores = self.position_scores(interaction)
         positives = interaction[self.model.POS_ITEMS].flatten()[slots]
         if self.model.loss_type == "CE":
-            return functional.cross_entropy(scores, positives), scores
+            return cross_entropy(scores, positives, left_out), scores
         negatives = interaction[self.model.NEG_ITEMS].flatten()[slots]
         return BPRLoss(gamma=1e-14)(
             scores.gather(1, positives.unsqueeze(1)), scores.gather(1, negatives.unsqueeze(1))

@@ -9,7 +9,7 @@ from recbole.config import Config as RecBoleConfig
 from recbole.trainer import Trainer
 
 from recbole_gro import GROTrainer, UserError, create_defense, create_scorer
-from recbole_gro.defense import gro
+from recbole_gro.defense import gro, swap_rule
 from recbole_gro.objective import extraction_loss, swap_loss, swap_targets
 
 
@@ -147,7 +147,7 @@ def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
 def test_lambda_lowers_the_swap_loss(make_trainer, monkeypatch):
     def last_of(gro_lambda):
         seen = []
-        monkeypatch.setattr(gro, "swap_loss", lambda *args: seen.append(swap_loss(*args)) or seen[-1])
+        monkeypatch.setattr(swap_rule, "swap_loss", lambda *args: seen.append(swap_loss(*args)) or seen[-1])
         trainer, train, _ = make_trainer(
             gro_lambda=gro_lambda, gro_epochs=25, gro_learning_rate=0.01, hidden_dropout_prob=0.0, attn_dropout_prob=0.0
         )
@@ -165,7 +165,7 @@ def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, m
         seen.append((swap_targets(scores, served, gradient, paper_code_ties), served, gradient))
         return seen[-1][0]
 
-    monkeypatch.setattr(gro, "swap_targets", recorded)
+    monkeypatch.setattr(swap_rule, "swap_targets", recorded)
     for ties in (False, True):
         trainer, train, _ = make_trainer(paper_code_ties=ties, margin_rank=0.0, margin_negative=0.0)
         trainer, _, batch = with_student(trainer, train)

@@ -1,0 +1,85 @@
+"""GROTrainer with the knobs that effect.py turns and the package does not offer, and what it remembers of a run."""
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from recbole_gro import GROTrainer
+from recbole_gro.top_k import top_k
+
+KNOBS = {
+    "student lr": None,  # None: the target's
+    "student steps": 1,  # of the student on a batch's lists for one of the target's
+    "student restart": 0,  # epochs after which the student starts from other weights; 0: never
+    "ranked without dropout": False,  # lists as they would be served
+    "weight decay": 0.0,  # AdamW, of both models, not of biases and layer norms, as in the authors' code
+    "clip each": 0.0,  # norm that each parameter tensor's gradient is clipped to, of both models; 0: none
+    "from scratch": False,  # GRO starts from untrained weights
+}
+
+
+class KnobbedGRO(GROTrainer):
+    """Args: as GROTrainer, and `knobs` over KNOBS."""
+
+    def __init__(self, config, model, **knobs):
+        super().__init__(config, model)
+        unknown = set(knobs) - set(KNOBS)
+        if unknown:
+            raise SystemExit(f"no knob {unknown}; there are {', '.join(KNOBS)}")
+        self.knobs = {**KNOBS, **knobs}
+
+    def fine_tune(self, train_data, *args, **kwargs):
+        if self.knobs["from scratch"]:
+            untrained = self.config.model_class(self.config, train_data._dataset)
+            self.model.load_state_dict(untrained.state_dict())
+        return super().fine_tune(train_data, *args, **kwargs)
+
+    def _start_gro_phase(self):
+        super()._start_gro_phase()
+        knobs, rate = self.knobs, self.optimizer.param_groups[0]["lr"]
+        student = self.student_scorer.model
+        self.extra_optimizer = torch.optim.Adam(student.parameters(), lr=knobs["student lr"] or rate)
+        if knobs["weight decay"]:
+            self.optimizer = torch.optim.AdamW(
+                [
+                    {"params": [values], "weight_decay": 0.0 if values.dim() < 2 else knobs["weight decay"]}
+                    for model in (self.model, student)
+                    for values in model.parameters()
+                ],
+                lr=rate,
+            )
+        if knobs["student lr"]:
+            self.optimizer.param_groups[-1]["lr"] = knobs["student lr"]
+        if knobs["clip each"]:
+            both = [*self.model.parameters(), *student.parameters()]
+            self.optimizer.register_step_pre_hook(
+                lambda *_: [clip_grad_norm_(values, knobs["clip each"]) for values in both]
+            )
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        every = self.knobs["student restart"]
+        if every and epoch_idx > self.start_epoch and (epoch_idx - self.start_epoch) % every == 0:
+            student = self.student_scorer.model
+            student.load_state_dict(self._new_student(train_data._dataset).state_dict())
+            for values in student.parameters():
+                self.optimizer.state.pop(values, None)
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def gro_losses(self, interaction):
+        for _ in range(self.knobs["student steps"] - 1):
+            super().gro_losses(interaction)[1].backward()
+            self.extra_optimizer.step()
+            self.extra_optimizer.zero_grad()
+        return super().gro_losses(interaction)
+
+    @torch.no_grad()
+    def served_lists(self, interaction, target_scores):
+        if not self.knobs["ranked without dropout"]:
+            return super().served_lists(interaction, target_scores)
+        self.model.eval()
+        served = top_k(self.scorer.position_scores(interaction), self.served_k)
+        self.model.train()
+        return served
+
+    def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
+        self.terms = losses if isinstance(losses, tuple) else (losses,)
+        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
