@@ -113,7 +113,7 @@ def defend(config, target, train, valid, knobs):
     trainer = KnobbedGRO(config, copy.deepcopy(target), **knobs)
     trainer.fine_tune(train, valid, verbose=False, saved=False)
     own, student, swap = (float(term) / len(train) for term in trainer.terms)
-    swap /= config["gro_lambda"] or 1
+    swap /= trainer.lambda_used or 1
     steps = config["gro_epochs"] * len(train)
     return trainer.model, defense, {"target loss": own, "student loss": student, "swap loss": swap, "gro steps": steps}
 

@@ -99,7 +99,7 @@ class AnalysedGRO(KnobbedGRO):
         seen = concentration(lists["valid"], self.before["valid"])
         changed = 1 - float(common_share(lists["valid"], self.before["valid"]).mean())
         agreement = float(common_share(lists["valid"][:, :10], copies["valid"][:, :10]).mean())
-        swap /= self.gro_lambda or 1
+        swap /= self.lambda_used or 1
         epoch = [metrics["valid"]["ndcg@10"], own, student, swap, agreement, seen["changed top 10"], changed]
         epoch += [seen[key] for key in EPOCH_COLUMNS[-2:]]
         steps = torch.tensor(self.steps, dtype=torch.float64).mean(0).tolist()

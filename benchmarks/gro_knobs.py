@@ -81,5 +81,6 @@ class KnobbedGRO(GROTrainer):
         return served
 
     def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
+        self.lambda_used = self.gro_lambda
         self.terms = losses if isinstance(losses, tuple) else (losses,)
         super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)

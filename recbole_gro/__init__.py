@@ -13,7 +13,15 @@ from recbole_gro.attack import (
 )
 from recbole_gro.config import Config
 from recbole_gro.data.query_log import QueryLog
-from recbole_gro.defense import Defense, GROTrainer, create_defense, register_defense
+from recbole_gro.defense import (
+    DecoyGROTrainer,
+    Defense,
+    GROTrainer,
+    SwapRule,
+    create_defense,
+    register_defense,
+    register_swap_rule,
+)
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import agree_with, register_metric
 from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
@@ -27,12 +35,14 @@ __all__ = [
     "BlackBox",
     "BudgetSpent",
     "Config",
+    "DecoyGROTrainer",
     "Defense",
     "ExtractionTrainer",
     "GROTrainer",
     "QueryLog",
     "SavedTarget",
     "Service",
+    "SwapRule",
     "UserError",
     "agree_with",
     "create_defense",
@@ -46,6 +56,7 @@ __all__ = [
     "register_metric",
     "register_query_strategy",
     "register_scorer",
+    "register_swap_rule",
     "register_trainer",
     "run_recbole_gro",
     "sample_negatives",

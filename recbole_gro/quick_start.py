@@ -15,7 +15,7 @@ from recbole.utils import init_seed
 from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
-from recbole_gro.defense import create_defense, create_student
+from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.global_state import global_state_kept
@@ -105,7 +105,7 @@ def check_models(config, data, defenses) -> None:
         UserError: which model cannot work, and why.
     """
     makers = {"model": lambda: config.model_class(config, data)}
-    if "gro" in defenses:
+    if any(isinstance(defense, GRODefense) for defense in defenses.values()):
         makers["student"] = lambda: create_student(config, config.model_class, data)
     if config["attack"]:
         makers["surrogate"] = lambda: create_surrogate(config, data.item_num)[0]

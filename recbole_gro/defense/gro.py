@@ -3,7 +3,7 @@
 import copy
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
@@ -46,16 +46,17 @@ class GROTrainer(StageTrainer):
     """
 
     stage = "target-gro"
+    chosen: ClassVar[dict[str, Any]] = {}  # keys of this plugin that a subclass settles, whatever the config says
 
     def __init__(self, config, model, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
             raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
         super().__init__(config, model, stage)
         self.served_k = setting(config, "served_k")
-        self.gro_lambda = setting(config, "gro_lambda")
+        self.gro_lambda = self._setting("gro_lambda")
         self.gro_epochs = setting(config, "gro_epochs")
         self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
-        self.swap_rule = create_swap_rule(config)
+        self.swap_rule = create_swap_rule(self._setting("gro_swap"), config)
         self.paper_code_ties = setting(config, "paper_code_ties")
         self.student_scorer: Any = None
         self.converged_scorer: Any = None
@@ -82,7 +83,7 @@ class GROTrainer(StageTrainer):
     def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         """GRO alone, from the weights the model has; arguments and result as of `fit`."""
         self.student_scorer = create_scorer(self._new_student(train_data._dataset))
-        if setting(self.config, "gro_target_loss") == "hold":
+        if self._setting("gro_target_loss") == "hold":
             self.converged_scorer = create_scorer(copy.deepcopy(self.model).eval())
         self.constraint = self._new_constraint(valid_data)
         self._start_gro_phase()
@@ -96,6 +97,9 @@ class GROTrainer(StageTrainer):
         if saved:
             self._save_checkpoint(last_epoch, verbose=verbose)
         return (-1, None) if self.last_valid is None else self.last_valid
+
+    def _setting(self, name: str) -> Any:
+        return self.chosen[name] if name in self.chosen else setting(self.config, name)
 
     def _new_student(self, dataset):
         return create_student(self.config, type(self.model), dataset)
@@ -188,13 +192,19 @@ class GROTrainer(StageTrainer):
 
 @register_defense("gro")
 class GRODefense(Defense):
-    """A copy of the converged target, fine-tuned by GROTrainer; its ranking is served as it is."""
+    """A copy of the converged target, fine-tuned by a GRO trainer; its ranking is served as it is."""
 
     summary = "a copy of the target is trained on beside a student that copies its lists; the last epoch is kept"
+    trainer: type[GROTrainer] = GROTrainer
+
+    def __init__(self, config):
+        super().__init__(config)
+        # an unknown rule, or one that cannot work, ends the run before anything is trained
+        create_swap_rule(self.trainer.chosen.get("gro_swap", setting(config, "gro_swap")), config)
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copy.deepcopy(target)
-        GROTrainer(self.config, protected).fine_tune(
+        self.trainer(self.config, protected).fine_tune(
             train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress
         )
         return protected

@@ -57,13 +57,13 @@ _rules: Registry[type[SwapRule]] = Registry("gro_swap")
 register_swap_rule = _rules.register
 
 
-def create_swap_rule(config) -> SwapRule:
-    """The rule that `gro_swap` names.
+def create_swap_rule(name: str, config) -> SwapRule:
+    """The rule of that name.
 
     Raises:
         UserError: no such rule, or one that cannot work with the other keys.
     """
-    return _rules[setting(config, "gro_swap")](config)
+    return _rules[name](config)
 
 
 @register_swap_rule("paper")
@@ -103,8 +103,8 @@ class DecoySwap(SwapRule):
 
     A student learns every list that it is shown, so swap targets that follow the student are undone by it, and pull
     the target to and fro. The first epoch only watches; then the served_k - head_k items that the student scores
-    lowest on average become the decoys: the best single assignment for positions where the gradient is negative.
-    The target's own loss passes over them from then on, so the two losses do not fight over them.
+    lowest on average become the decoys: where the gradient is negative no items raise the student's loss more. The
+    target's own loss passes over them from then on, so the two losses do not fight over them.
     """
 
     def __init__(self, config):

@@ -58,5 +58,7 @@ def test_random_puts_every_item_anywhere_equally_often():
 
 
 def test_unknown_defense_names_the_known_ones():
-    with pytest.raises(UserError, match=r"unknown defense 'revers'.*Did you mean 'reverse'.*gro, none, random"):
+    with pytest.raises(
+        UserError, match=r"unknown defense 'revers'.*Did you mean 'reverse'.*gro, gro_decoys, none, random"
+    ):
         defense("revers")
