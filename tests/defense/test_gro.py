@@ -11,6 +11,7 @@ from recbole.trainer import Trainer
 from recbole_gro import GROTrainer, UserError, create_defense, create_scorer
 from recbole_gro.defense import gro, swap_rule
 from recbole_gro.objective import extraction_loss, swap_loss, swap_targets
+from recbole_gro.objective_ours import hold_loss
 
 
 class TestGRO(DefenseCases):
@@ -217,6 +218,62 @@ def test_paper_code_ties_trains(make_trainer):
     trainer, train, valid = make_trainer(paper_code_ties=True)
     score, _ = trainer.fine_tune(train, valid)
     assert math.isfinite(score)
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
+def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monkeypatch, model):
+    seen = []
+    monkeypatch.setattr(gro, "hold_loss", lambda *args: seen.append(args) or hold_loss(*args))
+    trainer, train, _ = make_trainer(model, cls=KeepsStudent, gro_target_loss="hold", gro_epochs=1)
+    converged = create_scorer(copy.deepcopy(trainer.model).eval())
+    trainer.fine_tune(train)
+    first_own, first_converged, left_out = seen[0]
+    assert torch.allclose(first_own, first_converged, atol=1e-5)  # no dropout on either side
+    assert not torch.allclose(seen[-1][0], seen[-1][1], atol=1e-5)
+    assert left_out is None
+    assert not seen[-1][1].requires_grad
+    batch = next(iter(train))
+    with_student(trainer, train)
+    trainer.converged_scorer = converged
+    trainer.gro_losses(batch)
+    assert torch.allclose(seen[-1][1], converged.position_scores(batch), atol=1e-6)
+
+
+def test_hold_keeps_the_target_where_nothing_else_pulls(make_trainer):
+    trainer, train, _ = make_trainer(cls=KeepsStudent, gro_target_loss="hold", gro_lambda=0.0, gro_epochs=2)
+    trainer.fine_tune(train)
+    for name, values in weights_of(trainer.model).items():
+        assert torch.allclose(values, trainer.target_at_start[name], atol=0.02), name
+    assert trainer.converged_scorer is None
+
+
+class ScoresGiven(GROTrainer):
+    """Validation scores are those of `given`, in turn; remembers lambda after each."""
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        super().evaluate(eval_data, load_best_model=False)
+        self.lambdas = [*getattr(self, "lambdas", []), self.gro_lambda]
+        return {"ndcg@5": self.given[len(self.lambdas) - 1]}
+
+
+def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
+    trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
+    trainer.given = [0.5, 0.5, 0.45, 0.30, 0.45]  # first the converged target's
+    trainer.fine_tune(train, valid)
+    assert trainer.lambdas == pytest.approx([1, 1, 2, 2, 1])
+    assert trainer.gro_lambda == pytest.approx(1)
+
+
+def test_lambda_stays_without_a_wanted_quality(make_trainer):
+    trainer, train, valid = make_trainer(gro_lambda=0.7)
+    trainer.fine_tune(train, valid)
+    assert trainer.gro_lambda == 0.7
+
+
+def test_quality_to_keep_needs_validation_data(make_trainer):
+    trainer, train, _ = make_trainer(gro_min_quality=0.9)
+    with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
+        trainer.fine_tune(train)
 
 
 class LaterIsWorse(KeepsStudent):

@@ -76,6 +76,21 @@ class ScorerCases:
         if self.loss_is_cross_entropy:
             assert torch.allclose(loss, functional.cross_entropy(scores, self.targets(batch)), rtol=1e-4)
 
+    def test_left_out_items_are_no_rivals_of_the_others(self, scorer, batch):
+        targets = self.targets(batch)
+        left_out = torch.zeros(scorer.n_items, dtype=torch.bool)
+        left_out[targets[0]] = left_out[1] = True
+        scorer.model.eval()
+        loss, scores = scorer.loss_and_scores(batch, left_out)
+        if not self.loss_is_cross_entropy:
+            assert torch.allclose(loss, scorer.loss_and_scores(batch)[0])
+            return
+        losses = []
+        for row, target in zip(scores, targets.tolist(), strict=True):
+            rivals = row[~left_out] if not left_out[target] else torch.cat([row[~left_out], row[target : target + 1]])
+            losses.append(rivals.logsumexp(0) - row[target])
+        assert torch.allclose(loss, torch.stack(losses).mean(), rtol=1e-4)
+
     def test_gradients_are_those_of_the_models_own_loss(self, model, scorer, batch):
         model.calculate_loss(batch).backward()
         scorer.loss_and_scores(batch)[0].backward()
