@@ -93,13 +93,13 @@ class AnalysedGRO(KnobbedGRO):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         self.steps.clear()
         result = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-        own, student, swap = (float(term) / len(train_data) for term in self.terms)
+        own, student, swap = (float(term) / len(train_data) for term in result)
         metrics, lists = evaluate_service(self.config, Service(self.model, self.served_k), *self.loaders)
         _, copies = evaluate_service(self.config, Service(self.student_scorer.model, self.served_k), *self.loaders)
         seen = concentration(lists["valid"], self.before["valid"])
         changed = 1 - float(common_share(lists["valid"], self.before["valid"]).mean())
         agreement = float(common_share(lists["valid"][:, :10], copies["valid"][:, :10]).mean())
-        swap /= self.lambda_used or 1
+        swap /= self.gro_lambda or 1
         epoch = [metrics["valid"]["ndcg@10"], own, student, swap, agreement, seen["changed top 10"], changed]
         epoch += [seen[key] for key in EPOCH_COLUMNS[-2:]]
         steps = torch.tensor(self.steps, dtype=torch.float64).mean(0).tolist()

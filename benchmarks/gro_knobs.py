@@ -33,8 +33,8 @@ class KnobbedGRO(GROTrainer):
             self.model.load_state_dict(untrained.state_dict())
         return super().fine_tune(train_data, *args, **kwargs)
 
-    def _start_gro_phase(self):
-        super()._start_gro_phase()
+    def _start_gro_phase(self, steps):
+        super()._start_gro_phase(steps)
         knobs, rate = self.knobs, self.optimizer.param_groups[0]["lr"]
         student = self.student_scorer.model
         self.extra_optimizer = torch.optim.Adam(student.parameters(), lr=knobs["student lr"] or rate)

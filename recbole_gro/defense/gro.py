@@ -9,6 +9,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import LambdaLR
 
 from recbole_gro.config import derive, setting
 from recbole_gro.data.loaders import check_served_k
@@ -86,7 +87,7 @@ class GROTrainer(StageTrainer):
         if self._setting("gro_target_loss") == "hold":
             self.converged_scorer = create_scorer(copy.deepcopy(self.model).eval())
         self.constraint = self._new_constraint(valid_data)
-        self._start_gro_phase()
+        self._start_gro_phase(self.gro_epochs * len(train_data))
         super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
         last_epoch = self.epochs - 1
         if valid_data and self.epochs % max(self.eval_step, 1) != 0:
@@ -121,7 +122,7 @@ class GROTrainer(StageTrainer):
             self.logger.info(f"gro_min_quality: lambda is {self.gro_lambda:.4g} from here on")
         return result
 
-    def _start_gro_phase(self) -> None:
+    def _start_gro_phase(self, steps: int) -> None:
         """Epochs count on from the plain ones; the optimizer starts anew with the student in a group of its own."""
         self.start_epoch = max(self.train_loss_dict, default=-1) + 1
         self.epochs = self.start_epoch + self.gro_epochs
@@ -133,6 +134,9 @@ class GROTrainer(StageTrainer):
             params=[{"params": list(self.model.parameters())}, {"params": student}],
             learning_rate=setting(self.config, "gro_learning_rate"),
         )
+        if self._setting("gro_decay"):
+            falling = LambdaLR(self.optimizer, lambda step: 1 - step / steps)
+            self.optimizer.register_step_post_hook(lambda *_: falling.step())
         if self.clip_grad_norm:
 
             def clip_student(*_: Any) -> None:

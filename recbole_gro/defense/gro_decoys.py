@@ -13,7 +13,8 @@ class DecoyGROTrainer(GROTrainer):
 
     The swap loss draws one set of items, those that a student scores lowest after an epoch, into every list below its
     first `gro_head_k` positions (`gro_swap: decoys`). In place of the target's own loss stands its distance from the
-    converged target over the other items (`gro_target_loss: hold`), so the head of a list stays.
+    converged target over the other items (`gro_target_loss: hold`), so the head of a list stays. The learning rate
+    falls to 0 (`gro_decay`), or the decoys would jitter by more than the room there is below the head.
 
     Args:
         config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
@@ -21,7 +22,12 @@ class DecoyGROTrainer(GROTrainer):
     """
 
     stage = "target-gro_decoys"
-    chosen: ClassVar[dict[str, Any]] = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_lambda": 0.3}
+    chosen: ClassVar[dict[str, Any]] = {
+        "gro_swap": "decoys",
+        "gro_target_loss": "hold",
+        "gro_decay": True,
+        "gro_lambda": 0.3,
+    }
 
 
 @register_defense("gro_decoys")

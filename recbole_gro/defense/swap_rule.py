@@ -110,6 +110,8 @@ class DecoySwap(SwapRule):
     def __init__(self, config):
         super().__init__(config)
         self.check_head()
+        if setting(config, "gro_epochs") < 2:
+            raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
         self.decoys: Tensor | None = None
         self._scores: Tensor | float = 0.0
 

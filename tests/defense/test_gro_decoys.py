@@ -14,7 +14,7 @@ class TestGRODecoys(DefenseCases):
 
     @pytest.fixture(autouse=True)
     def _head(self, _tiny_target):
-        self.config["gro_head_k"] = HEAD
+        self.config["gro_head_k"], self.config["gro_epochs"] = HEAD, 2
 
 
 class TestGRODecoysOnNARM(TestGRODecoys):
@@ -45,8 +45,8 @@ def test_lists_end_in_decoys_and_their_head_stays(make_loaders, tmp_path, model)
     assert share > 0.4
 
 
-def test_it_is_gro_with_three_keys_set(make_loaders, tmp_path):
-    keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_lambda": 0.3}
+def test_it_is_gro_with_four_keys_set(make_loaders, tmp_path):
+    keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_decay": True, "gro_lambda": 0.3}
     outcomes = []
     for cls, given in ((DecoyGROTrainer, {"gro_lambda": 9.0}), (GROTrainer, keys)):
         config, train, *_ = make_loaders(**{**SETTINGS, "gro_epochs": 3}, **given)
@@ -60,6 +60,6 @@ def test_it_is_gro_with_three_keys_set(make_loaders, tmp_path):
 
 def test_names_of_its_trainer_and_file(make_loaders, tmp_path):
     assert get_trainer("gro_decoys") is DecoyGROTrainer
-    config, train, valid, _ = make_loaders(**{**SETTINGS, "gro_epochs": 1}, output_dir=str(tmp_path))
+    config, train, valid, _ = make_loaders(**{**SETTINGS, "gro_epochs": 2}, output_dir=str(tmp_path))
     create_defense("gro_decoys", config).protect(untrained(config, train), train, valid)
     assert (tmp_path / "target-gro_decoys.pth").is_file()

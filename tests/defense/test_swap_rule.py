@@ -90,6 +90,12 @@ def test_a_head_as_long_as_the_list_is_refused(make_config, name, head_k):
     assert "\n" not in str(error.value)
 
 
+def test_decoys_need_an_epoch_after_the_one_that_chooses_them(make_config):
+    with pytest.raises(UserError, match="gro_epochs: 1 leaves no epoch for the decoys"):
+        create_defense("gro_decoys", make_config(served_k=10, gro_head_k=4, gro_epochs=1))
+    create_defense("gro_decoys", make_config(served_k=10, gro_head_k=4, gro_epochs=2))
+
+
 def test_rules_without_a_head_do_not_look_at_it(make_config):
     create_defense("gro", make_config(served_k=10, gro_head_k=99))
 
