@@ -13,6 +13,7 @@ KNOBS = {
     "ranked without dropout": False,  # lists as they would be served
     "weight decay": 0.0,  # AdamW, of both models, not of biases and layer norms, as in the authors' code
     "clip each": 0.0,  # norm that each parameter tensor's gradient is clipped to, of both models; 0: none
+    "decoy band": 0,  # place among the other items down to which decoys lie; 0: that of the package
     "from scratch": False,  # GRO starts from untrained weights
 }
 
@@ -26,6 +27,8 @@ class KnobbedGRO(GROTrainer):
         if unknown:
             raise SystemExit(f"no knob {unknown}; there are {', '.join(KNOBS)}")
         self.knobs = {**KNOBS, **knobs}
+        if self.knobs["decoy band"]:
+            self.swap_rule.below_k = self.knobs["decoy band"]
 
     def fine_tune(self, train_data, *args, **kwargs):
         if self.knobs["from scratch"]:

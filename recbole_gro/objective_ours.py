@@ -56,16 +56,17 @@ def head_guard(target_scores: Tensor, head_item: Tensor, swapped: Tensor) -> Ten
     return relu(target_scores.gather(1, swapped) - ceiling).float().mean()
 
 
-def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, guard: float = 5.0) -> Tensor:
+def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int, guard: float = 5.0) -> Tensor:
     """Draws the same items into every list, just below its head.
 
-    A decoy is to score between the head_k-th and the 2 head_k-th best of the other items, which is the list's own
+    A decoy is to score between the head_k-th and the below_k-th best of the other items, which is the list's own
     margin: it goes with the scale of the scores, and nothing but the decoys is moved.
 
     Args:
         target_scores: [N, n_items] T.
         decoys: [D] item ids.
         head_k: positions at the head of the list that are to stay free of decoys.
+        below_k: larger than head_k; the last of the other items there are where there are fewer.
         guard: weight of a decoy's distance above the band; below it the weight is 1.
 
     Returns:
@@ -73,7 +74,7 @@ def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, guard: float 
     """
     others = target_scores.detach().float().index_fill(1, decoys, -torch.inf)
     others[:, 0] = -torch.inf
-    ranked = others.gather(1, top_k(others, min(2 * head_k, others.shape[1] - 1 - len(decoys))))
+    ranked = others.gather(1, top_k(others, min(below_k, others.shape[1] - 1 - len(decoys))))
     upper, lower = ranked[:, head_k - 1 : head_k], ranked[:, -1:]
     scores = target_scores[:, decoys].float()
     return (guard * relu(scores - upper) + relu(lower - scores)).mean()

@@ -73,11 +73,11 @@ def test_head_guard_sees_only_what_is_above_the_head_and_leaves_the_head_alone()
     assert scores.grad.tolist() == [[0, 0, 0, 0.5, 0]]
 
 
-def slow_decoy_loss(scores, decoys, head_k, guard):
+def slow_decoy_loss(scores, decoys, head_k, below_k, guard):
     losses = []
     for row in scores.tolist():
         others = sorted((score for item, score in enumerate(row) if item and item not in decoys), reverse=True)
-        upper, lower = others[head_k - 1], others[min(2 * head_k, len(others)) - 1]
+        upper, lower = others[head_k - 1], others[min(below_k, len(others)) - 1]
         for item in decoys:
             losses.append(guard * max(0.0, row[item] - upper) + max(0.0, lower - row[item]))
     return sum(losses) / len(losses)
@@ -97,8 +97,8 @@ def test_decoy_loss_is_the_distance_from_the_band_below_the_head(rows, head_k, n
     scores = torch.randn(rows, 1 + head_k + n_decoys + more, generator=generator)
     decoys = torch.randperm(scores.shape[1] - 1, generator=generator)[:n_decoys] + 1
     scores[:, 0] = 99.0  # padding
-    expected = slow_decoy_loss(scores, decoys.tolist(), head_k, guard)
-    assert decoy_loss(scores, decoys, head_k, guard).item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    expected = slow_decoy_loss(scores, decoys.tolist(), head_k, 2 * head_k, guard)
+    assert decoy_loss(scores, decoys, head_k, 2 * head_k, guard).item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_decoy_loss_moves_decoys_only_and_ends_with_them_below_the_head():
@@ -108,7 +108,7 @@ def test_decoy_loss_moves_decoys_only_and_ends_with_them_below_the_head():
     optimizer = torch.optim.SGD([scores], lr=0.1)
     for _ in range(2000):
         optimizer.zero_grad()
-        decoy_loss(scores, decoys, head_k).backward()
+        decoy_loss(scores, decoys, head_k, 2 * head_k).backward()
         optimizer.step()
     listed = top_k(scores.detach(), 10)
     others = [item for item in range(31) if item not in decoys]

@@ -26,7 +26,7 @@ class DecoyGROTrainer(GROTrainer):
         "gro_swap": "decoys",
         "gro_target_loss": "hold",
         "gro_decay": True,
-        "gro_lambda": 0.3,
+        "gro_lambda": 0.1,
     }
 
 

@@ -112,6 +112,7 @@ class DecoySwap(SwapRule):
         self.check_head()
         if setting(config, "gro_epochs") < 2:
             raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
+        self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items
         self.decoys: Tensor | None = None
         self._scores: Tensor | float = 0.0
 
@@ -119,7 +120,7 @@ class DecoySwap(SwapRule):
         if self.decoys is None:
             self._scores = self._scores + student_scores.float().sum(0)
             return target_scores.new_zeros(())
-        return decoy_loss(target_scores, self.decoys, self.head_k)
+        return decoy_loss(target_scores, self.decoys, self.head_k, self.below_k)
 
     def epoch_ended(self):
         if self.decoys is None:

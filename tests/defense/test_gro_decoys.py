@@ -46,7 +46,7 @@ def test_lists_end_in_decoys_and_their_head_stays(make_loaders, tmp_path, model)
 
 
 def test_it_is_gro_with_four_keys_set(make_loaders, tmp_path):
-    keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_decay": True, "gro_lambda": 0.3}
+    keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_decay": True, "gro_lambda": 0.1}
     outcomes = []
     for cls, given in ((DecoyGROTrainer, {"gro_lambda": 9.0}), (GROTrainer, keys)):
         config, train, *_ = make_loaders(**{**SETTINGS, "gro_epochs": 3}, **given)

@@ -61,7 +61,7 @@ def test_decoys_are_what_the_student_scores_lowest_in_the_first_epoch(config, li
     lowest = student.mean(0)[1:].argsort()[:6] + 1
     assert rule.decoys.tolist() == lowest.tolist()
     assert rule.left_out.nonzero().flatten().tolist() == sorted(lowest.tolist())
-    assert torch.equal(rule.term(*lists), decoy_loss(target, lowest, 4))
+    assert torch.equal(rule.term(*lists), decoy_loss(target, lowest, 4, 5))
     rule.term(target, served, -student, gradient)
     rule.epoch_ended()
     assert rule.decoys.tolist() == lowest.tolist()
