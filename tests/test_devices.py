@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recbole_gro import ExtractionTrainer, GROTrainer, Service, create_scorer
+from recbole_gro import DecoyGROTrainer, ExtractionTrainer, GROTrainer, Service, create_scorer
 from recbole_gro.data.query_log import LISTED
 from recbole_gro.trainer import TargetTrainer
 
@@ -55,11 +55,28 @@ def test_a_step_of_gro(make_loaders, tmp_path, model, ties, student):
     batch = next(iter(train))
     trainer.scorer.loss_and_scores(batch)  # looks once which loss the model has
     trainer.student_scorer = create_scorer(trainer._new_student(train._dataset).to("meta"))
-    on_meta(trainer)._start_gro_phase()
+    on_meta(trainer)._start_gro_phase(1)
     batch = batch.to("meta")
     with AllOnMeta():
         sum(trainer.gro_losses(batch)).backward()
     trainer.optimizer.step()
+
+
+@pytest.mark.parametrize("rule", ["assigned", "assigned_tail", "decoys"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_of_our_own_rules(make_loaders, tmp_path, model, rule):
+    config, train, *_ = make_loaders(
+        model, output_dir=str(tmp_path), gro_swap=rule, gro_target_loss="hold", served_k=10, gro_head_k=4
+    )
+    trainer = GROTrainer(config, untrained(config, train))
+    trainer.student_scorer = create_scorer(trainer._new_student(train._dataset).to("meta"))
+    on_meta(trainer)
+    trainer.converged_scorer = create_scorer(untrained(config, train).to("meta").eval())
+    batch = next(iter(train)).to("meta")
+    with AllOnMeta():
+        for _ in range(2):
+            sum(trainer.gro_losses(batch)).backward()
+            trainer.swap_rule.epoch_ended()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -84,12 +101,13 @@ def test_a_query(make_model, model):
     assert service.recommend(asked).is_meta
 
 
+@pytest.mark.parametrize("trainer_class", [GROTrainer, DecoyGROTrainer])
 @pytest.mark.parametrize("model", MODELS)
-def test_mixed_precision_trains_and_keeps_its_signs_in_full(make_loaders, tmp_path, model):
+def test_mixed_precision_trains_and_keeps_its_signs_in_full(make_loaders, tmp_path, model, trainer_class):
     config, train, valid, _ = make_loaders(
-        model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, n_layers=1
+        model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, n_layers=1, gro_head_k=3
     )
-    trainer = GROTrainer(config, untrained(config, train))
+    trainer = trainer_class(config, untrained(config, train))
     seen = []
     original = trainer.gro_losses
     trainer.gro_losses = lambda interaction: seen.append(original(interaction)) or seen[-1]

@@ -119,7 +119,7 @@ class DecoySwap(SwapRule):
     def term(self, target_scores, served, student_scores, gradient):
         if self.decoys is None:
             self._scores = self._scores + student_scores.float().sum(0)
-            return target_scores.new_zeros(())
+            return target_scores.new_zeros((), dtype=torch.float32)
         return decoy_loss(target_scores, self.decoys, self.head_k, self.below_k)
 
     def epoch_ended(self):
