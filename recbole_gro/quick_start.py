@@ -82,6 +82,7 @@ def run_recbole_gro(
             with timed(row["seconds"], "defense"):
                 start_stage(config, f"defense {name}", train)
                 protected = defense.protect(target, train, valid, config["show_progress"])
+            row |= {"settled": defense.settled} if defense.settled else {}
             service = Service(protected, config["served_k"], defense.shown)
             with timed(row["seconds"], "evaluation"):
                 row["target"], served = evaluate_service(config, service, *loaders)

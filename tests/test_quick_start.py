@@ -52,11 +52,19 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
     student = surrogate  # the other class too, where target and surrogate differ
     results = run_recbole_gro(
         target,
-        config_dict={**REAL, "surrogate_model": surrogate, "student_model": student, "output_dir": "out"},
+        config_dict={
+            **REAL,
+            "surrogate_model": surrogate,
+            "student_model": student,
+            "gro_epochs": 2,
+            "gro_head_k": 5,
+            "output_dir": "out",
+        },
         config_file_list=["gro.yaml"],
         command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1"},
     )
-    assert [row["defense"] for row in results["defenses"]] == ["none", "gro"]
+    names = ("none", "gro", "gro_decoys")
+    assert tuple(row["defense"] for row in results["defenses"]) == names
     for row in results["defenses"]:
         assert row["surrogate_model"] == surrogate
         assert row["lists_asked"] == 8 * 4
@@ -65,11 +73,23 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
             assert all(0 <= value <= 1 for part in row[side].values() for value in part.values())
         assert {"agreement@1", "agreement@10"} < set(row["surrogate"]["test"])
     written = {name.partition("/")[0] for name in files_below(tmp_path / "out")}
-    attacked = {f"{what}-{name}" for what in ("surrogate", "queries") for name in ("none", "gro")}
-    assert written == FILES | {"target-gro.pth"} | {
+    attacked = {f"{what}-{name}" for what in ("surrogate", "queries") for name in names}
+    assert written == FILES | {"target-gro.pth", "target-gro_decoys.pth"} | {
         f"{name}.{'pth' if name.startswith('surrogate') else 'npz'}" for name in attacked
     }
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_results_tell_what_each_kind_of_gro_settled_on(run):
+    none, gro, ours = run("none", "gro", "gro_decoys", gro_epochs=2, gro_head_k=5, gro_min_quality=0.5)["defenses"]
+    assert "settled" not in none
+    assert {key: gro["settled"][key] for key in ("gro_swap", "gro_target_loss")} == {
+        "gro_swap": "paper",
+        "gro_target_loss": "own",
+    }
+    assert gro["settled"]["gro_lambda"] != 1.0  # moved by gro_min_quality
+    assert ours["settled"]["gro_swap"] == "decoys"
+    assert ours["settled"]["gro_decay"] is True
 
 
 def test_files_hold_what_was_returned(run, tmp_path):

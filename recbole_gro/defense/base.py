@@ -1,5 +1,7 @@
 """What a defense is, and the table of them."""
 
+from typing import Any
+
 from torch import Tensor
 
 from recbole_gro.registry import Registry
@@ -16,6 +18,7 @@ class Defense:
 
     def __init__(self, config):
         self.config = config
+        self.settled: dict[str, Any] = {}  # keys as they were in force, where that is more than the config tells
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         """The model to serve, from the converged target, which stays as it is."""

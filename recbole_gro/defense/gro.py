@@ -23,6 +23,8 @@ from recbole_gro.scoring import create_scorer
 from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
+SETTLED = ("gro_swap", "gro_target_loss", "gro_decay", "gro_lambda")  # keys that a kind of GRO may choose for itself
+
 
 def create_student(config, target_class: type, dataset):
     """An untrained model of the student's architecture: the target's own unless the config says otherwise."""
@@ -203,12 +205,14 @@ class GRODefense(Defense):
 
     def __init__(self, config):
         super().__init__(config)
+        self.settled = {name: self.trainer.chosen.get(name, setting(config, name)) for name in SETTLED}
         # an unknown rule, or one that cannot work, ends the run before anything is trained
-        create_swap_rule(self.trainer.chosen.get("gro_swap", setting(config, "gro_swap")), config)
+        create_swap_rule(self.settled["gro_swap"], config)
+        self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copy.deepcopy(target)
-        self.trainer(self.config, protected).fine_tune(
-            train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress
-        )
+        trainer = self.trainer(self.config, protected)
+        trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
+        self.settled["gro_lambda"] = trainer.gro_lambda  # where gro_min_quality left it
         return protected

@@ -48,8 +48,8 @@ class SwapRule:
         """UserError where nothing of the list is left below its head."""
         if self.head_k >= self.served_k:
             raise UserError(
-                f"gro_head_k: {self.head_k} leaves nothing of the list to change; it must lie below "
-                f"served_k={self.served_k}"
+                f"gro_head_k: {self.head_k} leaves nothing of lists of {self.served_k} to change; "
+                f"set it below served_k={self.served_k}"
             )
 
 
