@@ -70,8 +70,9 @@ def final(rows):
                 line[f"{side} {metric.replace('hit', 'HR').replace('ndcg', 'NDCG')}"] = (
                     f"{values.mean():.2f} ± {values.std():.2f}"
                 )
-            column = f"{side} test ndcg@10"
-            line[f"{side} NDCG@10 / none's"] = f"{own[column].mean() / none[column].mean():.2f}"
+            for part in ("valid", "test"):
+                column = f"{side} {part} ndcg@10"
+                line[f"{side} NDCG@10 / none's, {part}"] = f"{own[column].mean() / none[column].mean():.3f}"
         line["agreement@10"] = f"{own['test agreement@10'].mean():.0f}"
         lines.append(line)
     return markdown(pd.DataFrame(lines))
@@ -119,7 +120,8 @@ def trade_off(rows):
         axes.scatter(
             part[TARGET.format("valid")], part[SURROGATE.format("valid")], color=color, label=f"{label}, seed 1"
         )
-    for _, row in one.iterrows():
+    crowded = ~ours & (one[TARGET.format("valid")] > 5.9)
+    for _, row in one[~crowded].iterrows():
         axes.annotate(
             row["setting"],
             (row[TARGET.format("valid")], row[SURROGATE.format("valid")]),
