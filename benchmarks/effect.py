@@ -48,7 +48,7 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
-ATTACKER = {"learns first", "last epoch"}
+ATTACKER = {"learns first", "sees first", "last epoch"}
 AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense")
 
 
@@ -132,13 +132,16 @@ def concentration(served, before):
     }
 
 
-def steal(config, service, loaders, served, learns_first=None, last_epoch=False):
+def steal(config, service, loaders, served, learns_first=None, sees_first=None, last_epoch=False):
     """The attack of a run, with held-out losses and agreement at 1, 10 and 100.
 
     Args:
         learns_first: positions of a list that the attacker learns from; None for all.
+        sees_first: positions that he looks at, to learn from and to choose the next item of a query; None for all.
         last_epoch: the attacker keeps the last epoch instead of the best on held-out lists.
     """
+    if sees_first:
+        service = Service(service.model, sees_first)
     found, box, start = {}, BlackBox(service), time.perf_counter()
     generator = torch.Generator().manual_seed(start_stage(config, "queries"))
     length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
