@@ -105,7 +105,7 @@ def trade_off(rows):
     same_attack = rows[
         rows["kept"].map(lambda keys: keys.get("query_sequences") == 300 and keys.get("surrogate_epochs") == 20)
     ]
-    same_attack = same_attack[~same_attack["setting"].str.contains("gru4rec|narm|last|length|first")]
+    same_attack = same_attack[~same_attack["setting"].str.contains("gru4rec|narm|last|length|first|sees|random")]
     none = same_attack[same_attack["setting"] == "none"]
     axes.scatter(
         none[TARGET.format("valid")],
