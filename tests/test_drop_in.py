@@ -62,7 +62,7 @@ def test_absent_keys_take_the_packaged_defaults(script):
     config, _, model = script(served_k=6)
     assert config["gro_lambda"] is None
     trainer = GROTrainer(config, model)
-    assert (trainer.gro_lambda, trainer.margins, trainer.margin_swap) == (1.0, (0.5, 0.5), 0.0)
+    assert (trainer.gro_lambda, trainer.margins, trainer.swap_rule.margin) == (1.0, (0.5, 0.5), 0.0)
 
 
 def test_default_list_length_is_checked_against_the_catalogue(script):

@@ -79,7 +79,7 @@ def test_a_user_error_is_a_value_error():
 @pytest.mark.parametrize(
     ("create", "kind", "known"),
     [
-        (lambda name: create_defense(name, {"seed": 0}), "defense", "gro, none, random, reverse"),
+        (lambda name: create_defense(name, {"seed": 0}), "defense", "gro, gro_decoys, none, random, reverse"),
         (create_query_strategy, "query strategy", "autoregressive, random"),
     ],
 )
