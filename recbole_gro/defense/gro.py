@@ -101,8 +101,13 @@ class GROTrainer(StageTrainer):
             self._save_checkpoint(last_epoch, verbose=verbose)
         return (-1, None) if self.last_valid is None else self.last_valid
 
+    @classmethod
+    def settled(cls, config, name: str) -> Any:
+        """A key as this class of trainer takes it: its own choice, else the config's."""
+        return cls.chosen[name] if name in cls.chosen else setting(config, name)
+
     def _setting(self, name: str) -> Any:
-        return self.chosen[name] if name in self.chosen else setting(self.config, name)
+        return self.settled(self.config, name)
 
     def _new_student(self, dataset):
         return create_student(self.config, type(self.model), dataset)
@@ -205,7 +210,7 @@ class GRODefense(Defense):
 
     def __init__(self, config):
         super().__init__(config)
-        self.settled = {name: self.trainer.chosen.get(name, setting(config, name)) for name in SETTLED}
+        self.settled = {name: self.trainer.settled(config, name) for name in SETTLED}
         # an unknown rule, or one that cannot work, ends the run before anything is trained
         create_swap_rule(self.settled["gro_swap"], config)
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
