@@ -56,9 +56,12 @@ class KnobbedGRO(GROTrainer):
             self.optimizer.param_groups[-1]["lr"] = knobs["student lr"]
         if knobs["clip each"]:
             both = [*self.model.parameters(), *student.parameters()]
-            self.optimizer.register_step_pre_hook(
-                lambda *_: [clip_grad_norm_(values, knobs["clip each"]) for values in both]
-            )
+
+            def clip_each(*_) -> None:
+                for values in both:
+                    clip_grad_norm_(values, knobs["clip each"])
+
+            self.optimizer.register_step_pre_hook(clip_each)
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         every = self.knobs["student restart"]

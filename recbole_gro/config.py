@@ -17,10 +17,11 @@ from typing import Any
 import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.data.transform import construct_transform
+from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro import keys
 from recbole_gro.errors import UserError, nearest
-from recbole_gro.models import sequential_model, sequential_models
+from recbole_gro.models import reference_to, sequential_model, sequential_models
 
 LOOKS_LIKE = 0.85
 DEFAULT_DATASET = "ml-100k"
@@ -149,8 +150,11 @@ class Config(RecBoleConfig):
         return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
+        # a class of one's own takes the defaults of the RecBole model it derives from
+        model = keys.recbole_name(model_class) or model
         super()._load_internal_config_dict(model, model_class, dataset)
         self._load_time_field()
+        self._load_item_features()
         # RecBole's loader leaves this out for CE and raises on its own default
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None
@@ -168,6 +172,21 @@ class Config(RecBoleConfig):
             **load_col,
             "inter": list(dict.fromkeys([*columns, *load_col["inter"]])),
         }
+
+    def _load_item_features(self) -> None:
+        """Have the item features loaded that the target, its student or the surrogate reads, as far as files have them.
+
+        RecBole does so for ml-100k and its own feature models only.
+        """
+        given = {**self.internal_config_dict, **self.external_config_dict}
+        wanted = list(given.get("selected_features") or [])
+        for role in ("student_model", "surrogate_model"):
+            if given.get(role) is not None:
+                wanted += keys.recbole_model_settings(sequential_model(given[role])).get("selected_features", [])
+        if wanted:
+            load_col = self.internal_config_dict["load_col"]
+            columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *wanted]
+            self.internal_config_dict["load_col"] = {**load_col, "item": list(dict.fromkeys(columns))}
 
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
@@ -238,7 +257,7 @@ def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     given = {key: plain(value) for key, value in config.external_config_dict.items()}
     if given.get("data_path"):
         given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
-    return {**given, "model": config.model, "dataset": config.dataset}
+    return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
 
 
 def plain(value: Any) -> Any:
@@ -247,6 +266,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
+    if isinstance(value, type) and issubclass(value, SequentialRecommender):
+        return reference_to(value)
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 

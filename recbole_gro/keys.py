@@ -126,6 +126,18 @@ def plugin_keys() -> dict[str, Key]:
     return {name: key for name, key in _overall().items() if name not in recbole_keys()}
 
 
+def recbole_name(model_class: type) -> str | None:
+    """The nearest class that a model derives from, itself included, that RecBole has default settings for."""
+    folder = recbole_properties() / "model"
+    return next((cls.__name__ for cls in model_class.__mro__ if (folder / f"{cls.__name__}.yaml").is_file()), None)
+
+
+def recbole_model_settings(model_class: type) -> dict[str, Any]:
+    """RecBole's default settings of a model."""
+    name = recbole_name(model_class)
+    return _mapping(recbole_properties() / "model" / f"{name}.yaml") if name else {}
+
+
 @cache
 def model_keys() -> frozenset[str]:
     """Keys that set up one model's architecture or batches: all of RecBole's model files less its general ones."""

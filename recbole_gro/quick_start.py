@@ -109,7 +109,7 @@ def check_models(config, data, defenses) -> None:
     if any(isinstance(defense, GRODefense) for defense in defenses.values()):
         makers["student"] = lambda: create_student(config, config.model_class, data)
     if config["attack"]:
-        makers["surrogate"] = lambda: create_surrogate(config, data.item_num)[0]
+        makers["surrogate"] = lambda: create_surrogate(config, data.item_num, data)[0]
     for role, make in makers.items():
         try:
             Service(make(), 1).recommend([[1]])
@@ -163,7 +163,7 @@ def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
     say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
     with timed(seconds, "surrogate"):
         seed = start_stage(config, "surrogate")
-        surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
+        surrogate, surrogate_config = create_surrogate(config, black_box.n_items, loaders[0]._dataset)
         surrogate_config["seed"] = seed
         trainer = ExtractionTrainer(surrogate_config, surrogate, f"surrogate-{name}")
         queries, held_out = trainer.loaders(log)

@@ -59,11 +59,19 @@ class SavedTarget:
             raise UserError(f"item {token!r} is not in {self.config['dataset']}") from None
 
 
-def load_target(file: str | os.PathLike) -> SavedTarget:
+# What the other models of the run were; loading a target must not import a module because a file names it
+OTHER_MODELS = ("student_model", "student_config", "surrogate_model", "surrogate_config")
+
+
+def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarget:
     """Load target.pth or target-gro.pth of a run. The file is read as plain data, never executed.
 
+    Args:
+        file: the checkpoint.
+        model: the model's class where it is one of your own, not RecBole's.
+
     Raises:
-        UserError: no such file, no checkpoint of this plugin, or a dataset that no longer fits it.
+        UserError: no such file, no checkpoint of this plugin, or a model or dataset that does not fit it.
     """
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
@@ -73,16 +81,24 @@ def load_target(file: str | os.PathLike) -> SavedTarget:
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
-    config = Config(config_dict={**settings, "output_dir": None})
+    made_by = settings.pop("model", None)
+    if model is None and ":" in str(made_by):
+        raise UserError(
+            f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; give its class: "
+            f"load_target(file, model={str(made_by).partition(':')[2]})"
+        )
+    settings = {name: value for name, value in settings.items() if name not in OTHER_MODELS}
+    config = Config(model or made_by, config_dict={**settings, "output_dir": None})
     dataset = build_dataset(config)
     construct_transform(config)  # leaves the field names of masked models in the config
-    model = config.model_class(config, dataset).to(config["device"])
+    rows, *_ = dataset.build()  # models look at what only a built dataset has, CORE at the length of its lists
+    built = config.model_class(config, rows).to(config["device"])
     try:
-        model.load_state_dict(weights)
+        built.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
             f"checkpoint {file}: does not fit dataset {config['dataset']} in {config['data_path']}; "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
-    model.load_other_parameter(checkpoint.get("other_parameter"))
-    return SavedTarget(model.eval(), dataset, config)
+    built.load_other_parameter(checkpoint.get("other_parameter"))
+    return SavedTarget(built.eval(), dataset, config)

@@ -116,13 +116,21 @@ class StageTrainer(Trainer):
                 "cur_step": self.cur_step,
                 "best_valid_score": float(self.best_valid_score),
                 "state_dict": self.model.state_dict(),
-                "other_parameter": self.model.other_parameter(),
+                "other_parameter": self._other_parameter(),
                 "optimizer": self._model_optimizer_state(),
             },
             file,
         )
         if verbose:
             self.logger.info(f"Saving current: {file}")
+
+    def _other_parameter(self) -> dict[str, Any]:
+        """RecBole's other_parameter without whole modules: their weights are in the state dict."""
+        return {
+            name: value
+            for name, value in self.model.other_parameter().items()
+            if not isinstance(value, torch.nn.Module)
+        }
 
     def _model_optimizer_state(self) -> dict[str, Any]:
         """The optimizer's state for the model alone; a second model's parameters stand in later groups."""

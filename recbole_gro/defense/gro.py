@@ -1,6 +1,5 @@
 """GRO (Zhang et al., WSDM'24): train the target so that a student copying its lists comes out bad."""
 
-import copy
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.quality import QualityConstraint
 from recbole_gro.defense.swap_rule import create_swap_rule
 from recbole_gro.errors import UserError
+from recbole_gro.models import copied_model
 from recbole_gro.objective import extraction_loss, sample_negatives
 from recbole_gro.objective_ours import hold_loss
 from recbole_gro.scoring import create_scorer
@@ -87,7 +87,7 @@ class GROTrainer(StageTrainer):
         """GRO alone, from the weights the model has; arguments and result as of `fit`."""
         self.student_scorer = create_scorer(self._new_student(train_data._dataset))
         if self._setting("gro_target_loss") == "hold":
-            self.converged_scorer = create_scorer(copy.deepcopy(self.model).eval())
+            self.converged_scorer = create_scorer(copied_model(self.model).eval())
         self.constraint = self._new_constraint(valid_data)
         self._start_gro_phase(self.gro_epochs * len(train_data))
         super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
@@ -216,7 +216,7 @@ class GRODefense(Defense):
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
-        protected = copy.deepcopy(target)
+        protected = copied_model(target)
         trainer = self.trainer(self.config, protected)
         trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
         self.settled["gro_lambda"] = trainer.gro_lambda  # where gro_min_quality left it

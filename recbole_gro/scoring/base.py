@@ -58,7 +58,7 @@ class NextItemScorer:
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         """[N, n_items] scores at the training positions of a batch, differentiable."""
-        return self.model.full_sort_predict(interaction).view(-1, self.n_items)
+        return self._scores_of(interaction)
 
     def loss_and_scores(self, interaction: Interaction, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The model's own loss and [N, n_items] scores, from one forward pass where the loss is cross-entropy.
@@ -75,13 +75,18 @@ class NextItemScorer:
         return self.loss(interaction), scores
 
     def _probe(self, interaction: Interaction) -> bool:
-        """Whether the model's loss is the cross-entropy of its full_sort_predict, seen on a batch without dropout."""
+        """Whether the model's loss is the cross-entropy of its scores, in training too: seen with equal dropout.
+
+        CORE, for one, has dropout among the items in its loss that its full_sort_predict has not.
+        """
         if getattr(self.model, "loss_type", None) != "CE":
             return False
         training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
+        self.model.train()
+        with torch.no_grad(), torch.random.fork_rng():
+            torch.manual_seed(0)
             own = self.loss(interaction)
+            torch.manual_seed(0)
             scores = self.position_scores(interaction)
         self.model.train(training)
         if not isinstance(own, Tensor):
@@ -115,10 +120,14 @@ class NextItemScorer:
         """[B, n_items] scores after sequences that are no longer than the model reads."""
         query = Interaction({self.model.ITEM_SEQ: sequences, self.model.ITEM_SEQ_LEN: lengths})
         try:
-            return self.model.full_sort_predict(query).view(-1, self.n_items)
+            return self._scores_of(query)
         except KeyError as field:
             name = type(self.model).__name__
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
+
+    def _scores_of(self, interaction: Interaction) -> Tensor:
+        """[B, n_items] of the model for the rows of a batch or a query."""
+        return self.model.full_sort_predict(interaction).view(-1, self.n_items)
 
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """[S P, n_items] scores after P prefixes of each of S sequences, those of a sequence together.

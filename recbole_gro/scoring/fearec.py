@@ -1,0 +1,44 @@
+"""FEARec, whose loss looks up whole rows of its training data."""
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_gro.scoring.base import NextItemScorer, register_scorer
+
+
+class LazyColumn:
+    """A list column of a dataset that makes its rows only when they are asked for."""
+
+    def __init__(self, dataset: Any, field: str):
+        self.dataset, self.field = dataset, field
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.dataset[int(row)][self.field]
+
+
+@register_scorer("FEARec")
+class FEARecScorer(NextItemScorer):
+    """FEARec contrasts a row with another that has the same next item; it looks both up in `inter_feat`.
+
+    There our datasets hold pointers into the histories, and the lists are made when a row is read.
+    """
+
+    def loss(self, interaction: Interaction) -> Tensor:
+        with self._rows_readable():
+            return super().loss(interaction)
+
+    @contextlib.contextmanager
+    def _rows_readable(self) -> Iterator[None]:
+        dataset, fields = self.model.dataset, (self.model.ITEM_SEQ, self.model.ITEM_SEQ_LEN)
+        if fields[0] in dataset.inter_feat.interaction:
+            yield
+            return
+        columns = {field: LazyColumn(dataset, field) for field in fields}
+        with mock.patch.object(self.model, "dataset", SimpleNamespace(inter_feat=columns)):
+            yield

@@ -1,0 +1,35 @@
+"""Models that predict probabilities: RepeatNet, GRU4RecCPR, SASRecCPR."""
+
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_gro.scoring.base import NextItemScorer, register_scorer
+
+TINY = 1e-8  # what these models add before they take a logarithm
+
+
+@register_scorer("RepeatNet")
+class ProbabilityScorer(NextItemScorer):
+    """Scores are log-probabilities: the same ranking, and on the scale of other models' scores.
+
+    The margins of Eq. 4 are 0.5; probabilities of a thousand items lie far closer together.
+    """
+
+    def _scores_of(self, interaction: Interaction) -> Tensor:
+        return (self._probabilities(interaction) + TINY).log()
+
+    def _probabilities(self, interaction: Interaction) -> Tensor:
+        """[B, n_items]."""
+        return super()._scores_of(interaction)
+
+
+@register_scorer("GRU4RecCPR")
+@register_scorer("SASRecCPR")
+class SoftmaxCPRScorer(ProbabilityScorer):
+    """The softmax-CPR models, whose full_sort_predict computes the loss on the way and so asks for the next item."""
+
+    def _probabilities(self, interaction: Interaction) -> Tensor:
+        _, probabilities = self.model.calculate_loss_prob(interaction, only_compute_prob=True)
+        if self.model.post_remove_context:
+            probabilities = probabilities.scatter(1, interaction[self.model.ITEM_SEQ], 0.0)
+        return probabilities
