@@ -1,6 +1,7 @@
-# make demo   installs into .venv and runs the demo
-# make test   installs what the tests need as well; lint, types, tests
-# make clean  removes .venv and everything else that the two made, except runs/
+# make demo      installs into .venv and runs the demo
+# make test      installs what the tests need as well; lint, types, the quick tests (six models)
+# make test-all  the same with every test (every model)
+# make clean     removes .venv and everything else that the two made, except runs/
 #
 # Another Python: make PYTHON=/path/to/python3.11. An existing .venv is used as it is.
 
@@ -8,17 +9,18 @@ PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 PACKAGING = setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test test-all clean
 .NOTPARALLEL:
 
 demo: .venv/installed
 	.venv/bin/python run_recbole_gro.py --model=BERT4Rec --config_files=gro.yaml
 
-test: .venv/installed-test
+test: TESTS = -m "not every"
+test test-all: .venv/installed-test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(TESTS)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \

@@ -25,7 +25,6 @@ from recbole_gro.quick_start import start_stage
 from recbole_gro.trainer import write_atomically
 
 HERE = Path(__file__).parent
-MODELS = ("BERT4Rec", "NARM", "SASRec", "GRU4Rec")
 QUALITY = [f"{part} {metric}@{k}" for part in ("valid", "test") for metric in ("hit", "ndcg") for k in (10, 20)]
 COLUMNS = [
     "target model", "defense", "surrogate model", "seed",
@@ -34,26 +33,25 @@ COLUMNS = [
     "target s", "defense s", "queries s", "surrogate s", "threads", "machine",
 ]  # fmt: skip
 ATTACK = {"query_sequences": 300, "surrogate_epochs": 20}
-# BERT4Rec trains on 2 400 windows, 38 steps an epoch; a next-item model on 97 000 prefixes: fewer, longer epochs
-TRAINING = {
-    "BERT4Rec": {},
-    **dict.fromkeys(
-        ("NARM", "SASRec", "GRU4Rec"), {"epochs": 5, "eval_step": 1, "stopping_step": 2, "train_batch_size": 256}
-    ),
+# BERT4Rec trains on 2 400 windows, 38 steps an epoch; a next-item model on 97 000 prefixes, 380 steps an epoch
+MASKED = {"training": {}, "gro": {}}
+NEXT_ITEM = {
+    "training": {"epochs": 5, "eval_step": 1, "stopping_step": 2, "train_batch_size": 256},
+    "gro": {"gro_epochs": 1},
 }
-GRO = {"BERT4Rec": {}, **dict.fromkeys(("NARM", "SASRec", "GRU4Rec"), {"gro_epochs": 1})}
+SETTINGS = {"BERT4Rec": MASKED, "NARM": NEXT_ITEM, "SASRec": NEXT_ITEM, "GRU4Rec": NEXT_ITEM}
 
 
 def served_model(target_model, defense, seed, folder):
     """Config, loaders, the protected model and its defense, and seconds of both trainings; trained once."""
-    settings = {"model": target_model, **ATTACK, **TRAINING[target_model], "defense": [defense]}
+    settings = {"model": target_model, **ATTACK, **SETTINGS[target_model]["training"], "defense": [defense]}
     config = make_config(settings, seed, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
     target, target_seconds = undefended(config, settings, train, valid, folder)
     file = folder / f"served-{target_model}-{defense}-{seed}.pth"
     with claimed(f"{file}.claim", wait=True):
         if not file.exists():
-            phase = make_config({**settings, **GRO[target_model]}, seed, folder)
+            phase = make_config({**settings, **SETTINGS[target_model]["gro"]}, seed, folder)
             phase["output_dir"] = None
             phase_train, phase_valid, _ = build_loaders(phase, build_dataset(phase))
             start = time.perf_counter()
@@ -99,8 +97,8 @@ def run(target_model, defense, surrogates, seed, folder, file):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--targets", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--surrogates", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--targets", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--surrogates", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--defenses", nargs="+", default=["none", "gro"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--file", type=Path, default=HERE / "architectures.csv")

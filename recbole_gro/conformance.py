@@ -147,10 +147,8 @@ class Trial:
     def scores_do_not_depend_on_padding(self) -> None:
         scorer, (sequences, lengths) = create_scorer(self.target[0]), self.made_up()
         wide = scorer.next_item_scores(functional.pad(sequences, (0, 3)), lengths)
-        bare = torch.cat(
-            [scorer.next_item_scores(sequences[i : i + 1, : i + 1], lengths[i : i + 1]) for i in range(10)]
-        )
-        _expect_close(wide, bare, "scores depend on padding")
+        bare = [scorer.next_item_scores(sequences[i : i + 1, : i + 1], lengths[i : i + 1]) for i in range(LENGTH)]
+        _expect_close(wide, torch.cat(bare), "scores depend on padding")
 
     def one_item_queries_differ(self) -> None:
         lists = BlackBox(self.target[0], LISTED).query(torch.arange(1, 101).unsqueeze(1))
@@ -189,7 +187,7 @@ class Trial:
         trained = thief.best_valid_result["agreement@10"]
         expect(
             trained > untrained,
-            f"on held-out queries a trained copy agrees in {trained:.1%} of the top 10, an untrained in {untrained:.1%}",
+            f"of held-out top tens a trained copy has {trained:.1%}, an untrained one {untrained:.1%}",
         )
 
 
@@ -271,9 +269,7 @@ def markdown_table(rows: dict[str, dict[str, str]]) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Try out the models named, or all of RecBole's; print the table, and put it into a page with --write."""
     parser = argparse.ArgumentParser(prog="python -m recbole_gro.conformance", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "models", nargs="*", help="RecBole's names or module:Class; all of RecBole's where none is given"
-    )
+    parser.add_argument("models", nargs="*", help="RecBole's names or module:Class; none given: all of RecBole's")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the page's table marks")
     given = parser.parse_args(arguments)
     rows = {}

@@ -101,7 +101,7 @@ def make_model(make_config):
 
     def make(model="BERT4Rec", **settings):
         config = make_config(model, **settings)
-        dataset = build_dataset(config)
+        dataset, *_ = build_dataset(config).build()
         construct_transform(config)
         torch.manual_seed(11)
         built = config.model_class(config, dataset)

@@ -21,7 +21,6 @@ UNKNOWN = 0  # RecBole's padding id; users are 1 and up
 
 @register_scorer("Caser")
 @register_scorer("HGN")
-@register_scorer("HRM")
 @register_scorer("NPE")
 class StrangerScorer(NextItemScorer):
     """Scores for the unknown user.
@@ -59,6 +58,16 @@ class StrangerScorer(NextItemScorer):
         unknown = weight[1:].mean(0) if len(weight) > 1 else weight[UNKNOWN]
         with mock.patch.object(self.users, "forward", lambda ids: unknown.expand(*ids.shape, -1)):
             yield
+
+
+@register_scorer("HRM")
+class HRMScorer(StrangerScorer):
+    """HRM, where it averages, cuts down the lengths in the batch that it was given; it gets a copy of them."""
+
+    def loss(self, interaction: Interaction) -> Tensor:
+        own = Interaction(dict(interaction.interaction))
+        own.update(Interaction({self.model.ITEM_SEQ_LEN: interaction[self.model.ITEM_SEQ_LEN].clone()}))
+        return super().loss(own)
 
 
 @register_scorer("FOSSIL")

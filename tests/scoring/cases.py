@@ -45,6 +45,18 @@ class ScorerCases:
     def batch(self, train):
         return next(iter(train))
 
+    def own_loss(self, model, batch):
+        """[] the model's loss, without a scorer."""
+        return model.calculate_loss(batch)
+
+    def own_scores(self, model, query):
+        """[B, n_items] the model's scores for a query of item_id_list and item_length, without a scorer."""
+        return model.full_sort_predict(Interaction(query)).view(-1, model.n_items)
+
+    def items_of(self, scorer):
+        """The model's table of items."""
+        return scorer.model.item_embedding
+
     def targets(self, batch):
         """[N] the item to predict at each training position."""
         return batch["item_id"]
@@ -53,12 +65,12 @@ class ScorerCases:
         assert type(scorer) is self.kind
 
     def test_loss_is_the_models_own(self, model, scorer, batch):
-        assert torch.allclose(scorer.loss(batch), model.calculate_loss(batch), rtol=1e-4)
+        assert torch.allclose(scorer.loss(batch), self.own_loss(model, batch), rtol=1e-4)
 
     def test_loss_and_scores_belong_together(self, model, scorer, batch):
         loss, scores = scorer.loss_and_scores(batch)
         assert scores.shape == (len(self.targets(batch)), scorer.n_items)
-        assert torch.allclose(loss, model.calculate_loss(batch), rtol=1e-4)
+        assert torch.allclose(loss, self.own_loss(model, batch), rtol=1e-4)
         assert torch.allclose(scores, scorer.position_scores(batch), atol=1e-5)
         if self.loss_is_cross_entropy:
             assert torch.allclose(loss, functional.cross_entropy(scores, self.targets(batch)), rtol=1e-4)
@@ -92,7 +104,7 @@ class ScorerCases:
         assert torch.allclose(loss, torch.stack(losses).mean(), rtol=1e-4)
 
     def test_gradients_are_those_of_the_models_own_loss(self, model, scorer, batch):
-        model.calculate_loss(batch).backward()
+        self.own_loss(model, batch).backward()
         scorer.loss_and_scores(batch)[0].backward()
         theirs = dict(model.named_parameters())
         for name, weights in scorer.model.named_parameters():
@@ -104,7 +116,7 @@ class ScorerCases:
 
     def test_position_scores_teach_the_model(self, scorer, batch):
         scorer.position_scores(batch).square().sum().backward()
-        assert scorer.model.item_embedding.weight.grad.abs().sum() > 0
+        assert self.items_of(scorer).weight.grad.abs().sum() > 0
 
     def test_contexts_are_what_came_before_each_target(self, scorer, train, batch):
         contexts, lengths = scorer.contexts(batch)
@@ -131,10 +143,10 @@ class ScorerCases:
     def test_next_item_scores_are_the_models_own(self, model, scorer):
         lengths = list(self.lengths_alike)
         sequences, lengths = random_sequences(lengths, model.n_items)
-        theirs = model.full_sort_predict(Interaction({"item_id_list": sequences, "item_length": lengths}))
+        theirs = self.own_scores(model, {"item_id_list": sequences, "item_length": lengths})
         ours = scorer.next_item_scores(sequences, lengths)
         assert ours.shape == (len(sequences), model.n_items)
-        assert torch.allclose(ours, theirs.view(-1, model.n_items), rtol=1e-4, atol=1e-4)
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
     def test_scores_do_not_depend_on_the_rows_beside_them(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3, 5, 2], scorer.n_items)
@@ -172,7 +184,7 @@ class ScorerCases:
     def test_next_item_scores_teach_the_model(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3], scorer.n_items)
         scorer.next_item_scores(sequences, lengths).square().sum().backward()
-        gradient = scorer.model.item_embedding.weight.grad
+        gradient = self.items_of(scorer).weight.grad
         assert gradient[sequences[sequences > 0]].abs().sum(1).min() > 0
 
     def test_asking_changes_no_argument(self, scorer):
@@ -226,7 +238,7 @@ class ScorerCases:
         ):
             scorer.model.zero_grad()
             score().square().mean().backward()
-            gradients.append(scorer.model.item_embedding.weight.grad)
+            gradients.append(self.items_of(scorer).weight.grad)
         assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
 
     def test_asking_leaves_the_model_as_it_was(self, scorer):
