@@ -91,7 +91,8 @@ def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarg
     config = Config(model or made_by, config_dict={**settings, "output_dir": None})
     dataset = build_dataset(config)
     construct_transform(config)  # leaves the field names of masked models in the config
-    rows, *_ = dataset.build()  # models look at what only a built dataset has, CORE at the length of its lists
+    # models look at what only a built dataset has, CORE at the length of its lists; a built one cannot be built again
+    rows, *_ = dataset.copy(dataset.inter_feat).build()
     built = config.model_class(config, rows).to(config["device"])
     try:
         built.load_state_dict(weights)

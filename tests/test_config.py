@@ -33,6 +33,7 @@ OUT_OF_RANGE = {
     "query_length": [0, -3],
     "surrogate_model": ["Nobody", 3],
     "surrogate_config": ["absent.yaml", 3],
+    "surrogate_knows_features": ["some", 1],
     "surrogate_epochs": [0, "all"],
     "surrogate_learning_rate": [0, None],
     "surrogate_batch_size": [0, 1.5],
@@ -179,6 +180,29 @@ def test_a_model_class_of_ones_own_is_taken(make_config):
     assert config["model"] == "Mine"
     assert config.model_class is Mine
     assert derive(config, None, None).model_class is Mine
+    assert config.plain()["model"] == f"{__name__}:Mine"
+
+
+def test_a_class_of_ones_own_takes_the_defaults_of_what_it_derives_from(make_config):
+    class Mine(NARM):
+        pass
+
+    config = make_config(Mine, embedding_size=8)
+    assert config["hidden_size"] == Config("NARM")["hidden_size"]
+    assert config["embedding_size"] == 8
+    assert config["model"] == "Mine"
+
+
+def test_item_features_that_a_model_reads_are_loaded():
+    for model, settings in (
+        ("FDSA", {}),
+        ("NARM", {"surrogate_model": "GRU4RecF"}),
+        ("NARM", {"student_model": "FDSA"}),
+    ):
+        assert Config(model, "tiny", config_dict=settings)["load_col"]["item"] == ["item_id", "class"]
+    own = Config("FDSA", "tiny", config_dict={"selected_features": ["colour", "size"]})
+    assert own["load_col"]["item"] == ["item_id", "colour", "size"]
+    assert "item" not in Config("NARM", "tiny")["load_col"]
 
 
 @pytest.mark.parametrize(("given", "hint"), [("grow.yaml", "gro.yaml"), ("qqq.yml", "gro.yaml")])

@@ -1,9 +1,11 @@
+import contextlib
 import os
 import pickle
 
 import pytest
 import torch
 from pipeline import untrained
+from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import BlackBox, Service, UserError, load_target
 from recbole_gro.data import build_loaders
@@ -35,6 +37,36 @@ def test_loaded_target_answers_as_the_saved_one(saved):
     file, model = saved
     queries = [[1, 2, 3], [7], [9, 8, 7, 6, 5, 4, 3, 2, 1]]
     assert torch.equal(load_target(file).recommend(queries, k=5), BlackBox(model, k=5).query(queries))
+
+
+class OwnModel(NARM):
+    """A model outside RecBole."""
+
+
+def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_path):
+    config, train, _, _ = make_loaders(OwnModel, embedding_size=16, output_dir=str(tmp_path), student_model=OwnModel)
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer._save_checkpoint(0, verbose=False)
+    with pytest.raises(
+        UserError, match=r"made by .*:OwnModel, a model outside RecBole; .*load_target\(file, model=Own"
+    ):
+        load_target(trainer.saved_model_file)
+    loaded = load_target(trainer.saved_model_file, OwnModel)
+    assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
+
+
+def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trap.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
+    config, train, _, _ = make_loaders("NARM", output_dir=str(tmp_path))
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer._save_checkpoint(0, verbose=False)
+    checkpoint = torch.load(trainer.saved_model_file)
+    for settings in ({"surrogate_model": "trap:X"}, {"student_model": "trap:X"}, {"model": "trap:X"}):
+        torch.save({**checkpoint, "config": {**checkpoint["config"], **settings}}, "crafted.pth")
+        with contextlib.suppress(UserError):
+            load_target("crafted.pth")
+        assert not (tmp_path / "sprung").exists()
 
 
 def test_loaded_target_can_be_evaluated_and_trained_on(saved):

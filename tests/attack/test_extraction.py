@@ -1,11 +1,13 @@
 import pytest
 import torch
 from attack.cases import RuleService
+from conftest import write_inter
 from pipeline import TINY_RUN, same_weights, weights_of
 from recbole.trainer import Trainer
 
-from recbole_gro import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate, run_recbole_gro
+from recbole_gro import BlackBox, ExtractionTrainer, UserError, create_query_strategy, create_surrogate, run_recbole_gro
 from recbole_gro.attack.extraction import Catalogue
+from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.query_log import LISTED
 
 
@@ -69,13 +71,58 @@ def test_surrogate_is_made_for_the_catalogue_asked_not_for_the_dataset(make_conf
     assert create_surrogate(make_config("NARM"), 77)[0].item_embedding.num_embeddings == 77
 
 
-def test_catalogue_knows_how_many_items_there_are_and_nothing_else(make_config):
-    config = make_config()
-    catalogue = Catalogue(config, 31)
-    assert catalogue.num(config["ITEM_ID_FIELD"]) == 31
-    with pytest.raises(ValueError, match="number of items only, not of user_id"):
-        catalogue.num(config["USER_ID_FIELD"])
-    assert set(vars(catalogue)) == {"item_field", "item_num"}
+@pytest.fixture
+def features(tmp_path, make_config):
+    """A config and a dataset of items with a class: `config, dataset = features("GRU4RecF")`."""
+    folder = write_inter(tmp_path / "data", {f"u{u}": [f"i{(u + t) % 12}" for t in range(8)] for u in range(12)})
+    lines = [f"i{item}\t{'red' if item % 2 else 'blue'}" for item in range(12)]
+    (folder / "tiny" / "tiny.item").write_text("item_id:token\tclass:token\n" + "\n".join(lines) + "\n")
+
+    def make(model, **settings):
+        config = make_config(model, load_col=None, **{"data_path": str(folder), "served_k": 5, **settings})
+        return config, build_loaders(config, build_dataset(config))[0]._dataset
+
+    return make
+
+
+class TestCatalogue:
+    """An attacker knows how many items there are and nothing else, unless he is let."""
+
+    def test_knows_how_many_items_there_are(self, make_config):
+        config = make_config()
+        assert Catalogue(config, 31).num(config["ITEM_ID_FIELD"]) == 31
+
+    def test_knows_no_user_and_no_interaction(self, make_config):
+        config = make_config()
+        catalogue = Catalogue(config, 31)
+        assert catalogue.num(config["USER_ID_FIELD"]) == catalogue.user_num == 1
+        assert len(catalogue.inter_feat) == 0
+
+    @pytest.mark.parametrize("ask", [lambda c: c.num("class"), lambda c: c.get_item_feature(), lambda c: c.field2type])
+    def test_sees_no_features(self, make_config, ask):
+        with pytest.raises(UserError, match=r"surrogate: its model reads .*surrogate_knows_features=True"):
+            ask(Catalogue(make_config(), 31))
+
+    def test_has_nothing_else(self, make_config):
+        with pytest.raises(UserError, match="surrogate: its model reads item_counter of the data"):
+            _ = Catalogue(make_config(), 31).item_counter
+
+    def test_where_he_is_let_he_sees_features_and_still_no_users(self, features):
+        config, dataset = features("GRU4RecF")
+        catalogue = Catalogue(config, dataset.item_num, dataset)
+        assert catalogue.num("class") == 3
+        assert catalogue.num("user_id") == 1
+        with pytest.raises(UserError, match="an attacker sees items and their features only"):
+            catalogue.num("timestamp")
+
+    @pytest.mark.parametrize("model", ["GRU4RecF", "SASRecF", "FDSA"])
+    def test_a_surrogate_that_reads_features_needs_leave(self, features, model):
+        config, dataset = features("GRU4Rec", surrogate_model=model, surrogate_knows_features=True)
+        surrogate, _ = create_surrogate(config, dataset.item_num, dataset)
+        assert BlackBox(surrogate, 5).query([[1, 2]]).shape == (1, 5)
+        config, dataset = features("GRU4Rec", surrogate_model=model)
+        with pytest.raises(UserError, match="surrogate_knows_features=True"):
+            create_surrogate(config, dataset.item_num, dataset)
 
 
 def test_recboles_evaluation_is_never_asked(make_thief, monkeypatch):
