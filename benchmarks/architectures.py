@@ -95,6 +95,78 @@ def run(target_model, defense, surrogates, seed, folder, file):
             )
 
 
+def share(row):
+    """The surrogate's test NDCG@10 as a share of that of the target it copied."""
+    return float(row["surrogate test ndcg@10"]) / float(row["target test ndcg@10"])
+
+
+def report(file, page, picture):
+    """Write the page and the heat map from the rows there are; whole grids of a defense only."""
+    cells = {(row["defense"], row["target model"], row["surrogate model"]): row for row in rows_of(file)}
+    models = list(SETTINGS)
+    defenses = [
+        name
+        for name in dict.fromkeys(defense for defense, _, _ in cells)
+        if all((name, target, surrogate) in cells for target in models for surrogate in models)
+    ]
+    if not defenses:
+        return
+    tables = [line for defense in defenses for line in table(defense, models, cells)]
+    own = {(defense, target): cells[defense, target, target] for defense in defenses for target in models}
+    trained = sum(float(row["target s"]) for (name, _), row in own.items() if name == defenses[0])
+    trained += sum(float(row["defense s"]) for row in own.values())
+    stolen = sum(float(r["queries s"]) + float(r["surrogate s"]) for key, r in cells.items() if key[0] in defenses)
+    text = page.read_text(encoding="utf-8")
+    for mark, content in (
+        ("tables", "\n".join(tables)),
+        ("time", f"{trained / 60:.0f} minutes for targets and defenses, {stolen / 60:.0f} for the attacks, one thread "
+                 f"each, on {cells[defenses[0], models[0], models[0]]['machine']}"),
+    ):  # fmt: skip
+        before, _, rest = text.partition(f"<!-- {mark} -->")
+        text = f"{before}<!-- {mark} -->\n{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+    page.write_text(text, encoding="utf-8")
+    draw(defenses, models, cells, picture)
+
+
+def table(defense, models, cells):
+    """Lines of a defense's table: target quality, then for each surrogate share and agreement."""
+    yield from ("", f"**{defense}**", "")
+    yield f"| target | its NDCG@10 | {' | '.join(models)} |"
+    yield f"|---|---:|{'---:|' * len(models)}"
+    for target in models:
+        quality = 100 * float(cells[defense, target, target]["target test ndcg@10"])
+        shares = [
+            f"{share(cells[defense, target, surrogate]):.2f} "
+            f"({100 * float(cells[defense, target, surrogate]['test agreement@10']):.0f} %)"
+            for surrogate in models
+        ]
+        yield f"| {target} | {quality:.2f} | {' | '.join(shares)} |"
+
+
+def draw(defenses, models, cells, picture):
+    """A heat map a defense: rows are targets, columns surrogates."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(defenses), figsize=(4.2 * len(defenses) + 0.8, 4.4), squeeze=False)
+    shares = {d: [[share(cells[d, t, s]) for s in models] for t in models] for d in defenses}
+    for axis, defense in zip(axes[0], defenses, strict=True):
+        image = axis.imshow(shares[defense], vmin=0, vmax=1.2, cmap="viridis")
+        axis.set_title(defense)
+        axis.set_xticks(range(len(models)), models, rotation=30)
+        axis.set_yticks(range(len(models)), models)
+        axis.set_xlabel("surrogate")
+        for y, row in enumerate(shares[defense]):
+            for x, value in enumerate(row):
+                axis.text(x, y, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.8 else "black")
+    axes[0][0].set_ylabel("target")
+    figure.colorbar(image, ax=list(axes[0]), label="surrogate's NDCG@10 as a share of the target's, test")
+    figure.savefig(picture, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--targets", nargs="+", choices=SETTINGS, default=list(SETTINGS))
@@ -113,6 +185,8 @@ def main():
         for target_model in given.targets:
             for defense in given.defenses:
                 run(target_model, defense, given.surrogates, given.seed, given.folder, given.file)
+    if given.file.exists():
+        report(given.file, given.file.with_suffix(".md"), given.file.with_suffix(".png"))
 
 
 if __name__ == "__main__":
