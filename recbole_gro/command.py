@@ -43,15 +43,25 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         known, rest = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
+    settings = key_values(rest)
+    files = known.config_files.split() if known.config_files else None
+    return {"model": known.model, "dataset": known.dataset, "config_file_list": files}, settings
+
+
+def key_values(words: Sequence[str]) -> dict[str, str]:
+    """Settings from --KEY=VALUE words.
+
+    Raises:
+        UserError: another word, or a key with two values.
+    """
     settings: dict[str, str] = {}
-    for word in rest:
+    for word in words:
         name, equals, value = word.partition("=")
         if not word.startswith("--") or not equals or not name[2:]:
             raise UserError(f"argument {word!r} is not understood; settings are given as --KEY=VALUE")
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
-    files = known.config_files.split() if known.config_files else None
-    return {"model": known.model, "dataset": known.dataset, "config_file_list": files}, settings
+    return settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,6 +15,7 @@ from recbole.utils import init_seed
 from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
+from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
@@ -148,38 +149,62 @@ def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
     folder = Path(config["output_dir"])
     black_box = BlackBox(service)
-    n_sequences = config["query_sequences"]
-    length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
-    say(
-        f"attack on {name}: {n_sequences} {config['query_strategy']} sequences of {length} items, "
-        f"{n_sequences * length} lists of {black_box.k}"
-    )
+    say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")
     with timed(seconds, "queries"):
-        generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-        log = create_query_strategy(config["query_strategy"])(
-            black_box, n_sequences, length, generator, config["show_progress"]
-        )
+        log = ask(config, black_box)
         log.save(folder / f"queries-{name}.npz")
     say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
     with timed(seconds, "surrogate"):
-        seed = start_stage(config, "surrogate")
-        surrogate, surrogate_config = create_surrogate(config, black_box.n_items, loaders[0]._dataset)
-        surrogate_config["seed"] = seed
-        trainer = ExtractionTrainer(surrogate_config, surrogate, f"surrogate-{name}")
-        queries, held_out = trainer.loaders(log)
-        trainer.fit(queries, held_out, show_progress=config["show_progress"])
-        trainer.load_saved()
+        trainer = steal(config, log, black_box.n_items, loaders[0]._dataset, f"surrogate-{name}")
     with timed(seconds, "surrogate evaluation"):
-        metrics, _ = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders, reference=served)
+        copy = Service(trainer.model, config["served_k"])
+        metrics, _ = evaluate_service(config, copy, *loaders, reference=served)
     say(f"attack on {name}: the surrogate reaches {on_test(metrics)}")
     return {
         "surrogate": metrics,
-        "surrogate_model": surrogate_config["model"],
+        "surrogate_model": trainer.config["model"],
         "surrogate_epochs": len(trainer.train_loss_dict),
         "held_out": trainer.best_valid_result,
-        "sequences_asked": n_sequences,
+        "sequences_asked": config["query_sequences"],
         "lists_asked": black_box.lists_asked,
     }
+
+
+def query_length(config) -> int:
+    """Items of a query sequence."""
+    return config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
+
+
+def budget(config) -> str:
+    """The query budget in words and figures."""
+    n, length = config["query_sequences"], query_length(config)
+    return f"{n} sequences of {length} items, {n * length}"
+
+
+def ask(config, black_box: BlackBox) -> QueryLog:
+    """The lists that the attacker gets for his budget; the same queries' draws for every service of a seed."""
+    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+    strategy = create_query_strategy(config["query_strategy"])
+    return strategy(black_box, config["query_sequences"], query_length(config), generator, config["show_progress"])
+
+
+def steal(config, log: QueryLog, n_items: int, items, stage: str) -> ExtractionTrainer:
+    """A surrogate trained on a query log, in its trainer.
+
+    Args:
+        config: the target's; the surrogate's keys are read from it.
+        n_items: size of the id space.
+        items: the dataset that a surrogate's item features come from, where he may see them.
+        stage: names files and the progress bar.
+    """
+    seed = start_stage(config, "surrogate")
+    surrogate, surrogate_config = create_surrogate(config, n_items, items)
+    surrogate_config["seed"] = seed
+    trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
+    queries, held_out = trainer.loaders(log)
+    trainer.fit(queries, held_out, show_progress=config["show_progress"])
+    trainer.load_saved()
+    return trainer
 
 
 def start_stage(config, stage: str, train=None) -> int:

@@ -1,0 +1,140 @@
+"""The command of experiments: `recbole-gro-experiment`, `python run_gro_experiment.py`."""
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from recbole_gro.command import BAD_INPUT, key_values
+from recbole_gro.config import literal
+from recbole_gro.errors import UserError
+from recbole_gro.experiment.estimate import estimated_seconds, in_words
+from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
+from recbole_gro.experiment.plan import Experiment, known_experiments, read_experiment
+from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.run import done_and_missing, run_cell
+
+
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """Options, and the --KEY=VALUE settings as values.
+
+    Raises:
+        UserError: a word that is neither, or an option's value out of range.
+    """
+    parser = argparse.ArgumentParser(
+        prog="recbole-gro-experiment",
+        description="Run a grid of settings and seeds, or what of it is not there yet, and report on it. "
+        "Every other --KEY=VALUE is a key of recbole-gro: of one that the experiment varies it gives the values "
+        "(--gro_lambda=[0.1,1]), else it holds for all cells; --seeds=[1,2] gives the seeds.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument("name", help=f"{', '.join(known_experiments())}, or a yaml file of your own")
+    parser.add_argument("--output_dir", help="folder of cells, stages and report (default runs/experiment-NAME)")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="only say what would be run, and about how long it takes"
+    )
+    parser.add_argument("--executor", default="local", help=f"{' or '.join(EXECUTORS)} (default local)")
+    parser.add_argument("--workers", default="1", help="processes on this machine, for the local executor (default 1)")
+    parser.add_argument("--ray_address", help="running Ray cluster, such as auto; none: one is started on this machine")
+    try:
+        options, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    options.workers = literal(options.workers)
+    if type(options.workers) is not int or options.workers < 1:
+        raise UserError(f"workers: {options.workers!r} is not allowed; it takes a whole number >= 1")
+    if options.executor not in EXECUTORS:
+        raise UserError(f"executor: {options.executor!r} is not one of {', '.join(EXECUTORS)}")
+    return options, {name: literal(value) for name, value in key_values(rest).items()}
+
+
+def run_experiment(
+    name: str,
+    settings: dict[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+    executor: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
+    dry_run: bool = False,
+) -> Path:
+    """Run an experiment, or what of it is not there yet, and write its report; the folder.
+
+    Args:
+        name: of a packaged experiment, or a yaml file.
+        settings: keys over the file's, as values.
+        output_dir: None: runs/experiment-NAME. The same folder again goes on where it stopped.
+        executor: `local` or `ray`.
+        workers: processes of the local executor.
+        ray_address: of a running cluster.
+        dry_run: only print the plan.
+
+    Raises:
+        UserError: a setting that cannot work; nothing has been run then. Or, at the end, cells that failed.
+    """
+    experiment = read_experiment(name, settings)
+    folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    done, missing = done_and_missing(experiment, folder)
+    estimate = estimated_seconds(experiment, done, missing, folder)
+    print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
+    if dry_run:
+        for (values, seed), seconds in zip(missing, estimate, strict=True):
+            print(f"  {told(values)}, seed {seed}: about {in_words(seconds)}")
+        print(f"about {in_words(sum(estimate) / workers)} in all, {workers} at a time; nothing was run")
+        return folder
+    if executor == "ray":
+        imported_ray()
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = run_missing(experiment, folder, missing, executor, workers, ray_address)
+    done, missing = done_and_missing(experiment, folder)
+    if done:
+        write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
+        print(f"report.html, report.md and results.csv are in {folder}")
+    if failed:
+        raise UserError(f"{len(failed)} of the cells failed, the others are kept: {'; '.join(failed)}")
+    return folder
+
+
+def run_missing(experiment: Experiment, folder: Path, missing, executor, workers, ray_address) -> list[str]:
+    """Run cells with a bar over them; what failed, in words."""
+    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
+    run = functools.partial(run_one, experiment, folder.resolve(), threads)
+    failed = []
+    with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
+        for (values, seed), error in execute(run, missing, executor, workers, ray_address):
+            bar.update()
+            stamp = time.strftime("%H:%M:%S")
+            bar.write(f"{stamp} {told(values)}, seed {seed}: {'done' if error is None else error}")
+            if error is not None:
+                failed.append(f"{told(values)}, seed {seed}: {error}")
+    return failed
+
+
+def run_one(experiment: Experiment, folder: Path, threads: int, values: dict[str, Any], seed: int) -> None:
+    """A cell, for an executor."""
+    run_cell(experiment, values, seed, folder, threads)
+
+
+def told(values: dict[str, Any]) -> str:
+    """A cell's varied values in words."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, 2 after one line on what was wrong, 130 where it was stopped."""
+    try:
+        options, settings = parse(sys.argv[1:] if arguments is None else arguments)
+        run_experiment(settings=settings, **vars(options))
+    except UserError as error:
+        print(f"recbole-gro-experiment: error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("recbole-gro-experiment: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0

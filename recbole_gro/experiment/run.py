@@ -1,0 +1,118 @@
+"""Cells run and resumed: each is a file when it is done, and its stages are shared."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_gro.attack import BlackBox
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_defense
+from recbole_gro.evaluator import evaluate_service
+from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.stages import Stages
+from recbole_gro.global_state import global_state_kept
+from recbole_gro.quick_start import check_models, query_length
+from recbole_gro.report import environment
+from recbole_gro.service import Service
+
+AGREEMENT_AT = (1, 10, 100)
+
+
+def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
+    """Where the cell is when it is done; named by all its settings, so after a change of one it is run again."""
+    told = json.dumps(experiment.config(values, seed).plain(), sort_keys=True)
+    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+    name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")
+    return folder / "cells" / f"{name}-{seed}-{digest}.npz"
+
+
+def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[tuple[dict[str, Any], int]]]:
+    """The cells there are, and (values, seed) of those still to run."""
+    done, missing = [], []
+    for values, seed in experiment.cells():
+        file = cell_file(experiment, values, seed, folder)
+        if file.exists():
+            done.append(Cell.load(file))
+        else:
+            missing.append((values, seed))
+    return done, missing
+
+
+@global_state_kept()
+def run_cell(
+    experiment: Experiment, values: dict[str, Any], seed: int, folder: Path, threads: int | None = None
+) -> Cell:
+    """Run what of the cell is not there yet, and save it.
+
+    Args:
+        experiment: it belongs to.
+        values: of the varied keys.
+        seed: of the run.
+        folder: of the experiment; stages and cells lie in it.
+        threads: of torch; None leaves them.
+
+    Raises:
+        UserError: settings that cannot work.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    file = cell_file(experiment, values, seed, folder)
+    if file.exists():
+        return Cell.load(file)
+    config = experiment.config(values, seed)
+    defense = create_defense(config["defense"][0], config)
+    data = build_dataset(config)
+    loaders = train, valid, test = build_loaders(config, data)
+    check_models(config, data, {config["defense"][0]: defense})
+    stages = Stages(config, defense, folder / "stages")
+    protected = stages.protected(stages.target(train, valid), train, valid)
+    service = Service(protected, config["served_k"], defense.shown)
+    _, served = evaluate_service(config, service, *loaders)
+    log = stages.queries(service)
+    box = BlackBox(service)
+    surrogate, facts = stages.surrogate(log, box.n_items, train._dataset)
+    _, copied = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
+    wanted = test._dataset.inter_feat[config["ITEM_ID_FIELD"]]
+    about = environment(config)
+    cell = Cell(
+        values,
+        seed,
+        ranks(served["test"], wanted),
+        ranks(copied["test"], wanted),
+        {
+            k: float(common_share(copied["test"][:, :k], served["test"][:, :k]).mean())
+            for k in AGREEMENT_AT
+            if k <= config["served_k"]
+        },
+        {
+            **facts,
+            "model": config["model"],
+            "dataset": config["dataset"],
+            "served_k": config["served_k"],
+            "lists_asked": config["query_sequences"] * query_length(config),
+            "settled": defense.settled,
+            "seconds": stages.seconds,
+            "threads": torch.get_num_threads(),
+            **{name: about[name] for name in ("versions", "revision", "device")},
+        },
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cell.save(file)
+    return cell
+
+
+def ranks(lists: Tensor, wanted: Tensor) -> np.ndarray:
+    """[U] place of each user's item `wanted` [U] in the user's list [U, k], from 1; 0 where it is not in it.
+
+    >>> ranks(torch.tensor([[4, 2], [3, 1]]), torch.tensor([2, 9]))
+    array([2, 0])
+    """
+    found = lists == wanted.unsqueeze(1)
+    return torch.where(found.any(1), found.int().argmax(1) + 1, 0).numpy()

@@ -1,0 +1,157 @@
+"""The stages of a cell, each done once for all cells that share it: target, served model, queries, surrogate.
+
+A stage's result is a file named by what it depends on. Whoever needs it first makes it, others wait and read it; one
+that was interrupted is made anew. The files lie in one folder, which all workers must see.
+"""
+
+import contextlib
+import copy
+import fcntl
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_gro import __version__
+from recbole_gro.attack import BlackBox, create_surrogate
+from recbole_gro.data.query_log import QueryLog
+from recbole_gro.defense import Defense, create_defense
+from recbole_gro.models import copied_model
+from recbole_gro.quick_start import ask, start_stage, steal, train_target
+from recbole_gro.service import Service
+from recbole_gro.trainer import write_atomically
+
+STAGES = ("target", "served", "queries", "surrogate")
+# Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it
+EVALUATION = ("metrics", "topk", "metric_decimal_place", "output_dir", "checkpoint_dir", "show_progress", "attack")
+SURROGATE = ("surrogate_",)
+QUERIES = ("query_",)
+GRO = ("gro_", "student_", "margin_swap")  # read by defenses that train, by no other
+DEFENSE = ("defense", "gro_", "student_", "margin_", "paper_code_ties", "served_k", "head_k", "swap_", "random_")
+
+
+class Stages:
+    """The stages of one cell.
+
+    Args:
+        config: the cell's settings.
+        defense: the one that they name.
+        folder: where the files of all cells lie.
+
+    Attributes:
+        seconds: {stage: how long it took whoever made it}.
+    """
+
+    def __init__(self, config, defense: Defense, folder: Path):
+        self.config, self.defense, self.folder = config, defense, folder
+        self.trains = type(defense).protect is not Defense.protect
+        self.seconds: dict[str, float] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def target(self, train, valid):
+        """The undefended target."""
+        file = self.files()["target"]
+
+        def make() -> Any:
+            with self._working_config() as config:
+                return train_target(config, train, valid).state_dict()
+
+        weights = self._once(file, "target", make)
+        model = self.config.model_class(self.config, train._dataset).to(self.config["device"])
+        model.load_state_dict(weights)
+        return model
+
+    def protected(self, target, train, valid):
+        """The model to serve, from the undefended one."""
+        if not self.trains:
+            return target
+        file = self.files()["served"]
+
+        def make() -> Any:
+            with self._working_config() as config:
+                start_stage(config, f"defense {config['defense'][0]}", train)
+                defense = create_defense(config["defense"][0], config)
+                return defense.protect(target, train, valid, config["show_progress"]).state_dict()
+
+        model = copied_model(target)
+        model.load_state_dict(self._once(file, "served", make))
+        return model
+
+    def queries(self, service: Service) -> QueryLog:
+        """What the attacker asked and was answered."""
+        file = self.files()["queries"]
+        with self._claimed(file):
+            if not file.exists():
+                start = time.perf_counter()
+                log = ask(self.config, BlackBox(service))
+                self.seconds["queries"] = time.perf_counter() - start
+                log.save(file)
+        return QueryLog.load(file)
+
+    def surrogate(self, log: QueryLog, n_items: int, items) -> tuple[Any, dict[str, Any]]:
+        """The copy, and what there is to know about its training."""
+        file = self.files()["surrogate"]
+
+        def make() -> Any:
+            with self._working_config() as config:
+                trainer = steal(config, log, n_items, items, "surrogate")
+                facts = {"surrogate_epochs": len(trainer.train_loss_dict), "held_out": trainer.best_valid_result}
+                return {"weights": trainer.model.state_dict(), "facts": facts}
+
+        made = self._once(file, "surrogate", make)
+        model, _ = create_surrogate(self.config, n_items, items)
+        model.load_state_dict(made["weights"])
+        return model, made["facts"]
+
+    def files(self) -> dict[str, Path]:
+        """The file of each stage; a defense that does not train has no stage `served`."""
+        files = {
+            "target": self._file("target", (*DEFENSE, *QUERIES, *SURROGATE), "pth"),
+            "served": self._file("served", (*QUERIES, *SURROGATE), "pth"),
+            "queries": self._file("queries", SURROGATE, "npz"),
+            "surrogate": self._file("surrogate", (), "pth"),
+        }
+        return {stage: file for stage, file in files.items() if stage != "served" or self.trains}
+
+    def _file(self, stage: str, left_out: tuple[str, ...], suffix: str) -> Path:
+        """Named by the stage and a digest of every setting it can depend on."""
+        if not self.trains:
+            left_out = (*left_out, *GRO)
+        settings = {
+            name: value
+            for name, value in self.config.plain().items()
+            if not name.startswith(left_out) and name not in EVALUATION
+        }
+        told = json.dumps({"version": __version__, **settings}, sort_keys=True)
+        return self.folder / f"{stage}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.{suffix}"
+
+    def _once(self, file: Path, stage: str, make: Callable[[], Any]) -> Any:
+        with self._claimed(file):
+            if not file.exists():
+                start = time.perf_counter()
+                made = make()
+                write_atomically({"made": made, "seconds": time.perf_counter() - start}, file)
+        stored = torch.load(file, map_location=self.config["device"], weights_only=True)
+        self.seconds[stage] = stored["seconds"]
+        return stored["made"]
+
+    @contextlib.contextmanager
+    def _working_config(self) -> Iterator[Any]:
+        """The config with a folder of its own for what trainers write on the way."""
+        with tempfile.TemporaryDirectory(prefix=".work-", dir=self.folder) as folder:
+            config = copy.copy(self.config)
+            config.final_config_dict = {**self.config.final_config_dict}
+            config["output_dir"] = config["checkpoint_dir"] = folder
+            yield config
+
+    @contextlib.contextmanager
+    def _claimed(self, file: Path) -> Iterator[None]:
+        """One process at a time works on a file; the claim ends with the process, however that ends."""
+        with open(f"{file}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
