@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
 from recbole_gro.errors import UserError, unknown_name
 
 SHOWN = 5  # bad lines of a file that are told one by one
+LONGEST_REASON = 200  # characters; a reason may quote what it found
 RECBOLES_FOLDER = "dataset"  # data_path where nothing else is said
 
 
@@ -36,7 +38,7 @@ class Conversion:
     def leave_out(self, number: int, reason: str) -> None:
         self.bad += 1
         if self.bad <= SHOWN:
-            self.reasons.append(f"line {number}: {reason}")
+            self.reasons.append(f"line {number}: {textwrap.shorten(reason, LONGEST_REASON, placeholder=' ...')}")
 
 
 def convert(
@@ -111,7 +113,7 @@ def _convert_file(raw: RawFile, done: Conversion, atomic: AtomicFile, show_progr
                     continue
                 row = raw.row(text)
             except ValueError as error:
-                done.leave_out(number, " ".join(str(error).split()))
+                done.leave_out(number, str(error))
             else:
                 atomic.write(row)
     done.rows = atomic.rows

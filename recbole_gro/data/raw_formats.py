@@ -16,7 +16,7 @@ from typing import Any
 from recbole_gro.data.atomic_file import token
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-TITLE_AND_YEAR = re.compile(r"(?P<title>.*?)\s*(\((?P<year>[0-9]{4})\))?\s*")
+YEAR_AT_END = re.compile(r"\(([0-9]{4})\)$")
 NO_GENRES = "(no genres listed)"
 
 RATINGS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
@@ -48,7 +48,7 @@ class RawFile:
 def counted(values: list[str], count: int) -> list[str]:
     """The fields of a line, of which there must be `count`."""
     if len(values) != count:
-        raise ValueError(f"{len(values)} fields instead of {count}")
+        raise ValueError(f"{count} fields wanted, found {len(values)}")
     return values
 
 
@@ -105,8 +105,9 @@ def rating(user: Any, item: Any, stars: Any, time: Any) -> tuple[str, ...]:
 
 def movie(item: str, title_and_year: str, genres: str) -> tuple[str, ...]:
     """A row of MOVIES, which has title, year and genres apart, as RecBole's own files do."""
-    match = TITLE_AND_YEAR.fullmatch(title_and_year)
-    title, year = (match["title"], match["year"] or "") if match else (title_and_year, "")
+    title, year = title_and_year.strip(), ""
+    if match := YEAR_AT_END.search(title):
+        title, year = title[: match.start()].rstrip(), match[1]
     classes = "" if genres == NO_GENRES else genres.replace("|", " ")
     return name(item, "movie"), token(title), year, token(classes)
 

@@ -139,7 +139,7 @@ def test_bad_lines_are_told_by_number_and_left_out(raw, tmp_path):
     (done,) = convert("ml-1m", raw("ratings.dat", "".join(lines)), tmp_path / "out")
     assert (done.rows, done.bad) == (len(EVENTS), 3)
     assert done.reasons == [
-        "line 3: 3 fields instead of 4", "line 5: no user", "line 6: rating 'many' is not a number"
+        "line 3: 4 fields wanted, found 3", "line 5: no user", "line 6: rating 'many' is not a number"
     ]  # fmt: skip
 
 
@@ -149,9 +149,16 @@ def test_of_many_bad_lines_a_few_are_shown_and_all_are_counted(raw, tmp_path, ca
     printed = capsys.readouterr().out
     assert "bad lines left out: 1234" in printed
     assert [line.strip() for line in printed.splitlines() if "line" in line and "fields" in line] == [
-        f"line {n}: 1 fields instead of 4" for n in range(6, 11)
+        f"line {n}: 4 fields wanted, found 1" for n in range(6, 11)
     ]
     assert "..." in printed
+
+
+def test_a_reason_quotes_no_more_than_a_reader_wants(raw, tmp_path):
+    (done,) = convert("ml-1m", raw("ratings.dat", ratings_dat() + f"1::20::{'many ' * 9999}::3\n"), tmp_path / "out")
+    (reason,) = done.reasons
+    assert reason.startswith("line 6: rating 'many many ")
+    assert len(reason) < 250
 
 
 def test_bytes_of_another_encoding_are_a_bad_line(raw, tmp_path):
@@ -207,7 +214,7 @@ def test_the_header_alone_is_no_row(raw, tmp_path):
 
 def test_the_file_of_another_dataset_is_refused(raw, tmp_path):
     reason = refused(tmp_path, "ml-1m", raw("ratings.csv", ratings_csv()))
-    assert "none of its 6 lines is right (line 1: 1 fields instead of 4)" in reason
+    assert "none of its 6 lines is right (line 1: 4 fields wanted, found 1)" in reason
 
 
 def test_bad_items_leave_no_interactions_either(raw, tmp_path):

@@ -47,6 +47,7 @@ def test_an_example_is_a_row(raw):
         (colon_movie, "1::Toy Story (1995)::Children's|Comedy", ("1", "Toy Story", "1995", "Children's Comedy")),
         (colon_movie, "73::Misérables, Les (1995)::Drama", ("73", "Misérables, Les", "1995", "Drama")),
         (csv_movie, '11,"President, The (1995)",Comedy|Drama', ("11", "President, The", "1995", "Comedy Drama")),
+        (colon_movie, "9::Seven (a.k.a. Se7en) (1995) ::War", ("9", "Seven (a.k.a. Se7en)", "1995", "War")),
         (csv_movie, "7,No Year,(no genres listed)", ("7", "No Year", "", "")),
     ],
 )  # fmt: skip
@@ -57,15 +58,15 @@ def test_lines_become_rows(row, line, expected):
 @pytest.mark.parametrize(
     ("row", "line", "reason"),
     [
-        (colon_rating, "1::1193::5", "3 fields instead of 4"),
-        (colon_rating, "1,1193,5,978300760", "1 fields instead of 4"),
+        (colon_rating, "1::1193::5", "4 fields wanted, found 3"),
+        (colon_rating, "1,1193,5,978300760", "4 fields wanted, found 1"),
         (colon_rating, "::1193::5::978300760", "no user"),
         (colon_rating, "1::::5::978300760", "no item"),
         (colon_rating, "1::1193::five::978300760", "rating 'five' is not a number"),
         (colon_rating, "1::1193::nan::978300760", "rating 'nan' is not a number"),
         (colon_rating, "1::1193::5::", "timestamp '' is not a number"),
         (colon_rating, "1::1193::5::1_000", "timestamp '1_000' is not a number"),
-        (csv_rating, "1,2,3.5", "3 fields instead of 4"),
+        (csv_rating, "1,2,3.5", "4 fields wanted, found 3"),
         (csv_rating, '1,"2,3.5,1112486027', "not csv"),
         (amazon_rating, "user,item,rating,timestamp", "rating 'rating' is not a number"),
         (amazon_rating, "{}", "no user"),
