@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_gro import __version__
+from recbole_gro.console import exit_code, settings_of
 from recbole_gro.errors import UserError
 from recbole_gro.keys import plugin_keys
-
-BAD_INPUT = 2
 
 
 def help_of_keys() -> str:
@@ -43,38 +42,18 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         known, rest = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-    settings = key_values(rest)
+    settings = settings_of(rest)
     files = known.config_files.split() if known.config_files else None
     return {"model": known.model, "dataset": known.dataset, "config_file_list": files}, settings
 
 
-def key_values(words: Sequence[str]) -> dict[str, str]:
-    """Settings from --KEY=VALUE words.
-
-    Raises:
-        UserError: another word, or a key with two values.
-    """
-    settings: dict[str, str] = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not word.startswith("--") or not equals or not name[2:]:
-            raise UserError(f"argument {word!r} is not understood; settings are given as --KEY=VALUE")
-        if settings.setdefault(name[2:], value) != value:
-            raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
-    return settings
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
-    try:
+
+    def work() -> None:
         call, settings = parse(sys.argv[1:] if arguments is None else arguments)
         from recbole_gro.quick_start import run_recbole_gro
 
         run_recbole_gro(**call, command_line=settings)
-    except UserError as error:
-        print(f"recbole-gro: error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("recbole-gro: stopped", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_code("recbole-gro", work)

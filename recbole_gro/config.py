@@ -158,7 +158,7 @@ class Config(RecBoleConfig):
         # RecBole's loader leaves this out for CE and raises on its own default
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None
-        for name in ("overall", f"model/{model}", f"dataset/{dataset}"):
+        for name in ("overall", f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
             file = keys.packaged_file(f"{name}.yaml")
             if file.is_file():
                 self.internal_config_dict.update(safe_yaml(file.read_text(encoding="utf-8")) or {})

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
 from recbole_gro.config import Config
+from recbole_gro.console import exit_code
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import GROTrainer
 from recbole_gro.errors import UserError
@@ -272,15 +273,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("models", nargs="*", help="RecBole's names or module:Class; none given: all of RecBole's")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the page's table marks")
     given = parser.parse_args(arguments)
-    rows = {}
-    try:
+    rows: dict[str, dict[str, str]] = {}
+
+    def work() -> None:
         with tempfile.TemporaryDirectory() as folder:
             data_path = first_users(Path(folder))
             for model in tqdm(given.models or sorted(sequential_models()), desc="models", unit="model"):
                 rows[model] = try_out(model, data_path)
-    except UserError as error:
-        print(f"conformance: error: {error}", file=sys.stderr)
-        return 2
+
+    if code := exit_code("conformance", work):
+        return code
     print(markdown_table(rows))
     if given.write:
         before, _, rest = given.write.read_text(encoding="utf-8").partition("<!-- table -->")

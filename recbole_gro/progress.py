@@ -11,6 +11,7 @@ def progress_bar(stage: str, total: int, unit: str, shown: bool) -> tqdm:
         total=total,
         desc=stage,
         unit=unit,
+        unit_scale=unit == "B",  # bytes are shown as kB, MB or GB
         ncols=100,
         disable=not shown,
         mininterval=0.1 if sys.stderr.isatty() else 30,

@@ -1,6 +1,8 @@
+import io
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from pipeline import untrained
 from recbole.trainer import Trainer
 
 from recbole_gro import compat
+from recbole_gro.data import build_dataset
 
 CHECKOUT = Path(compat.__file__).parent.parent
 
@@ -77,3 +80,19 @@ def test_events_go_where_they_are_sent(make_loaders, tmp_path, monkeypatch):
     with compat.tensorboard_in(None):
         Trainer(config, untrained(config, train))
     assert [path.name for path in here.iterdir()] == ["log_tensorboard"]
+
+
+def test_a_run_that_downloads_its_dataset_goes_on(make_config, tmp_path, monkeypatch):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        rows = "".join(f"u{n % 9}\tp{n // 9}\t{n}\n" for n in range(81))
+        files.writestr("steam.inter", f"user_id:token\tproduct_id:token\ttimestamp:float\n{rows}")
+
+    class Answer(io.BytesIO):
+        def info(self):
+            return {"Content-Length": len(self.getvalue())}
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url: Answer(archive.getvalue()))
+    names = {"load_col": {"inter": ["user_id", "product_id", "timestamp"]}, "data_path": str(tmp_path)}
+    dataset = build_dataset(make_config(dataset="steam-not-merged", **names))
+    assert len(dataset.inter_feat) == 81

@@ -38,6 +38,7 @@ OUT_OF_RANGE = {
     "surrogate_learning_rate": [0, None],
     "surrogate_batch_size": [0, 1.5],
     "surrogate_patience": [-1, None],
+    "core_filter": ["twice", None],
     "train_rows": ["both", None],
     "mask_last": [-0.1, 1.1, None],
     "window_shift": [-0.1, 1.1, None],

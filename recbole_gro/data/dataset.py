@@ -1,6 +1,7 @@
-"""RecBole's SequentialDataset with its rows made lazily, and with windows beside prefixes."""
+"""RecBole's SequentialDataset with its rows made lazily, with windows beside prefixes, and a filter of one pass."""
 
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 
 from recbole_gro.config import setting
+from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.errors import UserError
 
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
@@ -46,6 +48,23 @@ class SequenceDataset(SequentialDataset):
     inter_feat: Interaction
     trimmed = False  # lists as wide as the longest of a batch, for models whose scores do not change with padding
     window_generator: torch.Generator | None = None  # set on training windows: source of their moves
+
+    def _filter_by_inter_num(self):
+        if setting(self.config, "core_filter") == "repeated":
+            super()._filter_by_inter_num()
+            return
+        intervals = {
+            self.iid_field: self._parse_intervals_str(self.config["item_inter_num_interval"]),
+            self.uid_field: self._parse_intervals_str(self.config["user_inter_num_interval"]),
+        }
+        fits = {field: partial(self._within_intervals, intervals=given) for field, given in intervals.items() if given}
+        if not fits:
+            return
+        self.inter_feat.drop(dropped_once(self.inter_feat, fits), inplace=True)
+        # the catalogue is what is left: an item whose last user went would otherwise stay in it by its features
+        for features, field in ((self.item_feat, self.iid_field), (self.user_feat, self.uid_field)):
+            if features is not None:
+                features.drop(features.index[~features[field].isin(self.inter_feat[field])], inplace=True)
 
     def data_augmentation(self):
         self._aug_presets()

@@ -8,7 +8,7 @@ from urllib.error import URLError
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
-from recbole_gro.compat import no_pickled_loaders
+from recbole_gro.compat import no_pickled_loaders, no_process_group
 from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
@@ -26,7 +26,7 @@ def build_dataset(config) -> SequenceDataset:
     for key in ("dataset_save_path", "dataloaders_save_path"):
         if config[key]:
             raise UserError(f"{key}: not supported; reading a pickled dataset would execute the file")
-    with warnings.catch_warnings(), _one_line(config):
+    with warnings.catch_warnings(), no_process_group(), _one_line(config):
         # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
         warnings.simplefilter("ignore", FutureWarning)
         return SequenceDataset(config)

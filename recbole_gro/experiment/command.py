@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from recbole_gro.command import BAD_INPUT, key_values
 from recbole_gro.config import literal
+from recbole_gro.console import exit_code, settings_of
 from recbole_gro.errors import UserError
 from recbole_gro.experiment.estimate import estimated_seconds, in_words
 from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError(f"workers: {options.workers!r} is not allowed; it takes a whole number >= 1")
     if options.executor not in EXECUTORS:
         raise UserError(f"executor: {options.executor!r} is not one of {', '.join(EXECUTORS)}")
-    return options, {name: literal(value) for name, value in key_values(rest).items()}
+    return options, {name: literal(value) for name, value in settings_of(rest).items()}
 
 
 def run_experiment(
@@ -128,13 +128,9 @@ def told(values: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0, 2 after one line on what was wrong, 130 where it was stopped."""
-    try:
+
+    def work() -> None:
         options, settings = parse(sys.argv[1:] if arguments is None else arguments)
         run_experiment(settings=settings, **vars(options))
-    except UserError as error:
-        print(f"recbole-gro-experiment: error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        print("recbole-gro-experiment: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+
+    return exit_code("recbole-gro-experiment", work)

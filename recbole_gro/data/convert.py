@@ -1,0 +1,173 @@
+"""Published datasets as RecBole's atomic files: `python -m recbole_gro.data.convert NAME PATH [--output FOLDER]`."""
+
+import argparse
+import shlex
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recbole_gro.console import exit_code
+from recbole_gro.data.atomic_file import AtomicFile, atomic_files
+from recbole_gro.data.raw_formats import PUBLISHED, RawFile
+from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
+from recbole_gro.errors import UserError, unknown_name
+
+SHOWN = 5  # bad lines of a file that are told one by one
+LONGEST_REASON = 200  # characters; a reason may quote what it found
+RECBOLES_FOLDER = "dataset"  # data_path where nothing else is said
+
+
+@dataclass
+class Conversion:
+    """What became of one published file.
+
+    rows: lines that were written to `file`.
+    bad: how many were left out.
+    reasons: of the first of those, `line 7: ...`.
+    """
+
+    source: Path
+    file: Path
+    rows: int = 0
+    bad: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+    def leave_out(self, number: int, reason: str) -> None:
+        self.bad += 1
+        if self.bad <= SHOWN:
+            self.reasons.append(f"line {number}: {textwrap.shorten(reason, LONGEST_REASON, placeholder=' ...')}")
+
+
+def convert(
+    name: str, path: str | Path, output: str | Path = RECBOLES_FOLDER, show_progress: bool = False
+) -> list[Conversion]:
+    """Write OUTPUT/NAME/NAME.inter, and NAME.item where the publishers describe the items; a line at a time.
+
+    Args:
+        name: a dataset of PUBLISHED.
+        path: its file with the interactions, or a folder that holds it, at most one folder down.
+        output: RecBole's `data_path`.
+
+    Raises:
+        UserError: unknown name, no such file, files in the way, or no line that could be read. Nothing is left behind.
+    """
+    if name not in PUBLISHED:
+        raise unknown_name("dataset", name, PUBLISHED)
+    folder = Path(output) / name
+    work = [
+        (raw, Conversion(source, folder / f"{name}.{raw.suffix}")) for raw, source in find_sources(name, Path(path))
+    ]
+    for _, done in work:
+        if done.file.exists():
+            raise UserError(f"{done.file} is there already; remove it or name another folder with --output")
+    try:
+        with atomic_files(folder, {done.file.name: raw.columns for raw, done in work}) as files:
+            for raw, done in work:
+                _convert_file(raw, done, files[done.file.name], show_progress)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written ({error.strerror or error})") from error
+    return [done for _, done in work]
+
+
+def find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
+    """The files of dataset `name` at `path`: its interactions, then what lies beside them.
+
+    Raises:
+        UserError: there are none, or more than one folder has them.
+    """
+    interactions, *others = PUBLISHED[name]
+    if path.is_dir():
+        source = _find_in(path, interactions)
+    elif path.suffix == ".zip":
+        raise UserError(f"{path}: extract it first, and give the folder")
+    elif path.is_file():
+        source = path
+    else:
+        raise UserError(f"{path}: no such file or folder; {' or '.join(interactions.names)} is wanted")
+    beside = [(raw, source.parent / file) for raw in others for file in raw.names]
+    return [(interactions, source), *((raw, file) for raw, file in beside if file.is_file())]
+
+
+def _find_in(folder: Path, raw: RawFile) -> Path:
+    for file in raw.names:
+        found = [place for place in (folder / file, *sorted(folder.glob(f"*/{file}"))) if place.is_file()]
+        if len(found) > 1:
+            raise UserError(f"{folder}: {' and '.join(map(str, found))} are both there; give one of them")
+        if found:
+            return found[0]
+    raise UserError(f"{folder}: neither it nor a folder in it holds {' or '.join(raw.names)}")
+
+
+def _convert_file(raw: RawFile, done: Conversion, atomic: AtomicFile, show_progress: bool) -> None:
+    with warnings.catch_warnings():
+        # reading a Python literal warns of odd escapes in what people wrote
+        warnings.simplefilter("ignore", SyntaxWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for number, line in raw_lines(done.source, show_progress):
+            try:
+                text = _decoded(line, raw.encoding)
+                if number == 1 and text == raw.header:
+                    continue
+                row = raw.row(text)
+            except ValueError as error:
+                done.leave_out(number, str(error))
+            else:
+                atomic.write(row)
+    done.rows = atomic.rows
+    if not done.rows:
+        reason = f"none of its {done.bad} lines is right ({done.reasons[0]})" if done.bad else "it holds no row"
+        raise UserError(f"{done.source}: {reason}; lines such as {raw.example} are wanted")
+
+
+def _decoded(line: bytes | None, encoding: str) -> str:
+    if line is None:
+        raise ValueError(f"longer than {LONGEST_LINE} bytes")
+    try:
+        return line.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not {encoding}: {error.reason}") from error
+
+
+def told(name: str, output: str, conversions: Sequence[Conversion]) -> str:
+    """What was written where, what was left out, and how to go on."""
+    lines = []
+    for done in conversions:
+        lines.append(f"{done.source} -> {done.file}: {done.rows} rows")
+        if done.bad:
+            lines.append(f"  bad lines left out: {done.bad}")
+            lines += [f"    {reason}" for reason in done.reasons]
+        if done.bad > len(done.reasons):
+            lines.append("    ...")
+    data_path = f"--data_path={shlex.quote(output)}"
+    return "\n".join(
+        [
+            *lines,
+            f"Look at it: python -m recbole_gro.data.statistics {name} {data_path}",
+            f"Use it:     recbole-gro -m BERT4Rec -d {name} {data_path}",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_gro.data.convert",
+        description="Turn a dataset as its publishers give it away into RecBole's atomic files.",
+    )
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
+    parser.add_argument("path", metavar="PATH", help="the published file, plain or .gz, or the folder that holds it")
+    parser.add_argument("--output", default=RECBOLES_FOLDER, help="RecBole's data_path (default %(default)s)")
+    given = parser.parse_args(arguments)
+
+    def work() -> None:
+        done = convert(given.name, given.path, given.output, show_progress=True)
+        print(told(given.name, given.output, done))
+
+    return exit_code("convert", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The published files of the paper's datasets: what they are called and what a line of them says.
+
+A line is a row of RecBole's atomic file, or a ValueError with the reason why it is none.
+"""
+
+import ast
+import calendar
+import csv
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from recbole_gro.data.atomic_file import token
+
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+YEAR_AT_END = re.compile(r"\(([0-9]{4})\)$")
+NO_GENRES = "(no genres listed)"
+
+RATINGS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
+REVIEWS = ("user_id:token", "item_id:token", "timestamp:float")
+MOVIES = ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One file of a published dataset.
+
+    suffix: of the atomic file it becomes, `inter` or `item`.
+    names: what it is called, the most wanted first.
+    columns: of the atomic file.
+    row: the values of a line, one for each column.
+    example: a line as it should be.
+    header: the first line of a file that begins with the names of its columns.
+    """
+
+    suffix: str
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    row: Callable[[str], tuple[str, ...]]
+    example: str
+    header: str | None = None
+    encoding: str = "utf-8"
+
+
+def counted(values: list[str], count: int) -> list[str]:
+    """The fields of a line, of which there must be `count`."""
+    if len(values) != count:
+        raise ValueError(f"{count} fields wanted, found {len(values)}")
+    return values
+
+
+def comma_separated(line: str, count: int) -> list[str]:
+    """The fields of a csv line, which may be quoted."""
+    try:
+        return counted(next(csv.reader([line], strict=True)), count)
+    except csv.Error as error:
+        raise ValueError(f"not csv: {error}") from error
+
+
+def name(text: Any, column: str) -> str:
+    """A user or item as a token of the atomic file."""
+    if text in (None, ""):
+        raise ValueError(f"no {column}")
+    if not isinstance(text, str):
+        raise ValueError(f"{column} {text!r} is not a text")
+    return token(text)
+
+
+def number(text: Any, column: str) -> str:
+    """A rating or time, checked, as it was written."""
+    if not NUMBER.fullmatch(str(text)):
+        raise ValueError(f"{column} {text!r} is not a number")
+    return str(text)
+
+
+def seconds(text: Any, column: str) -> str:
+    """A day as seconds since 1970, midnight UTC."""
+    try:
+        return str(calendar.timegm(date.fromisoformat(text).timetuple()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{column} {text!r} is not a day such as 2017-12-31") from error
+
+
+def record(line: str) -> dict[str, Any]:
+    """The mapping of a review's line: JSON, or the Python literal that older files hold, which is never run."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        try:
+            found = ast.literal_eval(line)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError("neither JSON nor a Python literal") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"a {type(found).__name__} instead of a mapping")
+    return found
+
+
+def rating(user: Any, item: Any, stars: Any, time: Any) -> tuple[str, ...]:
+    """A row of RATINGS."""
+    return name(user, "user"), name(item, "item"), number(stars, "rating"), number(time, "timestamp")
+
+
+def movie(item: str, title_and_year: str, genres: str) -> tuple[str, ...]:
+    """A row of MOVIES, which has title, year and genres apart, as RecBole's own files do."""
+    title, year = title_and_year.strip(), ""
+    if match := YEAR_AT_END.search(title):
+        title, year = title[: match.start()].rstrip(), match[1]
+    classes = "" if genres == NO_GENRES else genres.replace("|", " ")
+    return name(item, "movie"), token(title), year, token(classes)
+
+
+# What a RawFile's `row` can be
+
+
+def colon_rating(line: str) -> tuple[str, ...]:
+    return rating(*counted(line.split("::"), 4))
+
+
+def csv_rating(line: str) -> tuple[str, ...]:
+    return rating(*comma_separated(line, 4))
+
+
+def colon_movie(line: str) -> tuple[str, ...]:
+    return movie(*counted(line.split("::"), 3))
+
+
+def csv_movie(line: str) -> tuple[str, ...]:
+    return movie(*comma_separated(line, 3))
+
+
+def steam_review(line: str) -> tuple[str, ...]:
+    """Users go by their names, as in the authors' code; not every review has a user_id."""
+    review = record(line)
+    return (
+        name(review.get("username"), "username"),
+        name(review.get("product_id"), "product_id"),
+        seconds(review.get("date"), "date"),
+    )
+
+
+def amazon_rating(line: str) -> tuple[str, ...]:
+    """A line of the ratings (csv) or of the reviews (JSON)."""
+    if not line.startswith("{"):
+        return csv_rating(line)
+    review = record(line)
+    return rating(review.get("reviewerID"), review.get("asin"), review.get("overall"), review.get("unixReviewTime"))
+
+
+# dataset -> its files; the first holds the interactions, further ones are converted where they lie beside it
+PUBLISHED: dict[str, tuple[RawFile, ...]] = {
+    "ml-1m": (
+        RawFile("inter", ("ratings.dat",), RATINGS, colon_rating, "1::1193::5::978300760", encoding="latin-1"),
+        RawFile("item", ("movies.dat",), MOVIES, colon_movie, "1::Toy Story (1995)::Animation", encoding="latin-1"),
+    ),
+    "ml-20m": (
+        RawFile(
+            "inter",
+            ("ratings.csv",),
+            RATINGS,
+            csv_rating,
+            "1,2,3.5,1112486027",
+            header="userId,movieId,rating,timestamp",
+        ),
+        RawFile(
+            "item", ("movies.csv",), MOVIES, csv_movie, "1,Toy Story (1995),Animation", header="movieId,title,genres"
+        ),
+    ),
+    "steam": (
+        RawFile(
+            "inter",
+            ("steam_reviews.json.gz", "steam_reviews.json"),
+            REVIEWS,
+            steam_review,
+            "{'username': 'Ann', 'product_id': '10', 'date': '2017-12-31'}",
+        ),
+    ),
+    "amazon-beauty": (
+        RawFile(
+            "inter",
+            ("ratings_Beauty.csv", "ratings_Beauty.csv.gz", "reviews_Beauty.json.gz", "reviews_Beauty.json"),
+            RATINGS,
+            amazon_rating,
+            "A39HTATAQ9V7YF,0205616461,5.0,1369699200",
+        ),
+    ),
+}

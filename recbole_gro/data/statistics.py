@@ -1,0 +1,92 @@
+"""How large a dataset is, beside Table 1: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recbole_gro.config import Config
+from recbole_gro.console import exit_code, settings_of
+from recbole_gro.data.dataset import SequenceDataset
+from recbole_gro.data.loaders import build_dataset
+
+ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
+HEAD = ("dataset", "users", "items", "mean length", "density")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A row of Table 1.
+
+    users, items: that have interactions left after filtering, or features.
+    mean_length: interactions a user.
+    density: share of all pairs of user and item, 0 to 1; an interaction that is repeated counts each time.
+    """
+
+    users: int
+    items: int
+    mean_length: float
+    density: float
+
+    def cells(self) -> list[str]:
+        """As the paper prints it; density in percent."""
+        return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
+
+    def cells_beyond(self, other: "Statistics") -> list[str]:
+        """What this has more (+) or less (-) than `other`."""
+        return [
+            f"{self.users - other.users:+d}",
+            f"{self.items - other.items:+d}",
+            f"{self.mean_length - other.mean_length:+.1f}",
+            f"{100 * (self.density - other.density):+.2f} %",
+        ]
+
+
+STEAM = Statistics(334542, 13046, 12.6, 0.0010)
+PAPER = {
+    "ml-1m": Statistics(6040, 3416, 165.5, 0.0484),
+    "ml-20m": Statistics(138493, 18345, 144.3, 0.0079),
+    "steam": STEAM,
+    "steam-not-merged": STEAM,
+    "steam-merged": STEAM,
+}
+
+
+def dataset_statistics(dataset: SequenceDataset) -> Statistics:
+    """The size of a dataset after its filters, before or after it is split."""
+    interactions = len(getattr(dataset, "history", dataset.inter_feat))
+    users, items = dataset.user_num - 1, dataset.item_num - 1  # RecBole counts the padding
+    return Statistics(users, items, interactions / users, interactions / users / items)
+
+
+def table(name: str, found: Statistics) -> list[str]:
+    """The lines of a markdown table: the dataset, and where Table 1 has it, the paper's row and the difference."""
+    lines = [list(HEAD), [name, *found.cells()]]
+    if name in PAPER:
+        lines += [["paper", *PAPER[name].cells()], ["difference", *found.cells_beyond(PAPER[name])]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
+    return [f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:])]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recbole_gro.data.statistics",
+        description="How large a dataset is as it is read for training, beside Table 1 of the paper.",
+        epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
+    given, rest = parser.parse_known_args(arguments)
+
+    def work() -> None:
+        config = Config(ANY_MODEL, given.name, command_line=settings_of(rest))
+        print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
+
+    return exit_code("statistics", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
