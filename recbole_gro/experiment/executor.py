@@ -53,7 +53,8 @@ def _in_processes(run, tasks: list[Task], workers: int) -> Iterator[Outcome]:
     try:
         futures = {pool.submit(_error_of, run, task): task for task in tasks}
         for future in as_completed(futures):
-            yield futures[future], future.exception() or future.result()
+            crash = future.exception()
+            yield futures[future], RuntimeError(str(crash)) if crash else future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
