@@ -189,7 +189,7 @@ def run(name, settings, seed, folder):
     start = time.perf_counter()
     protected, defense, found = defend(phase_config, target, phase_train, valid, knobs)
     found |= {"target s": seconds, "defense s": time.perf_counter() - start}
-    service = Service(protected, config["served_k"], defense.shown)
+    service = Service(protected, config["served_k"], defense.answer)
     metrics, served = evaluate_service(config, service, *loaders)
     found |= {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
     found |= concentration(served["test"], before["test"]) | steal(config, service, loaders, served, **attacker)

@@ -41,6 +41,36 @@ def assigned_targets(
     return torch.where(listed_gradient > 0, upper, torch.where(listed_gradient < 0, lower, served))
 
 
+def swap_targets_outside(
+    student_scores: Tensor,
+    served: Tensor,
+    listed_gradient: Tensor,
+    excluded: Tensor,
+    paper_code_ties: bool = False,
+) -> Tensor:
+    """A' of section 4.5 (`swap_targets`) with fewer items to choose from: the student's best and worst of the others.
+
+    Args:
+        student_scores: [N, n_items] S, column 0 (padding) is ignored.
+        served: [N, k] a.
+        listed_gradient: [N, k] g, of Eq. 4 with respect to the student's scores of the served items.
+        excluded: [N, h] items that are no candidates, 0 not among them.
+        paper_code_ties: where g_i = 0 take the first candidate of the catalogue; else a_i stays there.
+
+    Returns:
+        [N, k] a', item ids.
+    """
+    best = student_scores.scatter(1, excluded, -torch.inf)[:, 1:].argmax(-1, keepdim=True) + 1
+    worst = student_scores.scatter(1, excluded, torch.inf)[:, 1:].argmin(-1, keepdim=True) + 1
+    unmoved = served
+    if paper_code_ties:
+        # the first id that is none of the h excluded ones is at most h + 1
+        first = torch.arange(1, excluded.shape[1] + 2, device=served.device)
+        free = (first != excluded.unsqueeze(2)).all(1)
+        unmoved = free.byte().argmax(-1, keepdim=True) + 1
+    return torch.where(listed_gradient > 0, best, torch.where(listed_gradient < 0, worst, unmoved))
+
+
 def head_guard(target_scores: Tensor, head_item: Tensor, swapped: Tensor) -> Tensor:
     """Keeps swap targets below the head of the list, whose scores it does not touch.
 

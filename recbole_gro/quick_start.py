@@ -17,6 +17,7 @@ from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import GRODefense, create_defense, create_student
+from recbole_gro.defense.combined import JOIN
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.global_state import global_state_kept
@@ -77,14 +78,20 @@ def run_recbole_gro(
             target = train_target(config, train, valid)
 
         rows = []
+        trained: dict[str, tuple[Any, dict[str, Any]]] = {}
         for name, defense in defenses.items():
             row: dict[str, Any] = {"defense": name, "seconds": {}}
             say(f"defense {name}: {defense.summary}")
             with timed(row["seconds"], "defense"):
-                start_stage(config, f"defense {name}", train)
-                protected = defense.protect(target, train, valid, config["show_progress"])
-            row |= {"settled": defense.settled} if defense.settled else {}
-            service = Service(protected, config["served_k"], defense.shown)
+                first = name.partition(JOIN)[0]  # the part that trains, if one does: once for all defenses with it
+                if first not in trained:
+                    start_stage(config, f"defense {first}", train)
+                    protected = defense.protect(target, train, valid, config["show_progress"])
+                    trained[first] = protected, defense.parts[0].settled
+                protected, settled = trained[first]
+            settled = {**defense.settled, **settled}
+            row |= {"settled": settled} if settled else {}
+            service = Service(protected, config["served_k"], defense.answer)
             with timed(row["seconds"], "evaluation"):
                 row["target"], served = evaluate_service(config, service, *loaders)
             say(f"defense {name}: the service reaches {on_test(row['target'])}")
@@ -107,7 +114,7 @@ def check_models(config, data, defenses) -> None:
         UserError: which model cannot work, and why.
     """
     makers = {"model": lambda: config.model_class(config, data)}
-    if any(isinstance(defense, GRODefense) for defense in defenses.values()):
+    if any(isinstance(part, GRODefense) for defense in defenses.values() for part in defense.parts):
         makers["student"] = lambda: create_student(config, config.model_class, data)
     if config["attack"]:
         makers["surrogate"] = lambda: create_surrogate(config, data.item_num, data)[0]

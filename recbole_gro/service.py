@@ -1,6 +1,7 @@
 """What the provider runs: a trained model that answers an item sequence with a list."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from recbole_gro.errors import UserError
 from recbole_gro.scoring import create_scorer, pad_sequences
 from recbole_gro.scoring.recurrent import Session
+from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.top_k import top_k
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
@@ -16,7 +18,26 @@ ROWS_AT_ONCE = 1024  # sequences run through the model at a time
 ROWS_REMEMBERED = 2**13  # sequences of a query at most whose state is kept for the next one (200 MiB of 50 x 128)
 
 
-def same_list(ranked: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Asked:
+    """The part of a query that is scored at a time: B histories, and what the model made of them.
+
+    Attributes:
+        sequences: [B, L] the items that the model reads of each history (its most recent ones, where it is longer),
+            padded right with 0; on the device that they were asked from.
+        lengths: [B] items in each.
+        scores: [B, n_items] of the next item; not to be written to.
+    """
+
+    sequences: Tensor
+    lengths: Tensor
+    scores: Tensor
+
+
+Output = Callable[[Tensor, Asked], Tensor]
+
+
+def as_ranked(ranked: Tensor, asked: Asked) -> Tensor:
     """The output step of a service that shows its ranking as it is."""
     return ranked
 
@@ -27,14 +48,14 @@ class Service:
     Args:
         model: any trained RecBole sequential model.
         k: length of a list.
-        shown: from ranked [B, k] to served [B, k], the output side of a defense.
+        output: from ranked [B, k] and what was asked to served [B, k], the output side of a defense (its `answer`).
 
     Raises:
         UserError: lists longer than the catalogue.
     """
 
-    def __init__(self, model, k: int = 100, shown: Callable[[Tensor], Tensor] = same_list):
-        self.model, self.k, self.shown = model, k, shown
+    def __init__(self, model, k: int = 100, output: Output = as_ranked):
+        self.model, self.k, self.output = model, k, output
         self.scorer = create_scorer(model)
         self._sessions: dict[int, Session] = {}
         self.n_items: int = model.n_items
@@ -49,6 +70,8 @@ class Service:
     def recommend(self, sequences: Any) -> Tensor:
         """[B, k] item ids, best first, for sequences [B, L] padded right with 0 or a list of id lists.
 
+        Where a defense cuts lists short, 0 stands in place of the items left out, at the end.
+
         Raises:
             ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
         """
@@ -59,9 +82,21 @@ class Service:
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
+        read = zip(*(ids.split(rows) for ids in self._read(sequences, lengths)), strict=True)
         remembered = len(sequences) <= ROWS_REMEMBERED
-        ranked = [top_k(self._session(i, remembered).scores(*part), self.k) for i, part in enumerate(parts)]
-        return self.shown(torch.cat(ranked))
+        chunks = enumerate(zip(parts, read, strict=True))
+        return torch.cat([self._answered(self._session(i, remembered), *chunk) for i, chunk in chunks])
+
+    def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> Tensor:
+        """[B, k] the lists of a part of a query; its scores are gone before those of the next part are computed."""
+        scores = session.scores(*part)
+        return self.output(top_k(scores, self.k), Asked(*read, scores))
+
+    def _read(self, sequences: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the model reads of sequences [B, L] of lengths [B]: their most recent items, where they are longer."""
+        longest = self.scorer.longest
+        longer = sequences.shape[1] > longest
+        return keep_recent(sequences, lengths, longest, longest) if longer else (sequences, lengths)
 
     def _session(self, part: int, remembered: bool) -> Session:
         """Histories are asked about again, longer by an item each time; every part of a query goes on from its last."""

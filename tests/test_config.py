@@ -13,6 +13,11 @@ from recbole_gro.keys import plugin_keys
 OUT_OF_RANGE = {
     "defense": [[], ["none", "none"], 3],
     "served_k": [1, 2.5, "ten", True],
+    "head_k": [0, 1.5, None],
+    "random_keyed": [1, "always"],
+    "defense_key": ["my own", None, 3],
+    "gro_rows": ["head", None],
+    "swap_candidates": ["outside", None],
     "gro_lambda": [-0.1, "x", float("nan"), float("inf")],
     "gro_epochs": [0, 1.5],
     "gro_learning_rate": [0, -1, "fast"],

@@ -11,8 +11,8 @@ from recbole.data.interaction import Interaction
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recbole_gro import DecoyGROTrainer, ExtractionTrainer, GROTrainer, Service, create_scorer
-from recbole_gro.data.query_log import LISTED
+from recbole_gro import DecoyGROTrainer, ExtractionTrainer, GROTrainer, Service, create_defense, create_scorer
+from recbole_gro.data.query_log import LISTED, LISTED_LENGTH
 from recbole_gro.trainer import TargetTrainer
 
 
@@ -45,11 +45,14 @@ def test_a_plain_step(make_loaders, tmp_path, model):
 
 
 @pytest.mark.parametrize("student", [None, "NARM"])
+@pytest.mark.parametrize(("rows", "candidates"), [("all", "all"), ("tail", "outside_head")])
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_step_of_gro(make_loaders, tmp_path, model, ties, student):
+def test_a_step_of_gro(make_loaders, tmp_path, model, ties, rows, candidates, student):
+    keeps_head = {"gro_rows": rows, "swap_candidates": candidates, "gro_head_k": 3}
+    clipped = {"clip_grad_norm": {"max_norm": 5}}
     config, train, *_ = make_loaders(
-        model, output_dir=str(tmp_path), paper_code_ties=ties, student_model=student, clip_grad_norm={"max_norm": 5}
+        model, output_dir=str(tmp_path), paper_code_ties=ties, student_model=student, **keeps_head, **clipped
     )
     trainer = GROTrainer(config, untrained(config, train))
     batch = next(iter(train))
@@ -79,15 +82,18 @@ def test_a_step_of_our_own_rules(make_loaders, tmp_path, model, rule):
             trainer.swap_rule.epoch_ended()
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_step_of_the_surrogate(make_config, make_model, tmp_path, model):
-    config = make_config(model, output_dir=str(tmp_path))
+def test_a_step_of_the_surrogate(make_config, make_model, tmp_path, model, padded, ties):
+    config = make_config(model, output_dir=str(tmp_path), paper_code_ties=ties)
     trainer = on_meta(ExtractionTrainer(config, make_model(model)))
     batch = Interaction(
         {
             config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]: torch.ones(5, 6, dtype=torch.long),
             config["ITEM_LIST_LENGTH_FIELD"]: torch.tensor([[2, 6, 3]] * 5),
             LISTED: torch.ones(15, 4, dtype=torch.long),
+            **({LISTED_LENGTH: torch.full((15,), 3)} if padded else {}),
         }
     ).to("meta")
     with AllOnMeta():
@@ -99,6 +105,13 @@ def test_a_query(make_model, model):
     service = Service(make_model(model).to("meta"), 5)
     asked = torch.ones(7, 4, dtype=torch.long)
     assert service.recommend(asked).is_meta
+
+
+@pytest.mark.parametrize("name", ["tail_shuffle", "tail_random", "tail_decoy", "truncate", "random"])
+def test_a_query_through_a_defense(make_model, name):
+    defense = create_defense(name, {"seed": 7, "served_k": 5, "head_k": 2, "random_keyed": True})
+    service = Service(make_model("SASRec").to("meta"), 5, defense.answer)
+    assert service.recommend(torch.ones(7, 4, dtype=torch.long)).is_meta
 
 
 @pytest.mark.parametrize("trainer_class", [GROTrainer, DecoyGROTrainer])

@@ -88,6 +88,41 @@ def test_half_precision_scores_are_judged_in_float32(half):
     assert extraction_loss(far, far - 4096).item() == pytest.approx(0.25)
 
 
+@st.composite
+def padded_lists(draw):
+    """Scores of lists [N, k] and of negatives, and how many items each list has: 0 to k."""
+    n, k = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    listed, negatives = torch.randn(2, n, k, generator=generator)
+    return listed, negatives, torch.tensor(draw(st.lists(st.integers(0, k), min_size=n, max_size=n)))
+
+
+@few
+@given(padded_lists(), st.booleans())
+def test_what_pads_a_list_counts_nowhere(batch, two_means):
+    listed, negatives, lengths = batch
+    lists = zip(listed, negatives, lengths.tolist(), strict=True)
+    cut = [(s[:n].unsqueeze(0), neg[:n].unsqueeze(0)) for s, neg, n in lists if n]
+    expected = sum(slow_extraction_loss(s, neg, 0.5, 0.5, two_means) for s, neg in cut) / len(listed)
+    listed.requires_grad_()
+    # whatever the copy says of padding
+    odd = torch.where(torch.arange(listed.shape[1]) < lengths.unsqueeze(1), listed, torch.inf)
+    loss = extraction_loss(odd, negatives, paper_code_ties=two_means, lengths=lengths)
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    (gradient,) = torch.autograd.grad(extraction_loss(listed, negatives, lengths=lengths), listed)
+    assert (gradient * (torch.arange(listed.shape[1]) >= lengths.unsqueeze(1)) == 0).all()
+
+
+@few
+@given(batches(), st.booleans())
+def test_full_lists_need_no_lengths(batch, two_means):
+    _, student, served, negatives = batch
+    listed, outside = student.gather(1, served), student.gather(1, negatives)
+    lengths = torch.full((len(served),), served.shape[1])
+    loss = extraction_loss(listed, outside, paper_code_ties=two_means)
+    assert torch.equal(extraction_loss(listed, outside, paper_code_ties=two_means, lengths=lengths), loss)
+
+
 # negatives
 
 
@@ -119,6 +154,31 @@ def test_negatives_are_uniform_over_the_items_left_out(served):
         assert counts[outside].sum() == n
     pairs = torch.unique(negatives[:, :2], dim=0)
     assert len(pairs) == len(outside) ** 2
+
+
+@pytest.mark.parametrize("listed", [[1, 2, 3], [7, 8, 9], [2, 9, 5, 4], [9], []], ids=str)
+@pytest.mark.parametrize("ties", [False, True])
+def test_negatives_of_a_padded_list_are_uniform_over_the_items_it_leaves_out(listed, ties):
+    n_items, k, n = 10, 5, 20_000
+    lists = torch.tensor(listed + [0] * (k - len(listed))).expand(n, k)
+    lengths = torch.full((n,), len(listed))
+    negatives = sample_negatives(lists, n_items, torch.Generator().manual_seed(5), ties, lengths)
+    weights = torch.tensor([0.0 if item in listed else 1.0 for item in range(1, n_items)])
+    expected = torch.softmax(weights, 0) if ties else weights / weights.sum()
+    for column in negatives.T[: max(len(listed), 1)]:
+        counts = torch.bincount(column, minlength=n_items)
+        assert counts[0] == 0
+        assert torch.allclose(counts[1:] / n, expected, atol=5 * (0.25 / n) ** 0.5)
+    if not ties:
+        assert not torch.isin(negatives, torch.tensor([0, *listed])).any()
+
+
+def test_lists_of_different_lengths_have_negatives_of_their_own():
+    served = torch.tensor([[3, 1, 2, 4], [9, 8, 0, 0], [5, 0, 0, 0]])
+    lengths = (served != 0).sum(1)
+    drawn = torch.stack([sample_negatives(served, 10, lengths=lengths) for _ in range(300)], 1)
+    for row, seen in zip(served.tolist(), drawn, strict=True):
+        assert set(seen.flatten().tolist()) == set(range(1, 10)) - set(row)
 
 
 def test_one_seed_draws_the_same_negatives_twice_and_a_generator_moves_on():

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from recbole_gro.objective import swap_targets
-from recbole_gro.objective_ours import assigned_targets, decoy_loss, head_guard, hold_loss
+from recbole_gro.objective_ours import (
+    assigned_targets,
+    decoy_loss,
+    head_guard,
+    hold_loss,
+    swap_targets_outside,
+)
 from recbole_gro.top_k import top_k
 
 few = settings(max_examples=60, deadline=None)
@@ -139,3 +145,37 @@ def test_hold_loss_does_not_touch_what_is_left_out():
     assert (scores.grad[:, [0, 2, 5]] == 0).all()
     assert (scores.grad[:, [1, 3, 4]] != 0).all()
     assert hold_loss(scores, scores + 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def first_largest(values, candidates):
+    return max(candidates, key=lambda item: (values[item], -item))
+
+
+@few
+@given(st.integers(1, 6), st.integers(0, 5), st.integers(1, 6), st.booleans(), st.integers(0, 2**32))
+def test_targets_outside_are_the_papers_among_fewer_items(k, head_k, spare, ties, seed):
+    """Against the argmax of each row of g_i S_j over the candidates, in plain numbers."""
+    n_items, generator = 1 + k + head_k + spare, torch.Generator().manual_seed(seed)
+    student = torch.randn(3, n_items, generator=generator)
+    lists = torch.rand(3, n_items - 1, generator=generator).argsort(1) + 1
+    excluded, served = lists[:, :head_k], lists[:, head_k : head_k + k]
+    gradient = torch.randint(-1, 2, (3, k), generator=generator) * 0.25
+    swapped = swap_targets_outside(student, served, gradient, excluded, ties)
+    for row in range(3):
+        candidates = sorted(set(range(1, n_items)) - set(excluded[row].tolist()))
+        for i, g in enumerate(gradient[row].tolist()):
+            values = [g * score for score in student[row].tolist()]
+            stays = g == 0 and not ties
+            expected = served[row, i].item() if stays else first_largest(values, candidates)
+            assert swapped[row, i].item() == expected
+
+
+@few
+@given(st.integers(0, 2**32), st.booleans())
+def test_without_excluded_items_targets_outside_are_the_papers(seed, ties):
+    generator = torch.Generator().manual_seed(seed)
+    student, gradient = torch.randn(4, 12, generator=generator), torch.randn(4, 5, generator=generator).round()
+    served = torch.rand(4, 11, generator=generator).argsort(1)[:, :5] + 1
+    nothing = served[:, :0]
+    expected = swap_targets(student, served, gradient, ties)
+    assert torch.equal(swap_targets_outside(student, served, gradient, nothing, ties), expected)

@@ -6,6 +6,7 @@ from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
 from recbole.trainer import Trainer
 
 from recbole_gro import (
+    Config,
     Defense,
     ExtractionTrainer,
     QueryLog,
@@ -18,6 +19,7 @@ from recbole_gro import (
 )
 from recbole_gro.data import build_loaders
 from recbole_gro.defense import base as defense_base
+from recbole_gro.defense.secret import VARIABLE, defense_key
 from recbole_gro.evaluator import evaluate_service
 
 FILES = {"results.json", "results.md", "results.png", "run.log", "tensorboard", "target.pth"}
@@ -124,7 +126,8 @@ def test_checkpoints_are_plain_data(run, tmp_path):
 
 
 def test_same_seed_same_numbers_another_seed_others(run):
-    one, same, other = run("random", "gro"), run("random", "gro"), run("random", "gro", seed=8)
+    defenses = {"head_k": 5, "random_keyed": True}
+    one, same, other = (run("random", "tail_random", "gro", **defenses, seed=seed) for seed in (7, 7, 8))
     assert drop_fields(one, *CLOCKS) == drop_fields(same, *CLOCKS)
     assert drop_fields(one["defenses"], *CLOCKS) != drop_fields(other["defenses"], *CLOCKS)
 
@@ -137,7 +140,7 @@ def test_a_row_does_not_depend_on_the_other_defenses(run):
 
 
 def test_a_defense_that_trains_does_not_change_the_next_ones_row(run, monkeypatch):
-    monkeypatch.setattr(defense_base._defenses, "_entries", dict(defense_base._defenses._entries))
+    monkeypatch.setattr(defense_base.defenses, "_entries", dict(defense_base.defenses._entries))
 
     @register_defense("greedy")
     class Greedy(Defense):
@@ -161,12 +164,13 @@ def first_epoch_is_best(monkeypatch):
     monkeypatch.setattr(ExtractionTrainer, "_valid_epoch", lambda *_, **__: (float(next(epochs)), {}))
 
 
-@pytest.mark.parametrize("name", ["none", "reverse", "gro"])
+@pytest.mark.parametrize("name", ["none", "reverse", "gro", "tail_random", "gro+truncate"])
 def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, first_epoch_is_best, name):
-    [row] = run(name, epochs=3, gro_epochs=2, surrogate_epochs=3, eval_step=1, learning_rate=0.01)["defenses"]
-    target = load_target(tmp_path / "out0" / ("target-gro.pth" if name == "gro" else "target.pth"))
+    settings = {"epochs": 3, "gro_epochs": 2, "surrogate_epochs": 3, "eval_step": 1, "learning_rate": 0.01, "head_k": 5}
+    [row] = run(name, **settings)["defenses"]
+    target = load_target(tmp_path / "out0" / ("target-gro.pth" if name.startswith("gro") else "target.pth"))
     surrogate = load_target(tmp_path / "out0" / f"surrogate-{name}.pth")
-    service = Service(target.model, 12, create_defense(name, target.config).shown)
+    service = Service(target.model, 12, create_defense(name, target.config).answer)
     loaders = build_loaders(target.config, target.dataset)
     measured, lists = evaluate_service(target.config, service, *loaders)
     assert row["target"] == measured
@@ -188,6 +192,63 @@ def test_output_defenses_share_one_target(run, tmp_path):
     # the order within the ten changes, their items do not
     for name in ("random", "reverse"):
         assert rows[name]["target"]["test"]["hit@10"] == rows["none"]["target"]["test"]["hit@10"]
+
+
+def test_defenses_that_keep_the_head_leave_what_it_measures(run):
+    names = ["none", "tail_shuffle", "tail_random", "tail_decoy", "truncate"]
+    rows = run(*names, head_k=5, topk=[5, 12], valid_metric="NDCG@5")["defenses"]
+    none, shuffled, *_ = rows
+    for row in rows:
+        assert row["target"]["test"]["hit@5"] == none["target"]["test"]["hit@5"]
+        assert row["target"]["test"]["ndcg@5"] == none["target"]["test"]["ndcg@5"]
+    assert shuffled["target"]["test"]["hit@12"] == none["target"]["test"]["hit@12"]
+    assert rows[-1]["target"]["test"]["hit@12"] == rows[-1]["target"]["test"]["hit@5"]
+
+
+def test_a_combined_defense_trains_once_and_serves_through_both(run, tmp_path):
+    gro, both = run("gro", "gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
+    [alone] = run("gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
+    assert drop_fields(alone, "seconds") == drop_fields(both, "seconds")
+    assert both["settled"] == gro["settled"]
+    assert both["target"]["test"]["hit@5"] == gro["target"]["test"]["hit@5"]
+    written = {path.name for path in (tmp_path / "out0").iterdir()}
+    assert {"target-gro.pth", "surrogate-gro+tail_decoy.pth", "queries-gro+tail_decoy.npz"} <= written
+    logs = [QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz").lists for name in ("gro", "gro+tail_decoy")]
+    assert torch.equal(logs[0][:, 0, :5], logs[1][:, 0, :5])
+    assert not torch.equal(logs[0][:, 0, 5:], logs[1][:, 0, 5:])
+    assert load_target(tmp_path / "out0" / "surrogate-gro+tail_decoy.pth").recommend([[1, 2]], k=3).shape == (1, 3)
+    assert scalars(tmp_path / "out0" / "tensorboard" / "surrogate-gro+tail_decoy")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_secret_key_is_written_nowhere_but_to_its_file(run, tmp_path, monkeypatch, caplog, given):
+    secret = "the owner alone knows this sentence"
+    if given:
+        monkeypatch.setenv(VARIABLE, secret)
+    else:
+        monkeypatch.delenv(VARIABLE, raising=False)
+    wanted = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
+    results = run("tail_random", "random", **wanted)
+    file = tmp_path / "out0" / "defense.key"
+    assert file.exists() != given
+    key = defense_key(Config("NARM", "tiny", config_dict={**wanted, "output_dir": str(tmp_path / "out0")}))
+    for path in (tmp_path / "out0").rglob("*"):
+        if path.is_file() and path != file:
+            content = path.read_bytes()
+            assert not any(text in content for text in (key, key.hex().encode(), secret.encode()))
+    for said in (json.dumps(results), caplog.text):
+        assert secret not in said
+        assert key.hex() not in said
+    assert results["config"]["defense_key"] == "secret"
+    assert file.exists() != given
+
+
+def test_a_secret_key_of_a_run_that_is_not_saved_is_kept_nowhere(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "tail_shuffle", "head_k": 5}
+    run_recbole_gro("NARM", "tiny", config_dict={**settings, "defense_key": "secret", "attack": False}, saved=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_surrogate_does_not_start_from_the_targets_weights(run, tmp_path):

@@ -76,10 +76,13 @@ def test_a_user_error_is_a_value_error():
     assert isinstance(unknown_name("shape", "x", ["y"]), UserError)
 
 
+DEFENSES = "gro, gro_decoys, none, random, reverse, tail_decoy, tail_random, tail_shuffle, truncate"
+
+
 @pytest.mark.parametrize(
     ("create", "kind", "known"),
     [
-        (lambda name: create_defense(name, {"seed": 0}), "defense", "gro, gro_decoys, none, random, reverse"),
+        (lambda name: create_defense(name, {"seed": 0}), "defense", DEFENSES),
         (create_query_strategy, "query strategy", "autoregressive, random"),
     ],
 )

@@ -68,7 +68,27 @@ def test_lists_of_ids_and_tensors_are_answered_alike(model):
 
 def test_what_is_shown_is_the_defended_list(model):
     plain = Service(model, 5).recommend(queries())
-    assert torch.equal(Service(model, 5, lambda ranked: ranked.flip(1)).recommend(queries()), plain.flip(1))
+    assert torch.equal(Service(model, 5, lambda ranked, _: ranked.flip(1)).recommend(queries()), plain.flip(1))
+
+
+@pytest.mark.parametrize("at_once", [31 * 4, 31 * 99])
+def test_an_output_step_is_told_what_was_asked(model, monkeypatch, at_once):
+    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    told, asked = [], queries(width=12)
+    plain = Service(model, 5)
+
+    def watched(ranked, part):
+        told.append(part)
+        assert torch.equal(top_k(part.scores, 5), ranked)
+        return ranked
+
+    assert torch.equal(Service(model, 5, watched).recommend(asked), plain.recommend(asked))
+    assert [len(part.scores) for part in told] == ([4, 4, 3] if at_once == 31 * 4 else [11])
+    reads = plain.scorer.longest
+    told_rows = [row for part in told for row in zip(part.sequences, part.lengths, strict=True)]
+    for row, (read, length) in zip(asked, told_rows, strict=True):
+        assert read[:length].tolist() == row[row > 0].tolist()[-reads:]
+        assert not read[length:].any()
 
 
 def test_the_model_answers_without_dropout_and_takes_no_gradient(make_model):

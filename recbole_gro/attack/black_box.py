@@ -39,7 +39,7 @@ class BlackBox:
 
     def query(self, sequences: Any) -> Tensor:
         """[B, k] item ids, best first, on the CPU, for B made-up histories [B, L] (a tensor padded right with 0, or
-        a list of id lists).
+        a list of id lists). 0 pads a list that has fewer than k.
 
         Raises:
             BudgetSpent: this query would go over the budget.

@@ -4,7 +4,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_gro.config import derive, setting
-from recbole_gro.data.query_log import LISTED, QueryLoader, QueryLog
+from recbole_gro.data.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.errors import UserError
 from recbole_gro.objective import extraction_loss, sample_negatives
 from recbole_gro.top_k import top_k
@@ -123,14 +123,18 @@ class ExtractionTrainer(StageTrainer):
     def _extraction_loss(self, interaction, generator):
         """Eq. 4 of a query batch, and the scores [B, n_items] behind it."""
         served, model = interaction[LISTED], self.scorer.model
+        lengths = interaction.interaction.get(LISTED_LENGTH)
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
-        negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties)
+        negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties, lengths)
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
-        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties), scores
+        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
 
     @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
-        """Eq. 4 and agreement@10 on held-out queries; the same negatives every time."""
+        """Eq. 4 and agreement@10 on held-out queries; the same negatives every time.
+
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10.
+        """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
         total, common, n = 0.0, 0.0, 0
@@ -140,7 +144,8 @@ class ExtractionTrainer(StageTrainer):
             served = interaction[LISTED][:, :10]
             mine = top_k(scores, served.shape[1])
             total += loss.item() * len(served)
-            common += (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).float().mean(1).sum().item()
+            in_common = (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)  # padding is none of mine
+            common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
         loss = total / n
         self.last_valid = loss, {"loss": loss, "agreement@10": common / n}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.data.query_log import QueryLog
@@ -48,7 +49,17 @@ def _ask_every_prefix(black_box, n_sequences, length, generator, show_progress, 
             served = black_box.query(sequences[:, : t + 1])
             lists[:, t] = served
             if follow and t + 1 < length:
-                pick = torch.randint(served.shape[1], (n_sequences, 1), generator=generator)
-                sequences[:, t + 1] = served.gather(1, pick).squeeze(1)
+                sequences[:, t + 1] = one_of(served, generator)
             bar.update(n_sequences)
     return QueryLog(sequences, lists)
+
+
+def one_of(served: Tensor, generator: torch.Generator) -> Tensor:
+    """[S] an item of each list [S, k], uniformly; 0 pads a list that has fewer than k, and is never taken."""
+    place = torch.randint(served.shape[1], (len(served), 1), generator=generator)
+    listed = (served != 0).sum(1, keepdim=True)
+    if bool((listed < served.shape[1]).any()):
+        # a place in the padding, drawn anew among the items: each is as likely as before
+        anew = (torch.rand(place.shape, generator=generator) * listed).long()
+        place = place.where(place < listed, anew)
+    return served.gather(1, place).squeeze(1)

@@ -16,6 +16,7 @@ from torch import Tensor
 from recbole_gro.errors import UserError
 
 LISTED = "served_list"
+LISTED_LENGTH = "served_list_length"
 PREFIXES_AT_ONCE = 10  # of a sequence in a batch, for models that read it once for all of them
 
 
@@ -25,7 +26,7 @@ class QueryLog:
 
     Attributes:
         sequences: [S, L] item ids.
-        lists: [S, L, k] item ids, best first.
+        lists: [S, L, k] item ids, best first; 0 pads a list that has fewer than k.
     """
 
     sequences: Tensor
@@ -79,7 +80,8 @@ class QueryLoader:
     divisor of the length up to 10. Each sequence has its own P lengths, drawn anew: batches in which many examples
     share a length, which would need no padding, train worse copies (benchmarks/surrogate.py).
 
-    A batch has the fields sequence [S, L], cut to the longest prefix, length [S, P], and LISTED [S P, k].
+    A batch has the fields sequence [S, L], cut to the longest prefix, length [S, P], and LISTED [S P, k]; where some
+    list of the log has fewer than k items, also LISTED_LENGTH [S P].
 
     Args:
         log: the labelled examples.
@@ -101,6 +103,8 @@ class QueryLoader:
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.generator = generator
+        # of all lists at once, so that no batch has to look at its own
+        self.list_lengths = (log.lists != 0).sum(2) if bool((log.lists == 0).any()) else None
         longest = log.sequences.shape[1]
         most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
         self.prefixes = next(p for p in range(most, 0, -1) if longest % p == 0)
@@ -122,10 +126,12 @@ class QueryLoader:
         lengths = lengths.reshape(-1, self.prefixes)
         for part in order.split(self.sequences_at_once):
             row, length = rows[part], lengths[part]
-            yield Interaction(
-                {
-                    self.sequence_field: self.log.sequences[row, : int(length.max())],
-                    self.length_field: length,
-                    LISTED: self.log.lists[row.unsqueeze(1), length - 1].flatten(0, 1).long(),
-                }
-            )
+            asked = row.unsqueeze(1), length - 1
+            batch = {
+                self.sequence_field: self.log.sequences[row, : int(length.max())],
+                self.length_field: length,
+                LISTED: self.log.lists[asked].flatten(0, 1).long(),
+            }
+            if self.list_lengths is not None:
+                batch[LISTED_LENGTH] = self.list_lengths[asked].flatten()
+            yield Interaction(batch)

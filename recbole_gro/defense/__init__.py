@@ -1,12 +1,15 @@
-"""Defenses: on the served list (none, random, reverse) and in training (gro, gro_decoys)."""
+"""Defenses: on the served list (none, random, reverse; those that keep its head) and in training (gro, gro_decoys)."""
 
-from recbole_gro.defense.base import Defense, create_defense, register_defense
+from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.combined import CombinedDefense, create_defense
 from recbole_gro.defense.gro import GRODefense, GROTrainer, create_student
 from recbole_gro.defense.gro_decoys import DecoyGROTrainer
 from recbole_gro.defense.ranking import NoDefense, RandomDefense, ReverseDefense
 from recbole_gro.defense.swap_rule import SwapRule, register_swap_rule
+from recbole_gro.defense.tail import TailDecoy, TailRandom, TailShuffle, Truncate
 
 __all__ = [
+    "CombinedDefense",
     "DecoyGROTrainer",
     "Defense",
     "GRODefense",
@@ -15,6 +18,10 @@ __all__ = [
     "RandomDefense",
     "ReverseDefense",
     "SwapRule",
+    "TailDecoy",
+    "TailRandom",
+    "TailShuffle",
+    "Truncate",
     "create_defense",
     "create_student",
     "register_defense",

@@ -5,20 +5,28 @@ from typing import Any
 from torch import Tensor
 
 from recbole_gro.registry import Registry
+from recbole_gro.service import Asked
 
 
 class Defense:
-    """Protects a served model in training (`protect`), on its output (`shown`), or both; by default in neither.
+    """Protects a served model in training (`protect`), on its output (`shown` or `answer`), or both; by default in
+    neither.
 
     Args:
         config: the target's config.
     """
 
     summary = "the ranking is served as it is"  # what it does, in a few words, for the log
+    shortens = False  # whether 0 may stand at the end of its lists, in place of items
 
     def __init__(self, config):
         self.config = config
         self.settled: dict[str, Any] = {}  # keys as they were in force, where that is more than the config tells
+
+    @property
+    def parts(self) -> tuple["Defense", ...]:
+        """What it is made of, in the order in which they act."""
+        return (self,)
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         """The model to serve, from the converged target, which stays as it is."""
@@ -28,15 +36,10 @@ class Defense:
         """The list that is served, [B, k] item ids, from the model's ranking [B, k], best first."""
         return ranked
 
+    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+        """As `shown`, for a defense that needs the query or the scores too; what a service calls."""
+        return self.shown(ranked)
 
-_defenses: Registry[type[Defense]] = Registry("defense")
-register_defense = _defenses.register
 
-
-def create_defense(name: str, config) -> Defense:
-    """The defense of that name.
-
-    Raises:
-        UserError: no such defense.
-    """
-    return _defenses[name](config)
+defenses: Registry[type[Defense]] = Registry("defense")
+register_defense = defenses.register

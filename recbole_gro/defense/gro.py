@@ -212,7 +212,7 @@ class GRODefense(Defense):
         super().__init__(config)
         self.settled = {name: self.trainer.settled(config, name) for name in SETTLED}
         # an unknown rule, or one that cannot work, ends the run before anything is trained
-        create_swap_rule(self.settled["gro_swap"], config)
+        self.settled |= create_swap_rule(self.settled["gro_swap"], config).settled
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):

@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor
 
+from recbole_gro.config import setting
 from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.keyed import KeyedDraws, shuffled
+from recbole_gro.service import Asked
 
 
 @register_defense("none")
@@ -13,17 +16,27 @@ class NoDefense(Defense):
 
 @register_defense("random")
 class RandomDefense(Defense):
-    """Every list is shuffled afresh, each time it is served."""
+    """Every list is shuffled: afresh each time it is served, as in the paper, or the same way for the same query.
+
+    Who asks again gets another shuffle of the same list in the paper's way, and the order back as the mean over them;
+    with `random_keyed` (ours) the shuffle belongs to the query (`KeyedDraws`).
+    """
 
     summary = "every list is shuffled afresh"
 
     def __init__(self, config):
         super().__init__(config)
         self.generator = torch.Generator().manual_seed(config["seed"])
+        self.draws = KeyedDraws(config, "random") if setting(config, "random_keyed") else None
+        if self.draws is not None:
+            self.summary = "every list is shuffled, the same way for the same query"
 
     def shown(self, ranked: Tensor) -> Tensor:
         order = torch.rand(ranked.shape, generator=self.generator).argsort(1)
         return ranked.gather(1, order.to(ranked.device))
+
+    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+        return self.shown(ranked) if self.draws is None else shuffled(ranked, self.draws.words(asked, ranked.shape[1]))
 
 
 @register_defense("reverse")

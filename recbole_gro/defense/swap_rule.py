@@ -1,12 +1,14 @@
 """How GRO pushes lists to where a copying student fails: the paper's swap step, and ours, by name (`gro_swap`)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from recbole_gro.config import setting
 from recbole_gro.errors import UserError
 from recbole_gro.objective import swap_loss, swap_targets
-from recbole_gro.objective_ours import assigned_targets, decoy_loss, head_guard
+from recbole_gro.objective_ours import assigned_targets, decoy_loss, head_guard, swap_targets_outside
 from recbole_gro.registry import Registry
 from recbole_gro.top_k import top_k
 
@@ -20,6 +22,7 @@ class SwapRule:
     Attributes:
         left_out: [n_items] bool, items that the target's own loss passes over unless they are the positive; None for
             no such items.
+        settled: keys that this rule reads and others do not, as they are in force; for the results.
     """
 
     left_out: Tensor | None = None
@@ -29,6 +32,7 @@ class SwapRule:
         self.paper_code_ties = setting(config, "paper_code_ties")
         self.served_k = setting(config, "served_k")
         self.head_k = setting(config, "gro_head_k")
+        self.settled: dict[str, Any] = {}
 
     def term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
         """[] what is added to the losses, times lambda.
@@ -68,11 +72,31 @@ def create_swap_rule(name: str, config) -> SwapRule:
 
 @register_swap_rule("paper")
 class PaperSwap(SwapRule):
-    """Eq. 5 towards A' of section 4.5."""
+    """Eq. 5 towards A' of section 4.5.
+
+    Ours, off by default, each by itself: the mean of Eq. 5 over the positions below the head alone (`gro_rows: tail`),
+    and swap targets that are no items of the head (`swap_candidates: outside_head`). The paper's best item for the
+    student is mostly one of the head, and its first positions are the ones that a user sees.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        rows, candidates = setting(config, "gro_rows"), setting(config, "swap_candidates")
+        self.settled = {"gro_rows": rows, "swap_candidates": candidates}
+        self.first_row = self.head_k if rows == "tail" else 0
+        self.outside_head = candidates == "outside_head"
+        if (rows, candidates) != ("all", "all"):
+            self.check_head()
+            self.settled["gro_head_k"] = self.head_k
 
     def term(self, target_scores, served, student_scores, gradient):
-        swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)
-        return swap_loss(target_scores, served, swapped, self.margin)
+        rows, moved = served[:, self.first_row :], gradient[:, self.first_row :]
+        if self.outside_head:
+            head = served[:, : self.head_k]
+            swapped = swap_targets_outside(student_scores, rows, moved, head, self.paper_code_ties)
+        else:
+            swapped = swap_targets(student_scores, rows, moved, self.paper_code_ties)
+        return swap_loss(target_scores, rows, swapped, self.margin)
 
 
 @register_swap_rule("assigned")

@@ -16,7 +16,7 @@ REFERENCE = "rec.reference"
 
 
 class Agreement(AbstractMetric):
-    """Share of common items in the two top-k lists of a row, averaged over rows.
+    """Share of common items in the two top-k lists of a row, of the shorter one's where 0 pads it, averaged over rows.
 
     At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21) measure a copy by it.
     """
@@ -63,10 +63,15 @@ def _agreement_at(position: int) -> type[Agreement]:
 
 
 def common_share(mine: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """[N] share of the items of each row of `mine` [N, k] that are in the same row of `reference` [N, k]."""
+    """[N] share of the items of each row of `mine` [N, k] that are in the same row of `reference` [N, k].
+
+    0 is no item; where it pads a row, the share is that of the row with fewer items, and 0 where that has none.
+    """
     in_order = reference.sort(1).values.contiguous()
     place = torch.searchsorted(in_order, mine.contiguous()).clamp(max=in_order.shape[1] - 1)
-    return (in_order.gather(1, place) == mine).float().mean(1).numpy()
+    common = (in_order.gather(1, place) == mine) & (mine != 0)
+    items = torch.minimum((mine != 0).sum(1), (reference != 0).sum(1))
+    return (common.sum(1) / items.clamp(min=1)).numpy()
 
 
 def agree_with(trainer, lists) -> None:

@@ -1,6 +1,7 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
 import torch
+from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
 from torch import Tensor
 
@@ -14,7 +15,8 @@ AGREEMENT_AT = (1, 10)
 class ServedEvaluator(Trainer):
     """RecBole's full-ranking evaluation with the served list in place of the model's scores.
 
-    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served.
+    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served. A place that 0 pads is a miss;
+    metrics of the items themselves (coverage, popularity) see 0 there, an item that nobody has.
 
     Args:
         config: metrics and topk; no position past the list may be asked for.
@@ -25,6 +27,7 @@ class ServedEvaluator(Trainer):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
+        self.eval_collector = ListCollector(config, service.n_items)
         self._served: list[Tensor] = []
 
     @property
@@ -43,12 +46,39 @@ class ServedEvaluator(Trainer):
         return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
 
 
+class ListCollector(Collector):
+    """RecBole's, which reads items off a table of scores; columns past the items stand for padding.
+
+    Args:
+        config: RecBole's.
+        n_items: columns that are items.
+    """
+
+    def __init__(self, config, n_items: int):
+        super().__init__(config)
+        self.n_items = n_items
+
+    def get_data_struct(self):
+        struct = super().get_data_struct()
+        if "rec.items" in struct:
+            items = struct.get("rec.items")
+            struct.set("rec.items", items.masked_fill(items >= self.n_items, 0))
+        return struct
+
+
 def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
-    """[N, n_items] scores whose top k is exactly `served` [N, k]; what is not listed scores -inf."""
+    """[N, n_items] scores whose top k is exactly `served` [N, k]; what is not listed scores -inf.
+
+    Where 0 pads a list the table is [N, n_items + k], and position i of the padding is column n_items + i: 0 could
+    stand for one position alone, and after it items that score -inf, the test item among them.
+    """
     n_lists, k = served.shape
-    scores = torch.full((n_lists, n_items), -torch.inf, device=served.device)
+    padding = served == 0
+    width = n_items + k if bool(padding.any()) else n_items
+    columns = torch.where(padding, torch.arange(n_items, n_items + k, device=served.device), served)
+    scores = torch.full((n_lists, width), -torch.inf, device=served.device)
     rank_scores = torch.arange(k, 0, -1, dtype=scores.dtype, device=served.device)
-    return scores.scatter_(1, served, rank_scores.expand(n_lists, k))
+    return scores.scatter_(1, columns, rank_scores.expand(n_lists, k))
 
 
 def evaluate_service(

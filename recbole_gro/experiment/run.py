@@ -72,8 +72,8 @@ def run_cell(
     loaders = train, valid, test = build_loaders(config, data)
     check_models(config, data, {config["defense"][0]: defense})
     stages = Stages(config, defense, folder / "stages")
-    protected = stages.protected(stages.target(train, valid), train, valid)
-    service = Service(protected, config["served_k"], defense.shown)
+    protected, settled = stages.protected(stages.target(train, valid), train, valid)
+    service = Service(protected, config["served_k"], defense.answer)
     _, served = evaluate_service(config, service, *loaders)
     log = stages.queries(service)
     box = BlackBox(service)
@@ -97,7 +97,7 @@ def run_cell(
             "dataset": config["dataset"],
             "served_k": config["served_k"],
             "lists_asked": config["query_sequences"] * query_length(config),
-            "settled": defense.settled,
+            "settled": settled,
             "seconds": stages.seconds,
             "threads": torch.get_num_threads(),
             **{name: about[name] for name in ("versions", "revision", "device")},

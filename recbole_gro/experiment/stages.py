@@ -21,6 +21,7 @@ from recbole_gro import __version__
 from recbole_gro.attack import BlackBox, create_surrogate
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import Defense, create_defense
+from recbole_gro.defense.combined import JOIN, trains
 from recbole_gro.models import copied_model
 from recbole_gro.quick_start import ask, start_stage, steal, train_target
 from recbole_gro.service import Service
@@ -31,8 +32,9 @@ STAGES = ("target", "served", "queries", "surrogate")
 EVALUATION = ("metrics", "topk", "metric_decimal_place", "output_dir", "checkpoint_dir", "show_progress", "attack")
 SURROGATE = ("surrogate_",)
 QUERIES = ("query_",)
-GRO = ("gro_", "student_", "margin_swap")  # read by defenses that train, by no other
-DEFENSE = ("defense", "gro_", "student_", "margin_", "paper_code_ties", "served_k", "head_k", "swap_", "random_")
+GRO = ("gro_", "student_", "swap_candidates", "margin_swap")  # read by defenses that train, by no other
+OUTPUT = ("defense", "head_k", "random_keyed")  # and defense_key: read where lists are served
+DEFENSE = (*OUTPUT, "margin_", "paper_code_ties", "served_k")
 
 
 class Stages:
@@ -49,7 +51,7 @@ class Stages:
 
     def __init__(self, config, defense: Defense, folder: Path):
         self.config, self.defense, self.folder = config, defense, folder
-        self.trains = type(defense).protect is not Defense.protect
+        self.trains = trains(defense.parts[0])
         self.seconds: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -67,20 +69,27 @@ class Stages:
         return model
 
     def protected(self, target, train, valid):
-        """The model to serve, from the undefended one."""
+        """The model to serve, from the undefended one; and the keys of the defense as they were in force."""
         if not self.trains:
-            return target
+            return target, self.defense.settled
         file = self.files()["served"]
 
         def make() -> Any:
             with self._working_config() as config:
-                start_stage(config, f"defense {config['defense'][0]}", train)
-                defense = create_defense(config["defense"][0], config)
-                return defense.protect(target, train, valid, config["show_progress"]).state_dict()
+                start_stage(config, f"defense {self.training_part}", train)
+                defense = create_defense(self.training_part, config)
+                weights = defense.protect(target, train, valid, config["show_progress"]).state_dict()
+                return {"weights": weights, "settled": defense.settled}
 
+        made = self._once(file, "served", make)
         model = copied_model(target)
-        model.load_state_dict(self._once(file, "served", make))
-        return model
+        model.load_state_dict(made["weights"])
+        return model, {**self.defense.settled, **made["settled"]}
+
+    @property
+    def training_part(self) -> str:
+        """The name of the part that trains; gro of gro+tail_decoy."""
+        return self.config["defense"][0].partition(JOIN)[0]
 
     def queries(self, service: Service) -> QueryLog:
         """What the attacker asked and was answered."""
@@ -111,14 +120,14 @@ class Stages:
     def files(self) -> dict[str, Path]:
         """The file of each stage; a defense that does not train has no stage `served`."""
         files = {
-            "target": self._file("target", (*DEFENSE, *QUERIES, *SURROGATE), "pth"),
-            "served": self._file("served", (*QUERIES, *SURROGATE), "pth"),
+            "target": self._file("target", (*DEFENSE, *GRO, *QUERIES, *SURROGATE), "pth"),
+            "served": self._file("served", (*OUTPUT, *QUERIES, *SURROGATE), "pth", part=self.training_part),
             "queries": self._file("queries", SURROGATE, "npz"),
             "surrogate": self._file("surrogate", (), "pth"),
         }
         return {stage: file for stage, file in files.items() if stage != "served" or self.trains}
 
-    def _file(self, stage: str, left_out: tuple[str, ...], suffix: str) -> Path:
+    def _file(self, stage: str, left_out: tuple[str, ...], suffix: str, **more: str) -> Path:
         """Named by the stage and a digest of every setting it can depend on."""
         if not self.trains:
             left_out = (*left_out, *GRO)
@@ -127,7 +136,7 @@ class Stages:
             for name, value in self.config.plain().items()
             if not name.startswith(left_out) and name not in EVALUATION
         }
-        told = json.dumps({"version": __version__, **settings}, sort_keys=True)
+        told = json.dumps({"version": __version__, **settings, **more}, sort_keys=True)
         return self.folder / f"{stage}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.{suffix}"
 
     def _once(self, file: Path, stage: str, make: Callable[[], Any]) -> Any:

@@ -17,6 +17,15 @@ class RuleService(Service):
         return (last + torch.arange(self.k)) % (self.n_items - 1) + 1
 
 
+class PaddedService(RuleService):
+    """As RuleService, with 0 in place of the last items: each list has between 1 and k of them left."""
+
+    def recommend(self, sequences):
+        lists = super().recommend(sequences)
+        left = lists[:, :1] % self.k + 1
+        return lists * (torch.arange(self.k) < left)
+
+
 class QueryStrategyCases:
     """A new strategy gets its suite by one line: `class TestMine(QueryStrategyCases): name = "mine"`.
 
@@ -57,6 +66,11 @@ class QueryStrategyCases:
         log = self.ask(n_sequences=100)
         assert int(log.sequences.min()) >= 1
         assert int(log.sequences.max()) <= 30
+
+    def test_padding_of_lists_is_never_asked_about(self):
+        log = self.ask(n_sequences=100, service=PaddedService())
+        assert int(log.lists.min()) == 0
+        assert int(log.sequences.min()) >= 1
 
     def test_first_item_may_be_any(self):
         log = self.ask(n_sequences=600, length=1)

@@ -69,7 +69,7 @@ def test_model_is_asked_without_dropout(make_model):
 
 def test_defended_service_is_asked_through_its_defense(make_model):
     model = make_model()
-    flipped = BlackBox(Service(model, 6, lambda ranked: ranked.flip(1)))
+    flipped = BlackBox(Service(model, 6, lambda ranked, _: ranked.flip(1)))
     assert torch.equal(flipped.query([[1, 2]]), BlackBox(model, 6).query([[1, 2]]).flip(1))
 
 

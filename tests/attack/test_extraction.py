@@ -5,20 +5,35 @@ from conftest import write_inter
 from pipeline import TINY_RUN, same_weights, weights_of
 from recbole.trainer import Trainer
 
-from recbole_gro import BlackBox, ExtractionTrainer, UserError, create_query_strategy, create_surrogate, run_recbole_gro
+from recbole_gro import (
+    BlackBox,
+    ExtractionTrainer,
+    QueryLog,
+    UserError,
+    create_query_strategy,
+    create_surrogate,
+    run_recbole_gro,
+)
 from recbole_gro.attack.extraction import Catalogue
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.query_log import LISTED
+from recbole_gro.data.query_log import LISTED, LISTED_LENGTH
+
+
+class TruncatedService(RuleService):
+    """As RuleService, and each list ends after 4 items."""
+
+    def recommend(self, sequences):
+        return super().recommend(sequences) * (torch.arange(self.k) < 4)
 
 
 @pytest.fixture
 def make_thief(make_config, tmp_path):
     """Make an attacker who knows no data: `thief, queries, held_out = make_thief("NARM", n_sequences=50)`."""
 
-    def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, **settings):
+    def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, service=None, **settings):
         settings = {"output_dir": str(tmp_path / "run"), "data_path": "/no/such/folder", **settings}
         config = make_config(model, **{"surrogate_epochs": 2, "surrogate_batch_size": 64, **settings})
-        box = BlackBox(RuleService())
+        box = BlackBox(service or RuleService())
         log = create_query_strategy("autoregressive")(box, n_sequences, 6, torch.Generator().manual_seed(2))
         torch.manual_seed(8)
         surrogate, surrogate_config = create_surrogate(config, box.n_items)
@@ -203,6 +218,46 @@ def test_settings_of_the_attack_are_used(make_thief):
     assert len(thief.train_loss_dict) == 3
     assert max(len(batch[LISTED]) for batch in queries) == 6  # a sequence of 6 with all its prefixes
     assert thief.margins == (0.1, 0.9)
+
+
+def test_padding_of_lists_changes_neither_loss_nor_agreement(make_thief, monkeypatch):
+    """Lists cut to 4 items are learned as lists of 4, whether or not 0 pads them to 10."""
+    negatives = "recbole_gro.attack.extraction.sample_negatives"
+    monkeypatch.setattr(negatives, lambda served, *_: torch.full_like(served, 9))
+    thief, _, held_out = make_thief()
+    results = []
+    for width in (4, 10):
+        lists = held_out.log.lists[:, :, :width].clone()
+        lists[:, :, 4:] = 0
+        _, loader = thief.loaders(QueryLog(held_out.log.sequences.repeat(9, 1), lists.repeat(9, 1, 1)))
+        assert (LISTED_LENGTH in next(iter(loader))) == (width == 10)
+        results.append(thief._valid_epoch(loader)[1])
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)
+    # the copy's first 4 against the list's, and its first 10
+    assert results[0]["agreement@10"] <= results[1]["agreement@10"] <= 1
+
+
+def test_agreement_is_whole_where_all_of_a_short_list_is_found(make_thief):
+    thief, _, held_out = make_thief(n_sequences=40)
+    model = thief.model
+    histories = held_out.log.sequences
+    lists = torch.stack([BlackBox(model, 10).query(histories[:, : t + 1]) for t in range(histories.shape[1])], 1)
+    lists[:, :, 3:] = 0
+    held_out.log.lists, held_out.list_lengths = lists, (lists != 0).sum(2)
+    assert thief._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
+
+
+def test_a_copy_learns_the_rule_from_short_lists(make_thief):
+    thief, queries, held_out = make_thief(
+        n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01, service=TruncatedService()
+    )
+    assert int(queries.log.lists[:, :, 4:].max()) == 0
+    thief.fit(queries, held_out)
+    thief.load_saved()
+    histories = torch.tensor([[5, 6, 7], [20, 25, 28]])
+    copied = BlackBox(thief.model, 4).query(histories)
+    served = RuleService(k=4).recommend(histories)
+    assert (copied[:, :, None] == served[:, None]).any(2).float().mean() > 0.7
 
 
 @pytest.mark.parametrize("key", ["margin_rank", "margin_negative"])

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from attack.cases import QueryStrategyCases, RuleService
+from attack.cases import PaddedService, QueryStrategyCases, RuleService
 
 from recbole_gro import BlackBox, UserError, create_query_strategy, register_query_strategy
 
@@ -19,6 +19,14 @@ class TestAutoregressive(QueryStrategyCases):
         place = (log.lists[:, 0] == log.sequences[:, 1:2]).int().argmax(1)
         share = torch.bincount(place, minlength=10) / n
         assert torch.allclose(share, torch.full((10,), 0.1), atol=5 * (0.1 * 0.9 / n) ** 0.5)
+
+    def test_next_item_is_drawn_evenly_from_the_items_of_a_padded_list(self):
+        log = self.ask(n_sequences=30_000, length=2, service=PaddedService())
+        place = (log.lists[:, 0] == log.sequences[:, 1:2]).int().argmax(1)
+        left = (log.lists[:, 0] != 0).sum(1)
+        for n in range(1, 11):
+            share = torch.bincount(place[left == n], minlength=10) / (left == n).sum()
+            assert torch.allclose(share[:n], torch.full((n,), 1 / n), atol=0.06)
 
 
 class TestRandom(QueryStrategyCases):

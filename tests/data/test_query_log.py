@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.data.query_log import LISTED, QueryLoader
+from recbole_gro.data.query_log import LISTED, LISTED_LENGTH, QueryLoader
 
 FIELDS = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
 
@@ -216,6 +216,28 @@ def test_a_batch_mixes_lengths(shared):
 def test_batches_hold_long_ids_whatever_the_log_holds():
     batch = next(iter(QueryLoader(made_up_log(dtype=torch.int32), FIELDS, 3)))
     assert batch[LISTED].dtype == batch["item_id_list"].dtype == torch.long
+
+
+def padded(log, generator):
+    """The log with 0 in place of the last items of its lists, and how many each has left: 0 to k."""
+    lengths = torch.randint(0, log.lists.shape[2] + 1, log.lists.shape[:2], generator=generator)
+    return QueryLog(log.sequences, log.lists * (torch.arange(log.lists.shape[2]) < lengths.unsqueeze(2))), lengths
+
+
+def test_a_log_of_padded_lists_is_read_back(tmp_path):
+    log, _ = padded(made_up_log(), torch.Generator().manual_seed(0))
+    log.save(tmp_path / "log.npz")
+    assert torch.equal(QueryLog.load(tmp_path / "log.npz").lists, log.lists)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_batches_tell_how_many_items_padded_lists_have(drawn, shared):
+    log, lengths = padded(made_up_log(length=9), torch.Generator().manual_seed(0))
+    for batch in loader_of(log, 16, drawn, shared):
+        assert batch[LISTED_LENGTH].tolist() == (batch[LISTED] != 0).sum(1).tolist()
+    assert lengths.min() == 0
+    assert LISTED_LENGTH not in next(iter(loader_of(made_up_log(length=9), 16, drawn, shared)))
 
 
 def test_order_and_grouping_are_drawn_anew_each_epoch_and_by_the_seed():

@@ -5,6 +5,18 @@ import torch
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import BlackBox, Service, create_defense, register_defense
+from recbole_gro.service import Asked
+from recbole_gro.top_k import top_k
+
+
+def made_up(rows=6, k=10, n_items=31, seed=0):
+    """Rankings [rows, k], and the query behind them: histories of 1 to 5 items, no two the same, and their scores."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(rows, n_items, generator=generator)
+    lengths = torch.randint(1, 6, (rows,), generator=generator)
+    sequences = torch.randint(1, n_items, (rows, 5), generator=generator)
+    sequences[:, 0] = 1000 * seed + torch.arange(1, rows + 1)
+    return top_k(scores, k), Asked(sequences * (torch.arange(5) < lengths.unsqueeze(1)), lengths, scores)
 
 
 class DefenseCases:
@@ -13,21 +25,23 @@ class DefenseCases:
     Attributes:
         name: what it is registered as.
         target: RecBole model it is tried on.
+        keeps_items: a list holds the items of the ranking, in whatever order.
+        items: how many items a list of 10 has.
     """
 
     name: str
     target = "BERT4Rec"
+    keeps_items = True
+    items = 10
 
     @pytest.fixture(autouse=True)
     def _tiny_target(self, make_loaders):
-        self.config, self.train, self.valid, _ = make_loaders(self.target, served_k=10, gro_epochs=1, n_layers=1)
+        settings = {"served_k": 10, "head_k": 4, "gro_head_k": 4, "gro_epochs": 2, "n_layers": 1}
+        self.config, self.train, self.valid, _ = make_loaders(self.target, **settings)
         self.model = untrained(self.config, self.train)
 
     def defense(self):
         return create_defense(self.name, self.config)
-
-    def ranked(self, rows=6):
-        return torch.stack([torch.randperm(30)[:10] + 1 for _ in range(rows)])
 
     def test_target_stays_as_it_is(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
@@ -38,38 +52,118 @@ class DefenseCases:
     def test_served_model_answers_the_black_box(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         defense = self.defense()
-        service = Service(defense.protect(self.model, self.train, self.valid), 10, defense.shown)
+        service = Service(defense.protect(self.model, self.train, self.valid), 10, defense.answer)
         lists = BlackBox(service).query([[1, 2, 3], [4]])
         assert lists.shape == (2, 10)
-        assert all(len(set(row)) == 10 for row in lists.tolist())
-        assert int(lists.min()) >= 1
         assert int(lists.max()) < self.model.n_items
 
-    def test_list_keeps_its_items(self):
-        ranked = self.ranked()
-        shown = self.defense().shown(ranked)
-        assert shown.dtype == ranked.dtype
-        assert torch.equal(shown.sort(1).values, ranked.sort(1).values)
+    def test_a_list_holds_different_items_and_padding_after_them(self):
+        ranked, asked = made_up(200)
+        lists = self.defense().answer(ranked, asked)
+        assert lists.shape == ranked.shape
+        assert lists.dtype == ranked.dtype
+        assert all(len(set(row[: self.items])) == self.items for row in lists.tolist())
+        assert int(lists[:, : self.items].min()) >= 1
+        assert int(lists.max()) < 31
+        assert not lists[:, self.items :].any()
+        if self.keeps_items:
+            assert torch.equal(lists.sort(1).values, ranked.sort(1).values)
 
-    def test_ranking_itself_is_not_overwritten(self):
-        ranked = self.ranked()
-        before = ranked.clone()
-        self.defense().shown(ranked)
-        assert torch.equal(ranked, before)
+    def test_ranking_and_scores_are_not_overwritten(self):
+        ranked, asked = made_up()
+        before = ranked.clone(), asked.scores.clone(), asked.sequences.clone()
+        self.defense().answer(ranked, asked)
+        assert all(map(torch.equal, (ranked, asked.scores, asked.sequences), before))
 
     def test_same_seed_serves_the_same(self):
-        ranked = self.ranked()
         one, other = self.defense(), self.defense()
         for _ in range(3):
-            assert torch.equal(one.shown(ranked), other.shown(ranked))
+            assert torch.equal(one.answer(*made_up()), other.answer(*made_up()))
 
     def test_global_random_state_does_not_matter(self):
-        ranked = self.ranked()
         torch.manual_seed(1)
-        one = self.defense().shown(ranked)
+        one = self.defense().answer(*made_up())
         torch.manual_seed(2)
-        assert torch.equal(one, self.defense().shown(ranked))
+        assert torch.equal(one, self.defense().answer(*made_up()))
 
     def test_name_is_taken(self):
         with pytest.raises(ValueError, match=f"{self.name}.*registered already"):
             register_defense(self.name)(object)
+
+
+class TailCases(DefenseCases):
+    """As DefenseCases, for a defense that keeps the first `head_k` positions."""
+
+    keeps_items = False
+
+    def test_head_stays_and_the_rest_does_not(self):
+        ranked, asked = made_up(50)
+        lists = self.defense().answer(ranked, asked)
+        assert torch.equal(lists[:, :4], ranked[:, :4])
+        assert all(not torch.equal(*rows) for rows in zip(lists[:, 4:], ranked[:, 4:], strict=True))
+
+    def test_lists_do_not_depend_on_what_is_asked_together(self):
+        ranked, asked = made_up(20)
+        together = self.defense().answer(ranked, asked)
+        for row in range(20):
+            part = slice(row, row + 1)
+            alone = Asked(asked.sequences[part], asked.lengths[part], asked.scores[part])
+            assert torch.equal(self.defense().answer(ranked[part], alone), together[part])
+
+    @pytest.mark.parametrize("k", [1, 3, 4])
+    def test_a_list_of_a_head_alone_stays(self, k):
+        ranked, asked = made_up(k=k)
+        assert torch.equal(self.defense().answer(ranked, asked), ranked)
+
+    @pytest.mark.parametrize("head_k", [10, 11])
+    def test_a_head_as_long_as_the_list_is_refused(self, head_k):
+        self.config["head_k"] = head_k
+        with pytest.raises(ValueError, match=f"head_k: {head_k} leaves nothing .* below served_k=10") as error:
+            self.defense()
+        assert "\n" not in str(error.value)
+
+
+class KeyedCases(DefenseCases):
+    """As DefenseCases, for a defense whose draws belong to the query; `settings` make it one."""
+
+    settings: dict = {}
+
+    @pytest.fixture(autouse=True)
+    def _keyed(self, _tiny_target):
+        for name, value in self.settings.items():
+            self.config[name] = value
+
+    def served(self, sequences, model, seed=7):
+        self.config["seed"] = seed
+        return Service(model, 10, self.defense().answer).recommend(sequences)
+
+    def test_asking_again_tells_nothing_new(self, make_model):
+        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
+        service = Service(model, 10, self.defense().answer)
+        first = service.recommend(asked)
+        assert torch.equal(service.recommend(asked), first)
+        assert torch.equal(self.served(asked.flip(0), model).flip(0), first)
+
+    def test_padding_changes_nothing(self, make_model):
+        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 3), generator=torch.Generator().manual_seed(1))
+        padded = torch.nn.functional.pad(asked, (0, 4))
+        assert torch.equal(self.served(padded, model), self.served(asked, model))
+
+    @pytest.mark.parametrize(("model", "reads"), [("NARM", 8), ("BERT4Rec", 7)])
+    def test_items_that_the_model_does_not_read_give_no_other_draw(self, make_model, model, reads):
+        model = make_model(model)
+        asked = torch.randint(1, 31, (40, reads), generator=torch.Generator().manual_seed(1))
+        longer = torch.cat([torch.randint(1, 31, (40, 5)), asked], 1)
+        assert torch.equal(self.served(longer, model), self.served(asked, model))
+
+    def test_another_query_is_another_draw(self):
+        # one ranking, asked for by many queries
+        ranked, asked = made_up(200)
+        ranked = ranked[:1].expand(200, -1)
+        lists = self.defense().answer(ranked, asked)
+        assert len({tuple(row) for row in lists.tolist()}) > 150
+
+    def test_another_key_is_another_draw(self, make_model):
+        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
+        one, other = self.served(asked, model), self.served(asked, model, seed=8)
+        assert (one != other).any(1).float().mean() > 0.9

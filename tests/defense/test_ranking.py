@@ -1,6 +1,6 @@
 import pytest
 import torch
-from defense.cases import DefenseCases
+from defense.cases import DefenseCases, KeyedCases, made_up
 
 from recbole_gro import UserError, create_defense
 
@@ -19,6 +19,11 @@ class TestRandom(DefenseCases):
     name = "random"
 
 
+class TestKeyedRandom(KeyedCases):
+    name = "random"
+    settings = {"random_keyed": True}
+
+
 class TestReverse(DefenseCases):
     name = "reverse"
 
@@ -31,7 +36,7 @@ def test_reverse_serves_the_last_first():
     assert defense("reverse").shown(RANKED).tolist() == [[7, 9, 2, 1, 3], [2, 5, 6, 4, 8]]
 
 
-@pytest.mark.parametrize("name", ["none", "random", "reverse"])
+@pytest.mark.parametrize("name", ["none", "random", "reverse", "tail_shuffle", "tail_random", "tail_decoy", "truncate"])
 def test_output_defenses_serve_the_target_itself(name):
     target = object()
     assert defense(name).protect(target, None, None) is target
@@ -57,8 +62,28 @@ def test_random_puts_every_item_anywhere_equally_often():
     assert torch.allclose(share, torch.full((5, 5), 0.2), atol=5 * (0.2 * 0.8 / n) ** 0.5)
 
 
+def test_the_papers_random_ignores_the_query_unless_it_is_keyed():
+    ranked, asked = made_up(50)
+    fresh, keyed = (create_defense("random", {"seed": 7, "random_keyed": keyed}) for keyed in (False, True))
+    assert not torch.equal(fresh.answer(ranked, asked), fresh.answer(ranked, asked))
+    assert torch.equal(keyed.answer(ranked, asked), keyed.answer(ranked, asked))
+    assert "afresh" in fresh.summary
+    assert "afresh" not in keyed.summary
+
+
+def test_keyed_random_puts_every_item_anywhere_equally_often():
+    n = 5000
+    _, asked = made_up(n)
+    keyed = create_defense("random", {"seed": 7, "random_keyed": True})
+    shown = keyed.answer(torch.arange(1, 6).repeat(n, 1), asked)
+    share = torch.stack([(shown == item).float().mean(0) for item in range(1, 6)])
+    assert torch.allclose(share, torch.full((5, 5), 0.2), atol=5 * (0.2 * 0.8 / n) ** 0.5)
+
+
 def test_unknown_defense_names_the_known_ones():
     with pytest.raises(
-        UserError, match=r"unknown defense 'revers'.*Did you mean 'reverse'.*gro, gro_decoys, none, random"
+        UserError,
+        UserError,
+        match=r"unknown defense 'revers'.*Did you mean 'reverse'.*none, random, reverse, tail_decoy",
     ):
         defense("revers")

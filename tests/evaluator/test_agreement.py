@@ -24,6 +24,21 @@ def test_common_share_of_lists_worked_out_by_hand():
     assert common_share(mine, other).tolist() == [0.5, 1.0, 0.0]
 
 
+def slow_common_share(mine, reference):
+    one, other = (set(row) - {0} for row in (mine, reference))
+    return len(one & other) / max(min(len(one), len(other)), 1)
+
+
+def test_padding_is_nothing_in_common():
+    draw = torch.Generator().manual_seed(0)
+    lists = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
+    lists *= torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw)
+    mine, reference = lists
+    slow = [slow_common_share(*rows) for rows in zip(mine.tolist(), reference.tolist(), strict=True)]
+    assert common_share(mine, reference).tolist() == pytest.approx(slow)
+    assert {0.0, 1.0} < set(slow)
+
+
 @pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])
 def test_two_models_agree_as_counted_by_hand(make_loaders, tmp_path, monkeypatch, metrics):
     monkeypatch.chdir(tmp_path)

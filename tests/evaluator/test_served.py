@@ -48,6 +48,36 @@ def test_hit_and_ndcg_of_lists_made_by_hand(make_loaders):
         assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
 
 
+@pytest.mark.parametrize("left", [1, 2, 5])
+def test_a_place_that_is_padded_is_a_miss(make_loaders, left):
+    cut_offs = {"served_k": 6, "topk": [1, 3, 6], "valid_metric": "NDCG@6", "metrics": ["Hit", "NDCG", "ItemCoverage"]}
+    config, train, _, test = make_loaders("NARM", **cut_offs)
+    model = untrained(config, train)
+    positives = torch.cat([batch[3] for batch in test])
+    places = [(1, 2, 4, 6, None)[row % 5] for row in range(len(positives))]
+    lists = lists_with_positive_at(places, positives, model.n_items, 6)
+    lists[:, left:] = 0
+    evaluator = ServedEvaluator(config, Fixed(model, lists))
+    evaluator.eval_collector.data_collect(train)
+    result = evaluator.evaluate(test)
+    for k in (1, 3, 6):
+        within = [place is not None and place <= min(k, left) for place in places]
+        gains = [1 / math.log2(place + 1) if hit else 0 for place, hit in zip(places, within, strict=True)]
+        assert result[f"hit@{k}"] == pytest.approx(sum(within) / len(places), abs=1e-6)
+        assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
+        shown = len(lists[:, :k].unique())  # with 0, which stands for no item
+        assert result[f"itemcoverage@{k}"] == pytest.approx(shown / model.n_items, abs=1e-6)
+
+
+def test_scores_rank_a_padded_list_and_no_item_after_it():
+    served = torch.tensor([[3, 1, 4], [2, 0, 0]])
+    ranked = scores_of_lists(served, 7).topk(3).indices
+    assert ranked[0].tolist() == [3, 1, 4]
+    assert ranked[1, 0] == 2
+    assert ranked[1, 1:].min() >= 7
+    assert torch.isinf(scores_of_lists(served, 7)[:, :7]).sum() == 2 * 7 - 4
+
+
 def test_scores_rank_the_list_and_nothing_else():
     served = torch.tensor([[3, 1, 4], [2, 5, 1]])
     scores = scores_of_lists(served, 7)
@@ -68,7 +98,7 @@ def test_undefended_service_measures_as_recbole_does(make_loaders, model, shorte
 def test_list_turned_round_is_measured_as_served(make_loaders):
     config, train, _, test = make_loaders("NARM", served_k=5)
     target = untrained(config, train)
-    service = Service(target, 5, lambda ranked: ranked.flip(1))
+    service = Service(target, 5, lambda ranked, _: ranked.flip(1))
     evaluator = ServedEvaluator(config, service)
     result = evaluator.evaluate(test)
     straight = ServedEvaluator(config, Service(target, 5))

@@ -1,0 +1,79 @@
+"""Defenses by name, and several of them as one: `gro+tail_decoy` trains with the first and serves through both."""
+
+from torch import Tensor
+
+from recbole_gro.defense.base import Defense, defenses
+from recbole_gro.errors import UserError
+from recbole_gro.service import Asked
+
+JOIN = "+"
+
+
+def create_defense(name: str, config) -> Defense:
+    """The defense of that name, or that of several names with + between, each acting on the list of the one before.
+
+    Raises:
+        UserError: no such defense, one that cannot work with the other keys, or an order that makes no sense.
+    """
+    names = name.split(JOIN)
+    if "" in names and JOIN in name:
+        raise UserError(f"defense: {name!r} lacks a name beside its {JOIN}; write it as gro{JOIN}tail_decoy")
+    parts = [defenses[part](config) for part in names]
+    if len(parts) == 1:
+        return parts[0]
+    _check(name, names, parts)
+    return CombinedDefense(config, parts)
+
+
+def trains(defense: Defense) -> bool:
+    """Whether the model it serves is another than the target."""
+    return type(defense).protect is not Defense.protect
+
+
+def _check(name: str, names: list[str], parts: list[Defense]) -> None:
+    twice = [part for place, part in enumerate(names) if part in names[:place]]
+    if twice:
+        raise UserError(f"defense: {name!r} names {twice[0]} twice; once is enough")
+    training = [part for part, defense in zip(names, parts, strict=True) if trains(defense)]
+    if len(training) > 1:
+        raise UserError(f"defense: {name!r} trains with {' and '.join(training)}; choose one of them")
+    if training and names[0] != training[0]:
+        right = JOIN.join([*training, *(part for part in names if part != training[0])])
+        raise UserError(f"defense: {training[0]} trains, so it stands first in {name!r}; write {right}")
+    short = [part for part, defense in zip(names[:-1], parts[:-1], strict=True) if defense.shortens]
+    if short:
+        right = JOIN.join([*(part for part in names if part != short[0]), short[0]])
+        raise UserError(f"defense: {short[0]} cuts the list short, so it stands last in {name!r}; write {right}")
+
+
+class CombinedDefense(Defense):
+    """The first of several may train; the list goes through the output side of each in turn.
+
+    Args:
+        config: the target's config.
+        parts: defenses, of which none but the first trains.
+    """
+
+    def __init__(self, config, parts: list[Defense]):
+        super().__init__(config)
+        self._parts = tuple(parts)
+        self.summary = "; then ".join(part.summary for part in parts)
+        self.shortens = any(part.shortens for part in parts)
+        self._settle()
+
+    @property
+    def parts(self) -> tuple[Defense, ...]:
+        return self._parts
+
+    def protect(self, target, train_data, valid_data, show_progress: bool = False):
+        protected = self._parts[0].protect(target, train_data, valid_data, show_progress)
+        self._settle()
+        return protected
+
+    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+        for part in self._parts:
+            ranked = part.answer(ranked, asked)
+        return ranked
+
+    def _settle(self) -> None:
+        self.settled = {name: value for part in self._parts for name, value in part.settled.items()}

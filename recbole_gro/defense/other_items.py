@@ -1,0 +1,46 @@
+"""Random items that a list does not hold yet, for all lists of a batch at once."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """[B, wanted] different items in a random order, none of them in `head`, all others equally likely.
+
+    A small catalogue is permuted. From a large one items are drawn with replacement, and what came up before is passed
+    over. Each draw is new with a chance of at least 3/4 there, so that half as many draws again as are wanted and 48
+    more are too few less than once in 10**12 lists; the first items of the catalogue then fill the list.
+
+    Args:
+        head: [B, h] different items.
+        wanted: at most n_items - 1 - h.
+        n_items: size of the id space, padding included.
+        draw: n to [B, n] whole numbers, uniform over a range far above the number of items.
+    """
+    k, catalogue = head.shape[1] + wanted, n_items - 1
+    if catalogue < 4 * k:
+        drawn = draw(catalogue).to(head.device).argsort(1) + 1
+    else:
+        drawn = draw(wanted + wanted // 2 + 48).to(head.device) % catalogue + 1
+    filler = torch.arange(1, k + 1, device=head.device).expand(len(head), k)
+    return first_different(torch.cat([head, drawn, filler], 1), k, n_items)[:, head.shape[1] :]
+
+
+def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
+    """[B, count] the first `count` different ones of each row of items [B, c], in their order.
+
+    No sort; one table [B, n_items] of four bytes an entry.
+
+    >>> first_different(torch.tensor([[3, 1, 3, 2, 1, 4]]), 3, 5)
+    tensor([[3, 1, 2]])
+    """
+    place = torch.arange(items.shape[1], dtype=torch.int32, device=items.device).expand_as(items)
+    first = torch.full((len(items), n_items), items.shape[1], dtype=torch.int32, device=items.device)
+    first.scatter_reduce_(1, items, place, "amin")
+    is_first = first.gather(1, items) == place
+    position = is_first.cumsum(1) - 1
+    # what is not wanted goes to a last column that is cut off
+    position = position.where(is_first & (position < count), torch.full_like(position, count))
+    return items.new_zeros(len(items), count + 1).scatter_(1, position, items)[:, :count]

@@ -1,0 +1,91 @@
+"""Defenses on the served list that leave its head as it is, for the user, and spoil what a copy learns below it."""
+
+import torch
+from torch import Tensor
+
+from recbole_gro.config import setting
+from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.keyed import KeyedDraws, shuffled
+from recbole_gro.defense.other_items import random_others
+from recbole_gro.errors import UserError
+from recbole_gro.service import Asked
+from recbole_gro.top_k import top_k
+
+
+class TailDefense(Defense):
+    """The first `head_k` positions stay; a subclass says what stands below them.
+
+    Raises:
+        UserError: nothing of the list is below its head.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.head_k, served_k = setting(config, "head_k"), setting(config, "served_k")
+        if self.head_k >= served_k:
+            raise UserError(
+                f"head_k: {self.head_k} leaves nothing of lists of {served_k} to change; "
+                f"set it below served_k={served_k}"
+            )
+
+    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+        if ranked.shape[1] <= self.head_k:
+            return ranked
+        return torch.cat([ranked[:, : self.head_k], self.tail(ranked, asked)], 1)
+
+    def tail(self, ranked: Tensor, asked: Asked) -> Tensor:
+        """[B, k - head_k] what is served below the head of ranked [B, k]."""
+        raise NotImplementedError
+
+
+@register_defense("tail_shuffle")
+class TailShuffle(TailDefense):
+    """The tail is shuffled, the same way each time a query is asked (`KeyedDraws`)."""
+
+    summary = "every list is shuffled below its head, the same way for the same query"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.draws = KeyedDraws(config, "tail_shuffle")
+
+    def tail(self, ranked, asked):
+        tail = ranked[:, self.head_k :]
+        return shuffled(tail, self.draws.words(asked, tail.shape[1]))
+
+
+@register_defense("tail_random")
+class TailRandom(TailDefense):
+    """The tail is random other items, the same ones each time a query is asked (`KeyedDraws`)."""
+
+    summary = "below its head every list holds random items, the same ones for the same query"
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.draws = KeyedDraws(config, "tail_random")
+
+    def tail(self, ranked, asked):
+        head, wanted = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
+        return random_others(head, wanted, asked.scores.shape[1], lambda n: self.draws.words(asked, n))
+
+
+@register_defense("tail_decoy")
+class TailDecoy(TailDefense):
+    """The tail is the items that the target scores lowest, the lowest first: a copy learns their order upside down."""
+
+    summary = "below its head every list holds the items with the lowest scores, the lowest first"
+
+    def tail(self, ranked, asked):
+        # where scores are equal the head could be among the lowest too
+        lowest = (-asked.scores).scatter_(1, ranked[:, : self.head_k], -torch.inf)
+        return top_k(lowest, ranked.shape[1] - self.head_k)
+
+
+@register_defense("truncate")
+class Truncate(TailDefense):
+    """The list ends with its head; 0, which is no item, pads it to its length."""
+
+    summary = "every list ends with its head"
+    shortens = True
+
+    def tail(self, ranked, asked):
+        return torch.zeros_like(ranked[:, self.head_k :])

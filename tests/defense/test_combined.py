@@ -1,0 +1,93 @@
+import pytest
+import torch
+from defense.cases import DefenseCases, made_up
+from pipeline import same_weights, untrained, weights_of
+
+from recbole_gro import Service, UserError, create_defense
+from recbole_gro.defense.ranking import RandomDefense
+
+SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
+
+
+class CombinedCases(DefenseCases):
+    """No name of its own is registered for it."""
+
+    keeps_items = False
+
+    def test_name_is_taken(self):
+        pass
+
+
+class TestTrainAndServe(CombinedCases):
+    name = "gro+tail_decoy"
+
+
+class TestTwoOutputSides(CombinedCases):
+    name = "reverse+tail_shuffle"
+    keeps_items = True
+
+
+class TestThree(CombinedCases):
+    name = "gro_decoys+tail_random+truncate"
+    items = 4
+
+
+@pytest.mark.parametrize(
+    "name", ["reverse+tail_decoy", "tail_decoy+reverse", "tail_random+random+truncate", "none+reverse"]
+)
+def test_each_part_acts_on_the_list_of_the_one_before(name):
+    ranked, asked = made_up(20)
+    expected = ranked
+    for part in name.split("+"):
+        expected = create_defense(part, SETTINGS).answer(expected, asked)
+    assert torch.equal(create_defense(name, SETTINGS).answer(ranked, asked), expected)
+
+
+def test_the_model_is_that_of_the_part_that_trains(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models = []
+    for name in ("gro", "gro+tail_decoy+truncate"):
+        config, train, valid, _ = make_loaders("NARM", served_k=10, head_k=4, gro_epochs=1)
+        target = untrained(config, train)
+        torch.manual_seed(3)
+        defense = create_defense(name, config)
+        models.append(defense.protect(target, train, valid))
+    assert same_weights(*map(weights_of, models))
+    lists = Service(models[1], 10, defense.answer).recommend([[1, 2], [3]])
+    assert torch.equal(lists, Service(models[0], 10).recommend([[1, 2], [3]]) * (torch.arange(10) < 4))
+
+
+def test_it_tells_what_its_parts_settled(make_loaders, tmp_path):
+    config, train, valid, _ = make_loaders("NARM", output_dir=str(tmp_path), head_k=4, gro_min_quality=0.5)
+    defense = create_defense("gro+truncate", config)
+    assert defense.settled["gro_swap"] == "paper"
+    defense.protect(untrained(config, train), train, valid)
+    assert defense.settled["gro_lambda"] != 1.0
+
+
+def test_one_name_is_no_combination():
+    assert type(create_defense("random", SETTINGS)) is RandomDefense
+    assert create_defense("random", SETTINGS).summary in create_defense("random+truncate", SETTINGS).summary
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("gro+tail_decoi", r"unknown defense 'tail_decoi'\. Did you mean 'tail_decoy'\?"),
+        ("gor+tail_decoy", r"unknown defense 'gor'\. Did you mean 'gro'\?"),
+        ("gro +tail_decoy", r"unknown defense 'gro '\. Did you mean 'gro'\?"),
+        ("gro+", r"'gro\+' lacks a name beside its \+; write it as gro\+tail_decoy"),
+        ("+", r"'\+' lacks a name"),
+        ("", "'' lacks a name|unknown defense ''"),
+        ("random+random", r"'random\+random' names random twice"),
+        ("gro+gro_decoys", "trains with gro and gro_decoys; choose one of them"),
+        ("tail_decoy+gro", r"gro trains, so it stands first in 'tail_decoy\+gro'; write gro\+tail_decoy"),
+        ("random+truncate+gro", r"write gro\+random\+truncate"),
+        ("truncate+random", r"truncate cuts the list short, so it stands last in .*; write random\+truncate"),
+        ("gro+truncate+tail_decoy", r"write gro\+tail_decoy\+truncate"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(make_config, name, reason):
+    with pytest.raises(UserError, match=reason) as error:
+        create_defense(name, make_config(head_k=3, gro_head_k=3))
+    assert "\n" not in str(error.value)
