@@ -338,8 +338,20 @@ def test_results_hold_every_setting(run):
 
 
 @pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
-def test_a_model_that_wants_a_user_is_refused_before_training(run, tmp_path, role):
-    settings = {"model": "FPMC"} if role == "model" else {role: "FPMC"}
-    with pytest.raises(UserError, match="user"):
+def test_a_model_that_cannot_serve_is_refused_before_training(run, tmp_path, role):
+    settings = {"model": "S3Rec"} if role == "model" else {role: "S3Rec"}
+    with pytest.raises(UserError, match="model: S3Rec cannot serve lists: it needs a pre-training run"):
         run("gro", **settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_surrogate_that_reads_features_is_refused_before_training(run, tmp_path):
+    with pytest.raises(UserError, match="surrogate_knows_features=True"):
+        run("none", surrogate_model="GRU4RecF")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["FPMC", "SHAN"])
+def test_models_with_users_serve_strangers(run, model):
+    results = run("gro", model=model, embedding_size=16, train_batch_size=64)
+    assert 0 <= results["defenses"][0]["surrogate"]["test"]["hit@5"] <= 1

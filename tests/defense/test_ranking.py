@@ -83,7 +83,6 @@ def test_keyed_random_puts_every_item_anywhere_equally_often():
 def test_unknown_defense_names_the_known_ones():
     with pytest.raises(
         UserError,
-        UserError,
         match=r"unknown defense 'revers'.*Did you mean 'reverse'.*none, random, reverse, tail_decoy",
     ):
         defense("revers")
