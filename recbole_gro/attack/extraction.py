@@ -1,5 +1,7 @@
 """Model extraction (Yue et al., RecSys'21): a surrogate trained with Eq. 4 on the lists a black box gave out."""
 
+import math
+
 import torch
 from recbole.data.interaction import Interaction
 
@@ -104,6 +106,7 @@ class ExtractionTrainer(StageTrainer):
         self.eval_collector.data_collect = lambda train_data: None
         self.valid_metric, self.valid_metric_bigger = "held-out loss", False
         self.best_valid_score = float("inf")
+        self.untrained_loss: float | None = None  # Eq. 4 on held-out queries before the first epoch
         self.optimizer = self._build_optimizer()
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
 
@@ -117,6 +120,16 @@ class ExtractionTrainer(StageTrainer):
             QueryLoader(held, self.config, self.batch_size, None, shared),
         )
 
+    @property
+    def learned(self) -> bool:
+        """Whether the best epoch copies held-out queries better than the untrained model did."""
+        return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        if valid_data:
+            self.untrained_loss = self._on_held_out(valid_data)[0]
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
     def stage_loss(self, interaction: Interaction):
         return self._extraction_loss(interaction, self.generator)[0]
 
@@ -129,8 +142,15 @@ class ExtractionTrainer(StageTrainer):
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
 
-    @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
+        self.last_valid = self._on_held_out(valid_data)
+        if not math.isfinite(self.last_valid[0]):
+            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {self.last_valid[0]}")
+        self._show_valid()
+        return self.last_valid
+
+    @torch.no_grad()
+    def _on_held_out(self, valid_data) -> tuple[float, dict[str, float]]:
         """Eq. 4 and agreement@10 on held-out queries; the same negatives every time.
 
         Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10.
@@ -148,6 +168,4 @@ class ExtractionTrainer(StageTrainer):
             common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
         loss = total / n
-        self.last_valid = loss, {"loss": loss, "agreement@10": common / n}
-        self._show_valid()
-        return self.last_valid
+        return loss, {"loss": loss, "agreement@10": common / n}

@@ -109,7 +109,11 @@ class Stages:
         def make() -> Any:
             with self._working_config() as config:
                 trainer = steal(config, log, n_items, items, "surrogate")
-                facts = {"surrogate_epochs": len(trainer.train_loss_dict), "held_out": trainer.best_valid_result}
+                facts = {
+                    "surrogate_epochs": len(trainer.train_loss_dict),
+                    "held_out": trainer.best_valid_result,
+                    "learned": trainer.learned,
+                }
                 return {"weights": trainer.model.state_dict(), "facts": facts}
 
         made = self._once(file, "surrogate", make)

@@ -269,7 +269,8 @@ def test_a_wider_margin_is_a_higher_loss(make_thief, key):
 
 
 def test_surrogate_does_not_start_from_the_targets_weights(tiny_data_path, tmp_path):
-    settings = {"epochs": 0, "surrogate_learning_rate": 1e-12, "defense": "none", "data_path": str(tiny_data_path)}
+    still = {"learning_rate": 1e-12, "surrogate_learning_rate": 1e-12}
+    settings = {**still, "defense": "none", "data_path": str(tiny_data_path)}
     run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, **settings, "output_dir": str(tmp_path / "run")})
     target, surrogate = (
         torch.load(tmp_path / "run" / name, weights_only=True)["state_dict"]["item_embedding.weight"][1:]

@@ -153,7 +153,8 @@ def test_what_recbole_cannot_split_is_said_in_one_line(make_config, settings, re
 
 
 def test_loaders_that_plain_recbole_saved_are_not_picked_up(make_config):
-    config = make_config("BERT4Rec", save_dataloaders=True)
+    config = make_config("BERT4Rec")
+    config["save_dataloaders"] = True
     data_preparation(config, create_dataset(config))  # leaves a pickle in checkpoint_dir
     train, _, _ = loaders_of(make_config("BERT4Rec"))
     assert isinstance(train._dataset, SequenceDataset)
