@@ -81,13 +81,15 @@ def resolve_config_file(name: str) -> str:
 
 def read_config_file(name: str) -> dict[str, Any]:
     """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
-    text = resolve_config_file(name)
     try:
-        values = safe_yaml(text)
+        values = safe_yaml(resolve_config_file(name))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
         raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
+    for key in values or {}:
+        if not isinstance(key, str):
+            raise UserError(f"config file {name}: key {key!r} is no name")
     return values or {}
 
 
@@ -218,8 +220,6 @@ class Config(RecBoleConfig):
             raise UserError(f"gpu_id: torch sees no GPU {given!r} here; use_gpu=False, or no gpu_id, runs on the CPU")
 
     def _check(self) -> None:
-        if self["nproc"] not in (None, 1):
-            raise UserError(f"nproc: {self['nproc']!r} is not supported; a run uses one process (nproc=1)")
         longest = max(self["topk"], default=0)
         if longest > self["served_k"]:
             raise UserError(

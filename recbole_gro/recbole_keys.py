@@ -141,6 +141,11 @@ def _check_wandb(name: str, value: Any) -> None:
         raise UserError(f"{name}: wandb is not installed; pip install wandb, or leave {name} out")
 
 
+def _check_processes(name: str, value: Any) -> None:
+    if value not in (None, 1):
+        raise UserError(f"{name}: {value!r} is not supported; a run uses one process ({name}=1)")
+
+
 # checks that go on where a type is met
 FURTHER: dict[str, Callable[[str, Any], None]] = {
     "clip_grad_norm": _check_clipping,
@@ -149,4 +154,5 @@ FURTHER: dict[str, Callable[[str, Any], None]] = {
     "item_inter_num_interval": _check_interval,
     "metrics": _check_metrics,
     "log_wandb": _check_wandb,
+    "nproc": _check_processes,
 }

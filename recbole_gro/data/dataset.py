@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource
 
 from recbole_gro.config import setting
-from recbole_gro.data.atomic_header import check_columns, columns_of
+from recbole_gro.data.atomic_check import check_columns, columns_of
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.errors import UserError
 from recbole_gro.recbole_keys import MASKED_TRANSFORM

@@ -55,6 +55,23 @@ def test_copy_learns_the_rule(make_thief, model):
     assert trained["loss"] < untrained["loss"]
 
 
+@pytest.mark.parametrize(("rate", "learned"), [(1e-30, False), (0.01, True)])
+def test_a_copy_that_is_no_better_than_before_training_is_told(make_thief, rate, learned):
+    thief, queries, held_out = make_thief(n_sequences=50, surrogate_learning_rate=rate)
+    assert not thief.learned
+    untrained = thief._valid_epoch(held_out)[0]
+    thief.fit(queries, held_out)
+    assert thief.untrained_loss == untrained
+    assert thief.learned is learned
+
+
+def test_a_held_out_loss_that_is_no_number_stops_it(make_thief):
+    thief, queries, held_out = make_thief()
+    thief._on_held_out = lambda data: (float("nan"), {})
+    with pytest.raises(UserError, match=r"^surrogate: epoch 0: the loss on held-out queries is nan, so it stopped"):
+        thief.fit(queries, held_out)
+
+
 def test_copy_ranks_as_the_service_does(make_thief):
     thief, queries, held_out = make_thief(n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01)
     thief.fit(queries, held_out)

@@ -1,4 +1,4 @@
-"""The first line of an atomic file, looked at before RecBole reads it: what RecBole misreads is told by column."""
+"""An atomic file, looked at before RecBole reads it: what RecBole would misread is told by line and column."""
 
 import os
 
@@ -12,13 +12,24 @@ def columns_of(file: str | os.PathLike, separator: str, encoding: str | None = N
     """{column: type} of an atomic file, in its order.
 
     Raises:
-        UserError: there is no such line, a column of it is not written as name:type, or the first row has more or
-            fewer values than there are columns (pandas would take a surplus for a name of the row, and shift the rest).
+        UserError: there is no line that names columns as name:type, or a line has more or fewer values than that.
     """
     with open(file, encoding=encoding) as lines:
-        header, first_row = (lines.readline().rstrip("\n") for _ in range(2))
-    if not header:
-        raise UserError(f"{file}: the file is empty; its first line names the columns, such as {EXAMPLE}")
+        header = lines.readline().rstrip("\n")
+        if not header:
+            raise UserError(f"{file}: the file is empty; its first line names the columns, such as {EXAMPLE}")
+        columns = _columns(file, header, separator)
+        # pandas leaves a surplus out or takes it for the name of a row, and fills what is missing
+        for number, line in enumerate(lines, start=2):
+            values = line.count(separator) + 1
+            if values != len(columns) and line.strip() and '"' not in line:  # a quotation may hold a separator
+                raise UserError(
+                    f"{file}, line {number}: {values} values for {len(columns)} columns ({', '.join(columns)})"
+                )
+    return columns
+
+
+def _columns(file: str | os.PathLike, header: str, separator: str) -> dict[str, str]:
     columns: dict[str, str] = {}
     for told in header.split(separator):
         name, colon, kind = told.partition(":")
@@ -36,9 +47,6 @@ def columns_of(file: str | os.PathLike, separator: str, encoding: str | None = N
         if name in columns:
             raise UserError(f"{file}, line 1: column {name} is there twice")
         columns[name] = kind
-    values = len(first_row.split(separator))
-    if first_row and '"' not in first_row and values != len(columns):
-        raise UserError(f"{file}, line 2: {values} values for {len(columns)} columns ({', '.join(columns)})")
     return columns
 
 
