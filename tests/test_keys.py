@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +58,9 @@ def test_architecture_is_told_from_training():
         ("a|b", ["a", "b"], ["c", None]),
         ("int >= 1 or None", [None, 1], [0, "None"]),
         ("names of fruit", ["fig", ["fig", "pear"]], [[], ["fig", "fig"], [3], 3]),
-        ("str or None", ["x", None], [3]),
+        ("str or None", ["x", Path("x"), None], [3, ""]),
+        ("ints >= 1", [3, [1, 5]], [[], 0, [5, 5], [1, "2"], [1.5], None]),
+        ("mapping or None", [{}, {"a": 1}, None], [5, [], "a"]),
     ],
 )
 def test_types_and_ranges(kind, right, wrong):

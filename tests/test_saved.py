@@ -79,6 +79,14 @@ def test_loaded_target_can_be_evaluated_and_trained_on(saved):
     assert target.model.calculate_loss(next(iter(train))).isfinite()
 
 
+def test_a_target_trained_on_a_gpu_is_loaded_where_there_is_none(saved):
+    file, model = saved
+    checkpoint = torch.load(file)
+    del checkpoint["config"]["use_gpu"]
+    torch.save({**checkpoint, "config": {**checkpoint["config"], "gpu_id": "63"}}, file)
+    assert torch.equal(load_target(file).recommend([[1, 2]], k=5), BlackBox(model, k=5).query([[1, 2]]))
+
+
 def test_tokens_in_tokens_out(saved):
     target = load_target(saved[0])
     [row] = target.recommend([["i3", "i4"]], k=4)
