@@ -104,7 +104,8 @@ def run_experiment(
 def run_missing(experiment: Experiment, folder: Path, missing, executor, workers, ray_address) -> list[str]:
     """Run cells with a bar over them; what failed, in words."""
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    run = functools.partial(run_one, experiment, folder.resolve(), threads)
+    alone = executor == "local" and workers == 1
+    run = functools.partial(run_one, experiment, folder.resolve(), threads, alone)
     failed = []
     with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
         for (values, seed), error in execute(run, missing, executor, workers, ray_address):
@@ -116,9 +117,11 @@ def run_missing(experiment: Experiment, folder: Path, missing, executor, workers
     return failed
 
 
-def run_one(experiment: Experiment, folder: Path, threads: int, values: dict[str, Any], seed: int) -> None:
+def run_one(
+    experiment: Experiment, folder: Path, threads: int, show_progress: bool, values: dict[str, Any], seed: int
+) -> None:
     """A cell, for an executor."""
-    run_cell(experiment, values, seed, folder, threads)
+    run_cell(experiment, values, seed, folder, threads, show_progress)
 
 
 def told(values: dict[str, Any]) -> str:
