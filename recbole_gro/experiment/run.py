@@ -94,7 +94,7 @@ def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_prog
     protected, settled = stages.protected(stages.target(train, valid), train, valid)
     service = Service(protected, config["served_k"], defense.answer)
     _, served = evaluate_service(config, service, *loaders)
-    log = stages.queries(service, train)
+    log = stages.queries(service, train._dataset)
     box = BlackBox(service)
     surrogate, facts = stages.surrogate(log, box.n_items, train._dataset)
     _, copied = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
