@@ -3,8 +3,8 @@ import os
 
 import pytest
 from conftest import SMALL
-from recbole.model.general_recommender import BPR
 from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError

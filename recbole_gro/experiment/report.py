@@ -26,7 +26,10 @@ from recbole_gro.experiment.summary import (
     gather,
     headline_k,
 )
-from recbole_gro.report import LABELS, write_whole
+from recbole_gro.experiment.trade_off import picture as trade_off_picture
+from recbole_gro.experiment.trade_off import points
+from recbole_gro.experiment.trade_off import table as trade_off_table
+from recbole_gro.report import LABELS, png, write_whole
 
 UNDEFINED = "n/a"
 SMALLEST_P = 1e-4
@@ -95,7 +98,7 @@ def _blocks(experiment: Planned, settings: Sequence[Setting], missing: Sequence[
     yield Heading("Against no defense")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
-    yield from _pictures(experiment, settings, k)
+    yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
     yield Heading("What differs from the paper")
     yield Bullets(experiment.differs) if experiment.differs else Paragraph("The experiment names nothing.")
     yield Heading("Settings")
@@ -166,13 +169,34 @@ def comparison_table(experiment: Planned, settings: Sequence[Setting], k: int) -
 def _pictures(experiment: Planned, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
     at = "" if experiment.figure == "k" else f"@{k}"
     measured = f"HR{at} and NDCG{at} against {experiment.figure}"
-    for number, (told, png) in enumerate(pictures(experiment, settings, k).items(), start=1):
+    for number, (told, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
         yield Picture(
             f"figure-{number}.png",
-            png,
+            drawn,
             f"{measured} of target and surrogate: {told}",
             f"{told}: {measured}, test, percent. Above what the service returns, below its copy; the same scale. "
             "Bars: one sample standard deviation over seeds, none for a single seed.",
+        )
+
+
+def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
+    """What every defense keeps against what the best attacker gets; at the first ten and the whole list."""
+    found = points([cell for setting in settings for cell in setting.cells])
+    if not found:
+        yield Paragraph(f"No picture: nothing was run with defense {UNDEFENDED}.")
+        return
+    yield Table(
+        "Shares of the undefended target's and its best attacker's figures, mean over seeds. A defense is worth its "
+        "worst case: the attacker whose surrogate has the highest NDCG@10. Last columns: the share of each attacker. "
+        "*: no other keeps as much of NDCG@10 and gives less.",
+        *trade_off_table(found),
+    )
+    for k in found[0].kept:
+        yield Picture(
+            f"trade-off-{k}.png",
+            png(trade_off_picture(found, k)),
+            f"share of NDCG@{k} kept against the best attacker's share",
+            f"To the right: NDCG@{k} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
         )
 
 

@@ -53,7 +53,6 @@ class Stages:
         self.config, self.defense, self.folder = config, defense, folder
         self.trains = trains(defense.parts[0])
         self.seconds: dict[str, float] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def target(self, train, valid):
         """The undefended target."""
@@ -161,6 +160,7 @@ class Stages:
     @contextlib.contextmanager
     def _claimed(self, file: Path) -> Iterator[None]:
         """One process at a time works on a file; the claim ends with the process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with open(f"{file}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
