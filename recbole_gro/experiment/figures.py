@@ -86,11 +86,12 @@ def _panels(told: str, experiment: Planned, lines: Sequence[Line], k: int) -> Fi
                 _over_k(axes, lines, metric, side)
             else:
                 _over_key(axes, experiment, lines, metric, side, k)
-            axes.set_ylim(bottom=0)
             axes.grid(axis="y", color="#dddddd", linewidth=0.6)
             axes.set_axisbelow(True)
             axes.tick_params(labelleft=True)  # shared, but read one at a time
             axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[0]:
+        axes.set_ylim(bottom=0)  # last, for it ends the search for a range that fits the column
     if len(lines) > 1:
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(lines)), frameon=False)

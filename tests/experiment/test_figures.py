@@ -1,5 +1,5 @@
 import pytest
-from experiment.made_up import Plan, grid
+from experiment.made_up import Plan, cell, grid
 
 from recbole_gro.experiment import figures
 from recbole_gro.experiment.figures import pictures
@@ -79,6 +79,16 @@ def test_a_defense_looks_the_same_where_others_are_missing(drawn):
 def test_error_bars_are_over_seeds(drawn, seeds, bars):
     (figure,) = drawn(Plan({"defense": DEFENSES}, seeds=seeds)).values()
     assert all(line.has_yerr == bars for axes in figure.axes for line in axes.containers)
+
+
+def test_a_surrogate_above_its_target_is_in_the_picture(drawn):
+    plan = Plan({"defense": ["reverse"]})
+    (figure,) = drawn(plan, [cell({"defense": "reverse"}, seed, quality=(0.1, 0.6)) for seed in plan.seeds]).values()
+    for axes in figure.axes:
+        (line,) = axes.containers
+        bottom, top = axes.get_ylim()
+        assert bottom == 0
+        assert max(segment[:, 1].max() for segment in line.lines[2][0].get_segments()) < top
 
 
 @pytest.mark.parametrize("vary", [{}, {"gro_lambda": [0.1, 1.0]}])
