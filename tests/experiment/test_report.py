@@ -205,7 +205,6 @@ def test_facts_are_summed_up():
     assert facts["device"] == "cuda, cpu"
 
 
-@pytest.mark.every
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome to open the page with")
 @pytest.mark.parametrize("size", [(1200, 1600), (500, 1600)])
 def test_page_opens_in_a_browser(written, tmp_path, size):
