@@ -141,9 +141,9 @@ def markdown(results: dict[str, Any], config) -> str:
     if attacked:
         row = attacked[0]
         about.append(
-            f"Each surrogate ({row['surrogate_model']}) learned from {row['lists_asked']} lists: every prefix of "
-            f"{row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: share of common items "
-            f"in the top 10 of the target as served and of the surrogate."
+            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
+            f"lists: every prefix of {row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: "
+            f"share of common items in the top 10 of the target as served and of the surrogate."
         )
     return "\n".join(about) + "\n"
 

@@ -129,16 +129,23 @@ class ExtractionTrainer(StageTrainer):
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
 
-    @torch.no_grad()
     def _valid_epoch(self, valid_data, show_progress=False):
-        """Eq. 4 and agreement@10 on held-out queries; the same negatives every time.
+        figures = self.held_out_figures(valid_data)
+        self.last_valid = figures["loss"], figures
+        self._show_valid()
+        return self.last_valid
 
-        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10.
+    @torch.no_grad()
+    def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:
+        """`loss`, Eq. 4, and `agreement@10` on held-out queries; the same negatives every time.
+
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10; in its
+        first k where the log's lists have k < 10.
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
         total, common, n = 0.0, 0.0, 0
-        for batch in valid_data:
+        for batch in held_out:
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
             served = interaction[LISTED][:, :10]
@@ -147,7 +154,4 @@ class ExtractionTrainer(StageTrainer):
             in_common = (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)  # padding is none of mine
             common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
-        loss = total / n
-        self.last_valid = loss, {"loss": loss, "agreement@10": common / n}
-        self._show_valid()
-        return self.last_valid
+        return {"loss": total / n, "agreement@10": common / n}

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from recbole_gro.attack import create_attacker
 from recbole_gro.config import Config, safe_yaml
 from recbole_gro.defense import create_defense
 from recbole_gro.errors import UserError, nearest
@@ -56,6 +57,7 @@ class Experiment:
             raise UserError(f"defense: a cell has one, not {', '.join(names)}; list several under `vary`")
         config = Config(config_dict={**given, "defense": names})
         create_defense(names[0], config)
+        create_attacker(config["attacker"], config)
         return config
 
 

@@ -18,7 +18,7 @@ from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.stages import Stages
 from recbole_gro.global_state import global_state_kept
-from recbole_gro.quick_start import check_models, query_length
+from recbole_gro.quick_start import check_models
 from recbole_gro.report import environment
 from recbole_gro.run_folder import logged_to
 from recbole_gro.service import Service
@@ -114,7 +114,7 @@ def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_prog
     protected, settled = stages.protected(stages.target(train, valid), train, valid)
     service = Service(protected, config["served_k"], defense.answer)
     _, served = evaluate_service(config, service, *loaders)
-    log = stages.queries(service)
+    log = stages.queries(service, train)
     box = BlackBox(service)
     surrogate, facts = stages.surrogate(log, box.n_items, train._dataset)
     _, copied = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
@@ -135,7 +135,8 @@ def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_prog
             "model": config["model"],
             "dataset": config["dataset"],
             "served_k": config["served_k"],
-            "lists_asked": config["query_sequences"] * query_length(config),
+            "attacker": config["attacker"],
+            "lists_asked": log.n_lists * stages.attacker.times_asked,
             "settled": settled,
             "seconds": stages.seconds,
             "threads": torch.get_num_threads(),
