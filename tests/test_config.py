@@ -3,6 +3,7 @@ import os
 
 import pytest
 from conftest import SMALL
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
@@ -202,6 +203,14 @@ def test_a_class_of_ones_own_takes_the_defaults_of_what_it_derives_from(make_con
     assert config["hidden_size"] == Config("NARM")["hidden_size"]
     assert config["embedding_size"] == 8
     assert config["model"] == "Mine"
+
+
+def test_a_class_that_says_nothing_of_its_loss_gets_no_sampled_negatives(make_config):
+    class Mine(SequentialRecommender):
+        pass
+
+    config = make_config(Mine)
+    assert (config["loss_type"], config["train_neg_sample_args"]["distribution"]) == ("CE", "none")
 
 
 def test_item_features_that_a_model_reads_are_loaded():

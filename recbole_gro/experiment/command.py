@@ -18,7 +18,7 @@ from recbole_gro.experiment.estimate import estimated_seconds, in_words
 from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
 from recbole_gro.experiment.plan import Experiment, known_experiments, read_experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.run import done_and_missing, run_cell
+from recbole_gro.experiment.run import check_cells, done_and_missing, run_cell
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -90,6 +90,7 @@ def run_experiment(
         return folder
     if executor == "ray":
         imported_ray()
+    check_cells(experiment, missing)
     folder.mkdir(parents=True, exist_ok=True)
     failed = run_missing(experiment, folder, missing, executor, workers, ray_address)
     done, missing = done_and_missing(experiment, folder)

@@ -24,6 +24,7 @@ from recbole_gro.run_folder import logged_to
 from recbole_gro.service import Service
 
 AGREEMENT_AT = (1, 10, 100)
+CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
 PLUMBING = ("show_progress", "output_dir", "checkpoint_dir")  # keys that no result depends on
 
 
@@ -46,6 +47,25 @@ def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], 
         else:
             missing.append((values, seed))
     return done, missing
+
+
+@global_state_kept()
+def check_cells(experiment: Experiment, cells: list[tuple[dict[str, Any], int]]) -> None:
+    """Read the data and build and ask the models of every kind of cell once, before any is run.
+
+    Raises:
+        UserError: data or models that cannot work.
+    """
+    seen = set()
+    for values, seed in cells:
+        config = experiment.config(values, seed)
+        kind = tuple(str(config[name]) for name in CHECKED_BY)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        data = build_dataset(config)
+        build_loaders(config, data)
+        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
 
 
 @global_state_kept()

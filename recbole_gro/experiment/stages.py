@@ -54,7 +54,6 @@ class Stages:
         self.trains = trains(defense.parts[0])
         self.attacker = create_attacker(config["attacker"], config)
         self.seconds: dict[str, float] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def target(self, train, valid):
         """The undefended target."""
@@ -167,6 +166,7 @@ class Stages:
     @contextlib.contextmanager
     def _claimed(self, file: Path) -> Iterator[None]:
         """One process at a time works on a file; the claim ends with the process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with open(f"{file}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

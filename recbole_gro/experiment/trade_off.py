@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.statistics import ndcg
 
 AT = 10  # of the surrogate's NDCG
 
@@ -52,10 +54,7 @@ def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Poi
         if not seeds or not best_plain:
             continue
         kept = {
-            k: float(
-                np.mean([ndcg(own[seed].target_ranks, k) / ndcg(reference[seed].target_ranks, k) for seed in seeds])
-            )
-            for k in cut_offs
+            k: float(np.mean([_served(own[seed], k) / _served(reference[seed], k) for seed in seeds])) for k in cut_offs
         }
         shares = {name: _stolen(by_seed) / best_plain for name, by_seed in attackers.items()}
         worst = max(shares, key=lambda name: shares[name])
@@ -72,19 +71,17 @@ def _setting(cell: Cell) -> tuple[Any, ...]:
     return (str(cell.values.get("defense", "none")), *rest)
 
 
+def _served(cell: Cell, k: int) -> float:
+    return float(ndcg(cell.target_ranks, k).mean())
+
+
 def _stolen(by_seed: dict[int, Cell]) -> float:
-    return float(np.mean([ndcg(cell.surrogate_ranks, AT) for cell in by_seed.values()]))
+    return float(np.mean([ndcg(cell.surrogate_ranks, AT).mean() for cell in by_seed.values()]))
 
 
 def _beats(one: Point, other: Point, k: int) -> bool:
     at_least = one.kept[k] >= other.kept[k] and one.stolen <= other.stolen
     return at_least and (one.kept[k] > other.kept[k] or one.stolen < other.stolen)
-
-
-def ndcg(ranks: np.ndarray, k: int) -> float:
-    """NDCG@k of users with one item each, whose place in the list is `ranks` [U], from 1; 0 where it is not in it."""
-    found = (ranks > 0) & (ranks <= k)
-    return float(np.where(found, 1 / np.log2(np.maximum(ranks, 1) + 1), 0.0).mean())
 
 
 def draw(axes: Axes, found: list[Point], k: int) -> None:
@@ -103,18 +100,21 @@ def draw(axes: Axes, found: list[Point], k: int) -> None:
     axes.grid(alpha=0.3)
 
 
-def table(found: list[Point]) -> list[str]:
-    """The lines of a markdown table: a row a point, a column an attacker."""
+def table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a point, a column an attacker; a star marks the frontier."""
     attackers = list(dict.fromkeys(name for point in found for name in point.by_attacker))
-    cut_offs = list(found[0].kept) if found else []
-    lines = [
-        "| defense | " + " | ".join(f"NDCG@{k} kept" for k in cut_offs) + " | best attacker | "
-        + " | ".join(attackers) + " |",
-        "|---|" + "---:|" * len(cut_offs) + "---|" + "---:|" * len(attackers),
-    ]  # fmt: skip
+    head = ["defense", *(f"NDCG@{k} kept" for k in found[0].kept), "best attacker", "his share", *attackers]
+    rows = []
     for point in found:
-        mark = " *" if point.on_frontier else ""
-        kept = " | ".join(f"{share:.3f}" for share in point.kept.values())
-        shares = " | ".join(f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers)
-        lines.append(f"| {point.name}{mark} | {kept} | {point.attacker} {point.stolen:.2f} | {shares} |")
-    return lines
+        shares = [f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers]
+        kept = [f"{share:.3f}" for share in point.kept.values()]
+        name = f"{point.name} *" if point.on_frontier else point.name
+        rows.append([name, *kept, point.attacker, f"{point.stolen:.2f}", *shares])
+    return head, rows
+
+
+def picture(found: list[Point], k: int) -> Figure:
+    """Every point of `points`: to the right what is kept, upwards what the best attacker gets."""
+    figure = Figure(figsize=(8.4, 6), layout="constrained")
+    draw(figure.subplots(), found, k)
+    return figure

@@ -24,7 +24,9 @@ def test_a_grid_is_run_reported_and_not_run_again(words, tmp_path, capsys):
     grid = ["lambda", "--gro_lambda=[0.1, 1.0]", "--seeds=[1, 2]", *words]
     assert main(grid) == 0
     folder = tmp_path / "runs" / "experiment-lambda"
-    assert {"report.html", "report.md", "results.csv", "cells", "stages", "logs"} == {f.name for f in folder.iterdir()}
+    assert {"report.html", "report.md", "figure-1.png", "results.csv", "cells", "stages", "logs"} == {
+        f.name for f in folder.iterdir()
+    }
     with open(folder / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["gro_lambda"], row["defense"], row["seed"]) for row in rows} == {
@@ -87,7 +89,7 @@ def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
         (["defenses", "--workers=two"], "workers: 'two' is not allowed"),
         (["defenses", "--executor=slurm"], "executor: 'slurm' is not one of local, ray"),
         (["defenses", "--seeds=[one]"], "seeds: ['one'] is not a list of whole numbers"),
-        (["defenses", "--defense=[none, nun]"], "unknown defense 'nun'. Did you mean 'none'?"),
+        (["defenses", "--defense=[none, reverso]"], "unknown defense 'reverso'. Did you mean 'reverse'?"),
         (["lambda", "--gro_lambda=[0.1, -1]"], "gro_lambda: -1 is not allowed"),
         (["defenses", "--gro_lamda=1"], "unknown key 'gro_lamda'; did you mean 'gro_lambda'?"),
         (["defenses", "word"], "argument 'word' is not understood"),

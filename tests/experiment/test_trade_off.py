@@ -1,13 +1,12 @@
 """What is kept against what the best attacker gets."""
 
-import math
-
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.trade_off import draw, ndcg, points, table
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.trade_off import picture, points, table
 
 
 def cell(defense, attacker, target, surrogate, seed=1, **values):
@@ -16,7 +15,7 @@ def cell(defense, attacker, target, surrogate, seed=1, **values):
     ranks = [
         np.array([1] * round(share * users) + [0] * (users - round(share * users))) for share in (target, surrogate)
     ]
-    return Cell({"defense": defense, "attacker": attacker, **values}, seed, *ranks, {10: 0.5})
+    return Cell({"defense": defense, "attacker": attacker, **values}, seed, *ranks, {10: 0.5}, {"served_k": 100})
 
 
 GRID = [
@@ -66,20 +65,23 @@ def test_what_has_no_undefended_cell_is_passed_over():
     assert points([]) == []
 
 
-def test_ndcg_of_ranks():
-    ranks = np.array([1, 3, 11, 0])
-    assert ndcg(ranks, 10) == pytest.approx((1 + 1 / math.log2(4)) / 4)
-    assert ndcg(ranks, 20) == pytest.approx((1 + 0.5 + 1 / math.log2(12)) / 4)
-
-
 def test_table_and_picture_hold_every_point():
     found = points(GRID)
-    lines = table(found)
-    assert lines[2:] == [
-        "| none | 1.000 | 1.000 | standard 1.00 | 1.00 | 0.80 |",
-        "| tail * | 1.000 | 1.000 | head 0.60 | 0.20 | 0.60 |",
-        "| gro | 0.750 | 0.750 | head 0.90 | 0.80 | 0.90 |",
+    head, rows = table(found)
+    assert head == ["defense", "NDCG@10 kept", "NDCG@100 kept", "best attacker", "his share", "standard", "head"]
+    assert rows == [
+        ["none", "1.000", "1.000", "standard", "1.00", "1.00", "0.80"],
+        ["tail *", "1.000", "1.000", "head", "0.60", "0.20", "0.60"],
+        ["gro", "0.750", "0.750", "head", "0.90", "0.80", "0.90"],
     ]
-    axes = Figure().subplots()
-    draw(axes, found, 10)
-    assert {text.get_text() for text in axes.texts} == {"none [standard]", "tail [head]", "gro [head]"}
+    texts = {text.get_text() for text in picture(found, 10).axes[0].texts}
+    assert texts == {"none [standard]", "tail [head]", "gro [head]"}
+
+
+def test_the_report_of_a_trade_off_has_its_table_and_two_pictures(tmp_path):
+    names = {"defense": ["none", "tail", "gro"], "attacker": ["standard", "head"]}
+    experiment = Experiment("own", "Mine", "tradeoff", names, [1])
+    write_report(experiment, GRID, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "| tail \\* |" in report or "| tail * |" in report
+    assert {"trade-off-10.png", "trade-off-100.png"} <= {file.name for file in tmp_path.iterdir()}
