@@ -19,11 +19,10 @@ from recbole.config import Config as RecBoleConfig
 from recbole.data.transform import construct_transform
 from recbole.model.abstract_recommender import SequentialRecommender
 
-from recbole_gro import keys
+from recbole_gro import keys, recbole_keys
 from recbole_gro.errors import UserError, nearest
 from recbole_gro.models import reference_to, sequential_model, sequential_models
 
-LOOKS_LIKE = 0.85
 DEFAULT_DATASET = "ml-100k"
 
 
@@ -82,13 +81,15 @@ def resolve_config_file(name: str) -> str:
 
 def read_config_file(name: str) -> dict[str, Any]:
     """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
-    text = resolve_config_file(name)
     try:
-        values = safe_yaml(text)
+        values = safe_yaml(resolve_config_file(name))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
         raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
+    for key in values or {}:
+        if not isinstance(key, str):
+            raise UserError(f"config file {name}: key {key!r} is no name")
     return values or {}
 
 
@@ -130,7 +131,13 @@ class Config(RecBoleConfig):
         return _SafeLoader
 
     def _convert_config_dict(self, config_dict):
-        return {key: literal(value) if isinstance(value, str) else value for key, value in config_dict.items()}
+        return {key: self._value(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}
+
+    @staticmethod
+    def _value(key: str, text: str) -> Any:
+        value = literal(text)
+        is_text = keys.takes_text(key) or str(recbole_keys.type_of(key)).startswith("str")
+        return value if value is None or not is_text else text
 
     def _load_config_files(self, file_list):
         merged: dict[str, Any] = {}
@@ -194,22 +201,39 @@ class Config(RecBoleConfig):
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
         for name in self.external_config_dict:
-            self._check_name(name)
+            keys.check_name(name)
+
+    def _set_default_parameters(self):
+        # before RecBole works with them: its own errors seldom name the key
+        ours = keys.plugin_keys()
+        for name, value in self.external_config_dict.items():
+            if name not in ours:
+                recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+        for name, key in ours.items():
+            key.check(self.final_config_dict[name])
+        super()._set_default_parameters()
+
+    def _init_device(self):
+        given = self.final_config_dict["gpu_id"]
+        if given is None or not self.final_config_dict["use_gpu"]:
+            self.final_config_dict["gpu_id"] = ""  # RecBole takes a GPU whatever use_gpu says
+        super()._init_device()
+        named = self.external_config_dict.get("gpu_id") is not None and self.final_config_dict["gpu_id"] != ""
+        if named and self.final_config_dict["device"].type == "cpu":
+            raise UserError(f"gpu_id: torch sees no GPU {given!r} here; use_gpu=False, or no gpu_id, runs on the CPU")
 
     def _check(self) -> None:
-        for name, value in self.external_config_dict.items():
-            self._check_number(name, value)
-        for name, key in keys.plugin_keys().items():
-            key.check(self[name])
-        if self["nproc"] not in (None, 1):
-            raise UserError(f"nproc: {self['nproc']!r} is not supported; a run uses one process (nproc=1)")
         longest = max(self["topk"], default=0)
         if longest > self["served_k"]:
             raise UserError(
                 f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "
                 f"lower topk or raise served_k"
             )
-        self._check_evaluation()
+        self._check_valid_metric()
+        if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
+            raise UserError(
+                f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item and reads the others, so it takes 2 or more"
+            )
         for name in ("surrogate_model", "student_model"):
             if self[name] is not None:
                 sequential_model(self[name])
@@ -217,12 +241,7 @@ class Config(RecBoleConfig):
             if self[name] is not None:
                 read_config_file(self[name])
 
-    def _check_evaluation(self) -> None:
-        modes = set(self["eval_args"]["mode"].values())
-        if modes != {"full"}:
-            raise UserError(
-                f"eval_args: mode {sorted(modes)} is not supported; served lists are ranked over all items (full)"
-            )
+    def _check_valid_metric(self) -> None:
         watched, _, cut_off = str(self["valid_metric"]).partition("@")
         measured = {str(metric).lower() for metric in self["metrics"]}
         if watched.lower() not in measured or cut_off not in {str(k) for k in self["topk"]}:
@@ -230,26 +249,6 @@ class Config(RecBoleConfig):
                 f"valid_metric: {self['valid_metric']} is not measured; metrics are {', '.join(self['metrics'])} at "
                 f"topk {self['topk']}"
             )
-
-    def _check_number(self, name: str, value: Any) -> None:
-        """RecBole's keys have no types; one whose default is a number takes a number."""
-        default = self.internal_config_dict.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if name in keys.plugin_keys() or isinstance(default, bool) or value is None or is_number:
-            return
-        if isinstance(default, int | float):
-            raise UserError(f"{name}: {value!r} is not allowed; it takes a number (default {default})")
-
-    @staticmethod
-    def _check_name(name: str) -> None:
-        ours = keys.plugin_keys()
-        known = keys.recbole_keys() | set(ours)
-        hint = nearest(name, known, cutoff=LOOKS_LIKE)
-        if name not in known and hint:
-            raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
-        ours_start = ("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")
-        if name not in known and name.startswith(ours_start):
-            raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(ours)}")
 
     def plain(self) -> dict[str, Any]:
         """What the user set, with model and dataset, as plain types: `Config(config_dict=...)` rebuilds this one."""

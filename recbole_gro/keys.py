@@ -1,6 +1,7 @@
 """The keys of this plugin, read from the comments of properties/overall.yaml: name, default, type, meaning."""
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -12,12 +13,13 @@ from typing import Any
 import recbole
 import yaml
 
-from recbole_gro.errors import UserError
+from recbole_gro.errors import UserError, nearest
 
 # A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
 FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
 )
+LOOKS_LIKE = 0.85  # how alike a key and a known one are where the one is meant for the other
 LINE = re.compile(r"^(?P<name>\w+):.*?#\s*\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
 
 
@@ -68,6 +70,12 @@ def _fits(value: Any, wanted: str) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
             return False
         return math.isfinite(value) and _in_range(value, limit)
+    if kind == "ints":
+        numbers = value if isinstance(value, list | tuple) else [value]
+        each = all(_fits(number, f"int {limit}") for number in numbers)
+        return bool(numbers) and each and len(set(numbers)) == len(numbers)
+    if kind == "mapping":
+        return isinstance(value, dict)
     if kind == "names":
         names = value if isinstance(value, list | tuple) else [value]
         return bool(names) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
@@ -75,7 +83,7 @@ def _fits(value: Any, wanted: str) -> bool:
         return value in kind.split("|")
     if kind == "model":
         return isinstance(value, str | type)
-    return isinstance(value, str)
+    return isinstance(value, str | os.PathLike) and value != ""
 
 
 def _in_range(value: float, limit: str) -> bool:
@@ -92,6 +100,7 @@ def _in_words(wanted: str) -> str:
     kind, _, rest = wanted.partition(" ")
     names = {
         "int": "a whole number",
+        "ints": "one or several different whole numbers",
         "float": "a number",
         "bool": "True or False",
         "names": "a name or a list of different names",
@@ -99,6 +108,7 @@ def _in_words(wanted: str) -> str:
         "model": "the name of a RecBole sequential model",
         "file": "the path of a yaml file",
         "str": "a text",
+        "mapping": "a mapping",
     }
     kind = names.get(kind, "one of " + ", ".join(kind.split("|")))
     return f"{kind} {rest}".strip().replace("..", " to ")
@@ -124,6 +134,29 @@ def _overall() -> dict[str, Key]:
 def plugin_keys() -> dict[str, Key]:
     """The keys that this plugin adds to RecBole's."""
     return {name: key for name, key in _overall().items() if name not in recbole_keys()}
+
+
+def overall_types() -> dict[str, str]:
+    """The types that properties/overall.yaml tells of RecBole's keys."""
+    return {name: key.type for name, key in _overall().items() if name in recbole_keys()}
+
+
+def takes_text(name: str) -> bool:
+    """Whether a key of this plugin takes a text or a file, which is then no number even where it is 2024."""
+    return name in plugin_keys() and plugin_keys()[name].type.split()[0] in ("str", "file")
+
+
+def check_name(name: str) -> None:
+    """Raise UserError where a key is likely to be a misspelt one; a model of one's own may have keys of its own."""
+    ours = plugin_keys()
+    known = recbole_keys() | set(ours)
+    hint = nearest(name, known, cutoff=LOOKS_LIKE)
+    if name not in known and hint:
+        raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
+    if name not in known and name.startswith(
+        ("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")
+    ):
+        raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(ours)}")
 
 
 def recbole_name(model_class: type) -> str | None:

@@ -28,9 +28,9 @@ from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.defense.combined import JOIN
 from recbole_gro.errors import UserError
-from recbole_gro.evaluator import evaluate_service
+from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.global_state import global_state_kept
-from recbole_gro.report import environment, label, save_results, table
+from recbole_gro.report import environment, label, notes, save_results, table
 from recbole_gro.run_folder import console, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
 from recbole_gro.trainer import TargetTrainer
@@ -59,7 +59,8 @@ def run_recbole_gro(
         What results.json holds: a row a defense under "defenses".
 
     Raises:
-        UserError: a setting, name or file that cannot work; nothing has been written then.
+        UserError: a setting, name or file that cannot work, and nothing has been written then; or training that went
+            wrong (NaN), and what was made before that stays.
     """
     config = Config(model, dataset, config_file_list, config_dict, command_line)
     config["defense"] = as_names(config["defense"])
@@ -85,6 +86,8 @@ def run_recbole_gro(
 
         with timed(clock, "target"):
             target = train_target(config, train, valid)
+        with timed(clock, POPULARITY):
+            reference = popularity(config, target, loaders)
 
         rows = []
         trained: dict[str, tuple[Any, dict[str, Any]]] = {}
@@ -104,13 +107,16 @@ def run_recbole_gro(
             with timed(row["seconds"], "evaluation"):
                 row["target"], served = evaluate_service(config, service, *loaders)
             say(f"defense {name}: the service reaches {on_test(row['target'])}")
+            if is_worse(config, row["target"], reference["target"]):
+                popular = on_test(reference["target"])
+                say(f"defense {name}: less {config['valid_metric']} than the most popular items reach ({popular})")
             if config["attack"]:
                 row |= attack(config, name, service, loaders, served, row["seconds"])
             rows.append(row)
 
-        results = {"defenses": rows, "seconds": clock, **environment(config)}
+        results = {"defenses": rows, "reference": reference, "seconds": clock, **environment(config)}
         save_results(results, config, folder)
-        say("\n".join(["", *table(rows, config)]))
+        say("\n".join(["", *table([*rows, reference], config), *notes(rows)]))
         if saved:
             say(f"\nresults.json, results.md and results.png are in {folder}")
     return results
@@ -161,6 +167,19 @@ def train_target(config, train, valid):
     return model
 
 
+def popularity(config, target, loaders) -> dict[str, Any]:
+    """The row of a service that serves everybody the items that the training data hold most often."""
+    service = PopularityService(target, config["served_k"], loaders[0]._dataset.item_counter)
+    return {"defense": POPULARITY, "target": evaluate_service(config, service, *loaders)[0]}
+
+
+def is_worse(config, metrics, reference) -> bool:
+    """Whether test metrics fall behind others in what early stopping watches."""
+    watched = config["valid_metric"].lower()
+    here, there = metrics["test"][watched], reference["test"][watched]
+    return here < there if config["valid_metric_bigger"] else here > there
+
+
 def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
     folder = Path(config["output_dir"])
@@ -180,11 +199,15 @@ def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
         copy = Service(trainer.model, config["served_k"])
         metrics, _ = evaluate_service(config, copy, *loaders, reference=served)
     say(f"attack on {name}: the surrogate reaches {on_test(metrics)}")
+    if not trainer.learned:
+        say(f"attack on {name}: its loss on held-out queries is no better than before training; it learned nothing")
     return {
         "surrogate": metrics,
         "surrogate_model": trainer.config["model"],
         "surrogate_epochs": len(trainer.train_loss_dict),
         "held_out": trainer.best_valid_result,
+        "held_out_untrained": trainer.untrained_loss,
+        "learned": trainer.learned,
         "attacker": config["attacker"],
         "attacker_settled": attacker.settled,
         "sequences_asked": len(log.sequences),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.config import plain
 
+DID_NOT_LEARN = " (!)"  # mark of a row whose surrogate is no better than before its training
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
@@ -62,7 +63,10 @@ def _revision() -> str | None:
 
 
 def table(rows: list[dict[str, Any]], config) -> list[str]:
-    """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10."""
+    """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10.
+
+    A row without an attack beside rows with one, such as popularity's, has no figures there.
+    """
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
     head = ["defense", *(f"{side} {label(metric)}" for side in sides for metric in metrics)]
@@ -70,11 +74,24 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
         head.append("agreement@10")
     lines = []
     for row in rows:
-        values = [row[side]["test"][metric] for side in sides for metric in metrics]
+        measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
+        values = [measured[side].get(metric) for side in sides for metric in metrics]
         if len(sides) == 2:
-            values.append(row["surrogate"]["test"]["agreement@10"])
-        lines.append([row["defense"], *(f"{100 * value:.2f}" for value in values)])
+            values.append(measured["surrogate"].get("agreement@10"))
+        mark = "" if row.get("learned", True) else DID_NOT_LEARN
+        lines.append([row["defense"] + mark, *("" if value is None else f"{100 * value:.2f}" for value in values)])
     return markdown_table(head, lines)
+
+
+def notes(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines below a table that say what its marks mean; none where nothing is marked."""
+    if all(row.get("learned", True) for row in rows):
+        return []
+    return [
+        "",
+        f"{DID_NOT_LEARN.strip()} This surrogate did not learn: its loss on held-out queries is no better than before "
+        f"training. A broken attack is not a good defense.",
+    ]
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -133,10 +150,12 @@ def markdown(results: dict[str, Any], config) -> str:
     about = [
         f"# {results['model']} on {results['dataset']}",
         "",
-        *table(rows, config),
+        *table([*rows, results["reference"]], config),
+        *notes(rows),
         "",
         f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} "
-        f"that the service returns; seed {results['seed']}, one run.",
+        f"that the service returns; seed {results['seed']}, one run. Popularity: everybody is served the items that "
+        f"the training data hold most often.",
     ]
     if attacked:
         row = attacked[0]

@@ -88,6 +88,8 @@ def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarg
             f"load_target(file, model={str(made_by).partition(':')[2]})"
         )
     settings = {name: value for name, value in settings.items() if name not in OTHER_MODELS}
+    if settings.get("gpu_id"):
+        del settings["gpu_id"]  # the GPU that it was trained on; this machine may have others, or none
     config = Config(model or made_by, config_dict={**settings, "output_dir": None})
     dataset = build_dataset(config)
     construct_transform(config)  # leaves the field names of masked models in the config

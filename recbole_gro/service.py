@@ -42,6 +42,16 @@ def as_ranked(ranked: Tensor, asked: Asked) -> Tensor:
     return ranked
 
 
+def refuse_nan(highest: Tensor, model) -> None:
+    """UserError where one of the highest scores [B, 1] is NaN; NaN ranks first, so none hides below it.
+
+    On a GPU this waits for the lists, once a query, when all of them are under way.
+    """
+    if bool(highest.isnan().any()):
+        name = type(model).__name__
+        raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training went wrong")
+
+
 class Service:
     """A model and what is done to its lists before they are shown.
 
@@ -73,7 +83,8 @@ class Service:
         Where a defense cuts lists short, 0 stands in place of the items left out, at the end.
 
         Raises:
-            ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
+            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+            UserError: the model's scores are NaN.
         """
         # looked at before they go to a GPU, so that nothing waits for it
         sequences, lengths = pad_sequences(sequences)
@@ -85,12 +96,19 @@ class Service:
         read = zip(*(ids.split(rows) for ids in self._read(sequences, lengths)), strict=True)
         remembered = len(sequences) <= ROWS_REMEMBERED
         chunks = enumerate(zip(parts, read, strict=True))
-        return torch.cat([self._answered(self._session(i, remembered), *chunk) for i, chunk in chunks])
+        answers = [self._answered(self._session(i, remembered), *chunk) for i, chunk in chunks]
+        lists, highest = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        refuse_nan(highest, self.model)
+        return lists
 
-    def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]) -> Tensor:
-        """[B, k] the lists of a part of a query; its scores are gone before those of the next part are computed."""
+    def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]):
+        """[B, k] the lists of a part of a query, and [B, 1] the highest score of each.
+
+        The scores are gone before those of the next part are computed.
+        """
         scores = session.scores(*part)
-        return self.output(top_k(scores, self.k), Asked(*read, scores))
+        ranked = top_k(scores, self.k)
+        return self.output(ranked, Asked(*read, scores)), scores.gather(1, ranked[:, :1])
 
     def _read(self, sequences: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the model reads of sequences [B, L] of lengths [B]: their most recent items, where they are longer."""

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from recbole_gro.compat import tensorboard_in
 from recbole_gro.config import plain_settings
+from recbole_gro.errors import UserError
 from recbole_gro.progress import progress_bar
 from recbole_gro.registry import Registry
 from recbole_gro.scoring import create_scorer
@@ -69,6 +70,7 @@ class StageTrainer(Trainer):
         self.scorer = create_scorer(model)
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None
+        self._epoch, self._batch = 0, 0
 
     def stage_loss(self, interaction: Interaction) -> Any:
         """The loss of a batch, or a tuple of losses that RecBole adds up and logs one by one."""
@@ -83,12 +85,24 @@ class StageTrainer(Trainer):
         self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        self._epoch, self._batch = epoch_idx, 0
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._ticking_loss, show_progress)
 
     def _ticking_loss(self, interaction: Interaction) -> Any:
         if self._bar is not None:
             self._bar.update()
+        self._batch += 1
         return self.stage_loss(interaction)
+
+    def _check_nan(self, loss):
+        if not torch.isfinite(loss):
+            raise self._diverged(f"epoch {self._epoch}, batch {self._batch}: the loss is {loss.item()}")
+
+    def _diverged(self, what: str) -> UserError:
+        """The error for a stage whose numbers are numbers no more: what happened, what is left, what may help."""
+        kept = Path(self.saved_model_file)
+        left = f"; {kept} keeps the best epoch before that" if kept.is_file() else ""
+        return UserError(f"{self.stage}: {what}, so it stopped{left}; try a smaller learning rate, or clip_grad_norm")
 
     def _valid_epoch(self, valid_data, show_progress=False):
         self.last_valid = super()._valid_epoch(valid_data, show_progress)
@@ -107,7 +121,13 @@ class StageTrainer(Trainer):
         self._bar = None
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        """RecBole's checkpoint without its pickled Config, so that torch.load(weights_only=True) reads it."""
+        """RecBole's checkpoint without its pickled Config, so that torch.load(weights_only=True) reads it.
+
+        Raises:
+            UserError: weights are NaN or infinite; the earlier checkpoint stays.
+        """
+        if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
+            raise self._diverged(f"epoch {epoch}: its last step left weights that are NaN or infinite")
         file = kwargs.pop("saved_model_file", self.saved_model_file)
         write_atomically(
             {

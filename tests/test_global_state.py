@@ -39,9 +39,7 @@ def test_a_run_leaves_generators_and_switches_as_they_were(tiny_data_path):
     expected = draws()
     seed(5)
     before = switches()
-    run_recbole_gro(
-        "BERT4Rec", "tiny", config_dict={**TINY_RUN, "data_path": str(tiny_data_path), "gpu_id": "0"}, saved=False
-    )
+    run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, "data_path": str(tiny_data_path)}, saved=False)
     assert switches() == before
     assert draws() == expected
 

@@ -288,6 +288,44 @@ def test_everything_lands_in_one_folder_also_where_none_was_named(tiny_data_path
     assert names == FILES | {"target-gro.pth", "surrogate-gro.pth", "queries-gro.npz"}
 
 
+def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_path, capsys):
+    results = run("none", "reverse", learning_rate=1e-12)
+    reference = results["reference"]
+    assert reference["defense"] == "popularity"
+    assert set(reference) == {"defense", "target"}
+    assert set(reference["target"]["test"]) == set(results["defenses"][0]["target"]["test"])
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| popularity |" in text
+    worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
+    assert "none" in worse  # it learned nothing
+    for name in worse:
+        assert f"defense {name}: less NDCG@10 than the most popular items reach" in printed
+
+
+def ndcg(row):
+    return row["target"]["test"]["ndcg@10"]
+
+
+def test_a_broken_attack_is_marked(run, tmp_path, capsys):
+    [row] = run("none", surrogate_learning_rate=1e-30)["defenses"]
+    assert row["learned"] is False
+    assert row["held_out_untrained"] == row["held_out"]["loss"]
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| none (!) " in text
+        assert "(!) This surrogate did not learn" in text
+    assert "attack on none: its loss on held-out queries is no better than before training" in printed
+
+
+def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_path):
+    with pytest.raises(UserError, match=r"^surrogate-none: epoch 0, .*, so it stopped") as caught:
+        run("none", surrogate_learning_rate=1e30, surrogate_batch_size=4, surrogate_epochs=3)
+    assert "\n" not in str(caught.value)
+    assert {"target.pth", "queries-none.npz", "run.log"} <= set(files_below(tmp_path / "out0"))
+    assert "results.json" not in files_below(tmp_path / "out0")
+
+
 def test_random_queries(run):
     [row] = run("none", query_strategy="random")["defenses"]
     assert row["lists_asked"] == 32

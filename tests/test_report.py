@@ -1,6 +1,6 @@
 import pytest
 
-from recbole_gro.report import environment, markdown, picture, save_results, table
+from recbole_gro.report import environment, markdown, notes, picture, save_results, table
 
 
 def row(defense, target, surrogate=None):
@@ -41,9 +41,29 @@ def test_table_without_attack_has_no_surrogate(config):
     assert "agreement" not in lines[0]
 
 
+def test_a_reference_has_no_surrogate_beside_rows_that_have_one(config):
+    lines = table([row("none", metrics(0.1), metrics(0.05)), row("popularity", metrics(0.02))], config)
+    cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
+    assert cells == ["popularity", *["2.00"] * 4, *[""] * 5]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_surrogate_that_did_not_learn_is_marked(config):
+    rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.1), metrics(0.01))]
+    assert notes(rows) == []
+    rows[1]["learned"] = False
+    *_, none, gro = table(rows, config)
+    assert gro.startswith("| gro (!) |")
+    assert "(!)" not in none
+    assert "(!) This surrogate did not learn" in notes(rows)[-1]
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    assert notes(rows)[-1] in markdown(results, config)
+
+
 def test_markdown_says_what_it_was_measured_on(config):
-    results = {"defenses": [row("none", metrics(0.1), metrics(0.05))], **environment(config)}
-    text = markdown(results, config)
+    rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
+    text = markdown({"defenses": rows, "reference": reference, **environment(config)}, config)
+    assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
     assert "50 lists" in text
     assert "seed 7" in text
@@ -58,7 +78,8 @@ def test_picture_shows_both_sides_of_every_defense(config):
 
 
 def test_files_appear_whole(config, tmp_path):
-    results = {"defenses": [row("none", metrics(0.1))], **environment(config)}
+    rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
+    results = {"defenses": rows, "reference": reference, **environment(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
 

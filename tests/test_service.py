@@ -131,12 +131,43 @@ def test_the_model_can_train_on_after_serving(make_loaders, make_model):
         torch.tensor([[1, 2], [0, 0]]),
         torch.tensor([[0, 1], [1, 2]]),
         torch.tensor([1, 2, 3]),
+        torch.tensor([[1.0, 2.0]]),
+        torch.tensor([[True, True]]),
+        torch.tensor([[[1]]]),
+        torch.tensor(3),
+        [[1.5]],
+        [[float("nan")]],
+        [["1"]],
+        [[None]],
+        [[[1], [2]]],
+        [[2**70]],
+        [1, 2],
+        "12",
+        None,
+        3,
     ],
     ids=str,
 )
 def test_what_is_no_query_is_a_value_error(model, sequences):
     with pytest.raises(ValueError, match=r"item ids lie between 1 and 30|empty sequence|padded on the right|wanted"):
         Service(model, 5).recommend(sequences)
+
+
+@pytest.mark.parametrize("items", [slice(None), 17])
+@pytest.mark.parametrize("k", [1, 5])
+def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
+    model = make_model("NARM")
+    score = model.full_sort_predict
+
+    def broken(interaction):
+        scores = score(interaction)
+        scores[-1, items] = torch.nan
+        return scores
+
+    model.full_sort_predict = broken
+    with pytest.raises(UserError, match="model: the scores of NARM are NaN, so there is no list to serve") as caught:
+        Service(model, k).recommend(queries())
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):

@@ -164,6 +164,47 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     assert torch.load(file, weights_only=True) == {"a": 1}
 
 
+def diverging(cls, value, epoch, batch):
+    """A trainer whose loss is `value` at that batch of that epoch (batches from 1)."""
+
+    class Diverging(cls):
+        def stage_loss(self, interaction):
+            loss = super().stage_loss(interaction)
+            if (self._epoch, self._batch) != (epoch, batch):
+                return loss
+            return (*loss[:-1], loss[-1] * value) if isinstance(loss, tuple) else loss * value
+
+    return Diverging
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_at_once_and_the_last_good_epoch_is_kept(make_trainer, value):
+    trainer, train, valid, _ = make_trainer(cls=diverging(TargetTrainer, value, epoch=1, batch=2), epochs=3)
+    said = rf"^target: epoch 1, batch 2: the loss is {value}, so it stopped; .*target\.pth keeps the best epoch"
+    with pytest.raises(UserError, match=said) as caught:
+        trainer.fit(train, valid)
+    assert "\n" not in str(caught.value)
+    kept = torch.load(trainer.saved_model_file)
+    assert kept["epoch"] == 0
+    assert all(bool(weights.isfinite().all()) for weights in kept["state_dict"].values())
+
+
+def test_so_does_gro(make_trainer):
+    trainer, train, valid, _ = make_trainer(cls=diverging(GROTrainer, float("nan"), epoch=1, batch=1), gro_epochs=3)
+    with pytest.raises(UserError, match=r"^target-gro: epoch 1, batch 1: the loss is nan, so it stopped; try a small"):
+        trainer.fine_tune(train, valid)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(make_trainer):
+    trainer, *_ = make_trainer()
+    trainer._save_checkpoint(0, verbose=False)
+    with torch.no_grad():
+        next(trainer.model.parameters()).view(-1)[0] = torch.inf
+    with pytest.raises(UserError, match=r"^target: epoch 4: its last step left weights that are NaN or infinite"):
+        trainer._save_checkpoint(4, verbose=False)
+    assert torch.load(trainer.saved_model_file)["epoch"] == 0
+
+
 def test_several_processes_are_refused(make_config):
     with pytest.raises(UserError, match="nproc: 2 is not supported") as error:
         make_config(nproc=2)

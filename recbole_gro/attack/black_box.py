@@ -1,5 +1,6 @@
 """All that an attacker may touch."""
 
+import threading
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -28,7 +29,7 @@ class ListSource(Protocol):
 
 
 class BlackBox:
-    """A query function in front of a service; it counts what was asked.
+    """A query function in front of a service; it counts what was asked. Threads may share one: they take turns.
 
     Args:
         service: a Service, or any trained RecBole sequential model, which is then served as it is.
@@ -41,6 +42,7 @@ class BlackBox:
         self.budget = budget
         self.queries_asked = 0
         self.lists_asked = 0
+        self._turn = threading.Lock()
 
     @property
     def n_items(self) -> int:
@@ -56,17 +58,22 @@ class BlackBox:
         """[B, k] item ids, best first, on the CPU, for B made-up histories [B, L] (a tensor padded right with 0, or
         a list of id lists). 0 pads a list that has fewer than k.
 
+        Of a history longer than the model reads its most recent items count, as if it had no others.
+
         Raises:
             BudgetSpent: this query would go over the budget.
-            ValueError: an empty sequence, padding before an item, or an id outside the catalogue.
+            ValueError: anything but integers, an empty sequence, padding before an item, or an id outside the
+                catalogue. Nothing of such a query is answered, and it does not count.
         """
-        asked = len(sequences)
-        if self.budget is not None and self.lists_asked + asked > self.budget:
-            raise BudgetSpent(
-                f"query budget: {asked} more lists were asked for, "
-                f"{self.budget - self.lists_asked} of {self.budget} are left"
-            )
-        answer = self._service.recommend(sequences).cpu()
-        self.queries_asked += 1
-        self.lists_asked += asked
+        # while the service answers too: two threads must not both see the last of the budget, and a GRU's state is one
+        with self._turn:
+            asked = len(sequences)
+            if self.budget is not None and self.lists_asked + asked > self.budget:
+                raise BudgetSpent(
+                    f"query budget: {asked} more lists were asked for, "
+                    f"{self.budget - self.lists_asked} of {self.budget} are left"
+                )
+            answer = self._service.recommend(sequences).cpu()
+            self.queries_asked += 1
+            self.lists_asked += asked
         return answer

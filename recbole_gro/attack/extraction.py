@@ -1,5 +1,7 @@
 """Model extraction (Yue et al., RecSys'21): a surrogate trained with Eq. 4 on the lists a black box gave out."""
 
+import math
+
 import torch
 from recbole.data.interaction import Interaction
 
@@ -104,6 +106,7 @@ class ExtractionTrainer(StageTrainer):
         self.eval_collector.data_collect = lambda train_data: None
         self.valid_metric, self.valid_metric_bigger = "held-out loss", False
         self.best_valid_score = float("inf")
+        self.untrained_loss: float | None = None  # Eq. 4 on held-out queries before the first epoch
         self.optimizer = self._build_optimizer()
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
 
@@ -116,6 +119,16 @@ class ExtractionTrainer(StageTrainer):
             QueryLoader(train, self.config, self.batch_size, generator, shared),
             QueryLoader(held, self.config, self.batch_size, None, shared),
         )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best epoch copies held-out queries better than the untrained model did."""
+        return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        if valid_data:
+            self.untrained_loss = self.held_out_figures(valid_data)["loss"]
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def stage_loss(self, interaction: Interaction):
         return self._extraction_loss(interaction, self.generator)[0]
@@ -131,6 +144,8 @@ class ExtractionTrainer(StageTrainer):
 
     def _valid_epoch(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data)
+        if not math.isfinite(figures["loss"]):
+            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
         self.last_valid = figures["loss"], figures
         self._show_valid()
         return self.last_valid

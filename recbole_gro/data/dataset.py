@@ -7,13 +7,15 @@ import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource
 
 from recbole_gro.config import setting
+from recbole_gro.data.atomic_check import check_columns, columns_of
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.errors import UserError
+from recbole_gro.recbole_keys import MASKED_TRANSFORM
 
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
-MASKED_TRANSFORM = "mask_itemseq"
 
 
 def train_rows_of(config) -> str:
@@ -48,6 +50,26 @@ class SequenceDataset(SequentialDataset):
     inter_feat: Interaction
     trimmed = False  # lists as wide as the longest of a batch, for models whose scores do not change with padding
     window_generator: torch.Generator | None = None  # set on training windows: source of their moves
+
+    def _load_feat(self, filepath, source):
+        if len(self.config["field_separator"]) > 1:  # a pattern
+            return super()._load_feat(filepath, source)
+        columns = columns_of(filepath, self.config["field_separator"], self.config["encoding"])
+        if source is not FeatureSource.INTERACTION or self.benchmark_filename_list is not None:
+            return super()._load_feat(filepath, source)
+        wanted = {
+            "USER_ID_FIELD": (self.uid_field, "token"),
+            "ITEM_ID_FIELD": (self.iid_field, "token"),
+            "TIME_FIELD": (self.time_field, "float"),
+        }
+        check_columns(filepath, columns, wanted)
+        rows = super()._load_feat(filepath, source)
+        if rows is not None and self.time_field in rows:
+            # RecBole would put the mean of all times in its place
+            timeless = np.flatnonzero(~np.isfinite(rows[self.time_field]))
+            if len(timeless):
+                raise UserError(f"{filepath}, line {timeless[0] + 2}: no finite {self.time_field} to order it by")
+        return rows
 
     def _filter_by_inter_num(self):
         if setting(self.config, "core_filter") == "repeated":

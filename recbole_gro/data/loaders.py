@@ -9,9 +9,10 @@ from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
 from recbole_gro.compat import no_pickled_loaders, no_process_group
-from recbole_gro.data.dataset import MASKED_TRANSFORM, SequenceDataset, train_rows_of
+from recbole_gro.data.dataset import SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
+from recbole_gro.recbole_keys import MASKED_TRANSFORM
 from recbole_gro.scoring import scorer_class
 
 SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256 MiB in float32)
@@ -23,9 +24,6 @@ def build_dataset(config) -> SequenceDataset:
     Raises:
         UserError: files are missing or RecBole cannot read them.
     """
-    for key in ("dataset_save_path", "dataloaders_save_path"):
-        if config[key]:
-            raise UserError(f"{key}: not supported; reading a pickled dataset would execute the file")
     with warnings.catch_warnings(), no_process_group(), _one_line(config):
         # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,6 +1,15 @@
 """Evaluators: agreement metrics in RecBole's registry, and RecBole's evaluation of served lists."""
 
 from recbole_gro.evaluator.agreement import Agreement, agree_with, register_metric
+from recbole_gro.evaluator.popularity import POPULARITY, PopularityService
 from recbole_gro.evaluator.served import ServedEvaluator, evaluate_service
 
-__all__ = ["Agreement", "ServedEvaluator", "agree_with", "evaluate_service", "register_metric"]
+__all__ = [
+    "POPULARITY",
+    "Agreement",
+    "PopularityService",
+    "ServedEvaluator",
+    "agree_with",
+    "evaluate_service",
+    "register_metric",
+]

@@ -114,6 +114,7 @@ class Stages:
                     "surrogate_epochs": len(trainer.train_loss_dict),
                     "held_out": trainer.best_valid_result,
                     "attacker_settled": attacker.settled,
+                    "learned": trainer.learned,
                 }
                 return {"weights": trainer.model.state_dict(), "facts": facts}
 

@@ -63,13 +63,17 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     """Item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
 
     Raises:
-        ValueError: no sequence, an empty one, or padding before an item.
+        ValueError: no sequence, an empty one, padding before an item, or anything but integers.
     """
-    rows = sequences if isinstance(sequences, Tensor) else [torch.as_tensor(r, dtype=torch.long) for r in sequences]
-    if not len(rows) or rows[0].dim() != 1:
-        raise ValueError("sequences are wanted as a tensor [B, L] of item ids or a list of id lists, at least one")
-    if not isinstance(rows, Tensor):
-        rows = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    try:
+        rows = sequences if isinstance(sequences, Tensor) else _padded(sequences)
+        fits = rows.dim() == 2 and len(rows) > 0 and _are_integers(rows)
+        reason = f"these are {rows.dtype} {list(rows.shape)}"
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        fits, reason = False, " ".join(str(error).split())
+    if not fits:
+        raise ValueError(f"sequences are wanted as integer ids, a tensor [B, L] or a list of id lists: {reason}")
+    rows = rows.long()
     lengths = (rows != 0).sum(1)
     filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
     if not bool((lengths > 0).all()):
@@ -77,3 +81,15 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     if not torch.equal(filled, rows != 0):
         raise ValueError("sequences are padded on the right: no 0 may stand before an item id")
     return rows, lengths
+
+
+def _padded(sequences: Any) -> Tensor:
+    rows = [torch.as_tensor(row) for row in sequences]
+    for row in rows:
+        if len(row) and not _are_integers(row):
+            raise ValueError(f"one of them holds {row.dtype}")
+    return torch.nn.utils.rnn.pad_sequence([row.long() for row in rows], batch_first=True)
+
+
+def _are_integers(ids: Tensor) -> bool:
+    return not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)

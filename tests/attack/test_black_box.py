@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -39,6 +41,25 @@ def test_over_budget_nothing_is_answered():
     assert len(spy.asked) == 1
     assert (box.queries_asked, box.lists_asked) == (1, 2)
     box.query([[3]])
+
+
+def test_many_threads_get_the_budget_and_no_list_more(make_model):
+    box, given = BlackBox(make_model("GRU4Rec"), k=5, budget=50), []
+    alone = BlackBox(make_model("GRU4Rec"), k=5).query([[1, 2, 3], [1, 2, 4]])
+
+    def ask(_):
+        for width in (1, 2, 1, 2, 1, 2):
+            try:
+                lists = box.query([[1, 2, 3], [1, 2, 4]][:width])
+            except BudgetSpent:
+                continue
+            given.append(len(lists))
+            assert torch.equal(lists, alone[:width])
+
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(ask, range(16)))
+    assert sum(given) == box.lists_asked == 50
+    assert len(given) == box.queries_asked
 
 
 def test_budget_of_nothing():
@@ -100,6 +121,10 @@ def test_an_answer_does_not_depend_on_the_others_asked(make_model):
         ([[1, 0, 2]], "padded on the right"),
         ([[31]], "between 1 and 30"),
         ([[1, -2]], "between 1 and 30"),
+        ([[1.0, 2.5]], "integer ids"),
+        (torch.tensor([[1.0]]), "integer ids"),
+        ([["1"]], "integer ids"),
+        ([1, 2], "integer ids"),
     ],
 )
 def test_bad_question_is_refused_and_not_counted(make_model, sequences, reason):
@@ -114,3 +139,11 @@ def test_bad_question_is_refused_and_not_counted(make_model, sequences, reason):
 def test_list_longer_than_the_catalogue_is_refused(make_model, k):
     with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items"):
         BlackBox(make_model(), k=k)
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM", "SASRec", "GRU4Rec"])
+def test_of_a_history_that_is_too_long_the_most_recent_items_count(make_model, name):
+    box = BlackBox(make_model(name), k=5)
+    recent = [9, 8, 7, 6, 5, 4, 3, 2]
+    longest = box._service.scorer.longest
+    assert torch.equal(box.query([[11, 12, 13, *recent]]), box.query([recent[-longest:]]))

@@ -55,6 +55,23 @@ def test_copy_learns_the_rule(make_thief, model):
     assert trained["loss"] < untrained["loss"]
 
 
+@pytest.mark.parametrize(("rate", "learned"), [(1e-30, False), (0.01, True)])
+def test_a_copy_that_is_no_better_than_before_training_is_told(make_thief, rate, learned):
+    thief, queries, held_out = make_thief(n_sequences=50, surrogate_learning_rate=rate)
+    assert not thief.learned
+    untrained = thief._valid_epoch(held_out)[0]
+    thief.fit(queries, held_out)
+    assert thief.untrained_loss == untrained
+    assert thief.learned is learned
+
+
+def test_a_held_out_loss_that_is_no_number_stops_it(make_thief):
+    thief, queries, held_out = make_thief()
+    thief.held_out_figures = lambda data: {"loss": float("nan")}
+    with pytest.raises(UserError, match=r"^surrogate: epoch 0: the loss on held-out queries is nan, so it stopped"):
+        thief.fit(queries, held_out)
+
+
 def test_copy_ranks_as_the_service_does(make_thief):
     thief, queries, held_out = make_thief(n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01)
     thief.fit(queries, held_out)
@@ -269,7 +286,8 @@ def test_a_wider_margin_is_a_higher_loss(make_thief, key):
 
 
 def test_surrogate_does_not_start_from_the_targets_weights(tiny_data_path, tmp_path):
-    settings = {"epochs": 0, "surrogate_learning_rate": 1e-12, "defense": "none", "data_path": str(tiny_data_path)}
+    still = {"learning_rate": 1e-12, "surrogate_learning_rate": 1e-12}
+    settings = {**still, "defense": "none", "data_path": str(tiny_data_path)}
     run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, **settings, "output_dir": str(tmp_path / "run")})
     target, surrogate = (
         torch.load(tmp_path / "run" / name, weights_only=True)["state_dict"]["item_embedding.weight"][1:]
