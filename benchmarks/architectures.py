@@ -150,20 +150,21 @@ def draw(defenses, models, cells, picture):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(defenses), figsize=(4.2 * len(defenses) + 0.8, 4.4), squeeze=False)
+    size = (4.2 * len(defenses) + 0.8, 4.8)
+    figure, axes = plt.subplots(1, len(defenses), figsize=size, squeeze=False, sharey=True, layout="constrained")
     shares = {d: [[share(cells[d, t, s]) for s in models] for t in models] for d in defenses}
     for axis, defense in zip(axes[0], defenses, strict=True):
         image = axis.imshow(shares[defense], vmin=0, vmax=1.2, cmap="viridis")
         axis.set_title(defense)
         axis.set_xticks(range(len(models)), models, rotation=30)
-        axis.set_yticks(range(len(models)), models)
         axis.set_xlabel("surrogate")
         for y, row in enumerate(shares[defense]):
             for x, value in enumerate(row):
                 axis.text(x, y, f"{value:.2f}", ha="center", va="center", color="white" if value < 0.8 else "black")
+    axes[0][0].set_yticks(range(len(models)), models)
     axes[0][0].set_ylabel("target")
-    figure.colorbar(image, ax=list(axes[0]), label="surrogate's NDCG@10 as a share of the target's, test")
-    figure.savefig(picture, dpi=110, bbox_inches="tight")
+    figure.colorbar(image, ax=list(axes[0]), label="surrogate's NDCG@10 / target's, test")
+    figure.savefig(picture, dpi=110)
     plt.close(figure)
 
 

@@ -17,7 +17,12 @@ import pandas as pd
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
 TARGET, SURROGATE = "target {} ndcg@10", "surrogate {} ndcg@10"
-FINAL = {"none-1000": "none", "base-1000": "gro (published, lambda 1)", "decoys-1000": "gro_decoys (ours)"}
+FINAL = {
+    "none-1000": "none",
+    "base-1000": "gro (published, lambda 1)",
+    "decoys-1000": "gro_decoys (ours) cut short at 570 steps",
+    "decoys-40-1000": "gro_decoys (ours)",
+}
 OURS = ("decoys", "assigned", "hold", "quality")
 SHOWN_IN_ANALYSIS = {"lambda-0.3": "lambda 0.3", "base": "lambda 1", "lambda-2": "lambda 2", "lambda-4": "lambda 4"}
 

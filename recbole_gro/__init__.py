@@ -4,11 +4,14 @@ __version__ = "0.1.0"
 
 from recbole_gro import compat  # noqa: F401  (first: RecBole on today's libraries)
 from recbole_gro.attack import (
+    Attacker,
     BlackBox,
     BudgetSpent,
     ExtractionTrainer,
+    create_attacker,
     create_query_strategy,
     create_surrogate,
+    register_attacker,
     register_query_strategy,
 )
 from recbole_gro.config import Config
@@ -32,6 +35,7 @@ from recbole_gro.service import Service
 from recbole_gro.trainer import get_trainer, register_trainer
 
 __all__ = [
+    "Attacker",
     "BlackBox",
     "BudgetSpent",
     "Config",
@@ -45,6 +49,7 @@ __all__ = [
     "SwapRule",
     "UserError",
     "agree_with",
+    "create_attacker",
     "create_defense",
     "create_query_strategy",
     "create_scorer",
@@ -52,6 +57,7 @@ __all__ = [
     "extraction_loss",
     "get_trainer",
     "load_target",
+    "register_attacker",
     "register_defense",
     "register_metric",
     "register_query_strategy",

@@ -162,6 +162,9 @@ class Config(RecBoleConfig):
         super()._load_internal_config_dict(model, model_class, dataset)
         self._load_time_field()
         self._load_item_features()
+        if not hasattr(model_class, "input_type"):
+            # of a model of one's own that says nothing: a loss over all items, no sampled negatives
+            self.internal_config_dict.setdefault("loss_type", "CE")
         # RecBole's loader leaves this out for CE and raises on its own default
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None

@@ -153,7 +153,9 @@ def check_name(name: str) -> None:
     hint = nearest(name, known, cutoff=LOOKS_LIKE)
     if name not in known and hint:
         raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
-    if name not in known and name.startswith(("gro_", "query_", "surrogate_", "student_", "margin_", "served_")):
+    if name not in known and name.startswith(
+        ("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")
+    ):
         raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(ours)}")
 
 

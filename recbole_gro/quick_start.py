@@ -12,9 +12,18 @@ import numpy as np
 import torch
 from recbole.utils import init_seed
 
-from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strategy, create_surrogate
+from recbole_gro.attack import (
+    Attacker,
+    BlackBox,
+    ExtractionTrainer,
+    create_attacker,
+    create_surrogate,
+    query_budget,
+    query_length,
+)
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders, reseed
+from recbole_gro.data.known import known_sequences
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.defense.combined import JOIN
@@ -56,7 +65,7 @@ def run_recbole_gro(
     config = Config(model, dataset, config_file_list, config_dict, command_line)
     config["defense"] = as_names(config["defense"])
     defenses = {name: create_defense(name, config) for name in config["defense"]}
-    create_query_strategy(config["query_strategy"])
+    create_attacker(config["attacker"], config)  # what cannot work ends the run here
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run measures agreement by itself, target against surrogate; leave it out")
     clock: dict[str, float] = {}
@@ -174,14 +183,18 @@ def is_worse(config, metrics, reference) -> bool:
 def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
     folder = Path(config["output_dir"])
-    black_box = BlackBox(service)
+    black_box = BlackBox(service, budget=query_budget(config))
+    attacker = create_attacker(config["attacker"], config)
+    say(f"attack on {name}: {config['attacker']}: {attacker.summary}")
     say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")
     with timed(seconds, "queries"):
-        log = ask(config, black_box)
+        log = ask(config, attacker, black_box, loaders[0]._dataset)
         log.save(folder / f"queries-{name}.npz")
     say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
     with timed(seconds, "surrogate"):
-        trainer = steal(config, log, black_box.n_items, loaders[0]._dataset, f"surrogate-{name}")
+        trainer = steal(config, attacker, log, black_box.n_items, loaders[0]._dataset, f"surrogate-{name}")
+    if attacker.settled:
+        say(f"attack on {name}: settled on {attacker.settled}")
     with timed(seconds, "surrogate evaluation"):
         copy = Service(trainer.model, config["served_k"])
         metrics, _ = evaluate_service(config, copy, *loaders, reference=served)
@@ -195,46 +208,48 @@ def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
         "held_out": trainer.best_valid_result,
         "held_out_untrained": trainer.untrained_loss,
         "learned": trainer.learned,
-        "sequences_asked": config["query_sequences"],
+        "attacker": config["attacker"],
+        "attacker_settled": attacker.settled,
+        "sequences_asked": len(log.sequences),
         "lists_asked": black_box.lists_asked,
     }
 
 
-def query_length(config) -> int:
-    """Items of a query sequence."""
-    return config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
-
-
 def budget(config) -> str:
     """The query budget in words and figures."""
-    n, length = config["query_sequences"], query_length(config)
-    return f"{n} sequences of {length} items, {n * length}"
+    return f"{config['query_sequences']} sequences of {query_length(config)} items, {query_budget(config)}"
 
 
-def ask(config, black_box: BlackBox) -> QueryLog:
-    """The lists that the attacker gets for his budget; the same queries' draws for every service of a seed."""
-    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-    strategy = create_query_strategy(config["query_strategy"])
-    return strategy(black_box, config["query_sequences"], query_length(config), generator, config["show_progress"])
-
-
-def steal(config, log: QueryLog, n_items: int, items, stage: str) -> ExtractionTrainer:
-    """A surrogate trained on a query log, in its trainer.
+def ask(config, attacker: Attacker, black_box: BlackBox, train) -> QueryLog:
+    """What the attacker gets for his budget; the same draws for every service of a seed.
 
     Args:
-        config: the target's; the surrogate's keys are read from it.
+        config: the target's.
+        attacker: who asks; he is handed items of users only where he declares it, and those as a plain tensor.
+        black_box: what is asked.
+        train: the dataset that they come from, the training part.
+    """
+    known = None
+    if attacker.known_share:
+        draw = torch.Generator().manual_seed(start_stage(config, "known sequences"))
+        known = known_sequences(train, attacker.known_share, query_length(config), draw)
+    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+    return attacker.ask(black_box, generator, known, config["show_progress"])
+
+
+def steal(config, attacker: Attacker, log: QueryLog, n_items: int, items, stage: str) -> ExtractionTrainer:
+    """The attacker's surrogate, trained on his query log, in its trainer.
+
+    Args:
+        config: the target's.
+        attacker: who steals.
+        log: what he asked.
         n_items: size of the id space.
         items: the dataset that a surrogate's item features come from, where he may see them.
         stage: names files and the progress bar.
     """
     seed = start_stage(config, "surrogate")
-    surrogate, surrogate_config = create_surrogate(config, n_items, items)
-    surrogate_config["seed"] = seed
-    trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
-    queries, held_out = trainer.loaders(log)
-    trainer.fit(queries, held_out, show_progress=config["show_progress"])
-    trainer.load_saved()
-    return trainer
+    return attacker.steal(log, n_items, items, stage, seed, config["show_progress"])
 
 
 def start_stage(config, stage: str, train=None) -> int:

@@ -1,5 +1,6 @@
 """Results as a table, a file and a picture."""
 
+import io
 import json
 import os
 import platform
@@ -71,7 +72,7 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
     head = ["defense", *(f"{side} {label(metric)}" for side in sides for metric in metrics)]
     if len(sides) == 2:
         head.append("agreement@10")
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    lines = []
     for row in rows:
         measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
         values = [measured[side].get(metric) for side in sides for metric in metrics]
@@ -79,8 +80,7 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
             values.append(measured["surrogate"].get("agreement@10"))
         mark = "" if row.get("learned", True) else DID_NOT_LEARN
         lines.append([row["defense"] + mark, *("" if value is None else f"{100 * value:.2f}" for value in values)])
-    widths = [max(len(line[i]) for line in lines if not line[i].startswith("---")) for i in range(len(head))]
-    return [_align(line, widths) for line in lines]
+    return markdown_table(head, lines)
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
@@ -94,13 +94,16 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _align(line: list[str], widths: list[int]) -> str:
-    first, *rest = zip(line, widths, strict=True)
-    if line[0] == "---":
-        cells = ["-" * first[1], *("-" * (width - 1) + ":" for _, width in rest)]
-    else:
-        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
-    return "| " + " | ".join(cells) + " |"
+def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a markdown table, its columns aligned: names to the left, all else to the right."""
+    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [rule if line is None else _align(line, widths) for line in (head, None, *rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def _align(line: list[str], widths: list[int]) -> list[str]:
+    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
 
 
 def _shown_metrics(config) -> list[str]:
@@ -121,17 +124,23 @@ def label(metric: str) -> str:
 
 def save_results(results: dict[str, Any], config, folder: Path) -> None:
     """Write results.json, results.md and results.png; each is complete when it appears."""
-    _write(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
-    _write(folder / "results.md", markdown(results, config))
-    part = folder / "results.png.part"
-    picture(results["defenses"], config).savefig(part, format="png", dpi=120)
-    os.replace(part, folder / "results.png")
+    write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
+    write_whole(folder / "results.md", markdown(results, config))
+    write_whole(folder / "results.png", png(picture(results["defenses"], config)))
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, content: str | bytes) -> None:
+    """Write FILE under a temporary name and rename it, text as UTF-8: it appears complete or not at all."""
     part = file.with_name(f"{file.name}.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     os.replace(part, file)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a png file."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    return drawn.getvalue()
 
 
 def markdown(results: dict[str, Any], config) -> str:
@@ -151,9 +160,9 @@ def markdown(results: dict[str, Any], config) -> str:
     if attacked:
         row = attacked[0]
         about.append(
-            f"Each surrogate ({row['surrogate_model']}) learned from {row['lists_asked']} lists: every prefix of "
-            f"{row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: share of common items "
-            f"in the top 10 of the target as served and of the surrogate."
+            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
+            f"lists: every prefix of {row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: "
+            f"share of common items in the top 10 of the target as served and of the surrogate."
         )
     return "\n".join(about) + "\n"
 

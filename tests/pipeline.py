@@ -14,6 +14,7 @@ TINY_RUN = {
     "topk": [5, 10],
     "valid_metric": "NDCG@10",
     "gro_epochs": 1,
+    "gro_steps": 1,
     "query_sequences": 8,
     "query_length": 4,
     "surrogate_epochs": 1,

@@ -3,6 +3,7 @@ import os
 
 import pytest
 from conftest import SMALL
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
@@ -27,6 +28,7 @@ OUT_OF_RANGE = {
     "margin_negative": [-1, None],
     "margin_swap": [-1, None],
     "gro_decay": [0, "sometimes"],
+    "gro_steps": [0, 1.5, "many"],
     "gro_swap": [3, None],
     "gro_head_k": [0, 1.5, None],
     "gro_target_loss": ["theirs", None],
@@ -36,6 +38,10 @@ OUT_OF_RANGE = {
     "query_strategy": [3, None],
     "query_sequences": [1, 0, 2.5],
     "query_length": [0, -3],
+    "attacker": [3, None],
+    "attacker_head_k": [0, 1.5, "all"],
+    "attacker_repeats": [0, 1.5, None],
+    "attacker_known_share": [-0.1, 1.1, None],
     "surrogate_model": ["Nobody", 3],
     "surrogate_config": ["absent.yaml", 3],
     "surrogate_knows_features": ["some", 1],
@@ -197,6 +203,14 @@ def test_a_class_of_ones_own_takes_the_defaults_of_what_it_derives_from(make_con
     assert config["hidden_size"] == Config("NARM")["hidden_size"]
     assert config["embedding_size"] == 8
     assert config["model"] == "Mine"
+
+
+def test_a_class_that_says_nothing_of_its_loss_gets_no_sampled_negatives(make_config):
+    class Mine(SequentialRecommender):
+        pass
+
+    config = make_config(Mine)
+    assert (config["loss_type"], config["train_neg_sample_args"]["distribution"]) == ("CE", "none")
 
 
 def test_item_features_that_a_model_reads_are_loaded():

@@ -6,17 +6,21 @@ from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
 from recbole.trainer import Trainer
 
 from recbole_gro import (
+    BudgetSpent,
     Config,
     Defense,
     ExtractionTrainer,
     QueryLog,
     Service,
     UserError,
+    create_attacker,
     create_defense,
     load_target,
     register_defense,
+    register_query_strategy,
     run_recbole_gro,
 )
+from recbole_gro.attack import queries
 from recbole_gro.data import build_loaders
 from recbole_gro.defense import base as defense_base
 from recbole_gro.defense.secret import VARIABLE, defense_key
@@ -325,6 +329,57 @@ def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_
 def test_random_queries(run):
     [row] = run("none", query_strategy="random")["defenses"]
     assert row["lists_asked"] == 32
+
+
+def test_nobody_but_who_declares_it_is_handed_data_and_that_as_a_plain_tensor(run, monkeypatch):
+    handed = {}
+    for name in ("standard", "head", "repeat", "filtered", "few_shot"):
+        attacker = type(create_attacker(name, Config("NARM")))
+
+        def spy(self, black_box, generator, known=None, show_progress=False, name=name, asked=attacker.ask):
+            handed.setdefault(name, known)
+            return asked(self, black_box, generator, known, show_progress)
+
+        monkeypatch.setattr(attacker, "ask", spy)
+        run("none", attacker=name, attacker_known_share=0.1)
+    assert [name for name, known in handed.items() if known is not None] == ["few_shot"]
+    assert type(handed["few_shot"]) is torch.Tensor
+    assert handed["few_shot"].shape == (4, 4)  # a tenth of 38 users, query_length items
+
+
+def test_known_users_are_the_same_for_every_defense(run, tmp_path):
+    run("none", "reverse", attacker="few_shot", attacker_known_share=0.1)
+    logs = [QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz") for name in ("none", "reverse")]
+    assert torch.equal(logs[0].sequences[:4, 0], logs[1].sequences[:4, 0])
+
+
+def test_rows_name_the_attacker_and_what_he_settled_on(run, tmp_path):
+    [row] = run("none", attacker="head")["defenses"]
+    assert row["attacker"] == "head"
+    assert row["attacker_settled"]["attacker_head_k"] in (5, 10, 12)
+    assert "attack on none: head: looks at the first h items" in (tmp_path / "out0" / "run.log").read_text()
+    assert "the head attacker's" in (tmp_path / "out0" / "results.md").read_text()
+    assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
+    [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
+    assert row["attacker_settled"] == {"attacker_head_k": 3}
+    assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 3)
+
+
+def test_an_attacker_that_cannot_work_ends_the_run_before_training(run, tmp_path):
+    with pytest.raises(UserError, match=r"^attacker_repeats: 5 repeats leave 1 of 8 query sequences"):
+        run("none", attacker="repeat", attacker_repeats=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_strategy_that_asks_for_more_than_the_budget_is_stopped(run, monkeypatch):
+    monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
+
+    @register_query_strategy("greedy")
+    def greedy(black_box, n_sequences, length, generator, show_progress=False):
+        return queries.random(black_box, n_sequences + 1, length, generator, show_progress)
+
+    with pytest.raises(BudgetSpent, match="of 32 are left"):
+        run("none", query_strategy="greedy")
 
 
 def test_architecture_of_the_surrogate_from_a_file(run, tmp_path):

@@ -2,7 +2,14 @@
 
 import pytest
 
-from recbole_gro import create_defense, create_query_strategy, register_defense, register_query_strategy
+from recbole_gro import (
+    create_attacker,
+    create_defense,
+    create_query_strategy,
+    register_attacker,
+    register_defense,
+    register_query_strategy,
+)
 from recbole_gro.errors import UserError, nearest, unknown_name
 from recbole_gro.registry import Registry
 
@@ -84,14 +91,19 @@ DEFENSES = "gro, gro_decoys, none, random, reverse, tail_decoy, tail_random, tai
     [
         (lambda name: create_defense(name, {"seed": 0}), "defense", DEFENSES),
         (create_query_strategy, "query strategy", "autoregressive, random"),
+        (lambda name: create_attacker(name, {}), "attacker", "few_shot, filtered, head, repeat, standard"),
     ],
 )
 def test_every_extension_point_names_what_it_has(create, kind, known):
-    with pytest.raises(UserError, match=rf"^unknown {kind} 'randon'\. Did you mean 'random'\? Known: {known}\.$"):
-        create("randon")
+    name = "standard" if kind == "attacker" else "random"
+    with pytest.raises(UserError, match=rf"^unknown {kind} '{name}x'\. Did you mean '{name}'\? Known: {known}\.$"):
+        create(f"{name}x")
 
 
-@pytest.mark.parametrize("register", [register_defense, register_query_strategy])
-def test_built_in_names_cannot_be_taken(register):
-    with pytest.raises(ValueError, match="'random' is registered already"):
-        register("random")(object)
+@pytest.mark.parametrize(
+    ("register", "name"),
+    [(register_defense, "random"), (register_query_strategy, "random"), (register_attacker, "standard")],
+)
+def test_built_in_names_cannot_be_taken(register, name):
+    with pytest.raises(ValueError, match=f"'{name}' is registered already"):
+        register(name)(object)

@@ -8,7 +8,7 @@ def row(defense, target, surrogate=None):
     if surrogate is not None:
         made |= {
             "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
-            "lists_asked": 50, "sequences_asked": 10,
+            "attacker": "standard", "lists_asked": 50, "sequences_asked": 10,
         }  # fmt: skip
     return made
 

@@ -1,14 +1,30 @@
-"""Model extraction attacks: a black box to ask, ways to ask it, and a surrogate trained on the answers."""
+"""Model extraction attacks: a black box to ask, ways to ask it, a surrogate trained on the answers, and attackers."""
 
-from recbole_gro.attack.black_box import BlackBox, BudgetSpent
+from recbole_gro.attack.attacker import Attacker, create_attacker, query_budget, query_length, register_attacker
+from recbole_gro.attack.black_box import BlackBox, BudgetSpent, ListSource
 from recbole_gro.attack.extraction import ExtractionTrainer, create_surrogate
-from recbole_gro.attack.queries import create_query_strategy, register_query_strategy
+from recbole_gro.attack.few_shot import FewShotAttacker
+from recbole_gro.attack.filtered import FilteredAttacker
+from recbole_gro.attack.head import HeadAttacker
+from recbole_gro.attack.queries import ask_and_continue, create_query_strategy, register_query_strategy
+from recbole_gro.attack.repeat import RepeatAttacker
 
 __all__ = [
+    "Attacker",
     "BlackBox",
     "BudgetSpent",
     "ExtractionTrainer",
+    "FewShotAttacker",
+    "FilteredAttacker",
+    "HeadAttacker",
+    "ListSource",
+    "RepeatAttacker",
+    "ask_and_continue",
+    "create_attacker",
     "create_query_strategy",
     "create_surrogate",
+    "query_budget",
+    "query_length",
+    "register_attacker",
     "register_query_strategy",
 ]

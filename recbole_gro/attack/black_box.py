@@ -1,7 +1,7 @@
 """All that an attacker may touch."""
 
 import threading
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -11,6 +11,21 @@ from recbole_gro.service import Service
 
 class BudgetSpent(UserError):
     """The black box was asked for more lists than its budget allows; nothing of that query was answered."""
+
+
+class ListSource(Protocol):
+    """What a query strategy asks: a black box, or one as its attacker sees it (heads of lists, or several made one)."""
+
+    @property
+    def n_items(self) -> int:
+        """Size of the id space: the catalogue is 1 .. n_items - 1."""
+
+    @property
+    def k(self) -> int:
+        """Length of a list."""
+
+    def query(self, sequences: Any) -> Tensor:
+        """[B, k] item ids for B histories."""
 
 
 class BlackBox:

@@ -127,7 +127,7 @@ class ExtractionTrainer(StageTrainer):
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         if valid_data:
-            self.untrained_loss = self._on_held_out(valid_data)[0]
+            self.untrained_loss = self.held_out_figures(valid_data)["loss"]
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def stage_loss(self, interaction: Interaction):
@@ -143,22 +143,24 @@ class ExtractionTrainer(StageTrainer):
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        self.last_valid = self._on_held_out(valid_data)
-        if not math.isfinite(self.last_valid[0]):
-            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {self.last_valid[0]}")
+        figures = self.held_out_figures(valid_data)
+        if not math.isfinite(figures["loss"]):
+            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
+        self.last_valid = figures["loss"], figures
         self._show_valid()
         return self.last_valid
 
     @torch.no_grad()
-    def _on_held_out(self, valid_data) -> tuple[float, dict[str, float]]:
-        """Eq. 4 and agreement@10 on held-out queries; the same negatives every time.
+    def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:
+        """`loss`, Eq. 4, and `agreement@10` on held-out queries; the same negatives every time.
 
-        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10.
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10; in its
+        first k where the log's lists have k < 10.
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
         total, common, n = 0.0, 0.0, 0
-        for batch in valid_data:
+        for batch in held_out:
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
             served = interaction[LISTED][:, :10]
@@ -167,5 +169,4 @@ class ExtractionTrainer(StageTrainer):
             in_common = (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)  # padding is none of mine
             common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
-        loss = total / n
-        return loss, {"loss": loss, "agreement@10": common / n}
+        return {"loss": total / n, "agreement@10": common / n}

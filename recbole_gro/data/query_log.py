@@ -36,6 +36,10 @@ class QueryLog:
     def n_lists(self) -> int:
         return self.lists.shape[0] * self.lists.shape[1]
 
+    def first(self, h: int) -> "QueryLog":
+        """The log with the first `h` items of each list; all of them where lists are no longer."""
+        return QueryLog(self.sequences, self.lists[:, :, :h])
+
     def save(self, file: str | os.PathLike) -> None:
         """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
         largest = int(max(self.sequences.max(), self.lists.max()))

@@ -1,5 +1,6 @@
 """GRO (Zhang et al., WSDM'24): train the target so that a student copying its lists comes out bad."""
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +24,8 @@ from recbole_gro.scoring import create_scorer
 from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
-SETTLED = ("gro_swap", "gro_target_loss", "gro_decay", "gro_lambda")  # keys that a kind of GRO may choose for itself
+# keys that a kind of GRO may choose for itself
+SETTLED = ("gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
 
 
 def create_student(config, target_class: type, dataset):
@@ -50,6 +52,7 @@ class GROTrainer(StageTrainer):
 
     stage = "target-gro"
     chosen: ClassVar[dict[str, Any]] = {}  # keys of this plugin that a subclass settles, whatever the config says
+    least_steps = 0  # where `gro_steps` is None
 
     def __init__(self, config, model, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
@@ -89,6 +92,7 @@ class GROTrainer(StageTrainer):
         if self._setting("gro_target_loss") == "hold":
             self.converged_scorer = create_scorer(copied_model(self.model).eval())
         self.constraint = self._new_constraint(valid_data)
+        self.gro_epochs = max(self.gro_epochs, math.ceil(self._setting("gro_steps") / len(train_data)))
         self._start_gro_phase(self.gro_epochs * len(train_data))
         super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
         last_epoch = self.epochs - 1
@@ -104,7 +108,8 @@ class GROTrainer(StageTrainer):
     @classmethod
     def settled(cls, config, name: str) -> Any:
         """A key as this class of trainer takes it: its own choice, else the config's."""
-        return cls.chosen[name] if name in cls.chosen else setting(config, name)
+        value = cls.chosen[name] if name in cls.chosen else setting(config, name)
+        return cls.least_steps if name == "gro_steps" and value is None else value
 
     def _setting(self, name: str) -> Any:
         return self.settled(self.config, name)

@@ -14,7 +14,8 @@ class DecoyGROTrainer(GROTrainer):
     The swap loss draws one set of items, those that a student scores lowest after an epoch, into every list below its
     first `gro_head_k` positions (`gro_swap: decoys`). In place of the target's own loss stands its distance from the
     converged target over the other items (`gro_target_loss: hold`), so the head of a list stays. The learning rate
-    falls to 0 (`gro_decay`), or the decoys would jitter by more than the room there is below the head.
+    falls to 0 (`gro_decay`), or the decoys would jitter by more than the room there is below the head; and it takes
+    its time (`gro_steps`: 40 epochs of ml-100k's windows), or they are still on their way there.
 
     Args:
         config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
@@ -22,6 +23,7 @@ class DecoyGROTrainer(GROTrainer):
     """
 
     stage = "target-gro_decoys"
+    least_steps = 1520
     chosen: ClassVar[dict[str, Any]] = {
         "gro_swap": "decoys",
         "gro_target_loss": "hold",

@@ -11,6 +11,7 @@ from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
 from recbole_gro.errors import UserError
+from recbole_gro.lists import found_in
 
 REFERENCE = "rec.reference"
 
@@ -67,11 +68,8 @@ def common_share(mine: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
 
     0 is no item; where it pads a row, the share is that of the row with fewer items, and 0 where that has none.
     """
-    in_order = reference.sort(1).values.contiguous()
-    place = torch.searchsorted(in_order, mine.contiguous()).clamp(max=in_order.shape[1] - 1)
-    common = (in_order.gather(1, place) == mine) & (mine != 0)
     items = torch.minimum((mine != 0).sum(1), (reference != 0).sum(1))
-    return (common.sum(1) / items.clamp(min=1)).numpy()
+    return (found_in(mine, reference).sum(1) / items.clamp(min=1)).numpy()
 
 
 def agree_with(trainer, lists) -> None:

@@ -18,7 +18,7 @@ from recbole_gro.experiment.estimate import estimated_seconds, in_words
 from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
 from recbole_gro.experiment.plan import Experiment, known_experiments, read_experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.run import done_and_missing, run_cell
+from recbole_gro.experiment.run import check_cells, done_and_missing, run_cell
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -90,6 +90,7 @@ def run_experiment(
         return folder
     if executor == "ray":
         imported_ray()
+    check_cells(experiment, missing)
     folder.mkdir(parents=True, exist_ok=True)
     failed = run_missing(experiment, folder, missing, executor, workers, ray_address)
     done, missing = done_and_missing(experiment, folder)
@@ -104,7 +105,8 @@ def run_experiment(
 def run_missing(experiment: Experiment, folder: Path, missing, executor, workers, ray_address) -> list[str]:
     """Run cells with a bar over them; what failed, in words."""
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    run = functools.partial(run_one, experiment, folder.resolve(), threads)
+    alone = executor == "local" and workers == 1
+    run = functools.partial(run_one, experiment, folder.resolve(), threads, alone)
     failed = []
     with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
         for (values, seed), error in execute(run, missing, executor, workers, ray_address):
@@ -116,9 +118,11 @@ def run_missing(experiment: Experiment, folder: Path, missing, executor, workers
     return failed
 
 
-def run_one(experiment: Experiment, folder: Path, threads: int, values: dict[str, Any], seed: int) -> None:
+def run_one(
+    experiment: Experiment, folder: Path, threads: int, show_progress: bool, values: dict[str, Any], seed: int
+) -> None:
     """A cell, for an executor."""
-    run_cell(experiment, values, seed, folder, threads)
+    run_cell(experiment, values, seed, folder, threads, show_progress)
 
 
 def told(values: dict[str, Any]) -> str:

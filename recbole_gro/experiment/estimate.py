@@ -4,12 +4,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from recbole_gro.attack import create_attacker, query_budget, query_length
 from recbole_gro.data import build_dataset, train_rows_of
 from recbole_gro.defense import create_defense
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.stages import STAGES, Stages
-from recbole_gro.quick_start import query_length
 
 # Seconds a token (an item of a sequence read in training) of BERT4Rec's default size and some 2000 items, one thread
 # of a busy AMD EPYC: the rows of benchmarks/effect.csv, none and base
@@ -48,9 +48,10 @@ def tokens(config) -> dict[str, int]:
     """How many items of sequences each stage reads, early stopping aside."""
     items, length = _interactions(config["dataset"], config["data_path"], config), config["MAX_ITEM_LIST_LENGTH"]
     read = items if train_rows_of(config) == "windows" else items * length // 2
-    asked = config["query_sequences"] * query_length(config)
-    prefixes = asked * (query_length(config) + 1) // 2
-    counts = (config["epochs"] * read, config["gro_epochs"] * read, prefixes, config["surrogate_epochs"] * prefixes)
+    attacker = create_attacker(config["attacker"], config)
+    prefixes = query_budget(config) * (query_length(config) + 1) // 2
+    learned = config["surrogate_epochs"] * attacker.copies * prefixes // attacker.times_asked
+    counts = (config["epochs"] * read, config["gro_epochs"] * read, prefixes, learned)
     return dict(zip(STAGES, counts, strict=True))
 
 

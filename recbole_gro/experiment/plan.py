@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from recbole_gro.attack import create_attacker
 from recbole_gro.config import Config, safe_yaml
 from recbole_gro.defense import create_defense
 from recbole_gro.errors import UserError, nearest
@@ -23,7 +24,8 @@ class Experiment:
     Attributes:
         name: of the file it comes from.
         title: of its report.
-        figure: what stands on the x axis of its pictures: `k`, or a key that varies.
+        figure: what stands on the x axis of its pictures: `k`, a key that varies, or what is kept of the target
+            (`tradeoff`).
         vary: values of each key that varies.
         seeds: each setting is run with each of them.
         fixed: keys that are the same for all.
@@ -55,6 +57,7 @@ class Experiment:
             raise UserError(f"defense: a cell has one, not {', '.join(names)}; list several under `vary`")
         config = Config(config_dict={**given, "defense": names})
         create_defense(names[0], config)
+        create_attacker(config["attacker"], config)
         return config
 
 
@@ -131,8 +134,8 @@ def _check_values(experiment: Experiment) -> None:
                 raise UserError(f"experiment {experiment.name}: {key} wants a list of values to vary over")
             if len({str(value) for value in values}) != len(values):
                 raise UserError(f"experiment {experiment.name}: {key} has a value twice in {values}")
-    if experiment.figure != "k" and experiment.figure not in experiment.vary:
+    if experiment.figure not in ("k", "tradeoff", *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k nor a key that varies "
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff nor a key that varies "
             f"({', '.join(experiment.vary)})"
         )

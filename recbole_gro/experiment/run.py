@@ -18,16 +18,20 @@ from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.stages import Stages
 from recbole_gro.global_state import global_state_kept
-from recbole_gro.quick_start import check_models, query_length
+from recbole_gro.quick_start import check_models
 from recbole_gro.report import environment
+from recbole_gro.run_folder import logged_to
 from recbole_gro.service import Service
 
 AGREEMENT_AT = (1, 10, 100)
+CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
+PLUMBING = ("show_progress", "output_dir", "checkpoint_dir")  # keys that no result depends on
 
 
 def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
     """Where the cell is when it is done; named by all its settings, so after a change of one it is run again."""
-    told = json.dumps(experiment.config(values, seed).plain(), sort_keys=True)
+    settings = {key: value for key, value in experiment.config(values, seed).plain().items() if key not in PLUMBING}
+    told = json.dumps(settings, sort_keys=True)
     digest = hashlib.sha256(told.encode()).hexdigest()[:12]
     name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")
     return folder / "cells" / f"{name}-{seed}-{digest}.npz"
@@ -46,8 +50,32 @@ def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], 
 
 
 @global_state_kept()
+def check_cells(experiment: Experiment, cells: list[tuple[dict[str, Any], int]]) -> None:
+    """Read the data and build and ask the models of every kind of cell once, before any is run.
+
+    Raises:
+        UserError: data or models that cannot work.
+    """
+    seen = set()
+    for values, seed in cells:
+        config = experiment.config(values, seed)
+        kind = tuple(str(config[name]) for name in CHECKED_BY)
+        if kind in seen:
+            continue
+        seen.add(kind)
+        data = build_dataset(config)
+        build_loaders(config, data)
+        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
+
+
+@global_state_kept()
 def run_cell(
-    experiment: Experiment, values: dict[str, Any], seed: int, folder: Path, threads: int | None = None
+    experiment: Experiment,
+    values: dict[str, Any],
+    seed: int,
+    folder: Path,
+    threads: int | None = None,
+    show_progress: bool = False,
 ) -> Cell:
     """Run what of the cell is not there yet, and save it.
 
@@ -57,6 +85,7 @@ def run_cell(
         seed: of the run.
         folder: of the experiment; stages and cells lie in it.
         threads: of torch; None leaves them.
+        show_progress: a bar for each stage; what is logged goes to logs/CELL/run.log either way.
 
     Raises:
         UserError: settings that cannot work.
@@ -66,22 +95,32 @@ def run_cell(
     file = cell_file(experiment, values, seed, folder)
     if file.exists():
         return Cell.load(file)
-    config = experiment.config(values, seed)
+    logs = folder / "logs" / file.stem
+    logs.mkdir(parents=True, exist_ok=True)
+    with logged_to(logs):
+        cell = _measured(experiment.config(values, seed), values, seed, folder / "stages", show_progress)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cell.save(file)
+    return cell
+
+
+def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_progress: bool) -> Cell:
+    config["show_progress"] = show_progress
     defense = create_defense(config["defense"][0], config)
     data = build_dataset(config)
     loaders = train, valid, test = build_loaders(config, data)
     check_models(config, data, {config["defense"][0]: defense})
-    stages = Stages(config, defense, folder / "stages")
+    stages = Stages(config, defense, folder)
     protected, settled = stages.protected(stages.target(train, valid), train, valid)
     service = Service(protected, config["served_k"], defense.answer)
     _, served = evaluate_service(config, service, *loaders)
-    log = stages.queries(service)
+    log = stages.queries(service, train._dataset)
     box = BlackBox(service)
     surrogate, facts = stages.surrogate(log, box.n_items, train._dataset)
     _, copied = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
     wanted = test._dataset.inter_feat[config["ITEM_ID_FIELD"]]
     about = environment(config)
-    cell = Cell(
+    return Cell(
         values,
         seed,
         ranks(served["test"], wanted),
@@ -96,16 +135,14 @@ def run_cell(
             "model": config["model"],
             "dataset": config["dataset"],
             "served_k": config["served_k"],
-            "lists_asked": config["query_sequences"] * query_length(config),
+            "attacker": config["attacker"],
+            "lists_asked": log.n_lists * stages.attacker.times_asked,
             "settled": settled,
             "seconds": stages.seconds,
             "threads": torch.get_num_threads(),
             **{name: about[name] for name in ("versions", "revision", "device")},
         },
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cell.save(file)
-    return cell
 
 
 def ranks(lists: Tensor, wanted: Tensor) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from recbole_gro import __version__
-from recbole_gro.attack import BlackBox, create_surrogate
+from recbole_gro.attack import BlackBox, create_attacker, create_surrogate, query_budget
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import JOIN, trains
@@ -31,7 +31,7 @@ STAGES = ("target", "served", "queries", "surrogate")
 # Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it
 EVALUATION = ("metrics", "topk", "metric_decimal_place", "output_dir", "checkpoint_dir", "show_progress", "attack")
 SURROGATE = ("surrogate_",)
-QUERIES = ("query_",)
+QUERIES = ("query_", "attacker")  # the attacker's name is a key too, `attacker`
 GRO = ("gro_", "student_", "swap_candidates", "margin_swap")  # read by defenses that train, by no other
 OUTPUT = ("defense", "head_k", "random_keyed")  # and defense_key: read where lists are served
 DEFENSE = (*OUTPUT, "margin_", "paper_code_ties", "served_k")
@@ -52,8 +52,8 @@ class Stages:
     def __init__(self, config, defense: Defense, folder: Path):
         self.config, self.defense, self.folder = config, defense, folder
         self.trains = trains(defense.parts[0])
+        self.attacker = create_attacker(config["attacker"], config)
         self.seconds: dict[str, float] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def target(self, train, valid):
         """The undefended target."""
@@ -91,13 +91,13 @@ class Stages:
         """The name of the part that trains; gro of gro+tail_decoy."""
         return self.config["defense"][0].partition(JOIN)[0]
 
-    def queries(self, service: Service) -> QueryLog:
-        """What the attacker asked and was answered."""
+    def queries(self, service: Service, train) -> QueryLog:
+        """What the attacker asked and made of the answers."""
         file = self.files()["queries"]
         with self._claimed(file):
             if not file.exists():
                 start = time.perf_counter()
-                log = ask(self.config, BlackBox(service))
+                log = ask(self.config, self.attacker, BlackBox(service, budget=query_budget(self.config)), train)
                 self.seconds["queries"] = time.perf_counter() - start
                 log.save(file)
         return QueryLog.load(file)
@@ -108,10 +108,12 @@ class Stages:
 
         def make() -> Any:
             with self._working_config() as config:
-                trainer = steal(config, log, n_items, items, "surrogate")
+                attacker = create_attacker(config["attacker"], config)
+                trainer = steal(config, attacker, log, n_items, items, "surrogate")
                 facts = {
                     "surrogate_epochs": len(trainer.train_loss_dict),
                     "held_out": trainer.best_valid_result,
+                    "attacker_settled": attacker.settled,
                     "learned": trainer.learned,
                 }
                 return {"weights": trainer.model.state_dict(), "facts": facts}
@@ -165,6 +167,7 @@ class Stages:
     @contextlib.contextmanager
     def _claimed(self, file: Path) -> Iterator[None]:
         """One process at a time works on a file; the claim ends with the process, however that ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with open(f"{file}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -1,9 +1,19 @@
-"""A service whose right answers are known, and what every query strategy must do with it."""
+"""Services whose right answers are known, and what every query strategy and every attacker must do with them."""
 
 import pytest
 import torch
+from pipeline import TINY_RUN, files_below, same_weights, weights_of
 
-from recbole_gro import BlackBox, BudgetSpent, Service, create_query_strategy
+from recbole_gro import (
+    BlackBox,
+    BudgetSpent,
+    Service,
+    create_attacker,
+    create_query_strategy,
+    create_surrogate,
+    run_recbole_gro,
+)
+from recbole_gro.attack import query_budget
 
 
 class RuleService(Service):
@@ -89,3 +99,111 @@ class QueryStrategyCases:
         with pytest.raises(BudgetSpent):
             self.ask(n_sequences=5, length=4, budget=19)
         assert self.box.lists_asked <= 19
+
+
+class AttackerCases:
+    """A new attacker gets its suite by one line: `class TestMine(AttackerCases): name = "mine"`.
+
+    Attributes:
+        name: what it is registered as.
+        settings: keys it is tried with.
+    """
+
+    name: str
+    settings: dict = {}
+
+    @pytest.fixture(autouse=True)
+    def _tiny_attacker(self, make_config, tmp_path):
+        self.folder, self.make_config = tmp_path / "attack", make_config
+
+    def attacker(self, **more):
+        settings = {
+            "query_sequences": 60,
+            "query_length": 6,
+            "served_k": 10,
+            "surrogate_epochs": 8,
+            "surrogate_learning_rate": 0.02,
+            "surrogate_batch_size": 64,
+            "output_dir": str(self.folder),
+            "data_path": "/no/such/folder",
+        }
+        return create_attacker(self.name, self.make_config("NARM", **{**settings, **self.settings, **more}))
+
+    def known(self, attacker):
+        """Histories of five users of 2 to 10 items, for an attacker who is to be handed some."""
+        if not attacker.known_share:
+            return None
+        items = torch.randint(1, 31, (5, 10), generator=torch.Generator().manual_seed(6))
+        return items * (torch.arange(10) < torch.tensor([[2], [4], [6], [8], [10]]))
+
+    def ask(self, attacker, service=None, seed=3):
+        self.box = BlackBox(service or RuleService(), budget=query_budget(attacker.config))
+        return attacker.ask(self.box, torch.Generator().manual_seed(seed), self.known(attacker))
+
+    def test_asks_no_more_than_the_budget(self):
+        attacker = self.attacker()
+        log = self.ask(attacker)
+        assert self.box.lists_asked == log.n_lists * attacker.times_asked
+        assert 0.9 * 360 < self.box.lists_asked <= 360
+
+    def test_log_and_what_is_learned_of_it_have_the_same_sequences(self):
+        attacker = self.attacker()
+        log = self.ask(attacker)
+        learned = attacker.learned(log)
+        assert log.sequences.shape == (attacker.n_sequences, 6)
+        assert torch.equal(learned.sequences, log.sequences)
+        assert learned.lists.shape[:2] == log.lists.shape[:2] == (attacker.n_sequences, 6)
+        assert learned.lists.shape[2] <= log.lists.shape[2] <= 10
+
+    @pytest.mark.parametrize("service", [RuleService, PaddedService])
+    def test_lists_hold_different_items_and_padding_after_them(self, service):
+        attacker = self.attacker()
+        log = self.ask(attacker, service())
+        assert 1 <= int(log.sequences.min()) <= int(log.sequences.max()) <= 30
+        for lists in (log.lists, attacker.learned(log).lists):
+            assert not ((lists[:, :, :-1] == 0) & (lists[:, :, 1:] != 0)).any()
+            for row in lists.flatten(0, 1).tolist():
+                assert len(set(row) - {0}) == sum(item != 0 for item in row)
+
+    def test_same_seed_same_queries_whatever_else_was_drawn(self):
+        torch.manual_seed(1)
+        one = self.ask(self.attacker())
+        torch.manual_seed(2)
+        other = self.ask(self.attacker())
+        assert torch.equal(one.sequences, other.sequences)
+        assert torch.equal(one.lists, other.lists)
+
+    def test_other_seed_other_queries(self):
+        assert not torch.equal(self.ask(self.attacker(), seed=3).sequences, self.ask(self.attacker(), seed=4).sequences)
+
+    def test_same_seed_same_copy_from_the_log_alone(self):
+        log = self.ask(self.attacker())
+        copies = [self.attacker(surrogate_epochs=1).steal(log, 31, seed=5) for _ in range(2)]
+        assert same_weights(*(weights_of(thief.model) for thief in copies))
+        other = self.attacker(surrogate_epochs=1).steal(log, 31, seed=6)
+        assert not same_weights(weights_of(copies[0].model), weights_of(other.model))
+
+    def test_copy_has_learned_and_is_the_one_that_is_saved(self):
+        attacker = self.attacker()
+        thief = attacker.steal(self.ask(attacker), self.box.n_items)
+        histories = torch.randint(1, 31, (60, 4), generator=torch.Generator().manual_seed(9))
+        served = RuleService(k=5).recommend(histories)
+        torch.manual_seed(5)
+        untrained, _ = create_surrogate(attacker.config, 31)
+        agreement = [
+            (BlackBox(model, 5).query(histories).unsqueeze(2) == served.unsqueeze(1)).any(2).float().mean()
+            for model in (untrained, thief.model)
+        ]
+        assert agreement[1] > agreement[0] + 0.2
+        assert [name for name in files_below(self.folder) if name.endswith(".pth")] == ["surrogate.pth"]
+        saved = torch.load(self.folder / "surrogate.pth", weights_only=True)["state_dict"]
+        assert same_weights(saved, weights_of(thief.model))
+
+    def test_runs_from_end_to_end(self, tiny_data_path):
+        settings = {**TINY_RUN, "query_sequences": 20, **self.settings, "data_path": str(tiny_data_path)}
+        [row] = run_recbole_gro(
+            "BERT4Rec", "tiny", config_dict={**settings, "defense": "none", "attacker": self.name}, saved=False
+        )["defenses"]
+        assert row["attacker"] == self.name
+        assert 0.9 * 80 <= row["lists_asked"] <= 80
+        assert 0 <= row["surrogate"]["test"]["hit@10"] <= 1

@@ -67,7 +67,7 @@ def test_a_copy_that_is_no_better_than_before_training_is_told(make_thief, rate,
 
 def test_a_held_out_loss_that_is_no_number_stops_it(make_thief):
     thief, queries, held_out = make_thief()
-    thief._on_held_out = lambda data: (float("nan"), {})
+    thief.held_out_figures = lambda data: {"loss": float("nan")}
     with pytest.raises(UserError, match=r"^surrogate: epoch 0: the loss on held-out queries is nan, so it stopped"):
         thief.fit(queries, held_out)
 

@@ -36,7 +36,7 @@ class DefenseCases:
 
     @pytest.fixture(autouse=True)
     def _tiny_target(self, make_loaders):
-        settings = {"served_k": 10, "head_k": 4, "gro_head_k": 4, "gro_epochs": 2, "n_layers": 1}
+        settings = {"served_k": 10, "head_k": 4, "gro_head_k": 4, "gro_epochs": 2, "gro_steps": 1, "n_layers": 1}
         self.config, self.train, self.valid, _ = make_loaders(self.target, **settings)
         self.model = untrained(self.config, self.train)
 

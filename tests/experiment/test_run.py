@@ -89,6 +89,34 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
     assert made == []
 
 
+def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path, made):
+    names = ["standard", "head", "repeat", "filtered", "few_shot"]
+    experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], seeds=[1])
+    cells = run_all(experiment, tmp_path)
+    assert sorted(made) == ["ask"] * 5 + ["steal"] * 5 + ["train_target"]
+    assert len(list((tmp_path / "stages").glob("served-*.pth"))) == 1
+    assert [cell.facts["attacker"] for cell in cells] == names
+    assert [cell.facts["lists_asked"] for cell in cells] == [64] * 5
+    assert cells[1].facts["attacker_settled"]["attacker_head_k"] == 5
+    assert all(np.array_equal(cell.target_ranks, cells[0].target_ranks) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("attacker", "changed"),
+    [
+        ("head", {"attacker_head_k": 3}),
+        ("repeat", {"attacker_repeats": 2}),
+        ("few_shot", {"attacker_known_share": 0.2}),
+    ],
+)
+def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_path, made, attacker, changed):
+    fixed = {"attacker": [attacker], "defense": ["gro"], "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **fixed), tmp_path)
+    made.clear()
+    run_all(tiny(tiny_data_path, "tradeoff", **fixed, **changed), tmp_path)
+    assert made == ["ask", "steal"]
+
+
 def test_a_cells_name_tells_its_values(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, gro_lambda=[0.5])
     assert cell_file(experiment, {"gro_lambda": 0.5, "defense": "gro"}, 2, tmp_path).name.startswith("0.5-gro-2-")

@@ -1,0 +1,128 @@
+"""An attacker who looks at the head of a list alone."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.attack.attacker import Attacker, register_attacker
+from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.extraction import ExtractionTrainer
+from recbole_gro.config import setting
+from recbole_gro.data.query_log import QueryLog
+from recbole_gro.errors import UserError
+
+HEADS = (5, 10, 20, 50)  # heads that are tried, besides the whole list
+
+
+@register_attacker("head")
+class HeadAttacker(Attacker):
+    """Learns from, and chooses the next item of a query among, the first h items of each list alone.
+
+    With `attacker_head_k` h is that. Else one log is asked for and a copy trained on each of several heads of its lists
+    (`candidates`). Eq. 4 on lists of different length means different things, so the copies are compared on what all of
+    them were shown: their agreement with the first positions of held-out lists, as many as the shortest candidate has.
+    That takes no data. Of equal ones the shorter head wins.
+
+    The queries come before anything is known of h. They see the shortest candidate, since wherever a defense begins
+    to spoil a list, it is likely to be below that; so all copies learn from the same queries, and the budget is not
+    shared out among them. `query_strategy` makes the sequences; one that does not look at lists is left as it is.
+
+    Raises:
+        UserError: `attacker_head_k` is past the end of the list.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.head_k, served_k = setting(config, "attacker_head_k"), setting(config, "served_k")
+        if self.head_k is None:
+            self.copies = len(candidates(served_k))
+            self.summary = "looks at the first h items of a list alone, h by agreement on held-out queries"
+        elif self.head_k <= served_k:
+            self.settled = {"attacker_head_k": self.head_k}
+            self.summary = f"looks at the first {self.head_k} items of a list alone"
+        else:
+            raise UserError(
+                f"attacker_head_k: {self.head_k} is past the end of lists of {served_k}; at most served_k={served_k}"
+            )
+
+    def ask(self, black_box, generator, known=None, show_progress=False):
+        heads = HeadOf(black_box, self.head_k or candidates(black_box.k)[0], keeps_whole=self.head_k is None)
+        log = super().ask(heads, generator, None, show_progress)
+        return log if self.head_k else heads.with_whole_lists(log)
+
+    def steal(self, log, n_items, items=None, stage="surrogate", seed=None, show_progress=False):
+        if self.head_k:
+            return super().steal(log.first(self.head_k), n_items, items, stage, seed, show_progress)
+        heads = candidates(int((log.lists != 0).sum(2).max()))
+        copies, agreement = {}, {}
+        for h in heads:
+            copies[h] = super().steal(log.first(h), n_items, items, f"{stage}-first-{h}", seed, show_progress)
+            _, held_out = copies[h].loaders(log.first(heads[0]))  # the seed decides which are held out: the same ones
+            agreement[h] = copies[h].held_out_figures(held_out)["agreement@10"]
+        chosen = max(heads, key=lambda h: agreement[h])
+        told = {str(h): round(share, 4) for h, share in agreement.items()}
+        self.settled = {"attacker_head_k": chosen, f"agreement@{heads[0]}": told}
+        return only_file(copies, chosen, stage)
+
+
+def candidates(k: int) -> list[int]:
+    """Lengths of a head that are tried where lists have k items, the shortest first.
+
+    >>> candidates(100), candidates(12), candidates(4)
+    ([5, 10, 20, 50, 100], [5, 10, 12], [4])
+    """
+    return [h for h in HEADS if h < k] + [k]
+
+
+def only_file(copies: dict[int, ExtractionTrainer], chosen: int, stage: str) -> ExtractionTrainer:
+    """The chosen copy, its checkpoint named as that of any surrogate, those of the others removed."""
+    best = copies[chosen]
+    for trainer in copies.values():
+        if trainer.saved_model_file != best.saved_model_file:
+            Path(trainer.saved_model_file).unlink(missing_ok=True)
+    if best.config["output_dir"]:
+        file = Path(best.saved_model_file).with_name(f"{stage}.pth")
+        os.replace(best.saved_model_file, file)
+        best.saved_model_file = str(file)
+    return best
+
+
+class HeadOf:
+    """A black box of which the first items of each list are seen; a ListSource.
+
+    Args:
+        black_box: what is asked.
+        k: items seen.
+        keeps_whole: the lists are remembered as they came, for `with_whole_lists`.
+    """
+
+    def __init__(self, black_box: ListSource, k: int, keeps_whole: bool = False):
+        self._black_box, self.keeps_whole = black_box, keeps_whole
+        self.n_items, self.k = black_box.n_items, min(k, black_box.k)
+        self._whole: list[Tensor] = []
+
+    def query(self, sequences: Any) -> Tensor:
+        """[B, k] item ids, best first."""
+        lists = self._black_box.query(sequences)
+        if self.keeps_whole:
+            self._whole.append(lists.int())
+        return lists[:, : self.k]
+
+    def with_whole_lists(self, log: QueryLog) -> QueryLog:
+        """The log with the lists as they came, in place of their heads.
+
+        Raises:
+            UserError: the queries were not all sequences at once, an item longer each time, so it is not known which
+                list belongs to which.
+        """
+        in_step = all(lists.shape[0] == len(log.sequences) for lists in self._whole)
+        lists = torch.stack(self._whole, 1) if in_step else torch.empty(0, 0, 0)
+        if not torch.equal(lists[:, :, : self.k], log.lists.int()):
+            raise UserError(
+                "query_strategy: the attacker head chooses h only with strategies that ask all sequences at once, an "
+                "item longer each time; set attacker_head_k"
+            )
+        return QueryLog(log.sequences, lists)

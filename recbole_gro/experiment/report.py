@@ -1,0 +1,265 @@
+"""The report of an experiment: one folder with every number, a page to read and the pictures."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recbole_gro.experiment import document
+from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.document import Block, Bullets, Heading, Paragraph, Picture, Table
+from recbole_gro.experiment.figures import pictures
+from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm
+from recbole_gro.experiment.summary import (
+    CUT_OFFS,
+    METRICS,
+    SIDES,
+    UNDEFENDED,
+    Planned,
+    Setting,
+    agreement_k,
+    comparisons,
+    gather,
+    headline_k,
+)
+from recbole_gro.experiment.trade_off import picture as trade_off_picture
+from recbole_gro.experiment.trade_off import points
+from recbole_gro.experiment.trade_off import table as trade_off_table
+from recbole_gro.report import LABELS, png, write_whole
+
+UNDEFINED = "n/a"
+SMALLEST_P = 1e-4
+SHOWN_VALUES = 6
+
+
+def write_report(experiment: Planned, cells: Sequence[Cell], folder: Path, missing: Sequence[str] = ()) -> None:
+    """Write results.csv, report.md with its pictures, and report.html, which holds its own; each appears complete.
+
+    Args:
+        experiment: that the cells belong to.
+        cells: those that are done, in any order; `facts` hold `served_k`.
+        folder: of the report; made if it is not there.
+        missing: cells that are not done, in words.
+
+    Raises:
+        ValueError: no cell, a cell of another experiment, or cells of one setting with different test users.
+    """
+    settings = gather(experiment, cells)
+    if not settings:
+        raise ValueError(f"experiment {experiment.name} has no cell to report on")
+    blocks = list(_blocks(experiment, settings, missing))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "results.csv", results_csv(experiment, settings))
+    for block in blocks:
+        if isinstance(block, Picture):
+            write_whole(folder / block.file, block.png)
+    write_whole(folder / "report.md", document.markdown(experiment.title, blocks))
+    write_whole(folder / "report.html", document.html(experiment.title, blocks))
+
+
+def results_csv(experiment: Planned, settings: Sequence[Setting]) -> str:
+    """A row a measurement: the varied keys, seed, side (target or surrogate), metric, k, value as a share.
+
+    The agreement of the surrogate with what was served is the surrogate's. The column is not called model, which is
+    a key that may vary.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*experiment.vary, "seed", "side", "metric", "k", "value"])
+    for setting in settings:
+        for cell in setting.cells:
+            named = [*(cell.values[key] for key in experiment.vary), cell.seed]
+            writer.writerows([*named, *row] for row in _measurements(setting.with_seeds([cell.seed])))
+    return text.getvalue()
+
+
+def _measurements(setting: Setting) -> Iterator[tuple[str, str, int, float]]:
+    """(side, metric, k, value) of a setting with one seed."""
+    for side in SIDES:
+        for metric in METRICS:
+            for k in CUT_OFFS:
+                if k <= setting.served_k:
+                    yield side, metric, k, setting.spread(metric, side, k).mean
+    for k in sorted(setting.cells[0].agreement):
+        yield "surrogate", "agreement", k, setting.agreement(k).mean
+
+
+def _blocks(experiment: Planned, settings: Sequence[Setting], missing: Sequence[str]) -> Iterator[Block]:
+    k = headline_k(settings)
+    if missing:
+        n_done = sum(len(setting.cells) for setting in settings)
+        yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
+    yield Heading("Results")
+    yield results_table(experiment, settings, k)
+    yield Heading("Against no defense")
+    yield comparison_table(experiment, settings, k)
+    yield Heading("Pictures")
+    yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
+    yield Heading("What differs from the paper")
+    yield Bullets(experiment.differs) if experiment.differs else Paragraph("The experiment names nothing.")
+    yield Heading("Settings")
+    yield settings_table(experiment)
+    yield Heading("Run with")
+    yield facts_table(settings)
+    if missing:
+        yield Heading("Missing cells")
+        yield Bullets(missing)
+
+
+def results_table(experiment: Planned, settings: Sequence[Setting], k: int) -> Table:
+    """A row a setting: both sides' HR@k and NDCG@k, agreement, and what share of the target was copied."""
+    columns = [(side, metric) for side in SIDES for metric in METRICS]
+    agreement_at = agreement_k(settings, k)
+    head = [*experiment.vary, *(f"{side} {LABELS[metric]}@{k}" for side, metric in columns)]
+    if agreement_at:
+        head.append(f"agreement@{agreement_at}")
+    head += [f"surrogate / target NDCG@{k}", "seeds", "users"]
+    rows = []
+    for setting in settings:
+        row = [*_names(experiment, setting)]
+        row += [_mean(setting.spread(metric, side, k)) for side, metric in columns]
+        if agreement_at:
+            row.append(_mean(setting.agreement(agreement_at)))
+        rows.append([*row, _interval(setting.copied(k)), f"{len(setting.seeds)}", f"{setting.users}"])
+    caption = (
+        "Target and surrogate on the test items. Percent, mean ± sample standard deviation over seeds "
+        f"({UNDEFINED}: not defined for one seed), full ranking over all items, leave-one-out, of the list that the "
+        f"service returns. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the "
+        "same for both, of their means over seeds; it does not speak of other seeds."
+    )
+    if agreement_at:
+        caption += f" Agreement: share of the top {agreement_at} served that the surrogate lists in its own."
+    return Table(caption, head, rows, labels=len(experiment.vary))
+
+
+def comparison_table(experiment: Planned, settings: Sequence[Setting], k: int) -> Block:
+    """A row a defended setting and side: differences to no defense, their p-values, and the ratio."""
+    compared = comparisons(settings, k)
+    if not compared:
+        return Paragraph(
+            f"No test: no setting has its counterpart, the same values and seed with defense {UNDEFENDED}."
+        )
+    corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
+    head = [*experiment.vary, "side"]
+    for metric in METRICS:
+        head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}"]
+    head += [f"NDCG@{k} / undefended", "seeds", "users"]
+    rows = []
+    for comparison in compared:
+        setting = comparison.setting
+        row = [*_names(experiment, setting), comparison.side]
+        for metric in METRICS:
+            row += [f"{100 * comparison.differences[metric]:+.2f}", _p_value(next(corrected))]
+        rows.append([*row, _interval(comparison.ratio), f"{len(setting.seeds)}", f"{setting.users}"])
+    caption = (
+        f"With the defense minus without. Percentage points, each setting against defense {UNDEFENDED} with the same "
+        "other values, seeds and users; settings without such a counterpart are left out. Two-sided p-values of "
+        "paired tests over users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with "
+        f"one seed), NDCG by the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. "
+        "They say whether these trained models differ on other users, not whether trainings with other seeds would. "
+        f"Ratio: with the defense over without, {LEVEL:.0%} bootstrap interval as above."
+    )
+    return Table(caption, head, rows, labels=len(experiment.vary) + 1)
+
+
+def _pictures(experiment: Planned, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
+    at = "" if experiment.figure == "k" else f"@{k}"
+    measured = f"HR{at} and NDCG{at} against {experiment.figure}"
+    for number, (told, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
+        yield Picture(
+            f"figure-{number}.png",
+            drawn,
+            f"{measured} of target and surrogate: {told}",
+            f"{told}: {measured}, test, percent. Above what the service returns, below its copy; the same scale. "
+            "Bars: one sample standard deviation over seeds, none for a single seed.",
+        )
+
+
+def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
+    """What every defense keeps against what the best attacker gets; at the first ten and the whole list."""
+    found = points([cell for setting in settings for cell in setting.cells])
+    if not found:
+        yield Paragraph(f"No picture: nothing was run with defense {UNDEFENDED}.")
+        return
+    yield Table(
+        "Shares of the undefended target's and its best attacker's figures, mean over seeds. A defense is worth its "
+        "worst case: the attacker whose surrogate has the highest NDCG@10. Last columns: the share of each attacker. "
+        "*: no other keeps as much of NDCG@10 and gives less.",
+        *trade_off_table(found),
+    )
+    for k in found[0].kept:
+        yield Picture(
+            f"trade-off-{k}.png",
+            png(trade_off_picture(found, k)),
+            f"share of NDCG@{k} kept against the best attacker's share",
+            f"To the right: NDCG@{k} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
+        )
+
+
+def settings_table(experiment: Planned) -> Table:
+    """What varies, the seeds, and what is fixed."""
+    rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
+    rows.append(["seed", ", ".join(map(str, experiment.seeds))])
+    rows += [[key, str(value)] for key, value in sorted(experiment.fixed.items())]
+    caption = f"Experiment {experiment.name}. Keys that vary, seeds, fixed keys; all others have their defaults."
+    return Table(caption, ["key", "value"], rows, text=True)
+
+
+def facts_table(settings: Sequence[Setting]) -> Table:
+    """What the cells tell about themselves: models, versions, machine, seconds."""
+    told: dict[str, list[Any]] = {}
+    for setting in settings:
+        for cell in setting.cells:
+            for name, fact in _flat(cell.facts):
+                told.setdefault(name, []).append(fact)
+    rows = [[name, _summed_up(facts)] for name, facts in sorted(told.items())]
+    return Table(
+        "As the cells tell. Where they differ: all values, or their range.", ["fact", "value"], rows, text=True
+    )
+
+
+def _flat(facts: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, fact in facts.items():
+        if isinstance(fact, dict):
+            yield from _flat(fact, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", fact
+
+
+def _summed_up(facts: Sequence[Any]) -> str:
+    texts = list(dict.fromkeys(_text(fact) for fact in facts))
+    if len(texts) <= SHOWN_VALUES:
+        return ", ".join(texts)
+    if all(isinstance(fact, Real) for fact in facts):
+        return f"{_text(min(facts))} to {_text(max(facts))}"
+    return f"{', '.join(texts[:SHOWN_VALUES])} and {len(texts) - SHOWN_VALUES} more"
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _names(experiment: Planned, setting: Setting) -> list[str]:
+    return [str(setting.values[key]) for key in experiment.vary]
+
+
+def _mean(spread: Spread) -> str:
+    deviation = UNDEFINED if np.isnan(spread.deviation) else f"{100 * spread.deviation:.2f}"
+    return f"{100 * spread.mean:.2f} ± {deviation}"
+
+
+def _interval(interval: Interval) -> str:
+    if np.isnan(interval.value):
+        return UNDEFINED
+    ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:.3f}, {interval.high:.3f}"
+    return f"{interval.value:.3f} [{ends}]"
+
+
+def _p_value(p: float) -> str:
+    if np.isnan(p):
+        return UNDEFINED
+    return f"{p:.2g}" if p >= SMALLEST_P else f"<{SMALLEST_P:g}"

@@ -1,0 +1,168 @@
+"""What ranks say: metrics of each user, spread over seeds, paired tests over users, bootstrap intervals of ratios.
+
+Two things vary: the users one happens to test with, and the seed of a training. Tests and intervals here speak of the
+users, with the trainings as they came out; how much another training would differ is told by the deviation over seeds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+RESAMPLES = 2000
+LEVEL = 0.95
+WEIGHTS_AT_ONCE = 2**22  # 32 MiB of int64
+
+
+class Spread(NamedTuple):
+    """Mean over seeds, sample standard deviation (nan for one seed), and how many there were."""
+
+    mean: float
+    deviation: float
+    seeds: int
+
+
+class Interval(NamedTuple):
+    """A value with the two ends of its confidence interval; nan where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def hits(ranks: np.ndarray, k: int) -> np.ndarray:
+    """HR@k of each user, 0 or 1, from the places of the one relevant item in a list; 0 is no place.
+
+    >>> hits(np.array([1, 3, 0, 11]), 10)
+    array([1., 1., 0., 0.])
+    """
+    return ((ranks > 0) & (ranks <= k)).astype(float)
+
+
+def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
+    """NDCG@k of each user: 1 / log2(rank + 1) within the first k, as the best list has the one relevant item first.
+
+    >>> ndcg(np.array([1, 3, 0, 11]), 10)
+    array([1. , 0.5, 0. , 0. ])
+    """
+    listed = (ranks > 0) & (ranks <= k)
+    return np.where(listed, 1 / np.log2(np.where(listed, ranks, 1) + 1.0), 0.0)
+
+
+def spread(values: ArrayLike) -> Spread:
+    """Of one value a seed.
+
+    >>> spread([1.0, 3.0])
+    Spread(mean=2.0, deviation=1.4142135623730951, seeds=2)
+    """
+    measured = np.asarray(values, dtype=float)
+    deviation = float(measured.std(ddof=1)) if len(measured) > 1 else np.nan
+    return Spread(float(measured.mean()), deviation, len(measured))
+
+
+def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Two-sided p of the paired t-test: the users' differences have mean 0.
+
+    For NDCG. It tests what the tables show, a mean; the rank test of Wilcoxon tests symmetry about 0, and most of its
+    sample would be users whom neither list serves. Differences of NDCG are far from normal, their mean over hundreds
+    of users is near enough: the tests compare it with flipping signs at random.
+
+    Args:
+        ours: [U] a value a user, mean over seeds.
+        theirs: [U] the same users' values of the other model.
+
+    Returns:
+        p; 1 where no user differs, nan for fewer than two users.
+    """
+    differences = _differences(ours, theirs)
+    if len(differences) < 2:
+        return np.nan
+    if not differences.any():
+        return 1.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def sign_test(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Two-sided p of the exact sign test: among the users who differ, as many gain as lose.
+
+    For hits. With one seed a difference is -1, 0 or 1 and this is McNemar's exact test. With several seeds a user's
+    side is that of the mean; nothing is asked of the shape of the differences, which are nearly all ties.
+
+    Args:
+        ours: [U] share of the seeds that hit, a user.
+        theirs: [U] the same users' values of the other model.
+
+    Returns:
+        p; 1 where no user differs, nan without users.
+    """
+    differences = _differences(ours, theirs)
+    if not len(differences):
+        return np.nan
+    gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """[n] p-values corrected for being n of them (Holm): the chance of any false alarm stays below the level.
+
+    nan is no test: it stays nan and does not count.
+
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
+    raw = np.asarray(p_values, dtype=float)
+    corrected = np.full_like(raw, np.nan)
+    tested = np.flatnonzero(~np.isnan(raw))
+    order = tested[np.argsort(raw[tested], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(factors * raw[order]), 1)
+    return corrected
+
+
+def bootstrap_ratio(
+    numerators: np.ndarray,
+    denominators: np.ndarray,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Mean of one value over mean of the other, with a percentile interval from resampled users.
+
+    A resample draws U users with replacement and takes both values of each, so what the two models have in common
+    does not widen the interval. Seeds are averaged before: three of them are too few to be resampled.
+
+    Users with the same two values are one group, and the sizes of the groups in a resample are multinomial: the same
+    distribution as drawing users, at a fraction of the draws. Ranks give few distinct values.
+
+    Args:
+        numerators: [U] a value a user, mean over seeds.
+        denominators: [U] the same users' values of what is divided by.
+        generator: of the draws.
+        resamples: how many.
+        level: of confidence.
+
+    Returns:
+        The ratio and the ends of its interval. nan where a denominator is 0: the ratio, if that of all users is; the
+        ends, if that of any resample is.
+    """
+    _differences(numerators, denominators)  # the same users
+    pairs, sizes = np.unique(np.stack([numerators, denominators], axis=1), axis=0, return_counts=True)
+    totals = sizes @ pairs
+    if not totals[1] > 0:
+        return Interval(np.nan, np.nan, np.nan)
+    at_once = max(1, WEIGHTS_AT_ONCE // len(sizes))
+    chunks = [min(at_once, resamples - start) for start in range(0, resamples, at_once)]
+    share = sizes / sizes.sum()
+    sums = np.concatenate([generator.multinomial(sizes.sum(), share, size=chunk) @ pairs for chunk in chunks])
+    value = float(totals[0] / totals[1])
+    if not (sums[:, 1] > 0).all():
+        return Interval(value, np.nan, np.nan)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def _differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    if ours.ndim != 1 or ours.shape != theirs.shape:
+        raise ValueError(f"values of the same users are wanted, not of shapes {ours.shape} and {theirs.shape}")
+    return ours - theirs

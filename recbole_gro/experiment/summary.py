@@ -1,0 +1,192 @@
+"""Cells gathered by setting, and each setting compared with the same one without a defense."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+
+from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.statistics import (
+    Interval,
+    Spread,
+    bootstrap_ratio,
+    hits,
+    ndcg,
+    paired_t,
+    sign_test,
+    spread,
+)
+
+SIDES = ("target", "surrogate")
+METRICS = {"hit": hits, "ndcg": ndcg}
+TESTS = {"hit": sign_test, "ndcg": paired_t}
+CUT_OFFS = (1, 5, 10, 20, 50, 100)
+HEADLINE_K = 10
+UNDEFENDED = "none"
+BOOTSTRAP_SEED = 1
+
+
+class Planned(Protocol):
+    """What a report has to know of an experiment.
+
+    Attributes:
+        name: short.
+        title: of the report.
+        figure: what stands on the x axis of the pictures: `k`, or a key that varies.
+        vary: values of each key that varies.
+        seeds: each setting is run with each of them.
+        fixed: keys that are the same for all.
+        differs: sentences on what differs from the paper's setting.
+    """
+
+    name: str
+    title: str
+    figure: str
+    vary: dict[str, list]
+    seeds: list[int]
+    fixed: dict[str, Any]
+    differs: list[str]
+
+
+@dataclass
+class Setting:
+    """The cells of one setting, one a seed.
+
+    Attributes:
+        values: of the varied keys.
+        cells: by seed; all of the same test users in the same order.
+    """
+
+    values: dict[str, Any]
+    cells: list[Cell]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} {value}" for key, value in self.values.items())
+
+    @property
+    def seeds(self) -> list[int]:
+        return [cell.seed for cell in self.cells]
+
+    @property
+    def users(self) -> int:
+        return len(self.cells[0].target_ranks)
+
+    @property
+    def served_k(self) -> int:
+        """Length of the shortest list served."""
+        return min(cell.facts["served_k"] for cell in self.cells)
+
+    def with_seeds(self, seeds: Sequence[int]) -> "Setting":
+        """The part of it that was run with these seeds."""
+        return Setting(self.values, [cell for cell in self.cells if cell.seed in seeds])
+
+    def measured(self, metric: str, side: str, k: int) -> np.ndarray:
+        """[S, U] a metric of each user at each seed.
+
+        Raises:
+            ValueError: cells of different numbers of users.
+        """
+        ranks = [cell.target_ranks if side == "target" else cell.surrogate_ranks for cell in self.cells]
+        if any(len(of_seed) != self.users for of_seed in ranks):
+            raise ValueError(f"{self}: the cells are not of the same test users")
+        return METRICS[metric](np.stack(ranks), k)
+
+    def of_users(self, metric: str, side: str, k: int) -> np.ndarray:
+        """[U] a metric of each user, mean over seeds."""
+        return self.measured(metric, side, k).mean(axis=0)
+
+    def spread(self, metric: str, side: str, k: int) -> Spread:
+        """A metric over seeds, mean over users."""
+        return spread(self.measured(metric, side, k).mean(axis=1))
+
+    def agreement(self, k: int) -> Spread:
+        """Agreement@k over the seeds."""
+        return spread([cell.agreement[k] for cell in self.cells])
+
+    def copied(self, k: int) -> Interval:
+        """NDCG@k of the surrogate over that of the target."""
+        surrogate, target = (self.of_users("ndcg", side, k) for side in ("surrogate", "target"))
+        return bootstrap_ratio(surrogate, target, np.random.default_rng(BOOTSTRAP_SEED))
+
+
+@dataclass
+class Comparison:
+    """A setting against the same one without a defense: the same users, the same seeds.
+
+    Attributes:
+        setting: with the seeds that both have.
+        side: target or surrogate.
+        differences: {metric: mean with the defense minus mean without}.
+        p_values: {metric: two-sided p of its test over users, not corrected}.
+        ratio: of the NDCG with the defense to that without.
+    """
+
+    setting: Setting
+    side: str
+    differences: dict[str, float]
+    p_values: dict[str, float]
+    ratio: Interval
+
+
+def gather(experiment: Planned, cells: Sequence[Cell]) -> list[Setting]:
+    """The settings that have cells, in the experiment's order.
+
+    Raises:
+        ValueError: a cell of another experiment, or two of a setting with the same seed.
+    """
+    planned = [dict(zip(experiment.vary, values, strict=True)) for values in product(*experiment.vary.values())]
+    settings = [Setting(values, []) for values in planned]
+    for cell in sorted(cells, key=lambda cell: cell.seed):
+        if cell.values not in planned:
+            raise ValueError(f"a cell of {cell.values} is none of experiment {experiment.name}")
+        setting = settings[planned.index(cell.values)]
+        if cell.seed in setting.seeds:
+            raise ValueError(f"{setting}: two cells of seed {cell.seed}")
+        setting.cells.append(cell)
+    return [setting for setting in settings if setting.cells]
+
+
+def headline_k(settings: Sequence[Setting]) -> int:
+    """Where the tables measure: 10, or the length of the shortest list if that is less."""
+    return min(HEADLINE_K, *(setting.served_k for setting in settings))
+
+
+def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
+    """The longest k' <= k at which every cell has its agreement; None: there is none."""
+    common = set.intersection(*(set(cell.agreement) for setting in settings for cell in setting.cells))
+    return max((measured for measured in common if measured <= k), default=None)
+
+
+def comparisons(settings: Sequence[Setting], k: int) -> list[Comparison]:
+    """Each defended setting against the undefended one with the same other values, target and surrogate.
+
+    Settings whose counterpart is not there, or shares no seed with them, are left out.
+    """
+    made = []
+    for setting in settings:
+        reference = _undefended(setting, settings)
+        common = sorted(set(setting.seeds) & set(reference.seeds)) if reference is not None else []
+        if reference is not None and common:
+            pair = setting.with_seeds(common), reference.with_seeds(common)
+            made += [_compare(*pair, side, k) for side in SIDES]
+    return made
+
+
+def _undefended(setting: Setting, settings: Sequence[Setting]) -> Setting | None:
+    if setting.values.get("defense", UNDEFENDED) == UNDEFENDED:
+        return None
+    wanted = {**setting.values, "defense": UNDEFENDED}
+    return next((other for other in settings if other.values == wanted), None)
+
+
+def _compare(setting: Setting, reference: Setting, side: str, k: int) -> Comparison:
+    users = {metric: (setting.of_users(metric, side, k), reference.of_users(metric, side, k)) for metric in METRICS}
+    return Comparison(
+        setting,
+        side,
+        {metric: float(ours.mean() - theirs.mean()) for metric, (ours, theirs) in users.items()},
+        {metric: TESTS[metric](*both) for metric, both in users.items()},
+        bootstrap_ratio(*users["ndcg"], np.random.default_rng(BOOTSTRAP_SEED)),
+    )

@@ -1,0 +1,120 @@
+"""What a defense keeps of the target, against what the best attacker gets out of it."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.statistics import ndcg
+
+AT = 10  # of the surrogate's NDCG
+
+
+@dataclass
+class Point:
+    """A defense in one setting; everything a mean over seeds of shares of the undefended target's figures.
+
+    Attributes:
+        name: the defense, and what else varies.
+        kept: {k: share of the undefended target's NDCG@k that the service keeps}.
+        stolen: NDCG@10 of the surrogate of the best attacker, as a share of that of the best on the undefended target.
+        attacker: who that is.
+        by_attacker: {attacker: the same share for each}.
+        on_frontier: whether no other defense keeps as much and gives less.
+    """
+
+    name: str
+    kept: dict[int, float]
+    stolen: float
+    attacker: str
+    by_attacker: dict[str, float]
+    on_frontier: bool = False
+
+
+def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Point]:
+    """A point for every defense and setting among the cells, the frontier by the first cut-off marked.
+
+    The best attacker is the one with the highest NDCG@10, mean over seeds, on the very defense: he is taken to know
+    it. Cells without an undefended one of the same seed and setting are passed over.
+    """
+    groups: dict[tuple, dict[str, dict[int, Cell]]] = defaultdict(lambda: defaultdict(dict))
+    for cell in cells:
+        groups[_setting(cell)][str(cell.values.get("attacker", "standard"))][cell.seed] = cell
+    found = []
+    for (defense, *rest), attackers in groups.items():
+        plain = groups.get(("none", *rest), {})
+        best_plain = max((_stolen(by_seed) for by_seed in plain.values()), default=0.0)
+        reference = next(iter(plain.values()), {})
+        own = next(iter(attackers.values()))
+        seeds = sorted(set(own) & set(reference))
+        if not seeds or not best_plain:
+            continue
+        kept = {
+            k: float(np.mean([_served(own[seed], k) / _served(reference[seed], k) for seed in seeds])) for k in cut_offs
+        }
+        shares = {name: _stolen(by_seed) / best_plain for name, by_seed in attackers.items()}
+        worst = max(shares, key=lambda name: shares[name])
+        told = ", ".join(f"{name} {value}" for name, value in rest)
+        found.append(Point(f"{defense} ({told})" if told else str(defense), kept, shares[worst], worst, shares))
+    for point in found:
+        point.on_frontier = not any(_beats(other, point, cut_offs[0]) for other in found)
+    return found
+
+
+def _setting(cell: Cell) -> tuple[Any, ...]:
+    """The defense and whatever else varies, the attacker aside."""
+    rest = tuple(sorted((k, str(v)) for k, v in cell.values.items() if k not in ("defense", "attacker")))
+    return (str(cell.values.get("defense", "none")), *rest)
+
+
+def _served(cell: Cell, k: int) -> float:
+    return float(ndcg(cell.target_ranks, k).mean())
+
+
+def _stolen(by_seed: dict[int, Cell]) -> float:
+    return float(np.mean([ndcg(cell.surrogate_ranks, AT).mean() for cell in by_seed.values()]))
+
+
+def _beats(one: Point, other: Point, k: int) -> bool:
+    at_least = one.kept[k] >= other.kept[k] and one.stolen <= other.stolen
+    return at_least and (one.kept[k] > other.kept[k] or one.stolen < other.stolen)
+
+
+def draw(axes: Axes, found: list[Point], k: int) -> None:
+    """Points of `points`: to the right what is kept, upwards what the best attacker gets; the frontier joined."""
+    for point in found:
+        colour = "#1b6ca8" if point.on_frontier else "#8a8a8a"
+        axes.scatter(point.kept[k], point.stolen, color=colour, zorder=3)
+        axes.annotate(
+            f"{point.name} [{point.attacker}]", (point.kept[k], point.stolen), xytext=(4, 4),
+            textcoords="offset points", fontsize=7,
+        )  # fmt: skip
+    frontier = sorted((point.kept[k], point.stolen) for point in found if point.on_frontier)
+    axes.plot(*zip(*frontier, strict=True), color="#1b6ca8", linewidth=1)
+    axes.set_xlabel(f"share of the target's NDCG@{k} kept")
+    axes.set_ylabel("best attacker's share of what he gets undefended")
+    axes.grid(alpha=0.3)
+
+
+def table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a point, a column an attacker; a star marks the frontier."""
+    attackers = list(dict.fromkeys(name for point in found for name in point.by_attacker))
+    head = ["defense", *(f"NDCG@{k} kept" for k in found[0].kept), "best attacker", "his share", *attackers]
+    rows = []
+    for point in found:
+        shares = [f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers]
+        kept = [f"{share:.3f}" for share in point.kept.values()]
+        name = f"{point.name} *" if point.on_frontier else point.name
+        rows.append([name, *kept, point.attacker, f"{point.stolen:.2f}", *shares])
+    return head, rows
+
+
+def picture(found: list[Point], k: int) -> Figure:
+    """Every point of `points`: to the right what is kept, upwards what the best attacker gets."""
+    figure = Figure(figsize=(8.4, 6), layout="constrained")
+    draw(figure.subplots(), found, k)
+    return figure

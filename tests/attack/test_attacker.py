@@ -1,0 +1,66 @@
+import pytest
+import torch
+from attack.cases import AttackerCases, RuleService
+
+from recbole_gro import (
+    Attacker,
+    BlackBox,
+    ExtractionTrainer,
+    UserError,
+    create_attacker,
+    create_query_strategy,
+    create_surrogate,
+    register_attacker,
+)
+from recbole_gro.attack.attacker import query_budget, query_length
+
+
+class TestStandard(AttackerCases):
+    name = "standard"
+
+    def test_log_is_the_query_strategys(self):
+        for strategy in ("autoregressive", "random"):
+            log = self.ask(self.attacker(query_strategy=strategy))
+            generator = torch.Generator().manual_seed(3)
+            wanted = create_query_strategy(strategy)(BlackBox(RuleService()), 60, 6, generator, False)
+            assert torch.equal(log.sequences, wanted.sequences)
+            assert torch.equal(log.lists, wanted.lists)
+
+    def test_copy_is_that_of_a_trainer_on_the_whole_log(self):
+        attacker = self.attacker(surrogate_epochs=2)
+        log = self.ask(attacker)
+        stolen = attacker.steal(log, 31, seed=5).model.state_dict()
+        torch.manual_seed(5)
+        surrogate, config = create_surrogate(attacker.config, 31)
+        config["seed"] = 5
+        trainer = ExtractionTrainer(config, surrogate)
+        trainer.fit(*trainer.loaders(log))
+        trainer.load_saved()
+        assert all(torch.equal(stolen[name], values) for name, values in trainer.model.state_dict().items())
+
+
+def test_budget_is_a_list_for_every_prefix(make_config):
+    config = make_config(query_sequences=7, query_length=3)
+    assert (query_length(config), query_budget(config)) == (3, 21)
+    assert query_budget(make_config(query_sequences=7)) == 7 * 8  # MAX_ITEM_LIST_LENGTH
+
+
+@pytest.mark.parametrize("name", ["standard", "head", "repeat", "filtered"])
+def test_who_does_not_say_that_he_knows_users_knows_none(make_config, name):
+    assert create_attacker(name, make_config()).known_share == 0
+    assert Attacker.known_share == 0
+
+
+def test_unknown_attacker_names_the_known_ones(make_config):
+    with pytest.raises(UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, repeat, standard"):
+        create_attacker("haed", make_config())
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="'standard' is registered already"):
+        register_attacker("standard")(Attacker)
+
+
+def test_an_unknown_query_strategy_is_told_at_once(make_config):
+    with pytest.raises(UserError, match="unknown query strategy 'randon'"):
+        create_attacker("standard", make_config(query_strategy="randon"))

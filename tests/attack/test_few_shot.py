@@ -1,0 +1,44 @@
+import torch
+from attack.cases import AttackerCases, RuleService
+
+from recbole_gro import BlackBox
+
+
+class TestFewShot(AttackerCases):
+    name = "few_shot"
+
+    def test_first_sequences_begin_with_the_known_ones(self):
+        attacker = self.attacker()
+        known, log = self.known(attacker), self.ask(attacker)
+        for asked, history in zip(log.sequences.tolist(), known.tolist(), strict=False):
+            recent = [item for item in history if item][-6:]
+            assert asked[: len(recent)] == recent
+
+    def test_shorter_ones_go_on_with_items_of_the_lists(self):
+        log = self.ask(self.attacker())
+        followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)
+        assert followed[0, 1:].all()  # two known items
+        assert followed[1, 3:].all()  # four
+        assert not followed[2:5].all()  # as many as a sequence has, or more
+
+    def test_lists_are_the_answers_to_the_prefixes(self):
+        log = self.ask(self.attacker())
+        for t in range(6):
+            assert torch.equal(log.lists[:, t].long(), RuleService().recommend(log.sequences[:, : t + 1]))
+
+    def test_what_is_left_of_the_budget_is_the_query_strategys(self):
+        log = self.ask(self.attacker(query_strategy="random"))
+        followed = (log.lists[5:, :-1] == log.sequences[5:, 1:, None]).any(2)
+        assert 0.2 < followed.double().mean() < 0.5  # 10 of 30 items are listed
+
+    def test_no_more_users_than_sequences_are_asked_about(self):
+        attacker = self.attacker(query_sequences=3)
+        log = self.ask(attacker)
+        assert log.sequences.shape == (3, 6)
+        assert log.sequences[:, :2].tolist() == self.known(attacker)[:3, :2].tolist()
+
+    def test_who_knows_nobody_asks_as_the_standard_one(self):
+        attacker = self.attacker(attacker_known_share=0.0)
+        assert attacker.known_share == 0
+        log = attacker.ask(BlackBox(RuleService()), torch.Generator().manual_seed(3))
+        assert log.sequences.shape == (60, 6)

@@ -1,0 +1,47 @@
+import torch
+from attack.cases import AttackerCases, RuleService
+
+from recbole_gro.attack.filtered import agreed
+
+
+class TestFiltered(AttackerCases):
+    name = "filtered"
+
+    def test_the_log_itself_is_as_it_was_answered(self):
+        log = self.ask(self.attacker())
+        for t in range(6):
+            assert torch.equal(log.lists[:, t].long(), RuleService().recommend(log.sequences[:, : t + 1]))
+
+
+def slowly_agreed(lists):
+    """The definition, an item at a time."""
+    filtered = []
+    for sequence in lists:
+        rows = []
+        for t, row in enumerate(sequence):
+            near = {item for n in (t - 1, t + 1) if 0 <= n < len(sequence) for item in sequence[n]}
+            kept = [item for item in row if item and (item in near or len(sequence) == 1)]
+            rows.append(kept + [0] * (len(row) - len(kept)))
+        filtered.append(rows)
+    return filtered
+
+
+def test_agreed_items_are_those_of_the_definition():
+    generator = torch.Generator().manual_seed(1)
+    for length in (1, 2, 7):
+        lists = torch.rand(50, length, 40, generator=generator).argsort(2)[:, :, :8] + 1
+        lists *= torch.arange(8) < torch.randint(0, 9, (50, length, 1), generator=generator)
+        assert agreed(lists).tolist() == slowly_agreed(lists.tolist())
+
+
+def test_planted_items_go_and_the_rest_keeps_its_order():
+    true = torch.arange(1, 6).expand(20, 4, 5)
+    planted = 10 + torch.arange(20 * 4 * 2).view(20, 4, 2)  # no item twice
+    lists = torch.cat([planted[..., :1], true[..., :3], planted[..., 1:], true[..., 3:]], 2)
+    assert torch.equal(agreed(lists)[..., :5], true)
+    assert not agreed(lists)[..., 5:].any()
+
+
+def test_items_that_every_list_has_stay():
+    lists = torch.tensor([[[1, 9], [2, 9], [3, 9]]])
+    assert agreed(lists).tolist() == [[[9, 0], [9, 0], [9, 0]]]

@@ -1,0 +1,77 @@
+import pytest
+import torch
+from attack.cases import AttackerCases, RuleService
+
+from recbole_gro import QueryLog, UserError, register_query_strategy
+from recbole_gro.attack import queries
+
+
+class TestHead(AttackerCases):
+    name = "head"
+
+    def test_queries_go_on_from_the_shortest_head(self):
+        log = self.ask(self.attacker())
+        assert log.lists.shape[2] == 10
+        assert (log.lists[:, :-1, :5] == log.sequences[:, 1:, None]).any(2).all()
+
+    def test_tells_what_it_chose_and_why(self):
+        attacker = self.attacker(surrogate_epochs=1)
+        attacker.steal(self.ask(attacker), 31)
+        assert attacker.settled["attacker_head_k"] in (5, 10)
+        agreement = attacker.settled["agreement@5"]
+        assert list(agreement) == ["5", "10"]
+        assert agreement[str(attacker.settled["attacker_head_k"])] == max(agreement.values())
+
+    def test_copies_are_compared_on_the_same_held_out_heads(self, monkeypatch):
+        attacker, seen = self.attacker(surrogate_epochs=1), []
+        log = self.ask(attacker)
+        trainer_class = type(attacker.steal(log, 31))
+        measured = trainer_class.held_out_figures
+        monkeypatch.setattr(
+            trainer_class, "held_out_figures", lambda self, held: (seen.append(held.log), measured(self, held))[1]
+        )
+        attacker.steal(log, 31)
+        # each copy is measured on lists of its own after its epoch, and on what all have seen at its end
+        compared = seen[1::2]
+        assert [held.lists.shape[2] for held in seen] == [5, 5, 10, 5]
+        assert all(torch.equal(held.sequences, compared[0].sequences) for held in seen)
+
+    def test_longer_than_every_list_is_not_tried(self):
+        attacker = self.attacker(surrogate_epochs=1)
+        log = self.ask(attacker)
+        log.lists[:, :, 4:] = 0
+        attacker.steal(log, 31)
+        assert attacker.settled["attacker_head_k"] == 4
+
+    def test_a_strategy_of_another_order_is_told_to_name_h(self, monkeypatch):
+        monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
+
+        @register_query_strategy("one_by_one")
+        def one_by_one(black_box, n_sequences, length, generator, show_progress=False):
+            sequences = torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
+            lists = [torch.stack([black_box.query(row[None, : t + 1])[0] for t in range(length)]) for row in sequences]
+            return QueryLog(sequences, torch.stack(lists))
+
+        with pytest.raises(UserError, match=r"query_strategy: .*set attacker_head_k"):
+            self.ask(self.attacker(query_strategy="one_by_one"))
+        assert self.ask(self.attacker(query_strategy="one_by_one", attacker_head_k=3)).lists.shape == (60, 6, 3)
+
+    def test_a_head_past_the_list_is_refused(self):
+        with pytest.raises(UserError, match="attacker_head_k: 11 is past the end of lists of 10"):
+            self.attacker(attacker_head_k=11)
+
+
+class TestGivenHead(AttackerCases):
+    name = "head"
+    settings = {"attacker_head_k": 5}
+
+    def test_what_stands_below_the_head_changes_nothing(self):
+        class Shuffled(RuleService):
+            def recommend(self, sequences):
+                lists = super().recommend(sequences)
+                return torch.cat([lists[:, :5], lists[:, 5:].flip(1)], 1)
+
+        one, other = self.ask(self.attacker()), self.ask(self.attacker(), Shuffled())
+        assert torch.equal(one.sequences, other.sequences)
+        assert torch.equal(one.lists, other.lists)
+        assert one.lists.shape == (60, 6, 5)

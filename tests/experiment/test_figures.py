@@ -1,0 +1,97 @@
+import pytest
+from experiment.made_up import Plan, cell, grid
+
+from recbole_gro.experiment import figures
+from recbole_gro.experiment.figures import pictures
+from recbole_gro.experiment.summary import gather
+
+DEFENSES = ["none", "random", "gro"]
+MODELS = ["BERT4Rec", "NARM"]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that `pictures` makes of a plan, by name; not turned into png."""
+    monkeypatch.setattr(figures, "png", lambda figure: figure)
+
+    def draw(plan, cells=None, k=10):
+        return pictures(plan, gather(plan, cells or grid(plan, users=50)), k)
+
+    return draw
+
+
+def lines(axes):
+    """{label: (x, y)} of a panel, x and y of its points."""
+    return {bars.get_label(): tuple(map(list, bars.lines[0].get_data())) for bars in axes.containers}
+
+
+def test_over_k_as_in_the_papers_figures_2_and_3(drawn):
+    plan = Plan({"defense": DEFENSES})
+    (figure,) = drawn(plan).values()
+    assert [axes.get_title() for axes in figure.axes] == [
+        "target, HR@k, %",
+        "target, NDCG@k, %",
+        "surrogate, HR@k, %",
+        "surrogate, NDCG@k, %",
+    ]
+    settings = gather(plan, grid(plan, users=50))
+    shown = lines(figure.axes[3])
+    assert list(shown) == DEFENSES
+    for setting in settings:
+        x, y = shown[setting.values["defense"]]
+        assert x == [1, 5, 10, 20, 50, 100]
+        assert y == pytest.approx([100 * setting.spread("ndcg", "surrogate", k).mean for k in x])
+    assert {axes.get_xscale() for axes in figure.axes} == {"log"}
+    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "scale", "places"),
+    [
+        ("gro_lambda", [0.1, 0.001, 1.0], "log", [0.001, 0.1, 1.0]),
+        ("gro_lambda", [0, 0.1, 1.0], "linear", [0, 0.1, 1.0]),
+        ("query_sequences", [1000, 3000, 5000], "linear", [1000, 3000, 5000]),
+        ("surrogate_model", MODELS, "linear", [0, 1]),
+        ("query_length", [None, 20], "linear", [0, 1]),
+    ],
+)
+def test_over_a_key_as_in_the_papers_figures_4_and_5(drawn, key, values, scale, places):
+    (figure,) = drawn(Plan({key: values, "defense": DEFENSES[:2]}, figure=key, seeds=[1, 2])).values()
+    for axes in figure.axes:
+        assert axes.get_xscale() == scale
+        assert {label: x for label, (x, _) in lines(axes).items()} == {"none": places, "random": places}
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(value) for value in values]
+
+
+def test_a_defense_looks_the_same_where_others_are_missing(drawn):
+    plan = Plan({"surrogate_model": MODELS, "defense": DEFENSES})
+    cells = [one for one in grid(plan, users=50) if one.values != {"surrogate_model": "NARM", "defense": "random"}]
+    both = drawn(plan, cells)
+    assert list(both) == ["surrogate_model BERT4Rec", "surrogate_model NARM"]
+    full, part = ({bars.get_label(): bars.lines[0] for bars in figure.axes[0].containers} for figure in both.values())
+    assert list(part) == ["none", "gro"]
+    for name in part:
+        assert part[name].get_color() == full[name].get_color()
+        assert part[name].get_marker() == full[name].get_marker()
+
+
+@pytest.mark.parametrize(("seeds", "bars"), [([1], False), ([1, 2], True)])
+def test_error_bars_are_over_seeds(drawn, seeds, bars):
+    (figure,) = drawn(Plan({"defense": DEFENSES}, seeds=seeds)).values()
+    assert all(line.has_yerr == bars for axes in figure.axes for line in axes.containers)
+
+
+def test_a_surrogate_above_its_target_is_in_the_picture(drawn):
+    plan = Plan({"defense": ["reverse"]})
+    (figure,) = drawn(plan, [cell({"defense": "reverse"}, seed, quality=(0.1, 0.6)) for seed in plan.seeds]).values()
+    for axes in figure.axes:
+        (line,) = axes.containers
+        bottom, top = axes.get_ylim()
+        assert bottom == 0
+        assert max(segment[:, 1].max() for segment in line.lines[2][0].get_segments()) < top
+
+
+@pytest.mark.parametrize("vary", [{}, {"gro_lambda": [0.1, 1.0]}])
+def test_without_defenses(drawn, vary):
+    (figure,) = drawn(Plan(vary, seeds=[1])).values()
+    assert len(figure.axes[0].containers) == max(1, len(vary.get("gro_lambda", [])))

@@ -1,0 +1,222 @@
+import csv
+import io
+import re
+import shutil
+import subprocess
+from html import unescape
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from experiment.made_up import Plan, grid
+from matplotlib.image import imread
+
+from recbole_gro.experiment import report
+from recbole_gro.experiment.document import Paragraph, Table
+from recbole_gro.experiment.report import comparison_table, facts_table, results_csv, results_table, write_report
+from recbole_gro.experiment.statistics import hits, holm, ndcg
+from recbole_gro.experiment.summary import comparisons, gather, headline_k
+
+AWKWARD = '<b>&"$x$|*_`'
+DEFENSES = ["none", "random", "gro"]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+class Page(HTMLParser):
+    """What a page holds: texts by tag, attributes, and whether its tags close in order."""
+
+    EMPTY = {"meta", "img", "br"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.attributes = [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    def all(self, tag):
+        return [text for of, text in self.texts if of == tag]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A plan with an awkward name and a cell missing, its cells, and the folder of its report."""
+    plan = Plan({"defense": ["none", AWKWARD], "gro_lambda": [0.01, 1.0]}, figure="gro_lambda")
+    cells = grid(plan, users=200)[:-1]
+    folder = tmp_path_factory.mktemp("report") / "made" / "here"
+    write_report(plan, cells, folder, [f"defense {AWKWARD}, gro_lambda 1.0, seed 3"])
+    return plan, cells, folder
+
+
+def test_files_appear_whole(written):
+    *_, folder = written
+    assert sorted(file.name for file in folder.iterdir()) == ["figure-1.png", "report.html", "report.md", "results.csv"]
+    assert imread(folder / "figure-1.png").std() > 0.01
+
+
+def test_csv_read_back_is_the_cells(written):
+    plan, cells, folder = written
+    with open(folder / "results.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(cells) * (2 * 2 * 6 + 3)
+    read = {
+        (*(row[key] for key in plan.vary), row["seed"], row["side"], row["metric"], row["k"]): row["value"]
+        for row in rows
+    }
+    assert len(read) == len(rows)
+    for one in cells:
+        named = (*map(str, one.values.values()), str(one.seed))
+        for k in (1, 5, 10, 20, 50, 100):
+            for side, ranks in (("target", one.target_ranks), ("surrogate", one.surrogate_ranks)):
+                assert float(read[(*named, side, "hit", str(k))]) == pytest.approx(hits(ranks, k).mean(), abs=1e-15)
+                assert float(read[(*named, side, "ndcg", str(k))]) == pytest.approx(ndcg(ranks, k).mean(), abs=1e-15)
+        assert {k: float(read[(*named, "surrogate", "agreement", str(k))]) for k in one.agreement} == one.agreement
+
+
+def test_html_is_one_file_that_asks_for_nothing(written):
+    *_, folder = written
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    sources = [value for _, found in page.attributes for name, value in found.items() if name in ("src", "href")]
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.attributes}
+    assert page.all("title") == ["Made-up defenses"]
+    assert all(found.get("scope") in ("col", "row") for tag, found in page.attributes if tag == "th")
+    assert all(found.get("alt") for tag, found in page.attributes if tag == "img")
+
+
+def test_html_holds_what_markdown_holds(written):
+    *_, folder = written
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    shown = " ".join(text for tag, text in page.texts if tag != "style")
+    tables = [line for line in (folder / "report.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert len(tables) > 10
+    numbers = NUMBER.findall(" ".join(tables))
+    assert len(numbers) > 100
+    assert set(numbers) <= set(NUMBER.findall(shown))
+
+
+def test_names_are_shown_as_they_are(written):
+    *_, folder = written
+    html, markdown = ((folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
+    assert AWKWARD in Page(html).all("th")
+    assert "<b>" not in html + markdown
+    row = next(line for line in markdown.splitlines() if "$x$" in line)
+    assert unescape(row.split(" | ")[0].lstrip("| ").replace("\\", "")).strip() == AWKWARD
+
+
+def test_missing_cells_are_listed(written):
+    plan, cells, folder = written
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    assert f"defense {AWKWARD}, gro_lambda 1.0, seed 3" in page.all("li")
+    assert any("1 of 12 cells are missing" in text for text in page.all("p"))
+    assert "Missing cells" in (folder / "report.md").read_text(encoding="utf-8")
+    table = results_table(plan, gather(plan, cells), 10)
+    assert [row[-2] for row in table.rows] == ["3", "3", "3", "2"]
+
+
+def test_report_says_what_it_stands_on(written):
+    *_, folder = written
+    page = Page((folder / "report.html").read_text(encoding="utf-8"))
+    captions = " ".join(page.all("span"))
+    for part in ("paired t-test", "exact sign test", "Holm", "bootstrap", "resamples of the users"):
+        assert part in captions
+    assert "The data are made up." in page.all("li")
+    assert {"versions torch", "device", "gro_lambda"} <= set(page.all("th"))
+    assert {"2.9.0", "cpu", "0.01, 1.0"} <= set(page.all("td"))
+
+
+def test_tables_show_the_cells():
+    plan = Plan({"defense": DEFENSES})
+    settings = gather(plan, grid(plan)[::-1])
+    table = results_table(plan, settings, 10)
+    assert [row[0] for row in table.rows] == DEFENSES
+    by_seed = [100 * hits(one.surrogate_ranks, 10).mean() for one in settings[2].cells]
+    shown = table.rows[2][table.head.index("surrogate HR@10")]
+    assert shown == f"{np.mean(by_seed):.2f} ± {np.std(by_seed, ddof=1):.2f}"
+
+
+def test_comparison_table_shows_corrected_p_values():
+    plan = Plan({"defense": DEFENSES, "query_sequences": [100, 300]})
+    settings = gather(plan, grid(plan))
+    table, compared = comparison_table(plan, settings, 10), comparisons(settings, 10)
+    corrected = holm([comparison.p_values[metric] for comparison in compared for metric in ("hit", "ndcg")])
+    shown = [row[table.head.index(f"p of {metric}@10")] for row in table.rows for metric in ("HR", "NDCG")]
+    assert shown == [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in corrected]
+
+
+def test_one_seed_has_no_deviation():
+    plan = Plan({"defense": DEFENSES}, seeds=[5])
+    settings = gather(plan, grid(plan))
+    assert all(row[1].endswith("± n/a") for row in results_table(plan, settings, 10).rows)
+    assert isinstance(comparison_table(plan, settings, 10), Table)
+
+
+@pytest.mark.parametrize("vary", [{"gro_lambda": [0.1, 1.0]}, {"defense": ["gro", "random"]}, {}])
+def test_no_test_without_an_undefended_setting(vary):
+    plan = Plan(vary, seeds=[1])
+    assert isinstance(comparison_table(plan, gather(plan, grid(plan)), 10), Paragraph)
+
+
+def test_short_lists_are_measured_as_far_as_they_go():
+    plan = Plan({"defense": DEFENSES})
+    settings = gather(plan, grid(plan, served_k=5))
+    assert headline_k(settings) == 5
+    table = results_table(plan, settings, 5)
+    assert {"target HR@5", "agreement@1"} <= set(table.head)
+    rows = list(csv.DictReader(io.StringIO(results_csv(plan, settings))))
+    assert {row["k"] for row in rows} == {"1", "5"}
+
+
+def test_each_picture_is_a_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "pictures", lambda *_: {"NARM": b"one", "SASRec": b"two"})
+    plan = Plan({"defense": DEFENSES}, seeds=[1])
+    write_report(plan, grid(plan, users=50), tmp_path)
+    assert [file.read_bytes() for file in sorted(tmp_path.glob("figure-*.png"))] == [b"one", b"two"]
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.index("](figure-1.png)") < text.index("NARM: HR and NDCG against k") < text.index("](figure-2.png)")
+
+
+def test_nothing_is_written_without_cells(tmp_path):
+    with pytest.raises(ValueError, match="no cell"):
+        write_report(Plan({"defense": DEFENSES}), [], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_facts_are_summed_up():
+    plan = Plan({"defense": DEFENSES})
+    cells = grid(plan)
+    for number, one in enumerate(cells):
+        one.facts["seconds"] = {"target": 1.5 * number}
+        one.facts["device"] = "cpu" if number else "cuda"
+    facts = dict(facts_table(gather(plan, cells)).rows)
+    assert facts["seconds target"] == "0 to 12"
+    assert facts["device"] == "cuda, cpu"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome to open the page with")
+@pytest.mark.parametrize("size", [(1200, 1600), (500, 1600)])
+def test_page_opens_in_a_browser(written, tmp_path, size):
+    *_, folder = written
+    shot = tmp_path / "page.png"
+    # root, as in a container, has no sandbox; the page is our own and loads nothing
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size[0]},{size[1]}", f"--screenshot={shot}"]
+    subprocess.run([*command, (folder / "report.html").as_uri()], check=True, capture_output=True, timeout=120)
+    pixels = imread(shot)
+    assert pixels.shape[:2] == (size[1], size[0])
+    grey = pixels[..., :3].mean(axis=2)
+    assert 0.005 < (grey < 0.5).mean() < 0.5
+    assert grey[:200].std() > 0.01
+    assert grey[-400:].std() > 0.01

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from recbole.evaluator.metrics import NDCG, Hit
+from scipy import stats
+
+from recbole_gro.experiment import statistics
+from recbole_gro.experiment.statistics import bootstrap_ratio, hits, holm, ndcg, paired_t, sign_test, spread
+
+RANKS = arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 100))
+P_VALUES = st.lists(st.floats(0, 1) | st.just(np.nan), max_size=12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(ranks=RANKS)
+def test_metrics_are_recboles(ranks):
+    cut_offs = [1, 5, 10, 20, 50, 100]
+    listed = np.arange(1, 101) == ranks[:, None]
+    config = {"topk": cut_offs, "metric_decimal_place": 12}
+    hit = Hit(config).topk_result("hit", Hit(config).metric_info(listed))
+    gain = NDCG(config).topk_result("ndcg", NDCG(config).metric_info(listed, np.ones(len(ranks), int)))
+    for k in cut_offs:
+        assert hits(ranks, k).mean() == pytest.approx(hit[f"hit@{k}"], abs=1e-11)
+        assert ndcg(ranks, k).mean() == pytest.approx(gain[f"ndcg@{k}"], abs=1e-11)
+
+
+def test_metrics_keep_the_shape():
+    ranks = np.array([[1, 0, 2], [7, 8, 0]], np.int32)
+    assert hits(ranks, 7).tolist() == [[1, 0, 1], [1, 0, 0]]
+    assert ndcg(ranks, 7) == pytest.approx(np.array([[1, 0, 1 / np.log2(3)], [1 / 3, 0, 0]]))
+
+
+def test_spread_over_seeds():
+    assert spread([1.0, 2.0, 4.0]) == pytest.approx((7 / 3, np.sqrt(7 / 3), 3))
+    one = spread([5.0])
+    assert (one.mean, one.seeds) == (5, 1)
+    assert np.isnan(one.deviation)
+
+
+def test_paired_test_finds_what_an_unpaired_one_does_not():
+    draw = np.random.default_rng(0)
+    undefended = draw.random(300)
+    defended = undefended - draw.uniform(0, 0.04, 300)
+    assert stats.ttest_ind(defended, undefended).pvalue > 0.3
+    assert paired_t(defended, undefended) < 1e-9
+    assert sign_test(defended, undefended) < 1e-9
+
+
+@pytest.mark.parametrize("share", [0.24, 0.2, 0.16])
+def test_paired_t_agrees_with_flipped_signs(share):
+    draw = np.random.default_rng(4)
+    places = np.where(draw.random((2, 400)) < [[0.25], [share]], draw.integers(1, 11, (2, 400)), 0)
+    ours, theirs = ndcg(places, 10)
+    flipped = draw.choice([-1.0, 1.0], (10_000, 400)) @ (ours - theirs)
+    by_flips = (np.abs(flipped) >= abs((ours - theirs).sum())).mean()
+    assert paired_t(ours, theirs) == pytest.approx(by_flips, abs=0.02)
+
+
+def test_without_a_difference_p_is_uniform():
+    draw = np.random.default_rng(1)
+    ranks = np.where(draw.random((400, 2, 300)) < 0.2, draw.integers(1, 11, (400, 2, 300)), 0)
+    by_t = [paired_t(*ndcg(pair, 10)) for pair in ranks]
+    by_sign = np.array([sign_test(*hits(pair, 10)) for pair in ranks])
+    assert stats.kstest(by_t, "uniform").pvalue > 0.01
+    assert (by_sign <= 0.05).mean() < 0.08  # exact, so at most 0.05, and 0.03 for the draw
+
+
+def test_sign_test_is_mcnemars_with_one_seed():
+    ours = np.array([1.0] * 9 + [0.0] * 2 + [1.0] * 5)
+    theirs = np.array([0.0] * 9 + [1.0] * 2 + [1.0] * 5)
+    exact = 2 * sum(stats.binom.pmf(i, 11, 0.5) for i in range(3))
+    assert sign_test(ours, theirs) == pytest.approx(exact)
+
+
+def test_tests_where_nothing_differs():
+    same = np.array([0.0, 1.0, 0.5])
+    assert paired_t(same, same) == sign_test(same, same) == 1
+    assert np.isnan(paired_t(same[:1], same[1:2]))
+    assert np.isnan(sign_test(same[:0], same[:0]))
+
+
+@pytest.mark.parametrize("compare", [paired_t, sign_test])
+def test_other_users_are_refused(compare):
+    with pytest.raises(ValueError, match="same users"):
+        compare(np.zeros(3), np.zeros(1))
+
+
+def step_by_step(p_values):
+    """Holm's procedure: the smallest first, times how many are left, never below the one before."""
+    corrected, before = [np.nan] * len(p_values), 0.0
+    left = [place for place, p in enumerate(p_values) if not np.isnan(p)]
+    while left:
+        place = min(left, key=lambda place: p_values[place])
+        before = max(before, min(1, len(left) * p_values[place]))
+        corrected[place] = before
+        left.remove(place)
+    return corrected
+
+
+@given(p_values=P_VALUES)
+def test_holm_step_by_step(p_values):
+    corrected = holm(p_values)
+    np.testing.assert_allclose(corrected, step_by_step(p_values))
+    tested = ~np.isnan(corrected)
+    assert (corrected[tested] >= np.array(p_values)[tested]).all()
+    assert (corrected[tested] <= 1).all()
+
+
+def some_users(n, draw, share=0.5):
+    """Values of n users: of the denominators about 0.3, of the numerators about `share` of that."""
+    denominators = (draw.random(n) < 0.4) * draw.choice([0.5, 1.0], n)
+    return denominators * (draw.random(n) < share), denominators
+
+
+def test_bootstrap_is_that_of_users_one_by_one():
+    draw = np.random.default_rng(2)
+    numerators, denominators = some_users(150, draw)
+    ratios = []
+    for _ in range(6000):
+        users = draw.integers(0, 150, 150)
+        ratios.append(numerators[users].mean() / denominators[users].mean())
+    slow = np.quantile(ratios, [0.025, 0.975])
+    quick = bootstrap_ratio(numerators, denominators, np.random.default_rng(3), resamples=6000)
+    assert quick.value == pytest.approx(numerators.mean() / denominators.mean())
+    assert quick[1:] == pytest.approx(slow, abs=0.012)
+
+
+def test_interval_covers_the_truth_nineteen_times_in_twenty():
+    draw = np.random.default_rng(5)
+    covered = 0
+    for _ in range(200):
+        interval = bootstrap_ratio(*some_users(400, draw), draw, resamples=400)
+        covered += interval.low <= 0.5 <= interval.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_pairing_narrows_the_interval():
+    numerators, denominators = some_users(500, np.random.default_rng(6), share=0.9)
+    paired = bootstrap_ratio(numerators, denominators, np.random.default_rng(0))
+    mixed = bootstrap_ratio(np.random.default_rng(1).permutation(numerators), denominators, np.random.default_rng(0))
+    assert paired.high - paired.low < 0.5 * (mixed.high - mixed.low)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    ranks=arrays(np.int32, st.tuples(st.just(2), st.integers(2, 60)), elements=st.integers(0, 12)),
+    seed=st.integers(0, 99),
+)
+def test_bootstrap_minds_neither_order_nor_scale(ranks, seed):
+    numerators, denominators = ndcg(ranks, 10)
+    plain = bootstrap_ratio(numerators, denominators, np.random.default_rng(seed), resamples=50)
+    if np.isnan(plain.value):
+        assert not denominators.any()
+        return
+    order = np.random.default_rng(seed).permutation(len(numerators))
+    shuffled = bootstrap_ratio(numerators[order], denominators[order], np.random.default_rng(seed), resamples=50)
+    np.testing.assert_allclose(shuffled, plain)
+    halved = bootstrap_ratio(numerators / 2, denominators, np.random.default_rng(seed), resamples=50)
+    np.testing.assert_allclose(np.multiply(halved, 2), plain)
+    assert np.isnan(plain.low) or plain.low <= plain.high
+
+
+def test_bootstrap_in_chunks_is_the_same(monkeypatch):
+    users = some_users(80, np.random.default_rng(7))
+    whole = bootstrap_ratio(*users, np.random.default_rng(8))
+    monkeypatch.setattr(statistics, "WEIGHTS_AT_ONCE", 100)
+    assert bootstrap_ratio(*users, np.random.default_rng(8)) == whole
+
+
+def test_ratio_to_nothing_is_undefined():
+    generator = np.random.default_rng(0)
+    assert np.isnan(bootstrap_ratio(np.ones(3), np.zeros(3), generator)).all()
+    rare = bootstrap_ratio(np.array([1.0, 0, 0]), np.array([1.0, 0, 0]), generator)
+    assert rare.value == 1
+    assert np.isnan(rare[1:]).all()

@@ -1,0 +1,87 @@
+"""What is kept against what the best attacker gets."""
+
+import numpy as np
+import pytest
+
+from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.trade_off import picture, points, table
+
+
+def cell(defense, attacker, target, surrogate, seed=1, **values):
+    """Users of whom a share `target` (`surrogate`) is served the right item first, the others not at all."""
+    users = 100
+    ranks = [
+        np.array([1] * round(share * users) + [0] * (users - round(share * users))) for share in (target, surrogate)
+    ]
+    return Cell({"defense": defense, "attacker": attacker, **values}, seed, *ranks, {10: 0.5}, {"served_k": 100})
+
+
+GRID = [
+    cell("none", "standard", 0.8, 0.5), cell("none", "head", 0.8, 0.4),
+    cell("tail", "standard", 0.8, 0.1), cell("tail", "head", 0.8, 0.3),
+    cell("gro", "standard", 0.6, 0.4), cell("gro", "head", 0.6, 0.45),
+]  # fmt: skip
+
+
+def test_a_defense_is_worth_its_worst_case():
+    found = {point.name: point for point in points(GRID)}
+    assert found["tail"].attacker == "head"
+    assert found["tail"].stolen == pytest.approx(0.3 / 0.5)
+    assert found["tail"].by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
+    assert found["gro"].stolen == pytest.approx(0.9)
+    assert found["gro"].kept == pytest.approx({10: 0.75, 100: 0.75})
+    assert found["none"].kept == {10: 1.0, 100: 1.0}
+    assert found["none"].stolen == 1.0
+
+
+def test_the_frontier_is_what_nothing_beats():
+    assert {point.name for point in points(GRID) if point.on_frontier} == {"tail"}
+    costly = [*GRID, cell("costly", "standard", 0.4, 0.05), cell("costly", "head", 0.4, 0.05)]
+    assert {point.name for point in points(costly) if point.on_frontier} == {"tail", "costly"}
+
+
+def test_seeds_are_averaged_share_by_share():
+    grid = [
+        cell("none", "standard", 0.8, 0.4), cell("none", "standard", 0.4, 0.2, seed=2),
+        cell("tail", "standard", 0.4, 0.1), cell("tail", "standard", 0.4, 0.2, seed=2),
+    ]  # fmt: skip
+    [tail] = [point for point in points(grid) if point.name == "tail"]
+    assert tail.kept[10] == pytest.approx((0.5 + 1.0) / 2)
+    assert tail.stolen == pytest.approx(0.15 / 0.3)
+
+
+def test_other_varied_keys_make_points_of_their_own():
+    grid = [cell(name, "standard", 0.8, 0.4, head_k=k) for name in ("none", "tail") for k in (10, 20)]
+    assert [point.name for point in points(grid)] == [
+        "none (head_k 10)", "none (head_k 20)", "tail (head_k 10)", "tail (head_k 20)",
+    ]  # fmt: skip
+
+
+def test_what_has_no_undefended_cell_is_passed_over():
+    assert points([cell("tail", "standard", 0.8, 0.4)]) == []
+    assert points([cell("none", "standard", 0.8, 0.4), cell("tail", "standard", 0.8, 0.4, seed=2)])[0].name == "none"
+    assert points([]) == []
+
+
+def test_table_and_picture_hold_every_point():
+    found = points(GRID)
+    head, rows = table(found)
+    assert head == ["defense", "NDCG@10 kept", "NDCG@100 kept", "best attacker", "his share", "standard", "head"]
+    assert rows == [
+        ["none", "1.000", "1.000", "standard", "1.00", "1.00", "0.80"],
+        ["tail *", "1.000", "1.000", "head", "0.60", "0.20", "0.60"],
+        ["gro", "0.750", "0.750", "head", "0.90", "0.80", "0.90"],
+    ]
+    texts = {text.get_text() for text in picture(found, 10).axes[0].texts}
+    assert texts == {"none [standard]", "tail [head]", "gro [head]"}
+
+
+def test_the_report_of_a_trade_off_has_its_table_and_two_pictures(tmp_path):
+    names = {"defense": ["none", "tail", "gro"], "attacker": ["standard", "head"]}
+    experiment = Experiment("own", "Mine", "tradeoff", names, [1])
+    write_report(experiment, GRID, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "| tail \\* |" in report or "| tail * |" in report
+    assert {"trade-off-10.png", "trade-off-100.png"} <= {file.name for file in tmp_path.iterdir()}
