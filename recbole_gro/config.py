@@ -231,9 +231,7 @@ class Config(RecBoleConfig):
             )
         self._check_valid_metric()
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
-            raise UserError(
-                f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item and reads the others, so it takes 2 or more"
-            )
+            raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item, reads others, and takes 2 or more")
         for name in ("surrogate_model", "student_model"):
             if self[name] is not None:
                 sequential_model(self[name])

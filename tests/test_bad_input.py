@@ -14,6 +14,7 @@ from conftest import write_inter
 from pipeline import files_below
 
 from recbole_gro.command import main
+from recbole_gro.keys import plugin_keys
 
 WITHOUT_GPU = not torch.cuda.is_available()
 
@@ -31,6 +32,7 @@ OURS = {
     "--gro_lambda=-1": ["gro_lambda: -1 is not allowed; it takes a number >= 0"],
     "--gro_lambda=nan": ["gro_lambda: ", "it takes a number >= 0"],
     "--gro_epochs=1.5": ["gro_epochs: 1.5 is not allowed; it takes a whole number >= 1"],
+    "--gro_steps=0": ["gro_steps: 0 is not allowed; it takes a whole number >= 1 or None"],
     "--gro_learning_rate=0": ["gro_learning_rate: 0 is not allowed; it takes a number > 0"],
     "--gro_decay=2": ["gro_decay: 2 is not allowed; it takes True or False"],
     "--gro_swap=asigned": ["unknown gro_swap 'asigned'. Did you mean 'assigned'?"],
@@ -49,6 +51,11 @@ OURS = {
     "--query_strategy=autoregresive": ["unknown query strategy", "Did you mean 'autoregressive'?"],
     "--query_sequences=0": ["query_sequences: 0 is not allowed; it takes a whole number >= 2"],
     "--query_length=0": ["query_length: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--attacker=hed": ["unknown attacker 'hed'. Did you mean 'head'?"],
+    "--attacker_head_k=0": ["attacker_head_k: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--attacker=head --attacker_head_k=50": ["attacker_head_k: 50 is past the end of lists of 20"],
+    "--attacker_repeats=0": ["attacker_repeats: 0 is not allowed; it takes a whole number >= 1"],
+    "--attacker_known_share=2": ["attacker_known_share: 2 is not allowed; it takes a number 0 to 1"],
     "--surrogate_model=Pop": ["Pop is a general model"],
     "--surrogate_config=absent.yaml": ["config file 'absent.yaml' is neither in"],
     "--surrogate_knows_features=some": ["surrogate_knows_features: 'some' is not allowed; it takes True or False"],
@@ -159,6 +166,11 @@ def test_a_bad_setting_is_named(refused, case):
     line = refused(*words_of(case))
     for part in {**OURS, **RECBOLES, **NAMES}[case]:
         assert part in line
+
+
+def test_every_key_of_this_plugin_has_a_case():
+    elsewhere = {"output_dir"}  # below, with files in its way
+    assert set(plugin_keys()) - elsewhere <= {word[2:].partition("=")[0] for case in OURS for word in case.split()}
 
 
 def test_a_model_is_wanted(tmp_path, monkeypatch, capsys):
