@@ -1,7 +1,6 @@
 """Results as a table, a file and a picture."""
 
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from recbole_gro.config import plain
+from recbole_gro.files import written
 
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
@@ -104,17 +104,13 @@ def label(metric: str) -> str:
 
 def save_results(results: dict[str, Any], config, folder: Path) -> None:
     """Write results.json, results.md and results.png; each is complete when it appears."""
-    _write(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
-    _write(folder / "results.md", markdown(results, config))
-    part = folder / "results.png.part"
-    picture(results["defenses"], config).savefig(part, format="png", dpi=120)
-    os.replace(part, folder / "results.png")
-
-
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, file)
+    with written(folder / "results.png") as file:
+        picture(results["defenses"], config).savefig(file, format="png", dpi=120)
+    with written(folder / "results.md") as file:
+        file.write(markdown(results, config).encode())
+    # the last one: where it is, the run is over
+    with written(folder / "results.json") as file:
+        file.write((json.dumps(results, indent=2, default=str) + "\n").encode())
 
 
 def markdown(results: dict[str, Any], config) -> str:
