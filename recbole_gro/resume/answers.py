@@ -42,6 +42,7 @@ class KeptBlackBox(BlackBox):
     def __init__(self, service, folder: Path, defense: Stateful):
         super().__init__(service)
         self.folder, self.defense = folder, defense
+        self._read_since: list[Tensor] = []  # queries that the service has not seen in this process
         folder.mkdir(parents=True, exist_ok=True)
         kept = len(list(folder.glob("*.pth")))
         if kept:
@@ -49,9 +50,14 @@ class KeptBlackBox(BlackBox):
 
     def _answer(self, sequences: Any) -> Tensor:
         file = self.folder / f"{self.queries_asked:06d}.pth"
-        asked = _digest(sequences)
+        padded, _ = pad_sequences(sequences)
+        asked = _digest(padded)
         if file.exists():
-            return self._read(file, asked, sequences)
+            self._read_since.append(padded.clone())
+            return self._read(file, asked)
+        for earlier in self._read_since:
+            self._service.follow(earlier)
+        self._read_since.clear()
         answer = super()._answer(sequences)
         narrow = torch.int16 if self.n_items <= torch.iinfo(torch.int16).max else torch.int32
         kept = {
@@ -65,22 +71,20 @@ class KeptBlackBox(BlackBox):
         logging.getLogger().info(f"{self.folder.name}: query {self.queries_asked} is answered, {lists} lists so far")
         return answer
 
-    def _read(self, file: Path, asked: str, sequences: Any) -> Tensor:
+    def _read(self, file: Path, asked: str) -> Tensor:
         kept = read_plain(file)
         if kept["asked"] != asked:
             raise UserError(
                 f"{file} answers another query than the one that is asked; the attack does not repeat itself here, "
                 f"so remove {self.folder} and start again"
             )
-        self._service.follow(sequences)
         self.defense.load_state_dict(kept["defense"])
         set_random_state(kept["process"])
         return kept["served"].long()
 
 
-def _digest(sequences: Any) -> str:
-    """Of the histories of a query and their lengths."""
-    padded, _ = pad_sequences(sequences)
+def _digest(padded: Tensor) -> str:
+    """Of the histories [B, L] of a query."""
     told = hashlib.sha256(str(tuple(padded.shape)).encode())
     told.update(padded.cpu().numpy().astype("<i8").tobytes())
     return told.hexdigest()
