@@ -156,8 +156,8 @@ def test_a_setting_in_a_file_beside_the_config_counts(run, tmp_path, monkeypatch
 
 def test_other_data_under_the_same_name_are_refused(make_config, tmp_path):
     told = []
-    for histories in ({"ann": "abcde", "bob": "bcdea"}, {"ann": "abcde", "bob": "cbdea"}):
-        config = make_config("NARM", data_path=str(write_inter(tmp_path, histories)), served_k=2)
+    for histories in ({"ann": "abcdefgh", "bob": "bcdea"}, {"ann": "abcdefgh", "bob": "cbdea"}):
+        config = make_config("NARM", data_path=str(write_inter(tmp_path, histories)), served_k=5)
         data = build_dataset(config)
         build_loaders(config, data)
         told.append(settings_of_run(config, data))

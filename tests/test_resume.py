@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from pipeline import same_weights, untrained, weights_of
+from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_gro import (
@@ -64,7 +65,7 @@ def target(model, **settings):
     """Plain training of a model; early stopping, gradient clipping and validation every other epoch among it."""
 
     def prepare(make_loaders, folder):
-        given = {"epochs": 4, "train_batch_size": 16, "n_layers": 1, **settings}
+        given = {"epochs": 4, "eval_step": 1, "train_batch_size": 16, "n_layers": 1, **settings}
         config, train, valid, _ = make_loaders(model, output_dir=str(folder), **given)
         config["resume_dir"] = str(folder / "resume")
         trainer = TargetTrainer(config, untrained(config, train))
@@ -74,16 +75,16 @@ def target(model, **settings):
     return prepare
 
 
-def gro(cls, model="BERT4Rec", **settings):
-    """The GRO phase alone, as a defense runs it."""
+def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
+    """The GRO phase alone, as a defense runs it; with `fit` plain training before it."""
 
     def prepare(make_loaders, folder):
-        given = {**GRO, "train_batch_size": 16, "n_layers": 1, **settings}
+        given = {**GRO, "eval_step": 1, "train_batch_size": 16, "n_layers": 1, **settings}
         config, train, valid, _ = make_loaders(model, output_dir=str(folder), **given)
         config["resume_dir"] = str(folder / "resume")
         trainer = cls(config, untrained(config, train))
         reseed(train, 3)
-        return trainer, lambda: trainer.fine_tune(train, valid)
+        return trainer, lambda: getattr(trainer, phases)(train, valid)
 
     return prepare
 
@@ -111,11 +112,14 @@ TRAININGS = {
     "gro": gro(GROTrainer),
     "gro, hold, other student": gro(GROTrainer, gro_target_loss="hold", student_model="NARM", eval_step=3),
     "gro, gro_min_quality": gro(GROTrainer, gro_min_quality=0.8),
+    "plain, then gro": gro(GROTrainer, phases="fit", epochs=2, gro_epochs=2),
     "gro_decoys": gro(DecoyGROTrainer),
     "gro_decoys of NARM": gro(DecoyGROTrainer, "NARM", train_batch_size=128),
     "surrogate BERT4Rec": extraction("BERT4Rec"),
     "surrogate NARM": extraction("NARM"),
 }
+# the epoch that the quick tests cut it off in, and which they do not
+EPOCH = {name: 1 for name in TRAININGS if "BPR" not in name and " of " not in name} | {"plain, then gro": 3, "gro": 3}
 
 
 def started(prepare, make_loaders, folder, seed):
@@ -124,8 +128,14 @@ def started(prepare, make_loaders, folder, seed):
     return prepare(make_loaders, folder)
 
 
-@pytest.mark.parametrize("epoch", [1, pytest.param(3, marks=pytest.mark.every)])
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [
+        pytest.param(name, epoch, marks=[] if epoch == EPOCH.get(name) else pytest.mark.every)
+        for name in TRAININGS
+        for epoch in (1, 3)
+    ],
+)
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tmp_path, caplog, name, epoch):
     prepare = TRAININGS[name]
     whole, fit = started(prepare, make_loaders, tmp_path / "whole", 1)
@@ -159,6 +169,25 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     assert not re.search(r"epoch \d+ training", caplog.text)
 
 
+def test_patience_is_not_given_anew(make_loaders, tmp_path, monkeypatch):
+    # it gets worse from the first epoch on: three more are waited for
+    def worse(trainer, *_, **__):
+        score = 1 / len(trainer.train_loss_dict)
+        return score, {"ndcg@5": score}
+
+    monkeypatch.setattr(Trainer, "_valid_epoch", worse)
+    prepare = target("NARM", epochs=20, stopping_step=2, train_batch_size=128)
+    cut, fit = started(prepare, make_loaders, tmp_path, 1)
+    cut_off_in_epoch(cut, 2)
+    with pytest.raises(CutOffError):
+        fit()
+    first = torch.load(cut.saved_model_file)["state_dict"]
+    resumed, fit = started(prepare, make_loaders, tmp_path, 1)
+    assert fit() == (1, {"ndcg@5": 1})
+    assert list(resumed.train_loss_dict) == [0, 1, 2, 3]
+    assert same_weights(torch.load(resumed.saved_model_file)["state_dict"], first)
+
+
 class CountingService(Service):
     """Counts the lists that it makes; fails at one of its queries."""
 
@@ -189,9 +218,15 @@ def attack(make_model, make_config, tmp_path):
     return start
 
 
-@pytest.mark.parametrize("strategy", ["autoregressive", "random"])
-@pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
-@pytest.mark.parametrize("name", ["none", "random", "tail_random+random"])
+@pytest.mark.parametrize(
+    ("name", "model", "strategy"),
+    [
+        ("none", "NARM", "autoregressive"),
+        ("random", "BERT4Rec", "autoregressive"),
+        ("tail_random+random", "NARM", "autoregressive"),
+        ("none", "NARM", "random"),
+    ],
+)
 def test_queries_that_were_cut_off_end_with_the_same_log(attack, caplog, name, model, strategy):
     caplog.set_level("INFO")
     whole, box, _ = attack(name, "whole", model, strategy)
