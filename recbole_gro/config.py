@@ -294,7 +294,7 @@ def derive(config: RecBoleConfig, model: str | type | None, config_file: str | N
         given = {key: value for key, value in given.items() if key not in keys.model_keys() | {"transform"}}
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)
-    for name in ("data_path", "device", "checkpoint_dir", "output_dir"):
+    for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):
         derived[name] = config[name]
     construct_transform(derived)  # masked models read the field names that their transform leaves in the config
     return derived

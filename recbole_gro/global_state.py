@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,3 +35,23 @@ def global_state_kept() -> Iterator[None]:
             os.environ.pop(VISIBLE_GPUS, None)
         else:
             os.environ[VISIBLE_GPUS] = visible
+
+
+def random_state() -> dict[str, Any]:
+    """Where the process's generators stand, as plain values and tensors: Python's, numpy's, torch's on every device."""
+    numpy = np.random.get_state(legacy=False)
+    return {
+        "python": random.getstate(),
+        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put the process's generators where they were when `random_state` looked."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,10 +1,12 @@
 """The whole run: target, defenses, attack, table. Reads like Figure 1 of the paper, in order."""
 
 import contextlib
+import shutil
 import tempfile
 import time
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ from recbole_gro.errors import UserError
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.global_state import global_state_kept
 from recbole_gro.report import environment, label, notes, save_results, table
-from recbole_gro.run_folder import console, logged_to, new_run_folder, shown_on_console
+from recbole_gro.resume.answers import KeptBlackBox
+from recbole_gro.resume.claim import claimed, finished_results, settings_of_run
+from recbole_gro.resume.stages import Results
+from recbole_gro.run_folder import console, full_disk_told, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
 from recbole_gro.trainer import TargetTrainer
 
@@ -47,6 +52,9 @@ def run_recbole_gro(
 ) -> dict[str, Any]:
     """Train a target, defend it, attack each defense with the same budget and compare.
 
+    An `output_dir` with an unfinished run of the same settings is gone on with, from its last finished epoch or query;
+    of a finished one the results are read.
+
     Args:
         model: RecBole model name or a sequential model class.
         dataset: dataset name; ml-100k by default.
@@ -60,7 +68,7 @@ def run_recbole_gro(
 
     Raises:
         UserError: a setting, name or file that cannot work, and nothing has been written then; or training that went
-            wrong (NaN), and what was made before that stays.
+            wrong (NaN) or a disk that is full, and what was made before that stays.
     """
     config = Config(model, dataset, config_file_list, config_dict, command_line)
     config["defense"] = as_names(config["defense"])
@@ -77,11 +85,20 @@ def run_recbole_gro(
             loaders = train, valid, test = build_loaders(config, data)
         check_models(config, data, defenses)
         folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        if saved:
+            stack.enter_context(claimed(folder, settings_of_run(config, data)))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
+        config["resume_dir"] = str(folder / "resume") if saved else None
+        stack.enter_context(full_disk_told(folder))
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
+        if (results := finished_results(folder)) is not None:
+            shutil.rmtree(config["resume_dir"], ignore_errors=True)
+            say("\n".join([f"{folder} holds this run, finished:", "", *shown(results, config)]))
+            return results
         say(f"dataset: {data.user_num - 1} users, {data.item_num - 1} items, {len(test._dataset)} users in the test")
         if saved:
-            say(f"everything this run writes goes to {folder}")
+            say(f"everything this run writes goes to {folder}; if it is cut off, --output_dir={folder} goes on with it")
+        kept = Results(folder / "resume" if saved else None)
         console.debug(str(config))
 
         with timed(clock, "target"):
@@ -105,18 +122,23 @@ def run_recbole_gro(
             row |= {"settled": settled} if settled else {}
             service = Service(protected, config["served_k"], defense.answer)
             with timed(row["seconds"], "evaluation"):
-                row["target"], served = evaluate_service(config, service, *loaders)
+                measured = kept.once(f"evaluation-{name}", partial(measure, config, service, defense, loaders))
+                row["target"], served = measured["metrics"], measured["served"]
+                defense.load_state_dict(measured["defense"])
             say(f"defense {name}: the service reaches {on_test(row['target'])}")
             if is_worse(config, row["target"], reference["target"]):
                 popular = on_test(reference["target"])
                 say(f"defense {name}: less {config['valid_metric']} than the most popular items reach ({popular})")
             if config["attack"]:
-                row |= attack(config, name, service, loaders, served, row["seconds"])
+                steal_from = partial(attack, config, name, service, defense, loaders, served, row["seconds"])
+                row |= kept.once(f"attack-{name}", steal_from)
             rows.append(row)
 
         results = {"defenses": rows, "reference": reference, "seconds": clock, **environment(config)}
         save_results(results, config, folder)
-        say("\n".join(["", *table([*rows, reference], config), *notes(rows)]))
+        if saved:
+            shutil.rmtree(config["resume_dir"])
+        say("\n".join(["", *shown(results, config)]))
         if saved:
             say(f"\nresults.json, results.md and results.png are in {folder}")
     return results
@@ -180,10 +202,26 @@ def is_worse(config, metrics, reference) -> bool:
     return here < there if config["valid_metric_bigger"] else here > there
 
 
-def attack(config, name, service, loaders, served, seconds) -> dict[str, Any]:
+def shown(results: dict[str, Any], config) -> list[str]:
+    """The table of a run with its row of reference, and what its marks mean."""
+    rows = results["defenses"]
+    return [*table([*rows, results["reference"]], config), *notes(rows)]
+
+
+def measure(config, service, defense, loaders) -> dict[str, Any]:
+    """Metrics of a service, the lists it served, and where its defense then stands."""
+    metrics, served = evaluate_service(config, service, *loaders)
+    return {"metrics": metrics, "served": served, "defense": defense.state_dict()}
+
+
+def attack(config, name, service, defense, loaders, served, seconds) -> dict[str, Any]:
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
-    folder = Path(config["output_dir"])
-    black_box = BlackBox(service, budget=query_budget(config))
+    folder, kept = Path(config["output_dir"]), config["resume_dir"]
+    asked_at_most = query_budget(config)
+    if kept:
+        black_box: BlackBox = KeptBlackBox(service, Path(kept) / f"queries-{name}", defense, asked_at_most)
+    else:
+        black_box = BlackBox(service, budget=asked_at_most)
     attacker = create_attacker(config["attacker"], config)
     say(f"attack on {name}: {config['attacker']}: {attacker.summary}")
     say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")

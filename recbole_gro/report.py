@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from recbole_gro.config import plain
+from recbole_gro.files import written
 
 DID_NOT_LEARN = " (!)"  # mark of a row whose surrogate is no better than before its training
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
@@ -124,16 +124,16 @@ def label(metric: str) -> str:
 
 def save_results(results: dict[str, Any], config, folder: Path) -> None:
     """Write results.json, results.md and results.png; each is complete when it appears."""
-    write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
-    write_whole(folder / "results.md", markdown(results, config))
     write_whole(folder / "results.png", png(picture(results["defenses"], config)))
+    write_whole(folder / "results.md", markdown(results, config))
+    # the last one: where it is, the run is over
+    write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write FILE under a temporary name and rename it, text as UTF-8: it appears complete or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(part, file)
+    """Write FILE, text as UTF-8: it appears complete or not at all."""
+    with written(file) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def png(figure: Figure) -> bytes:

@@ -2,8 +2,10 @@
 
 import contextlib
 import datetime
+import errno
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +13,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_gro.errors import UserError
+from recbole_gro.resume.claim import BARE_START, LOG, SETTINGS
 
 console = logging.getLogger("recbole_gro")
 COLOUR = re.compile(r"\x1B\[[0-9;]*m")
 
 
 def new_run_folder(config) -> Path:
-    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME.
+    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME; one that holds a run may be gone on with.
 
     Raises:
-        UserError: it holds files already or cannot be written.
+        UserError: it holds anything else or cannot be written.
     """
     if config["output_dir"]:
         folder = Path(config["output_dir"])
@@ -30,9 +33,10 @@ def new_run_folder(config) -> Path:
         folder = next(f for f in (folder, *(Path(f"{folder}-{n}") for n in range(2, 1000))) if not f.exists())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+        names = {path.name for path in folder.iterdir()}
+        if SETTINGS not in names and not names <= BARE_START:
             raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
-        probe = folder / "run.log"
+        probe = folder / LOG
         probe.touch()
     except OSError as error:
         raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
@@ -42,6 +46,31 @@ def new_run_folder(config) -> Path:
 class _PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return COLOUR.sub("", super().format(record))
+
+
+class _LogFile(logging.FileHandler):
+    """run.log; a run that can no longer write it ends, as one does that cannot write its results."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise error
+        super().handleError(record)
+
+
+@contextlib.contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """A full disk inside ends in one line, whoever was writing.
+
+    Raises:
+        UserError: which file could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
 class _ProgressSafeHandler(logging.Handler):
@@ -77,7 +106,7 @@ def shown_on_console() -> Iterator[None]:
 def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
     """Everything that is logged goes to run.log; RecBole logs to the root logger."""
     root = logging.getLogger()
-    file = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    file = _LogFile(folder / LOG, encoding="utf-8")
     file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     root.addHandler(file)
     root.setLevel(level.upper())

@@ -1,6 +1,6 @@
 """What the provider runs: a trained model that answers an item sequence with a list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +86,23 @@ class Service:
             ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
             UserError: the model's scores are NaN.
         """
+        answers = [self._answered(*chunk) for chunk in self._chunks(sequences)]
+        lists, highest = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        refuse_nan(highest, self.model)
+        return lists
+
+    @torch.no_grad()
+    def follow(self, sequences: Any) -> None:
+        """Be where answering `sequences` leaves this service, for a query whose answer is known from before.
+
+        A model around a GRU remembers what it was asked; its next scores, made from nothing, would differ in the last
+        bits. The defense is not called.
+        """
+        for session, part, _ in self._chunks(sequences):
+            session.follow(*part)
+
+    def _chunks(self, sequences: Any) -> Iterator[tuple[Session, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
+        """A query in parts that are scored at a time: the part's session, sequences and lengths, and what is read."""
         # looked at before they go to a GPU, so that nothing waits for it
         sequences, lengths = pad_sequences(sequences)
         if bool((sequences < 0).any()) or bool((sequences >= self.n_items).any()):
@@ -95,11 +112,8 @@ class Service:
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
         read = zip(*(ids.split(rows) for ids in self._read(sequences, lengths)), strict=True)
         remembered = len(sequences) <= ROWS_REMEMBERED
-        chunks = enumerate(zip(parts, read, strict=True))
-        answers = [self._answered(self._session(i, remembered), *chunk) for i, chunk in chunks]
-        lists, highest = (torch.cat(parts) for parts in zip(*answers, strict=True))
-        refuse_nan(highest, self.model)
-        return lists
+        for i, (part, seen) in enumerate(zip(parts, read, strict=True)):
+            yield self._session(i, remembered), part, seen
 
     def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]):
         """[B, k] the lists of a part of a query, and [B, 1] the highest score of each.

@@ -5,7 +5,6 @@ loss is.
 """
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from tqdm import tqdm
 from recbole_gro.compat import tensorboard_in
 from recbole_gro.config import plain_settings
 from recbole_gro.errors import UserError
+from recbole_gro.files import write_atomically
 from recbole_gro.progress import progress_bar
 from recbole_gro.registry import Registry
+from recbole_gro.resume.epochs import KeptEpochs
 from recbole_gro.scoring import create_scorer
 
 _trainers: Registry[type[Trainer]] = Registry("trainer")
@@ -39,18 +40,13 @@ def get_trainer(model_type: ModelType | str, model_name: str | None = None) -> t
     return recbole_trainer(ModelType.SEQUENTIAL if model_name is None else model_type, name)
 
 
-def write_atomically(state: Any, file: str | os.PathLike) -> None:
-    """torch.save under a temporary name, then rename: a half-written file is never there under its own name."""
-    part = f"{file}.part"
-    torch.save(state, part)
-    os.replace(part, file)
-
-
 class StageTrainer(Trainer):
     """RecBole's Trainer for one stage of a run.
 
     With an `output_dir` in the config the checkpoint is `output_dir/STAGE.pth` and TensorBoard's events go to
-    `output_dir/tensorboard/STAGE`; without one both are where RecBole puts them.
+    `output_dir/tensorboard/STAGE`; without one both are where RecBole puts them. With a `resume_dir` in the config, as
+    a run of the pipeline sets it, every finished epoch is kept there, and `fit` goes on from the last one that it finds
+    (of a finished training: returns what that returned).
 
     Args:
         config: RecBole's Config or ours.
@@ -59,6 +55,14 @@ class StageTrainer(Trainer):
     """
 
     stage = "target"
+    # attributes with plain values that an epoch leaves to the next one
+    resumed_values: tuple[str, ...] = (
+        "cur_step",
+        "best_valid_score",
+        "best_valid_result",
+        "train_loss_dict",
+        "last_valid",
+    )
 
     def __init__(self, config, model, stage: str | None = None):
         self.stage = stage or self.stage
@@ -71,20 +75,39 @@ class StageTrainer(Trainer):
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None
         self._epoch, self._batch = 0, 0
+        self._kept: KeptEpochs | None = None
 
     def stage_loss(self, interaction: Interaction) -> Any:
         """The loss of a batch, or a tuple of losses that RecBole adds up and logs one by one."""
         return self.scorer.loss(interaction)
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        folder = self.config["resume_dir"]
+        kept = self._kept = KeptEpochs(folder and Path(folder) / Path(self.saved_model_file).name, self, train_data)
+        finished = kept.restore()
         with self._progress(len(train_data), show_progress):
-            return super().fit(train_data, valid_data, verbose, saved, False, callback_fn)
+            # RecBole would save the weights that there are where no epoch is left; the best ones are in the file
+            result = super().fit(train_data, valid_data, verbose, saved and not finished, False, callback_fn)
+        if not finished:
+            kept.keep(max(self.train_loss_dict, default=-1), finished=True)
+        return result
 
     def load_saved(self) -> None:
         """Put the saved weights into the model."""
         self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])
 
+    def resumed_parts(self) -> dict[str, Any]:
+        """What an epoch leaves to the next one, by name, each with `state_dict` and `load_state_dict`."""
+        return {"model": self.model, "optimizer": self.optimizer}
+
+    def resumed_generators(self) -> dict[str, torch.Generator]:
+        """The trainer's own generators, by name."""
+        return {}
+
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        # RecBole has no hook behind an epoch whatever the settings; before the next one all of it is settled
+        if self._kept is not None and epoch_idx > self.start_epoch:
+            self._kept.keep(epoch_idx - 1)
         self._epoch, self._batch = epoch_idx, 0
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._ticking_loss, show_progress)
 
@@ -136,7 +159,7 @@ class StageTrainer(Trainer):
                 "cur_step": self.cur_step,
                 "best_valid_score": float(self.best_valid_score),
                 "state_dict": self.model.state_dict(),
-                "other_parameter": self._other_parameter(),
+                "other_parameter": self.other_parameter(),
                 "optimizer": self._model_optimizer_state(),
             },
             file,
@@ -144,7 +167,7 @@ class StageTrainer(Trainer):
         if verbose:
             self.logger.info(f"Saving current: {file}")
 
-    def _other_parameter(self) -> dict[str, Any]:
+    def other_parameter(self) -> dict[str, Any]:
         """RecBole's other_parameter without whole modules: their weights are in the state dict."""
         return {
             name: value

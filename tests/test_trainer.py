@@ -1,5 +1,4 @@
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +8,7 @@ from recbole.utils import ModelType
 
 from recbole_gro import Config, ExtractionTrainer, GROTrainer, UserError, get_trainer, register_trainer
 from recbole_gro import trainer as trainer_module
-from recbole_gro.trainer import TargetTrainer, write_atomically
+from recbole_gro.trainer import TargetTrainer
 
 
 @pytest.fixture
@@ -148,20 +147,6 @@ def test_progress_bar_counts_every_batch(make_trainer, monkeypatch):
     [(stage, total, bar)] = totals
     assert stage == "target"
     assert bar.n == total == 2 * len(train)
-
-
-def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
-    file = tmp_path / "weights.pth"
-    write_atomically({"a": 1}, file)
-
-    def fail(state, name):
-        Path(name).write_bytes(b"half")
-        raise OSError("disk full")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically({"a": 2}, file)
-    assert torch.load(file, weights_only=True) == {"a": 1}
 
 
 def diverging(cls, value, epoch, batch):

@@ -1,5 +1,6 @@
 """What an attacker is, and the table of them."""
 
+import os
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class Attacker:
         self.config = config
         self.strategy = create_query_strategy(setting(config, "query_strategy"))
         self.settled: dict[str, Any] = {}
+        self.candidates_folder: str | None = None  # of copies that he only tries; None: where all checkpoints are
 
     @property
     def n_sequences(self) -> int:
@@ -99,6 +101,8 @@ class Attacker:
         surrogate, surrogate_config = create_surrogate(self.config, n_items, items)
         surrogate_config["seed"] = seed
         trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
+        if self.candidates_folder:
+            trainer.saved_model_file = os.path.join(self.candidates_folder, f"{stage}-best.pth")
         trainer.fit(*trainer.loaders(self.learned(log)), show_progress=show_progress)
         trainer.load_saved()
         return trainer

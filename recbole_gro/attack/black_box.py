@@ -73,7 +73,10 @@ class BlackBox:
                     f"query budget: {asked} more lists were asked for, "
                     f"{self.budget - self.lists_asked} of {self.budget} are left"
                 )
-            answer = self._service.recommend(sequences).cpu()
+            answer = self._answer(sequences)
             self.queries_asked += 1
             self.lists_asked += asked
         return answer
+
+    def _answer(self, sequences: Any) -> Tensor:
+        return self._service.recommend(sequences).cpu()

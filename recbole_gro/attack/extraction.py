@@ -110,6 +110,9 @@ class ExtractionTrainer(StageTrainer):
         self.optimizer = self._build_optimizer()
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
 
+    def resumed_generators(self):
+        return {"negatives": self.generator}
+
     def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
         """Training and held-out batches of a log; all draws come from the config's seed."""
         generator = torch.Generator().manual_seed(self.config["seed"])

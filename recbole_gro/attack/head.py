@@ -1,6 +1,6 @@
 """An attacker who looks at the head of a list alone."""
 
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class HeadAttacker(Attacker):
         if self.head_k:
             return super().steal(log.first(self.head_k), n_items, items, stage, seed, show_progress)
         heads = candidates(int((log.lists != 0).sum(2).max()))
+        # a run that is cut off goes on with the copies that are trained, so they stay till its end
+        self.candidates_folder = self.config["resume_dir"]
         copies, agreement = {}, {}
         for h in heads:
             copies[h] = super().steal(log.first(h), n_items, items, f"{stage}-first-{h}", seed, show_progress)
@@ -65,7 +67,7 @@ class HeadAttacker(Attacker):
         chosen = max(heads, key=lambda h: agreement[h])
         told = {str(h): round(share, 4) for h, share in agreement.items()}
         self.settled = {"attacker_head_k": chosen, f"agreement@{heads[0]}": told}
-        return only_file(copies, chosen, stage)
+        return only_file(copies, chosen, stage, keep=bool(self.candidates_folder))
 
 
 def candidates(k: int) -> list[int]:
@@ -77,16 +79,16 @@ def candidates(k: int) -> list[int]:
     return [h for h in HEADS if h < k] + [k]
 
 
-def only_file(copies: dict[int, ExtractionTrainer], chosen: int, stage: str) -> ExtractionTrainer:
-    """The chosen copy, its checkpoint named as that of any surrogate, those of the others removed."""
-    best = copies[chosen]
-    for trainer in copies.values():
-        if trainer.saved_model_file != best.saved_model_file:
-            Path(trainer.saved_model_file).unlink(missing_ok=True)
+def only_file(copies: dict[int, ExtractionTrainer], chosen: int, stage: str, keep: bool) -> ExtractionTrainer:
+    """The chosen copy, its checkpoint named as that of any surrogate; the files of the others go, unless told to `keep`."""
+    best, others = copies[chosen], {trainer.saved_model_file for trainer in copies.values()}
     if best.config["output_dir"]:
-        file = Path(best.saved_model_file).with_name(f"{stage}.pth")
-        os.replace(best.saved_model_file, file)
+        file = Path(best.config["output_dir"]) / f"{stage}.pth"
+        shutil.copyfile(best.saved_model_file, file)
         best.saved_model_file = str(file)
+    for other in others - {best.saved_model_file}:
+        if not keep:
+            Path(other).unlink(missing_ok=True)
     return best
 
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from urllib.error import URLError
 
+import torch
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
@@ -86,8 +87,15 @@ def check_served_k(served_k: int, n_items: int) -> None:
 
 def reseed(loader, seed: int) -> None:
     """Start the loader's order of rows, its windows and its masks anew from `seed`."""
-    loader.generator.manual_seed(seed)
-    if isinstance(loader._dataset, SequenceDataset) and loader._dataset.window_generator is not None:
-        loader._dataset.window_generator.manual_seed(seed)
-    if isinstance(loader.transform, WindowMask):
-        loader.transform.generator.manual_seed(seed)
+    for generator in generators_of(loader).values():
+        generator.manual_seed(seed)
+
+
+def generators_of(loader) -> dict[str, torch.Generator]:
+    """What a loader draws from besides the process's generators, by purpose; RecBole's loader, ours of queries too."""
+    found = {
+        "order": getattr(loader, "generator", None),
+        "windows": getattr(getattr(loader, "_dataset", None), "window_generator", None),
+        "masks": getattr(getattr(loader, "transform", None), "generator", None),
+    }
+    return {purpose: generator for purpose, generator in found.items() if generator is not None}

@@ -14,6 +14,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_gro.errors import UserError
+from recbole_gro.files import written
 
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
@@ -44,12 +45,10 @@ class QueryLog:
         """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
         largest = int(max(self.sequences.max(), self.lists.max()))
         narrow = np.min_scalar_type(largest)
-        part = f"{file}.part"
-        with open(part, "wb") as target:
+        with written(file) as target:
             np.savez_compressed(
                 target, sequences=self.sequences.numpy().astype(narrow), lists=self.lists.numpy().astype(narrow)
             )
-        os.replace(part, file)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "QueryLog":

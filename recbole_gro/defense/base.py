@@ -40,6 +40,13 @@ class Defense:
         """As `shown`, for a defense that needs the query or the scores too; what a service calls."""
         return self.shown(ranked)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What its next list depends on besides the query, where it draws afresh: plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was asked."""
+
 
 defenses: Registry[type[Defense]] = Registry("defense")
 register_defense = defenses.register

@@ -75,5 +75,12 @@ class CombinedDefense(Defense):
             ranked = part.answer(ranked, asked)
         return ranked
 
+    def state_dict(self):
+        return {str(place): part.state_dict() for place, part in enumerate(self._parts)}
+
+    def load_state_dict(self, state):
+        for place, part in enumerate(self._parts):
+            part.load_state_dict(state[str(place)])
+
     def _settle(self) -> None:
         self.settled = {name: value for part in self._parts for name, value in part.settled.items()}

@@ -53,6 +53,7 @@ class GROTrainer(StageTrainer):
     stage = "target-gro"
     chosen: ClassVar[dict[str, Any]] = {}  # keys of this plugin that a subclass settles, whatever the config says
     least_steps = 0  # where `gro_steps` is None
+    resumed_values = (*StageTrainer.resumed_values, "gro_lambda")
 
     def __init__(self, config, model, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
@@ -67,6 +68,7 @@ class GROTrainer(StageTrainer):
         self.student_scorer: Any = None
         self.converged_scorer: Any = None
         self.constraint: QualityConstraint | None = None
+        self.schedule: LambdaLR | None = None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
         check_served_k(self.served_k, model.n_items)
 
@@ -147,7 +149,7 @@ class GROTrainer(StageTrainer):
             learning_rate=setting(self.config, "gro_learning_rate"),
         )
         if self._setting("gro_decay"):
-            falling = LambdaLR(self.optimizer, lambda step: 1 - step / steps)
+            falling = self.schedule = LambdaLR(self.optimizer, lambda step: 1 - step / steps)
             self.optimizer.register_step_post_hook(lambda *_: falling.step())
         if self.clip_grad_norm:
 
@@ -156,6 +158,19 @@ class GROTrainer(StageTrainer):
 
             # RecBole clips self.model alone
             self.optimizer.register_step_pre_hook(clip_student)
+
+    def resumed_parts(self):
+        parts = super().resumed_parts()
+        if self.student_scorer is not None:
+            parts |= {"student": self.student_scorer.model, "swap_rule": self.swap_rule}
+        if self.converged_scorer is not None:
+            parts["converged"] = self.converged_scorer.model
+        if self.schedule is not None:
+            parts["schedule"] = self.schedule
+        return parts
+
+    def resumed_generators(self):
+        return {"negatives": self.generator}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         if self.student_scorer is not None:

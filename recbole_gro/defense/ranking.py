@@ -38,6 +38,12 @@ class RandomDefense(Defense):
     def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
         return self.shown(ranked) if self.draws is None else shuffled(ranked, self.draws.words(asked, ranked.shape[1]))
 
+    def state_dict(self):
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state):
+        self.generator.set_state(state["generator"])
+
 
 @register_defense("reverse")
 class ReverseDefense(Defense):

@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from pathlib import Path
 
 from recbole_gro.config import setting
@@ -75,9 +76,14 @@ def _from_file(config) -> bytes:
 
 def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # no moment at which another user could open it, and none at which two processes hold different keys
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w") as target:
-        target.write(secrets.token_hex(32) + "\n")
+    # no moment at which another user could open it or it is half there, none at which two processes hold different keys
+    descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{FILE}-")
+    try:
+        with os.fdopen(descriptor, "w") as target:
+            target.write(secrets.token_hex(32) + "\n")
+        os.link(part, file)
+    finally:
+        os.unlink(part)
 
 
 def _read(file: Path) -> bytes:

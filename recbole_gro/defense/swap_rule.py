@@ -48,6 +48,13 @@ class SwapRule:
     def epoch_ended(self) -> None:
         """After every epoch."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers from an epoch to the next, as plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember what `state_dict` gave; tensors come on the model's device."""
+
     def check_head(self) -> None:
         """UserError where nothing of the list is left below its head."""
         if self.head_k >= self.served_k:
@@ -151,3 +158,9 @@ class DecoySwap(SwapRule):
             assert isinstance(self._scores, Tensor)
             self.decoys = top_k(-self._scores.unsqueeze(0), self.served_k - self.head_k).squeeze(0)
             self.left_out = torch.zeros_like(self._scores, dtype=torch.bool).index_fill(0, self.decoys, True)
+
+    def state_dict(self):
+        return {"decoys": self.decoys, "left_out": self.left_out}
+
+    def load_state_dict(self, state):
+        self.decoys, self.left_out = state["decoys"], state["left_out"]

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recbole_gro.files import written
+
 
 @dataclass
 class Cell:
@@ -30,20 +32,18 @@ class Cell:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def save(self, file: str | os.PathLike) -> None:
-        """Write FILE (.npz) under a temporary name and rename it: a half-written cell does not exist."""
+        """Write FILE (.npz); a half-written cell does not exist."""
         told = json.dumps(
             {"values": self.values, "seed": self.seed, "agreement": self.agreement, "facts": self.facts},
             sort_keys=True,
         )
-        part = f"{file}.part"
-        with open(part, "wb") as target:
+        with written(file) as target:
             np.savez_compressed(
                 target,
                 target_ranks=self.target_ranks.astype(np.int32),
                 surrogate_ranks=self.surrogate_ranks.astype(np.int32),
                 told=np.frombuffer(told.encode(), np.uint8),
             )
-        os.replace(part, file)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Cell":

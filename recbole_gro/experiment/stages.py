@@ -22,10 +22,10 @@ from recbole_gro.attack import BlackBox, create_attacker, create_surrogate, quer
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import JOIN, trains
+from recbole_gro.files import write_atomically
 from recbole_gro.models import copied_model
 from recbole_gro.quick_start import ask, start_stage, steal, train_target
 from recbole_gro.service import Service
-from recbole_gro.trainer import write_atomically
 
 STAGES = ("target", "served", "queries", "surrogate")
 # Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it

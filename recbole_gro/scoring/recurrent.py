@@ -94,6 +94,11 @@ class Session:
         self.scorer = scorer
         self._last: tuple[Tensor, int, Carried] | None = None
 
+    def follow(self, sequences: Tensor, lengths: Tensor) -> None:
+        """Carry on what `scores` would, for a query whose scores nobody needs."""
+        if isinstance(self.scorer, RecurrentScorer):
+            self.scores(sequences, lengths)
+
     def scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """[B, n_items] as of NextItemScorer.next_item_scores."""
         scorer, (n, width) = self.scorer, sequences.shape

@@ -48,7 +48,8 @@ def test_what_cannot_serve_is_refused_before_training(name, data_path, tmp_path)
 
 
 def test_a_model_that_does_not_learn_fails_its_trial(data_path, tmp_path):
-    trial = Trial("STAMP", data_path, tmp_path, learning_rate=0.0, surrogate_learning_rate=1e-12)
+    trial = Trial("STAMP", data_path, tmp_path, surrogate_learning_rate=1e-12)
+    trial.config["learning_rate"] = 0.0
     with pytest.raises(Failed, match=r"its loss went from .* to .* in training"):
         trial.training_lowers_its_loss()
     with pytest.raises(Failed, match="of held-out top tens a trained copy has"):

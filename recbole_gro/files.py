@@ -1,0 +1,61 @@
+"""Files that are either complete or not there."""
+
+import contextlib
+import io
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from recbole_gro.errors import UserError
+
+PART = ".part"  # what ends the name of a file that is being written; nobody reads it
+
+
+@contextlib.contextmanager
+def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
+    """A stream to write to, which becomes `file` once the block is through: it is on the disk then, and whole.
+
+    Raises:
+        UserError: it cannot be written, on a full disk for one. What stood there before still does.
+    """
+    part = Path(f"{file}{PART}")
+    try:
+        with part.open("wb") as stream:
+            yield stream
+            stream.flush()
+            # a rename may reach the disk before the content does, and a power cut come between
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def write_atomically(state: Any, file: str | os.PathLike) -> None:
+    """torch.save under a temporary name, then rename: a half-written file is never there under its own name.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    buffer = io.BytesIO()  # torch.save's own writer says of a full disk that a file pointer is not where it expected
+    torch.save(state, buffer)
+    with written(file) as stream:
+        stream.write(buffer.getbuffer())
+
+
+def read_plain(file: str | os.PathLike) -> Any:
+    """What `write_atomically` wrote, on the CPU: plain values and tensors; a file with anything else is refused.
+
+    Raises:
+        UserError: it cannot be read, or holds more than that.
+    """
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{file} is damaged or not a file of this run ({reason})") from error

@@ -1,0 +1,89 @@
+"""A run's folder: one process at a time, one set of settings."""
+
+import contextlib
+import fcntl
+import json
+import os
+import textwrap
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.config import plain, read_config_file
+from recbole_gro.errors import UserError
+from recbole_gro.files import PART, written
+
+LOG, SETTINGS, RESULTS = "run.log", "run.json", "results.json"
+# a process that is cut off before it has written its settings leaves these
+BARE_START = {LOG, f"{SETTINGS}{PART}"}
+# where a run writes and what it shows, not what it computes
+WITHOUT_EFFECT = {"output_dir", "checkpoint_dir", "resume_dir", "show_progress", "state"}
+TOLD = 6  # settings that differ, told by name
+
+
+def settings_of_run(config, data) -> dict[str, Any]:
+    """Every setting that the numbers of a run depend on, those in files beside the config and the data among them.
+
+    No secret is among them: a defense's key stands in the environment or in a file of its own, never in a config.
+    """
+    from recbole_gro import __version__
+
+    settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in WITHOUT_EFFECT}
+    settings["data_path"] = os.path.abspath(config["data_path"])
+    for name in ("student_config", "surrogate_config"):
+        if config[name] is not None:
+            settings[name] = plain(read_config_file(config[name]))
+    interactions = (data.history[field].numpy().tobytes() for field in (data.uid_field, data.iid_field))
+    settings |= {"interactions": f"{zlib.crc32(b''.join(interactions)):08x}", "recbole_gro": __version__}
+    return json.loads(json.dumps(settings, sort_keys=True))
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """The folder is this process's inside, to begin a run of these settings in it or to go on with one.
+
+    The claim ends with the process, however that ends.
+
+    Raises:
+        UserError: another process is at work there, or the run in it has other settings.
+    """
+    with (folder / LOG).open("a") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"output_dir: another run is at work in {folder}; wait for its end or name another folder"
+            ) from None
+        file = folder / SETTINGS
+        if file.exists():
+            _check_same(folder, json.loads(file.read_text(encoding="utf-8")), settings)
+        else:
+            with written(file) as stream:
+                stream.write((json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+        yield
+
+
+def _check_same(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
+    absent = "not set"
+    differing = [
+        f"{name}: {_short(there.get(name, absent))} there, {_short(now.get(name, absent))} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name, absent) != now.get(name, absent)
+    ]
+    if differing:
+        more = f"; and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
+        raise UserError(
+            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:TOLD])}{more}); "
+            f"name another folder, or repeat that run's settings to go on with it"
+        )
+
+
+def _short(value: Any) -> str:
+    return textwrap.shorten(str(value), 60, placeholder="...")
+
+
+def finished_results(folder: Path) -> dict[str, Any] | None:
+    """The results of the run in the folder, where it has come to its end."""
+    file = folder / RESULTS
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
