@@ -96,7 +96,7 @@ def reseed(loader, seed: int) -> None:
 def generators_of(loader) -> dict[str, torch.Generator]:
     """What a loader draws from besides the process's generators, by purpose; RecBole's loader, ours of queries too."""
     found = {
-        "order": loader.generator,
+        "order": getattr(loader, "generator", None),
         "windows": getattr(getattr(loader, "_dataset", None), "window_generator", None),
         "masks": getattr(getattr(loader, "transform", None), "generator", None),
     }
