@@ -80,7 +80,7 @@ def candidates(k: int) -> list[int]:
 
 
 def only_file(copies: dict[int, ExtractionTrainer], chosen: int, stage: str, keep: bool) -> ExtractionTrainer:
-    """The chosen copy, its checkpoint named as that of any surrogate; the files of the others go, unless told to `keep`."""
+    """The chosen copy, its checkpoint named as that of any surrogate; the others' files go, unless told to `keep`."""
     best, others = copies[chosen], {trainer.saved_model_file for trainer in copies.values()}
     if best.config["output_dir"]:
         file = Path(best.config["output_dir"]) / f"{stage}.pth"
