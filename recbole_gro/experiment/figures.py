@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
+from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import Spread
-from recbole_gro.experiment.summary import CUT_OFFS, METRICS, SIDES, Planned, Setting
+from recbole_gro.experiment.summary import CUT_OFFS, METRICS, SIDES, Setting
 from recbole_gro.report import LABELS, png
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, without their yellow, pale on white
@@ -37,7 +38,7 @@ class Line:
     settings: list[Setting]
 
 
-def pictures(experiment: Planned, settings: Sequence[Setting], k: int) -> dict[str, bytes]:
+def pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> dict[str, bytes]:
     """A png of four panels by what it shows, such as "surrogate_model NARM"; the title if it is one picture only.
 
     The lines are the defenses, or the values of the first key that varies and is not on the x axis; of further keys
@@ -62,7 +63,7 @@ def pictures(experiment: Planned, settings: Sequence[Setting], k: int) -> dict[s
         }
 
 
-def _lines(experiment: Planned, settings: Sequence[Setting], key: str | None) -> list[Line]:
+def _lines(experiment: Experiment, settings: Sequence[Setting], key: str | None) -> list[Line]:
     if key is None:
         return [Line("", 0, list(settings))]
     lines = []
@@ -73,7 +74,7 @@ def _lines(experiment: Planned, settings: Sequence[Setting], key: str | None) ->
     return lines
 
 
-def _panels(told: str, experiment: Planned, lines: Sequence[Line], k: int) -> Figure:
+def _panels(told: str, experiment: Experiment, lines: Sequence[Line], k: int) -> Figure:
     figure = Figure(figsize=(8.4, 7.4), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
     figure.suptitle(told)
     grid = figure.subplots(len(SIDES), len(METRICS), sharey="col", squeeze=False)
@@ -108,7 +109,7 @@ def _over_k(axes: Axes, lines: Sequence[Line], metric: str, side: str) -> None:
     _scale(axes, [k for k in CUT_OFFS if k <= longest])
 
 
-def _over_key(axes: Axes, experiment: Planned, lines: Sequence[Line], metric: str, side: str, k: int) -> None:
+def _over_key(axes: Axes, experiment: Experiment, lines: Sequence[Line], metric: str, side: str, k: int) -> None:
     values = experiment.vary[experiment.figure]
     places = _scale(axes, values)
     for line in lines:

@@ -13,13 +13,13 @@ from recbole_gro.experiment import document
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.document import Block, Bullets, Heading, Paragraph, Picture, Table
 from recbole_gro.experiment.figures import pictures
+from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm
 from recbole_gro.experiment.summary import (
     CUT_OFFS,
     METRICS,
     SIDES,
     UNDEFENDED,
-    Planned,
     Setting,
     agreement_k,
     comparisons,
@@ -36,7 +36,7 @@ SMALLEST_P = 1e-4
 SHOWN_VALUES = 6
 
 
-def write_report(experiment: Planned, cells: Sequence[Cell], folder: Path, missing: Sequence[str] = ()) -> None:
+def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, missing: Sequence[str] = ()) -> None:
     """Write results.csv, report.md with its pictures, and report.html, which holds its own; each appears complete.
 
     Args:
@@ -61,7 +61,7 @@ def write_report(experiment: Planned, cells: Sequence[Cell], folder: Path, missi
     write_whole(folder / "report.html", document.html(experiment.title, blocks))
 
 
-def results_csv(experiment: Planned, settings: Sequence[Setting]) -> str:
+def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
     """A row a measurement: the varied keys, seed, side (target or surrogate), metric, k, value as a share.
 
     The agreement of the surrogate with what was served is the surrogate's. The column is not called model, which is
@@ -88,7 +88,7 @@ def _measurements(setting: Setting) -> Iterator[tuple[str, str, int, float]]:
         yield "surrogate", "agreement", k, setting.agreement(k).mean
 
 
-def _blocks(experiment: Planned, settings: Sequence[Setting], missing: Sequence[str]) -> Iterator[Block]:
+def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequence[str]) -> Iterator[Block]:
     k = headline_k(settings)
     if missing:
         n_done = sum(len(setting.cells) for setting in settings)
@@ -110,7 +110,7 @@ def _blocks(experiment: Planned, settings: Sequence[Setting], missing: Sequence[
         yield Bullets(missing)
 
 
-def results_table(experiment: Planned, settings: Sequence[Setting], k: int) -> Table:
+def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Table:
     """A row a setting: both sides' HR@k and NDCG@k, agreement, and what share of the target was copied."""
     columns = [(side, metric) for side in SIDES for metric in METRICS]
     agreement_at = agreement_k(settings, k)
@@ -136,7 +136,7 @@ def results_table(experiment: Planned, settings: Sequence[Setting], k: int) -> T
     return Table(caption, head, rows, labels=len(experiment.vary))
 
 
-def comparison_table(experiment: Planned, settings: Sequence[Setting], k: int) -> Block:
+def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
     """A row a defended setting and side: differences to no defense, their p-values, and the ratio."""
     compared = comparisons(settings, k)
     if not compared:
@@ -166,7 +166,7 @@ def comparison_table(experiment: Planned, settings: Sequence[Setting], k: int) -
     return Table(caption, head, rows, labels=len(experiment.vary) + 1)
 
 
-def _pictures(experiment: Planned, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
+def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
     at = "" if experiment.figure == "k" else f"@{k}"
     measured = f"HR{at} and NDCG{at} against {experiment.figure}"
     for number, (told, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
@@ -200,7 +200,7 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
         )
 
 
-def settings_table(experiment: Planned) -> Table:
+def settings_table(experiment: Experiment) -> Table:
     """What varies, the seeds, and what is fixed."""
     rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
     rows.append(["seed", ", ".join(map(str, experiment.seeds))])
@@ -243,7 +243,7 @@ def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _names(experiment: Planned, setting: Setting) -> list[str]:
+def _names(experiment: Experiment, setting: Setting) -> list[str]:
     return [str(setting.values[key]) for key in experiment.vary]
 
 

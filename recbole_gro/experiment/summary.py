@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import (
     Interval,
     Spread,
@@ -26,28 +27,6 @@ CUT_OFFS = (1, 5, 10, 20, 50, 100)
 HEADLINE_K = 10
 UNDEFENDED = "none"
 BOOTSTRAP_SEED = 1
-
-
-class Planned(Protocol):
-    """What a report has to know of an experiment.
-
-    Attributes:
-        name: short.
-        title: of the report.
-        figure: what stands on the x axis of the pictures: `k`, or a key that varies.
-        vary: values of each key that varies.
-        seeds: each setting is run with each of them.
-        fixed: keys that are the same for all.
-        differs: sentences on what differs from the paper's setting.
-    """
-
-    name: str
-    title: str
-    figure: str
-    vary: dict[str, list]
-    seeds: list[int]
-    fixed: dict[str, Any]
-    differs: list[str]
 
 
 @dataclass
@@ -130,7 +109,7 @@ class Comparison:
     ratio: Interval
 
 
-def gather(experiment: Planned, cells: Sequence[Cell]) -> list[Setting]:
+def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
     """The settings that have cells, in the experiment's order.
 
     Raises:
