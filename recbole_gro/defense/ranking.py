@@ -18,8 +18,9 @@ class NoDefense(Defense):
 class RandomDefense(Defense):
     """Every list is shuffled: afresh each time it is served, as in the paper, or the same way for the same query.
 
-    Who asks again gets another shuffle of the same list in the paper's way, and the order back as the mean over them;
-    with `random_keyed` (ours) the shuffle belongs to the query (`KeyedDraws`).
+    Who asks again gets another shuffle of the same list in the paper's way. That tells him nothing of its order, since
+    all shuffles are equally likely; but a copy that sees many of them unlearns the noise. With `random_keyed` (ours)
+    the shuffle belongs to the query (`KeyedDraws`).
     """
 
     summary = "every list is shuffled afresh"
