@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro.errors import UserError
+from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.keys import (
     Key,
     markdown_table,
@@ -24,7 +25,16 @@ def files(folder, prefix=""):
             yield prefix + entry.name
 
 
-@pytest.mark.parametrize("name", sorted(files(packaged_properties())))
+PACKAGED = sorted(files(packaged_properties()))
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if name.startswith("experiment/")])
+def test_every_key_of_a_packaged_experiment_is_known(name):
+    experiment = read_experiment(Path(name).stem)
+    assert {*experiment.vary, *experiment.fixed} <= set(plugin_keys()) | recbole_keys()
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if not name.startswith("experiment/")])
 def test_every_key_of_a_packaged_file_is_known(name):
     lines = [line for line in packaged_file(name).read_text().splitlines() if re.match(r"\w", line)]
     assert lines

@@ -72,7 +72,9 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         fits, reason = False, " ".join(str(error).split())
     if not fits:
-        raise ValueError(f"sequences are wanted as integer ids, a tensor [B, L] or a list of id lists: {reason}")
+        raise ValueError(
+            f"sequences are wanted as integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}"
+        )
     rows = rows.long()
     lengths = (rows != 0).sum(1)
     filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
