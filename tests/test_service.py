@@ -3,6 +3,7 @@
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Service, UserError
 from recbole_gro import service as service_module
@@ -171,8 +172,14 @@ def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
 
 
 def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
-    with pytest.raises(UserError, match="model: FPMC reads 'user_id' too; a query is an item sequence and no more"):
-        Service(make_model("FPMC"), 5).recommend([[1, 2]])
+    class Nosy(NARM):
+        def full_sort_predict(self, interaction):
+            return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
+
+    model = make_model("NARM")
+    model.__class__ = Nosy
+    with pytest.raises(UserError, match="model: Nosy reads 'age' too; a query is an item sequence and no more"):
+        Service(model, 5).recommend([[1, 2]])
 
 
 @pytest.mark.parametrize("k", [31, 100, 0, -1])
