@@ -3,7 +3,7 @@
 import pytest
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.sequential_recommender import NARM
+from recbole.model.sequential_recommender import STAMP
 
 from recbole_gro import Service, UserError
 from recbole_gro import service as service_module
@@ -172,11 +172,11 @@ def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
 
 
 def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
-    class Nosy(NARM):
+    class Nosy(STAMP):
         def full_sort_predict(self, interaction):
             return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
 
-    model = make_model("NARM")
+    model = make_model("STAMP")
     model.__class__ = Nosy
     with pytest.raises(UserError, match="model: Nosy reads 'age' too; a query is an item sequence and no more"):
         Service(model, 5).recommend([[1, 2]])

@@ -1,6 +1,6 @@
 """What an attacker is, and the table of them."""
 
-import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class Attacker:
         self.config = config
         self.strategy = create_query_strategy(setting(config, "query_strategy"))
         self.settled: dict[str, Any] = {}
-        self.candidates_folder: str | None = None  # of copies that he only tries; None: where all checkpoints are
+        self.candidates_folder: Path | None = None  # of copies that he only tries; None: where all checkpoints are
 
     @property
     def n_sequences(self) -> int:
@@ -102,7 +102,8 @@ class Attacker:
         surrogate_config["seed"] = seed
         trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
         if self.candidates_folder:
-            trainer.saved_model_file = os.path.join(self.candidates_folder, f"{stage}-best.pth")
+            self.candidates_folder.mkdir(parents=True, exist_ok=True)
+            trainer.saved_model_file = str(self.candidates_folder / f"{stage}.pth")
         trainer.fit(*trainer.loaders(self.learned(log)), show_progress=show_progress)
         trainer.load_saved()
         return trainer

@@ -58,7 +58,8 @@ class HeadAttacker(Attacker):
             return super().steal(log.first(self.head_k), n_items, items, stage, seed, show_progress)
         heads = candidates(int((log.lists != 0).sum(2).max()))
         # a run that is cut off goes on with the copies that are trained, so they stay till its end
-        self.candidates_folder = self.config["resume_dir"]
+        kept = self.config["resume_dir"]
+        self.candidates_folder = Path(kept) / "copies" if kept else None
         copies, agreement = {}, {}
         for h in heads:
             copies[h] = super().steal(log.first(h), n_items, items, f"{stage}-first-{h}", seed, show_progress)

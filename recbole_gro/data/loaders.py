@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from urllib.error import URLError
 
-import torch
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
@@ -13,6 +12,7 @@ from recbole_gro.compat import no_pickled_loaders, no_process_group
 from recbole_gro.data.dataset import SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
+from recbole_gro.generators import generators_of
 from recbole_gro.recbole_keys import MASKED_TRANSFORM
 from recbole_gro.scoring import scorer_class
 
@@ -89,13 +89,3 @@ def reseed(loader, seed: int) -> None:
     """Start the loader's order of rows, its windows and its masks anew from `seed`."""
     for generator in generators_of(loader).values():
         generator.manual_seed(seed)
-
-
-def generators_of(loader) -> dict[str, torch.Generator]:
-    """What a loader draws from besides the process's generators, by purpose; RecBole's loader, ours of queries too."""
-    found = {
-        "order": getattr(loader, "generator", None),
-        "windows": getattr(getattr(loader, "_dataset", None), "window_generator", None),
-        "masks": getattr(getattr(loader, "transform", None), "generator", None),
-    }
-    return {purpose: generator for purpose, generator in found.items() if generator is not None}

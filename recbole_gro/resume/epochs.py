@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from recbole_gro.data.loaders import generators_of
 from recbole_gro.errors import UserError
 from recbole_gro.files import read_plain, write_atomically
+from recbole_gro.generators import generators_of
 from recbole_gro.global_state import random_state, set_random_state
 
 console = logging.getLogger("recbole_gro")
