@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import write_inter
 from pipeline import TINY_RUN, drop_fields, files_below
 
@@ -44,6 +45,12 @@ def words(data_path, folder, **settings):
     """The command's words for a tiny run."""
     given = {**RUN, "data_path": str(data_path), "output_dir": str(folder), **settings}
     return ["-m", "BERT4Rec", "-d", "tiny", *(f"--{key}={value}" for key, value in given.items())]
+
+
+def on_one_thread(words):
+    """The command as the tests of this process run it; more threads round otherwise."""
+    torch.set_num_threads(1)
+    return main(words)
 
 
 def log_of(folder):
@@ -86,10 +93,10 @@ def kill_at(process, folder, told, draw):
 def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_path, processes, whole, moments):
     folder, draw = tmp_path / "run", random.Random(5)
     for told in moments:
-        process = processes.Process(target=main, args=(words(tiny_data_path, folder),))
+        process = processes.Process(target=on_one_thread, args=(words(tiny_data_path, folder),))
         process.start()
         kill_at(process, folder, told, draw)
-    environment = {**os.environ, "PYTHONPATH": str(Path(recbole_gro.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(recbole_gro.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "recbole_gro", *words(tiny_data_path, folder)]
     last = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (last.returncode, last.stderr) == (0, "")

@@ -150,6 +150,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     with pytest.raises(CutOffError):
         fit()
     caplog.set_level("INFO")
+    caplog.clear()  # an earlier test may have left the log open
     resumed, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
     init_seed(4, True)
     assert fit() == wanted
@@ -230,6 +231,7 @@ def attack(make_model, make_config, tmp_path):
 )
 def test_queries_that_were_cut_off_end_with_the_same_log(attack, caplog, name, model, strategy):
     caplog.set_level("INFO")
+    caplog.clear()  # an earlier test may have left the log open
     whole, box, _ = attack(name, "whole", model, strategy)
     assert len(re.findall(r"query \d is answered", caplog.text)) == 7
     with pytest.raises(CutOffError):
