@@ -52,7 +52,13 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError(f"workers: {options.workers!r} is not allowed; it takes a whole number >= 1")
     if options.executor not in EXECUTORS:
         raise UserError(f"executor: {options.executor!r} is not one of {', '.join(EXECUTORS)}")
-    return options, {name: literal(value) for name, value in settings_of(rest).items()}
+    settings = settings_of(rest)
+    if "config_files" in settings:
+        raise UserError(
+            "config_files: an experiment is a file itself; give its keys as --KEY=VALUE, "
+            "or under `fixed` in a yaml file of your own"
+        )
+    return options, {name: literal(value) for name, value in settings.items()}
 
 
 def run_experiment(
@@ -135,6 +141,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         options, settings = parse(sys.argv[1:] if arguments is None else arguments)
-        run_experiment(settings=settings, **vars(options))
+        try:
+            run_experiment(settings=settings, **vars(options))
+        except KeyboardInterrupt:
+            print("what is done is kept; the same command goes on from here", file=sys.stderr)
+            raise
 
     return exit_code("recbole-gro-experiment", work)

@@ -106,6 +106,7 @@ def run_cell(
 
 def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_progress: bool) -> Cell:
     config["show_progress"] = show_progress
+    config["checkpoint_dir"] = str(folder)  # RecBole makes it, wherever it is
     defense = create_defense(config["defense"][0], config)
     data = build_dataset(config)
     loaders = train, valid, test = build_loaders(config, data)

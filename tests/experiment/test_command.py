@@ -78,7 +78,9 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(words, tmp_path, caps
 def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
     monkeypatch.setattr(command, "run_one", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["defenses", "--seeds=1", *words]) == 130
-    assert "stopped" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "stopped" in said
+    assert "the same command goes on from here" in said
 
 
 @pytest.mark.parametrize(
@@ -92,6 +94,7 @@ def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
         (["defenses", "--defense=[none, reverso]"], "unknown defense 'reverso'. Did you mean 'reverse'?"),
         (["lambda", "--gro_lambda=[0.1, -1]"], "gro_lambda: -1 is not allowed"),
         (["defenses", "--gro_lamda=1"], "unknown key 'gro_lamda'; did you mean 'gro_lambda'?"),
+        (["defenses", "--config_files=a.yaml"], "config_files: an experiment is a file itself; give its keys as --KEY"),
         (["defenses", "word"], "argument 'word' is not understood"),
         (["defenses", "--served_k=100000"], "served_k: 100000 is too long for a catalogue"),
     ],
