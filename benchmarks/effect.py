@@ -33,7 +33,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.files import write_atomically
-from recbole_gro.quick_start import start_stage
+from recbole_gro.stage import start_stage
 from recbole_gro.trainer import TargetTrainer
 
 HERE = Path(__file__).parent

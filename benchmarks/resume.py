@@ -16,8 +16,9 @@ from common import machine
 from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_defense
 from recbole_gro.command import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.quick_start import ask, start_stage
 from recbole_gro.resume import answers, epochs
+from recbole_gro.stage import start_stage
+from recbole_gro.stealing import ask
 from recbole_gro.trainer import TargetTrainer
 
 BRIEF = {"epochs": "5", "gro_epochs": "5", "gro_steps": "1", "show_progress": "False"}

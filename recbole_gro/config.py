@@ -21,7 +21,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro import keys, recbole_keys
 from recbole_gro.errors import UserError, nearest
-from recbole_gro.models import reference_to, sequential_model, sequential_models
+from recbole_gro.models import reference_to, sequential_model, serving
 
 DEFAULT_DATASET = "ml-100k"
 
@@ -152,7 +152,7 @@ class Config(RecBoleConfig):
         given = self.external_config_dict
         model = model or given.get("model")
         if model is None:
-            raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(sorted(sequential_models()))}")
+            raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(serving())}")
         model_class = sequential_model(model)
         return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
 

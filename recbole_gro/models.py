@@ -11,7 +11,7 @@ import recbole
 from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
-from recbole_gro.errors import UserError, unknown_name
+from recbole_gro.errors import UserError, nearest, unknown_name
 
 OTHER_KINDS = {
     "general_recommender": "general",
@@ -68,9 +68,19 @@ def sequential_model(model: str | type) -> type[SequentialRecommender]:
         if (Path(recbole.__file__).parent / "model" / package / f"{str(model).lower()}.py").is_file():
             raise UserError(
                 f"model: {model} is a {kind} model; queries are item sequences, so a sequential model is needed: "
-                f"{', '.join(sorted(known))}."
+                f"{', '.join(serving())}."
             )
-    raise unknown_name("model", model, known)
+    if isinstance(model, str) and model.isidentifier() and nearest(model, known) is None:
+        raise UserError(
+            f"unknown model {model!r}; one of your own is named module:Class, such as my_module:{model}. "
+            f"Known: {', '.join(serving())}."
+        )
+    raise unknown_name("model", model, serving())
+
+
+def serving() -> list[str]:
+    """Names of RecBole's models that can serve lists."""
+    return sorted(set(sequential_models()) - set(CANNOT_SERVE))
 
 
 def _check_serves(model_class: type) -> None:

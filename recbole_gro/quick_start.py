@@ -3,41 +3,28 @@
 import contextlib
 import shutil
 import tempfile
-import time
-import zlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from recbole.utils import init_seed
-
 from recbole_gro.attack import (
-    Attacker,
-    BlackBox,
-    ExtractionTrainer,
     create_attacker,
     create_surrogate,
-    query_budget,
-    query_length,
 )
 from recbole_gro.config import Config
-from recbole_gro.data import build_dataset, build_loaders, reseed
-from recbole_gro.data.known import known_sequences
-from recbole_gro.data.query_log import QueryLog
+from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.defense.combined import JOIN
 from recbole_gro.errors import UserError
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.global_state import global_state_kept
-from recbole_gro.report import environment, label, notes, save_results, table
-from recbole_gro.resume.answers import KeptBlackBox
+from recbole_gro.report import environment, notes, save_results, table
 from recbole_gro.resume.claim import claimed, finished_results, settings_of_run
 from recbole_gro.resume.stages import Results
 from recbole_gro.run_folder import console, full_disk_told, logged_to, new_run_folder, shown_on_console
 from recbole_gro.service import Service
+from recbole_gro.stage import on_test, say, start_stage, timed
+from recbole_gro.stealing import attack
 from recbole_gro.trainer import TargetTrainer
 
 
@@ -214,108 +201,6 @@ def measure(config, service, defense, loaders) -> dict[str, Any]:
     return {"metrics": metrics, "served": served, "defense": defense.state_dict()}
 
 
-def attack(config, name, service, defense, loaders, served, seconds) -> dict[str, Any]:
-    """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
-    folder, kept = Path(config["output_dir"]), config["resume_dir"]
-    asked_at_most = query_budget(config)
-    if kept:
-        black_box: BlackBox = KeptBlackBox(service, Path(kept) / f"queries-{name}", defense, asked_at_most)
-    else:
-        black_box = BlackBox(service, budget=asked_at_most)
-    attacker = create_attacker(config["attacker"], config)
-    say(f"attack on {name}: {config['attacker']}: {attacker.summary}")
-    say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")
-    with timed(seconds, "queries"):
-        log = ask(config, attacker, black_box, loaders[0]._dataset)
-        log.save(folder / f"queries-{name}.npz")
-    say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
-    with timed(seconds, "surrogate"):
-        trainer = steal(config, attacker, log, black_box.n_items, loaders[0]._dataset, f"surrogate-{name}")
-    if attacker.settled:
-        say(f"attack on {name}: settled on {attacker.settled}")
-    with timed(seconds, "surrogate evaluation"):
-        copy = Service(trainer.model, config["served_k"])
-        metrics, _ = evaluate_service(config, copy, *loaders, reference=served)
-    say(f"attack on {name}: the surrogate reaches {on_test(metrics)}")
-    if not trainer.learned:
-        say(f"attack on {name}: its loss on held-out queries is no better than before training; it learned nothing")
-    return {
-        "surrogate": metrics,
-        "surrogate_model": trainer.config["model"],
-        "surrogate_epochs": len(trainer.train_loss_dict),
-        "held_out": trainer.best_valid_result,
-        "held_out_untrained": trainer.untrained_loss,
-        "learned": trainer.learned,
-        "attacker": config["attacker"],
-        "attacker_settled": attacker.settled,
-        "sequences_asked": len(log.sequences),
-        "lists_asked": black_box.lists_asked,
-    }
-
-
-def budget(config) -> str:
-    """The query budget in words and figures."""
-    return f"{config['query_sequences']} sequences of {query_length(config)} items, {query_budget(config)}"
-
-
-def ask(config, attacker: Attacker, black_box: BlackBox, train) -> QueryLog:
-    """What the attacker gets for his budget; the same draws for every service of a seed.
-
-    Args:
-        config: the target's.
-        attacker: who asks; he is handed items of users only where he declares it, and those as a plain tensor.
-        black_box: what is asked.
-        train: the dataset that they come from, the training part.
-    """
-    known = None
-    if attacker.known_share:
-        draw = torch.Generator().manual_seed(start_stage(config, "known sequences"))
-        known = known_sequences(train, attacker.known_share, query_length(config), draw)
-    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-    return attacker.ask(black_box, generator, known, config["show_progress"])
-
-
-def steal(config, attacker: Attacker, log: QueryLog, n_items: int, items, stage: str) -> ExtractionTrainer:
-    """The attacker's surrogate, trained on his query log, in its trainer.
-
-    Args:
-        config: the target's.
-        attacker: who steals.
-        log: what he asked.
-        n_items: size of the id space.
-        items: the dataset that a surrogate's item features come from, where he may see them.
-        stage: names files and the progress bar.
-    """
-    seed = start_stage(config, "surrogate")
-    return attacker.steal(log, n_items, items, stage, seed, config["show_progress"])
-
-
-def start_stage(config, stage: str, train=None) -> int:
-    """Seed all generators for a stage from the run's seed and the stage's name; the seed.
-
-    So a stage draws the same whatever ran before it, every defense meets the same attacker, and no two models start
-    from the same weights (a surrogate that does so as the target would know what no outsider knows).
-    """
-    seed = int(np.random.SeedSequence([config["seed"], zlib.crc32(stage.encode())]).generate_state(1)[0])
-    init_seed(seed, config["reproducibility"])
-    if train is not None:
-        reseed(train, seed)
-    return seed
-
-
-@contextlib.contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Note how long the block took."""
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 2)
-
-
-def on_test(metrics: dict[str, dict[str, float]]) -> str:
-    """The test metrics at the run's cut-offs in a line, in percent."""
-    return ", ".join(f"{label(name)} {100 * value:.2f} %" for name, value in metrics["test"].items())
-
-
 def as_names(names: str | list[str]) -> list[str]:
     """A list of names; a text is one name or several with commas between.
 
@@ -323,7 +208,3 @@ def as_names(names: str | list[str]) -> list[str]:
     (['none', 'gro'], ['none'])
     """
     return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
-
-
-def say(text: str) -> None:
-    console.info(text)

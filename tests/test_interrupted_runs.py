@@ -1,5 +1,6 @@
 """Runs that are killed and started again with the same command."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -192,22 +193,44 @@ def test_a_start_that_was_killed_before_it_wrote_its_settings_is_no_obstacle(run
     assert run()[0] == 0
 
 
-@pytest.mark.parametrize("name", ["target.pth", "resume/target.pth", "queries-none.npz", "results.json", "run.json"])
-def test_a_full_disk_ends_in_a_line_and_the_run_goes_on_when_there_is_room(run, tmp_path, monkeypatch, name):
+@pytest.fixture
+def disk_full_at(tmp_path, monkeypatch):
+    """A context in which one file of the run cannot be written: `with disk_full_at("target.pth"): ...`."""
     real = os.fsync
 
-    def fsync(descriptor):
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(f"run/{name}.part"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor)
+    @contextlib.contextmanager
+    def full(name):
+        def fsync(descriptor):
+            if os.readlink(f"/proc/self/fd/{descriptor}").endswith(f"run/{name}.part"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(descriptor)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", fsync)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            yield
+
+    return full
+
+
+@pytest.mark.parametrize("name", ["target.pth", "resume/target.pth", "queries-none.npz", "results.json", "run.json"])
+def test_a_full_disk_ends_in_a_line_and_the_run_goes_on_when_there_is_room(run, tmp_path, disk_full_at, name):
+    with disk_full_at(name):
         code, _, errors = run(attack=True, epochs=2)
     assert code == 2
     assert errors == f"recbole-gro: error: {tmp_path / 'run' / name} cannot be written: No space left on device\n"
     assert [file for file in files_below(tmp_path / "run") if file.endswith(".part")] == []
     assert run(attack=True, epochs=2)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["resume/surrogate-none-first-10.pth", "resume/attack-none.pth"])
+def test_an_attacker_who_trains_several_copies_goes_on(run, tmp_path, disk_full_at, name):
+    several = {"attack": True, "attacker": "head", "epochs": 2}
+    assert run(**several)[0] == 0
+    (tmp_path / "run").rename(tmp_path / "undisturbed")
+    with disk_full_at(name):
+        assert run(**several)[0] == 2
+    assert run(**several)[0] == 0
+    assert numbers(tmp_path / "run") == numbers(tmp_path / "undisturbed")
 
 
 def test_a_log_that_cannot_be_written_ends_in_a_line(run, tmp_path, monkeypatch):

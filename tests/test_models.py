@@ -67,6 +67,13 @@ def test_any_other_text_is_an_unknown_model(name):
         sequential_model(name)
 
 
+def test_a_bare_name_of_ones_own_is_told_the_form():
+    with pytest.raises(UserError, match=r"one of your own is named module:Class, such as my_module:Zzyzx\.") as caught:
+        sequential_model("Zzyzx")
+    assert "BERT4Rec" in str(caught.value)
+    assert "S3Rec" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", sorted(CANNOT_SERVE))
 def test_a_model_that_cannot_rank_all_items_is_refused_with_the_reason(name):
     with pytest.raises(UserError, match=f"^model: {name} cannot serve lists: it"):

@@ -24,8 +24,10 @@ from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import JOIN, trains
 from recbole_gro.files import write_atomically
 from recbole_gro.models import copied_model
-from recbole_gro.quick_start import ask, start_stage, steal, train_target
+from recbole_gro.quick_start import train_target
 from recbole_gro.service import Service
+from recbole_gro.stage import start_stage
+from recbole_gro.stealing import ask, steal
 
 STAGES = ("target", "served", "queries", "surrogate")
 # Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it

@@ -90,6 +90,11 @@ def test_the_command_says_in_a_line_what_it_does_not_know(capsys):
     assert "unknown model 'STAMQ'. Did you mean 'STAMP'?" in capsys.readouterr().err
 
 
+def test_the_exit_code_tells_whether_a_named_model_works(capsys):
+    assert main(["S3Rec"]) == 1
+    assert "| S3Rec | no | no | no | it needs a pre-training" in capsys.readouterr().out
+
+
 def test_models_of_ones_own_by_module_and_class(capsys, monkeypatch):
     monkeypatch.chdir(ROOT / "examples")
     assert main(["mean_of_items:MeanOfItems"]) == 0
