@@ -18,6 +18,8 @@ class Defense:
 
     summary = "the ranking is served as it is"  # what it does, in a few words, for the log
     shortens = False  # whether 0 may stand at the end of its lists, in place of items
+    # keys that `shown` and `answer` read, so that experiments know what makes no difference; None: it may be any
+    output_keys: tuple[str, ...] | None = None
 
     def __init__(self, config):
         self.config = config

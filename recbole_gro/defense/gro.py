@@ -227,6 +227,7 @@ class GRODefense(Defense):
 
     summary = "a copy of the target is trained on beside a student that copies its lists; the last epoch is kept"
     trainer: type[GROTrainer] = GROTrainer
+    output_keys = ()
 
     def __init__(self, config):
         super().__init__(config)

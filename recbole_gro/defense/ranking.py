@@ -13,6 +13,8 @@ from recbole_gro.service import Asked
 class NoDefense(Defense):
     """The ranking is served as it is."""
 
+    output_keys = ()
+
 
 @register_defense("random")
 class RandomDefense(Defense):
@@ -24,6 +26,7 @@ class RandomDefense(Defense):
     """
 
     summary = "every list is shuffled afresh"
+    output_keys = ("random_keyed", "defense_key")
 
     def __init__(self, config):
         super().__init__(config)
@@ -51,6 +54,7 @@ class ReverseDefense(Defense):
     """The last of the list comes first."""
 
     summary = "every list is turned round"
+    output_keys = ()
 
     def shown(self, ranked: Tensor) -> Tensor:
         return ranked.flip(1)

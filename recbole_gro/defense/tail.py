@@ -19,6 +19,8 @@ class TailDefense(Defense):
         UserError: nothing of the list is below its head.
     """
 
+    output_keys = ("head_k", "defense_key")
+
     def __init__(self, config):
         super().__init__(config)
         self.head_k, served_k = setting(config, "head_k"), setting(config, "served_k")

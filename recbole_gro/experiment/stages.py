@@ -35,7 +35,8 @@ EVALUATION = ("metrics", "topk", "metric_decimal_place", "output_dir", "checkpoi
 SURROGATE = ("surrogate_",)
 QUERIES = ("query_", "attacker")  # the attacker's name is a key too, `attacker`
 GRO = ("gro_", "student_", "swap_candidates", "margin_swap")  # read by defenses that train, by no other
-OUTPUT = ("defense", "head_k", "random_keyed")  # and defense_key: read where lists are served
+OUTPUT_KEYS = ("head_k", "random_keyed", "defense_key")  # read where lists are served, by some
+OUTPUT = ("defense", *OUTPUT_KEYS)
 DEFENSE = (*OUTPUT, "margin_", "paper_code_ties", "served_k")
 
 
@@ -139,6 +140,7 @@ class Stages:
         """Named by the stage and a digest of every setting it can depend on."""
         if not self.trains:
             left_out = (*left_out, *GRO)
+        left_out = (*left_out, *self._unread_output_keys())
         settings = {
             name: value
             for name, value in self.config.plain().items()
@@ -146,6 +148,13 @@ class Stages:
         }
         told = json.dumps({"version": __version__, **settings, **more}, sort_keys=True)
         return self.folder / f"{stage}-{hashlib.sha256(told.encode()).hexdigest()[:16]}.{suffix}"
+
+    def _unread_output_keys(self) -> tuple[str, ...]:
+        """Keys of the output side that make no difference to the defense."""
+        read: set[str] = set()
+        for part in self.defense.parts:
+            read.update(OUTPUT_KEYS if part.output_keys is None else part.output_keys)
+        return tuple(key for key in OUTPUT_KEYS if key not in read)
 
     def _once(self, file: Path, stage: str, make: Callable[[], Any]) -> Any:
         with self._claimed(file):

@@ -39,12 +39,13 @@ def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Poi
     """A point for every defense and setting among the cells, the frontier by the first cut-off marked.
 
     The best attacker is the one with the highest NDCG@10, mean over seeds, on the very defense: he is taken to know
-    it. Cells without an undefended one of the same seed and setting are passed over.
+    it. Cells without an undefended one of the same seed and setting are passed over. Where what else varies makes no
+    difference to a defense, it is one point.
     """
     groups: dict[tuple, dict[str, dict[int, Cell]]] = defaultdict(lambda: defaultdict(dict))
     for cell in cells:
         groups[_setting(cell)][str(cell.values.get("attacker", "standard"))][cell.seed] = cell
-    found = []
+    found: dict[str, dict[str, Point]] = defaultdict(dict)
     for (defense, *rest), attackers in groups.items():
         plain = groups.get(("none", *rest), {})
         best_plain = max((_stolen(by_seed) for by_seed in plain.values()), default=0.0)
@@ -59,10 +60,21 @@ def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Poi
         shares = {name: _stolen(by_seed) / best_plain for name, by_seed in attackers.items()}
         worst = max(shares, key=lambda name: shares[name])
         told = ", ".join(f"{name} {value}" for name, value in rest)
-        found.append(Point(f"{defense} ({told})" if told else str(defense), kept, shares[worst], worst, shares))
-    for point in found:
-        point.on_frontier = not any(_beats(other, point, cut_offs[0]) for other in found)
-    return found
+        found[defense][told] = Point(defense, kept, shares[worst], worst, shares)
+    named = [point for defense, settings in found.items() for point in _named(defense, settings)]
+    for point in named:
+        point.on_frontier = not any(_beats(other, point, cut_offs[0]) for other in named)
+    return named
+
+
+def _named(defense: str, settings: dict[str, Point]) -> list[Point]:
+    """The points of a defense by what else varies, named by that too where it makes a difference."""
+    first, *others = settings.values()
+    if others and all(other == first for other in others):
+        return [first]
+    for told, point in settings.items():
+        point.name = f"{defense} ({told})" if told else defense
+    return list(settings.values())
 
 
 def _setting(cell: Cell) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ import torch
 from experiment.grid import tiny
 
 from recbole_gro import run_recbole_gro
+from recbole_gro.defense.base import defenses
 from recbole_gro.experiment import stages as stages_module
 from recbole_gro.experiment.run import cell_file, done_and_missing, ranks, run_cell
 
@@ -91,7 +92,7 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
 
 def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path, made):
     names = ["standard", "head", "repeat", "filtered", "few_shot"]
-    experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], seeds=[1])
+    experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], head_k=[2], seeds=[1])
     cells = run_all(experiment, tmp_path)
     assert sorted(made) == ["ask"] * 5 + ["steal"] * 5 + ["train_target"]
     assert len(list((tmp_path / "stages").glob("served-*.pth"))) == 1
@@ -110,11 +111,26 @@ def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path,
     ],
 )
 def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_path, made, attacker, changed):
-    fixed = {"attacker": [attacker], "defense": ["gro"], "seeds": [1]}
+    fixed = {"attacker": [attacker], "defense": ["gro"], "head_k": [2], "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **fixed), tmp_path)
     made.clear()
     run_all(tiny(tiny_data_path, "tradeoff", **fixed, **changed), tmp_path)
     assert made == ["ask", "steal"]
+
+
+def test_a_key_of_the_output_side_is_run_over_for_defenses_that_read_it(tiny_data_path, tmp_path, made):
+    names = ["none", "gro", "tail_shuffle"]
+    grid = {"attacker": ["standard"], "defense": names, "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
+    # a target; queries and copy for none, for gro and for each head that is left as it is
+    assert sorted(made) == ["ask"] * 4 + ["steal"] * 4 + ["train_target"]
+
+
+def test_a_defense_that_does_not_say_what_it_reads_is_run_over_every_key(tiny_data_path, tmp_path, made, monkeypatch):
+    monkeypatch.setattr(defenses["none"], "output_keys", None)
+    grid = {"attacker": ["standard"], "defense": ["none"], "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
+    assert sorted(made) == ["ask"] * 2 + ["steal"] * 2 + ["train_target"]
 
 
 def test_a_cells_name_tells_its_values(tiny_data_path, tmp_path):

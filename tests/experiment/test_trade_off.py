@@ -52,11 +52,12 @@ def test_seeds_are_averaged_share_by_share():
     assert tail.stolen == pytest.approx(0.15 / 0.3)
 
 
-def test_other_varied_keys_make_points_of_their_own():
-    grid = [cell(name, "standard", 0.8, 0.4, head_k=k) for name in ("none", "tail") for k in (10, 20)]
-    assert [point.name for point in points(grid)] == [
-        "none (head_k 10)", "none (head_k 20)", "tail (head_k 10)", "tail (head_k 20)",
-    ]  # fmt: skip
+def test_other_varied_keys_make_points_of_their_own_where_they_make_a_difference():
+    grid = [cell("tail", "standard", 0.8, k / 100, head_k=k) for k in (10, 20)]
+    grid += [cell(name, "standard", 0.8, 0.4, head_k=k) for name in ("gro", "none") for k in (10, 20)]
+    found = points(grid)
+    assert [point.name for point in found] == ["tail (head_k 10)", "tail (head_k 20)", "gro", "none"]
+    assert [point.stolen for point in found] == pytest.approx([0.1 / 0.4, 0.2 / 0.4, 1, 1])
 
 
 def test_what_has_no_undefended_cell_is_passed_over():
