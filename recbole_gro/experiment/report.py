@@ -26,9 +26,8 @@ from recbole_gro.experiment.summary import (
     gather,
     headline_k,
 )
+from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table
 from recbole_gro.experiment.trade_off import picture as trade_off_picture
-from recbole_gro.experiment.trade_off import points
-from recbole_gro.experiment.trade_off import table as trade_off_table
 from recbole_gro.report import LABELS, png, write_whole
 
 UNDEFINED = "n/a"
@@ -186,18 +185,23 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
         yield Paragraph(f"No picture: nothing was run with defense {UNDEFENDED}.")
         return
     yield Table(
-        "Shares of the undefended target's and its best attacker's figures, mean over seeds. A defense is worth its "
-        "worst case: the attacker whose surrogate has the highest NDCG@10. Last columns: the share of each attacker. "
-        "*: no other keeps as much of NDCG@10 and gives less.",
-        *trade_off_table(found),
+        "NDCG@10 of each attacker's surrogate as a share of that of the best attacker on the undefended target, mean "
+        "over seeds. A defense is worth its worst case, the attacker who gets most. "
+        f"*: no other keeps as much of {FRONTIER} and gives less.",
+        *attackers_table(found),
     )
-    for k in found[0].kept:
-        yield Picture(
-            f"trade-off-{k}.png",
-            png(trade_off_picture(found, k)),
-            f"share of NDCG@{k} kept against the best attacker's share",
-            f"To the right: NDCG@{k} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
-        )
+    yield Table(
+        "What the service serves: percent, mean over seeds, and the share of the undefended target's.",
+        *quality_table(found),
+    )
+    for metric in PICTURED:
+        if metric in found[0].kept:
+            yield Picture(
+                f"trade-off-{metric.lower().replace('@', '-')}.png",
+                png(trade_off_picture(found, metric)),
+                f"share of {metric} kept against the best attacker's share",
+                f"To the right: {metric} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
+            )
 
 
 def settings_table(experiment: Experiment) -> Table:

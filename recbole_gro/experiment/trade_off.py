@@ -9,9 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.statistics import ndcg
+from recbole_gro.experiment.statistics import hits, ndcg
 
 AT = 10  # of the surrogate's NDCG
+METRICS = {"HR": hits, "NDCG": ndcg}
+CUT_OFFS = (5, 10, 20, 50, 100)
+FRONTIER = "NDCG@10"  # what must not be lost
+PICTURED = ("NDCG@10", "NDCG@100")
 
 
 @dataclass
@@ -20,7 +24,8 @@ class Point:
 
     Attributes:
         name: the defense, and what else varies.
-        kept: {k: share of the undefended target's NDCG@k that the service keeps}.
+        served: {metric: of the service}, by name, such as HR@5.
+        kept: {metric: share of the undefended target's that the service keeps}.
         stolen: NDCG@10 of the surrogate of the best attacker, as a share of that of the best on the undefended target.
         attacker: who that is.
         by_attacker: {attacker: the same share for each}.
@@ -28,15 +33,16 @@ class Point:
     """
 
     name: str
-    kept: dict[int, float]
+    served: dict[str, float]
+    kept: dict[str, float]
     stolen: float
     attacker: str
     by_attacker: dict[str, float]
     on_frontier: bool = False
 
 
-def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Point]:
-    """A point for every defense and setting among the cells, the frontier by the first cut-off marked.
+def points(cells: list[Cell]) -> list[Point]:
+    """A point for every defense and setting among the cells, the frontier marked.
 
     The best attacker is the one with the highest NDCG@10, mean over seeds, on the very defense: he is taken to know
     it. Cells without an undefended one of the same seed and setting are passed over. Where what else varies makes no
@@ -54,16 +60,20 @@ def points(cells: list[Cell], cut_offs: tuple[int, ...] = (10, 100)) -> list[Poi
         seeds = sorted(set(own) & set(reference))
         if not seeds or not best_plain:
             continue
+        of_seeds = [_metrics(own[seed]) for seed in seeds]
+        without = [_metrics(reference[seed]) for seed in seeds]
+        served = {name: float(np.mean([metrics[name] for metrics in of_seeds])) for name in of_seeds[0]}
         kept = {
-            k: float(np.mean([_served(own[seed], k) / _served(reference[seed], k) for seed in seeds])) for k in cut_offs
+            name: float(np.mean([_share(one[name], other[name]) for one, other in zip(of_seeds, without, strict=True)]))
+            for name in served
         }
         shares = {name: _stolen(by_seed) / best_plain for name, by_seed in attackers.items()}
         worst = max(shares, key=lambda name: shares[name])
         told = ", ".join(f"{name} {value}" for name, value in rest)
-        found[defense][told] = Point(defense, kept, shares[worst], worst, shares)
+        found[defense][told] = Point(defense, served, kept, shares[worst], worst, shares)
     named = [point for defense, settings in found.items() for point in _named(defense, settings)]
     for point in named:
-        point.on_frontier = not any(_beats(other, point, cut_offs[0]) for other in named)
+        point.on_frontier = not any(_beats(other, point) for other in named)
     return named
 
 
@@ -83,50 +93,68 @@ def _setting(cell: Cell) -> tuple[Any, ...]:
     return (str(cell.values.get("defense", "none")), *rest)
 
 
-def _served(cell: Cell, k: int) -> float:
-    return float(ndcg(cell.target_ranks, k).mean())
+def _metrics(cell: Cell) -> dict[str, float]:
+    return {
+        f"{name}@{k}": float(of_users(cell.target_ranks, k).mean())
+        for name, of_users in METRICS.items()
+        for k in CUT_OFFS
+        if k <= cell.facts["served_k"]
+    }
 
 
 def _stolen(by_seed: dict[int, Cell]) -> float:
     return float(np.mean([ndcg(cell.surrogate_ranks, AT).mean() for cell in by_seed.values()]))
 
 
-def _beats(one: Point, other: Point, k: int) -> bool:
-    at_least = one.kept[k] >= other.kept[k] and one.stolen <= other.stolen
-    return at_least and (one.kept[k] > other.kept[k] or one.stolen < other.stolen)
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else np.nan
 
 
-def draw(axes: Axes, found: list[Point], k: int) -> None:
+def _beats(one: Point, other: Point) -> bool:
+    kept, others = one.kept[FRONTIER], other.kept[FRONTIER]
+    at_least = kept >= others and one.stolen <= other.stolen
+    return at_least and (kept > others or one.stolen < other.stolen)
+
+
+def draw(axes: Axes, found: list[Point], metric: str) -> None:
     """Points of `points`: to the right what is kept, upwards what the best attacker gets; the frontier joined."""
     for point in found:
         colour = "#1b6ca8" if point.on_frontier else "#8a8a8a"
-        axes.scatter(point.kept[k], point.stolen, color=colour, zorder=3)
+        axes.scatter(point.kept[metric], point.stolen, color=colour, zorder=3)
         axes.annotate(
-            f"{point.name} [{point.attacker}]", (point.kept[k], point.stolen), xytext=(4, 4),
+            f"{point.name} [{point.attacker}]", (point.kept[metric], point.stolen), xytext=(4, 4),
             textcoords="offset points", fontsize=7,
         )  # fmt: skip
-    frontier = sorted((point.kept[k], point.stolen) for point in found if point.on_frontier)
+    frontier = sorted((point.kept[metric], point.stolen) for point in found if point.on_frontier)
     axes.plot(*zip(*frontier, strict=True), color="#1b6ca8", linewidth=1)
-    axes.set_xlabel(f"share of the target's NDCG@{k} kept")
+    axes.set_xlabel(f"share of the target's {metric} kept")
     axes.set_ylabel("best attacker's share of what he gets undefended")
     axes.grid(alpha=0.3)
 
 
-def table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+def attackers_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
     """Head and rows: a row a point, a column an attacker; a star marks the frontier."""
     attackers = list(dict.fromkeys(name for point in found for name in point.by_attacker))
-    head = ["defense", *(f"NDCG@{k} kept" for k in found[0].kept), "best attacker", "his share", *attackers]
+    head = ["defense", f"{FRONTIER} kept", "best attacker", "his share", *attackers]
     rows = []
     for point in found:
         shares = [f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers]
-        kept = [f"{share:.3f}" for share in point.kept.values()]
         name = f"{point.name} *" if point.on_frontier else point.name
-        rows.append([name, *kept, point.attacker, f"{point.stolen:.2f}", *shares])
+        rows.append([name, f"{point.kept[FRONTIER]:.3f}", point.attacker, f"{point.stolen:.2f}", *shares])
     return head, rows
 
 
-def picture(found: list[Point], k: int) -> Figure:
-    """Every point of `points`: to the right what is kept, upwards what the best attacker gets."""
+def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: a row a point; each metric of the service in percent, and the share of the undefended one."""
+    rows = []
+    for point in found:
+        cells = [f"{100 * value:.2f} ({point.kept[name]:.2f})" for name, value in point.served.items()]
+        rows.append([point.name, *cells])
+    return ["defense", *found[0].served], rows
+
+
+def picture(found: list[Point], metric: str) -> Figure:
+    """Every point of `points`: to the right what is kept of a metric, upwards what the best attacker gets."""
     figure = Figure(figsize=(8.4, 6), layout="constrained")
-    draw(figure.subplots(), found, k)
+    draw(figure.subplots(), found, metric)
     return figure

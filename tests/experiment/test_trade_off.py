@@ -6,7 +6,7 @@ import pytest
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.trade_off import picture, points, table
+from recbole_gro.experiment.trade_off import attackers_table, picture, points, quality_table
 
 
 def cell(defense, attacker, target, surrogate, seed=1, **values):
@@ -31,8 +31,9 @@ def test_a_defense_is_worth_its_worst_case():
     assert found["tail"].stolen == pytest.approx(0.3 / 0.5)
     assert found["tail"].by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
     assert found["gro"].stolen == pytest.approx(0.9)
-    assert found["gro"].kept == pytest.approx({10: 0.75, 100: 0.75})
-    assert found["none"].kept == {10: 1.0, 100: 1.0}
+    assert set(found["gro"].kept) == {f"{metric}@{k}" for metric in ("HR", "NDCG") for k in (5, 10, 20, 50, 100)}
+    assert list(found["gro"].kept.values()) == pytest.approx([0.75] * 10)
+    assert set(found["none"].kept.values()) == {1.0}
     assert found["none"].stolen == 1.0
 
 
@@ -48,7 +49,7 @@ def test_seeds_are_averaged_share_by_share():
         cell("tail", "standard", 0.4, 0.1), cell("tail", "standard", 0.4, 0.2, seed=2),
     ]  # fmt: skip
     [tail] = [point for point in points(grid) if point.name == "tail"]
-    assert tail.kept[10] == pytest.approx((0.5 + 1.0) / 2)
+    assert tail.kept["NDCG@10"] == pytest.approx((0.5 + 1.0) / 2)
     assert tail.stolen == pytest.approx(0.15 / 0.3)
 
 
@@ -66,23 +67,48 @@ def test_what_has_no_undefended_cell_is_passed_over():
     assert points([]) == []
 
 
-def test_table_and_picture_hold_every_point():
+def test_tables_and_picture_hold_every_point():
     found = points(GRID)
-    head, rows = table(found)
-    assert head == ["defense", "NDCG@10 kept", "NDCG@100 kept", "best attacker", "his share", "standard", "head"]
+    head, rows = attackers_table(found)
+    assert head == ["defense", "NDCG@10 kept", "best attacker", "his share", "standard", "head"]
     assert rows == [
-        ["none", "1.000", "1.000", "standard", "1.00", "1.00", "0.80"],
-        ["tail *", "1.000", "1.000", "head", "0.60", "0.20", "0.60"],
-        ["gro", "0.750", "0.750", "head", "0.90", "0.80", "0.90"],
+        ["none", "1.000", "standard", "1.00", "1.00", "0.80"],
+        ["tail *", "1.000", "head", "0.60", "0.20", "0.60"],
+        ["gro", "0.750", "head", "0.90", "0.80", "0.90"],
     ]
-    texts = {text.get_text() for text in picture(found, 10).axes[0].texts}
+    head, rows = quality_table(found)
+    assert head[:3] == ["defense", "HR@5", "HR@10"]
+    assert [row[:2] for row in rows] == [["none", "80.00 (1.00)"], ["tail", "80.00 (1.00)"], ["gro", "60.00 (0.75)"]]
+    texts = {text.get_text() for text in picture(found, "NDCG@10").axes[0].texts}
     assert texts == {"none [standard]", "tail [head]", "gro [head]"}
 
 
-def test_the_report_of_a_trade_off_has_its_table_and_two_pictures(tmp_path):
+def test_what_is_lost_below_the_head_shows_where_it_is_lost():
+    low = Cell({"defense": "none", "attacker": "standard"}, 1, *[np.array([1, 30])] * 2, {10: 0.5}, {"served_k": 100})
+    cut = Cell({"defense": "cut", "attacker": "standard"}, 1, *[np.array([1, 0])] * 2, {10: 0.5}, {"served_k": 100})
+    kept = points([low, cut])[1].kept
+    assert kept["HR@20"] == kept["NDCG@10"] == 1
+    assert kept["HR@50"] == 0.5
+    assert 0.5 < kept["NDCG@50"] < 1
+
+
+def test_lists_shorter_than_a_cut_off_have_no_such_column():
+    short = [Cell({"defense": "none"}, 1, *[np.array([1, 2])] * 2, {10: 0.5}, {"served_k": 20})]
+    assert quality_table(points(short))[0] == ["defense", *(f"{m}@{k}" for m in ("HR", "NDCG") for k in (5, 10, 20))]
+
+
+def test_a_metric_that_is_zero_undefended_has_no_share():
+    late = [Cell({"defense": "none"}, 1, np.array([0, 30]), np.array([1, 1]), {10: 0.5}, {"served_k": 100})]
+    kept = points(late)[0].kept
+    assert np.isnan(kept["HR@10"])
+    assert kept["HR@50"] == 1
+
+
+def test_the_report_of_a_trade_off_has_its_tables_and_two_pictures(tmp_path):
     names = {"defense": ["none", "tail", "gro"], "attacker": ["standard", "head"]}
     experiment = Experiment("own", "Mine", "tradeoff", names, [1])
     write_report(experiment, GRID, tmp_path)
     report = (tmp_path / "report.md").read_text()
     assert "| tail \\* |" in report or "| tail * |" in report
-    assert {"trade-off-10.png", "trade-off-100.png"} <= {file.name for file in tmp_path.iterdir()}
+    assert "HR@100" in report
+    assert {"trade-off-ndcg-10.png", "trade-off-ndcg-100.png"} <= {file.name for file in tmp_path.iterdir()}
