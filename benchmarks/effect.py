@@ -26,14 +26,15 @@ import yaml
 from common import machine
 from gro_knobs import KnobbedGRO
 
-from recbole_gro import BlackBox, Config, ExtractionTrainer, Service, create_query_strategy
-from recbole_gro.attack import create_surrogate
+from recbole_gro import BlackBox, Config, Service
+from recbole_gro.attack import create_attacker
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.files import write_atomically
 from recbole_gro.stage import start_stage
+from recbole_gro.stealing import ask, steal
 from recbole_gro.trainer import TargetTrainer
 
 HERE = Path(__file__).parent
@@ -49,8 +50,7 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
-ATTACKER = {"learns first", "sees first", "last epoch"}
-AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "defense")
+AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "attacker", "defense")
 
 
 def read_settings(file):
@@ -133,31 +133,19 @@ def concentration(served, before):
     }
 
 
-def steal(config, service, loaders, served, learns_first=None, sees_first=None, last_epoch=False):
+def attack(config, service, loaders, served, name, learns_first=None):
     """The attack of a run, with held-out losses and agreement at 1, 10 and 100.
 
     Args:
+        name: of files on the way.
         learns_first: positions of a list that the attacker learns from; None for all.
-        sees_first: positions that he looks at, to learn from and to choose the next item of a query; None for all.
-        last_epoch: the attacker keeps the last epoch instead of the best on held-out lists.
     """
-    if sees_first:
-        service = Service(service.model, sees_first)
     found, box, start = {}, BlackBox(service), time.perf_counter()
-    generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-    length = config["query_length"] or config["MAX_ITEM_LIST_LENGTH"]
-    log = create_query_strategy(config["query_strategy"])(box, config["query_sequences"], length, generator, False)
+    attacker, data = create_attacker(config["attacker"], config), loaders[0]._dataset
+    log = ask(config, attacker, box, data)
     found |= {"queries s": time.perf_counter() - start, "lists asked": box.lists_asked}
-    log.lists = log.lists[:, :, :learns_first]
-    start, seed = time.perf_counter(), start_stage(config, "surrogate")
-    surrogate, surrogate_config = create_surrogate(config, box.n_items)
-    surrogate_config["seed"] = seed
-    trainer = ExtractionTrainer(surrogate_config, surrogate)
-    trainer.saved_model_file += f".{os.getpid()}"
-    queries, held_out = trainer.loaders(log)
-    trainer.fit(queries, held_out, verbose=False)
-    if not last_epoch:
-        trainer.load_saved()
+    start = time.perf_counter()
+    trainer = steal(config, attacker, log.first(learns_first or box.k), box.n_items, data, f"surrogate-{name}")
     os.remove(trainer.saved_model_file)
     found |= {
         "surrogate s": time.perf_counter() - start,
@@ -166,7 +154,7 @@ def steal(config, service, loaders, served, learns_first=None, sees_first=None, 
         "held-out loss": trainer.best_valid_result["loss"],
         "held-out agreement@10": trainer.best_valid_result["agreement@10"],
     }
-    metrics, lists = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
+    metrics, lists = evaluate_service(config, Service(trainer.model, config["served_k"]), *loaders)
     for part, values in metrics.items():
         found |= {f"surrogate {part} {name}": value for name, value in values.items()}
         for k in (1, 10, 100):
@@ -178,7 +166,7 @@ def run(name, settings, seed, folder):
     """All of one row."""
     settings = dict(settings)
     phase, knobs = settings.pop("gro phase", {}), settings.pop("knobs", {})
-    attacker = {key.replace(" ", "_"): settings.pop(key) for key in ATTACKER & set(settings)}
+    learns_first = settings.pop("learns first", None)
     config = make_config(settings, seed, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
     target, seconds = undefended(config, settings, train, valid, folder)
@@ -193,7 +181,8 @@ def run(name, settings, seed, folder):
     service = Service(protected, config["served_k"], defense.answer)
     metrics, served = evaluate_service(config, service, *loaders)
     found |= {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
-    found |= concentration(served["test"], before["test"]) | steal(config, service, loaders, served, **attacker)
+    found |= concentration(served["test"], before["test"])
+    found |= attack(config, service, loaders, served, f"{name}-{seed}", learns_first)
     found |= {"setting": name, "seed": seed, "defense": config["defense"], "threads": torch.get_num_threads()}
     return found
 
