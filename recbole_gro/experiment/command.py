@@ -16,9 +16,10 @@ from recbole_gro.console import exit_code, settings_of
 from recbole_gro.errors import UserError
 from recbole_gro.experiment.estimate import estimated_seconds, in_words
 from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
-from recbole_gro.experiment.plan import Experiment, known_experiments, read_experiment
+from recbole_gro.experiment.plan import TABLE, Experiment, known_experiments, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.run import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.table import run_table
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -86,6 +87,9 @@ def run_experiment(
     """
     experiment = read_experiment(name, settings)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    if experiment.figure == TABLE:
+        run_table(experiment, folder, dry_run)
+        return folder
     done, missing = done_and_missing(experiment, folder)
     estimate = estimated_seconds(experiment, done, missing, folder)
     print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
