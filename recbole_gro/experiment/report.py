@@ -104,8 +104,9 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
-    yield Heading("What differs from the paper")
-    yield Bullets(experiment.differs) if experiment.differs else Paragraph("The experiment names nothing.")
+    if experiment.differs:
+        yield Heading("What differs from the paper")
+        yield Bullets(experiment.differs)
     yield Heading("Settings")
     yield settings_table(experiment)
     yield Heading("Run with")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack import BlackBox
+from recbole_gro.compat import no_scaler_warning
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
@@ -99,7 +100,7 @@ def run_cell(
         return Cell.load(file)
     logs = folder / "logs" / file.stem
     logs.mkdir(parents=True, exist_ok=True)
-    with logged_to(logs):
+    with logged_to(logs), no_scaler_warning():
         cell = _measured(experiment.config(values, seed), values, seed, stages_dir or folder / "stages", show_progress)
     file.parent.mkdir(parents=True, exist_ok=True)
     cell.save(file)
