@@ -12,6 +12,7 @@ RecBole is not changed by them.
 import contextlib
 import importlib
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -108,6 +109,18 @@ def no_process_group() -> Iterator[None]:
         yield
         return
     with mock.patch("torch.distributed.barrier"):
+        yield
+
+
+@contextlib.contextmanager
+def no_scaler_warning() -> Iterator[None]:
+    """Training inside says nothing of torch.cuda.amp.GradScaler.
+
+    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name, which is not the user's to mend.
+    Can go when RecBole calls torch.amp.GradScaler.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.GradScaler", FutureWarning, r"recbole\.trainer")
         yield
 
 

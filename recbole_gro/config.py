@@ -72,8 +72,11 @@ def resolve_config_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     if not Path(name).is_absolute() and keys.packaged_file(name).is_file():
         return keys.packaged_file(name).read_text(encoding="utf-8")
-    offered = [file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml")]
-    hint = nearest(name, offered) or "gro.yaml"
+    folder = Path(name).parent
+    packaged = (file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml"))
+    offered = {file: file for file in packaged}
+    offered |= {file.name: str(file) for file in folder.glob("*.y*ml") if file.is_file()}
+    hint = offered[nearest(Path(name).name, offered) or "gro.yaml"]
     raise UserError(
         f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?"
     )
@@ -192,7 +195,7 @@ class Config(RecBoleConfig):
         wanted = list(given.get("selected_features") or [])
         for role in ("student_model", "surrogate_model"):
             if given.get(role) is not None:
-                wanted += keys.recbole_model_settings(sequential_model(given[role])).get("selected_features", [])
+                wanted += keys.recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
         if wanted:
             load_col = self.internal_config_dict["load_col"]
             columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *wanted]
@@ -234,7 +237,7 @@ class Config(RecBoleConfig):
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item, reads others, and takes 2 or more")
         for name in ("surrogate_model", "student_model"):
             if self[name] is not None:
-                sequential_model(self[name])
+                sequential_model(self[name], name)
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])
@@ -277,17 +280,19 @@ def setting(config: RecBoleConfig, name: str) -> Any:
     return config[name] if name in config else keys.plugin_keys()[name].default
 
 
-def derive(config: RecBoleConfig, model: str | type | None, config_file: str | None) -> RecBoleConfig:
+def derive(
+    config: RecBoleConfig, model: str | type | None, config_file: str | None, key: str = "model"
+) -> RecBoleConfig:
     """The settings of a second model (student or surrogate) beside the target's.
 
     The same class shares the target's architecture. Another class takes its own defaults: settings that belong to
     some model's architecture (those of RecBole's properties/model) do not cross from one class to the other.
-    `config_file` wins over both.
+    `config_file` wins over both. `key`, for messages, named the model.
 
     Raises:
         UserError: unknown model or file.
     """
-    model_class = config.model_class if model is None else sequential_model(model)
+    model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}
     given = copy.deepcopy(config.external_config_dict)
     if model_class is not config.model_class:

@@ -1,6 +1,7 @@
 """Files that are either complete or not there."""
 
 import contextlib
+import fcntl
 import io
 import os
 import pickle
@@ -34,6 +35,34 @@ def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             part.unlink()
         raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(file: str | os.PathLike) -> Iterator[None]:
+    """One process at a time is inside, for a file; the claim ends with the process, however that ends.
+
+    FILE.lock is there as long as one is. It is removed while it is held, so whoever waited for it holds a file that
+    has no name any more, and asks again for the one that has.
+    """
+    path = Path(f"{file}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(path, os.fstat(lock.fileno())):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.stat(), file)
+    except FileNotFoundError:
+        return False
 
 
 def write_atomically(state: Any, file: str | os.PathLike) -> None:

@@ -44,38 +44,39 @@ def sequential_models() -> dict[str, type[SequentialRecommender]]:
     }
 
 
-def sequential_model(model: str | type) -> type[SequentialRecommender]:
+def sequential_model(model: str | type, key: str = "model") -> type[SequentialRecommender]:
     """The model class for a name; a class is checked and given back.
 
     Args:
         model: a class, RecBole's name of one, or `module:Class` for one of one's own that Python can import.
+        key: that named it, for the message.
 
     Raises:
         UserError: no such model, one that does not read sequences, or one that cannot rank all items for them.
     """
     known = sequential_models()
     if isinstance(model, str) and ":" in model:
-        model = imported_class(model)
+        model = imported_class(model, key)
     if isinstance(model, type):
         if not issubclass(model, SequentialRecommender):
-            raise UserError(f"model: {model.__name__} is not a sequential model (a subclass of SequentialRecommender)")
-        _check_serves(model)
+            raise UserError(f"{key}: {model.__name__} is not a sequential model (a subclass of SequentialRecommender)")
+        _check_serves(model, key)
         return model
     if model in known:
-        _check_serves(known[model])
+        _check_serves(known[model], key)
         return known[model]
     for package, kind in OTHER_KINDS.items():
         if (Path(recbole.__file__).parent / "model" / package / f"{str(model).lower()}.py").is_file():
             raise UserError(
-                f"model: {model} is a {kind} model; queries are item sequences, so a sequential model is needed: "
+                f"{key}: {model} is a {kind} model; queries are item sequences, so a sequential model is needed: "
                 f"{', '.join(serving())}."
             )
     if isinstance(model, str) and model.isidentifier() and nearest(model, known) is None:
         raise UserError(
-            f"unknown model {model!r}; one of your own is named module:Class, such as my_module:{model}. "
+            f"unknown {key} {model!r}; one of your own is named module:Class, such as my_module:{model}. "
             f"Known: {', '.join(serving())}."
         )
-    raise unknown_name("model", model, serving())
+    raise unknown_name(key, model, serving())
 
 
 def serving() -> list[str]:
@@ -83,14 +84,14 @@ def serving() -> list[str]:
     return sorted(set(sequential_models()) - set(CANNOT_SERVE))
 
 
-def _check_serves(model_class: type) -> None:
+def _check_serves(model_class: type, key: str) -> None:
     for name, reason in CANNOT_SERVE.items():
         if model_class is sequential_models()[name]:
-            raise UserError(f"model: {name} cannot serve lists: {reason}")
+            raise UserError(f"{key}: {name} cannot serve lists: {reason}")
 
 
-def imported_class(reference: str) -> type:
-    """The class that `module:Class` names; modules in the working folder count.
+def imported_class(reference: str, key: str = "model") -> type:
+    """The class that `module:Class` names; modules in the working folder count. `key`, for the message, named it.
 
     Raises:
         UserError: no such module or class, or the module fails when it is imported.
@@ -100,13 +101,13 @@ def imported_class(reference: str) -> type:
     try:
         module = importlib.import_module(module_name)
     except ValueError as error:
-        raise UserError(f"model: {reference} is not of the form module:Class, such as my_module:MyModel") from error
+        raise UserError(f"{key}: {reference} is not of the form module:Class, such as my_module:MyModel") from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"model: {reference}: {error}; modules are looked up in {os.getcwd()} and where Python looks"
+            f"{key}: {reference}: {error}; modules are looked up in {os.getcwd()} and where Python looks"
         ) from error
     except Exception as error:
-        raise UserError(f"model: {reference}: importing {module_name} failed: {_in_a_line(error)}") from error
+        raise UserError(f"{key}: {reference}: importing {module_name} failed: {_in_a_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
     member = getattr(module, class_name, None)
@@ -114,7 +115,7 @@ def imported_class(reference: str) -> type:
         return member
     models = [name for name, entry in vars(module).items() if _is_own_model(entry, module)]
     raise UserError(
-        f"model: {module_name} has no class {class_name!r}; its sequential models are {', '.join(models) or 'none'}"
+        f"{key}: {module_name} has no class {class_name!r}; its sequential models are {', '.join(models) or 'none'}"
     )
 
 

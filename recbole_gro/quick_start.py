@@ -145,8 +145,11 @@ def check_models(config, data, defenses) -> None:
     for role, make in makers.items():
         try:
             Service(make(), 1).recommend([[1]])
-        except UserError:
-            raise
+        except UserError as error:
+            told = str(error)
+            if role == "model" or not told.startswith("model: "):
+                raise
+            raise UserError(f"{role}_{told}") from error  # the key is student_model or surrogate_model
         except (
             ArithmeticError,
             AssertionError,

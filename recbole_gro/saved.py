@@ -99,6 +99,12 @@ def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarg
     try:
         built.load_state_dict(weights)
     except RuntimeError as error:
+        given, trained = config.model_class.__name__, str(made_by).rpartition(":")[2]
+        if made_by is not None and given != trained:
+            raise UserError(
+                f"checkpoint {file}: it holds a {trained}, which does not fit the model {given} that was given; "
+                f"load it with {trained}"
+            ) from error
         raise UserError(
             f"checkpoint {file}: does not fit dataset {config['dataset']} in {config['data_path']}; "
             f"{str(error).splitlines()[-1].strip()}"

@@ -177,7 +177,8 @@ def test_keys_of_a_users_own_model_pass(make_config):
 )
 def test_models_that_read_no_sequences_are_refused(make_config, model, reason):
     for name in ("model", "surrogate_model", "student_model"):
-        with pytest.raises(UserError, match=reason) as caught:
+        told = f"unknown {name}{reason[13:]}" if reason.startswith("unknown model") else f"{name}: {reason}"
+        with pytest.raises(UserError, match=f"^{told}") as caught:
             make_config(**{name: model})
         assert one_line(caught.value)
     with pytest.raises(UserError, match=reason):
@@ -231,6 +232,24 @@ def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, gi
     with pytest.raises(UserError, match=f"config file '{given}' is neither in .* did you mean {hint}") as caught:
         Config("NARM", config_file_list=[given])
     assert one_line(caught.value)
+
+
+def test_a_missing_config_file_suggests_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("settings.yaml", "mine/weekly.yaml", "mine/grow.yaml"):
+        (tmp_path / name).write_text("seed: 1\n")
+    for given, hint in {
+        "setings.yaml": "settings.yaml",
+        "mine/weakly.yml": "mine/weekly.yaml",
+        str(tmp_path / "mine" / "weekli.yaml"): str(tmp_path / "mine" / "weekly.yaml"),
+        "mine/groww.yaml": "mine/grow.yaml",
+        "grow.yaml": "gro.yaml",
+        "nowhere/settings.yaml": "gro.yaml",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            read_config_file(given)
+        assert str(caught.value).endswith(f"did you mean {hint}?")
 
 
 @pytest.mark.parametrize("text", ["- a list\n- of things\n", "only words\n", "a: [1\nb: 2\n", "a: 1\n\tb: 2\n"])

@@ -1,5 +1,7 @@
 import errno
+import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from pipeline import files_below
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.files import read_plain, write_atomically, written
+from recbole_gro.files import one_at_a_time, read_plain, write_atomically, written
 
 
 def disk_full(*_):
@@ -46,3 +48,41 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         with pytest.raises(UserError, match=f"{name} is damaged or not a file of this run") as error:
             read_plain(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def claim_often(file, log, number):
+    for _ in range(40):
+        with one_at_a_time(file):
+            for said in ("in", "out"):
+                with open(log, "a") as lines:
+                    lines.write(f"{number} {said}\n")
+                time.sleep(0.0005)
+
+
+def test_a_claim_is_one_process_at_a_time_and_leaves_no_lock(tmp_path):
+    file, log = tmp_path / "below" / "stage.pth", tmp_path / "log"
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=claim_often, args=(file, log, number)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 3
+    lines = log.read_text().splitlines()
+    assert len(lines) == 3 * 40 * 2
+    assert all(lines[i].replace("in", "out") == lines[i + 1] for i in range(0, len(lines), 2))
+    assert len({line for line, after in zip(lines[1::2], lines[2::2], strict=False) if line[0] != after[0]}) == 3
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_claim_ends_with_an_error_too(tmp_path):
+    with pytest.raises(KeyboardInterrupt), one_at_a_time(tmp_path / "a"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_left_behind_stops_nobody(tmp_path):
+    (tmp_path / "a.lock").touch()
+    with one_at_a_time(tmp_path / "a"):
+        assert (tmp_path / "a.lock").exists()
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
+from recbole.model.sequential_recommender import STAMP
 from recbole.trainer import Trainer
 
 from recbole_gro import (
@@ -433,8 +434,22 @@ def test_results_hold_every_setting(run):
 @pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
 def test_a_model_that_cannot_serve_is_refused_before_training(run, tmp_path, role):
     settings = {"model": "S3Rec"} if role == "model" else {role: "S3Rec"}
-    with pytest.raises(UserError, match="model: S3Rec cannot serve lists: it needs a pre-training run"):
+    with pytest.raises(UserError, match=f"^{role}: S3Rec cannot serve lists: it needs a pre-training run"):
         run("gro", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Nosy(STAMP):
+    """Reads more than a query holds."""
+
+    def full_sort_predict(self, interaction):
+        return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
+
+
+@pytest.mark.parametrize("role", ["student_model", "surrogate_model"])
+def test_a_second_model_that_reads_more_than_a_sequence_is_told_by_its_key(run, tmp_path, role):
+    with pytest.raises(UserError, match=f"^{role}: Nosy reads 'age' too"):
+        run("gro", **{role: Nosy})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 from pipeline import untrained
-from recbole.model.sequential_recommender import NARM
+from recbole.model.sequential_recommender import NARM, BERT4Rec
 
 from recbole_gro import BlackBox, Service, UserError, load_target
 from recbole_gro.data import build_loaders
@@ -53,6 +53,15 @@ def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_pa
         load_target(trainer.saved_model_file)
     loaded = load_target(trainer.saved_model_file, OwnModel)
     assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
+
+
+def test_a_checkpoint_of_another_model_is_told_by_the_models(saved):
+    file, model = saved
+    trained, given = (BERT4Rec, NARM) if isinstance(model, BERT4Rec) else (NARM, BERT4Rec)
+    with pytest.raises(UserError) as caught:
+        load_target(file, given)
+    assert f"holds a {trained.__name__}, which does not fit the model {given.__name__} that" in str(caught.value)
+    assert "dataset" not in str(caught.value)
 
 
 def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monkeypatch):

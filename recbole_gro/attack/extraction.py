@@ -75,7 +75,8 @@ def create_surrogate(config, n_items: int, items=None):
         n_items: size of the id space, padding included.
         items: the target's dataset, of which item features are used where `surrogate_knows_features` is set.
     """
-    derived = derive(config, setting(config, "surrogate_model"), setting(config, "surrogate_config"))
+    name, file = setting(config, "surrogate_model"), setting(config, "surrogate_config")
+    derived = derive(config, name, file, "surrogate_model")
     known = items if setting(config, "surrogate_knows_features") else None
     return derived.model_class(derived, Catalogue(derived, n_items, known)).to(derived["device"]), derived
 

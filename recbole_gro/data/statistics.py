@@ -59,11 +59,18 @@ def dataset_statistics(dataset: SequenceDataset) -> Statistics:
     return Statistics(users, items, interactions / users, interactions / users / items)
 
 
+def rows(name: str, found: Statistics) -> dict[str, list[str]]:
+    """{whose: cells} of a dataset: as found `here`; where Table 1 has it, the `paper`'s row and the `difference`."""
+    if name not in PAPER:
+        return {"here": found.cells()}
+    paper = PAPER[name]
+    return {"here": found.cells(), "paper": paper.cells(), "difference": found.cells_beyond(paper)}
+
+
 def table(name: str, found: Statistics) -> list[str]:
     """The lines of a markdown table: the dataset, and where Table 1 has it, the paper's row and the difference."""
-    lines = [list(HEAD), [name, *found.cells()]]
-    if name in PAPER:
-        lines += [["paper", *PAPER[name].cells()], ["difference", *found.cells_beyond(PAPER[name])]]
+    lines = [list(HEAD)]
+    lines += [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]

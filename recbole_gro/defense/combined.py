@@ -18,28 +18,33 @@ def create_defense(name: str, config) -> Defense:
     names = name.split(JOIN)
     if "" in names and JOIN in name:
         raise UserError(f"defense: {name!r} lacks a name beside its {JOIN}; write it as gro{JOIN}tail_decoy")
+    if len(names) > 1:
+        _check(name, names)  # before a part looks at its keys: which of them matter is not said yet
     parts = [defenses[part](config) for part in names]
     if len(parts) == 1:
         return parts[0]
-    _check(name, names, parts)
+    _check_shortest_last(name, names, parts)
     return CombinedDefense(config, parts)
 
 
-def trains(defense: Defense) -> bool:
+def trains(defense: type[Defense]) -> bool:
     """Whether the model it serves is another than the target."""
-    return type(defense).protect is not Defense.protect
+    return defense.protect is not Defense.protect
 
 
-def _check(name: str, names: list[str], parts: list[Defense]) -> None:
+def _check(name: str, names: list[str]) -> None:
     twice = [part for place, part in enumerate(names) if part in names[:place]]
     if twice:
         raise UserError(f"defense: {name!r} names {twice[0]} twice; once is enough")
-    training = [part for part, defense in zip(names, parts, strict=True) if trains(defense)]
+    training = [part for part in names if trains(defenses[part])]
     if len(training) > 1:
         raise UserError(f"defense: {name!r} trains with {' and '.join(training)}; choose one of them")
     if training and names[0] != training[0]:
         right = JOIN.join([*training, *(part for part in names if part != training[0])])
         raise UserError(f"defense: {training[0]} trains, so it stands first in {name!r}; write {right}")
+
+
+def _check_shortest_last(name: str, names: list[str], parts: list[Defense]) -> None:
     short = [part for part, defense in zip(names[:-1], parts[:-1], strict=True) if defense.shortens]
     if short:
         right = JOIN.join([*(part for part in names if part != short[0]), short[0]])

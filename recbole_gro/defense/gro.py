@@ -31,7 +31,7 @@ SETTLED = ("gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps"
 def create_student(config, target_class: type, dataset):
     """An untrained model of the student's architecture: the target's own unless the config says otherwise."""
     name, file = setting(config, "student_model"), setting(config, "student_config")
-    student_config = config if name is None and file is None else derive(config, name, file)
+    student_config = config if name is None and file is None else derive(config, name, file, "student_model")
     model_class = target_class if name is None else student_config.model_class
     return model_class(student_config, dataset).to(config["device"])
 

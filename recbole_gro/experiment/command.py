@@ -16,9 +16,10 @@ from recbole_gro.console import exit_code, settings_of
 from recbole_gro.errors import UserError
 from recbole_gro.experiment.estimate import estimated_seconds, in_words
 from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
-from recbole_gro.experiment.plan import Experiment, known_experiments, read_experiment
+from recbole_gro.experiment.plan import TABLE, Experiment, known_experiments, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.run import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.table import run_table
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -37,6 +38,10 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
     )
     parser.add_argument("name", help=f"{', '.join(known_experiments())}, or a yaml file of your own")
     parser.add_argument("--output_dir", help="folder of cells, stages and report (default runs/experiment-NAME)")
+    parser.add_argument(
+        "--stages_dir",
+        help="folder of stages that several experiments share, such as the target (default: stages there)",
+    )
     parser.add_argument(
         "--dry_run", action="store_true", help="only say what would be run, and about how long it takes"
     )
@@ -69,6 +74,7 @@ def run_experiment(
     workers: int = 1,
     ray_address: str | None = None,
     dry_run: bool = False,
+    stages_dir: str | Path | None = None,
 ) -> Path:
     """Run an experiment, or what of it is not there yet, and write its report; the folder.
 
@@ -80,14 +86,19 @@ def run_experiment(
         workers: processes of the local executor.
         ray_address: of a running cluster.
         dry_run: only print the plan.
+        stages_dir: where the stages lie, for several experiments to share; None: stages in the folder.
 
     Raises:
         UserError: a setting that cannot work; nothing has been run then. Or, at the end, cells that failed.
     """
     experiment = read_experiment(name, settings)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    if experiment.figure == TABLE:
+        run_table(experiment, folder, dry_run)
+        return folder
+    stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
-    estimate = estimated_seconds(experiment, done, missing, folder)
+    estimate = estimated_seconds(experiment, done, missing, stages_dir)
     print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
         for (values, seed), seconds in zip(missing, estimate, strict=True):
@@ -97,8 +108,12 @@ def run_experiment(
     if executor == "ray":
         imported_ray()
     check_cells(experiment, missing)
-    folder.mkdir(parents=True, exist_ok=True)
-    failed = run_missing(experiment, folder, missing, executor, workers, ray_address)
+    for key, wanted in {"output_dir": folder, "stages_dir": stages_dir}.items():
+        try:
+            wanted.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{key}: {wanted} cannot be made: {error.strerror or error}") from error
+    failed = run_missing(experiment, folder, stages_dir, missing, executor, workers, ray_address)
     done, missing = done_and_missing(experiment, folder)
     if done:
         write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
@@ -108,11 +123,13 @@ def run_experiment(
     return folder
 
 
-def run_missing(experiment: Experiment, folder: Path, missing, executor, workers, ray_address) -> list[str]:
+def run_missing(
+    experiment: Experiment, folder: Path, stages_dir: Path, missing, executor, workers, ray_address
+) -> list[str]:
     """Run cells with a bar over them; what failed, in words."""
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
     alone = executor == "local" and workers == 1
-    run = functools.partial(run_one, experiment, folder.resolve(), threads, alone)
+    run = functools.partial(run_one, experiment, folder.resolve(), stages_dir.resolve(), threads, alone)
     failed = []
     with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
         for (values, seed), error in execute(run, missing, executor, workers, ray_address):
@@ -125,10 +142,16 @@ def run_missing(experiment: Experiment, folder: Path, missing, executor, workers
 
 
 def run_one(
-    experiment: Experiment, folder: Path, threads: int, show_progress: bool, values: dict[str, Any], seed: int
+    experiment: Experiment,
+    folder: Path,
+    stages_dir: Path,
+    threads: int,
+    show_progress: bool,
+    values: dict[str, Any],
+    seed: int,
 ) -> None:
     """A cell, for an executor."""
-    run_cell(experiment, values, seed, folder, threads, show_progress)
+    run_cell(experiment, values, seed, folder, threads, show_progress, stages_dir)
 
 
 def told(values: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from recbole_gro.experiment.stages import STAGES, Stages
 SECONDS_A_TOKEN = {"target": 2e-5, "served": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
 
 
-def estimated_seconds(experiment: Experiment, done: list[Cell], missing, folder: Path) -> list[float]:
+def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_dir: Path) -> list[float]:
     """Seconds of each missing cell, without what it shares with one before it or finds done.
 
     Where a stage was run before in the experiment, its mean time counts; epochs that early stopping saves do not.
@@ -25,13 +25,13 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing, folder:
         experiment: what is planned.
         done: its finished cells.
         missing: (values, seed) of the others, in their order.
-        folder: of the experiment.
+        stages_dir: where stages lie that are there already.
     """
     seen: set[Path] = set()
     estimates = []
     for values, seed in missing:
         config = experiment.config(values, seed)
-        stages = Stages(config, create_defense(config["defense"][0], config), folder / "stages")
+        stages = Stages(config, create_defense(config["defense"][0], config), stages_dir)
         todo = {name: file for name, file in stages.files().items() if file not in seen and not file.exists()}
         seen |= set(todo.values())
         estimates.append(sum(_seconds(name, config, done, values) for name in todo))

@@ -14,6 +14,7 @@ from recbole_gro.errors import UserError, nearest
 from recbole_gro.keys import packaged_properties
 from recbole_gro.quick_start import as_names
 
+TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 
 
@@ -25,9 +26,9 @@ class Experiment:
         name: of the file it comes from.
         title: of its report.
         figure: what stands on the x axis of its pictures: `k`, a key that varies, or what is kept of the target
-            (`tradeoff`).
+            (`tradeoff`); `table1` has none, nothing is trained for it.
         vary: values of each key that varies.
-        seeds: each setting is run with each of them.
+        seeds: each setting is run with each of them; none for `table1`.
         fixed: keys that are the same for all.
         differs: sentences on what differs from the paper's setting.
     """
@@ -90,7 +91,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
     _check(name, parts)
-    parts = {"fixed": {}, "differs": [], **parts, "vary": dict(parts["vary"])}
+    parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
@@ -110,7 +111,8 @@ def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
         raise UserError(f"experiment {name}: a mapping with {', '.join(PARTS)} is wanted")
     for part, kind in PARTS.items():
-        if part in ("fixed", "differs") and part not in parts:
+        optional = ("fixed", "differs", "seeds") if parts.get("figure") == TABLE else ("fixed", "differs")
+        if part in optional and part not in parts:
             continue
         if not isinstance(parts.get(part), kind):
             kinds = {str: "a text", dict: "a mapping", list: "a list"}
@@ -125,17 +127,20 @@ def _check(name: str, parts: Any) -> None:
 
 
 def _check_values(experiment: Experiment) -> None:
-    if not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
+    if experiment.figure == TABLE:
+        if list(experiment.vary) != ["dataset"]:
+            raise UserError(f"experiment {experiment.name}: figure {TABLE} wants dataset to vary, and nothing else")
+        if experiment.seeds:
+            raise UserError(f"seeds: experiment {experiment.name} draws nothing, so it takes none")
+    elif not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
         raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers from 0")
-    for part in ("seeds", "vary"):
-        lists = {"seeds": experiment.seeds} if part == "seeds" else experiment.vary
-        for key, values in lists.items():
-            if not isinstance(values, list) or not values:
-                raise UserError(f"experiment {experiment.name}: {key} wants a list of values to vary over")
-            if len({str(value) for value in values}) != len(values):
-                raise UserError(f"experiment {experiment.name}: {key} has a value twice in {values}")
-    if experiment.figure not in ("k", "tradeoff", *experiment.vary):
+    for key, values in [*experiment.vary.items(), ("seeds", experiment.seeds)]:
+        if not isinstance(values, list) or (not values and key in experiment.vary):
+            raise UserError(f"experiment {experiment.name}: {key} wants a list of values to vary over")
+        if len({str(value) for value in values}) != len(values):
+            raise UserError(f"experiment {experiment.name}: {key} has a value twice in {values}")
+    if experiment.figure not in ("k", "tradeoff", TABLE, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff nor a key that varies "
-            f"({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, {TABLE} nor a key "
+            f"that varies ({', '.join(experiment.vary)})"
         )

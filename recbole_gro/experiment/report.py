@@ -51,13 +51,18 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
     if not settings:
         raise ValueError(f"experiment {experiment.name} has no cell to report on")
     blocks = list(_blocks(experiment, settings, missing))
+    write_documents(experiment.title, blocks, results_csv(experiment, settings), folder)
+
+
+def write_documents(title: str, blocks: Sequence[Block], table: str, folder: Path) -> None:
+    """Write results.csv (`table`), report.md with its pictures and report.html into the folder, made if not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "results.csv", results_csv(experiment, settings))
+    write_whole(folder / "results.csv", table)
     for block in blocks:
         if isinstance(block, Picture):
             write_whole(folder / block.file, block.png)
-    write_whole(folder / "report.md", document.markdown(experiment.title, blocks))
-    write_whole(folder / "report.html", document.html(experiment.title, blocks))
+    write_whole(folder / "report.md", document.markdown(title, blocks))
+    write_whole(folder / "report.html", document.html(title, blocks))
 
 
 def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
@@ -98,8 +103,9 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
-    yield Heading("What differs from the paper")
-    yield Bullets(experiment.differs) if experiment.differs else Paragraph("The experiment names nothing.")
+    if experiment.differs:
+        yield Heading("What differs from the paper")
+        yield Bullets(experiment.differs)
     yield Heading("Settings")
     yield settings_table(experiment)
     yield Heading("Run with")
@@ -207,7 +213,8 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
 def settings_table(experiment: Experiment) -> Table:
     """What varies, the seeds, and what is fixed."""
     rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
-    rows.append(["seed", ", ".join(map(str, experiment.seeds))])
+    if experiment.seeds:
+        rows.append(["seed", ", ".join(map(str, experiment.seeds))])
     rows += [[key, str(value)] for key, value in sorted(experiment.fixed.items())]
     caption = f"Experiment {experiment.name}. Keys that vary, seeds, fixed keys; all others have their defaults."
     return Table(caption, ["key", "value"], rows, text=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack import BlackBox
+from recbole_gro.compat import no_scaler_warning
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
@@ -76,6 +77,7 @@ def run_cell(
     folder: Path,
     threads: int | None = None,
     show_progress: bool = False,
+    stages_dir: Path | None = None,
 ) -> Cell:
     """Run what of the cell is not there yet, and save it.
 
@@ -83,9 +85,10 @@ def run_cell(
         experiment: it belongs to.
         values: of the varied keys.
         seed: of the run.
-        folder: of the experiment; stages and cells lie in it.
+        folder: of the experiment; cells lie in it.
         threads: of torch; None leaves them.
         show_progress: a bar for each stage; what is logged goes to logs/CELL/run.log either way.
+        stages_dir: where stages lie, of other experiments too; None: stages in the folder.
 
     Raises:
         UserError: settings that cannot work.
@@ -97,8 +100,8 @@ def run_cell(
         return Cell.load(file)
     logs = folder / "logs" / file.stem
     logs.mkdir(parents=True, exist_ok=True)
-    with logged_to(logs):
-        cell = _measured(experiment.config(values, seed), values, seed, folder / "stages", show_progress)
+    with logged_to(logs), no_scaler_warning():
+        cell = _measured(experiment.config(values, seed), values, seed, stages_dir or folder / "stages", show_progress)
     file.parent.mkdir(parents=True, exist_ok=True)
     cell.save(file)
     return cell

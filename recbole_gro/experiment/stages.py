@@ -6,7 +6,6 @@ that was interrupted is made anew. The files lie in one folder, which all worker
 
 import contextlib
 import copy
-import fcntl
 import hashlib
 import json
 import tempfile
@@ -22,7 +21,7 @@ from recbole_gro.attack import BlackBox, create_attacker, create_surrogate, quer
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import JOIN, trains
-from recbole_gro.files import write_atomically
+from recbole_gro.files import one_at_a_time, write_atomically
 from recbole_gro.models import copied_model
 from recbole_gro.quick_start import train_target
 from recbole_gro.service import Service
@@ -54,7 +53,7 @@ class Stages:
 
     def __init__(self, config, defense: Defense, folder: Path):
         self.config, self.defense, self.folder = config, defense, folder
-        self.trains = trains(defense.parts[0])
+        self.trains = trains(type(defense.parts[0]))
         self.attacker = create_attacker(config["attacker"], config)
         self.seconds: dict[str, float] = {}
 
@@ -97,7 +96,7 @@ class Stages:
     def queries(self, service: Service, train) -> QueryLog:
         """What the attacker asked and made of the answers."""
         file = self.files()["queries"]
-        with self._claimed(file):
+        with one_at_a_time(file):
             if not file.exists():
                 start = time.perf_counter()
                 log = ask(self.config, self.attacker, BlackBox(service, budget=query_budget(self.config)), train)
@@ -157,7 +156,7 @@ class Stages:
         return tuple(key for key in OUTPUT_KEYS if key not in read)
 
     def _once(self, file: Path, stage: str, make: Callable[[], Any]) -> Any:
-        with self._claimed(file):
+        with one_at_a_time(file):
             if not file.exists():
                 start = time.perf_counter()
                 made = make()
@@ -174,11 +173,3 @@ class Stages:
             config.final_config_dict = {**self.config.final_config_dict}
             config["output_dir"] = config["checkpoint_dir"] = folder
             yield config
-
-    @contextlib.contextmanager
-    def _claimed(self, file: Path) -> Iterator[None]:
-        """One process at a time works on a file; the claim ends with the process, however that ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(f"{file}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield

@@ -1,12 +1,14 @@
 """The command of experiments, from words to a report."""
 
 import csv
+import warnings
 
 import pytest
 from conftest import SMALL, WIDTHS
 
 from recbole_gro import UserError
 from recbole_gro.experiment import command
+from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.command import main, run_experiment
 
 
@@ -18,6 +20,10 @@ def words(tiny_data_path, tmp_path, monkeypatch):
     budget = {"query_sequences": 8, "surrogate_epochs": 1, "gro_epochs": 1, "epochs": 1}
     given = {**small, **WIDTHS["BERT4Rec"], **budget, "dataset": "tiny", "data_path": str(tiny_data_path)}
     return [f"--{key}={value}" for key, value in given.items()]
+
+
+def cells_of(folder):
+    return [Cell.load(file) for file in sorted((folder / "cells").iterdir())]
 
 
 def test_a_grid_is_run_reported_and_not_run_again(words, tmp_path, capsys):
@@ -32,7 +38,9 @@ def test_a_grid_is_run_reported_and_not_run_again(words, tmp_path, capsys):
     assert {(row["gro_lambda"], row["defense"], row["seed"]) for row in rows} == {
         (x, defense, seed) for x in ("0.1", "1.0") for defense in ("none", "gro") for seed in ("1", "2")
     }
-    assert "8 cells, 0 done, 8 to run" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "8 cells, 0 done, 8 to run" in said.out
+    assert not list(folder.rglob("*.lock"))
     before = {file: file.stat().st_mtime_ns for file in (folder / "cells").iterdir()}
     assert main(grid) == 0
     assert "8 cells, 8 done, 0 to run" in capsys.readouterr().out
@@ -48,20 +56,53 @@ def test_a_dry_run_says_what_would_be_run_and_how_long_and_runs_nothing(words, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_workers_give_the_same_numbers(words, tmp_path):
+def test_workers_give_the_same_numbers_and_leave_the_console_and_the_folder_tidy(words, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "default")  # of the processes; what pytest ignores stands in this one alone
     grid = ["defenses", "--defense=[none, gro]", "--seeds=[1, 2]", *words]
-    assert main([*grid, "--output_dir=one"]) == 0
-    assert main([*grid, "--output_dir=two", "--workers=2"]) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert main([*grid, "--output_dir=one"]) == 0
+        assert main([*grid, "--output_dir=two", "--workers=2"]) == 0
+    assert "GradScaler" not in capfd.readouterr().err
+    assert not list(tmp_path.rglob("*.lock"))
     assert (tmp_path / "one" / "results.csv").read_text() == (tmp_path / "two" / "results.csv").read_text()
+
+
+def test_experiments_with_one_stages_dir_train_a_target_and_a_defended_one_once(words, tmp_path, capsys):
+    shared = ["--seeds=1", "--stages_dir=shared", *words]
+    assert main(["defenses", "--defense=[none, gro]", *shared]) == 0
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "shared").iterdir()}
+    capsys.readouterr()
+    others = ["architectures", "--defense=[none, gro]", "--surrogate_model=[NARM, GRU4Rec]", *shared]
+    assert main(others) == 0
+    assert "4 cells, 0 done, 4 to run" in capsys.readouterr().out
+    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "shared").iterdir()}
+    assert before.items() <= after.items()
+    assert {name.partition("-")[0] for name in after.keys() - before.keys()} == {"surrogate"}
+    first, second = (cells_of(tmp_path / "runs" / f"experiment-{name}") for name in ("defenses", "architectures"))
+    assert len(second) == 4
+    for cell in second:
+        [twin] = [other for other in first if other.values["defense"] == cell.values["defense"]]
+        stages = {"target", "served"} if cell.values["defense"] == "gro" else {"target"}
+        assert all(cell.facts["seconds"][stage] == twin.facts["seconds"][stage] for stage in stages)
+        assert (cell.target_ranks == twin.target_ranks).all()
+    assert not (tmp_path / "runs" / "experiment-architectures" / "stages").exists()
+
+
+@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
+def test_a_folder_that_cannot_be_made_is_named(words, tmp_path, capsys, key):
+    (tmp_path / "taken").touch()
+    assert main(["defenses", "--seeds=1", f"--{key}=taken", *words]) == 2
+    assert capsys.readouterr().err == f"recbole-gro-experiment: error: {key}: taken cannot be made: File exists\n"
 
 
 def test_a_cell_that_fails_is_told_and_the_others_are_kept(words, tmp_path, capsys, monkeypatch):
     run = command.run_one
 
-    def failing(experiment, folder, threads, show_progress, values, seed):
-        if values["defense"] == "reverse":
+    def failing(*given):
+        if given[-2]["defense"] == "reverse":
             raise UserError("out of luck")
-        run(experiment, folder, threads, show_progress, values, seed)
+        run(*given)
 
     monkeypatch.setattr(command, "run_one", failing)
     assert main(["defenses", "--seeds=1", *words]) == 2

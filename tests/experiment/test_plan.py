@@ -93,7 +93,7 @@ def test_an_unknown_experiment_is_told_the_known_ones(name, said):
         (OWN.replace("fixed:", "fixd:"), "unknown part 'fixd'; did you mean fixed?"),
         (OWN.replace("[1, 2]", "[]"), "gro_epochs wants a list of values"),
         (OWN.replace("[1, 2]", "3"), "gro_epochs wants a list of values"),
-        (OWN.replace("figure: gro_epochs", "figure: gro_lambda"), "neither k, tradeoff nor a key that varies"),
+        (OWN.replace("figure: gro_epochs", "figure: gro_lambda"), "neither k, tradeoff, table1 nor a key that varies"),
     ],
 )
 def test_a_file_that_is_no_experiment_is_refused_in_one_line(own, text, said):

@@ -137,6 +137,15 @@ def test_report_says_what_it_stands_on(written):
     assert {"2.9.0", "cpu", "0.01, 1.0"} <= set(page.all("td"))
 
 
+def test_nothing_is_said_of_differences_that_nobody_named(tmp_path):
+    plan = Plan({"defense": DEFENSES}, seeds=[1], differs=[])
+    write_report(plan, grid(plan, users=50), tmp_path)
+    for kind in ("md", "html"):
+        text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
+        assert "differs from the paper" not in text
+        assert "names nothing" not in text
+
+
 def test_tables_show_the_cells():
     plan = Plan({"defense": DEFENSES})
     settings = gather(plan, grid(plan)[::-1])
