@@ -135,7 +135,8 @@ def test_threads_write_whole_lines(open_box, file):
     assert sorted(line["asked"] for line in lines) == sorted(
         [history] * width for history in histories for width in (1, 2, 3)
     )
-    assert sum(line["lists"] for line in lines if line["refused"] is None) == box.lists_asked == 40
+    assert sum(line["lists"] for line in lines if line["refused"] is None) == box.lists_asked
+    assert 38 <= box.lists_asked <= 40  # somebody was refused, who wanted 3 at most
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
 
 
