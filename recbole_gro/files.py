@@ -77,6 +77,44 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
         stream.write(buffer.getbuffer())
 
 
+def append_line(line: str, file: str | os.PathLike) -> None:
+    """Add a line to the end of a file and hand it to the system: it is there whole or not at all.
+
+    Raises:
+        UserError: it cannot be written, on a full disk for one. The lines before it stay.
+    """
+    end = None
+    try:
+        with open(file, "ab") as stream:
+            end = stream.tell()
+            stream.write(f"{line}\n".encode())
+    except OSError as error:
+        if end is not None:
+            with contextlib.suppress(OSError):
+                os.truncate(file, end)
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+def whole_lines(file: str | os.PathLike) -> int:
+    """How many lines a file has, which is made where there is none. A last one without its end, which a process that
+    was cut off leaves, is removed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    lines = end = 0
+    try:
+        with open(file, "a+b") as stream:
+            stream.seek(0)
+            for line in stream:
+                if line.endswith(b"\n"):
+                    lines, end = lines + 1, end + len(line)
+            stream.truncate(end)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    return lines
+
+
 def read_plain(file: str | os.PathLike) -> Any:
     """What `write_atomically` wrote, on the CPU: plain values and tensors; a file with anything else is refused.
 

@@ -91,6 +91,17 @@ class Service:
         refuse_nan(highest, self.model)
         return lists
 
+    def histories(self, sequences: Any) -> tuple[Tensor, Tensor]:
+        """Item ids [B, L] padded right with 0 and lengths [B] of a query.
+
+        Raises:
+            ValueError: as `recommend`.
+        """
+        padded, lengths = pad_sequences(sequences)
+        if bool((padded < 0).any()) or bool((padded >= self.n_items).any()):
+            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
+        return padded, lengths
+
     @torch.no_grad()
     def follow(self, sequences: Any) -> None:
         """Be where answering `sequences` leaves this service, for a query whose answer is known from before.
@@ -104,9 +115,7 @@ class Service:
     def _chunks(self, sequences: Any) -> Iterator[tuple[Session, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """A query in parts that are scored at a time: the part's session, sequences and lengths, and what is read."""
         # looked at before they go to a GPU, so that nothing waits for it
-        sequences, lengths = pad_sequences(sequences)
-        if bool((sequences < 0).any()) or bool((sequences >= self.n_items).any()):
-            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
+        sequences, lengths = self.histories(sequences)
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)

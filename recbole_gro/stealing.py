@@ -18,10 +18,11 @@ def attack(config, name, service, defense, loaders, served, seconds) -> dict[str
     """Steal from a service and measure the copy; `served` holds the lists that agreement is measured against."""
     folder, kept = Path(config["output_dir"]), config["resume_dir"]
     asked_at_most = query_budget(config)
+    asked_log = folder / f"asked-{name}.jsonl" if config["query_log"] else None
     if kept:
-        black_box: BlackBox = KeptBlackBox(service, Path(kept) / f"queries-{name}", defense, asked_at_most)
+        black_box: BlackBox = KeptBlackBox(service, Path(kept) / f"queries-{name}", defense, asked_at_most, asked_log)
     else:
-        black_box = BlackBox(service, budget=asked_at_most)
+        black_box = BlackBox(service, budget=asked_at_most, asked_log=asked_log)
     attacker = create_attacker(config["attacker"], config)
     say(f"attack on {name}: {config['attacker']}: {attacker.summary}")
     say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")

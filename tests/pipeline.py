@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from conftest import SMALL, WIDTHS
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 TINY_RUN = {
     **SMALL,
@@ -19,6 +21,16 @@ TINY_RUN = {
     "query_length": 4,
     "surrogate_epochs": 1,
 }
+
+
+class AllOnMeta(TorchDispatchMode):
+    """Fails where an operation gives a tensor of another device."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            assert not isinstance(tensor, torch.Tensor) or tensor.is_meta, f"{func} made a tensor on {tensor.device}"
+        return result
 
 
 def untrained(config, train, seed=5):

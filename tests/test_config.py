@@ -38,6 +38,7 @@ OUT_OF_RANGE = {
     "query_strategy": [3, None],
     "query_sequences": [1, 0, 2.5],
     "query_length": [0, -3],
+    "query_log": ["maybe", 1],
     "attacker": [3, None],
     "attacker_head_k": [0, 1.5, "all"],
     "attacker_repeats": [0, 1.5, None],

@@ -6,25 +6,13 @@ there, and the watch below sees every tensor that an operation gives.
 
 import pytest
 import torch
-from pipeline import untrained
+from pipeline import AllOnMeta, untrained
 from recbole.data.interaction import Interaction
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from recbole_gro import DecoyGROTrainer, ExtractionTrainer, GROTrainer, Service, create_defense, create_scorer
 from recbole_gro import service as service_module
 from recbole_gro.data.query_log import LISTED, LISTED_LENGTH
 from recbole_gro.trainer import TargetTrainer
-
-
-class AllOnMeta(TorchDispatchMode):
-    """Fails where an operation gives a tensor of another device."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        result = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
-            assert not isinstance(tensor, torch.Tensor) or tensor.is_meta, f"{func} made a tensor on {tensor.device}"
-        return result
 
 
 def on_meta(trainer):

@@ -35,6 +35,7 @@ RUN = {
     "gro_epochs": 4,
     "surrogate_epochs": 3,
     "eval_step": 1,
+    "query_log": True,
 }
 CHANGING = ("seconds", "peak_memory_mib", "config")
 # moments to pull the plug at: as the log says it, and at random
@@ -79,6 +80,12 @@ def numbers(folder):
     return drop_fields(json.loads((folder / "results.json").read_text()), *CHANGING)
 
 
+def asked_of(folder, name):
+    """What the provider of a defense has written down, but for the times."""
+    lines = (folder / f"asked-{name}.jsonl").read_text().splitlines()
+    return [drop_fields(json.loads(line), "time") for line in lines]
+
+
 def kill_at(process, folder, told, draw):
     """kill -9 once the log says so; without a word to wait for, some lines later."""
     lines = log_of(folder).count("\n") + draw.randint(5, 60)
@@ -103,6 +110,9 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
     assert (last.returncode, last.stderr) == (0, "")
     assert numbers(folder) == numbers(whole)
     assert {file.name for file in folder.iterdir()} == {file.name for file in whole.iterdir()}
+
+    for name in RUN["defense"]:
+        assert asked_of(folder, name) == asked_of(whole, name) != []
 
     log, undisturbed = log_of(folder), log_of(whole)
     finished = re.compile(r"\S+: epoch \d+ is kept|\S+: query \d+ is answered")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pipeline import AllOnMeta
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
@@ -181,12 +182,38 @@ def test_lists_of_different_lengths_have_negatives_of_their_own():
         assert set(seen.flatten().tolist()) == set(range(1, 10)) - set(row)
 
 
-def test_one_seed_draws_the_same_negatives_twice_and_a_generator_moves_on():
+@pytest.mark.parametrize("lengths", [None, torch.full((4,), 5)], ids=["full", "lengths"])
+@pytest.mark.parametrize("ties", [False, True])
+def test_one_seed_draws_the_same_negatives_twice_and_a_generator_moves_on(ties, lengths):
     served = torch.arange(1, 6).expand(4, 5)
     generator = torch.Generator().manual_seed(1)
-    first, second = sample_negatives(served, 50, generator), sample_negatives(served, 50, generator)
-    assert torch.equal(first, sample_negatives(served, 50, torch.Generator().manual_seed(1)))
+    first, second = (sample_negatives(served, 12, generator, ties, lengths) for _ in range(2))
+    assert torch.equal(first, sample_negatives(served, 12, torch.Generator().manual_seed(1), ties, lengths))
     assert not torch.equal(first, second)
+
+
+def test_an_empty_list_has_no_padding_drawn_for_it_even_by_the_smallest_draw(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **given: torch.zeros(shape, dtype=given.get("dtype")))
+    served, lengths = torch.zeros(1, 3, dtype=torch.long), torch.tensor([0])
+    assert sample_negatives(served, 9, paper_code_ties=True, lengths=lengths).min() >= 1
+
+
+def test_negatives_of_a_list_longer_than_a_narrow_number_are_outside_it():
+    k = 2**15
+    served = torch.arange(1, k + 1).expand(8, k)
+    assert sample_negatives(served, 2 * k + 2, torch.Generator().manual_seed(1)).min() > k
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([3, 1], device="meta")], ids=["full", "lengths"])
+@pytest.mark.parametrize("ties", [False, True])
+def test_all_is_made_where_the_scores_are(ties, lengths):
+    # the meta device stands in for a GPU
+    served, scores = torch.ones(2, 3, dtype=torch.long, device="meta"), torch.ones(2, 9, device="meta")
+    with AllOnMeta():
+        negatives = sample_negatives(served, 9, None, ties, lengths)
+        listed = scores.gather(1, served)
+        extraction_loss(listed, scores.gather(1, negatives), paper_code_ties=ties, lengths=lengths)
+        swap_loss(scores, served, swap_targets(scores, served, listed, ties))
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -266,15 +293,16 @@ def test_padding_is_never_a_swap_target(padding):
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the most entries of any tensor that an operation returns."""
+    """Notes the most entries, and the most bytes, of any tensor that an operation returns."""
 
-    entries = 0
+    entries = size = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         returned = func(*args, **(kwargs or {}))
         for tensor in returned if isinstance(returned, tuple | list) else [returned]:
             if isinstance(tensor, torch.Tensor):
                 self.entries = max(self.entries, tensor.numel())
+                self.size = max(self.size, tensor.numel() * tensor.element_size())
         return returned
 
 
@@ -287,6 +315,13 @@ def test_no_table_of_lists_by_positions_by_items_is_made():
         gradient = listed_gradient(student, served, negatives)
         swap_loss(target, served, swap_targets(student, served, gradient))
     assert 0 < largest.entries <= n * n_items
+
+
+def test_negatives_take_two_bytes_a_list_and_item():
+    served = torch.arange(1, 51).expand(20, 50)
+    with LargestTensor() as largest:
+        sample_negatives(served, 3000)
+    assert largest.size == 2 * 20 * 3000
 
 
 # Eq. 5

@@ -1,10 +1,12 @@
 """All that an attacker may touch."""
 
+import os
 import threading
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from recbole_gro.attack.asked import AskedLog
 from recbole_gro.errors import UserError
 from recbole_gro.service import Service
 
@@ -35,13 +37,20 @@ class BlackBox:
         service: a Service, or any trained RecBole sequential model, which is then served as it is.
         k: length of a list, for a bare model.
         budget: lists it gives out at most; None for no limit.
+        asked_log: file that every query is added to, for the provider to read (see AskedLog); None for none.
+
+    Raises:
+        UserError: lists longer than the catalogue, or a file that cannot be written.
     """
 
-    def __init__(self, service, k: int = 100, budget: int | None = None):
+    def __init__(
+        self, service, k: int = 100, budget: int | None = None, asked_log: str | os.PathLike[str] | None = None
+    ):
         self._service = service if isinstance(service, Service) else Service(service, k)
         self.budget = budget
         self.queries_asked = 0
         self.lists_asked = 0
+        self._asked_log = None if asked_log is None else AskedLog(asked_log)
         self._turn = threading.Lock()
 
     @property
@@ -64,19 +73,31 @@ class BlackBox:
             BudgetSpent: this query would go over the budget.
             ValueError: anything but integers, an empty sequence, padding before an item, or an id outside the
                 catalogue. Nothing of such a query is answered, and it does not count.
+            UserError: the log of what is asked cannot be written; without its line no query is answered.
         """
         # while the service answers too: two threads must not both see the last of the budget, and a GRU's state is one
         with self._turn:
             asked = len(sequences)
-            if self.budget is not None and self.lists_asked + asked > self.budget:
-                raise BudgetSpent(
-                    f"query budget: {asked} more lists were asked for, "
-                    f"{self.budget - self.lists_asked} of {self.budget} are left"
-                )
-            answer = self._answer(sequences)
+            try:
+                if self.budget is not None and self.lists_asked + asked > self.budget:
+                    raise BudgetSpent(
+                        f"query budget: {asked} more lists were asked for, "
+                        f"{self.budget - self.lists_asked} of {self.budget} are left"
+                    )
+                answer = self._answer(sequences)
+            except ValueError as error:
+                # a service that fails (NaN) has refused nothing
+                if isinstance(error, BudgetSpent) or not isinstance(error, UserError):
+                    self._note(sequences, str(error))
+                raise
+            self._note(sequences)
             self.queries_asked += 1
             self.lists_asked += asked
         return answer
 
     def _answer(self, sequences: Any) -> Tensor:
         return self._service.recommend(sequences).cpu()
+
+    def _note(self, sequences: Any, refused: str | None = None) -> None:
+        if self._asked_log is not None:
+            self._asked_log.add(sequences, refused)

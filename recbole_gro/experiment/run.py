@@ -26,7 +26,7 @@ from recbole_gro.service import Service
 
 AGREEMENT_AT = (1, 10, 100)
 CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
-PLUMBING = ("show_progress", "output_dir", "checkpoint_dir")  # keys that no result depends on
+PLUMBING = ("show_progress", "output_dir", "checkpoint_dir", "query_log")  # keys that no result depends on
 
 
 def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:

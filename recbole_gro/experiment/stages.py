@@ -30,7 +30,16 @@ from recbole_gro.stealing import ask, steal
 
 STAGES = ("target", "served", "queries", "surrogate")
 # Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it
-EVALUATION = ("metrics", "topk", "metric_decimal_place", "output_dir", "checkpoint_dir", "show_progress", "attack")
+EVALUATION = (
+    "metrics",
+    "topk",
+    "metric_decimal_place",
+    "output_dir",
+    "checkpoint_dir",
+    "show_progress",
+    "attack",
+    "query_log",
+)
 SURROGATE = ("surrogate_",)
 QUERIES = ("query_", "attacker")  # the attacker's name is a key too, `attacker`
 GRO = ("gro_", "student_", "swap_candidates", "margin_swap")  # read by defenses that train, by no other
@@ -99,10 +108,19 @@ class Stages:
         with one_at_a_time(file):
             if not file.exists():
                 start = time.perf_counter()
-                log = ask(self.config, self.attacker, BlackBox(service, budget=query_budget(self.config)), train)
+                black_box = BlackBox(service, budget=query_budget(self.config), asked_log=self._asked_log(file))
+                log = ask(self.config, self.attacker, black_box, train)
                 self.seconds["queries"] = time.perf_counter() - start
                 log.save(file)
         return QueryLog.load(file)
+
+    def _asked_log(self, queries: Path) -> Path | None:
+        """Where the provider writes down what is asked, beside the attacker's log: anew, as the stage is made."""
+        if not self.config["query_log"]:
+            return None
+        file = queries.with_name(queries.name.replace("queries", "asked")).with_suffix(".jsonl")
+        file.unlink(missing_ok=True)
+        return file
 
     def surrogate(self, log: QueryLog, n_items: int, items) -> tuple[Any, dict[str, Any]]:
         """The copy, and what there is to know about its training."""

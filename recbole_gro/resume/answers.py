@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,6 @@ from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.errors import UserError
 from recbole_gro.files import read_plain, write_atomically
 from recbole_gro.global_state import random_state, set_random_state
-from recbole_gro.scoring import pad_sequences
 
 console = logging.getLogger("recbole_gro")
 
@@ -38,20 +38,31 @@ class KeptBlackBox(BlackBox):
         folder: where the answers lie, a file a query.
         defense: what stands behind the service; it goes on drawing where it was.
         budget: as of a BlackBox.
+        asked_log: as of a BlackBox; it gets no second line for a query that an earlier start wrote down.
     """
 
-    def __init__(self, service, folder: Path, defense: Stateful, budget: int | None = None):
-        super().__init__(service, budget=budget)
+    def __init__(
+        self,
+        service,
+        folder: Path,
+        defense: Stateful,
+        budget: int | None = None,
+        asked_log: str | os.PathLike[str] | None = None,
+    ):
+        super().__init__(service, budget=budget, asked_log=asked_log)
         self.folder, self.defense = folder, defense
         self._read_since: list[Tensor] = []  # queries that the service has not seen in this process
         folder.mkdir(parents=True, exist_ok=True)
         kept = len(list(folder.glob("*.pth")))
+        # the same calls come in the same order, so its lines are those of the first calls; where a cut fell between an
+        # answer and its line, the line comes when the answer is read
+        self._noted = self._asked_log.lines if kept and self._asked_log is not None else 0
         if kept:
             console.info(f"{folder.name}: {kept} queries of an earlier start are answered and not asked again")
 
     def _answer(self, sequences: Any) -> Tensor:
         file = self.folder / f"{self.queries_asked:06d}.pth"
-        padded, _ = pad_sequences(sequences)
+        padded, _ = self._service.histories(sequences)  # what is refused has no answer, so it is not looked for
         asked = _digest(padded)
         if file.exists():
             self._read_since.append(padded.clone())
@@ -71,6 +82,12 @@ class KeptBlackBox(BlackBox):
         lists = self.lists_asked + len(answer)
         logging.getLogger().info(f"{self.folder.name}: query {self.queries_asked} is answered, {lists} lists so far")
         return answer
+
+    def _note(self, sequences: Any, refused: str | None = None) -> None:
+        if self._noted > 0:
+            self._noted -= 1
+        else:
+            super()._note(sequences, refused)
 
     def _read(self, file: Path, asked: str) -> Tensor:
         kept = read_plain(file)

@@ -18,7 +18,7 @@ LOG, SETTINGS, RESULTS = "run.log", "run.json", "results.json"
 # a process that is cut off before it has written its settings leaves these
 BARE_START = {LOG, f"{SETTINGS}{PART}"}
 # where a run writes and what it shows, not what it computes
-WITHOUT_EFFECT = {"output_dir", "checkpoint_dir", "resume_dir", "show_progress", "state"}
+WITHOUT_EFFECT = {"output_dir", "checkpoint_dir", "resume_dir", "show_progress", "state", "query_log"}
 TOLD = 6  # settings that differ, told by name
 
 

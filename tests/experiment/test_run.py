@@ -1,5 +1,7 @@
 """Cells and the stages they share."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,29 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
     made.clear()
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], topk=[2, 5]), tmp_path)
     assert made == []
+
+
+def test_a_log_of_what_is_asked_changes_no_cell(tiny_data_path, tmp_path, made):
+    grid = {"name": "defenses", "defense": ["none"], "seeds": [1]}
+    run_all(tiny(tiny_data_path, **grid, query_log=True), tmp_path)
+    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
+    (queries,) = (tmp_path / "stages").glob("queries-*.npz")
+    assert log.stem.removeprefix("asked") == queries.stem.removeprefix("queries")
+    assert [json.loads(line)["lists"] for line in log.read_text().splitlines()] == [8] * 8
+    made.clear()
+    assert run_all(tiny(tiny_data_path, **grid), tmp_path) == []
+    run_all(tiny(tiny_data_path, **grid, surrogate_epochs=2), tmp_path)
+    assert made == ["steal"]
+
+
+def test_a_stage_that_is_made_anew_begins_its_log_anew(tiny_data_path, tmp_path):
+    experiment = tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], query_log=True)
+    run_all(experiment, tmp_path)
+    for made in [*(tmp_path / "cells").iterdir(), *(tmp_path / "stages").glob("queries-*.npz")]:
+        made.unlink()
+    run_all(experiment, tmp_path)
+    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
+    assert len(log.read_text().splitlines()) == 8
 
 
 def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path, made):
