@@ -1,5 +1,6 @@
 """An attacker who looks at the head of a list alone."""
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,19 @@ from recbole_gro.attack.extraction import ExtractionTrainer
 from recbole_gro.config import setting
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.errors import UserError
+from recbole_gro.other_items import completed
 
-HEADS = (5, 10, 20, 50)  # heads that are tried, besides the whole list
+HEADS = (10, 20, 50)  # heads that are tried, besides the whole list
+TABLE = 2**24  # entries of a table [lists, items] held at a time (64 MiB)
 
 
 @register_attacker("head")
 class HeadAttacker(Attacker):
     """Learns from, and chooses the next item of a query among, the first h items of each list alone.
+
+    In place of the others he puts random items of his own. Eq. 4 orders the listed items and sets them against as many
+    negatives as there are, so from a list of 20 alone it learns a fraction of what it learns when all that is not among
+    the 20 stands below them now and then.
 
     With `attacker_head_k` h is that. Else one log is asked for and a copy trained on each of several heads of its lists
     (`candidates`). Eq. 4 on lists of different length means different things, so the copies are compared on what all of
@@ -36,7 +43,8 @@ class HeadAttacker(Attacker):
 
     def __init__(self, config):
         super().__init__(config)
-        self.head_k, served_k = setting(config, "attacker_head_k"), setting(config, "served_k")
+        self.head_k = setting(config, "attacker_head_k")
+        self.served_k = served_k = setting(config, "served_k")
         if self.head_k is None:
             self.copies = len(candidates(served_k))
             self.summary = "looks at the first h items of a list alone, h by agreement on held-out queries"
@@ -54,28 +62,53 @@ class HeadAttacker(Attacker):
         return log if self.head_k else heads.with_whole_lists(log)
 
     def steal(self, log, n_items, items=None, stage="surrogate", seed=None, show_progress=False):
+        draws = self.config["seed"] if seed is None else seed
         if self.head_k:
-            return super().steal(log.first(self.head_k), n_items, items, stage, seed, show_progress)
+            learned = with_own_tail(log.first(self.head_k), self.served_k, n_items, draws)
+            return super().steal(learned, n_items, items, stage, seed, show_progress)
         heads = candidates(int((log.lists != 0).sum(2).max()))
         # a run that is cut off goes on with the copies that are trained, so they stay till its end
         kept = self.config["resume_dir"]
         self.candidates_folder = Path(kept) / "copies" if kept else None
         copies, agreement = {}, {}
         for h in heads:
-            copies[h] = super().steal(log.first(h), n_items, items, f"{stage}-first-{h}", seed, show_progress)
+            learned = with_own_tail(log.first(h), self.served_k, n_items, draws)
+            copies[h] = super().steal(learned, n_items, items, f"{stage}-first-{h}", seed, show_progress)
             _, held_out = copies[h].loaders(log.first(heads[0]))  # the seed decides which are held out: the same ones
             agreement[h] = copies[h].held_out_figures(held_out)["agreement@10"]
         chosen = max(heads, key=lambda h: agreement[h])
         told = {str(h): round(share, 4) for h, share in agreement.items()}
-        self.settled = {"attacker_head_k": chosen, f"agreement@{heads[0]}": told}
+        self.settled = {"attacker_head_k": chosen, f"agreement@{min(heads[0], 10)}": told}
         return only_file(copies, chosen, stage, keep=bool(self.candidates_folder))
+
+
+def with_own_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
+    """The log with random items, each list's own, from where a list ends to its k-th place.
+
+    Args:
+        log: lists of at most k items.
+        k: length of the lists returned.
+        n_items: size of the id space, padding included; more than k.
+        seed: of the items.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    lists = torch.nn.functional.pad(log.lists, (0, k - log.lists.shape[2])).flatten(0, 1)
+
+    def draw(rows: int, n: int) -> Tensor:
+        return torch.randint(2**62, (rows, n), generator=generator)
+
+    parts = [
+        completed(part.long(), n_items, functools.partial(draw, len(part))).to(lists.dtype)
+        for part in lists.split(max(1, TABLE // n_items))
+    ]
+    return QueryLog(log.sequences, torch.cat(parts).view(*log.lists.shape[:2], k))
 
 
 def candidates(k: int) -> list[int]:
     """Lengths of a head that are tried where lists have k items, the shortest first.
 
     >>> candidates(100), candidates(12), candidates(4)
-    ([5, 10, 20, 50, 100], [5, 10, 12], [4])
+    ([10, 20, 50, 100], [10, 12], [4])
     """
     return [h for h in HEADS if h < k] + [k]
 

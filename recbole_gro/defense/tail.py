@@ -6,8 +6,8 @@ from torch import Tensor
 from recbole_gro.config import setting
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed import KeyedDraws, shuffled
-from recbole_gro.defense.other_items import random_others
 from recbole_gro.errors import UserError
+from recbole_gro.other_items import random_others
 from recbole_gro.service import Asked
 from recbole_gro.top_k import top_k
 

@@ -3,11 +3,16 @@ import torch
 from attack.cases import AttackerCases, RuleService
 
 from recbole_gro import QueryLog, UserError, register_query_strategy
-from recbole_gro.attack import queries
+from recbole_gro.attack import head, queries
+from recbole_gro.attack.head import with_own_tail
 
 
 class TestHead(AttackerCases):
     name = "head"
+
+    @pytest.fixture(autouse=True)
+    def heads_shorter_than_the_lists_here(self, monkeypatch):
+        monkeypatch.setattr(head, "HEADS", (5,))
 
     def test_queries_go_on_from_the_shortest_head(self):
         log = self.ask(self.attacker())
@@ -32,7 +37,7 @@ class TestHead(AttackerCases):
         )
         attacker.steal(log, 31)
         # each copy is measured on lists of its own before and after its epoch, and on what all have seen at its end
-        assert [held.lists.shape[2] for held in seen] == [5, 5, 5, 10, 10, 5]
+        assert [held.lists.shape[2] for held in seen] == [10, 10, 5, 10, 10, 5]
         assert all(torch.equal(held.sequences, seen[0].sequences) for held in seen)
 
     def test_longer_than_every_list_is_not_tried(self):
@@ -74,3 +79,30 @@ class TestGivenHead(AttackerCases):
         assert torch.equal(one.sequences, other.sequences)
         assert torch.equal(one.lists, other.lists)
         assert one.lists.shape == (60, 6, 5)
+
+
+def test_below_the_head_stand_random_items_of_his_own():
+    lists = torch.stack([torch.randperm(30)[:4] + 1 for _ in range(120)]).view(20, 6, 4)
+    log = QueryLog(torch.ones(20, 6, dtype=torch.long), lists)
+    filled = with_own_tail(log, 10, 31, seed=1)
+    assert torch.equal(filled.lists[:, :, :4], lists)
+    rows = filled.lists.flatten(0, 1)
+    assert all(len(set(row)) == 10 and 0 not in row for row in rows.tolist())
+    # each of the 27 others in 6 of the places, if all are equally likely: 120 * 6 / 27 lists hold it, give or take
+    counts = torch.bincount(rows[:, 4:].flatten(), minlength=31)[1:]
+    assert counts.min() > 5
+    assert len({tuple(row) for row in rows[:, 4:].tolist()}) == 120
+    assert torch.equal(with_own_tail(log, 10, 31, seed=1).lists, filled.lists)
+    assert not torch.equal(with_own_tail(log, 10, 31, seed=2).lists, filled.lists)
+
+
+def test_lists_that_end_early_are_filled_from_where_they_end():
+    log = QueryLog(torch.ones(1, 2, dtype=torch.long), torch.tensor([[[3, 1, 2], [7, 0, 0]]]))
+    filled = with_own_tail(log, 5, 31, seed=1).lists[0].tolist()
+    assert [filled[0][:3], filled[1][:1]] == [[3, 1, 2], [7]]
+    assert all(len(set(row)) == 5 and 0 not in row for row in filled)
+
+
+def test_whole_lists_stay_as_they_are():
+    log = QueryLog(torch.ones(1, 1, dtype=torch.long), torch.tensor([[[3, 1, 2]]]))
+    assert torch.equal(with_own_tail(log, 3, 31, seed=1).lists, log.lists)

@@ -19,13 +19,35 @@ def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int],
         n_items: size of the id space, padding included.
         draw: n to [B, n] whole numbers, uniform over a range far above the number of items.
     """
-    k, catalogue = head.shape[1] + wanted, n_items - 1
+    k = head.shape[1] + wanted
+    drawn = _drawn(len(head), k, wanted, n_items, draw, head.device)
+    return first_different(torch.cat([head, drawn], 1), k, n_items)[:, head.shape[1] :]
+
+
+def completed(lists: Tensor, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """[B, k] the items of lists [B, k] in their order, and random others after them in place of the 0 that pads.
+
+    Args:
+        lists: different items; at least one, the first, in each.
+        n_items: size of the id space, padding included.
+        draw: as of `random_others`.
+    """
+    k, missing = lists.shape[1], int((lists == 0).sum(1).max())
+    if missing == 0:
+        return lists
+    drawn = _drawn(len(lists), k, missing, n_items, draw, lists.device)
+    return first_different(torch.cat([lists.where(lists != 0, lists[:, :1]), drawn], 1), k, n_items)
+
+
+def _drawn(rows: int, k: int, wanted: int, n_items: int, draw, device) -> Tensor:
+    """[rows, c] random items, repeated ones among them; enough for `wanted` that are not in a list of k."""
+    catalogue = n_items - 1
     if catalogue < 4 * k:
-        drawn = draw(catalogue).to(head.device).argsort(1) + 1
+        drawn = draw(catalogue).to(device).argsort(1) + 1
     else:
-        drawn = draw(wanted + wanted // 2 + 48).to(head.device) % catalogue + 1
-    filler = torch.arange(1, k + 1, device=head.device).expand(len(head), k)
-    return first_different(torch.cat([head, drawn, filler], 1), k, n_items)[:, head.shape[1] :]
+        drawn = draw(wanted + wanted // 2 + 48).to(device) % catalogue + 1
+    filler = torch.arange(1, k + 1, device=device).expand(rows, k)
+    return torch.cat([drawn, filler], 1)
 
 
 def first_different(items: Tensor, count: int, n_items: int) -> Tensor:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_gro.defense.other_items import first_different, random_others
+from recbole_gro.other_items import completed, first_different, random_others
 
 
 @settings(max_examples=60, deadline=None)
@@ -36,3 +36,18 @@ def test_others_are_different_and_none_of_the_head(n_items):
 def test_a_list_is_filled_also_where_all_draws_are_the_same():
     others = random_others(torch.tensor([[2, 9]]), 3, 100, lambda n: torch.full((1, n), 6))
     assert others.tolist() == [[7, 1, 3]]
+
+
+@pytest.mark.parametrize("n_items", [12, 40, 500])
+def test_a_list_is_completed_after_its_last_item(n_items):
+    lists = torch.rand(300, n_items - 1).argsort(1)[:, :10] + 1
+    lists[:100, 4:] = 0
+    lists[100:200, 1:] = 0
+    full = completed(lists, n_items, lambda n: torch.randint(2**62, (300, n)))
+    assert torch.equal(full.where(lists != 0, 0), lists)
+    assert all(len(set(row)) == 10 and 0 not in row for row in full.tolist())
+
+
+def test_lists_without_padding_need_no_draw():
+    lists = torch.tensor([[2, 1, 3]])
+    assert completed(lists, 9, lambda n: pytest.fail("nothing is missing")) is lists
