@@ -8,92 +8,20 @@ Differences from RecBole's, each because the plain one costs a user hours:
 - unknown keys, models and values out of range end in one line (UserError).
 """
 
-import ast
 import copy
 import os
-from pathlib import Path
 from typing import Any
 
-import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.data.transform import construct_transform
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro import keys, recbole_keys
-from recbole_gro.errors import UserError, nearest
+from recbole_gro.config_files import SafeLoader, literal, read_config_file, safe_yaml
+from recbole_gro.errors import UserError
 from recbole_gro.models import reference_to, sequential_model, serving
 
 DEFAULT_DATASET = "ml-100k"
-
-
-class _SafeLoader(yaml.SafeLoader):
-    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
-
-
-_SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
-
-
-def safe_yaml(text: str) -> Any:
-    """Plain values from yaml text: yaml.safe_load, which takes no loader, with 1e-3 read as a number.
-
-    Raises:
-        yaml.YAMLError: no yaml, or a tag that would build an object.
-    """
-    loader = _SafeLoader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
-
-
-def literal(text: str) -> Any:
-    """The value of a command-line word: a Python literal, else safe yaml, else the text itself.
-
-    >>> literal("1e-3"), literal("None"), literal("[none, gro]"), literal("true"), literal("ml-100k")
-    (0.001, None, ['none', 'gro'], True, 'ml-100k')
-    """
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        pass
-    try:
-        return safe_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return text
-
-
-def resolve_config_file(name: str) -> str:
-    """The yaml text of a config file, looked up in the working folder, then among the packaged properties.
-
-    Raises:
-        UserError: no such file in either place.
-    """
-    if Path(name).is_file():
-        return Path(name).read_text(encoding="utf-8")
-    if not Path(name).is_absolute() and keys.packaged_file(name).is_file():
-        return keys.packaged_file(name).read_text(encoding="utf-8")
-    folder = Path(name).parent
-    packaged = (file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml"))
-    offered = {file: file for file in packaged}
-    offered |= {file.name: str(file) for file in folder.glob("*.y*ml") if file.is_file()}
-    hint = offered[nearest(Path(name).name, offered) or "gro.yaml"]
-    raise UserError(
-        f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?"
-    )
-
-
-def read_config_file(name: str) -> dict[str, Any]:
-    """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
-    try:
-        values = safe_yaml(resolve_config_file(name))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict) and values is not None:
-        raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
-    for key in values or {}:
-        if not isinstance(key, str):
-            raise UserError(f"config file {name}: key {key!r} is no name")
-    return values or {}
 
 
 class Config(RecBoleConfig):
@@ -131,7 +59,7 @@ class Config(RecBoleConfig):
         self._check()
 
     def _build_yaml_loader(self):
-        return _SafeLoader
+        return SafeLoader
 
     def _convert_config_dict(self, config_dict):
         return {key: self._value(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}

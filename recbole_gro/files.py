@@ -54,7 +54,7 @@ def one_at_a_time(file: str | os.PathLike) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink()
+                path.unlink(missing_ok=True)
             return
 
 

@@ -8,7 +8,8 @@ from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
-from recbole_gro.config import derive, literal, read_config_file, resolve_config_file, setting
+from recbole_gro.config import derive, setting
+from recbole_gro.config_files import literal, read_config_file, resolve_config_file
 from recbole_gro.keys import plugin_keys
 
 OUT_OF_RANGE = {

@@ -25,7 +25,8 @@ MORE_FILES = ("Makefile", "constraints.txt", "run_recbole_gro.py")
 PROBE = """
 import json, sys
 import recbole_gro
-from recbole_gro.config import Config, resolve_config_file
+from recbole_gro.config import Config
+from recbole_gro.config_files import resolve_config_file
 from recbole_gro.keys import packaged_properties, plugin_keys
 print(json.dumps({
     "modules": sorted(sys.modules),

@@ -24,9 +24,8 @@ TABLE = 2**24  # entries of a table [lists, items] held at a time (64 MiB)
 class HeadAttacker(Attacker):
     """Learns from, and chooses the next item of a query among, the first h items of each list alone.
 
-    In place of the others he puts random items of his own. Eq. 4 orders the listed items and sets them against as many
-    negatives as there are, so from a list of 20 alone it learns a fraction of what it learns when all that is not among
-    the 20 stands below them now and then.
+    In place of the others he puts random items of his own. Eq. 4 compares neighbours in the list, and each item with
+    one negative, so 20 items alone make a fifth of the comparisons of 100; now the 20th stands above others too.
 
     With `attacker_head_k` h is that. Else one log is asked for and a copy trained on each of several heads of its lists
     (`candidates`). Eq. 4 on lists of different length means different things, so the copies are compared on what all of

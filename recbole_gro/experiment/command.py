@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from recbole_gro.config import literal
+from recbole_gro.config_files import literal
 from recbole_gro.console import exit_code, settings_of
 from recbole_gro.errors import UserError
 from recbole_gro.experiment.estimate import estimated_seconds, in_words

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from recbole_gro.attack import create_attacker
-from recbole_gro.config import Config, safe_yaml
+from recbole_gro.config import Config
+from recbole_gro.config_files import safe_yaml
 from recbole_gro.defense import create_defense
 from recbole_gro.errors import UserError, nearest
 from recbole_gro.keys import packaged_properties

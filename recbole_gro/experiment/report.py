@@ -103,11 +103,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
-    if experiment.differs:
-        yield Heading("What differs from the paper")
-        yield Bullets(experiment.differs)
-    yield Heading("Settings")
-    yield settings_table(experiment)
+    yield from settings_blocks(experiment)
     yield Heading("Run with")
     yield facts_table(settings)
     if missing:
@@ -208,6 +204,15 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
                 f"share of {metric} kept against the best attacker's share",
                 f"To the right: {metric} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
             )
+
+
+def settings_blocks(experiment: Experiment) -> Iterator[Block]:
+    """What differs from the paper, where something is named, and the settings."""
+    if experiment.differs:
+        yield Heading("What differs from the paper")
+        yield Bullets(experiment.differs)
+    yield Heading("Settings")
+    yield settings_table(experiment)
 
 
 def settings_table(experiment: Experiment) -> Table:

@@ -13,7 +13,7 @@ from recbole_gro.data.statistics import ANY_MODEL, HEAD, PAPER, Statistics, data
 from recbole_gro.errors import UserError
 from recbole_gro.experiment.document import Block, Bullets, Heading, Table
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.report import settings_table, write_documents
+from recbole_gro.experiment.report import settings_blocks, write_documents
 from recbole_gro.global_state import global_state_kept
 from recbole_gro.report import environment
 
@@ -109,11 +109,7 @@ def _blocks(
     if left_out:
         yield Heading("Left out")
         yield Bullets(left_out)
-    if experiment.differs:
-        yield Heading("What differs from the paper")
-        yield Bullets(experiment.differs)
-    yield Heading("Settings")
-    yield settings_table(experiment)
+    yield from settings_blocks(experiment)
     yield Heading("Run with")
     about = environment(next(iter(configs.values())))
     facts = [[f"file of {name}", str(_file(config).resolve())] for name, config in configs.items()]

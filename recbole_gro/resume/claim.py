@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.config import plain, read_config_file
+from recbole_gro.config import plain
+from recbole_gro.config_files import read_config_file
 from recbole_gro.errors import UserError
 from recbole_gro.files import PART, written
 

@@ -151,7 +151,7 @@ def test_bad_words_end_in_a_line_and_leave_nothing(given, said, tmp_path, monkey
 
 def test_from_python(words, tmp_path):
     settings = dict(word.removeprefix("--").split("=", 1) for word in words)
-    from recbole_gro.config import literal
+    from recbole_gro.config_files import literal
 
     folder = run_experiment(
         "defenses", {**{k: literal(v) for k, v in settings.items()}, "defense": ["none"], "seeds": [1]}, "own"
