@@ -13,6 +13,9 @@ from recbole_gro.scoring.base import NextItemScorer, register_scorer
 from recbole_gro.scoring.causal import CausalScorer
 from recbole_gro.scoring.trimmed import TrimmedScorer
 
+# of a sequence that NARM weighs in one call: more are fewer calls, with more padding and memory
+PREFIXES_AT_ONCE = 8
+
 
 @dataclass
 class Carried:
@@ -66,7 +69,7 @@ class GRU4RecScorer(RecurrentScorer, CausalScorer):
 
 @register_scorer("NARM")
 class NARMScorer(RecurrentScorer):
-    """NARM weighs all outputs of its GRU: it runs once for all prefixes, the weighing once for each."""
+    """NARM weighs all outputs of its GRU: that and the weights' first layer run once, the rest once for each prefix."""
 
     all_prefixes_at_once = True
 
@@ -76,11 +79,24 @@ class NARMScorer(RecurrentScorer):
             return super().prefix_scores(sequences, lengths)
         with self._goes_on_from(None) as states:
             self.model(sequences, lengths.new_full((n,), width))
-        place = torch.arange(width, device=sequences.device)
-        # what follows a prefix is padding, which NARM gives no weight
-        with mock.patch.object(self.gru, "forward", return_value=(states[0].outputs, None)):
-            scores = [self._scores_after(sequences * (place < t.unsqueeze(1)), t) for t in lengths.unbind(1)]
-        return torch.stack(scores, 1).flatten(0, 1)
+        outputs, read = states[0].outputs, torch.arange(width, device=sequences.device)
+        first_layer = self.model.a_1(outputs)
+        scores = []
+        for t in lengths.split(PREFIXES_AT_ONCE, 1):
+            # what follows a prefix is padding, which NARM gives no weight: it need not be there
+            longest, times = int(t.max()), t.shape[1]
+            prefixes = sequences[:, None, :longest] * (read[:longest] < t.unsqueeze(2))  # [n, times, longest]
+            with (
+                _gives(self.gru, (outputs[:, :longest].repeat_interleave(times, 0), None)),
+                _gives(self.model.a_1, first_layer[:, :longest].repeat_interleave(times, 0)),
+            ):
+                scores.append(self._scores_after(prefixes.flatten(0, 1), t.flatten()).view(n, times, -1))
+        return torch.cat(scores, 1).flatten(0, 1)
+
+
+def _gives(layer: nn.Module, result) -> contextlib.AbstractContextManager:
+    """The layer gives this, whatever it is asked."""
+    return mock.patch.object(layer, "forward", return_value=result)
 
 
 class Session:
