@@ -143,6 +143,10 @@ class Config(RecBoleConfig):
         for name, key in ours.items():
             key.check(self.final_config_dict[name])
         super()._set_default_parameters()
+        # of ml-100k RecBole reads its own copy, whatever data_path says
+        own = os.path.join(str(self.external_config_dict.get("data_path")), self.dataset)
+        if os.path.isdir(own):
+            self.final_config_dict["data_path"] = own
 
     def _init_device(self):
         given = self.final_config_dict["gpu_id"]

@@ -13,6 +13,7 @@ from recbole_gro.attack import (
 )
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data.absent import passed_over
 from recbole_gro.defense import GRODefense, create_defense, create_student
 from recbole_gro.defense.combined import JOIN
 from recbole_gro.errors import UserError
@@ -66,7 +67,7 @@ def run_recbole_gro(
     clock: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(shown_on_console())
-        say(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}")
+        say(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
         with timed(clock, "dataset"):
             data = build_dataset(config)
             loaders = train, valid, test = build_loaders(config, data)

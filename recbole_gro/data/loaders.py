@@ -9,6 +9,7 @@ from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
 from recbole_gro.compat import no_pickled_loaders, no_process_group
+from recbole_gro.data.absent import check_obtainable
 from recbole_gro.data.dataset import SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.errors import UserError
@@ -25,6 +26,7 @@ def build_dataset(config) -> SequenceDataset:
     Raises:
         UserError: files are missing or RecBole cannot read them.
     """
+    check_obtainable(config)
     with warnings.catch_warnings(), no_process_group(), _one_line(config):
         # pandas' notices about RecBole's fillna; the bound pandas < 3 answers them
         warnings.simplefilter("ignore", FutureWarning)

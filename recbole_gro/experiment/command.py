@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("name", help=f"{', '.join(known_experiments())}, or a yaml file of your own")
+    parser.add_argument("name", nargs="?", help=f"{', '.join(known_experiments())}, or a yaml file of your own")
     parser.add_argument("--output_dir", help="folder of cells, stages and report (default runs/experiment-NAME)")
     parser.add_argument(
         "--stages_dir",
@@ -52,6 +52,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         options, rest = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
+    if options.name is None:
+        raise UserError(f"which experiment? Give one of {', '.join(known_experiments())}, or a yaml file of your own")
     options.workers = literal(options.workers)
     if type(options.workers) is not int or options.workers < 1:
         raise UserError(f"workers: {options.workers!r} is not allowed; it takes a whole number >= 1")

@@ -130,7 +130,8 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         "Target and surrogate on the test items. Percent, mean ± sample standard deviation over seeds "
         f"({UNDEFINED}: not defined for one seed), full ranking over all items, leave-one-out, of the list that the "
         f"service returns. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the "
-        "same for both, of their means over seeds; it does not speak of other seeds."
+        "same for both, of their means over seeds; it does not speak of other seeds. "
+        f"{UNDEFINED} in its place: in some resample no user's item was found, so there is nothing to divide by."
     )
     if agreement_at:
         caption += f" Agreement: share of the top {agreement_at} served that the surrogate lists in its own."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from recbole_gro.config import Config
 from recbole_gro.data import build_dataset
+from recbole_gro.data.absent import check_obtainable, downloadable
 from recbole_gro.data.convert import PUBLISHED
 from recbole_gro.data.statistics import ANY_MODEL, HEAD, PAPER, Statistics, dataset_statistics, rows
 from recbole_gro.errors import UserError
@@ -32,10 +33,14 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
             cannot be read.
     """
     configs = {name: _config(experiment, name) for name in map(str, experiment.vary["dataset"])}
+    for name, config in configs.items():
+        if name not in PUBLISHED:  # those are made of files that a user gets himself
+            check_obtainable(config)
     print(f"{experiment.title}: {len(configs)} datasets; {folder}")
     if dry_run:
         for name, config in configs.items():
-            there = "" if _file(config).exists() else ", which is not there; RecBole would be asked to download it"
+            told = "RecBole would download it" if name in downloadable() else "and RecBole downloads none of that name"
+            there = "" if _file(config).exists() else f", which is not there; {told}"
             print(f"  {name}: {_file(config)}{there}")
         print("nothing was read")
         return

@@ -109,7 +109,7 @@ def one_line(error):
 
 
 def test_a_missing_dataset_is_said_in_one_line(make_config):
-    with pytest.raises(UserError, match="dataset nowhere") as caught:
+    with pytest.raises(UserError, match="dataset: nowhere is not in") as caught:
         loaders_of(make_config(dataset="nowhere"))
     assert one_line(caught.value)
 

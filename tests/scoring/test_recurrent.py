@@ -7,7 +7,7 @@ import torch
 from scoring.cases import LONGEST, ScorerCases, random_sequences
 
 from recbole_gro import create_scorer
-from recbole_gro.scoring.recurrent import GRU4RecScorer, NARMScorer, Session
+from recbole_gro.scoring.recurrent import PREFIXES_AT_ONCE, GRU4RecScorer, NARMScorer, Session
 
 
 class RecurrentCases(ScorerCases):
@@ -67,6 +67,15 @@ class RecurrentCases(ScorerCases):
 class TestNARM(RecurrentCases):
     model_name = "NARM"
     kind = NARMScorer
+
+    def test_more_prefixes_than_a_call_takes(self, scorer):
+        scorer.model.eval()
+        sequences, _ = random_sequences([LONGEST] * 3, scorer.n_items)
+        n = 2 * PREFIXES_AT_ONCE + 3
+        lengths = torch.randint(1, LONGEST + 1, (3, n), generator=torch.Generator().manual_seed(1))
+        cut = sequences.repeat_interleave(n, 0) * (torch.arange(LONGEST) < lengths.flatten().unsqueeze(1))
+        alone = scorer.next_item_scores(cut, lengths.flatten())
+        assert torch.allclose(scorer.prefix_scores(sequences, lengths), alone, rtol=1e-4, atol=1e-5)
 
 
 class TestGRU4Rec(RecurrentCases):
