@@ -1,5 +1,7 @@
 """GROTrainer with the knobs that effect.py turns and the package does not offer, and what it remembers of a run."""
 
+import copy
+
 import torch
 from torch.nn.utils import clip_grad_norm_
 
@@ -9,6 +11,7 @@ from recbole_gro.top_k import top_k
 KNOBS = {
     "student lr": None,  # None: the target's
     "student steps": 1,  # of the student on a batch's lists for one of the target's
+    "student ahead": 0,  # more steps on a batch's lists after which the student is asked for swap targets, then undone
     "student restart": 0,  # epochs after which the student starts from other weights; 0: never
     "ranked without dropout": False,  # lists as they would be served
     "weight decay": 0.0,  # AdamW, of both models, not of biases and layer norms, as in the authors' code
@@ -73,11 +76,22 @@ class KnobbedGRO(GROTrainer):
         return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
 
     def gro_losses(self, interaction):
-        for _ in range(self.knobs["student steps"] - 1):
+        self._student_steps(interaction, self.knobs["student steps"] - 1)
+        if not self.knobs["student ahead"]:
+            return super().gro_losses(interaction)
+        student, optimizer = self.student_scorer.model, self.extra_optimizer
+        here = copy.deepcopy((student.state_dict(), optimizer.state_dict()))
+        self._student_steps(interaction, self.knobs["student ahead"])
+        target_loss, _, swap = super().gro_losses(interaction)
+        student.load_state_dict(here[0])
+        optimizer.load_state_dict(here[1])
+        return target_loss, super().gro_losses(interaction)[1], swap
+
+    def _student_steps(self, interaction, n):
+        for _ in range(n):
             super().gro_losses(interaction)[1].backward()
             self.extra_optimizer.step()
             self.extra_optimizer.zero_grad()
-        return super().gro_losses(interaction)
 
     @torch.no_grad()
     def served_lists(self, interaction, target_scores):
