@@ -16,6 +16,7 @@ METRICS = {"HR": hits, "NDCG": ndcg}
 CUT_OFFS = (5, 10, 20, 50, 100)
 FRONTIER = "NDCG@10"  # what must not be lost
 PICTURED = ("NDCG@10", "NDCG@100")
+LINE_HEIGHT = 0.042  # of a name in the picture, as a share of the axes
 
 
 @dataclass
@@ -73,7 +74,7 @@ def points(cells: list[Cell]) -> list[Point]:
         found[defense][told] = Point(defense, served, kept, shares[worst], worst, shares)
     named = [point for defense, settings in found.items() for point in _named(defense, settings)]
     for point in named:
-        point.on_frontier = not any(_beats(other, point) for other in named)
+        point.on_frontier = on_frontier(point, named, FRONTIER)
     return named
 
 
@@ -110,26 +111,51 @@ def _share(part: float, whole: float) -> float:
     return part / whole if whole else np.nan
 
 
-def _beats(one: Point, other: Point) -> bool:
-    kept, others = one.kept[FRONTIER], other.kept[FRONTIER]
-    at_least = kept >= others and one.stolen <= other.stolen
-    return at_least and (kept > others or one.stolen < other.stolen)
+def on_frontier(point: Point, found: list[Point], metric: str) -> bool:
+    """Whether no other keeps as much of the metric and gives less, or more and gives as little."""
+
+    def beats(other: Point) -> bool:
+        more, less = other.kept[metric] - point.kept[metric], point.stolen - other.stolen
+        return more >= 0 and less >= 0 and more + less > 0
+
+    return not any(map(beats, found))
 
 
 def draw(axes: Axes, found: list[Point], metric: str) -> None:
-    """Points of `points`: to the right what is kept, upwards what the best attacker gets; the frontier joined."""
-    for point in found:
-        colour = "#1b6ca8" if point.on_frontier else "#8a8a8a"
+    """Points of `points`: to the right what is kept, upwards what the best attacker gets; the frontier joined.
+
+    The names stand beside the axes, each on a line of its own, highest first: most points lie on one upright line.
+    """
+    top = 1.05 * max(1.0, *(point.stolen for point in found))
+    axes.set_ylim(0, top)
+    ordered = sorted(found, key=lambda point: (-point.stolen, -point.kept[metric]))
+    heights = _apart([point.stolen / top for point in ordered], LINE_HEIGHT)
+    frontier = [point for point in found if on_frontier(point, found, metric)]
+    for point, height in zip(ordered, heights, strict=True):
+        colour = "#1b6ca8" if point in frontier else "#6e6e6e"
         axes.scatter(point.kept[metric], point.stolen, color=colour, zorder=3)
         axes.annotate(
-            f"{point.name} [{point.attacker}]", (point.kept[metric], point.stolen), xytext=(4, 4),
-            textcoords="offset points", fontsize=7,
+            f"{point.stolen:.2f} {point.name} [{point.attacker}]", (point.kept[metric], point.stolen),
+            xytext=(1.03, height), textcoords="axes fraction", va="center", fontsize=8, color=colour,
+            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6, "relpos": (0, 0.5)},
         )  # fmt: skip
-    frontier = sorted((point.kept[metric], point.stolen) for point in found if point.on_frontier)
-    axes.plot(*zip(*frontier, strict=True), color="#1b6ca8", linewidth=1)
+    ends = sorted((point.kept[metric], point.stolen) for point in frontier)
+    axes.plot(*zip(*ends, strict=True), color="#1b6ca8", linewidth=1)
     axes.set_xlabel(f"share of the target's {metric} kept")
     axes.set_ylabel("best attacker's share of what he gets undefended")
     axes.grid(alpha=0.3)
+
+
+def _apart(wanted: list[float], gap: float) -> list[float]:
+    """Falling heights, moved down as far as a gap between neighbours asks for.
+
+    >>> _apart([0.5, 0.5, 0.2], 0.1)
+    [0.5, 0.4, 0.2]
+    """
+    placed: list[float] = []
+    for height in wanted:
+        placed.append(min(height, placed[-1] - gap) if placed else height)
+    return placed
 
 
 def attackers_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
@@ -155,6 +181,6 @@ def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
 
 def picture(found: list[Point], metric: str) -> Figure:
     """Every point of `points`: to the right what is kept of a metric, upwards what the best attacker gets."""
-    figure = Figure(figsize=(8.4, 6), layout="constrained")
+    figure = Figure(figsize=(10, 6), layout="constrained")
     draw(figure.subplots(), found, metric)
     return figure

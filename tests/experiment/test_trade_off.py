@@ -6,7 +6,7 @@ import pytest
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.trade_off import attackers_table, picture, points, quality_table
+from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table
 
 
 def cell(defense, attacker, target, surrogate, seed=1, **values):
@@ -41,6 +41,16 @@ def test_the_frontier_is_what_nothing_beats():
     assert {point.name for point in points(GRID) if point.on_frontier} == {"tail"}
     costly = [*GRID, cell("costly", "standard", 0.4, 0.05), cell("costly", "head", 0.4, 0.05)]
     assert {point.name for point in points(costly) if point.on_frontier} == {"tail", "costly"}
+
+
+def test_a_picture_marks_the_frontier_of_what_it_shows():
+    def ranked(defense, stolen, *target):
+        ranks = [np.array(target), np.array([1] * stolen + [0] * (4 - stolen))]
+        return Cell({"defense": defense}, 1, *ranks, {10: 0.5}, {"served_k": 100})
+
+    found = points([ranked("none", 4, 1, 1, 30, 30), ranked("cut", 2, 1, 1, 0, 0), ranked("low", 3, 1, 0, 30, 30)])
+    frontier = {metric: {p.name for p in found if on_frontier(p, found, metric)} for metric in ("NDCG@10", "HR@50")}
+    assert frontier == {"NDCG@10": {"cut"}, "HR@50": {"none", "low", "cut"}}
 
 
 def test_seeds_are_averaged_share_by_share():
@@ -80,7 +90,8 @@ def test_tables_and_picture_hold_every_point():
     assert head[:3] == ["defense", "HR@5", "HR@10"]
     assert [row[:2] for row in rows] == [["none", "80.00 (1.00)"], ["tail", "80.00 (1.00)"], ["gro", "60.00 (0.75)"]]
     texts = {text.get_text() for text in picture(found, "NDCG@10").axes[0].texts}
-    assert texts == {"none [standard]", "tail [head]", "gro [head]"}
+    assert {text.partition(" ")[2] for text in texts} == {"none [standard]", "tail [head]", "gro [head]"}
+    assert texts >= {f"{point.stolen:.2f} {point.name} [{point.attacker}]" for point in found}
 
 
 def test_what_is_lost_below_the_head_shows_where_it_is_lost():
