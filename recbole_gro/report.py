@@ -161,10 +161,31 @@ def markdown(results: dict[str, Any], config) -> str:
         row = attacked[0]
         about.append(
             f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
-            f"lists: every prefix of {row['sequences_asked']} {config['query_strategy']} sequences. Agreement@10: "
-            f"share of common items in the top 10 of the target as served and of the surrogate."
+            f"lists: {_asked(row, config)}. Agreement@10: share of common items in the top 10 of the target as served "
+            f"and of the surrogate."
         )
+        told = {row["defense"]: settled_in_words(row["attacker_settled"]) for row in attacked}
+        if any(told.values()):
+            settled = "; ".join(f"{defense}: {words}" for defense, words in told.items())
+            about += ["", f"What the attacker settled on. {settled}."]
     return "\n".join(about) + "\n"
+
+
+def settled_in_words(settled: dict[str, Any]) -> str:
+    """Keys of an attacker as they were in force, as text."""
+    return ", ".join(
+        f"{name} {settled_in_words(value) if isinstance(value, dict) else value}" for name, value in settled.items()
+    )
+
+
+def _asked(row: dict[str, Any], config) -> str:
+    """What the queries of an attack were, in words."""
+    again = "" if row["times_asked"] == 1 else f", asked {row['times_asked']} times,"
+    known = row["sequences_known"]
+    kind = f"{config['query_strategy']} sequences"
+    if known:
+        kind = f"sequences, {known} of them users' own histories"
+    return f"every prefix{again} of {row['sequences_asked']} {kind}"
 
 
 def picture(rows: list[dict[str, Any]], config) -> Figure:

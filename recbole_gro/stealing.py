@@ -9,6 +9,7 @@ from recbole_gro.attack import Attacker, BlackBox, ExtractionTrainer, create_att
 from recbole_gro.data.known import known_sequences
 from recbole_gro.data.query_log import QueryLog
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.report import settled_in_words
 from recbole_gro.resume.answers import KeptBlackBox
 from recbole_gro.service import Service
 from recbole_gro.stage import on_test, say, start_stage, timed
@@ -25,15 +26,19 @@ def attack(config, name, service, defense, loaders, served, seconds) -> dict[str
         black_box = BlackBox(service, budget=asked_at_most, asked_log=asked_log)
     attacker = create_attacker(config["attacker"], config)
     say(f"attack on {name}: {config['attacker']}: {attacker.summary}")
-    say(f"attack on {name}: {config['query_strategy']}, {budget(config)} lists of {black_box.k}")
+    say(f"attack on {name}: {config['query_strategy']}, {budget(config, attacker)} lists of {black_box.k}")
     with timed(seconds, "queries"):
         log = ask(config, attacker, black_box, loaders[0]._dataset)
         log.save(folder / f"queries-{name}.npz")
+        known = known_to(config, attacker, loaders[0]._dataset)
+        n_known = 0 if known is None else min(len(known), len(log.sequences))
+    if n_known:
+        say(f"attack on {name}: {n_known} of the {len(log.sequences)} sequences were histories of users")
     say(f"attack on {name}: trains a surrogate on them, at most {config['surrogate_epochs']} epochs")
     with timed(seconds, "surrogate"):
         trainer = steal(config, attacker, log, black_box.n_items, loaders[0]._dataset, f"surrogate-{name}")
     if attacker.settled:
-        say(f"attack on {name}: settled on {attacker.settled}")
+        say(f"attack on {name}: settled on {settled_in_words(attacker.settled)}")
     with timed(seconds, "surrogate evaluation"):
         copy = Service(trainer.model, config["served_k"])
         metrics, _ = evaluate_service(config, copy, *loaders, reference=served)
@@ -50,13 +55,16 @@ def attack(config, name, service, defense, loaders, served, seconds) -> dict[str
         "attacker": config["attacker"],
         "attacker_settled": attacker.settled,
         "sequences_asked": len(log.sequences),
+        "sequences_known": n_known,
+        "times_asked": attacker.times_asked,
         "lists_asked": black_box.lists_asked,
     }
 
 
-def budget(config) -> str:
-    """The query budget in words and figures."""
-    return f"{config['query_sequences']} sequences of {query_length(config)} items, {query_budget(config)}"
+def budget(config, attacker: Attacker) -> str:
+    """The query budget in words and figures, as the attacker spends it."""
+    again = "" if attacker.times_asked == 1 else f", every prefix {attacker.times_asked} times"
+    return f"{attacker.n_sequences} sequences of {query_length(config)} items{again}, {query_budget(config)}"
 
 
 def ask(config, attacker: Attacker, black_box: BlackBox, train) -> QueryLog:
@@ -68,12 +76,17 @@ def ask(config, attacker: Attacker, black_box: BlackBox, train) -> QueryLog:
         black_box: what is asked.
         train: the dataset that they come from, the training part.
     """
-    known = None
-    if attacker.known_share:
-        draw = torch.Generator().manual_seed(start_stage(config, "known sequences"))
-        known = known_sequences(train, attacker.known_share, query_length(config), draw)
+    known = known_to(config, attacker, train)
     generator = torch.Generator().manual_seed(start_stage(config, "queries"))
     return attacker.ask(black_box, generator, known, config["show_progress"])
+
+
+def known_to(config, attacker: Attacker, train) -> torch.Tensor | None:
+    """[U, L] what the attacker is handed of users' items, the same for every service of a seed; None: nothing."""
+    if not attacker.known_share:
+        return None
+    draw = torch.Generator().manual_seed(start_stage(config, "known sequences"))
+    return known_sequences(train, attacker.known_share, query_length(config), draw)
 
 
 def steal(config, attacker: Attacker, log: QueryLog, n_items: int, items, stage: str) -> ExtractionTrainer:

@@ -8,7 +8,8 @@ def row(defense, target, surrogate=None):
     if surrogate is not None:
         made |= {
             "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
-            "attacker": "standard", "lists_asked": 50, "sequences_asked": 10,
+            "attacker": "standard", "lists_asked": 50, "sequences_asked": 10, "sequences_known": 0, "times_asked": 1,
+            "attacker_settled": {},
         }  # fmt: skip
     return made
 
@@ -65,8 +66,23 @@ def test_markdown_says_what_it_was_measured_on(config):
     text = markdown({"defenses": rows, "reference": reference, **environment(config)}, config)
     assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
-    assert "50 lists" in text
+    assert "50 lists: every prefix of 10 autoregressive sequences." in text
     assert "seed 7" in text
+    assert "settled" not in text
+
+
+def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "truncate")]
+    for made, head_k in zip(rows, (20, 10), strict=True):
+        made |= {
+            "sequences_known": 3,
+            "times_asked": 4,
+            "attacker_settled": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
+        }
+    about = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    text = markdown(about, config)
+    assert "every prefix, asked 4 times, of 10 sequences, 3 of them users' own histories." in text
+    assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
 
 
 def test_picture_shows_both_sides_of_every_defense(config):

@@ -6,6 +6,7 @@ from recbole_gro.attack.attacker import Attacker, query_length, register_attacke
 from recbole_gro.attack.queries import ask_and_continue
 from recbole_gro.config import setting
 from recbole_gro.data.query_log import QueryLog
+from recbole_gro.errors import UserError
 from recbole_gro.scoring.sequences import keep_recent
 
 
@@ -16,12 +17,22 @@ class FewShotAttacker(Attacker):
     A known history is a query sequence: its most recent items, up to the length of one. A shorter one goes on to that
     length as the autoregressive strategy does, with items of the lists returned. What is left of the budget goes to
     `query_strategy`. Where the budget has fewer sequences than he knows users, he asks about that many of them.
+
+    Raises:
+        UserError: a share of 0, which leaves him nothing that the standard attacker has not.
     """
 
     def __init__(self, config):
         super().__init__(config)
         self.known_share = setting(config, "attacker_known_share")
-        self.summary = f"asks about histories of {100 * self.known_share:g} % of the users beside made-up ones"
+        if self.known_share == 0:
+            raise UserError(
+                "attacker_known_share: 0 leaves few_shot nothing to know; give more, at most 1, or attacker=standard"
+            )
+        self.summary = (
+            f"asks about histories of {100 * self.known_share:g} % of the users first, about made-up ones with what "
+            f"his budget leaves"
+        )
 
     def ask(self, black_box, generator, known=None, show_progress=False):
         if known is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recbole_gro.config import setting
 from recbole_gro.errors import UserError
+from recbole_gro.run_folder import console
 
 VARIABLE = "RECBOLE_GRO_DEFENSE_KEY"
 FILE = "defense.key"
@@ -82,6 +83,8 @@ def _make(file: Path) -> None:
         with os.fdopen(descriptor, "w") as target:
             target.write(secrets.token_hex(32) + "\n")
         os.link(part, file)
+        # a warning, so that a service shows it too: with another output_dir than before its lists change
+        console.warning(f"defense_key: made a new key, {file}; it draws other lists than any key before it")
     finally:
         os.unlink(part)
 

@@ -19,6 +19,7 @@ from recbole_gro.experiment.executor import EXECUTORS, execute, imported_ray
 from recbole_gro.experiment.plan import TABLE, Experiment, known_experiments, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.run import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.summary import UNDEFENDED
 from recbole_gro.experiment.table import run_table
 
 
@@ -98,6 +99,10 @@ def run_experiment(
     if experiment.figure == TABLE:
         run_table(experiment, folder, dry_run)
         return folder
+    if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
+        raise UserError(
+            f"defense: figure tradeoff shows shares of what {UNDEFENDED} gives; add {UNDEFENDED} to its values"
+        )
     stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
     estimate = estimated_seconds(experiment, done, missing, stages_dir)

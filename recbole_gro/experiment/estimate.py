@@ -15,6 +15,8 @@ from recbole_gro.experiment.stages import STAGES, Stages
 # of a busy AMD EPYC: the rows of benchmarks/effect.csv, none and base
 SECONDS_A_TOKEN = {"target": 2e-5, "served": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
 
+SECONDS_A_CELL = 4  # to build what a cell needs and to evaluate it, on the same machine
+
 
 def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_dir: Path) -> list[float]:
     """Seconds of each missing cell, without what it shares with one before it or finds done.
@@ -34,7 +36,7 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_
         stages = Stages(config, create_defense(config["defense"][0], config), stages_dir)
         todo = {name: file for name, file in stages.files().items() if file not in seen and not file.exists()}
         seen |= set(todo.values())
-        estimates.append(sum(_seconds(name, config, done, values) for name in todo))
+        estimates.append(SECONDS_A_CELL + sum(_seconds(name, config, done, values) for name in todo))
     return estimates
 
 

@@ -194,7 +194,8 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
         *attackers_table(found),
     )
     yield Table(
-        "What the service serves: percent, mean over seeds, and the share of the undefended target's.",
+        "What the service serves: percent, mean over seeds, and the share of the undefended target's. A defense that "
+        "leaves the first ten items alone keeps NDCG@10 whatever it does below; what it costs stands further right.",
         *quality_table(found),
     )
     for metric in PICTURED:

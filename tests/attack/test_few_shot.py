@@ -1,7 +1,8 @@
+import pytest
 import torch
 from attack.cases import AttackerCases, RuleService
 
-from recbole_gro import BlackBox
+from recbole_gro import UserError
 
 
 class TestFewShot(AttackerCases):
@@ -37,8 +38,6 @@ class TestFewShot(AttackerCases):
         assert log.sequences.shape == (3, 6)
         assert log.sequences[:, :2].tolist() == self.known(attacker)[:3, :2].tolist()
 
-    def test_who_knows_nobody_asks_as_the_standard_one(self):
-        attacker = self.attacker(attacker_known_share=0.0)
-        assert attacker.known_share == 0
-        log = attacker.ask(BlackBox(RuleService()), torch.Generator().manual_seed(3))
-        assert log.sequences.shape == (60, 6)
+    def test_who_is_to_know_nobody_is_refused(self):
+        with pytest.raises(UserError, match="attacker_known_share: 0 leaves few_shot nothing to know"):
+            self.attacker(attacker_known_share=0.0)

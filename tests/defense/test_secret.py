@@ -35,6 +35,13 @@ def test_the_environment_gives_the_key_and_no_file_is_made(monkeypatch, tmp_path
     assert defense_key(config(tmp_path)) != key
 
 
+def test_a_new_key_is_told_and_an_old_one_is_not(tmp_path, caplog):
+    defense_key(config(tmp_path))
+    assert caplog.text.count(f"made a new key, {tmp_path / FILE}") == 1
+    defense_key(config(tmp_path))
+    assert caplog.text.count("made a new key") == 1
+
+
 def test_a_key_is_made_once_and_kept_where_only_its_owner_reads_it(tmp_path):
     folder = tmp_path / "not" / "there yet"
     key = defense_key(config(folder))

@@ -127,7 +127,11 @@ def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ([], "which experiment? Give one of "),
         (["defences"], "did you mean defenses?"),
+        (["tradeoff", "--defense=[gro, truncate]", "--dry_run"], "add none to its values"),
+        (["tradeoff", "--attacker_known_share=0"], "attacker_known_share: 0 leaves few_shot nothing to know"),
+        (["lambda", "--dataset=ml-10k", "--dry_run"], "did you mean ml-100k?"),
         (["defenses", "--workers=0"], "workers: 0 is not allowed; it takes a whole number >= 1"),
         (["defenses", "--workers=two"], "workers: 'two' is not allowed"),
         (["defenses", "--executor=slurm"], "executor: 'slurm' is not one of local, ray"),
