@@ -80,13 +80,11 @@ class NARMScorer(RecurrentScorer):
         with self._goes_on_from(None) as states:
             self.model(sequences, lengths.new_full((n,), width))
         outputs, read = states[0].outputs, torch.arange(width, device=sequences.device)
-        first_layer, longest_each = self.model.a_1(outputs), lengths.amax(0).tolist()
+        first_layer = self.model.a_1(outputs)
         scores = []
-        for start in range(0, lengths.shape[1], PREFIXES_AT_ONCE):
-            some = slice(start, start + PREFIXES_AT_ONCE)
-            # what follows a prefix is padding, which NARM gives no weight: it need not be there
-            t, longest = lengths[:, some], max(longest_each[some])
-            times = t.shape[1]
+        for t in lengths.split(PREFIXES_AT_ONCE, 1):
+            # what follows a prefix is padding, which NARM gives no weight: cut where looking does not wait for a GPU
+            longest, times = int(t.max()) if t.is_cpu else width, t.shape[1]
             prefixes = sequences[:, None, :longest] * (read[:longest] < t.unsqueeze(2))  # [n, times, longest]
             with (
                 _gives(self.gru, (outputs[:, :longest].repeat_interleave(times, 0), None)),
