@@ -287,7 +287,7 @@ def test_a_place_where_nothing_can_be_written_is_named(refused):
 PROCESSES = {
     "--seed=-1": "seed: -1 is not allowed",
     "--config_files=absent.yaml": "config file 'absent.yaml' is neither in",
-    "--data_path=nowhere": "dataset tiny",
+    "--data_path=nowhere": "dataset: tiny is not in",
 }
 
 
