@@ -144,9 +144,9 @@ class Config(RecBoleConfig):
             key.check(self.final_config_dict[name])
         super()._set_default_parameters()
         # of ml-100k RecBole reads its own copy, whatever data_path says
-        own = os.path.join(str(self.external_config_dict.get("data_path")), self.dataset)
-        if os.path.isdir(own):
-            self.final_config_dict["data_path"] = own
+        given = self.external_config_dict.get("data_path")
+        if given and os.path.isdir(os.path.join(given, self.dataset)):
+            self.final_config_dict["data_path"] = os.path.join(given, self.dataset)
 
     def _init_device(self):
         given = self.final_config_dict["gpu_id"]
