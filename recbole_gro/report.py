@@ -15,7 +15,14 @@ from matplotlib.figure import Figure
 from recbole_gro.config import plain
 from recbole_gro.files import written
 
-DID_NOT_LEARN = " (!)"  # mark of a row whose surrogate is no better than before its training
+# marks of rows, and what they say of the surrogate
+DID_NOT_LEARN, STILL_LEARNING = "(!)", "(+)"
+MARKS = {
+    DID_NOT_LEARN: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
+    "broken attack is not a good defense.",
+    STILL_LEARNING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
+    "more, and the service looks safer here than it is.",
+}
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
@@ -78,20 +85,30 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
         values = [measured[side].get(metric) for side in sides for metric in metrics]
         if len(sides) == 2:
             values.append(measured["surrogate"].get("agreement@10"))
-        mark = "" if row.get("learned", True) else DID_NOT_LEARN
-        lines.append([row["defense"] + mark, *("" if value is None else f"{100 * value:.2f}" for value in values)])
+        lines.append(
+            [
+                " ".join([row["defense"], *marks(row)]),
+                *("" if value is None else f"{100 * value:.2f}" for value in values),
+            ]
+        )
     return markdown_table(head, lines)
+
+
+def marks(row: dict[str, Any]) -> list[str]:
+    """What marks the row of a defense.
+
+    >>> marks({"learned": True, "still_learning": True}), marks({"learned": False, "still_learning": True}), marks({})
+    (['(+)'], ['(!)'], [])
+    """
+    if not row.get("learned", True):
+        return [DID_NOT_LEARN]
+    return [STILL_LEARNING] if row.get("still_learning") else []
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
     """The lines below a table that say what its marks mean; none where nothing is marked."""
-    if all(row.get("learned", True) for row in rows):
-        return []
-    return [
-        "",
-        f"{DID_NOT_LEARN.strip()} This surrogate did not learn: its loss on held-out queries is no better than before "
-        f"training. A broken attack is not a good defense.",
-    ]
+    used = {mark for row in rows for mark in marks(row)}
+    return [line for mark, told in MARKS.items() if mark in used for line in ("", f"{mark} {told}")]
 
 
 def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -45,6 +45,8 @@ def attack(config, name, service, defense, loaders, served, seconds) -> dict[str
     say(f"attack on {name}: the surrogate reaches {on_test(metrics)}")
     if not trainer.learned:
         say(f"attack on {name}: its loss on held-out queries is no better than before training; it learned nothing")
+    elif trainer.still_learning:
+        say(f"attack on {name}: it was still learning when its surrogate_epochs={config['surrogate_epochs']} were over")
     return {
         "surrogate": metrics,
         "surrogate_model": trainer.config["model"],
@@ -52,6 +54,7 @@ def attack(config, name, service, defense, loaders, served, seconds) -> dict[str
         "held_out": trainer.best_valid_result,
         "held_out_untrained": trainer.untrained_loss,
         "learned": trainer.learned,
+        "still_learning": trainer.still_learning,
         "attacker": config["attacker"],
         "attacker_settled": attacker.settled,
         "sequences_asked": len(log.sequences),

@@ -297,7 +297,7 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
     assert set(reference["target"]["test"]) == set(results["defenses"][0]["target"]["test"])
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
-        assert "| popularity |" in text
+        assert "| popularity " in text
     worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
     assert "none" in worse  # it learned nothing
     for name in worse:
@@ -317,6 +317,17 @@ def test_a_broken_attack_is_marked(run, tmp_path, capsys):
         assert "| none (!) " in text
         assert "(!) This surrogate did not learn" in text
     assert "attack on none: its loss on held-out queries is no better than before training" in printed
+
+
+def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
+    rate = {"surrogate_learning_rate": 0.01, "surrogate_batch_size": 4}
+    [row] = run("none", surrogate_epochs=2, surrogate_patience=5, **rate)["defenses"]
+    assert (row["learned"], row["still_learning"]) == (True, True)
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| none (+) " in text
+        assert "(+) This surrogate was still learning" in text
+    assert "attack on none: it was still learning when its surrogate_epochs=2 were over" in printed
 
 
 def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_path):

@@ -61,6 +61,23 @@ def test_a_surrogate_that_did_not_learn_is_marked(config):
     assert notes(rows)[-1] in markdown(results, config)
 
 
+def test_a_surrogate_that_was_still_learning_is_marked(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro", "random")]
+    rows[0] |= {"learned": True, "still_learning": False}
+    rows[1] |= {"learned": True, "still_learning": True}
+    rows[2] |= {"learned": False, "still_learning": True}
+    *_, none, gro, random = table(rows, config)
+    assert (none.split()[1:3], gro.split()[1:3], random.split()[1:3]) == (
+        ["none", "|"],
+        ["gro", "(+)"],
+        ["random", "(!)"],
+    )
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    told = markdown(results, config)
+    assert "(+) This surrogate was still learning when its surrogate_epochs were over" in told
+    assert told.index("(!) This") < told.index("(+) This")
+
+
 def test_markdown_says_what_it_was_measured_on(config):
     rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
     text = markdown({"defenses": rows, "reference": reference, **environment(config)}, config)

@@ -129,6 +129,11 @@ class ExtractionTrainer(StageTrainer):
         """Whether the best epoch copies held-out queries better than the untrained model did."""
         return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
 
+    @property
+    def still_learning(self) -> bool:
+        """Whether its passes were over before the loss on held-out queries had stopped falling: more would get more."""
+        return self.cur_step <= self.stopping_step
+
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         if valid_data:
             self.untrained_loss = self.held_out_figures(valid_data)["loss"]

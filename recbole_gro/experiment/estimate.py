@@ -15,6 +15,9 @@ from recbole_gro.experiment.stages import STAGES, Stages
 # of a busy AMD EPYC: the rows of benchmarks/effect.csv, none and base
 SECONDS_A_TOKEN = {"target": 2e-5, "served": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
 
+# A surrogate with so many passes ahead stops by itself, on held-out queries: 36 to 110 on ml-100k (results/tradeoff.md)
+PASSES_TO_LEARN = 60
+
 SECONDS_A_CELL = 4  # to build what a cell needs and to evaluate it, on the same machine
 
 
@@ -47,12 +50,13 @@ def _seconds(stage: str, config, done: list[Cell], values: dict[str, Any]) -> fl
 
 
 def tokens(config) -> dict[str, int]:
-    """How many items of sequences each stage reads, early stopping aside."""
+    """How many items of sequences each stage reads: all epochs, of a surrogate as many as it mostly takes."""
     items, length = _interactions(config["dataset"], config["data_path"], config), config["MAX_ITEM_LIST_LENGTH"]
     read = items if train_rows_of(config) == "windows" else items * length // 2
     attacker = create_attacker(config["attacker"], config)
     prefixes = query_budget(config) * (query_length(config) + 1) // 2
-    learned = config["surrogate_epochs"] * attacker.copies * prefixes // attacker.times_asked
+    passes = min(config["surrogate_epochs"], PASSES_TO_LEARN)
+    learned = passes * attacker.copies * prefixes // attacker.times_asked
     counts = (config["epochs"] * read, config["gro_epochs"] * read, prefixes, learned)
     return dict(zip(STAGES, counts, strict=True))
 

@@ -99,6 +99,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
         yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
     yield Heading("Results")
     yield results_table(experiment, settings, k)
+    yield from _still_learning(settings)
     yield Heading("Against no defense")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
@@ -136,6 +137,17 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
     if agreement_at:
         caption += f" Agreement: share of the top {agreement_at} served that the surrogate lists in its own."
     return Table(caption, head, rows, labels=len(experiment.vary))
+
+
+def _still_learning(settings: Sequence[Setting]) -> Iterator[Block]:
+    """A warning where copies were taken from their training before they had learned what there was to learn."""
+    cells = [cell for setting in settings for cell in setting.cells]
+    n_cut = sum(bool(cell.facts.get("still_learning")) for cell in cells)
+    if n_cut:
+        yield Paragraph(
+            f"In {n_cut} of {len(cells)} cells the surrogate was still learning when its surrogate_epochs were over: "
+            "with more of them it gets more, and what was copied is larger than it looks here."
+        )
 
 
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:

@@ -135,6 +135,7 @@ class Stages:
                     "held_out": trainer.best_valid_result,
                     "attacker_settled": attacker.settled,
                     "learned": trainer.learned,
+                    "still_learning": trainer.still_learning,
                 }
                 return {"weights": trainer.model.state_dict(), "facts": facts}
 

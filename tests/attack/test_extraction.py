@@ -190,6 +190,7 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(make_thief):
     score, _ = thief.fit(queries, held_out)
     assert len(thief.seen) == 4
     assert score == 0.5
+    assert not thief.still_learning
     thief.load_saved()
     assert same_weights(weights_of(thief.model), thief.seen[1])
 
@@ -198,6 +199,13 @@ def test_held_out_loss_is_looked_at_after_every_epoch(make_thief):
     thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4)
     thief.fit(queries, held_out)
     assert len(thief.seen) == 4
+
+
+@pytest.mark.parametrize(("epochs", "cut"), [(2, True), (3, True), (4, False)])
+def test_passes_that_end_before_its_patience_does_are_told(make_thief, epochs, cut):
+    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=epochs, surrogate_patience=1)
+    thief.fit(queries, held_out)
+    assert thief.still_learning is cut
 
 
 def test_patience_lets_it_go_on(make_thief):

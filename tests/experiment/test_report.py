@@ -3,6 +3,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
@@ -124,6 +125,14 @@ def test_missing_cells_are_listed(written):
     assert "Missing cells" in (folder / "report.md").read_text(encoding="utf-8")
     table = results_table(plan, gather(plan, cells), 10)
     assert [row[-2] for row in table.rows] == ["3", "3", "3", "2"]
+
+
+def test_attackers_who_were_still_learning_are_told(written, tmp_path):
+    plan, cells, folder = written
+    assert "still learning" not in (folder / "report.md").read_text(encoding="utf-8")
+    cut = [replace(cell, facts={**cell.facts, "still_learning": place < 4}) for place, cell in enumerate(cells)]
+    write_report(plan, cut, tmp_path)
+    assert "In 4 of 11 cells the surrogate was still learning" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
 def test_report_says_what_it_stands_on(written):
