@@ -51,7 +51,8 @@ COLUMNS = [
     "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
-AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "query_", "surrogate_", "attacker", "defense")
+ATTACK = ("query_", "surrogate_", "attacker", "learns first", "last pass")
+AFTER_THE_TARGET = ("gro_", "student_", "margin_", "paper_code_ties", "defense", *ATTACK)
 
 
 def read_settings(file):
@@ -76,8 +77,7 @@ def make_config(settings, seed, folder):
 
 def undefended(config, settings, train, valid, folder):
     """The converged target of a seed, trained once for all settings that do not change it; and its seconds."""
-    own = {key: value for key, value in sorted(settings.items()) if not key.startswith(AFTER_THE_TARGET)}
-    file = folder / f"target-{config['seed']}-{zlib.crc32(json.dumps(own).encode()):08x}.pth"
+    file = folder / f"target-{config['seed']}-{digest(settings, AFTER_THE_TARGET)}.pth"
     start_stage(config, "target", train)
     model = config.model_class(config, train._dataset).to(config["device"])
     with claimed(Path(f"{file}.claim"), wait=True):
@@ -93,6 +93,12 @@ def undefended(config, settings, train, valid, folder):
     return model, stored["seconds"]
 
 
+def digest(settings, left_out):
+    """Of the keys that do not start with any of `left_out`."""
+    own = {key: value for key, value in sorted(settings.items()) if not key.startswith(left_out)}
+    return f"{zlib.crc32(json.dumps(own).encode()):08x}"
+
+
 @contextlib.contextmanager
 def claimed(file, wait=False):
     """Whether this process alone works on something; the lock ends with the process, however that ends."""
@@ -105,19 +111,32 @@ def claimed(file, wait=False):
             yield True
 
 
-def defend(config, target, train, valid, knobs):
-    """Model to serve, defense, and what there is to say about the training."""
+def defend(config, settings, target, train, valid, folder):
+    """Model to serve, defense, and what there is to say about the training; made once for all who attack it."""
+    file = folder / f"defended-{config['seed']}-{digest(settings, ATTACK)}.pth"
+    defense = create_defense(config["defense"], config)
+    with claimed(Path(f"{file}.claim"), wait=True):
+        if not file.exists():
+            start = time.perf_counter()
+            model, found = protect(config, defense, target, train, valid, settings.get("knobs", {}))
+            found["defense s"] = time.perf_counter() - start
+            write_atomically({"weights": model.state_dict(), "found": found}, file)
+    stored, model = torch.load(file, weights_only=True), copy.deepcopy(target)
+    model.load_state_dict(stored["weights"])
+    return model, defense, stored["found"]
+
+
+def protect(config, defense, target, train, valid, knobs):
     name = config["defense"]
-    defense = create_defense(name, config)
     start_stage(config, f"defense {name}", train)
     if name != "gro":
-        return defense.protect(target, train, valid), defense, {}
+        return defense.protect(target, train, valid), {}
     trainer = KnobbedGRO(config, copy.deepcopy(target), **knobs)
     trainer.fine_tune(train, valid, verbose=False, saved=False)
     own, student, swap = (float(term) / len(train) for term in trainer.terms)
     swap /= trainer.lambda_used or 1
     steps = config["gro_epochs"] * len(train)
-    return trainer.model, defense, {"target loss": own, "student loss": student, "swap loss": swap, "gro steps": steps}
+    return trainer.model, {"target loss": own, "student loss": student, "swap loss": swap, "gro steps": steps}
 
 
 def concentration(served, before):
@@ -168,8 +187,8 @@ def attack(config, service, loaders, served, name, learns_first=None, last_pass=
 
 def run(name, settings, seed, folder):
     """All of one row."""
-    settings = dict(settings)
-    phase, knobs = settings.pop("gro phase", {}), settings.pop("knobs", {})
+    whole, settings = settings, dict(settings)
+    phase, _ = settings.pop("gro phase", {}), settings.pop("knobs", {})
     learns_first, last_pass = settings.pop("learns first", None), settings.pop("last pass", False)
     config = make_config(settings, seed, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
@@ -179,9 +198,8 @@ def run(name, settings, seed, folder):
     if phase:
         phase_config = make_config({**settings, **phase}, seed, folder)
         phase_train, *_ = build_loaders(phase_config, build_dataset(phase_config))
-    start = time.perf_counter()
-    protected, defense, found = defend(phase_config, target, phase_train, valid, knobs)
-    found |= {"target s": seconds, "defense s": time.perf_counter() - start}
+    protected, defense, found = defend(phase_config, whole, target, phase_train, valid, folder)
+    found["target s"] = seconds
     service = Service(protected, config["served_k"], defense.answer)
     metrics, served = evaluate_service(config, service, *loaders)
     found |= {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
