@@ -17,7 +17,6 @@ KNOBS = {
     "weight decay": 0.0,  # AdamW, of both models, not of biases and layer norms, as in the authors' code
     "clip each": 0.0,  # norm that each parameter tensor's gradient is clipped to, of both models; 0: none
     "decoy band": 0,  # place among the other items down to which decoys lie; 0: that of the package
-    "from scratch": False,  # GRO starts from untrained weights
 }
 
 
@@ -34,12 +33,6 @@ class KnobbedGRO(GROTrainer):
         self.knobs = {**KNOBS, **knobs}
         if self.knobs["decoy band"]:
             self.swap_rule.below_k = self.knobs["decoy band"]
-
-    def fine_tune(self, train_data, *args, **kwargs):
-        if self.knobs["from scratch"]:
-            untrained = self.config.model_class(self.config, train_data._dataset)
-            self.model.load_state_dict(untrained.state_dict())
-        return super().fine_tune(train_data, *args, **kwargs)
 
     def _start_gro_phase(self, steps):
         super()._start_gro_phase(steps)

@@ -33,6 +33,11 @@ OURS = {
     "--gro_lambda=-1": ["gro_lambda: -1 is not allowed; it takes a number >= 0"],
     "--gro_lambda=nan": ["gro_lambda: ", "it takes a number >= 0"],
     "--gro_epochs=1.5": ["gro_epochs: 1.5 is not allowed; it takes a whole number >= 1"],
+    "--gro_start=scratch": ["gro_start: 'scratch' is not allowed; it takes one of converged, untrained"],
+    "--gro_start=untrained --gro_target_loss=hold": [
+        "gro_start: untrained has nothing for gro_target_loss=hold to hold"
+    ],
+    "--gro_start=untrained --gro_min_quality=0.9": ["gro_start: untrained has no quality for gro_min_quality to keep"],
     "--gro_steps=0": ["gro_steps: 0 is not allowed; it takes a whole number >= 1 or None"],
     "--gro_learning_rate=0": ["gro_learning_rate: 0 is not allowed; it takes a number > 0"],
     "--gro_decay=2": ["gro_decay: 2 is not allowed; it takes True or False"],

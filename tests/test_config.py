@@ -29,6 +29,7 @@ OUT_OF_RANGE = {
     "margin_negative": [-1, None],
     "margin_swap": [-1, None],
     "gro_decay": [0, "sometimes"],
+    "gro_start": ["trained", None],
     "gro_steps": [0, 1.5, "many"],
     "gro_swap": [3, None],
     "gro_head_k": [0, 1.5, None],

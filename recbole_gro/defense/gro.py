@@ -25,7 +25,7 @@ from recbole_gro.top_k import top_k
 from recbole_gro.trainer import StageTrainer, register_trainer
 
 # keys that a kind of GRO may choose for itself
-SETTLED = ("gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
+SETTLED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
 
 
 def create_student(config, target_class: type, dataset):
@@ -44,6 +44,7 @@ class GROTrainer(StageTrainer):
     Eq. 6 for `gro_epochs` beside a student that copies its lists (section 5.3). What is saved, evaluated and attacked
     is the last GRO epoch: RecBole's best-validation epoch would be the least defended one. The student is dropped at
     the end; the checkpoint is an ordinary one of the model. The converged model is kept beside it, as -undefended.pth.
+    With `gro_start=untrained` there is no plain training: Eq. 6 from the first step on, as the authors train ML-1M.
 
     Args:
         config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
@@ -59,6 +60,7 @@ class GROTrainer(StageTrainer):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
             raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
         super().__init__(config, model, stage)
+        self.check_start(config)
         self.served_k = setting(config, "served_k")
         self.gro_lambda = self._setting("gro_lambda")
         self.gro_epochs = setting(config, "gro_epochs")
@@ -79,6 +81,8 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
+        if self._setting("gro_start") == "untrained":
+            return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         final = Path(self.saved_model_file)
         with tempfile.TemporaryDirectory() as scratch:
             folder = final.parent if saved else Path(scratch)
@@ -89,7 +93,10 @@ class GROTrainer(StageTrainer):
         return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """GRO alone, from the weights the model has; arguments and result as of `fit`."""
+        """GRO alone, from the weights the model has or, as `gro_start` says, from new ones; otherwise as `fit`."""
+        if self._setting("gro_start") == "untrained":
+            untrained = type(self.model)(self.config, train_data._dataset)
+            self.model.load_state_dict(untrained.state_dict())
         self.student_scorer = create_scorer(self._new_student(train_data._dataset))
         if self._setting("gro_target_loss") == "hold":
             self.converged_scorer = create_scorer(copied_model(self.model).eval())
@@ -112,6 +119,18 @@ class GROTrainer(StageTrainer):
         """A key as this class of trainer takes it: its own choice, else the config's."""
         value = cls.chosen[name] if name in cls.chosen else setting(config, name)
         return cls.least_steps if name == "gro_steps" and value is None else value
+
+    @classmethod
+    def check_start(cls, config) -> None:
+        """Raise UserError where something is measured against a converged target and there is none."""
+        if cls.settled(config, "gro_start") == "converged":
+            return
+        if cls.settled(config, "gro_target_loss") == "hold":
+            raise UserError("gro_start: untrained has nothing for gro_target_loss=hold to hold; give own, or converged")
+        if cls.settled(config, "gro_min_quality") is not None:
+            raise UserError(
+                "gro_start: untrained has no quality for gro_min_quality to keep; leave it out, or converged"
+            )
 
     def _setting(self, name: str) -> Any:
         return self.settled(self.config, name)
@@ -231,6 +250,7 @@ class GRODefense(Defense):
 
     def __init__(self, config):
         super().__init__(config)
+        self.trainer.check_start(config)
         self.settled = {name: self.trainer.settled(config, name) for name in SETTLED}
         # an unknown rule, or one that cannot work, ends the run before anything is trained
         self.settled |= create_swap_rule(self.settled["gro_swap"], config).settled

@@ -25,6 +25,7 @@ class DecoyGROTrainer(GROTrainer):
     stage = "target-gro_decoys"
     least_steps = 1520
     chosen: ClassVar[dict[str, Any]] = {
+        "gro_start": "converged",
         "gro_swap": "decoys",
         "gro_target_loss": "hold",
         "gro_decay": True,

@@ -30,6 +30,7 @@ def test_settings_are_the_authors(name):
     assert config["hidden_dropout_prob"] == config["attn_dropout_prob"] == dropout
     assert config["train_batch_size"] == batch
     assert (config["gro_lambda"], config["gro_epochs"]) == (gro_lambda, gro_epochs)
+    assert config["gro_start"] == ("untrained" if name == "ml-1m" else "converged")
     assert config["item_inter_num_interval"] == config["user_inter_num_interval"] == "[5,inf)"
     assert config["core_filter"] == "once"
     assert config["load_col"] == {"inter": [config[f"{field}_FIELD"] for field in ("USER_ID", "ITEM_ID", "TIME")]}

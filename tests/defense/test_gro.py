@@ -139,6 +139,35 @@ def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, mod
         assert torch.allclose(one, other, atol=1e-7)
 
 
+def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_trainer):
+    outcomes, started = [], []
+    for weights in (0, 9):
+        trainer, train, valid = make_trainer(cls=KeepsStudent, gro_start="untrained")
+        trainer.model.load_state_dict(untrained(trainer.config, train, seed=weights).state_dict())
+        given = weights_of(trainer.model)
+        torch.manual_seed(3)
+        trainer.fine_tune(train, valid)
+        assert not same_weights(trainer.target_at_start, given)
+        started.append(trainer.target_at_start)
+        outcomes.append(weights_of(trainer.model))
+    assert same_weights(*started)
+    assert same_weights(*outcomes)
+    assert not same_weights(outcomes[0], started[0])
+
+
+def test_from_new_weights_there_is_no_plain_training(make_trainer, tmp_path):
+    trainer, train, valid = make_trainer(gro_start="untrained", epochs=5)
+    trainer.fit(train, valid)
+    assert len(trainer.train_loss_dict) == 2  # gro_epochs
+    assert [file.name for file in (tmp_path / "run").glob("*.pth")] == ["target-gro.pth"]
+
+
+@pytest.mark.parametrize("key", ["gro_target_loss", "gro_min_quality"])
+def test_what_needs_a_converged_target_is_refused_without_one(make_trainer, key):
+    with pytest.raises(UserError, match=f"gro_start: untrained .*{key}"):
+        make_trainer(gro_start="untrained", **{key: {"gro_target_loss": "hold", "gro_min_quality": 0.9}[key]})
+
+
 def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
     trainer, train, _ = make_trainer(gro_lambda=0.0)
     trainer.fine_tune(train)

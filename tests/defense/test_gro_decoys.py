@@ -50,7 +50,7 @@ def test_lists_end_in_decoys_and_their_head_stays(make_loaders, tmp_path, model)
 def test_it_is_gro_with_four_keys_set(make_loaders, tmp_path):
     keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_decay": True, "gro_lambda": 0.1}
     outcomes = []
-    for cls, given in ((DecoyGROTrainer, {"gro_lambda": 9.0}), (GROTrainer, keys)):
+    for cls, given in ((DecoyGROTrainer, {"gro_lambda": 9.0, "gro_start": "untrained"}), (GROTrainer, keys)):
         config, train, *_ = make_loaders(**{**SETTINGS, "gro_epochs": 3}, **given)
         config["output_dir"] = str(tmp_path)
         torch.manual_seed(3)
