@@ -23,7 +23,6 @@ FINAL = {
     "decoys-1000": "gro_decoys (ours) cut short at 570 steps",
     "decoys-40-1000": "gro_decoys (ours)",
 }
-LEARNED = {"none-1000-converged": "none", "decoys-40-1000-converged": "gro_decoys (ours)"}
 OURS = ("decoys", "assigned", "hold", "quality")
 SHOWN_IN_ANALYSIS = {"lambda-0.3": "lambda 0.3", "base": "lambda 1", "lambda-2": "lambda 2", "lambda-4": "lambda 4"}
 
@@ -208,7 +207,6 @@ def main():
     page = (RESULTS / "effect.md").read_text()
     tables = {
         "final": final(rows, FINAL),
-        "learned": final(rows, LEARNED),
         "noise": noise(rows),
         "everything": everything(rows),
     }
