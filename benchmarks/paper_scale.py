@@ -4,7 +4,7 @@
 
 Sizes are those of Table 1 (nothing is loaded), settings those of properties/dataset. The cost of an item in a GRO step
 is measured here, on data of the dataset's catalogue and sequence length, and so is that of a surrogate's step; a plain
-target's step is taken as half a GRO step (benchmarks/gro_epoch.py). A surrogate stops by itself, after 36 to 110 passes
+target's step is taken as half a GRO step (benchmarks/gro_epoch.py). A surrogate stops by itself, after 36 to 125 passes
 on ml-100k (results/tradeoff.md); a target may stop early. With --gpu all is measured on that GPU. Without one the last
 column is what to expect of a TITAN RTX: the hours here divided by how much longer an epoch of RecBole's own BERT4Rec
 takes here than RecBole's authors report for that card.
