@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_gro.experiment.command import main
+from recbole_gro.cli.experiment import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from recbole_gro.command import main
+from recbole_gro.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

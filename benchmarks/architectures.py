@@ -21,8 +21,8 @@ from recbole_gro import Service
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
-from recbole_gro.files import write_atomically
-from recbole_gro.stage import start_stage
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.utils.files import write_atomically
 
 HERE = Path(__file__).parent
 QUALITY = [f"{part} {metric}@{k}" for part in ("valid", "test") for metric in ("hit", "ndcg") for k in (10, 20)]

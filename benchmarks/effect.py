@@ -33,10 +33,10 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.files import write_atomically
-from recbole_gro.stage import start_stage
-from recbole_gro.stealing import ask, steal
-from recbole_gro.trainer import TargetTrainer
+from recbole_gro.quick_start.extraction import ask, steal
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.files import write_atomically
 
 HERE = Path(__file__).parent
 CUTS = (5, 10, 20, 50, 100)

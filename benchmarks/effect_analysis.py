@@ -29,8 +29,8 @@ from recbole_gro import Service
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.objective import swap_targets
-from recbole_gro.stage import start_stage
+from recbole_gro.objective.swap import swap_targets
+from recbole_gro.quick_start.seeding import start_stage
 
 STEP_COLUMNS = [
     "rows with g > 0", "rows with g < 0", "rows with g = 0",

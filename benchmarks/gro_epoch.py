@@ -13,11 +13,12 @@ from common import machine, paired, ratio_line
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from recbole_gro import Config, GROTrainer
-from recbole_gro.command import parse
+from recbole_gro.cli.main import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_student, gro
+from recbole_gro.defense import create_student
+from recbole_gro.defense.gro import trainer as gro
 from recbole_gro.scoring import create_scorer
-from recbole_gro.trainer import TargetTrainer
+from recbole_gro.trainer.base import TargetTrainer
 
 ADAM = "Optimizer.step#Adam.step"
 STEPS = ("top_k", "sample_negatives", "extraction_loss", "swap_targets", "swap_loss")

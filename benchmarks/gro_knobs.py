@@ -6,7 +6,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_gro import GROTrainer
-from recbole_gro.top_k import top_k
+from recbole_gro.utils.ranking import top_k
 
 KNOBS = {
     "student lr": None,  # None: the target's

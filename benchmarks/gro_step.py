@@ -13,7 +13,7 @@ import torch
 from common import in_child, machine, paired, peak_mib, ratio_line
 
 from recbole_gro import extraction_loss, sample_negatives, swap_loss, swap_targets
-from recbole_gro.top_k import top_k
+from recbole_gro.utils.ranking import top_k
 
 SIZES = [(200, 3416, 100), (400, 18345, 100)]  # lists, items with padding, list length
 

@@ -23,11 +23,11 @@ from recbole.model.sequential_recommender import BERT4Rec
 from recbole.trainer import Trainer
 
 from recbole_gro import Config, ExtractionTrainer, GROTrainer, QueryLog, create_surrogate
-from recbole_gro.compat import no_tensorboard
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.statistics import PAPER
-from recbole_gro.errors import UserError
 from recbole_gro.scoring import create_scorer
+from recbole_gro.utils.compat import no_tensorboard
+from recbole_gro.utils.errors import UserError
 
 # Seconds an epoch of RecBole's BERT4Rec on ml-1m and a TITAN RTX, rows of 20 items, batches of 2048, as RecBole reports
 # them (its repository, asset/time_test_result/Sequential_recommendation.md of 2021)

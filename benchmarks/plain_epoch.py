@@ -21,9 +21,9 @@ from recbole.trainer import Trainer
 from recbole.utils import init_seed
 
 from recbole_gro import Config
-from recbole_gro.compat import no_tensorboard
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.trainer import TargetTrainer
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.compat import no_tensorboard
 
 BATCHES = 4  # of the stock epoch that are timed; an epoch is scaled up from them
 PATIENCE = 600  # seconds after which ours gives up

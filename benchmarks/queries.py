@@ -14,7 +14,7 @@ from recbole.data.transform import construct_transform
 from recbole_gro import BlackBox, Config, create_query_strategy
 from recbole_gro.data import build_dataset
 from recbole_gro.scoring import RecurrentScorer
-from recbole_gro.service import Service
+from recbole_gro.serving.service import Service
 
 
 class AnewEachTime:

@@ -14,12 +14,13 @@ from pathlib import Path
 from common import machine
 
 from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_defense
-from recbole_gro.command import parse
+from recbole_gro.attack import cached_black_box as answers
+from recbole_gro.cli.main import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.resume import answers, epochs
-from recbole_gro.stage import start_stage
-from recbole_gro.stealing import ask
-from recbole_gro.trainer import TargetTrainer
+from recbole_gro.quick_start.extraction import ask
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.trainer import epoch_checkpoint as epochs
+from recbole_gro.trainer.base import TargetTrainer
 
 BRIEF = {"epochs": "5", "gro_epochs": "5", "gro_steps": "1", "show_progress": "False"}
 
@@ -68,5 +69,5 @@ if __name__ == "__main__":
             told(f"epoch of {cls.stage}", kept_epochs, lambda fit=fit: fit(train, valid), place / "resume")
         defense = create_defense("none", config)
         service = Service(model, config["served_k"], defense.answer)
-        box = answers.KeptBlackBox(service, Path(folder) / "queries", defense)
+        box = answers.CachedBlackBox(service, Path(folder) / "queries", defense)
         told("query", kept_answers, lambda: ask(config, box), box.folder)

@@ -13,8 +13,8 @@ from common import machine, paired, peak_mib, ratio_line, seconds
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config, Service, create_defense
-from recbole_gro.attack.extraction import Catalogue
-from recbole_gro.top_k import top_k
+from recbole_gro.attack.surrogate_model import Catalogue
+from recbole_gro.utils.ranking import top_k
 
 SIZES = [(800, 1682), (400, 18_344), (16, 1_000_000)]  # lists, items
 OUTPUT_SIDES = ["none", "random", "tail_shuffle", "tail_random", "tail_decoy", "truncate"]

@@ -18,10 +18,10 @@ from common import machine, paired, ratio_line
 from recbole.data.interaction import Interaction
 
 from recbole_gro import BlackBox, Config, ExtractionTrainer, create_query_strategy, create_surrogate
+from recbole_gro.attack.query_log import LISTED, QueryLoader
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.query_log import LISTED, QueryLoader
 from recbole_gro.scoring import NextItemScorer
-from recbole_gro.trainer import TargetTrainer
+from recbole_gro.trainer.base import TargetTrainer
 
 
 class OneLengthLoader(QueryLoader):

@@ -2,7 +2,7 @@
 
     cd examples
     recbole-gro -m mean_of_items:MeanOfItems --config_files=mean_of_items.yaml
-    python -m recbole_gro.conformance mean_of_items:MeanOfItems
+    recbole-gro check-model mean_of_items:MeanOfItems
 
 It needs what RecBole asks of any sequential model; the default scorer serves it, and nothing is registered.
 """

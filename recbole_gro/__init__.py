@@ -2,7 +2,8 @@
 
 __version__ = "0.1.0"
 
-from recbole_gro import compat  # noqa: F401  (first: RecBole on today's libraries)
+from recbole_gro.utils import compat  # noqa: F401, I001  (first: RecBole on today's libraries)
+
 from recbole_gro.attack import (
     Attacker,
     BlackBox,
@@ -14,8 +15,8 @@ from recbole_gro.attack import (
     register_attacker,
     register_query_strategy,
 )
-from recbole_gro.config import Config
-from recbole_gro.data.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.config import Config
 from recbole_gro.defense import (
     DecoyGROTrainer,
     Defense,
@@ -25,14 +26,15 @@ from recbole_gro.defense import (
     register_defense,
     register_swap_rule,
 )
-from recbole_gro.errors import UserError
 from recbole_gro.evaluator import agree_with, register_metric
-from recbole_gro.objective import extraction_loss, sample_negatives, swap_loss, swap_targets
-from recbole_gro.quick_start import run_recbole_gro
-from recbole_gro.saved import SavedTarget, load_target
+from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.objective.swap import swap_loss, swap_targets
+from recbole_gro.quick_start.run import run_recbole_gro
 from recbole_gro.scoring import create_scorer, register_scorer
-from recbole_gro.service import Service
-from recbole_gro.trainer import get_trainer, register_trainer
+from recbole_gro.serving.saved_target import SavedTarget, load_target
+from recbole_gro.serving.service import Service
+from recbole_gro.trainer.base import get_trainer, register_trainer
+from recbole_gro.utils.errors import UserError
 
 __all__ = [
     "Attacker",

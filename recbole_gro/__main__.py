@@ -2,6 +2,6 @@
 
 import sys
 
-from recbole_gro.command import main
+from recbole_gro.cli.main import main
 
 sys.exit(main())

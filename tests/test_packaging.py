@@ -26,8 +26,8 @@ PROBE = """
 import json, sys
 import recbole_gro
 from recbole_gro.config import Config
-from recbole_gro.config_files import resolve_config_file
-from recbole_gro.keys import packaged_properties, plugin_keys
+from recbole_gro.config.files import resolve_config_file
+from recbole_gro.config.settings import packaged_properties, plugin_keys
 print(json.dumps({
     "modules": sorted(sys.modules),
     "package": recbole_gro.__file__,
@@ -103,7 +103,7 @@ def test_wheel_has_the_package_and_its_defaults_alone(built):
     code = relative_files("recbole_gro", "*.py")
     assert {name for name in names if ".dist-info/" not in name} == defaults | code
     assert any(name.endswith("/LICENSE") for name in names)
-    assert "recbole-gro = recbole_gro.command:main" in entry_points
+    assert "recbole-gro = recbole_gro.cli.main:main" in entry_points
 
 
 def test_installed_package_finds_its_defaults(away, site):

@@ -68,24 +68,60 @@ def reached_from(module):
     return reached
 
 
-@pytest.mark.parametrize("module", ["recbole_gro.attack", "recbole_gro.objective"])
-def test_attack_and_objective_know_nothing_of_the_defenses(module):
-    upstairs = ("recbole_gro.defense", "recbole_gro.evaluator", "recbole_gro.quick_start", "recbole_gro.report")
-    assert [name for name in reached_from(module) if name.startswith(upstairs)] == []
+# DESIGN: imports run one way, from the command down to the tools
+LAYERS = (
+    ("cli",),
+    ("experiment",),
+    ("quick_start",),
+    ("report", "attack", "defense", "evaluator", "serving"),
+    ("trainer", "data", "scoring"),
+    ("objective", "config"),
+    ("utils",),
+)
+# what may import a folder of its own layer
+NEIGHBOURS = {
+    "attack": {"serving"},
+    "defense": {"serving"},
+    "evaluator": {"serving"},
+    "trainer": {"scoring"},
+    "data": {"scoring"},
+}
+FOLDERS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file())
 
 
-def test_attack_reads_no_dataset():
-    datasets = ("recbole_gro.data.dataset", "recbole_gro.data.known", "recbole_gro.data.loaders")
-    assert [name for name in reached_from("recbole_gro.attack") if name.startswith(datasets)] == []
+def layer_of(folder):
+    (layer,) = [number for number, layer in enumerate(LAYERS) if folder in layer]
+    return layer
 
 
-def test_defenses_know_nothing_of_the_attack():
-    upstairs = ("recbole_gro.attack", "recbole_gro.quick_start")
-    assert [name for name in reached_from("recbole_gro.defense.gro") if name.startswith(upstairs)] == []
+def test_every_folder_has_a_place_in_the_order():
+    assert sorted(name for layer in LAYERS for name in layer) == FOLDERS
 
 
-def test_objective_knows_nothing_of_recbole():
-    source = (PACKAGE / "objective.py").read_text()
-    imported = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_imports_of_a_folder_run_downwards(folder):
+    upwards = []
+    for file in sorted((PACKAGE / folder).rglob("*.py")):
+        module = ".".join(("recbole_gro", *file.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+        for name in imports_of(module):
+            other = name.split(".")[1]
+            if other != folder and other not in NEIGHBOURS.get(folder, ()) and layer_of(other) <= layer_of(folder):
+                upwards.append(f"{module} imports {name}")
+    assert upwards == []
+
+
+def test_attack_reads_neither_data_nor_defenses():
+    reached = reached_from("recbole_gro.attack")
+    assert [name for name in reached if name.startswith(("recbole_gro.data", "recbole_gro.defense"))] == []
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "objective").glob("*.py")), ids=lambda file: file.stem)
+def test_objective_imports_torch_only(file):
+    imported = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [getattr(node, "module", None) or node.names[0].name for node in imported]
-    assert {name.split(".")[0] for name in names} == {"math", "torch"}
+    others = [name for name in names if not name.startswith("recbole_gro.objective")]
+    assert {name.split(".")[0] for name in others} <= {"math", "torch"}
+
+
+def test_the_package_root_holds_few_files():
+    assert len(list(PACKAGE.glob("*.py"))) <= 4

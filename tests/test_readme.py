@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import recbole_gro
-from recbole_gro.keys import markdown_table
+from recbole_gro.config.settings import markdown_table
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

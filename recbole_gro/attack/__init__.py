@@ -2,12 +2,13 @@
 
 from recbole_gro.attack.attacker import Attacker, create_attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import BlackBox, BudgetSpent, ListSource
-from recbole_gro.attack.extraction import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.few_shot import FewShotAttacker
 from recbole_gro.attack.filtered import FilteredAttacker
 from recbole_gro.attack.head import HeadAttacker
-from recbole_gro.attack.queries import ask_and_continue, create_query_strategy, register_query_strategy
+from recbole_gro.attack.query_strategies import ask_and_continue, create_query_strategy, register_query_strategy
 from recbole_gro.attack.repeat import RepeatAttacker
+from recbole_gro.attack.surrogate_model import create_surrogate
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 
 __all__ = [
     "Attacker",

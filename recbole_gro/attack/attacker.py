@@ -8,11 +8,12 @@ from recbole.utils import init_seed
 from torch import Tensor
 
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.extraction import ExtractionTrainer, create_surrogate
-from recbole_gro.attack.queries import create_query_strategy
-from recbole_gro.config import setting
-from recbole_gro.data.query_log import QueryLog
-from recbole_gro.registry import Registry
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_strategies import create_query_strategy
+from recbole_gro.attack.surrogate_model import create_surrogate
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.config.config import setting
+from recbole_gro.utils.registry import Registry
 
 
 def query_length(config) -> int:

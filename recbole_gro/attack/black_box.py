@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from recbole_gro.attack.asked import AskedLog
-from recbole_gro.errors import UserError
-from recbole_gro.service import Service
+from recbole_gro.serving.access_log import AccessLog
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.errors import UserError
 
 
 class BudgetSpent(UserError):
@@ -37,7 +37,7 @@ class BlackBox:
         service: a Service, or any trained RecBole sequential model, which is then served as it is.
         k: length of a list, for a bare model.
         budget: lists it gives out at most; None for no limit.
-        asked_log: file that every query is added to, for the provider to read (see AskedLog); None for none.
+        asked_log: file that every query is added to, for the provider to read (see AccessLog); None for none.
 
     Raises:
         UserError: lists longer than the catalogue, or a file that cannot be written.
@@ -50,7 +50,7 @@ class BlackBox:
         self.budget = budget
         self.queries_asked = 0
         self.lists_asked = 0
-        self._asked_log = None if asked_log is None else AskedLog(asked_log)
+        self._asked_log = None if asked_log is None else AccessLog(asked_log)
         self._turn = threading.Lock()
 
     @property

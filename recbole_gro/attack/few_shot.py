@@ -3,11 +3,11 @@
 import torch
 
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
-from recbole_gro.attack.queries import ask_and_continue
-from recbole_gro.config import setting
-from recbole_gro.data.query_log import QueryLog
-from recbole_gro.errors import UserError
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_strategies import ask_and_continue
+from recbole_gro.config.config import setting
 from recbole_gro.scoring.sequences import keep_recent
+from recbole_gro.utils.errors import UserError
 
 
 @register_attacker("few_shot")

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
-from recbole_gro.data.query_log import QueryLog
-from recbole_gro.lists import found_in
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.utils.ranking import found_in
 
 ITEMS_AT_ONCE = 2**22  # listed items looked at together (some 100 MiB while they are)
 

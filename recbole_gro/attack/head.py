@@ -10,11 +10,11 @@ from torch import Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.extraction import ExtractionTrainer
-from recbole_gro.config import setting
-from recbole_gro.data.query_log import QueryLog
-from recbole_gro.errors import UserError
-from recbole_gro.other_items import completed
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.config.config import setting
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.ranking import completed
 
 HEADS = (10, 20, 50)  # heads that are tried, besides the whole list
 TABLE = 2**24  # entries of a table [lists, items] held at a time (64 MiB)

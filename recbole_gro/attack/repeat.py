@@ -7,8 +7,8 @@ from torch import Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.config import setting
-from recbole_gro.errors import UserError
+from recbole_gro.config.config import setting
+from recbole_gro.utils.errors import UserError
 
 
 @register_attacker("repeat")

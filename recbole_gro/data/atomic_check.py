@@ -2,7 +2,7 @@
 
 import os
 
-from recbole_gro.errors import UserError, nearest
+from recbole_gro.utils.errors import UserError, nearest
 
 TYPES = ("token", "token_seq", "float", "float_seq")
 EXAMPLE = "user_id:token, item_id:token, timestamp:float"

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_gro.console import exit_code
-from recbole_gro.data.atomic_file import AtomicFile, atomic_files
+from recbole_gro.data.atomic_writer import AtomicFile, atomic_files
 from recbole_gro.data.raw_formats import PUBLISHED, RawFile
 from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
-from recbole_gro.errors import UserError, unknown_name
+from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.errors import UserError, unknown_name
 
 SHOWN = 5  # bad lines of a file that are told one by one
 LONGEST_REASON = 200  # characters; a reason may quote what it found

@@ -9,11 +9,11 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource
 
-from recbole_gro.config import setting
+from recbole_gro.config.config import setting
+from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.data.atomic_check import check_columns, columns_of
 from recbole_gro.data.core_filter import dropped_once
-from recbole_gro.errors import UserError
-from recbole_gro.recbole_keys import MASKED_TRANSFORM
+from recbole_gro.utils.errors import UserError
 
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 

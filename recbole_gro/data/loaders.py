@@ -8,14 +8,14 @@ from urllib.error import URLError
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
-from recbole_gro.compat import no_pickled_loaders, no_process_group
-from recbole_gro.data.absent import check_obtainable
+from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
+from recbole_gro.data.availability import check_obtainable
 from recbole_gro.data.dataset import SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
-from recbole_gro.errors import UserError
-from recbole_gro.generators import generators_of
-from recbole_gro.recbole_keys import MASKED_TRANSFORM
 from recbole_gro.scoring import scorer_class
+from recbole_gro.utils.compat import no_pickled_loaders, no_process_group
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import generators_of
 
 SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256 MiB in float32)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from recbole_gro.data.atomic_file import token
+from recbole_gro.data.atomic_writer import token
 
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 YEAR_AT_END = re.compile(r"\(([0-9]{4})\)$")

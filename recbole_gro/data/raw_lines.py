@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_gro.errors import UserError
-from recbole_gro.progress import progress_bar
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.progress import progress_bar
 
 LONGEST_LINE = 2**20  # bytes; the longest reviews take some tens of thousands
 BETWEEN_REPORTS = 4096  # lines

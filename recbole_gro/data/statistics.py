@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recbole_gro.config import Config
-from recbole_gro.console import exit_code, settings_of
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset
+from recbole_gro.utils.command_line import exit_code, settings_of
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
 HEAD = ("dataset", "users", "items", "mean length", "density")

@@ -2,10 +2,11 @@
 
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.combined import CombinedDefense, create_defense
-from recbole_gro.defense.gro import GRODefense, GROTrainer, create_student
-from recbole_gro.defense.gro_decoys import DecoyGROTrainer
-from recbole_gro.defense.ranking import NoDefense, RandomDefense, ReverseDefense
-from recbole_gro.defense.swap_rule import SwapRule, register_swap_rule
+from recbole_gro.defense.gro.decoys import DecoyGROTrainer
+from recbole_gro.defense.gro.defense import GRODefense
+from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
+from recbole_gro.defense.gro.trainer import GROTrainer, create_student
+from recbole_gro.defense.list_level import NoDefense, RandomDefense, ReverseDefense
 from recbole_gro.defense.tail import TailDecoy, TailRandom, TailShuffle, Truncate
 
 __all__ = [

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_gro.registry import Registry
-from recbole_gro.service import Asked
+from recbole_gro.serving.service import Query
+from recbole_gro.utils.registry import Registry
 
 
 class Defense:
@@ -38,7 +38,7 @@ class Defense:
         """The list that is served, [B, k] item ids, from the model's ranking [B, k], best first."""
         return ranked
 
-    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
         """As `shown`, for a defense that needs the query or the scores too; what a service calls."""
         return self.shown(ranked)
 

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from recbole_gro.defense.base import Defense, defenses
-from recbole_gro.errors import UserError
-from recbole_gro.service import Asked
+from recbole_gro.serving.service import Query
+from recbole_gro.utils.errors import UserError
 
 JOIN = "+"
 
@@ -75,7 +75,7 @@ class CombinedDefense(Defense):
         self._settle()
         return protected
 
-    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
         for part in self._parts:
             ranked = part.answer(ranked, asked)
         return ranked

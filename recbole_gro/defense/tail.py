@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from recbole_gro.config import setting
+from recbole_gro.config.config import setting
 from recbole_gro.defense.base import Defense, register_defense
-from recbole_gro.defense.keyed import KeyedDraws, shuffled
-from recbole_gro.errors import UserError
-from recbole_gro.other_items import random_others
-from recbole_gro.service import Asked
-from recbole_gro.top_k import top_k
+from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
+from recbole_gro.serving.service import Query
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.ranking import random_others, top_k
 
 
 class TailDefense(Defense):
@@ -30,12 +29,12 @@ class TailDefense(Defense):
                 f"set it below served_k={served_k}"
             )
 
-    def answer(self, ranked: Tensor, asked: Asked) -> Tensor:
+    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
         if ranked.shape[1] <= self.head_k:
             return ranked
         return torch.cat([ranked[:, : self.head_k], self.tail(ranked, asked)], 1)
 
-    def tail(self, ranked: Tensor, asked: Asked) -> Tensor:
+    def tail(self, ranked: Tensor, asked: Query) -> Tensor:
         """[B, k - head_k] what is served below the head of ranked [B, k]."""
         raise NotImplementedError
 

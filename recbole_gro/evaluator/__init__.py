@@ -2,7 +2,7 @@
 
 from recbole_gro.evaluator.agreement import Agreement, agree_with, register_metric
 from recbole_gro.evaluator.popularity import POPULARITY, PopularityService
-from recbole_gro.evaluator.served import ServedEvaluator, evaluate_service
+from recbole_gro.evaluator.served_lists import ServedEvaluator, evaluate_service
 
 __all__ = [
     "POPULARITY",

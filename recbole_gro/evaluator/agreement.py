@@ -10,8 +10,8 @@ from recbole.evaluator import register
 from recbole.evaluator.base_metric import AbstractMetric
 from recbole.utils import EvaluatorType
 
-from recbole_gro.errors import UserError
-from recbole_gro.lists import found_in
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.ranking import found_in
 
 REFERENCE = "rec.reference"
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recbole_gro.service import Service
+from recbole_gro.serving.service import Service
 
 POPULARITY = "popularity"  # name of its row
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_gro.files import written
+from recbole_gro.utils.files import written
 
 
 @dataclass

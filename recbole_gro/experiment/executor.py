@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
-from recbole_gro.errors import UserError
+from recbole_gro.utils.errors import UserError
 
 EXECUTORS = ("local", "ray")
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullLocator
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import Spread
 from recbole_gro.experiment.summary import CUT_OFFS, METRICS, SIDES, Setting
-from recbole_gro.report import LABELS, png
+from recbole_gro.report.run_report import LABELS, png
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, without their yellow, pale on white
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from recbole_gro.attack import create_attacker
-from recbole_gro.config import Config
-from recbole_gro.config_files import safe_yaml
+from recbole_gro.config.config import Config
+from recbole_gro.config.files import safe_yaml
+from recbole_gro.config.settings import packaged_properties
 from recbole_gro.defense import create_defense
-from recbole_gro.errors import UserError, nearest
-from recbole_gro.keys import packaged_properties
-from recbole_gro.quick_start import as_names
+from recbole_gro.quick_start.run import as_names
+from recbole_gro.utils.errors import UserError, nearest
 
 TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}

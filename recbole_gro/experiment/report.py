@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_gro.experiment import document
 from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.document import Block, Bullets, Heading, Paragraph, Picture, Table
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm
@@ -28,7 +26,10 @@ from recbole_gro.experiment.summary import (
 )
 from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table
 from recbole_gro.experiment.trade_off import picture as trade_off_picture
-from recbole_gro.report import LABELS, png, write_whole
+from recbole_gro.report import document
+from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table
+from recbole_gro.report.run_report import LABELS, png
+from recbole_gro.utils.files import write_whole
 
 UNDEFINED = "n/a"
 SMALLEST_P = 1e-4

@@ -1,159 +1,115 @@
-"""Cells run and resumed: each is a file when it is done, and its stages are shared."""
+"""The command of experiments: `recbole-gro-experiment`, `python run_gro_experiment.py`."""
 
-import hashlib
-import json
+import functools
+import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
-from recbole_gro.attack import BlackBox
-from recbole_gro.compat import no_scaler_warning
-from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_defense
-from recbole_gro.evaluator import evaluate_service
-from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.stages import Stages
-from recbole_gro.global_state import global_state_kept
-from recbole_gro.quick_start import check_models
-from recbole_gro.report import environment
-from recbole_gro.run_folder import logged_to
-from recbole_gro.service import Service
-
-AGREEMENT_AT = (1, 10, 100)
-CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
-PLUMBING = ("show_progress", "output_dir", "checkpoint_dir", "query_log")  # keys that no result depends on
+from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.dataset_table import run_table
+from recbole_gro.experiment.estimate import estimated_seconds, in_words
+from recbole_gro.experiment.executor import execute, imported_ray
+from recbole_gro.experiment.plan import TABLE, Experiment, read_experiment
+from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.summary import UNDEFENDED
+from recbole_gro.utils.errors import UserError
 
 
-def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
-    """Where the cell is when it is done; named by all its settings, so after a change of one it is run again."""
-    settings = {key: value for key, value in experiment.config(values, seed).plain().items() if key not in PLUMBING}
-    told = json.dumps(settings, sort_keys=True)
-    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
-    name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")
-    return folder / "cells" / f"{name}-{seed}-{digest}.npz"
-
-
-def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[tuple[dict[str, Any], int]]]:
-    """The cells there are, and (values, seed) of those still to run."""
-    done, missing = [], []
-    for values, seed in experiment.cells():
-        file = cell_file(experiment, values, seed, folder)
-        if file.exists():
-            done.append(Cell.load(file))
-        else:
-            missing.append((values, seed))
-    return done, missing
-
-
-@global_state_kept()
-def check_cells(experiment: Experiment, cells: list[tuple[dict[str, Any], int]]) -> None:
-    """Read the data and build and ask the models of every kind of cell once, before any is run.
-
-    Raises:
-        UserError: data or models that cannot work.
-    """
-    seen = set()
-    for values, seed in cells:
-        config = experiment.config(values, seed)
-        kind = tuple(str(config[name]) for name in CHECKED_BY)
-        if kind in seen:
-            continue
-        seen.add(kind)
-        data = build_dataset(config)
-        build_loaders(config, data)
-        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
-
-
-@global_state_kept()
-def run_cell(
-    experiment: Experiment,
-    values: dict[str, Any],
-    seed: int,
-    folder: Path,
-    threads: int | None = None,
-    show_progress: bool = False,
-    stages_dir: Path | None = None,
-) -> Cell:
-    """Run what of the cell is not there yet, and save it.
+def run_experiment(
+    name: str,
+    settings: dict[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+    executor: str = "local",
+    workers: int = 1,
+    ray_address: str | None = None,
+    dry_run: bool = False,
+    stages_dir: str | Path | None = None,
+) -> Path:
+    """Run an experiment, or what of it is not there yet, and write its report; the folder.
 
     Args:
-        experiment: it belongs to.
-        values: of the varied keys.
-        seed: of the run.
-        folder: of the experiment; cells lie in it.
-        threads: of torch; None leaves them.
-        show_progress: a bar for each stage; what is logged goes to logs/CELL/run.log either way.
-        stages_dir: where stages lie, of other experiments too; None: stages in the folder.
+        name: of a packaged experiment, or a yaml file.
+        settings: keys over the file's, as values.
+        output_dir: None: runs/experiment-NAME. The same folder again goes on where it stopped.
+        executor: `local` or `ray`.
+        workers: processes of the local executor.
+        ray_address: of a running cluster.
+        dry_run: only print the plan.
+        stages_dir: where the stages lie, for several experiments to share; None: stages in the folder.
 
     Raises:
-        UserError: settings that cannot work.
+        UserError: a setting that cannot work; nothing has been run then. Or, at the end, cells that failed.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    file = cell_file(experiment, values, seed, folder)
-    if file.exists():
-        return Cell.load(file)
-    logs = folder / "logs" / file.stem
-    logs.mkdir(parents=True, exist_ok=True)
-    with logged_to(logs), no_scaler_warning():
-        cell = _measured(experiment.config(values, seed), values, seed, stages_dir or folder / "stages", show_progress)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cell.save(file)
-    return cell
+    experiment = read_experiment(name, settings)
+    folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    if experiment.figure == TABLE:
+        run_table(experiment, folder, dry_run)
+        return folder
+    if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
+        raise UserError(
+            f"defense: figure tradeoff shows shares of what {UNDEFENDED} gives; add {UNDEFENDED} to its values"
+        )
+    stages_dir = Path(stages_dir or folder / "stages")
+    done, missing = done_and_missing(experiment, folder)
+    estimate = estimated_seconds(experiment, done, missing, stages_dir)
+    print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
+    if dry_run:
+        for (values, seed), seconds in zip(missing, estimate, strict=True):
+            print(f"  {told(values)}, seed {seed}: about {in_words(seconds)}")
+        print(f"about {in_words(sum(estimate) / workers)} in all, {workers} at a time; nothing was run")
+        return folder
+    if executor == "ray":
+        imported_ray()
+    check_cells(experiment, missing)
+    for key, wanted in {"output_dir": folder, "stages_dir": stages_dir}.items():
+        try:
+            wanted.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{key}: {wanted} cannot be made: {error.strerror or error}") from error
+    failed = run_missing(experiment, folder, stages_dir, missing, executor, workers, ray_address)
+    done, missing = done_and_missing(experiment, folder)
+    if done:
+        write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
+        print(f"report.html, report.md and results.csv are in {folder}")
+    if failed:
+        raise UserError(f"{len(failed)} of the cells failed, the others are kept: {'; '.join(failed)}")
+    return folder
 
 
-def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_progress: bool) -> Cell:
-    config["show_progress"] = show_progress
-    config["checkpoint_dir"] = str(folder)  # RecBole makes it, wherever it is
-    defense = create_defense(config["defense"][0], config)
-    data = build_dataset(config)
-    loaders = train, valid, test = build_loaders(config, data)
-    check_models(config, data, {config["defense"][0]: defense})
-    stages = Stages(config, defense, folder)
-    protected, settled = stages.protected(stages.target(train, valid), train, valid)
-    service = Service(protected, config["served_k"], defense.answer)
-    _, served = evaluate_service(config, service, *loaders)
-    log = stages.queries(service, train._dataset)
-    box = BlackBox(service)
-    surrogate, facts = stages.surrogate(log, box.n_items, train._dataset)
-    _, copied = evaluate_service(config, Service(surrogate, config["served_k"]), *loaders)
-    wanted = test._dataset.inter_feat[config["ITEM_ID_FIELD"]]
-    about = environment(config)
-    return Cell(
-        values,
-        seed,
-        ranks(served["test"], wanted),
-        ranks(copied["test"], wanted),
-        {
-            k: float(common_share(copied["test"][:, :k], served["test"][:, :k]).mean())
-            for k in AGREEMENT_AT
-            if k <= config["served_k"]
-        },
-        {
-            **facts,
-            "model": config["model"],
-            "dataset": config["dataset"],
-            "served_k": config["served_k"],
-            "attacker": config["attacker"],
-            "lists_asked": log.n_lists * stages.attacker.times_asked,
-            "settled": settled,
-            "seconds": stages.seconds,
-            "threads": torch.get_num_threads(),
-            **{name: about[name] for name in ("versions", "revision", "device")},
-        },
-    )
+def run_missing(
+    experiment: Experiment, folder: Path, stages_dir: Path, missing, executor, workers, ray_address
+) -> list[str]:
+    """Run cells with a bar over them; what failed, in words."""
+    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
+    alone = executor == "local" and workers == 1
+    run = functools.partial(run_one, experiment, folder.resolve(), stages_dir.resolve(), threads, alone)
+    failed = []
+    with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
+        for (values, seed), error in execute(run, missing, executor, workers, ray_address):
+            bar.update()
+            stamp = time.strftime("%H:%M:%S")
+            bar.write(f"{stamp} {told(values)}, seed {seed}: {'done' if error is None else error}")
+            if error is not None:
+                failed.append(f"{told(values)}, seed {seed}: {error}")
+    return failed
 
 
-def ranks(lists: Tensor, wanted: Tensor) -> np.ndarray:
-    """[U] place of each user's item `wanted` [U] in the user's list [U, k], from 1; 0 where it is not in it.
+def run_one(
+    experiment: Experiment,
+    folder: Path,
+    stages_dir: Path,
+    threads: int,
+    show_progress: bool,
+    values: dict[str, Any],
+    seed: int,
+) -> None:
+    """A cell, for an executor."""
+    run_cell(experiment, values, seed, folder, threads, show_progress, stages_dir)
 
-    >>> ranks(torch.tensor([[4, 2], [3, 1]]), torch.tensor([2, 9]))
-    array([2, 0])
-    """
-    found = lists == wanted.unsqueeze(1)
-    return torch.where(found.any(1), found.int().argmax(1) + 1, 0).numpy()
+
+def told(values: dict[str, Any]) -> str:
+    """A cell's varied values in words."""
+    return ", ".join(f"{name} {value}" for name, value in values.items())

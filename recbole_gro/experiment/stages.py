@@ -18,15 +18,15 @@ import torch
 
 from recbole_gro import __version__
 from recbole_gro.attack import BlackBox, create_attacker, create_surrogate, query_budget
-from recbole_gro.data.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.models import copied_model
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import JOIN, trains
-from recbole_gro.files import one_at_a_time, write_atomically
-from recbole_gro.models import copied_model
-from recbole_gro.quick_start import train_target
-from recbole_gro.service import Service
-from recbole_gro.stage import start_stage
-from recbole_gro.stealing import ask, steal
+from recbole_gro.quick_start.extraction import ask, steal
+from recbole_gro.quick_start.run import train_target
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.files import one_at_a_time, write_atomically
 
 STAGES = ("target", "served", "queries", "surrogate")
 # Keys by the first stage that reads them; a stage depends on its own and on those of the stages before it

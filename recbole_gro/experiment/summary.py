@@ -9,16 +9,7 @@ import numpy as np
 
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.statistics import (
-    Interval,
-    Spread,
-    bootstrap_ratio,
-    hits,
-    ndcg,
-    paired_t,
-    sign_test,
-    spread,
-)
+from recbole_gro.experiment.statistics import Interval, Spread, bootstrap_ratio, hits, ndcg, paired_t, sign_test, spread
 
 SIDES = ("target", "surrogate")
 METRICS = {"hit": hits, "ndcg": ndcg}

@@ -5,6 +5,7 @@ full_sort_predict scores all items after a sequence; models that can do better, 
 Column 0 of every score is padding.
 """
 
+from recbole_gro.scoring.anonymous_user import AnonymousUserScorer
 from recbole_gro.scoring.base import NextItemScorer, create_scorer, register_scorer, scorer_class
 from recbole_gro.scoring.causal import CausalScorer
 from recbole_gro.scoring.fearec import FEARecScorer
@@ -12,17 +13,16 @@ from recbole_gro.scoring.masked import MaskedScorer
 from recbole_gro.scoring.probability import ProbabilityScorer
 from recbole_gro.scoring.recurrent import RecurrentScorer
 from recbole_gro.scoring.sequences import keep_recent, length_groups, pad_sequences
-from recbole_gro.scoring.stranger import StrangerScorer
 from recbole_gro.scoring.trimmed import TrimmedScorer
 
 __all__ = [
+    "AnonymousUserScorer",
     "CausalScorer",
     "FEARecScorer",
     "MaskedScorer",
     "NextItemScorer",
     "ProbabilityScorer",
     "RecurrentScorer",
-    "StrangerScorer",
     "TrimmedScorer",
     "create_scorer",
     "keep_recent",

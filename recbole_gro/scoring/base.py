@@ -8,9 +8,9 @@ from recbole.model.layers import FeedForward
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_gro.errors import UserError
-from recbole_gro.registry import Registry
 from recbole_gro.scoring.sequences import keep_recent, length_groups
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.registry import Registry
 
 _scorers: Registry[type["NextItemScorer"]] = Registry("scorer")
 register_scorer = _scorers.register

@@ -3,7 +3,8 @@ import torch
 from attack.cases import AttackerCases, RuleService
 
 from recbole_gro import QueryLog, UserError, register_query_strategy
-from recbole_gro.attack import head, queries
+from recbole_gro.attack import head
+from recbole_gro.attack import query_strategies as queries
 from recbole_gro.attack.head import with_own_tail
 
 

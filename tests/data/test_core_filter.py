@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.data.core_filter import dropped_once
-from recbole_gro.errors import UserError
+from recbole_gro.utils.errors import UserError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=40)
 # item z is rare; without it ann is; without ann, x is

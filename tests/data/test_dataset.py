@@ -7,7 +7,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_gro.data import SequenceDataset
-from recbole_gro.errors import UserError
+from recbole_gro.utils.errors import UserError
 
 LEAVE_ONE_OUT = {"order": "TO", "group_by": "user", "mode": "full"}
 

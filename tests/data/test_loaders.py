@@ -11,7 +11,7 @@ from recbole.data.transform import MaskItemSequence
 
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
-from recbole_gro.errors import UserError
+from recbole_gro.utils.errors import UserError
 
 MASK_FIELDS = {"Mask_item_id_list", "Pos_item_id", "Neg_item_id", "MASK_INDEX"}
 

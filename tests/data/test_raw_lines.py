@@ -4,7 +4,7 @@ import pytest
 
 from recbole_gro.data import raw_lines as module
 from recbole_gro.data.raw_lines import raw_lines
-from recbole_gro.errors import UserError
+from recbole_gro.utils.errors import UserError
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "gzipped"])

@@ -5,8 +5,8 @@ import torch
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import BlackBox, Service, create_defense, register_defense
-from recbole_gro.service import Asked
-from recbole_gro.top_k import top_k
+from recbole_gro.serving.service import Query
+from recbole_gro.utils.ranking import top_k
 
 
 def made_up(rows=6, k=10, n_items=31, seed=0):
@@ -16,7 +16,7 @@ def made_up(rows=6, k=10, n_items=31, seed=0):
     lengths = torch.randint(1, 6, (rows,), generator=generator)
     sequences = torch.randint(1, n_items, (rows, 5), generator=generator)
     sequences[:, 0] = 1000 * seed + torch.arange(1, rows + 1)
-    return top_k(scores, k), Asked(sequences * (torch.arange(5) < lengths.unsqueeze(1)), lengths, scores)
+    return top_k(scores, k), Query(sequences * (torch.arange(5) < lengths.unsqueeze(1)), lengths, scores)
 
 
 class DefenseCases:
@@ -107,7 +107,7 @@ class TailCases(DefenseCases):
         together = self.defense().answer(ranked, asked)
         for row in range(20):
             part = slice(row, row + 1)
-            alone = Asked(asked.sequences[part], asked.lengths[part], asked.scores[part])
+            alone = Query(asked.sequences[part], asked.lengths[part], asked.scores[part])
             assert torch.equal(self.defense().answer(ranked[part], alone), together[part])
 
     @pytest.mark.parametrize("k", [1, 3, 4])

@@ -4,7 +4,7 @@ from defense.cases import DefenseCases, made_up
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import Service, UserError, create_defense
-from recbole_gro.defense.ranking import RandomDefense
+from recbole_gro.defense.list_level import RandomDefense
 
 SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
 

@@ -3,7 +3,7 @@ import torch
 from defense.cases import KeyedCases, TailCases, made_up
 
 from recbole_gro import create_defense
-from recbole_gro.service import Asked
+from recbole_gro.serving.service import Query
 
 SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
 
@@ -45,7 +45,7 @@ def test_decoys_are_the_lowest_scores_lowest_first(n_items, k):
 
 
 def test_decoys_are_none_of_the_head_where_all_scores_are_equal():
-    asked = Asked(torch.ones(5, 1, dtype=torch.long), torch.ones(5, dtype=torch.long), torch.zeros(5, 12))
+    asked = Query(torch.ones(5, 1, dtype=torch.long), torch.ones(5, dtype=torch.long), torch.zeros(5, 12))
     ranked = torch.arange(1, 11).expand(5, 10)
     for row in answer("tail_decoy", ranked, asked).tolist():
         assert row[:4] == [1, 2, 3, 4]

@@ -1,5 +1,5 @@
 import pytest
-from experiment.made_up import Plan, cell, grid
+from experiment.synthetic import Plan, cell, grid
 
 from recbole_gro.experiment import figures
 from recbole_gro.experiment.figures import pictures

@@ -9,14 +9,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from experiment.made_up import Plan, grid
+from experiment.synthetic import Plan, grid
 from matplotlib.image import imread
 
 from recbole_gro.experiment import report
-from recbole_gro.experiment.document import Paragraph, Table
 from recbole_gro.experiment.report import comparison_table, facts_table, results_csv, results_table, write_report
 from recbole_gro.experiment.statistics import hits, holm, ndcg
 from recbole_gro.experiment.summary import comparisons, gather, headline_k
+from recbole_gro.report.document import Paragraph, Table
 
 AWKWARD = '<b>&"$x$|*_`'
 DEFENSES = ["none", "random", "gro"]

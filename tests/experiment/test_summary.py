@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from experiment.made_up import Plan, cell, grid
+from experiment.synthetic import Plan, cell, grid
 
 from recbole_gro.experiment.statistics import ndcg, paired_t
 from recbole_gro.experiment.summary import agreement_k, comparisons, gather, headline_k

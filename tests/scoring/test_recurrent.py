@@ -7,7 +7,8 @@ import torch
 from scoring.cases import LONGEST, ScorerCases, random_sequences
 
 from recbole_gro import create_scorer
-from recbole_gro.scoring.recurrent import PREFIXES_AT_ONCE, GRU4RecScorer, NARMScorer, Session
+from recbole_gro.scoring.recurrent import PREFIXES_AT_ONCE, GRU4RecScorer, NARMScorer
+from recbole_gro.serving.session import Session
 
 
 class RecurrentCases(ScorerCases):

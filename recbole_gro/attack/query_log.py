@@ -1,0 +1,140 @@
+"""What an attacker has after asking: sequences and, for every prefix of each, the served list."""
+
+import math
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import written
+
+LISTED = "served_list"
+LISTED_LENGTH = "served_list_length"
+PREFIXES_AT_ONCE = 10  # of a sequence in a batch, for models that read it once for all of them
+
+
+@dataclass
+class QueryLog:
+    """S sequences of L items; `lists[s, t]` was served for `sequences[s, :t + 1]`, so there are S L labelled examples.
+
+    Attributes:
+        sequences: [S, L] item ids.
+        lists: [S, L, k] item ids, best first; 0 pads a list that has fewer than k.
+    """
+
+    sequences: Tensor
+    lists: Tensor
+
+    @property
+    def n_lists(self) -> int:
+        return self.lists.shape[0] * self.lists.shape[1]
+
+    def first(self, h: int) -> "QueryLog":
+        """The log with the first `h` items of each list; all of them where lists are no longer."""
+        return QueryLog(self.sequences, self.lists[:, :, :h])
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
+        largest = int(max(self.sequences.max(), self.lists.max()))
+        narrow = np.min_scalar_type(largest)
+        with written(file) as target:
+            np.savez_compressed(
+                target, sequences=self.sequences.numpy().astype(narrow), lists=self.lists.numpy().astype(narrow)
+            )
+
+    @classmethod
+    def load(cls, file: str | os.PathLike) -> "QueryLog":
+        """Read a log that `save` wrote; pickled content is refused, not executed.
+
+        Raises:
+            UserError: the file is no query log.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                sequences, lists = (torch.from_numpy(stored[name].astype(np.int64)) for name in ("sequences", "lists"))
+            if lists.dim() != 3 or lists.shape[:2] != sequences.shape:
+                raise ValueError(f"lists {tuple(lists.shape)} do not belong to sequences {tuple(sequences.shape)}")
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(f"query log {file}: {error}") from error
+        return cls(sequences, lists)
+
+    def split(self, held_out: float, generator: torch.Generator) -> tuple["QueryLog", "QueryLog"]:
+        """The log without and with a random share of its sequences; at least one sequence on each side."""
+        n = len(self.sequences)
+        order = torch.randperm(n, generator=generator)
+        n_held = min(max(round(n * held_out), 1), n - 1)
+        kept, held = order[n_held:], order[:n_held]
+        return QueryLog(self.sequences[kept], self.lists[kept]), QueryLog(self.sequences[held], self.lists[held])
+
+
+class QueryLoader:
+    """Batches of a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
+
+    An epoch visits every example once; the order and what stands in a batch together are drawn anew. P is 1 and every
+    example has a row to itself, unless the model reads a sequence once for many prefixes: then it is the largest
+    divisor of the length up to 10. Each sequence has its own P lengths, drawn anew: batches in which many examples
+    share a length, which would need no padding, train worse copies (benchmarks/surrogate.py).
+
+    A batch has the fields sequence [S, L], cut to the longest prefix, length [S, P], and LISTED [S P, k]; where some
+    list of the log has fewer than k items, also LISTED_LENGTH [S P].
+
+    Args:
+        log: the labelled examples.
+        config: names of fields.
+        batch_size: lists a batch at most.
+        generator: source of the order; None visits in order, for held-out logs.
+        shared_reading: the model reads a sequence once for many prefixes.
+    """
+
+    def __init__(
+        self,
+        log: QueryLog,
+        config: Any,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        shared_reading: bool = False,
+    ):
+        self.log = log
+        self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
+        self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
+        self.generator = generator
+        # of all lists at once, so that no batch has to look at its own
+        self.list_lengths = (log.lists != 0).sum(2) if bool((log.lists == 0).any()) else None
+        longest = log.sequences.shape[1]
+        most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
+        self.prefixes = next(p for p in range(most, 0, -1) if longest % p == 0)
+        self.sequences_at_once = batch_size // self.prefixes
+
+    def __len__(self) -> int:
+        return math.ceil(self.log.n_lists / self.prefixes / self.sequences_at_once)
+
+    def __iter__(self) -> Iterator[Interaction]:
+        n, longest = self.log.sequences.shape
+        lengths, order = (
+            torch.arange(1, longest + 1).expand(n, longest),
+            torch.arange(self.log.n_lists // self.prefixes),
+        )
+        if self.generator is not None:
+            lengths = torch.rand(n, longest, generator=self.generator).argsort(1) + 1
+            order = torch.randperm(len(order), generator=self.generator)
+        rows = torch.arange(n).repeat_interleave(longest // self.prefixes)
+        lengths = lengths.reshape(-1, self.prefixes)
+        for part in order.split(self.sequences_at_once):
+            row, length = rows[part], lengths[part]
+            asked = row.unsqueeze(1), length - 1
+            batch = {
+                self.sequence_field: self.log.sequences[row, : int(length.max())],
+                self.length_field: length,
+                LISTED: self.log.lists[asked].flatten(0, 1).long(),
+            }
+            if self.list_lengths is not None:
+                batch[LISTED_LENGTH] = self.list_lengths[asked].flatten()
+            yield Interaction(batch)

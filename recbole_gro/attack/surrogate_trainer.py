@@ -1,0 +1,114 @@
+"""Model extraction (Yue et al., RecSys'21): a surrogate trained with Eq. 4 on the lists a black box gave out."""
+
+import math
+
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
+from recbole_gro.config.config import setting
+from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.trainer.base import StageTrainer, register_trainer
+from recbole_gro.utils.ranking import top_k
+
+HELD_OUT = 0.1  # share of the query sequences that early stopping looks at
+
+
+@register_trainer("extraction")
+class ExtractionTrainer(StageTrainer):
+    """Trains a copy on a query log: `ExtractionTrainer(config, surrogate).fit(*loaders(log))`.
+
+    Its validation is the held-out part of the log; it stops when Eq. 4 on it no longer falls.
+
+    Args:
+        config: the surrogate's config; `surrogate_*` and `margin_*` are read from it.
+        model: the untrained surrogate, any RecBole sequential model.
+    """
+
+    stage = "surrogate"
+
+    def __init__(self, config, model, stage: str | None = None):
+        super().__init__(config, model, stage)
+        self.learning_rate = setting(config, "surrogate_learning_rate")
+        self.epochs = setting(config, "surrogate_epochs")
+        self.stopping_step = setting(config, "surrogate_patience")
+        self.batch_size = setting(config, "surrogate_batch_size")
+        self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
+        self.paper_code_ties = setting(config, "paper_code_ties")
+        self.eval_step = 1
+        # RecBole counts items and users of its training data for some metrics; a query log has none to count
+        self.eval_collector.data_collect = lambda train_data: None
+        self.valid_metric, self.valid_metric_bigger = "held-out loss", False
+        self.best_valid_score = float("inf")
+        self.untrained_loss: float | None = None  # Eq. 4 on held-out queries before the first epoch
+        self.optimizer = self._build_optimizer()
+        self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+
+    def resumed_generators(self):
+        return {"negatives": self.generator}
+
+    def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
+        """Training and held-out batches of a log; all draws come from the config's seed."""
+        generator = torch.Generator().manual_seed(self.config["seed"])
+        train, held = log.split(HELD_OUT, generator)
+        shared = self.scorer.all_prefixes_at_once
+        return (
+            QueryLoader(train, self.config, self.batch_size, generator, shared),
+            QueryLoader(held, self.config, self.batch_size, None, shared),
+        )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the best epoch copies held-out queries better than the untrained model did."""
+        return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
+
+    @property
+    def still_learning(self) -> bool:
+        """Whether its passes were over before the loss on held-out queries had stopped falling: more would get more."""
+        return self.cur_step <= self.stopping_step
+
+    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        if valid_data:
+            self.untrained_loss = self.held_out_figures(valid_data)["loss"]
+        return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+
+    def stage_loss(self, interaction: Interaction):
+        return self._extraction_loss(interaction, self.generator)[0]
+
+    def _extraction_loss(self, interaction, generator):
+        """Eq. 4 of a query batch, and the scores [B, n_items] behind it."""
+        served, model = interaction[LISTED], self.scorer.model
+        lengths = interaction.interaction.get(LISTED_LENGTH)
+        scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+        negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties, lengths)
+        listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
+        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        figures = self.held_out_figures(valid_data)
+        if not math.isfinite(figures["loss"]):
+            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
+        self.last_valid = figures["loss"], figures
+        self._show_valid()
+        return self.last_valid
+
+    @torch.no_grad()
+    def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:
+        """`loss`, Eq. 4, and `agreement@10` on held-out queries; the same negatives every time.
+
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10; in its
+        first k where the log's lists have k < 10.
+        """
+        self.model.eval()
+        generator = torch.Generator(self.device).manual_seed(self.config["seed"])
+        total, common, n = 0.0, 0.0, 0
+        for batch in held_out:
+            interaction = batch.to(self.device)
+            loss, scores = self._extraction_loss(interaction, generator)
+            served = interaction[LISTED][:, :10]
+            mine = top_k(scores, served.shape[1])
+            total += loss.item() * len(served)
+            in_common = (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)  # padding is none of mine
+            common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
+            n += len(served)
+        return {"loss": total / n, "agreement@10": common / n}

@@ -1,0 +1,238 @@
+"""RecBole's Config with this plugin's defaults below it and without its traps.
+
+Differences from RecBole's, each because the plain one costs a user hours:
+- our packaged yaml files come after RecBole's internal ones and before anything the user gives;
+- sys.argv is read by the command only and handed in as `command_line`, so a Config made by a program, a test or for
+  a second model does not pick up flags that were meant for something else;
+- values are Python literals, else safe yaml, else strings; RecBole evaluates them as code;
+- unknown keys, models and values out of range end in one line (UserError).
+"""
+
+import copy
+import os
+from typing import Any
+
+from recbole.config import Config as RecBoleConfig
+from recbole.data.transform import construct_transform
+from recbole.model.abstract_recommender import SequentialRecommender
+
+from recbole_gro.config import recbole_settings as recbole_keys
+from recbole_gro.config import settings as keys
+from recbole_gro.config.files import SafeLoader, literal, read_config_file, safe_yaml
+from recbole_gro.config.models import reference_to, sequential_model, serving
+from recbole_gro.utils.errors import UserError
+
+DEFAULT_DATASET = "ml-100k"
+
+
+class Config(RecBoleConfig):
+    """Settings of a run.
+
+    Args:
+        model: RecBole model name or a sequential model class.
+        dataset: dataset name.
+        config_file_list: yaml files, in the working folder or packaged; a text of names with spaces between works too.
+        config_dict: settings that win over files.
+        command_line: settings that win over everything; values may be strings.
+
+    Raises:
+        UserError: unknown model, key or file, or a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        model: str | type | None = None,
+        dataset: str | None = None,
+        config_file_list: list[str] | str | None = None,
+        config_dict: dict[str, Any] | None = None,
+        command_line: dict[str, Any] | None = None,
+    ):
+        self._command_line = dict(command_line or {})
+        if isinstance(config_file_list, str):
+            config_file_list = config_file_list.split()
+        try:
+            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
+        except UserError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
+            # RecBole's own checks; they name the key
+            raise UserError(" ".join(str(error.args[0] if error.args else error).split())) from error
+        self._check()
+
+    def _build_yaml_loader(self):
+        return SafeLoader
+
+    def _convert_config_dict(self, config_dict):
+        return {key: self._value(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}
+
+    @staticmethod
+    def _value(key: str, text: str) -> Any:
+        value = literal(text)
+        is_text = keys.takes_text(key) or str(recbole_keys.type_of(key)).startswith("str")
+        return value if value is None or not is_text else text
+
+    def _load_config_files(self, file_list):
+        merged: dict[str, Any] = {}
+        for file in file_list or []:
+            merged.update(read_config_file(file))
+        return merged
+
+    def _load_cmd_line(self):
+        return self._convert_config_dict(self._command_line)
+
+    def _get_model_and_dataset(self, model, dataset):
+        given = self.external_config_dict
+        model = model or given.get("model")
+        if model is None:
+            raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(serving())}")
+        model_class = sequential_model(model)
+        return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
+
+    def _load_internal_config_dict(self, model, model_class, dataset):
+        # a class of one's own takes the defaults of the RecBole model it derives from
+        model = keys.recbole_name(model_class) or model
+        super()._load_internal_config_dict(model, model_class, dataset)
+        self._load_time_field()
+        self._load_item_features()
+        if not hasattr(model_class, "input_type"):
+            # of a model of one's own that says nothing: a loss over all items, no sampled negatives
+            self.internal_config_dict.setdefault("loss_type", "CE")
+        # RecBole's loader leaves this out for CE and raises on its own default
+        if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
+            self.internal_config_dict["train_neg_sample_args"] = None
+        for name in ("overall", f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
+            file = keys.packaged_file(f"{name}.yaml")
+            if file.is_file():
+                self.internal_config_dict.update(safe_yaml(file.read_text(encoding="utf-8")) or {})
+
+    def _load_time_field(self) -> None:
+        """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""
+        fields = {**self.internal_config_dict, **self.external_config_dict}
+        columns = [fields[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
+        load_col = self.internal_config_dict["load_col"]
+        self.internal_config_dict["load_col"] = {
+            **load_col,
+            "inter": list(dict.fromkeys([*columns, *load_col["inter"]])),
+        }
+
+    def _load_item_features(self) -> None:
+        """Have the item features loaded that the target, its student or the surrogate reads, as far as files have them.
+
+        RecBole does so for ml-100k and its own feature models only.
+        """
+        given = {**self.internal_config_dict, **self.external_config_dict}
+        wanted = list(given.get("selected_features") or [])
+        for role in ("student_model", "surrogate_model"):
+            if given.get(role) is not None:
+                wanted += keys.recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
+        if wanted:
+            load_col = self.internal_config_dict["load_col"]
+            columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *wanted]
+            self.internal_config_dict["load_col"] = {**load_col, "item": list(dict.fromkeys(columns))}
+
+    def _merge_external_config_dict(self):
+        super()._merge_external_config_dict()
+        for name in self.external_config_dict:
+            keys.check_name(name)
+
+    def _set_default_parameters(self):
+        # before RecBole works with them: its own errors seldom name the key
+        ours = keys.plugin_keys()
+        for name, value in self.external_config_dict.items():
+            if name not in ours:
+                recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+        for name, key in ours.items():
+            key.check(self.final_config_dict[name])
+        super()._set_default_parameters()
+        # of ml-100k RecBole reads its own copy, whatever data_path says
+        given = self.external_config_dict.get("data_path")
+        if given and os.path.isdir(os.path.join(given, self.dataset)):
+            self.final_config_dict["data_path"] = os.path.join(given, self.dataset)
+
+    def _init_device(self):
+        given = self.final_config_dict["gpu_id"]
+        if given is None or not self.final_config_dict["use_gpu"]:
+            self.final_config_dict["gpu_id"] = ""  # RecBole takes a GPU whatever use_gpu says
+        super()._init_device()
+        named = self.external_config_dict.get("gpu_id") is not None and self.final_config_dict["gpu_id"] != ""
+        if named and self.final_config_dict["device"].type == "cpu":
+            raise UserError(f"gpu_id: torch sees no GPU {given!r} here; use_gpu=False, or no gpu_id, runs on the CPU")
+
+    def _check(self) -> None:
+        longest = max(self["topk"], default=0)
+        if longest > self["served_k"]:
+            raise UserError(
+                f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "
+                f"lower topk or raise served_k"
+            )
+        self._check_valid_metric()
+        if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
+            raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item, reads others, and takes 2 or more")
+        for name in ("surrogate_model", "student_model"):
+            if self[name] is not None:
+                sequential_model(self[name], name)
+        for name in ("surrogate_config", "student_config"):
+            if self[name] is not None:
+                read_config_file(self[name])
+
+    def _check_valid_metric(self) -> None:
+        watched, _, cut_off = str(self["valid_metric"]).partition("@")
+        measured = {str(metric).lower() for metric in self["metrics"]}
+        if watched.lower() not in measured or cut_off not in {str(k) for k in self["topk"]}:
+            raise UserError(
+                f"valid_metric: {self['valid_metric']} is not measured; metrics are {', '.join(self['metrics'])} at "
+                f"topk {self['topk']}"
+            )
+
+    def plain(self) -> dict[str, Any]:
+        """What the user set, with model and dataset, as plain types: `Config(config_dict=...)` rebuilds this one."""
+        return plain_settings(self)
+
+
+def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
+    """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
+    given = {key: plain(value) for key, value in config.external_config_dict.items()}
+    if given.get("data_path"):
+        given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
+    return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
+
+
+def plain(value: Any) -> Any:
+    """A setting as the types that yaml, json and torch.load(weights_only=True) know."""
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, type) and issubclass(value, SequentialRecommender):
+        return reference_to(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def setting(config: RecBoleConfig, name: str) -> Any:
+    """A key of this plugin, from a Config of ours or from RecBole's own, where absent keys take our default."""
+    return config[name] if name in config else keys.plugin_keys()[name].default
+
+
+def derive(
+    config: RecBoleConfig, model: str | type | None, config_file: str | None, key: str = "model"
+) -> RecBoleConfig:
+    """The settings of a second model (student or surrogate) beside the target's.
+
+    The same class shares the target's architecture. Another class takes its own defaults: settings that belong to
+    some model's architecture (those of RecBole's properties/model) do not cross from one class to the other.
+    `config_file` wins over both. `key`, for messages, named the model.
+
+    Raises:
+        UserError: unknown model or file.
+    """
+    model_class = config.model_class if model is None else sequential_model(model, key)
+    chosen = read_config_file(config_file) if config_file else {}
+    given = copy.deepcopy(config.external_config_dict)
+    if model_class is not config.model_class:
+        given = {key: value for key, value in given.items() if key not in keys.model_keys() | {"transform"}}
+    given.update(chosen)
+    derived = Config(model_class, config.dataset, config_dict=given)
+    for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):
+        derived[name] = config[name]
+    construct_transform(derived)  # masked models read the field names that their transform leaves in the config
+    return derived

@@ -1,0 +1,80 @@
+"""Config files, and words of a command line, read as plain values; nothing of them is run as code."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_gro.config import settings as keys
+from recbole_gro.utils.errors import UserError, nearest
+
+
+class SafeLoader(yaml.SafeLoader):
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
+
+
+SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
+
+
+def safe_yaml(text: str) -> Any:
+    """Plain values from yaml text: yaml.safe_load, which takes no loader, with 1e-3 read as a number.
+
+    Raises:
+        yaml.YAMLError: no yaml, or a tag that would build an object.
+    """
+    loader = SafeLoader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def literal(text: str) -> Any:
+    """The value of a command-line word: a Python literal, else safe yaml, else the text itself.
+
+    >>> literal("1e-3"), literal("None"), literal("[none, gro]"), literal("true"), literal("ml-100k")
+    (0.001, None, ['none', 'gro'], True, 'ml-100k')
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass
+    try:
+        return safe_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
+def resolve_config_file(name: str) -> str:
+    """The yaml text of a config file, looked up in the working folder, then among the packaged properties.
+
+    Raises:
+        UserError: no such file in either place.
+    """
+    if Path(name).is_file():
+        return Path(name).read_text(encoding="utf-8")
+    if not Path(name).is_absolute() and keys.packaged_file(name).is_file():
+        return keys.packaged_file(name).read_text(encoding="utf-8")
+    folder = Path(name).parent
+    packaged = (file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml"))
+    offered = {file: file for file in packaged}
+    offered |= {file.name: str(file) for file in folder.glob("*.y*ml") if file.is_file()}
+    hint = offered[nearest(Path(name).name, offered) or "gro.yaml"]
+    raise UserError(
+        f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?"
+    )
+
+
+def read_config_file(name: str) -> dict[str, Any]:
+    """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
+    try:
+        values = safe_yaml(resolve_config_file(name))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) and values is not None:
+        raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
+    for key in values or {}:
+        if not isinstance(key, str):
+            raise UserError(f"config file {name}: key {key!r} is no name")
+    return values or {}

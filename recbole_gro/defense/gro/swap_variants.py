@@ -1,0 +1,71 @@
+"""How GRO pushes lists to where a copying student fails: the paper's swap step, and ours, by name (`gro_swap`)."""
+
+import torch
+from torch import Tensor
+
+from recbole_gro.config.config import setting
+from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
+from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
+from recbole_gro.objective.swap import swap_loss
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.ranking import top_k
+
+
+@register_swap_rule("assigned")
+class AssignedSwap(SwapRule):
+    """Ours: Eq. 5 towards different items (`assigned_targets`)."""
+
+    def term(self, target_scores, served, student_scores, gradient):
+        return swap_loss(target_scores, served, assigned_targets(student_scores, served, gradient), self.margin)
+
+
+@register_swap_rule("assigned_tail")
+class AssignedTailSwap(SwapRule):
+    """Ours: as `assigned`, on the positions below the head alone, which swap targets must not enter."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.check_head()
+
+    def term(self, target_scores, served, student_scores, gradient):
+        head, tail = served.split([self.head_k, self.served_k - self.head_k], 1)
+        swapped = assigned_targets(student_scores, tail, gradient[:, self.head_k :], head)
+        return swap_loss(target_scores, tail, swapped, self.margin) + head_guard(target_scores, head[:, -1], swapped)
+
+
+@register_swap_rule("decoys")
+class DecoySwap(SwapRule):
+    """Ours: one assignment for all lists and the whole run, drawn into every list below its head.
+
+    A student learns every list that it is shown, so swap targets that follow the student are undone by it, and pull
+    the target to and fro. The first epoch only watches; then the served_k - head_k items that the student scores
+    lowest on average become the decoys: where the gradient is negative no items raise the student's loss more. The
+    target's own loss passes over them from then on, so the two losses do not fight over them.
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.check_head()
+        if setting(config, "gro_epochs") < 2:
+            raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
+        self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items
+        self.decoys: Tensor | None = None
+        self._scores: Tensor | float = 0.0
+
+    def term(self, target_scores, served, student_scores, gradient):
+        if self.decoys is None:
+            self._scores = self._scores + student_scores.float().sum(0)
+            return target_scores.new_zeros((), dtype=torch.float32)
+        return decoy_loss(target_scores, self.decoys, self.head_k, self.below_k)
+
+    def epoch_ended(self):
+        if self.decoys is None:
+            assert isinstance(self._scores, Tensor)
+            self.decoys = top_k(-self._scores.unsqueeze(0), self.served_k - self.head_k).squeeze(0)
+            self.left_out = torch.zeros_like(self._scores, dtype=torch.bool).index_fill(0, self.decoys, True)
+
+    def state_dict(self):
+        return {"decoys": self.decoys, "left_out": self.left_out}
+
+    def load_state_dict(self, state):
+        self.decoys, self.left_out = state["decoys"], state["left_out"]

@@ -1,0 +1,60 @@
+"""Defenses on the served list (section 5.2 of the paper): none, random, reverse."""
+
+import torch
+from torch import Tensor
+
+from recbole_gro.config.config import setting
+from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
+from recbole_gro.serving.service import Query
+
+
+@register_defense("none")
+class NoDefense(Defense):
+    """The ranking is served as it is."""
+
+    output_keys = ()
+
+
+@register_defense("random")
+class RandomDefense(Defense):
+    """Every list is shuffled: afresh each time it is served, as in the paper, or the same way for the same query.
+
+    Who asks again gets another shuffle of the same list in the paper's way. That tells him nothing of its order, since
+    all shuffles are equally likely; but a copy that sees many of them unlearns the noise. With `random_keyed` (ours)
+    the shuffle belongs to the query (`KeyedDraws`).
+    """
+
+    summary = "every list is shuffled afresh"
+    output_keys = ("random_keyed", "defense_key")
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.generator = torch.Generator().manual_seed(config["seed"])
+        self.draws = KeyedDraws(config, "random") if setting(config, "random_keyed") else None
+        if self.draws is not None:
+            self.summary = "every list is shuffled, the same way for the same query"
+
+    def shown(self, ranked: Tensor) -> Tensor:
+        order = torch.rand(ranked.shape, generator=self.generator).argsort(1)
+        return ranked.gather(1, order.to(ranked.device))
+
+    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
+        return self.shown(ranked) if self.draws is None else shuffled(ranked, self.draws.words(asked, ranked.shape[1]))
+
+    def state_dict(self):
+        return {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state):
+        self.generator.set_state(state["generator"])
+
+
+@register_defense("reverse")
+class ReverseDefense(Defense):
+    """The last of the list comes first."""
+
+    summary = "every list is turned round"
+    output_keys = ()
+
+    def shown(self, ranked: Tensor) -> Tensor:
+        return ranked.flip(1)

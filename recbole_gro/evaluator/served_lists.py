@@ -1,0 +1,108 @@
+"""RecBole's evaluation of what a service returns, after its defense."""
+
+import torch
+from recbole.evaluator.collector import Collector
+from recbole.trainer import Trainer
+from torch import Tensor
+
+from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.compat import no_tensorboard
+
+AGREEMENT_AT = (1, 10)
+
+
+class ServedEvaluator(Trainer):
+    """RecBole's full-ranking evaluation with the served list in place of the model's scores.
+
+    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served. A place that 0 pads is a miss;
+    metrics of the items themselves (coverage, popularity) see 0 there, an item that nobody has.
+
+    Args:
+        config: metrics and topk; no position past the list may be asked for.
+        service: what answers.
+    """
+
+    def __init__(self, config, service: Service):
+        with no_tensorboard():
+            super().__init__(config, service.model)
+        self.service = service
+        self.eval_collector = ListCollector(config, service.n_items)
+        self._served: list[Tensor] = []
+
+    @property
+    def lists(self) -> Tensor:
+        """[rows, k] what was served in the last evaluation, in its order."""
+        return torch.cat(self._served)
+
+    def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
+        self._served = []
+        return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+
+    def _full_sort_batch_eval(self, batched_data):
+        interaction, _, positive_u, positive_i = batched_data
+        served = self.service.recommend(interaction[self.model.ITEM_SEQ])
+        self._served.append(served.cpu())
+        return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
+
+
+class ListCollector(Collector):
+    """RecBole's, which reads items off a table of scores; columns past the items stand for padding.
+
+    Args:
+        config: RecBole's.
+        n_items: columns that are items.
+    """
+
+    def __init__(self, config, n_items: int):
+        super().__init__(config)
+        self.n_items = n_items
+
+    def get_data_struct(self):
+        struct = super().get_data_struct()
+        if "rec.items" in struct:
+            items = struct.get("rec.items")
+            struct.set("rec.items", items.masked_fill(items >= self.n_items, 0))
+        return struct
+
+
+def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
+    """[N, n_items] scores whose top k is exactly `served` [N, k]; what is not listed scores -inf.
+
+    Where 0 pads a list the table is [N, n_items + k], and position i of the padding is column n_items + i: 0 could
+    stand for one position alone, and after it items that score -inf, the test item among them.
+    """
+    n_lists, k = served.shape
+    padding = served == 0
+    width = n_items + k if bool(padding.any()) else n_items
+    columns = torch.where(padding, torch.arange(n_items, n_items + k, device=served.device), served)
+    scores = torch.full((n_lists, width), -torch.inf, device=served.device)
+    rank_scores = torch.arange(k, 0, -1, dtype=scores.dtype, device=served.device)
+    return scores.scatter_(1, columns, rank_scores.expand(n_lists, k))
+
+
+def evaluate_service(
+    config, service: Service, train_data, valid_data, test_data, *, reference: dict[str, Tensor] | None = None
+):
+    """Metrics of a service on validation and test data, and the lists it served there.
+
+    Args:
+        train_data: what metrics of popularity and coverage count in.
+        reference: lists by part to measure agreement with, at 1 and 10; None leaves agreement out.
+
+    Returns:
+        ({"valid": metrics, "test": metrics}, {"valid": lists, "test": lists})
+    """
+    metrics, lists = {}, {}
+    for part, data in (("valid", valid_data), ("test", test_data)):
+        evaluator = ServedEvaluator(config, service)
+        evaluator.eval_collector.data_collect(train_data)
+        result = evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1)
+        metrics[part] = {name: float(value) for name, value in result.items()}
+        lists[part] = evaluator.lists
+        if reference is not None:
+            # whatever topk says; lists shorter than that are compared as long as they are
+            for k in AGREEMENT_AT:
+                share = common_share(lists[part][:, :k], reference[part][:, :k]).mean()
+                metrics[part][f"agreement@{k}"] = round(float(share), config["metric_decimal_place"])
+    return metrics, lists

@@ -1,0 +1,124 @@
+"""Table 1 of the paper as an experiment: how large datasets are as they are read. Nothing is trained."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from recbole_gro.config.config import Config
+from recbole_gro.data import build_dataset
+from recbole_gro.data.availability import check_obtainable, downloadable
+from recbole_gro.data.convert import PUBLISHED
+from recbole_gro.data.statistics import ANY_MODEL, HEAD, PAPER, Statistics, dataset_statistics, rows
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.report import settings_blocks, write_documents
+from recbole_gro.report.document import Block, Bullets, Heading, Table
+from recbole_gro.report.environment import environment
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import global_state_kept
+
+
+@global_state_kept()
+def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> None:
+    """Read each dataset, downloaded where RecBole can, and report on those that are there.
+
+    Args:
+        experiment: its datasets vary, all else is fixed.
+        folder: of the report.
+        dry_run: only say what would be read.
+
+    Raises:
+        UserError: a setting that cannot work, or no dataset that can be read. Or, at the end, one that is there and
+            cannot be read.
+    """
+    configs = {name: _config(experiment, name) for name in map(str, experiment.vary["dataset"])}
+    for name, config in configs.items():
+        if name not in PUBLISHED:  # those are made of files that a user gets himself
+            check_obtainable(config)
+    print(f"{experiment.title}: {len(configs)} datasets; {folder}")
+    if dry_run:
+        for name, config in configs.items():
+            told = "RecBole would download it" if name in downloadable() else "and RecBole downloads none of that name"
+            there = "" if _file(config).exists() else f", which is not there; {told}"
+            print(f"  {name}: {_file(config)}{there}")
+        print("nothing was read")
+        return
+    found: dict[str, Statistics] = {}
+    absent: dict[str, str] = {}
+    broken: list[str] = []
+    for name, config in configs.items():
+        try:
+            found[name] = dataset_statistics(build_dataset(config))
+            print(f"  {name}: {', '.join(map(' '.join, zip(HEAD[1:], found[name].cells(), strict=True)))}")
+        except UserError as error:
+            if _file(config).exists():
+                broken.append(str(error))
+            else:
+                absent[name] = str(error)
+    if found:
+        read = {name: config for name, config in configs.items() if name in found}
+        blocks = list(_blocks(experiment, found, [*absent.values(), *broken], read))
+        write_documents(experiment.title, blocks, sizes_csv(found), folder)
+        print(f"report.html, report.md and results.csv are in {folder}")
+    if broken:
+        raise UserError("; ".join(broken))
+    if absent and not found:
+        raise UserError(f"dataset: nothing to read: {_how_to_get(absent)}")
+    if absent:
+        print(f"left out: {_how_to_get(absent)}")
+
+
+def _config(experiment: Experiment, name: str) -> Config:
+    return Config(config_dict={"model": ANY_MODEL, **experiment.fixed, "dataset": name})
+
+
+def _file(config: Config) -> Path:
+    return Path(config["data_path"]) / f"{config['dataset']}.inter"
+
+
+def _how_to_get(absent: dict[str, str]) -> str:
+    """Which datasets are not there, and what brings them there."""
+    told = f"{', '.join(absent)}, neither on disk nor downloaded"
+    published = [name for name in absent if name in PUBLISHED]
+    if published:
+        told += f"; python -m recbole_gro.data.convert NAME PATH makes {', '.join(published)} from the published files"
+    return f"{told}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
+
+
+def sizes_csv(found: dict[str, Statistics]) -> str:
+    """A row a measurement: the value here, the paper's, and what is more here; density is a share."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["dataset", "measure", "here", "paper", "difference"])
+    for name, here in found.items():
+        paper = asdict(PAPER[name]) if name in PAPER else {}
+        for measure, value in asdict(here).items():
+            compared = [paper[measure], value - paper[measure]] if paper else ["", ""]
+            writer.writerow([name, measure, value, *compared])
+    return text.getvalue()
+
+
+def _blocks(
+    experiment: Experiment, found: dict[str, Statistics], left_out: list[str], configs: dict[str, Config]
+) -> Iterator[Block]:
+    yield Heading("Results")
+    yield Table(
+        "Datasets as they are read for training. Users and items that the filter leaves, interactions a user, share of "
+        "all pairs of user and item; where the paper's Table 1 has the dataset, its figures, and what is more (+) or "
+        "less (-) here.",
+        [HEAD[0], "whose", *HEAD[1:]],
+        [[name, whose, *cells] for name, here in found.items() for whose, cells in rows(name, here).items()],
+        labels=2,
+    )
+    if left_out:
+        yield Heading("Left out")
+        yield Bullets(left_out)
+    yield from settings_blocks(experiment)
+    yield Heading("Run with")
+    about = environment(next(iter(configs.values())))
+    facts = [[f"file of {name}", str(_file(config).resolve())] for name, config in configs.items()]
+    facts += [[f"versions {name}", str(version)] for name, version in about["versions"].items()]
+    yield Table(
+        "What was read, and by what.", ["fact", "value"], [*facts, ["revision", str(about["revision"])]], text=True
+    )

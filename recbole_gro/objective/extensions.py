@@ -1,0 +1,138 @@
+"""Swap steps of our own beside the paper's (objective.py): none of this is in Zhang et al., WSDM'24.
+
+What the paper's swap targets do to lists, and why these are shaped as they are, is measured in results/effect.md.
+Shapes and ids as in objective.py.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div, log_softmax, relu
+
+ABSENT = -1e4  # a score that softmax gives no share
+
+
+def assigned_targets(
+    student_scores: Tensor, served: Tensor, listed_gradient: Tensor, excluded: Tensor | None = None
+) -> Tensor:
+    """Swap targets that form a valid list: no item twice among the rows that are to change.
+
+    Section 4.5 takes the largest entry of g_i S_j in each row by itself, so a list's targets are one best and one
+    worst item over and over. Here they are the assignment of different items to rows with the largest sum of
+    g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's best items, the larger g the
+    better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i stays.
+
+    Args:
+        student_scores: [N, n_items] S, column 0 (padding) is ignored.
+        served: [N, k] a.
+        listed_gradient: [N, k] g, of Eq. 4 with respect to the student's scores of the served items.
+        excluded: [N, h] items that are no candidates; None for none.
+
+    Returns:
+        [N, k] a', item ids.
+    """
+    k, upwards, downwards = served.shape[1], student_scores, -student_scores
+    if excluded is not None:
+        upwards, downwards = (scores.scatter(1, excluded, -torch.inf) for scores in (upwards, downwards))
+    best, worst = top_k(upwards, k), top_k(downwards, k)
+    place = listed_gradient.argsort(dim=1, descending=True, stable=True).argsort(1)
+    upper, lower = best.gather(1, place), worst.gather(1, k - 1 - place)
+    return torch.where(listed_gradient > 0, upper, torch.where(listed_gradient < 0, lower, served))
+
+
+def swap_targets_outside(
+    student_scores: Tensor,
+    served: Tensor,
+    listed_gradient: Tensor,
+    excluded: Tensor,
+    paper_code_ties: bool = False,
+) -> Tensor:
+    """A' of section 4.5 (`swap_targets`) with fewer items to choose from: the student's best and worst of the others.
+
+    Args:
+        student_scores: [N, n_items] S, column 0 (padding) is ignored.
+        served: [N, k] a.
+        listed_gradient: [N, k] g, of Eq. 4 with respect to the student's scores of the served items.
+        excluded: [N, h] items that are no candidates, 0 not among them.
+        paper_code_ties: where g_i = 0 take the first candidate of the catalogue; else a_i stays there.
+
+    Returns:
+        [N, k] a', item ids.
+    """
+    best = student_scores.scatter(1, excluded, -torch.inf)[:, 1:].argmax(-1, keepdim=True) + 1
+    worst = student_scores.scatter(1, excluded, torch.inf)[:, 1:].argmin(-1, keepdim=True) + 1
+    unmoved = served
+    if paper_code_ties:
+        # the first id that is none of the h excluded ones is at most h + 1
+        first = torch.arange(1, excluded.shape[1] + 2, device=served.device)
+        free = (first != excluded.unsqueeze(2)).all(1)
+        unmoved = free.byte().argmax(-1, keepdim=True) + 1
+    return torch.where(listed_gradient > 0, best, torch.where(listed_gradient < 0, worst, unmoved))
+
+
+def head_guard(target_scores: Tensor, head_item: Tensor, swapped: Tensor) -> Tensor:
+    """Keeps swap targets below the head of the list, whose scores it does not touch.
+
+    Args:
+        target_scores: [N, n_items] T.
+        head_item: [N] the last item of the head.
+        swapped: [N, r] swap targets.
+
+    Returns:
+        [] mean of relu(T[a'] - T[head item]).
+    """
+    ceiling = target_scores.detach().gather(1, head_item.unsqueeze(1))
+    return relu(target_scores.gather(1, swapped) - ceiling).float().mean()
+
+
+def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int, guard: float = 5.0) -> Tensor:
+    """Draws the same items into every list, just below its head.
+
+    A decoy is to score between the head_k-th and the below_k-th best of the other items, which is the list's own
+    margin: it goes with the scale of the scores, and nothing but the decoys is moved.
+
+    Args:
+        target_scores: [N, n_items] T.
+        decoys: [D] item ids.
+        head_k: positions at the head of the list that are to stay free of decoys.
+        below_k: larger than head_k; the last of the other items there are where there are fewer.
+        guard: weight of a decoy's distance above the band; below it the weight is 1.
+
+    Returns:
+        [] mean weighted distance of the decoys from the band.
+    """
+    others = target_scores.detach().float().index_fill(1, decoys, -torch.inf)
+    others[:, 0] = -torch.inf
+    ranked = others.gather(1, top_k(others, min(below_k, others.shape[1] - 1 - len(decoys))))
+    upper, lower = ranked[:, head_k - 1 : head_k], ranked[:, -1:]
+    scores = target_scores[:, decoys].float()
+    return (guard * relu(scores - upper) + relu(lower - scores)).mean()
+
+
+def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor | None = None) -> Tensor:
+    """How far the target's ranking has gone from the converged target's; stands for L_target in Eq. 6.
+
+    A converged target that goes on learning from the same data overfits before any swap loss acts; its own former
+    scores teach it nothing new.
+
+    Args:
+        target_scores: [N, n_items] T.
+        converged_scores: [N, n_items] of the target before GRO.
+        left_out: [n_items] bool, items that may go where they are drawn; None for none.
+
+    Returns:
+        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items, a mean a list.
+    """
+    absent = torch.zeros(target_scores.shape[1], dtype=torch.bool, device=target_scores.device)
+    absent[0] = True
+    if left_out is not None:
+        absent |= left_out
+    # finite, so that the divergence of what is absent on both sides is 0 and not NaN
+    own, wanted = (
+        log_softmax(scores.float().masked_fill(absent, ABSENT), 1) for scores in (target_scores, converged_scores)
+    )
+    return kl_div(own, wanted, reduction="batchmean", log_target=True)
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """Return [N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over."""
+    return scores[:, 1:].topk(k, dim=-1).indices + 1

@@ -1,0 +1,110 @@
+"""The mathematics of GRO (Zhang et al., WSDM'24): Eq. 4, the swap targets of section 4.5, Eq. 5.
+
+Pure functions of tensors; nothing here knows RecBole. N lists of a batch, k positions a list, ids as RecBole gives
+them: 0 is padding and is never listed, sampled or returned; items are 1 .. n_items - 1.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+
+def extraction_loss(
+    listed: Tensor,
+    negatives: Tensor,
+    margin_rank: float = 0.5,
+    margin_negative: float = 0.5,
+    paper_code_ties: bool = False,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """Eq. 4: how badly a copying model's scores fit the served lists; trains the student and the surrogate.
+
+    Args:
+        listed: [N, k] the copying model's scores of the served items, best position first.
+        negatives: [N, k] its scores of one sampled item a position.
+        margin_rank: m1, by which an item is to outscore the one listed below it.
+        margin_negative: m2, by which a listed item is to outscore a sampled one.
+        paper_code_ties: take the two means of the authors' code, over k - 1 and over k terms, where the default
+            divides both sums of the paper by k. With sums the pulls of both neighbours and the negative can cancel
+            to exactly 0; with means they leave a tiny positive gradient, which flips a swap target.
+        lengths: [N] items in each list, where some have fewer than k; None where all have k. What stands after them
+            counts in neither sum, and the list's own length takes the place of k: a list of n items weighs as one
+            of k = n.
+
+    Returns:
+        [] the loss averaged over lists, in float32 whatever the scores come in (the signs of its gradient decide
+        the swap targets, so they are not left to half precision).
+    """
+    listed, negatives = listed.float(), negatives.float()
+    k = listed.shape[-1]
+    ordered = relu(listed[..., 1:] - listed[..., :-1] + margin_rank)
+    outside = relu(negatives - listed + margin_negative)
+    if lengths is None:
+        pairs = max(k - 1, 1) if paper_code_ties else k
+        return (ordered.sum(-1) / pairs + outside.sum(-1) / k).mean()
+    after = torch.arange(k, device=listed.device) >= lengths.unsqueeze(-1)
+    ordered, outside = ordered.masked_fill(after[..., 1:], 0), outside.masked_fill(after, 0)
+    own_pairs = (lengths - 1 if paper_code_ties else lengths).clamp(min=1)
+    return (ordered.sum(-1) / own_pairs + outside.sum(-1) / lengths.clamp(min=1)).mean()
+
+
+def sample_negatives(
+    served: Tensor,
+    n_items: int,
+    generator: torch.Generator | None = None,
+    paper_code_ties: bool = False,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """One item a list position, uniform over the items outside the list.
+
+    With m items, k listed: ids 1 .. m - k are drawn, and each listed id among them stands for one of the unlisted ids
+    above. No sort, no rejection, and one table [N, n_items] of two bytes an entry.
+
+    Args:
+        served: [N, k] item ids, all different within a list; 0 pads those that have fewer than k.
+        n_items: size of the id space, padding included.
+        generator: source of the draws, on the device of `served`.
+        paper_code_ties: draw as the authors' code does, from softmax over weights 1 (outside) and 0 (listed): a
+            listed item then still comes up, 1/e times as often as another.
+        lengths: [N] items in each list, where some have fewer than k; None where all have k.
+
+    Returns:
+        [N, k] item ids, for the padding too.
+
+    Raises:
+        ValueError: the list holds every item there is.
+    """
+    k = served.shape[1]
+    fewest = n_items - 1 - k
+    if fewest < 1:
+        raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")
+    listed_k = k if lengths is None else lengths.unsqueeze(1)
+    outside = n_items - 1 - listed_k
+    drawn = 1 + _uniform(outside, served, generator)
+    # listed ids are numbered from 1 among those that can be drawn; what is not listed has 0
+    narrow = torch.int16 if k < 2**15 else torch.int64
+    number = (served <= outside).cumsum(1).clamp_(min=1).to(narrow)
+    numbers = torch.zeros(len(served), n_items, dtype=narrow, device=served.device).scatter_(1, served, number)
+    above = torch.arange(fewest + 1, n_items, device=served.device)
+    unlisted_above = (numbers[:, fewest + 1 :] == 0) & (above > outside)
+    place = unlisted_above.cumsum(1) * unlisted_above  # 0 takes what is not wanted
+    stands_for = torch.zeros(len(served), k + 1, dtype=torch.long, device=served.device).scatter_(
+        1, place, above.expand_as(place)
+    )
+    listed = numbers.gather(1, drawn).long()
+    sampled = torch.where(listed > 0, stands_for.gather(1, listed), drawn)
+    if not paper_code_ties:
+        return sampled
+    chance_listed = listed_k / (listed_k + math.e * outside)
+    uniform = torch.rand(served.shape, generator=generator, device=served.device)
+    position = _uniform(listed_k, served, generator)
+    return torch.where(uniform < chance_listed, served.gather(1, position), sampled)
+
+
+def _uniform(bounds: int | Tensor, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """[N, k] whole numbers below one bound, or below a bound a row [N, 1], of the shape and device of `like`."""
+    if isinstance(bounds, int):
+        return torch.randint(bounds, like.shape, generator=generator, device=like.device)
+    return (torch.rand(like.shape, dtype=torch.double, generator=generator, device=like.device) * bounds).long()

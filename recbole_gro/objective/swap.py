@@ -1,0 +1,55 @@
+"""The mathematics of GRO (Zhang et al., WSDM'24): Eq. 4, the swap targets of section 4.5, Eq. 5.
+
+Pure functions of tensors; nothing here knows RecBole. N lists of a batch, k positions a list, ids as RecBole gives
+them: 0 is padding and is never listed, sampled or returned; items are 1 .. n_items - 1.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu
+
+
+def swap_targets(
+    student_scores: Tensor, served: Tensor, listed_gradient: Tensor, paper_code_ties: bool = False
+) -> Tensor:
+    """A' of section 4.5 in closed form: for each list position the item that would hurt the student most there.
+
+    The student's loss sees the swap matrix A only through s = A S, so dL/dA[i, j] = g_i S_j with g = dL/ds: rank
+    one. The largest entry of row i is therefore at the student's best item where g_i > 0 and at its worst where
+    g_i < 0; the [N, k, n_items] matrix is never built. Where g_i = 0 no swap raises the loss and a_i stays.
+
+    Args:
+        student_scores: [N, n_items] S, column 0 (padding) is ignored.
+        served: [N, k] a, the served list.
+        listed_gradient: [N, k] g, the gradient of Eq. 4 with respect to the student's scores of the served items.
+        paper_code_ties: where g_i = 0 take the first item, as the authors' argmax over a row of zeros does.
+
+    Returns:
+        [N, k] a', item ids.
+    """
+    items = student_scores[:, 1:]
+    best = items.argmax(-1, keepdim=True) + 1
+    worst = items.argmin(-1, keepdim=True) + 1
+    unmoved = torch.ones_like(served) if paper_code_ties else served
+    return torch.where(listed_gradient > 0, best, torch.where(listed_gradient < 0, worst, unmoved))
+
+
+def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: float = 0.0) -> Tensor:
+    """Eq. 5: lifts each swap target to the score of the item it is to replace.
+
+    Lemma 4.1 as printed does not hold: A = (x, y, z) and A' = (x, x, y) have loss 0, yet y, first seen in row 3 of
+    A', ranks 2nd. At loss 0 with margin 0 the i-th item of A' ranks i-th or better, and exactly i-th where rows
+    1 .. i of A' all differ.
+
+    Args:
+        target_scores: [N, n_items] T.
+        served: [N, k] a, the top k of T.
+        swapped: [N, k] a', from `swap_targets`.
+        margin: m_swap.
+
+    Returns:
+        [] the mean over positions and lists.
+    """
+    # one gather: each costs a table of zeros [N, n_items] in the backward pass
+    listed, wanted = target_scores.gather(1, torch.cat([served, swapped], 1)).float().chunk(2, 1)
+    return relu(listed - wanted + margin).mean()

@@ -1,0 +1,133 @@
+"""One folder a run: where it is, and run.log in it."""
+
+import contextlib
+import datetime
+import errno
+import fcntl
+import json
+import os
+import textwrap
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.config.config import plain
+from recbole_gro.config.files import read_config_file
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import PART, written
+from recbole_gro.utils.log import LOG
+
+
+def new_run_folder(config) -> Path:
+    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME; one that holds a run may be gone on with.
+
+    Raises:
+        UserError: it holds anything else or cannot be written.
+    """
+    if config["output_dir"]:
+        folder = Path(config["output_dir"])
+    else:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        folder = Path("runs") / f"{config['dataset']}-{config['model']}-{stamp}"
+        folder = next(f for f in (folder, *(Path(f"{folder}-{n}") for n in range(2, 1000))) if not f.exists())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {path.name for path in folder.iterdir()}
+        if SETTINGS not in names and not names <= BARE_START:
+            raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
+        probe = folder / LOG
+        probe.touch()
+    except OSError as error:
+        raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
+    return folder
+
+
+@contextlib.contextmanager
+def full_disk_told(folder: Path) -> Iterator[None]:
+    """A full disk inside ends in one line, whoever was writing.
+
+    Raises:
+        UserError: which file could not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+
+
+SETTINGS, RESULTS = "run.json", "results.json"
+# a process that is cut off before it has written its settings leaves these
+BARE_START = {LOG, f"{SETTINGS}{PART}"}
+# where a run writes and what it shows, not what it computes
+WITHOUT_EFFECT = {"output_dir", "checkpoint_dir", "resume_dir", "show_progress", "state", "query_log"}
+TOLD = 6  # settings that differ, told by name
+
+
+def settings_of_run(config, data) -> dict[str, Any]:
+    """Every setting that the numbers of a run depend on, those in files beside the config and the data among them.
+
+    No secret is among them: a defense's key stands in the environment or in a file of its own, never in a config.
+    """
+    from recbole_gro import __version__
+
+    settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in WITHOUT_EFFECT}
+    settings["data_path"] = os.path.abspath(config["data_path"])
+    for name in ("student_config", "surrogate_config"):
+        if config[name] is not None:
+            settings[name] = plain(read_config_file(config[name]))
+    interactions = (data.history[field].numpy().tobytes() for field in (data.uid_field, data.iid_field))
+    settings |= {"interactions": f"{zlib.crc32(b''.join(interactions)):08x}", "recbole_gro": __version__}
+    return json.loads(json.dumps(settings, sort_keys=True))
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
+    """The folder is this process's inside, to begin a run of these settings in it or to go on with one.
+
+    The claim ends with the process, however that ends.
+
+    Raises:
+        UserError: another process is at work there, or the run in it has other settings.
+    """
+    with (folder / LOG).open("a") as log:
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"output_dir: another run is at work in {folder}; wait for its end or name another folder"
+            ) from None
+        file = folder / SETTINGS
+        if file.exists():
+            _check_same(folder, json.loads(file.read_text(encoding="utf-8")), settings)
+        else:
+            with written(file) as stream:
+                stream.write((json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
+        yield
+
+
+def _check_same(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
+    absent = "not set"
+    differing = [
+        f"{name}: {_short(there.get(name, absent))} there, {_short(now.get(name, absent))} now"
+        for name in sorted(there.keys() | now.keys())
+        if there.get(name, absent) != now.get(name, absent)
+    ]
+    if differing:
+        more = f"; and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
+        raise UserError(
+            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:TOLD])}{more}); "
+            f"name another folder, or repeat that run's settings to go on with it"
+        )
+
+
+def _short(value: Any) -> str:
+    return textwrap.shorten(str(value), 60, placeholder="...")
+
+
+def finished_results(folder: Path) -> dict[str, Any] | None:
+    """The results of the run in the folder, where it has come to its end."""
+    file = folder / RESULTS
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

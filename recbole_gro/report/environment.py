@@ -1,0 +1,54 @@
+"""Results as a table, a file and a picture."""
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.config.config import plain
+
+PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
+
+
+def environment(config) -> dict[str, Any]:
+    """What a reader needs to run it again: settings, versions, seed, revision; and the memory it took."""
+    # ru_maxrss counts KiB on Linux, bytes on macOS
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "config": {name: plain(value) for name, value in config.final_config_dict.items()},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "revision": _revision(),
+        "device": str(config["device"]),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _revision() -> str | None:
+    """The git commit of the checkout this package runs from; None for an installed one."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,171 @@
+"""Results as a table, a file and a picture."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from recbole_gro.report.document import markdown_table
+from recbole_gro.utils.files import write_whole
+
+# marks of rows, and what they say of the surrogate
+DID_NOT_LEARN, STILL_LEARNING = "(!)", "(+)"
+MARKS = {
+    DID_NOT_LEARN: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
+    "broken attack is not a good defense.",
+    STILL_LEARNING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
+    "more, and the service looks safer here than it is.",
+}
+LABELS = {"hit": "HR", "ndcg": "NDCG"}
+TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
+
+
+def table(rows: list[dict[str, Any]], config) -> list[str]:
+    """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10.
+
+    A row without an attack beside rows with one, such as popularity's, has no figures there.
+    """
+    metrics = _shown_metrics(config)
+    sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
+    head = ["defense", *(f"{side} {label(metric)}" for side in sides for metric in metrics)]
+    if len(sides) == 2:
+        head.append("agreement@10")
+    lines = []
+    for row in rows:
+        measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
+        values = [measured[side].get(metric) for side in sides for metric in metrics]
+        if len(sides) == 2:
+            values.append(measured["surrogate"].get("agreement@10"))
+        lines.append(
+            [
+                " ".join([row["defense"], *marks(row)]),
+                *("" if value is None else f"{100 * value:.2f}" for value in values),
+            ]
+        )
+    return markdown_table(head, lines)
+
+
+def marks(row: dict[str, Any]) -> list[str]:
+    """What marks the row of a defense.
+
+    >>> marks({"learned": True, "still_learning": True}), marks({"learned": False, "still_learning": True}), marks({})
+    (['(+)'], ['(!)'], [])
+    """
+    if not row.get("learned", True):
+        return [DID_NOT_LEARN]
+    return [STILL_LEARNING] if row.get("still_learning") else []
+
+
+def notes(rows: list[dict[str, Any]]) -> list[str]:
+    """The lines below a table that say what its marks mean; none where nothing is marked."""
+    used = {mark for row in rows for mark in marks(row)}
+    return [line for mark, told in MARKS.items() if mark in used for line in ("", f"{mark} {told}")]
+
+
+def _shown_metrics(config) -> list[str]:
+    """HR and NDCG at the two longest cut-offs, or whatever else the config measures."""
+    cut_offs = sorted(config["topk"])[-2:]
+    return [f"{name}@{k}" for k in cut_offs for name in _metric_names(config)]
+
+
+def _metric_names(config) -> list[str]:
+    return [name.lower() for name in config["metrics"]]
+
+
+def label(metric: str) -> str:
+    """A metric of RecBole's as the field names it: HR@10 for hit@10."""
+    name, _, k = metric.partition("@")
+    return f"{LABELS.get(name, name)}@{k}"
+
+
+def save_results(results: dict[str, Any], config, folder: Path) -> None:
+    """Write results.json, results.md and results.png; each is complete when it appears."""
+    write_whole(folder / "results.png", png(picture(results["defenses"], config)))
+    write_whole(folder / "results.md", markdown(results, config))
+    # the last one: where it is, the run is over
+    write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a png file."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=120)
+    return drawn.getvalue()
+
+
+def markdown(results: dict[str, Any], config) -> str:
+    """The table with what it was measured on."""
+    rows = results["defenses"]
+    attacked = [row for row in rows if "surrogate" in row]
+    about = [
+        f"# {results['model']} on {results['dataset']}",
+        "",
+        *table([*rows, results["reference"]], config),
+        *notes(rows),
+        "",
+        f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} "
+        f"that the service returns; seed {results['seed']}, one run. Popularity: everybody is served the items that "
+        f"the training data hold most often.",
+    ]
+    if attacked:
+        row = attacked[0]
+        about.append(
+            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
+            f"lists: {_asked(row, config)}. Agreement@10: share of common items in the top 10 of the target as served "
+            f"and of the surrogate."
+        )
+        told = {row["defense"]: settled_in_words(row["attacker_settled"]) for row in attacked}
+        if any(told.values()):
+            settled = "; ".join(f"{defense}: {words}" for defense, words in told.items())
+            about += ["", f"What the attacker settled on. {settled}."]
+    return "\n".join(about) + "\n"
+
+
+def settled_in_words(settled: dict[str, Any]) -> str:
+    """Keys of an attacker as they were in force, as text."""
+    return ", ".join(
+        f"{name} {settled_in_words(value) if isinstance(value, dict) else value}" for name, value in settled.items()
+    )
+
+
+def _asked(row: dict[str, Any], config) -> str:
+    """What the queries of an attack were, in words."""
+    again = "" if row["times_asked"] == 1 else f", asked {row['times_asked']} times,"
+    known = row["sequences_known"]
+    kind = f"{config['query_strategy']} sequences"
+    if known:
+        kind = f"sequences, {known} of them users' own histories"
+    return f"every prefix{again} of {row['sequences_asked']} {kind}"
+
+
+def picture(rows: list[dict[str, Any]], config) -> Figure:
+    """Target against surrogate for each defense, a panel a metric at the cut-off of the valid metric."""
+    metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
+    figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
+    attacked = any("surrogate" in row for row in rows)
+    figure.suptitle(
+        f"{config['model']} on {config['dataset']}: what the service gives"
+        + (", and what a copy of it gives" if attacked else "")
+    )
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        _bars(axes, rows, metric)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
+    sides = [("target", TARGET_COLOUR), ("surrogate", SURROGATE_COLOUR)]
+    sides = [(side, colour) for side, colour in sides if any(side in row for row in rows)]
+    width = 0.8 / len(sides)
+    for offset, (side, colour) in enumerate(sides):
+        places = [i for i, row in enumerate(rows) if side in row]
+        values = [100 * rows[i][side]["test"][metric] for i in places]
+        bars = axes.bar([i + offset * width for i in places], values, width, label=side, color=colour)
+        axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
+    axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], [row["defense"] for row in rows])
+    axes.set_title(f"{label(metric)}, test, %")
+    axes.margins(y=0.15)
+    axes.spines[["top", "right"]].set_visible(False)

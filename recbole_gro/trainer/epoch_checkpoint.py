@@ -1,0 +1,100 @@
+"""A trainer after its last finished epoch, in a file."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
+
+console = logging.getLogger("recbole_gro")
+
+
+class EpochCheckpoint:
+    """Everything that the next epoch of a trainer depends on, written after each.
+
+    A trainer says what that is: `resumed_parts()` (whatever has a `state_dict`), `resumed_values` (names of attributes
+    with plain values) and `resumed_generators()`. The generators of the training data and of the process come on top.
+
+    Args:
+        file: where; None keeps nothing.
+        trainer: a StageTrainer, set up for its first epoch.
+        train_data: its loader.
+    """
+
+    def __init__(self, file: Path | None, trainer, train_data):
+        self.file, self.trainer = file, trainer
+        self._generators = {**generators_of(train_data), **trainer.resumed_generators()}
+
+    def restore(self) -> bool:
+        """Bring the trainer to where it was after the last finished epoch, if there is one; whether that was its last.
+
+        Raises:
+            UserError: the file is damaged, or of another kind of trainer or model.
+        """
+        if self.file is None or not self.file.exists():
+            return False
+        kept, trainer = read_plain(self.file), self.trainer
+        try:
+            for name, part in trainer.resumed_parts().items():
+                # an optimizer moves its tensors itself, all but its count of steps, which is to stay on the CPU
+                there = isinstance(part, Optimizer)
+                part.load_state_dict(kept["parts"][name] if there else _moved(kept["parts"][name], trainer.device))
+            trainer.model.load_other_parameter(_moved(kept["other_parameter"], trainer.device))
+            for name in trainer.resumed_values:
+                setattr(trainer, name, kept["values"][name])
+            for name, generator in self._generators.items():
+                generator.set_state(kept["generators"][name])
+        except (LookupError, RuntimeError, ValueError) as error:
+            raise UserError(f"{self.file} does not fit this run ({str(error).splitlines()[0]})") from error
+        set_random_state(kept["process"])
+        epoch, finished = kept["epoch"], kept["finished"]
+        trainer.start_epoch = trainer.epochs if finished else epoch + 1
+        console.info(
+            f"{self.file.stem}: was finished after epoch {epoch}, nothing is trained again"
+            if finished
+            else f"{self.file.stem}: goes on from epoch {epoch + 1}, with what was kept after epoch {epoch}"
+        )
+        return finished
+
+    def keep(self, epoch: int, finished: bool = False) -> None:
+        """Write how the trainer stands after `epoch`; `finished` where no other follows."""
+        if self.file is None:
+            return
+        trainer = self.trainer
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(
+            {
+                "epoch": epoch,
+                "finished": finished,
+                "parts": {name: part.state_dict() for name, part in trainer.resumed_parts().items()},
+                "other_parameter": trainer.other_parameter(),
+                "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},
+                "generators": {name: generator.get_state() for name, generator in self._generators.items()},
+                "process": random_state(),
+            },
+            self.file,
+        )
+        trainer.logger.info(f"{self.file.stem}: epoch {epoch} is kept{' and was the last' if finished else ''}")
+
+
+def _plain(value: Any) -> Any:
+    """Nested values without numpy's numbers, which torch.load(weights_only=True) refuses."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(entry) for entry in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """Nested values with their tensors on a device."""
+    if isinstance(value, dict):
+        return {name: _moved(entry, device) for name, entry in value.items()}
+    return value.to(device) if isinstance(value, Tensor) else value

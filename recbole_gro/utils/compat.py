@@ -1,0 +1,147 @@
+"""What RecBole 1.2.1 needs on today's libraries; each adjustment with its reason and when it can go.
+
+The bounds in setup.cfg do the rest: numpy < 2 (Config touches np.float_ and three more that numpy 2 removed),
+pandas < 3 (its copy-on-write turns RecBole's `feat[field].fillna(..., inplace=True)` into a silent no-op),
+setuptools < 81 (ray 2.6.3, which recbole pulls in, imports pkg_resources).
+
+Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values` and `anomaly_mode_left_alone`. The first two
+only make work what raised before, the third keeps a setting as the user had it, so a program that also uses plain
+RecBole is not changed by them.
+"""
+
+import contextlib
+import importlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from recbole.evaluator.collector import Collector
+from torch.utils.tensorboard import SummaryWriter
+
+
+def numpy_aliases() -> None:
+    """Give numpy the aliases that RecBole's code reads.
+
+    `np.float` and its like exist only after a RecBole Config was made, so a model loaded in a fresh process fails
+    at its first batch (Interaction) or metric (MAP). Can go when RecBole no longer names them.
+    """
+    for alias, dtype in {"float": np.float64, "int": np.int_, "bool": np.bool_, "long": np.int_}.items():
+        if alias not in vars(np):
+            setattr(np, alias, dtype)
+
+
+def collector_of_plain_values() -> None:
+    """Let ItemCoverage, GiniIndex, AveragePopularity and TailPercentage run.
+
+    Collector.get_data_struct calls .cpu() on everything it holds, the item count (an int) and the item counter among
+    them, and raises. The plain values step aside while it does. Can go when RecBole moves tensors only.
+    """
+    original = Collector.get_data_struct
+    if getattr(original, "keeps_plain_values", False):
+        return
+
+    def get_data_struct(self):
+        held = self.data_struct._data_dict
+        plain = {name: value for name, value in held.items() if not isinstance(value, torch.Tensor)}
+        for name in plain:
+            del held[name]
+        try:
+            struct = original(self)
+        finally:
+            held.update(plain)
+        for name, value in plain.items():
+            struct.set(name, value)
+        return struct
+
+    get_data_struct.keeps_plain_values = True  # type: ignore[attr-defined]
+    Collector.get_data_struct = get_data_struct
+
+
+def anomaly_mode_left_alone() -> None:
+    """Import RecBole's sequential models and leave torch's anomaly detection as it was.
+
+    sine.py switches it on for the whole process when it is imported, and recbole.model.sequential_recommender imports
+    it: every backward pass then looks for NaN (a quarter of a training step of BERT4Rec on two cores). Can go when
+    RecBole's SINE no longer does.
+    """
+    enabled = torch.is_anomaly_enabled()
+    importlib.import_module("recbole.model.sequential_recommender")
+    torch.autograd.set_detect_anomaly(enabled)
+
+
+@contextlib.contextmanager
+def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
+    """Trainers made inside write their TensorBoard events into `folder`; None leaves RecBole's place.
+
+    RecBole's Trainer opens ./log_tensorboard/<name of the log file> in the working folder and takes no argument for
+    it. Can go when it does.
+    """
+    if folder is None:
+        yield
+        return
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", side_effect=lambda logger: SummaryWriter(str(folder))):
+        yield
+
+
+@contextlib.contextmanager
+def no_pickled_loaders() -> Iterator[None]:
+    """Data loaders are built anew inside.
+
+    RecBole's data_preparation unpickles, and so executes, any loaders of the same dataset and model that lie in
+    checkpoint_dir, and they would not be ours. Can go when it takes an argument for it.
+    """
+    with mock.patch("recbole.data.utils.load_split_dataloaders", return_value=None):
+        yield
+
+
+@contextlib.contextmanager
+def no_process_group() -> Iterator[None]:
+    """Datasets made inside may be downloaded by a program of one process.
+
+    RecBole's Dataset._download ends by waiting for the other processes, which raises where there is no process group:
+    the files are in place, and the run that fetched them fails. Can go when it asks first.
+    """
+    if torch.distributed.is_initialized():
+        yield
+        return
+    with mock.patch("torch.distributed.barrier"):
+        yield
+
+
+@contextlib.contextmanager
+def no_scaler_warning() -> Iterator[None]:
+    """Training inside says nothing of torch.cuda.amp.GradScaler.
+
+    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name, which is not the user's to mend.
+    Can go when RecBole calls torch.amp.GradScaler.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch\.cuda\.amp\.GradScaler", FutureWarning, r"recbole\.trainer")
+        yield
+
+
+class SilentWriter:
+    """A TensorBoard writer that writes nothing, for trainers that only evaluate."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: None
+
+
+@contextlib.contextmanager
+def no_tensorboard() -> Iterator[None]:
+    """Trainers made inside open no event file."""
+    with mock.patch("recbole.trainer.trainer.get_tensorboard", return_value=SilentWriter()):
+        yield
+
+
+numpy_aliases()
+
+
+collector_of_plain_values()
+
+
+anomaly_mode_left_alone()

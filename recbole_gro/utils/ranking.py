@@ -1,0 +1,104 @@
+"""The list a model's scores make: the k highest items, best first."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def top_k(scores: Tensor, k: int) -> Tensor:
+    """[N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over.
+
+    The k highest items lie in the k groups with the highest maxima, whatever the groups, so the maxima are ranked
+    first and the items of those groups after: on a CPU faster than ranking all items (benchmarks/serving.py). Of items
+    with equal scores any may come first, but the same one every time.
+    """
+    items = scores[:, 1:]
+    n_items = items.shape[1]
+    in_a_group = math.isqrt(n_items // k)  # as many groups as candidates: both rankings are short
+    if in_a_group < 2:
+        return items.topk(k, dim=-1).indices + 1
+    groups = n_items // in_a_group
+    # group j holds the columns j, j + groups, j + 2 groups, ..: maxima over whole rows of memory
+    best = items[:, : in_a_group * groups].unflatten(1, (in_a_group, groups)).amax(1)
+    chosen = best.topk(k, dim=-1, sorted=False).indices
+    steps = groups * torch.arange(in_a_group, device=scores.device).unsqueeze(1)
+    left_over = torch.arange(in_a_group * groups, n_items, device=scores.device).expand(len(scores), -1)
+    candidates = torch.cat([(chosen.unsqueeze(1) + steps).flatten(1), left_over], 1)
+    return candidates.gather(1, items.gather(1, candidates).topk(k, dim=-1).indices) + 1
+
+
+def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """[B, wanted] different items in a random order, none of them in `head`, all others equally likely.
+
+    A small catalogue is permuted. From a large one items are drawn with replacement, and what came up before is passed
+    over. Each draw is new with a chance of at least 3/4 there, so that half as many draws again as are wanted and 48
+    more are too few less than once in 10**12 lists; the first items of the catalogue then fill the list.
+
+    Args:
+        head: [B, h] different items.
+        wanted: at most n_items - 1 - h.
+        n_items: size of the id space, padding included.
+        draw: n to [B, n] whole numbers, uniform over a range far above the number of items.
+    """
+    k = head.shape[1] + wanted
+    drawn = _drawn(len(head), k, wanted, n_items, draw, head.device)
+    return first_different(torch.cat([head, drawn], 1), k, n_items)[:, head.shape[1] :]
+
+
+def completed(lists: Tensor, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """[B, k] the items of lists [B, k] in their order, and random others after them in place of the 0 that pads.
+
+    Args:
+        lists: different items; at least one, the first, in each.
+        n_items: size of the id space, padding included.
+        draw: as of `random_others`.
+    """
+    k, missing = lists.shape[1], int((lists == 0).sum(1).max())
+    if missing == 0:
+        return lists
+    drawn = _drawn(len(lists), k, missing, n_items, draw, lists.device)
+    return first_different(torch.cat([lists.where(lists != 0, lists[:, :1]), drawn], 1), k, n_items)
+
+
+def _drawn(rows: int, k: int, wanted: int, n_items: int, draw, device) -> Tensor:
+    """[rows, c] random items, repeated ones among them; enough for `wanted` that are not in a list of k."""
+    catalogue = n_items - 1
+    if catalogue < 4 * k:
+        drawn = draw(catalogue).to(device).argsort(1) + 1
+    else:
+        drawn = draw(wanted + wanted // 2 + 48).to(device) % catalogue + 1
+    filler = torch.arange(1, k + 1, device=device).expand(rows, k)
+    return torch.cat([drawn, filler], 1)
+
+
+def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
+    """[B, count] the first `count` different ones of each row of items [B, c], in their order.
+
+    No sort; one table [B, n_items] of four bytes an entry.
+
+    >>> first_different(torch.tensor([[3, 1, 3, 2, 1, 4]]), 3, 5)
+    tensor([[3, 1, 2]])
+    """
+    place = torch.arange(items.shape[1], dtype=torch.int32, device=items.device).expand_as(items)
+    first = torch.full((len(items), n_items), items.shape[1], dtype=torch.int32, device=items.device)
+    first.scatter_reduce_(1, items, place, "amin")
+    is_first = first.gather(1, items) == place
+    position = is_first.cumsum(1) - 1
+    # what is not wanted goes to a last column that is cut off
+    position = position.where(is_first & (position < count), torch.full_like(position, count))
+    return items.new_zeros(len(items), count + 1).scatter_(1, position, items)[:, :count]
+
+
+def found_in(items: Tensor, others: Tensor) -> Tensor:
+    """[..., k] whether each of `items` [..., k] stands anywhere in the same row of `others` [..., n].
+
+    0 is no item and is found nowhere. The rows are sorted and searched, so that no table [..., k, n] is built.
+
+    >>> found_in(torch.tensor([[4, 2, 0]]), torch.tensor([[2, 9, 0, 0]]))
+    tensor([[False,  True, False]])
+    """
+    in_order = others.sort(-1).values.contiguous()
+    place = torch.searchsorted(in_order, items.contiguous()).clamp(max=in_order.shape[-1] - 1)
+    return (in_order.gather(-1, place) == items) & (items != 0)

@@ -1,0 +1,258 @@
+"""The attacker's log: written and read back, nothing in it executed, every example visited once."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_gro import QueryLog, UserError
+from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader
+
+FIELDS = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
+
+
+def made_up_log(n=7, length=4, k=3, largest=50, dtype=torch.long):
+    """A log whose lists tell which sequence and prefix they belong to: list entries are 100 row + 10 prefix + place."""
+    sequences = torch.randint(1, largest, (n, length), generator=torch.Generator().manual_seed(0))
+    row, prefix, place = torch.meshgrid(torch.arange(n), torch.arange(length), torch.arange(k), indexing="ij")
+    return QueryLog(sequences, (100 * row + 10 * prefix + place + 1).to(dtype))
+
+
+# files
+
+
+@pytest.mark.parametrize("dtype", [torch.long, torch.int32])
+def test_a_saved_log_is_read_back(tmp_path, dtype):
+    log = made_up_log(dtype=dtype)
+    log.save(tmp_path / "log.npz")
+    again = QueryLog.load(tmp_path / "log.npz")
+    assert torch.equal(again.sequences, log.sequences)
+    assert torch.equal(again.lists, log.lists.long())
+    assert again.sequences.dtype == again.lists.dtype == torch.long
+    assert again.n_lists == 28
+    assert [file.name for file in tmp_path.iterdir()] == ["log.npz"]
+
+
+@pytest.mark.parametrize(("largest", "width"), [(255, 1), (256, 2), (65_535, 2), (65_536, 4)])
+@pytest.mark.parametrize("where", ["sequences", "lists"])
+def test_ids_are_stored_as_narrow_as_they_allow(tmp_path, largest, width, where):
+    log = QueryLog(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, 4, dtype=torch.long))
+    getattr(log, where).view(-1)[-1] = largest
+    log.save(tmp_path / "log.npz")
+    with np.load(tmp_path / "log.npz", allow_pickle=False) as stored:
+        assert {stored[name].itemsize for name in stored.files} == {width}
+    assert getattr(QueryLog.load(tmp_path / "log.npz"), where).max() == largest
+
+
+class Harmful:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), "w")
+
+
+def test_pickled_content_is_refused_and_not_executed(tmp_path):
+    trace = tmp_path / "executed"
+    loaded = np.array([Harmful(trace)], dtype=object)
+    np.savez(tmp_path / "crafted.npz", sequences=loaded, lists=loaded)
+    (tmp_path / "bare.npz").write_bytes(pickle.dumps(Harmful(trace)))
+    for name in ("crafted.npz", "bare.npz"):
+        with pytest.raises(UserError, match=f"query log .*{name}"):
+            QueryLog.load(tmp_path / name)
+    assert not trace.exists()
+    with np.load(tmp_path / "crafted.npz", allow_pickle=True) as stored:
+        stored["lists"]
+    assert trace.exists()  # it would have
+
+
+def write_nothing(file, whole):
+    pass
+
+
+def write_half(file, whole):
+    file.write_bytes(whole[: len(whole) // 2])
+
+
+def write_damaged(file, whole):
+    file.write_bytes(whole[:60] + bytes(byte ^ 255 for byte in whole[60:120]) + whole[120:])
+
+
+def write_empty(file, whole):
+    file.write_bytes(b"")
+
+
+def write_text(file, whole):
+    file.write_text("user,item\n1,2\n")
+
+
+def write_folder(file, whole):
+    file.mkdir()
+
+
+def write_other_arrays(file, whole):
+    np.savez(file, ratings=np.ones(3))
+
+
+def write_one_array(file, whole):
+    with open(file, "wb") as target:
+        np.save(target, np.ones((2, 2), int))
+
+
+def write_words(file, whole):
+    np.savez(file, sequences=np.array([["a"]]), lists=np.array([[["b"]]]))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_nothing,
+        write_half,
+        write_damaged,
+        write_empty,
+        write_text,
+        write_folder,
+        write_other_arrays,
+        write_one_array,
+        write_words,
+    ],
+)
+def test_what_is_no_query_log_is_said_in_one_line(tmp_path, write):
+    made_up_log().save(tmp_path / "whole.npz")
+    write(tmp_path / "log.npz", (tmp_path / "whole.npz").read_bytes())
+    with pytest.raises(UserError, match=r"query log .*log.npz") as caught:
+        QueryLog.load(tmp_path / "log.npz")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "lists"),
+    [((3, 4), (2, 4, 5)), ((3, 4), (3, 5, 5)), ((3, 4), (3, 4)), ((3,), (3, 4, 5))],
+)
+def test_lists_that_do_not_belong_to_the_sequences_are_refused(tmp_path, sequences, lists):
+    np.savez(tmp_path / "odd.npz", sequences=np.ones(sequences, int), lists=np.ones(lists, int))
+    with pytest.raises(UserError, match="query log"):
+        QueryLog.load(tmp_path / "odd.npz")
+
+
+# held-out share
+
+
+@pytest.mark.parametrize(("n", "share", "held"), [(10, 0.1, 1), (7, 0.5, 4), (2, 0.1, 1), (3, 0.99, 2), (50, 0.1, 5)])
+def test_split_holds_out_a_share_of_the_sequences(n, share, held):
+    log = made_up_log(n)
+    kept, out = log.split(share, torch.Generator().manual_seed(1))
+    assert (len(kept.sequences), len(out.sequences)) == (n - held, held)
+    assert kept.n_lists + out.n_lists == log.n_lists
+    back = torch.cat([kept.lists, out.lists])
+    order = back[:, 0, 0].argsort()
+    assert torch.equal(back[order], log.lists)
+    assert torch.equal(torch.cat([kept.sequences, out.sequences])[order], log.sequences)
+
+
+def test_split_is_drawn_by_its_generator():
+    log = made_up_log(40)
+    held = [log.split(0.2, torch.Generator().manual_seed(seed))[1].lists for seed in (1, 1, 2)]
+    assert torch.equal(held[0], held[1])
+    assert not torch.equal(held[0], held[2])
+
+
+# batches
+
+
+def loader_of(log, batch_size, drawn, shared):
+    return QueryLoader(log, FIELDS, batch_size, torch.Generator().manual_seed(2) if drawn else None, shared)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 100, 10_000])
+def test_an_epoch_visits_every_example_once(drawn, shared, batch_size):
+    log = made_up_log(length=9)
+    loader = loader_of(log, batch_size, drawn, shared)
+    for _ in range(3):
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        visited = torch.cat([batch[LISTED][:, 0] for batch in batches])
+        assert sorted(visited.tolist()) == sorted(log.lists[:, :, 0].flatten().tolist())
+        assert max(len(batch[LISTED]) for batch in batches) <= batch_size
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("drawn", [True, False])
+@pytest.mark.parametrize("batch_size", [3, 16, 64])
+def test_a_batch_has_the_list_of_each_prefix_of_its_sequences(drawn, shared, batch_size):
+    log = made_up_log(length=9)
+    for batch in loader_of(log, batch_size, drawn, shared):
+        sequences, lengths = batch["item_id_list"], batch["item_length"]
+        assert sequences.shape[1] == lengths.max()
+        served = batch[LISTED].view(*lengths.shape, -1)
+        for s, sequence in enumerate(sequences):
+            for p, length in enumerate(lengths[s].tolist()):
+                row, prefix = (served[s, p, 0].item() - 1) // 100, (served[s, p, 0].item() - 1) % 100 // 10
+                assert prefix + 1 == length
+                assert torch.equal(served[s, p], log.lists[row, prefix])
+                assert torch.equal(sequence, log.sequences[row, : len(sequence)])
+
+
+@pytest.mark.parametrize(("length", "prefixes"), [(50, 10), (9, 9), (7, 7), (47, 1), (200, 10), (26, 2)])
+def test_prefixes_of_a_sequence_are_read_together_by_models_that_can(length, prefixes):
+    log = QueryLog(torch.ones(90, length, dtype=torch.long), torch.ones(90, length, 1, dtype=torch.long))
+    assert next(iter(loader_of(log, 256, True, True)))["item_length"].shape == (256 // prefixes, prefixes)
+    assert next(iter(loader_of(log, 256, True, False)))["item_length"].shape == (256, 1)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_batch_mixes_lengths(shared):
+    log = QueryLog(torch.ones(90, 50, dtype=torch.long), torch.ones(90, 50, 1, dtype=torch.long))
+    for batch in loader_of(log, 256, True, shared):
+        if len(batch[LISTED]) > 200:
+            assert len(batch["item_length"].unique()) > 40
+
+
+def test_batches_hold_long_ids_whatever_the_log_holds():
+    batch = next(iter(QueryLoader(made_up_log(dtype=torch.int32), FIELDS, 3)))
+    assert batch[LISTED].dtype == batch["item_id_list"].dtype == torch.long
+
+
+def padded(log, generator):
+    """The log with 0 in place of the last items of its lists, and how many each has left: 0 to k."""
+    lengths = torch.randint(0, log.lists.shape[2] + 1, log.lists.shape[:2], generator=generator)
+    return QueryLog(log.sequences, log.lists * (torch.arange(log.lists.shape[2]) < lengths.unsqueeze(2))), lengths
+
+
+def test_a_log_of_padded_lists_is_read_back(tmp_path):
+    log, _ = padded(made_up_log(), torch.Generator().manual_seed(0))
+    log.save(tmp_path / "log.npz")
+    assert torch.equal(QueryLog.load(tmp_path / "log.npz").lists, log.lists)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("drawn", [True, False])
+def test_batches_tell_how_many_items_padded_lists_have(drawn, shared):
+    log, lengths = padded(made_up_log(length=9), torch.Generator().manual_seed(0))
+    for batch in loader_of(log, 16, drawn, shared):
+        assert batch[LISTED_LENGTH].tolist() == (batch[LISTED] != 0).sum(1).tolist()
+    assert lengths.min() == 0
+    assert LISTED_LENGTH not in next(iter(loader_of(made_up_log(length=9), 16, drawn, shared)))
+
+
+def test_order_and_grouping_are_drawn_anew_each_epoch_and_by_the_seed():
+    def epochs(seed):
+        loader = QueryLoader(made_up_log(30), FIELDS, 4, torch.Generator().manual_seed(seed))
+        return [[tuple(batch[LISTED][:, 0].tolist()) for batch in loader] for _ in range(2)]
+
+    first, second = epochs(3)
+    assert epochs(3) == [first, second]
+    assert first != second
+    assert set(first) != set(second)  # other companions, not only another order
+    assert epochs(4)[0] != first
+
+
+def test_a_held_out_log_is_read_in_order():
+    loader = QueryLoader(made_up_log(), FIELDS, 4)
+    assert [batch["item_length"].flatten().tolist() for batch in loader] == [[1, 2, 3, 4]] * 7
+    assert all(torch.equal(a[LISTED], b[LISTED]) for a, b in zip(loader, loader, strict=True))

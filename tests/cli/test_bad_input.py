@@ -1,0 +1,309 @@
+"""What cannot work ends with exit code 2 and one line that names it and says what would be right, and leaves nothing.
+
+Each case is words for the command and what its line must hold. A case says `-m NARM` unless it names a model, and the
+list is short enough for the catalogue unless the case is about that.
+"""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import write_inter
+from pipeline import files_below
+
+from recbole_gro.cli.main import main
+from recbole_gro.config.settings import plugin_keys
+
+WITHOUT_GPU = not torch.cuda.is_available()
+
+OURS = {
+    "--defense=gor": ["unknown defense 'gor'. Did you mean 'gro'?"],
+    "--defense=[]": ["defense: [] is not allowed; it takes a name or a list of different names"],
+    "--defense=gro+gro_decoys --gro_epochs=1": ["defense: 'gro+gro_decoys' trains with gro and gro_decoys; choose one"],
+    "--defense=gro+": ["defense: 'gro+' lacks a name", "gro+tail_decoy"],
+    "--defense=truncate+reverse --head_k=5": ["defense: truncate cuts the list short", "write reverse+truncate"],
+    "--served_k=many": ["served_k: 'many' is not allowed; it takes a whole number >= 2"],
+    "--served_k=5000": ["served_k: 5000 is too long for a catalogue of 30 items; at most 29"],
+    "--served_k=20 --topk=[1,500]": ["topk: position 500 lies past the served list (served_k=20)"],
+    "--defense=truncate --head_k=20": ["head_k: ", "20"],
+    "--random_keyed=always": ["random_keyed: 'always' is not allowed; it takes True or False"],
+    "--defense_key=hidden": ["defense_key: 'hidden' is not allowed; it takes one of seed, secret"],
+    "--gro_lambda=-1": ["gro_lambda: -1 is not allowed; it takes a number >= 0"],
+    "--gro_lambda=nan": ["gro_lambda: ", "it takes a number >= 0"],
+    "--gro_epochs=1.5": ["gro_epochs: 1.5 is not allowed; it takes a whole number >= 1"],
+    "--gro_start=scratch": ["gro_start: 'scratch' is not allowed; it takes one of converged, untrained"],
+    "--gro_start=untrained --gro_target_loss=hold": [
+        "gro_start: untrained has nothing for gro_target_loss=hold to hold"
+    ],
+    "--gro_start=untrained --gro_min_quality=0.9": ["gro_start: untrained has no quality for gro_min_quality to keep"],
+    "--gro_steps=0": ["gro_steps: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--gro_learning_rate=0": ["gro_learning_rate: 0 is not allowed; it takes a number > 0"],
+    "--gro_decay=2": ["gro_decay: 2 is not allowed; it takes True or False"],
+    "--gro_swap=asigned": ["unknown gro_swap 'asigned'. Did you mean 'assigned'?"],
+    "--gro_head_k=0": ["gro_head_k: 0 is not allowed; it takes a whole number >= 1"],
+    "--gro_rows=head": ["gro_rows: 'head' is not allowed; it takes one of all, tail"],
+    "--swap_candidates=few": ["swap_candidates: 'few' is not allowed; it takes one of all, outside_head"],
+    "--gro_target_loss=theirs": ["gro_target_loss: 'theirs' is not allowed; it takes one of own, hold"],
+    "--gro_min_quality=2": ["gro_min_quality: 2 is not allowed; it takes a number 0 to 1"],
+    "--student_model=NARN": ["unknown student_model 'NARN'. Did you mean 'NARM'?"],
+    "--student_model=S3Rec": ["student_model: S3Rec cannot serve lists: it needs a pre-training run"],
+    "--student_model=nowhere:Model": ["student_model: nowhere:Model: No module named 'nowhere'"],
+    "--student_config=absent.yaml": ["config file 'absent.yaml' is neither in"],
+    "--margin_rank=-0.5": ["margin_rank: -0.5 is not allowed; it takes a number >= 0"],
+    "--margin_negative=wide": ["margin_negative: 'wide' is not allowed; it takes a number >= 0"],
+    "--margin_swap=None": ["margin_swap: None is not allowed; it takes a number >= 0"],
+    "--paper_code_ties=1": ["paper_code_ties: 1 is not allowed; it takes True or False"],
+    "--attack=maybe": ["attack: 'maybe' is not allowed; it takes True or False"],
+    "--query_strategy=autoregresive": ["unknown query strategy", "Did you mean 'autoregressive'?"],
+    "--query_sequences=0": ["query_sequences: 0 is not allowed; it takes a whole number >= 2"],
+    "--query_length=0": ["query_length: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--query_log=maybe": ["query_log: 'maybe' is not allowed; it takes True or False"],
+    "--attacker=hed": ["unknown attacker 'hed'. Did you mean 'head'?"],
+    "--attacker_head_k=0": ["attacker_head_k: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--attacker=head --attacker_head_k=50": ["attacker_head_k: 50 is past the end of lists of 20"],
+    "--attacker_repeats=0": ["attacker_repeats: 0 is not allowed; it takes a whole number >= 1"],
+    "--attacker_known_share=2": ["attacker_known_share: 2 is not allowed; it takes a number 0 to 1"],
+    "--surrogate_model=Pop": ["surrogate_model: Pop is a general model"],
+    "--surrogate_model=DIN": ["surrogate_model: DIN cannot serve lists: it is not a full-ranking model"],
+    "--surrogate_model=Hokum": ["unknown surrogate_model 'Hokum'; one of your own is named module:Class"],
+    "--surrogate_config=absent.yaml": ["config file 'absent.yaml' is neither in"],
+    "--surrogate_knows_features=some": ["surrogate_knows_features: 'some' is not allowed; it takes True or False"],
+    "--surrogate_epochs=0": ["surrogate_epochs: 0 is not allowed; it takes a whole number >= 1"],
+    "--surrogate_learning_rate=fast": ["surrogate_learning_rate: 'fast' is not allowed; it takes a number > 0"],
+    "--surrogate_batch_size=0": ["surrogate_batch_size: 0 is not allowed; it takes a whole number >= 1"],
+    "--surrogate_patience=-1": ["surrogate_patience: -1 is not allowed; it takes a whole number >= 0"],
+    "--core_filter=twice": ["core_filter: 'twice' is not allowed; it takes one of repeated, once"],
+    "--train_rows=windows": ["train_rows: windows are for masked models"],
+    "--mask_last=1.5": ["mask_last: 1.5 is not allowed; it takes a number 0 to 1"],
+    "--window_shift=-1": ["window_shift: -1 is not allowed; it takes a number 0 to 1"],
+}
+RECBOLES = {
+    "--seed=-1": ["seed: -1 is not allowed; it takes a whole number 0 to 4294967295"],
+    "--seed=abc": ["seed: 'abc' is not allowed; it takes a whole number"],
+    "--seed=__import__('os').system('touch made')": ["seed: ", "it takes a whole number"],
+    "--state=loud": ["state: 'loud' is not allowed; it takes one of debug, info"],
+    "--use_gpu=perhaps": ["use_gpu: 'perhaps' is not allowed; it takes True or False"],
+    "--clip_grad_norm=5": ["clip_grad_norm: 5 is not allowed; it takes a mapping"],
+    "--clip_grad_norm={'max': 5}": ["clip_grad_norm: {'max': 5} lacks max_norm", "{'max_norm': 5}"],
+    "--clip_grad_norm={'max_norm': 0}": ["clip_grad_norm: max_norm: 0 is not allowed; it takes a number > 0"],
+    "--learning_rate=-1": ["learning_rate: -1 is not allowed; it takes a number > 0"],
+    "--learner=adan": ["learner: 'adan' is not allowed; it takes one of adam, adamw"],
+    "--weight_decay=-0.1": ["weight_decay: -0.1 is not allowed; it takes a number >= 0"],
+    "--epochs=0": ["epochs: 0 is not allowed; it takes a whole number >= 1"],
+    "--epochs=abc": ["epochs: 'abc' is not allowed; it takes a whole number"],
+    "--train_batch_size=0": ["train_batch_size: 0 is not allowed; it takes a whole number >= 1"],
+    "--eval_batch_size=0": ["eval_batch_size: 0 is not allowed; it takes a whole number >= 1"],
+    "--eval_step=-1": ["eval_step: -1 is not allowed; it takes a whole number >= 1"],
+    "--stopping_step=-1": ["stopping_step: -1 is not allowed; it takes a whole number >= 0"],
+    "-m BERT4Rec --MAX_ITEM_LIST_LENGTH=1": ["MAX_ITEM_LIST_LENGTH: BERT4Rec masks", "takes 2 or more"],
+    "--surrogate_model=BERT4Rec --MAX_ITEM_LIST_LENGTH=1": ["MAX_ITEM_LIST_LENGTH: BERT4Rec", "takes 2 or more"],
+    "--MAX_ITEM_LIST_LENGTH=0": ["MAX_ITEM_LIST_LENGTH: 0 is not allowed; it takes a whole number >= 1"],
+    "-m BERT4Rec --mask_ratio=2": ["mask_ratio: 2 is not allowed; it takes a number 0 to 1"],
+    "--hidden_size=wide": ["hidden_size: 'wide' is not allowed; it takes a number (default 128)"],
+    "--dropout_probs=[2,2]": ["model: cannot work with these settings: dropout probability has to be between 0 and 1"],
+    "-m BERT4Rec --n_heads=3": ["model: cannot work with these settings: ", "hidden size"],
+    "--loss_type=MSE": ["loss_type: 'mse' is not allowed; it takes one of ce, bpr"],
+    "--topk=[]": ["topk: [] is not allowed; it takes one or several different whole numbers >= 1"],
+    "--topk=0": ["topk: 0 is not allowed; it takes one or several different whole numbers >= 1"],
+    "--topk=[5,5]": ["topk: [5, 5] is not allowed; it takes one or several different whole numbers >= 1"],
+    "--metrics=[Hitt]": ["metrics: unknown metric 'Hitt'. Did you mean 'hit'?"],
+    "--metrics=[]": ["metrics: [] is not allowed; it takes a name or a list of different names"],
+    "--metrics=[RMSE]": ["metrics: RMSE is measured on ratings; lists have ", "ndcg"],
+    "--metrics=[Hit,NDCG,Agreement]": ["metrics: a run measures agreement by itself"],
+    "--valid_metric=MRR@10": ["valid_metric: MRR@10 is not measured; metrics are Hit, NDCG at topk"],
+    "--metric_decimal_place=-1": ["metric_decimal_place: -1 is not allowed; it takes a whole number >= 0"],
+    "--eval_args=5": ["eval_args: 5 is not allowed; it takes a mapping"],
+    "--eval_args={'splt': 1}": ["eval_args: unknown part 'splt'; did you mean 'split'?"],
+    "--eval_args={'split': 'LS'}": ["eval_args: split 'LS' is not allowed; it takes {'LS': 'valid_and_test'}"],
+    "--eval_args={'split': {'LS': 'all'}}": ["eval_args: split LS 'all' is not allowed; it takes one of valid_and"],
+    "--eval_args={'mode': 3}": ["eval_args: mode 3 is not supported; served lists are ranked over all items (full)"],
+    "--user_inter_num_interval=5": ["user_inter_num_interval: 5 is no interval; write one such as [5,inf)"],
+    "--item_inter_num_interval=[9,5]": ["item_inter_num_interval: [9, 5] is no interval"],
+    "--user_inter_num_interval=[900,inf)": ["dataset tiny"],
+    "--load_col=[user_id,item_id]": ["load_col: ['user_id', 'item_id'] is not allowed; it takes a mapping"],
+    "--save_dataset=True": ["save_dataset: not supported"],
+    "--save_dataloaders=True": ["save_dataloaders: not supported"],
+    "--dataset_save_path=a.pth": ["dataset_save_path: not supported; reading a pickled dataset would execute the file"],
+    "--nproc=2": ["nproc: 2 is not supported; a run uses one process (nproc=1)"],
+}
+NAMES = {
+    "-m BERT5Rec": ["unknown model 'BERT5Rec'. Did you mean 'BERT4Rec'?"],
+    "-m BPR": ["BPR is a general model"],
+    "-m LightGBM": ["model: LightGBM"],
+    "-m no_such_module:Model": ["model: no_such_module:Model: No module named 'no_such_module'"],
+    "--gro_lamda=1": ["unknown key 'gro_lamda'; did you mean 'gro_lambda'?"],
+    "--learning_rte=1": ["did you mean 'learning_rate'?"],
+    "--query_budget=0": ["unknown key 'query_budget'; the keys of this plugin are", "query_sequences"],
+    "-d no-such-data": ["no-such-data"],
+    "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
+    "--served_k": ["argument '--served_k' is not understood; settings are given as --KEY=VALUE"],
+    "--gro_lambda=1 --gro_lambda=2": ["--gro_lambda is given twice, as '1' and as '2'"],
+}
+
+
+def words_of(case):
+    """The words of a case; a new one starts at each ` -`, and an option of one letter has its value behind it."""
+    words = [f"-{part.strip()}" for part in f" {case}".split(" -")[1:]]
+    return [word for part in words for word in (part.split(" ", 1) if part[1] != "-" else [part])]
+
+
+@pytest.fixture
+def refused(tiny_data_path, tmp_path, monkeypatch, capsys):
+    """Run the command in an empty folder: `line = refused("--served_k=3")`, once all that is asked for is checked."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, data_path=tiny_data_path):
+        defaults = {"-m": "NARM", "-d": "tiny"}
+        options = [word for name, value in defaults.items() if name not in words for word in (name, value)]
+        given = "".join(words)
+        if "served_k" not in given:
+            options += ["--served_k=20"]
+        before = files_below(tmp_path)
+        code = main([*options, f"--data_path={data_path}", "--show_progress=False", *words])
+        errors = capsys.readouterr().err
+        assert code == 2, errors
+        assert errors.startswith("recbole-gro: error: ")
+        assert errors.count("\n") == 1
+        assert files_below(tmp_path) == before
+        return errors
+
+    return run
+
+
+@pytest.mark.parametrize("case", [*OURS, *RECBOLES, *NAMES])
+def test_a_bad_setting_is_named(refused, case):
+    line = refused(*words_of(case))
+    for part in {**OURS, **RECBOLES, **NAMES}[case]:
+        assert part in line
+
+
+def test_every_key_of_this_plugin_has_a_case():
+    elsewhere = {"output_dir"}  # below, with files in its way
+    assert set(plugin_keys()) - elsewhere <= {word[2:].partition("=")[0] for case in OURS for word in case.split()}
+
+
+def test_a_model_is_wanted(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 2
+    assert "model: not set; give --model=NAME" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["-m"], ["-m", "NARM", "--config_files"]], ids=" ".join)
+def test_an_option_without_its_value_is_named(capsys, words):
+    assert main(words) == 2
+    assert "expected one argument" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not WITHOUT_GPU, reason="there is a GPU")
+@pytest.mark.parametrize("gpu", ["0", "7", "0,1", "first"])
+def test_a_gpu_that_is_not_there_is_refused_where_it_was_named(refused, gpu):
+    assert "gpu_id: torch sees no GPU" in refused(f"--gpu_id={gpu}")
+
+
+def test_wandb_is_wanted_where_it_is_to_log(refused, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "log_wandb: wandb is not installed; pip install wandb" in refused("--log_wandb=True")
+
+
+# Content of a dataset's .inter file, and what is said of it
+HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
+DATA = {
+    "no file": (None, ["bad.inter"]),
+    "empty": ("", ["bad.inter: the file is empty; its first line names the columns, such as user_id:token"]),
+    "header alone": (HEADER, ["dataset bad"]),
+    "no types": ("user_id\titem_id\ttimestamp\na\tx\t1\n", ["line 1: column 'user_id' is not of the form name:type"]),
+    "commas": (HEADER.replace("\t", ","), ["line 1: column 'user_id:token,item_id", "(field_separator)"]),
+    "unknown type": (HEADER.replace("item_id:token", "item_id:tokn"), ["column item_id", "did you mean 'token'?"]),
+    "twice": (HEADER.replace("item_id", "user_id"), ["line 1: column user_id is there twice"]),
+    "no items": (HEADER.replace("item_id", "movie"), ["no column 'item_id' (ITEM_ID_FIELD)", "movie"]),
+    "no timestamps": ("user_id:token\titem_id:token\na\tx\n", ["no column 'timestamp' (TIME_FIELD)"]),
+    "time as token": (HEADER.replace("float", "token"), ["(TIME_FIELD) is token; write timestamp:float"]),
+    "one value more": (HEADER + "a\tx\t1\t5\n", ["line 2: 4 values for 3 columns (user_id, item_id, timestamp)"]),
+    "one value more later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\t1\t9\n", ["line 7: 4 values for 3 columns"]),
+    "one value less later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\n", ["bad.inter, line 7: 2 values for 3 columns"]),
+    "time is no number": (HEADER + "a\tx\tnoon\n" * 5, ["dataset bad", "timestamp"]),
+    "NaN timestamp": (HEADER + "a\tx\t1\na\ty\tnan\n", ["bad.inter, line 3: no finite timestamp to order it by"]),
+    "infinite timestamp": (HEADER + "a\tx\tinf\n", ["bad.inter, line 2: no finite timestamp"]),
+    "no time": (HEADER + "a\tx\t1\na\tx\t\n", ["bad.inter, line 3: no finite timestamp to order it by"]),
+    "no text": (b"\xff\xfe\x00\x01", ["dataset bad"]),
+}
+
+
+@pytest.mark.parametrize("case", DATA)
+def test_a_bad_dataset_is_named(refused, tmp_path, case):
+    content, said = DATA[case]
+    (tmp_path / "data" / "bad").mkdir(parents=True)
+    if content is not None:
+        raw = content if isinstance(content, bytes) else content.encode()
+        (tmp_path / "data" / "bad" / "bad.inter").write_bytes(raw)
+    line = refused("-d", "bad", data_path=tmp_path / "data")
+    for part in said:
+        assert part in line
+
+
+@pytest.mark.parametrize("items", ["a", "ab", "abc"])
+def test_users_with_too_short_a_history_are_told(refused, tmp_path, items):
+    write_inter(tmp_path / "data", {user: list(items) for user in ("ann", "bob", "cid")})
+    line = refused("--served_k=2", "--topk=1", "--valid_metric=NDCG@1", data_path=tmp_path / "data")
+    assert ("no user has two interactions" if items == "a" else "users with at least 4 interactions") in line
+
+
+CONFIG_FILES = {
+    "no yaml": ("served_k: [1\n", ["bad.yaml: not valid yaml"]),
+    "a list": ("- served_k\n- 5\n", ["bad.yaml: `key: value` lines are wanted, found list"]),
+    "words": ("just words\n", ["bad.yaml: `key: value` lines are wanted, found str"]),
+    "an object": ("seed: !!python/object/apply:os.mkdir ['made']\n", ["bad.yaml: not valid yaml", "python/object"]),
+    "a name": ("seed: !!python/name:os.system\n", ["bad.yaml: not valid yaml"]),
+    "no text": (b"\xff\xfe\x00\x01", ["bad.yaml: not valid yaml"]),
+    "unknown key": ("servd_k: 5\n", ["unknown key 'servd_k'; did you mean 'served_k'?"]),
+    "a number for a name": ("output_dir: 2024\n", ["output_dir: 2024 is not allowed; it takes a text or None"]),
+    "a number for a key": ("5: 6\n", ["bad.yaml: key 5 is no name"]),
+}
+
+
+@pytest.mark.parametrize("role", ["--config_files", "--student_config", "--surrogate_config"])
+@pytest.mark.parametrize("case", CONFIG_FILES)
+def test_a_bad_config_file_is_named(refused, tmp_path, case, role):
+    content, said = CONFIG_FILES[case]
+    (tmp_path / "bad.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    line = refused(f"{role}=bad.yaml", "--defense=gro")
+    for part in said:
+        assert part in line
+
+
+def test_an_output_folder_that_is_a_file_is_named(refused, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    assert "output_dir: mine cannot be written: File exists" in refused("--output_dir=mine")
+    assert "output_dir: mine/deeper cannot be written: Not a directory" in refused("--output_dir=mine/deeper")
+
+
+def test_an_output_folder_in_use_is_left_alone(refused, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("precious")
+    assert "output_dir: mine is not empty; name a new folder" in refused("--output_dir=mine")
+
+
+def test_a_place_where_nothing_can_be_written_is_named(refused):
+    assert "output_dir: /proc/nowhere cannot be written" in refused("--output_dir=/proc/nowhere")
+
+
+PROCESSES = {
+    "--seed=-1": "seed: -1 is not allowed",
+    "--config_files=absent.yaml": "config file 'absent.yaml' is neither in",
+    "--data_path=nowhere": "dataset: tiny is not in",
+}
+
+
+@pytest.mark.parametrize("word", PROCESSES)
+def test_the_process_says_one_line_and_no_more(tiny_data_path, tmp_path, word):
+    words = ["-m", "NARM", "-d", "tiny", word]
+    words += [] if word.startswith("--data_path") else [f"--data_path={tiny_data_path}"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "recbole_gro", *words], cwd=tmp_path, env=os.environ, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert PROCESSES[word] in ended.stderr
+    assert files_below(tmp_path) == []

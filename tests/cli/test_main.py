@@ -1,0 +1,60 @@
+import pytest
+from pipeline import TINY_RUN, files_below
+
+from recbole_gro.cli.main import main, parse
+from recbole_gro.config.settings import plugin_keys
+from recbole_gro.utils.errors import UserError
+
+
+@pytest.fixture
+def command(tiny_data_path, tmp_path, monkeypatch, capsys):
+    """Run the command on tiny data: `code, printed, errors = command("--served_k=3")`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        code = main(["-d", "tiny", f"--data_path={tiny_data_path}", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_help_lists_every_key_with_type_default_and_meaning(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    for key in plugin_keys().values():
+        assert f"--{key.name}  ({key.type}; default {key.default})" in text
+        assert key.meaning in text
+
+
+def test_whole_run(command, tmp_path):
+    settings = [f"--{key}={value}" for key, value in TINY_RUN.items() if key != "load_col"]
+    code, printed, _ = command(
+        "-m", "NARM", *settings, "--embedding_size=8", "--output_dir=here", "--defense=[none, reverse]",
+        "--load_col={'inter': ['user_id', 'item_id', 'timestamp']}",
+    )  # fmt: skip
+    assert code == 0
+    assert "| reverse " in printed
+    assert "results.json" in files_below(tmp_path / "here")
+
+
+def test_settings_and_options_are_told_apart():
+    call, settings = parse(["-m", "NARM", "--config_files=a.yaml b.yaml", "--gro_lambda=0.1", "--x={'a': 1}"])
+    assert call == {"model": "NARM", "dataset": None, "config_file_list": ["a.yaml", "b.yaml"]}
+    assert settings == {"gro_lambda": "0.1", "x": "{'a': 1}"}
+
+
+def test_a_setting_given_twice_is_refused():
+    with pytest.raises(UserError, match="twice"):
+        parse(["--gro_lambda=1", "--gro_lambda=2"])
+
+
+def test_stopping_by_hand_is_no_traceback(monkeypatch, capsys):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("recbole_gro.quick_start.run.run_recbole_gro", interrupted)
+    assert main(["-m", "NARM"]) == 130
+    assert capsys.readouterr().err.strip() == "recbole-gro: stopped"

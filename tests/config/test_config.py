@@ -1,0 +1,383 @@
+import copy
+import os
+
+import pytest
+from conftest import SMALL
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.model.general_recommender import BPR
+from recbole.model.sequential_recommender import NARM
+
+from recbole_gro import Config, UserError
+from recbole_gro.config.config import derive, setting
+from recbole_gro.config.files import literal, read_config_file, resolve_config_file
+from recbole_gro.config.settings import plugin_keys
+
+OUT_OF_RANGE = {
+    "defense": [[], ["none", "none"], 3],
+    "served_k": [1, 2.5, "ten", True],
+    "head_k": [0, 1.5, None],
+    "random_keyed": [1, "always"],
+    "defense_key": ["my own", None, 3],
+    "gro_rows": ["head", None],
+    "swap_candidates": ["outside", None],
+    "gro_lambda": [-0.1, "x", float("nan"), float("inf")],
+    "gro_epochs": [0, 1.5],
+    "gro_learning_rate": [0, -1, "fast"],
+    "student_model": ["Nobody", 3],
+    "student_config": ["absent.yaml", 3],
+    "margin_rank": [-1, None],
+    "margin_negative": [-1, None],
+    "margin_swap": [-1, None],
+    "gro_decay": [0, "sometimes"],
+    "gro_start": ["trained", None],
+    "gro_steps": [0, 1.5, "many"],
+    "gro_swap": [3, None],
+    "gro_head_k": [0, 1.5, None],
+    "gro_target_loss": ["theirs", None],
+    "gro_min_quality": [-0.1, 1.1, "high"],
+    "paper_code_ties": ["maybe", 1],
+    "attack": ["maybe", 0],
+    "query_strategy": [3, None],
+    "query_sequences": [1, 0, 2.5],
+    "query_length": [0, -3],
+    "query_log": ["maybe", 1],
+    "attacker": [3, None],
+    "attacker_head_k": [0, 1.5, "all"],
+    "attacker_repeats": [0, 1.5, None],
+    "attacker_known_share": [-0.1, 1.1, None],
+    "surrogate_model": ["Nobody", 3],
+    "surrogate_config": ["absent.yaml", 3],
+    "surrogate_knows_features": ["some", 1],
+    "surrogate_epochs": [0, "all"],
+    "surrogate_learning_rate": [0, None],
+    "surrogate_batch_size": [0, 1.5],
+    "surrogate_patience": [-1, None],
+    "core_filter": ["twice", None],
+    "train_rows": ["both", None],
+    "mask_last": [-0.1, 1.1, None],
+    "window_shift": [-0.1, 1.1, None],
+    "output_dir": [3],
+}
+
+
+def one_line(error):
+    return "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", plugin_keys())
+def test_values_out_of_range_are_refused_by_name(make_config, name):
+    for value in OUT_OF_RANGE[name]:
+        with pytest.raises(UserError) as caught:
+            make_config(**{name: value})
+        assert one_line(caught.value)
+        assert name in str(caught.value) or str(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", plugin_keys())
+def test_defaults_are_allowed(name):
+    key = plugin_keys()[name]
+    key.check(key.default)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3), ("1e-3", 0.001), ("1e-3x", "1e-3x"), ("-.5", -0.5), ("None", None), ("null", None), ("True", True),
+        ("true", True), ("[1, 5]", [1, 5]), ("[none, gro]", ["none", "gro"]), ("{'a': 1}", {"a": 1}),
+        ("ml-100k", "ml-100k"), ("[5,inf)", "[5,inf)"), ("a: b: c", "a: b: c"), ("", None),
+        ("[none, 1e-3]", ["none", 0.001]), ("{[1]: 2}", "{[1]: 2}"), ("2020-99-99", "2020-99-99"), ("0b_", "0b_"),
+        ("[" * 5000, "[" * 5000), ("7" * 5000, "7" * 5000),
+    ],
+)  # fmt: skip
+def test_words_become_values(text, value):
+    assert literal(text) == value
+
+
+def test_words_are_never_run(tmp_path):
+    made = tmp_path / "made"
+    for word in (f"__import__('os').mkdir('{made}')", f"!!python/object/apply:os.mkdir ['{made}']"):
+        assert literal(word) == word
+        config = Config("NARM", command_line={"checkpoint_dir": word}, config_dict={"data_path": word})
+        assert config["checkpoint_dir"] == word
+    assert not made.exists()
+
+
+def test_config_files_are_read_as_plain_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trap.yaml").write_text("seed: !!python/object/apply:os.mkdir ['made']\n")
+    with pytest.raises(UserError, match=r"trap\.yaml"):
+        Config("NARM", config_file_list=["trap.yaml"])
+    assert os.listdir(tmp_path) == ["trap.yaml"]
+
+
+def test_command_line_beats_dict_beats_file_beats_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("epochs: 11\nstopping_step: 12\nseed: 13\n")
+    (tmp_path / "b.yaml").write_text("seed: 14\n")
+    config = Config(
+        "NARM",
+        config_file_list=["a.yaml", "b.yaml"],
+        config_dict={"epochs": 21, "stopping_step": 22},
+        command_line={"epochs": "31"},
+    )
+    assert (config["epochs"], config["stopping_step"], config["seed"]) == (31, 22, 14)
+    assert config["valid_metric"] == "NDCG@10"  # ours, RecBole's is MRR@10
+    assert config["hidden_size"] == 128  # RecBole's for NARM
+
+
+def test_sys_argv_is_left_to_the_command(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["prog", "--epochs=3", "--model=Caser"])
+    assert Config("NARM")["epochs"] != 3
+
+
+def test_packaged_file_is_found_from_anywhere_and_a_local_one_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_config_file("gro.yaml")["dataset"] == "ml-100k"
+    assert resolve_config_file("model/NARM.yaml")
+    (tmp_path / "gro.yaml").write_text("dataset: mine\n")
+    assert read_config_file("gro.yaml") == {"dataset": "mine"}
+
+
+def test_empty_config_file_says_nothing(tmp_path):
+    (tmp_path / "empty.yaml").write_text("# only a comment\n")
+    assert read_config_file(str(tmp_path / "empty.yaml")) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("defence", "defense"),
+        ("gro_lamda", "gro_lambda"),
+        ("surogate_model", "surrogate_model"),
+        ("learning-rate", "learning_rate"),
+        ("epoch", "epochs"),
+    ],
+)
+def test_near_misses_are_told_the_key(make_config, given, hint):
+    with pytest.raises(UserError, match=f"unknown key '{given}'; did you mean '{hint}'"):
+        make_config(**{given: 1})
+
+
+def test_own_prefixes_are_never_taken_silently(make_config):
+    with pytest.raises(UserError, match="unknown key 'gro_something_else'"):
+        make_config(gro_something_else=1)
+
+
+def test_keys_of_a_users_own_model_pass(make_config):
+    assert make_config(my_very_own_width=3)["my_very_own_width"] == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("Bert4Rek", r"unknown model 'Bert4Rek'\. Did you mean 'BERT4Rec'\?"),
+        ("BPR", "BPR is a general model; queries are item sequences"),
+        ("DeepFM", "DeepFM is a context-aware model"),
+        ("lightgbm", "lightgbm is an? external-library model"),
+        ("xgboost", "xgboost is an? external-library model"),
+        (BPR, "BPR is not a sequential model"),
+    ],
+)
+def test_models_that_read_no_sequences_are_refused(make_config, model, reason):
+    for name in ("model", "surrogate_model", "student_model"):
+        told = f"unknown {name}{reason[13:]}" if reason.startswith("unknown model") else f"{name}: {reason}"
+        with pytest.raises(UserError, match=f"^{told}") as caught:
+            make_config(**{name: model})
+        assert one_line(caught.value)
+    with pytest.raises(UserError, match=reason):
+        derive(make_config(), model, None)
+
+
+def test_a_model_class_of_ones_own_is_taken(make_config):
+    class Mine(NARM):
+        pass
+
+    config = make_config(Mine, embedding_size=8, hidden_size=8, dropout_probs=[0.1, 0.1], loss_type="CE")
+    assert config["model"] == "Mine"
+    assert config.model_class is Mine
+    assert derive(config, None, None).model_class is Mine
+    assert config.plain()["model"] == f"{__name__}:Mine"
+
+
+def test_a_class_of_ones_own_takes_the_defaults_of_what_it_derives_from(make_config):
+    class Mine(NARM):
+        pass
+
+    config = make_config(Mine, embedding_size=8)
+    assert config["hidden_size"] == Config("NARM")["hidden_size"]
+    assert config["embedding_size"] == 8
+    assert config["model"] == "Mine"
+
+
+def test_a_class_that_says_nothing_of_its_loss_gets_no_sampled_negatives(make_config):
+    class Mine(SequentialRecommender):
+        pass
+
+    config = make_config(Mine)
+    assert (config["loss_type"], config["train_neg_sample_args"]["distribution"]) == ("CE", "none")
+
+
+def test_item_features_that_a_model_reads_are_loaded():
+    for model, settings in (
+        ("FDSA", {}),
+        ("NARM", {"surrogate_model": "GRU4RecF"}),
+        ("NARM", {"student_model": "FDSA"}),
+    ):
+        assert Config(model, "tiny", config_dict=settings)["load_col"]["item"] == ["item_id", "class"]
+    own = Config("FDSA", "tiny", config_dict={"selected_features": ["colour", "size"]})
+    assert own["load_col"]["item"] == ["item_id", "colour", "size"]
+    assert "item" not in Config("NARM", "tiny")["load_col"]
+
+
+@pytest.mark.parametrize(("given", "hint"), [("grow.yaml", "gro.yaml"), ("qqq.yml", "gro.yaml")])
+def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, given, hint):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"config file '{given}' is neither in .* did you mean {hint}") as caught:
+        Config("NARM", config_file_list=[given])
+    assert one_line(caught.value)
+
+
+def test_a_missing_config_file_suggests_one_beside_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("settings.yaml", "mine/weekly.yaml", "mine/grow.yaml"):
+        (tmp_path / name).write_text("seed: 1\n")
+    for given, hint in {
+        "setings.yaml": "settings.yaml",
+        "mine/weakly.yml": "mine/weekly.yaml",
+        str(tmp_path / "mine" / "weekli.yaml"): str(tmp_path / "mine" / "weekly.yaml"),
+        "mine/groww.yaml": "mine/grow.yaml",
+        "grow.yaml": "gro.yaml",
+        "nowhere/settings.yaml": "gro.yaml",
+    }.items():
+        with pytest.raises(UserError) as caught:
+            read_config_file(given)
+        assert str(caught.value).endswith(f"did you mean {hint}?")
+
+
+@pytest.mark.parametrize("text", ["- a list\n- of things\n", "only words\n", "a: [1\nb: 2\n", "a: 1\n\tb: 2\n"])
+def test_a_config_file_without_settings_is_refused_in_one_line(tmp_path, text):
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config file .*odd\.yaml: ") as caught:
+        Config("NARM", config_file_list=[str(tmp_path / "odd.yaml")])
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize("processes", [2, 0, "all"])
+def test_a_run_is_one_process(make_config, processes):
+    with pytest.raises(UserError, match=r"nproc: .* is not supported"):
+        make_config(nproc=processes)
+    assert make_config(nproc=1)["nproc"] == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"topk": []},
+        {"topk": "ten"},
+        {"topk": [0]},
+        {"topk": ["a"]},
+        {"metrics": []},
+        {"metrics": ["Hits"]},
+        {"metrics": [3]},
+        {"valid_metric": 3},
+        {"eval_args": None},
+        {"repeatable": False},
+        {"train_neg_sample_args": {"distribution": "uniform"}},
+    ],
+    ids=str,
+)
+def test_what_recbole_refuses_ends_in_one_line(make_config, settings):
+    with pytest.raises(UserError) as caught:
+        make_config("NARM", **settings)
+    assert one_line(caught.value)
+
+
+def test_settings_given_as_a_dict_are_left_as_they_were(make_config):
+    given = {"topk": [1, 5], "seed": "3", "load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    before = copy.deepcopy(given)
+    assert make_config(**given)["seed"] == 3
+    assert given == before
+
+
+def test_model_is_wanted():
+    with pytest.raises(UserError, match="model: not set"):
+        Config()
+
+
+def test_evaluation_that_a_list_cannot_have_is_refused(make_config):
+    with pytest.raises(UserError, match="ranked over all items"):
+        make_config(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni100"})
+    with pytest.raises(UserError, match="valid_metric: NDCG@10 is not measured"):
+        make_config(valid_metric="NDCG@10")
+    with pytest.raises(UserError, match="topk: position 9 lies past"):
+        make_config(topk=[5, 9])
+
+
+def test_cross_entropy_needs_no_negatives_and_bpr_has_them(make_config):
+    assert make_config("NARM")["train_neg_sample_args"]["distribution"] == "none"
+    assert make_config("NARM", loss_type="BPR")["train_neg_sample_args"]["distribution"] == "uniform"
+
+
+def test_what_was_set_rebuilds_the_config(make_config):
+    config = make_config("NARM", gro_lambda=0.25)
+    again = Config(config_dict=config.plain())
+    for name in (*SMALL, *plugin_keys(), "model", "dataset", "data_path", "hidden_size"):
+        assert again[name] == config[name], name
+
+
+def test_same_class_keeps_the_targets_architecture(make_config):
+    config = make_config("NARM", hidden_size=24)
+    assert derive(config, None, None)["hidden_size"] == 24
+    assert derive(config, "NARM", None)["hidden_size"] == 24
+
+
+def test_a_derived_config_reads_no_command_line(make_config, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["prog", "--hidden_size=99", "--epochs=3"])
+    config = make_config("NARM")
+    for name in (None, "GRU4Rec"):
+        derived = derive(config, name, None)
+        assert derived["epochs"] == config["epochs"]
+        assert derived["hidden_size"] != 99
+
+
+def test_deriving_leaves_the_targets_config_alone(make_config, tmp_path):
+    (tmp_path / "student.yaml").write_text("hidden_size: 48\nseed: 99\n")
+    config = make_config("NARM", hidden_size=24)
+    before, given = copy.deepcopy(config.final_config_dict), config.plain()
+    derive(config, "BERT4Rec", str(tmp_path / "student.yaml"))
+    derive(config, None, str(tmp_path / "student.yaml"))
+    assert config.final_config_dict == before
+    assert config.plain() == given
+
+
+def test_another_class_does_not(make_config):
+    derived = derive(make_config("BERT4Rec", hidden_size=24, seed=3), "NARM", None)
+    assert derived["hidden_size"] == 128
+    assert derived["transform"] is None
+    assert derived["seed"] == 3
+    assert derived["MAX_ITEM_LIST_LENGTH"] == SMALL["MAX_ITEM_LIST_LENGTH"]
+
+
+@pytest.mark.parametrize("model", ["NARM", "BERT4Rec", None])
+def test_a_models_own_file_wins(make_config, tmp_path, model):
+    (tmp_path / "student.yaml").write_text("hidden_size: 48\n")
+    derived = derive(make_config("BERT4Rec", hidden_size=24), model, str(tmp_path / "student.yaml"))
+    assert derived["hidden_size"] == 48
+
+
+def test_derived_masked_model_knows_its_fields(make_config):
+    assert derive(make_config("NARM"), "BERT4Rec", None)["MASK_ITEM_SEQ"] == "Mask_item_id_list"
+
+
+def test_setting_falls_back_to_the_packaged_default(make_config):
+    config = make_config()
+    del config.final_config_dict["gro_lambda"]
+    assert setting(config, "gro_lambda") == 1.0
+
+
+def test_what_orders_a_sequence_is_loaded_unless_load_col_was_set(make_config, tiny_data_path):
+    config = Config("NARM", "tiny", config_dict={"data_path": str(tiny_data_path), "TIME_FIELD": "when"})
+    assert {"user_id", "item_id", "when"} <= set(config["load_col"]["inter"])
+    assert make_config(load_col={"inter": ["user_id", "item_id"]})["load_col"] == {"inter": ["user_id", "item_id"]}
+    assert "rating" in Config("NARM")["load_col"]["inter"]

@@ -1,0 +1,88 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from recbole_gro.config.settings import (
+    Key,
+    markdown_table,
+    model_keys,
+    packaged_file,
+    packaged_properties,
+    parse_keys,
+    plugin_keys,
+    recbole_keys,
+)
+from recbole_gro.experiment.plan import read_experiment
+from recbole_gro.utils.errors import UserError
+
+
+def files(folder, prefix=""):
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from files(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name
+
+
+PACKAGED = sorted(files(packaged_properties()))
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if name.startswith("experiment/")])
+def test_every_key_of_a_packaged_experiment_is_known(name):
+    experiment = read_experiment(Path(name).stem)
+    assert {*experiment.vary, *experiment.fixed} <= set(plugin_keys()) | recbole_keys()
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if not name.startswith("experiment/")])
+def test_every_key_of_a_packaged_file_is_known(name):
+    lines = [line for line in packaged_file(name).read_text().splitlines() if re.match(r"\w", line)]
+    assert lines
+    assert {line.partition(":")[0] for line in lines} <= set(plugin_keys()) | recbole_keys()
+
+
+def test_every_line_of_the_defaults_tells_type_and_meaning():
+    text = packaged_file("overall.yaml").read_text()
+    keys = parse_keys(text)
+    assert set(keys) == {line.partition(":")[0] for line in text.splitlines() if re.match(r"\w", line)}
+    assert all(key.type and len(key.meaning) > 5 for key in keys.values())
+
+
+def test_our_keys_do_not_shadow_recboles():
+    assert not set(plugin_keys()) & recbole_keys()
+    assert {"epochs", "learning_rate", "n_layers", "eval_args", "gpu_id"} <= recbole_keys()
+
+
+def test_architecture_is_told_from_training():
+    assert {"hidden_size", "n_layers", "dropout_probs", "mask_ratio", "loss_type"} <= model_keys()
+    assert not {"learning_rate", "epochs", "seed", "train_batch_size", "MAX_ITEM_LIST_LENGTH"} & model_keys()
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        ("int >= 2", [2, 100], [1, 2.0, True, "2", None]),
+        ("float > 0", [1, 1e-9], [0, -1, float("inf"), float("nan"), "1"]),
+        ("float 0..1", [0, 0.5, 1], [-0.01, 1.01]),
+        ("bool", [True, False], [0, 1, "True"]),
+        ("a|b", ["a", "b"], ["c", None]),
+        ("int >= 1 or None", [None, 1], [0, "None"]),
+        ("names of fruit", ["fig", ["fig", "pear"]], [[], ["fig", "fig"], [3], 3]),
+        ("str or None", ["x", Path("x"), None], [3, ""]),
+        ("ints >= 1", [3, [1, 5]], [[], 0, [5, 5], [1, "2"], [1.5], None]),
+        ("mapping or None", [{}, {"a": 1}, None], [5, [], "a"]),
+    ],
+)
+def test_types_and_ranges(kind, right, wrong):
+    key = Key("size", None, kind, "how large")
+    for value in right:
+        key.check(value)
+    for value in wrong:
+        with pytest.raises(UserError, match=r"^size: .* is not allowed; it takes "):
+            key.check(value)
+
+
+def test_table_has_a_line_a_key():
+    lines = markdown_table().splitlines()
+    assert len(lines) == 2 + len(plugin_keys())
+    assert all(line.count("|") == 5 for line in lines)

@@ -1,0 +1,50 @@
+"""A dataset that is nowhere, and RecBole's own copy of ml-100k beside a user's."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import recbole
+
+from recbole_gro import Config
+from recbole_gro.data import build_dataset
+from recbole_gro.data.availability import check_obtainable, passed_over
+from recbole_gro.utils.errors import UserError
+
+
+def config_of(dataset, **settings):
+    return Config("BERT4Rec", dataset, config_dict={"show_progress": False, **settings})
+
+
+def test_a_misspelt_name_is_told_with_the_nearest(tmp_path):
+    with pytest.raises(UserError, match=r"ml-10k is not in .*, and RecBole downloads none .* did you mean ml-100k\?"):
+        build_dataset(config_of("ml-10k", data_path=str(tmp_path)))
+    own = tmp_path / "our-shop"
+    own.mkdir()
+    (own / "our-shop.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n")
+    with pytest.raises(UserError, match=r"did you mean our-shop\?"):
+        check_obtainable(config_of("our-shpo", data_path=str(tmp_path)))
+
+
+def test_a_name_like_no_other_is_told_with_where_files_are_looked_for(tmp_path):
+    with pytest.raises(UserError, match=r"--data_path=FOLDER reads FOLDER/NAME/NAME\.inter"):
+        check_obtainable(config_of("qqqqqqqqqq", data_path=str(tmp_path)))
+
+
+def test_what_recbole_downloads_is_left_to_it(tmp_path):
+    check_obtainable(config_of("ml-1m", data_path=str(tmp_path)))
+
+
+def test_a_users_own_ml_100k_goes_before_recboles(tmp_path):
+    shutil.copytree(Path(recbole.__file__).parent / "dataset_example" / "ml-100k", tmp_path / "ml-100k")
+    first_500 = (tmp_path / "ml-100k" / "ml-100k.inter").read_text().splitlines(keepends=True)[:501]
+    (tmp_path / "ml-100k" / "ml-100k.inter").write_text("".join(first_500))
+    config = config_of("ml-100k", data_path=str(tmp_path))
+    assert build_dataset(config).inter_num < 1000
+    assert passed_over(config) == ""
+
+
+def test_that_recboles_own_is_read_in_place_of_a_users_is_told(tmp_path):
+    config = config_of("ml-100k", data_path=str(tmp_path))
+    assert f"{tmp_path / 'ml-100k'} is not there" in passed_over(config)
+    assert passed_over(config_of("ml-100k")) == ""

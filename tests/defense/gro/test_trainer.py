@@ -1,0 +1,499 @@
+import copy
+import math
+
+import pytest
+import torch
+from defense.cases import DefenseCases
+from pipeline import same_weights, scalars, untrained, weights_of
+from recbole.config import Config as RecBoleConfig
+from recbole.trainer import Trainer
+
+from recbole_gro import GROTrainer, UserError, create_defense, create_scorer
+from recbole_gro.defense.gro import swap_rules as swap_rule
+from recbole_gro.defense.gro import trainer as gro
+from recbole_gro.objective.extensions import hold_loss
+from recbole_gro.objective.extraction import extraction_loss
+from recbole_gro.objective.swap import swap_loss, swap_targets
+
+
+class TestGRO(DefenseCases):
+    name = "gro"
+
+
+class TestGROOnNARM(DefenseCases):
+    name = "gro"
+    target = "NARM"
+
+
+@pytest.fixture
+def make_trainer(make_loaders, tmp_path):
+    """Make a GRO trainer with its data: `trainer, train, valid = make_trainer("NARM", gro_epochs=2)`."""
+
+    def make(model="BERT4Rec", cls=GROTrainer, **settings):
+        settings = {"gro_epochs": 2, "eval_step": 1, "n_layers": 1, "output_dir": str(tmp_path / "run"), **settings}
+        config, train, valid, _ = make_loaders(model, **settings)
+        return cls(config, untrained(config, train)), train, valid
+
+    return make
+
+
+class KeepsStudent(GROTrainer):
+    """Remembers the student that is dropped at the end, and what both models started from."""
+
+    def _new_student(self, dataset):
+        self.student = super()._new_student(dataset)
+        self.student_at_start = weights_of(self.student)
+        self.target_at_start = weights_of(self.model)
+        return self.student
+
+
+def with_student(trainer, train):
+    """The trainer as it is inside the GRO phase, its student, and a batch."""
+    student = trainer._new_student(train._dataset)
+    trainer.student_scorer = create_scorer(student)
+    for model in (trainer.model, student):
+        model.train()
+    return trainer, student, next(iter(train))
+
+
+def gradients(loss, model):
+    """Largest gradient of `loss` in each of the model's parameters; 0 where it has none."""
+    parameters = list(model.parameters())
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    return [0.0 if gradient is None else gradient.abs().max().item() for gradient in found]
+
+
+def norm(model):
+    return torch.cat([values.grad.flatten() for values in model.parameters() if values.grad is not None]).norm().item()
+
+
+PAIRS = [("BERT4Rec", None), ("NARM", None), ("BERT4Rec", "NARM"), ("NARM", "BERT4Rec")]
+
+
+@pytest.mark.parametrize(("target", "student_model"), PAIRS)
+def test_no_gradient_crosses(make_trainer, target, student_model):
+    trainer, train, _ = make_trainer(target, student_model=student_model)
+    trainer, student, batch = with_student(trainer, train)
+    target_loss, student_loss, swap = trainer.gro_losses(batch)
+    assert max(gradients(student_loss, student)) > 0
+    assert max(gradients(target_loss, trainer.model)) > 0
+    assert max(gradients(swap, trainer.model)) > 0
+    assert max(gradients(student_loss, trainer.model)) == 0
+    assert max(gradients(target_loss + swap, student)) == 0
+
+
+@pytest.mark.parametrize(("target", "student_model"), PAIRS)
+def test_student_is_of_the_architecture_asked_for(make_trainer, target, student_model):
+    trainer, train, _ = make_trainer(target, cls=KeepsStudent, student_model=student_model, gro_epochs=1)
+    trainer.fine_tune(train)
+    assert type(trainer.student).__name__ == (student_model or target)
+    own = {name: values.shape for name, values in trainer.model.named_parameters()}
+    as_target = {name: values.shape for name, values in trainer.student.named_parameters()} == own
+    assert as_target == (student_model is None)
+
+
+def test_student_config_file_sets_its_size(make_trainer, tmp_path):
+    (tmp_path / "student.yaml").write_text("hidden_size: 8\ninner_size: 12\n")
+    trainer, train, _ = make_trainer(cls=KeepsStudent, student_config=str(tmp_path / "student.yaml"), gro_epochs=1)
+    trainer.fine_tune(train)
+    assert trainer.student.hidden_size == 8
+    assert trainer.model.hidden_size == 16
+
+
+def test_student_starts_from_weights_of_its_own(make_trainer):
+    trainer, train, _ = make_trainer()
+    _, student, _ = with_student(trainer, train)
+    assert not torch.allclose(student.item_embedding.weight, trainer.model.item_embedding.weight)
+
+
+def test_the_three_terms_are_logged(make_trainer, tmp_path):
+    trainer, train, _ = make_trainer(gro_epochs=3)
+    trainer.fine_tune(train)
+    logged = scalars(tmp_path / "run" / "tensorboard" / "target-gro")
+    terms = [logged[f"Loss/Train{i}"] for i in range(3)]
+    assert [len(term) for term in terms] == [3, 3, 3]
+    for epoch, total in trainer.train_loss_dict.items():
+        assert sum(term[epoch] for term in terms) == pytest.approx(total, rel=1e-4)
+
+
+def test_lambda_weighs_the_swap_loss_alone(make_trainer):
+    losses = []
+    for weight in (1.0, 3.0):
+        trainer, student, batch = with_student(*make_trainer(gro_lambda=weight)[:2])
+        student.load_state_dict(untrained(trainer.config, make_trainer()[1], seed=9).state_dict())
+        torch.manual_seed(0)
+        losses.append([loss.item() for loss in trainer.gro_losses(batch)])
+    (target_1, student_1, swap_1), (target_3, student_3, swap_3) = losses
+    assert (target_3, student_3) == (target_1, student_1)
+    assert swap_3 == pytest.approx(3 * swap_1)
+    assert swap_1 > 0
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
+def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, model):
+    trainer, _, batch = with_student(*make_trainer(model, gro_lambda=0.0)[:2])
+    weights = list(trainer.model.parameters())
+    torch.manual_seed(3)
+    joint = torch.autograd.grad(sum(trainer.gro_losses(batch)), weights)
+    torch.manual_seed(3)
+    plain = torch.autograd.grad(trainer.scorer.loss(batch), weights)
+    for one, other in zip(joint, plain, strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+
+
+def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_trainer):
+    outcomes, started = [], []
+    for weights in (0, 9):
+        trainer, train, valid = make_trainer(cls=KeepsStudent, gro_start="untrained")
+        trainer.model.load_state_dict(untrained(trainer.config, train, seed=weights).state_dict())
+        given = weights_of(trainer.model)
+        torch.manual_seed(3)
+        trainer.fine_tune(train, valid)
+        assert not same_weights(trainer.target_at_start, given)
+        started.append(trainer.target_at_start)
+        outcomes.append(weights_of(trainer.model))
+    assert same_weights(*started)
+    assert same_weights(*outcomes)
+    assert not same_weights(outcomes[0], started[0])
+
+
+def test_from_new_weights_there_is_no_plain_training(make_trainer, tmp_path):
+    trainer, train, valid = make_trainer(gro_start="untrained", epochs=5)
+    trainer.fit(train, valid)
+    assert len(trainer.train_loss_dict) == 2  # gro_epochs
+    assert [file.name for file in (tmp_path / "run").glob("*.pth")] == ["target-gro.pth"]
+
+
+@pytest.mark.parametrize("key", ["gro_target_loss", "gro_min_quality"])
+def test_what_needs_a_converged_target_is_refused_without_one(make_trainer, key):
+    with pytest.raises(UserError, match=f"gro_start: untrained .*{key}"):
+        make_trainer(gro_start="untrained", **{key: {"gro_target_loss": "hold", "gro_min_quality": 0.9}[key]})
+
+
+def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
+    trainer, train, _ = make_trainer(gro_lambda=0.0)
+    trainer.fine_tune(train)
+    assert scalars(tmp_path / "run" / "tensorboard" / "target-gro")["Loss/Train2"] == [0.0, 0.0]
+
+
+def test_lambda_lowers_the_swap_loss(make_trainer, monkeypatch):
+    def last_of(gro_lambda):
+        seen = []
+        monkeypatch.setattr(swap_rule, "swap_loss", lambda *args: seen.append(swap_loss(*args)) or seen[-1])
+        trainer, train, _ = make_trainer(
+            gro_lambda=gro_lambda, gro_epochs=25, gro_learning_rate=0.01, hidden_dropout_prob=0.0, attn_dropout_prob=0.0
+        )
+        torch.manual_seed(1)
+        trainer.fine_tune(train)
+        return sum(loss.item() for loss in seen[-10:]) / 10
+
+    assert last_of(20.0) < 0.5 * last_of(0.0)
+
+
+def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, monkeypatch):
+    seen = []
+
+    def recorded(scores, served, gradient, paper_code_ties):
+        seen.append((swap_targets(scores, served, gradient, paper_code_ties), served, gradient))
+        return seen[-1][0]
+
+    monkeypatch.setattr(swap_rule, "swap_targets", recorded)
+    for ties in (False, True):
+        trainer, train, _ = make_trainer(paper_code_ties=ties, margin_rank=0.0, margin_negative=0.0)
+        trainer, _, batch = with_student(trainer, train)
+        assert all(math.isfinite(loss.item()) for loss in trainer.gro_losses(batch))
+    (ours, served, gradient), (theirs, _, theirs_gradient) = seen
+    assert (gradient == 0).any()
+    assert torch.equal(ours[gradient == 0], served[gradient == 0])
+    assert (theirs_gradient == 0).any()
+    assert (theirs[theirs_gradient == 0] == 1).all()
+
+
+@pytest.mark.parametrize(("key", "changed"), [("margin_swap", 2), ("margin_rank", 1), ("margin_negative", 1)])
+def test_settings_of_the_losses_are_used(make_trainer, key, changed):
+    losses = []
+    for value in (0.1, 0.9):
+        trainer, train, _ = make_trainer(**{key: value})
+        trainer, student, batch = with_student(trainer, train)
+        student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
+        torch.manual_seed(0)
+        losses.append([loss.item() for loss in trainer.gro_losses(batch)])
+    differs = [low != high for low, high in zip(*losses, strict=True)]
+    assert differs[changed]
+    assert not differs[0]
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_paper_code_ties_takes_two_means(make_trainer, monkeypatch, ties):
+    seen = []
+    monkeypatch.setattr(gro, "extraction_loss", lambda *args: seen.append(args) or extraction_loss(*args))
+    trainer, _, batch = with_student(*make_trainer(paper_code_ties=ties)[:2])
+    student_loss = trainer.gro_losses(batch)[1]
+    listed, negatives = seen[0][:2]
+    assert torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, ties))
+    assert not torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, not ties))
+
+
+def test_negatives_come_from_the_trainers_own_generator(make_trainer):
+    losses = []
+    for seed in (1, 2):
+        trainer, train, _ = make_trainer(hidden_dropout_prob=0.0, attn_dropout_prob=0.0)
+        trainer, student, batch = with_student(trainer, train)
+        student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
+        torch.manual_seed(seed)
+        losses.append(trainer.gro_losses(batch)[1].item())
+    assert losses[0] == losses[1]
+
+
+def test_paper_code_ties_trains(make_trainer):
+    trainer, train, valid = make_trainer(paper_code_ties=True)
+    score, _ = trainer.fine_tune(train, valid)
+    assert math.isfinite(score)
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
+def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monkeypatch, model):
+    seen = []
+    monkeypatch.setattr(gro, "hold_loss", lambda *args: seen.append(args) or hold_loss(*args))
+    trainer, train, _ = make_trainer(model, cls=KeepsStudent, gro_target_loss="hold", gro_epochs=1)
+    converged = create_scorer(copy.deepcopy(trainer.model).eval())
+    trainer.fine_tune(train)
+    first_own, first_converged, left_out = seen[0]
+    assert torch.allclose(first_own, first_converged, atol=1e-5)  # no dropout on either side
+    assert not torch.allclose(seen[-1][0], seen[-1][1], atol=1e-5)
+    assert left_out is None
+    assert not seen[-1][1].requires_grad
+    batch = next(iter(train))
+    with_student(trainer, train)
+    trainer.converged_scorer = converged
+    trainer.gro_losses(batch)
+    assert torch.allclose(seen[-1][1], converged.position_scores(batch), atol=1e-6)
+
+
+def test_hold_keeps_the_target_where_nothing_else_pulls(make_trainer):
+    trainer, train, _ = make_trainer(cls=KeepsStudent, gro_target_loss="hold", gro_lambda=0.0, gro_epochs=2)
+    trainer.fine_tune(train)
+    for name, values in weights_of(trainer.model).items():
+        assert torch.allclose(values, trainer.target_at_start[name], atol=0.02), name
+    assert trainer.converged_scorer is None
+
+
+class ScoresGiven(GROTrainer):
+    """Validation scores are those of `given`, in turn; remembers lambda after each."""
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        super().evaluate(eval_data, load_best_model=False)
+        self.lambdas = [*getattr(self, "lambdas", []), self.gro_lambda]
+        return {"ndcg@5": self.given[len(self.lambdas) - 1]}
+
+
+def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
+    trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
+    trainer.given = [0.5, 0.5, 0.45, 0.30, 0.45]  # first the converged target's
+    trainer.fine_tune(train, valid)
+    assert trainer.lambdas == pytest.approx([1, 1, 2, 2, 1])
+    assert trainer.gro_lambda == pytest.approx(1)
+
+
+def test_lambda_stays_without_a_wanted_quality(make_trainer):
+    trainer, train, valid = make_trainer(gro_lambda=0.7)
+    trainer.fine_tune(train, valid)
+    assert trainer.gro_lambda == 0.7
+
+
+def test_quality_to_keep_needs_validation_data(make_trainer):
+    trainer, train, _ = make_trainer(gro_min_quality=0.9)
+    with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
+        trainer.fine_tune(train)
+
+
+class LaterIsWorse(KeepsStudent):
+    """The first epoch of each phase validates best; remembers the weights of every epoch."""
+
+    def __init__(self, config, model, stage=None):
+        super().__init__(config, model, stage)
+        self.seen = []
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        super()._valid_epoch(valid_data, show_progress)
+        self.seen.append(weights_of(self.model))
+        self.last_valid = 1.0 / len(self.seen), {"ndcg@5": 1.0 / len(self.seen)}
+        return self.last_valid
+
+
+def saved_weights(trainer):
+    return torch.load(trainer.saved_model_file, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("phase", ["fit", "fine_tune"])
+def test_last_epoch_is_saved_and_kept(make_trainer, phase):
+    trainer, train, valid = make_trainer(cls=LaterIsWorse, epochs=2, gro_epochs=3)
+    score, result = getattr(trainer, phase)(train, valid)
+    epochs = len(trainer.seen)
+    assert epochs == (5 if phase == "fit" else 3)
+    assert same_weights(saved_weights(trainer), trainer.seen[-1])
+    assert not same_weights(saved_weights(trainer), trainer.seen[-3])
+    assert same_weights(weights_of(trainer.model), trainer.seen[-1])
+    assert score == trainer.best_valid_score == 1.0 / epochs
+    assert result == trainer.best_valid_result == {"ndcg@5": 1.0 / epochs}
+
+
+def test_early_stopping_does_not_end_gro(make_trainer):
+    trainer, train, valid = make_trainer(cls=LaterIsWorse, gro_epochs=4, stopping_step=0)
+    trainer.fine_tune(train, valid)
+    assert len(trainer.seen) == 4
+
+
+def test_gro_starts_from_the_best_plain_epoch(make_trainer):
+    trainer, train, valid = make_trainer(cls=LaterIsWorse, epochs=3)
+    trainer.fit(train, valid)
+    assert same_weights(trainer.target_at_start, trainer.seen[0])
+
+
+def test_epochs_count_on_from_plain_training(make_trainer, tmp_path):
+    trainer, train, valid = make_trainer(epochs=2, gro_epochs=3)
+    trainer.fit(train, valid)
+    assert list(trainer.train_loss_dict) == [0, 1, 2, 3, 4]
+    assert torch.load(trainer.saved_model_file, weights_only=True)["epoch"] == 4
+
+
+@pytest.mark.parametrize("eval_step", [1, 2, 5])
+def test_fine_tune_returns_the_validation_of_the_last_epoch(make_trainer, eval_step):
+    trainer, train, valid = make_trainer(gro_epochs=3, eval_step=eval_step, epochs=5)
+    score, result = trainer.fine_tune(train, valid)
+    after = trainer.evaluate(valid, load_best_model=True)
+    assert dict(result) == dict(after)
+    assert score == after["ndcg@5"]
+
+
+def test_without_validation_data_fit_returns_as_recbole_does(make_trainer):
+    trainer, train, _ = make_trainer()
+    assert trainer.fit(train) == (-1, None)
+
+
+def test_callback_sees_every_epoch(make_trainer):
+    trainer, train, valid = make_trainer(epochs=1, gro_epochs=2)
+    seen = []
+    trainer.fit(train, valid, callback_fn=lambda epoch, score: seen.append(epoch))
+    assert seen == [0, 1, 2]
+
+
+def test_checkpoint_holds_the_target_alone(make_trainer):
+    trainer, train, valid = make_trainer(cls=KeepsStudent)
+    trainer.fine_tune(train, valid)
+    checkpoint = torch.load(trainer.saved_model_file, weights_only=True)
+    assert trainer.student_scorer is None
+    assert same_weights(checkpoint["state_dict"], weights_of(trainer.model))
+    assert len(checkpoint["optimizer"]["param_groups"]) == 1
+    assert len(checkpoint["optimizer"]["param_groups"][0]["params"]) == len(list(trainer.model.parameters()))
+
+
+def test_plain_trainer_resumes_from_it(make_trainer, make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trainer, train, valid = make_trainer()
+    trainer.fine_tune(train, valid)
+    plain = Trainer(trainer.config, copy.deepcopy(trainer.model))
+    plain.resume_checkpoint(trainer.saved_model_file)
+    assert plain.start_epoch == 2
+    assert same_weights(weights_of(plain.model), weights_of(trainer.model))
+    assert len(plain.optimizer.state) == len(list(plain.model.parameters()))
+    plain.epochs = 3
+    plain.fit(train, valid)
+    assert list(plain.train_loss_dict) == [2]
+
+
+def test_saved_false_writes_no_checkpoint(make_trainer, tmp_path):
+    trainer, train, valid = make_trainer(epochs=1)
+    trainer.fit(train, valid, saved=False)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_interrupted_gro_leaves_no_checkpoint_of_an_earlier_epoch(make_trainer, tmp_path):
+    def interrupt(epoch, score):
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    trainer, train, valid = make_trainer(cls=LaterIsWorse, gro_epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fine_tune(train, valid, callback_fn=interrupt)
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+@pytest.mark.parametrize("limit", [1e-3, None])
+def test_gradients_of_both_models_are_clipped(make_trainer, limit):
+    clipping = {"clip_grad_norm": {"max_norm": limit, "norm_type": 2}} if limit else {}
+    trainer, train, _ = make_trainer(cls=KeepsStudent, gro_epochs=1, **clipping)
+    trainer.fine_tune(train)
+    for model in (trainer.student, trainer.model):
+        assert (norm(model) <= 1.01e-3) == (limit is not None)
+
+
+def test_both_models_learn(make_trainer):
+    trainer, train, _ = make_trainer(cls=KeepsStudent, gro_epochs=1)
+    trainer.fine_tune(train)
+    assert not same_weights(trainer.target_at_start, weights_of(trainer.model))
+    assert not same_weights(trainer.student_at_start, weights_of(trainer.student))
+    assert trainer.student.training
+
+
+def test_own_learning_rate(make_trainer):
+    trainer, train, _ = make_trainer(gro_learning_rate=0.5)
+    trainer.fine_tune(train)
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5, 0.5]
+
+
+def test_learning_rate_falls_to_nothing(make_trainer):
+    trainer, train, _ = make_trainer(gro_learning_rate=0.5, gro_decay=True, gro_epochs=2)
+    seen, losses = [], trainer.gro_losses
+    trainer.gro_losses = lambda batch: seen.append(trainer.optimizer.param_groups[1]["lr"]) or losses(batch)
+    trainer.fine_tune(train)
+    steps = 2 * len(train)
+    assert seen == pytest.approx([0.5 * (1 - step / steps) for step in range(steps)])
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0, 0])
+
+
+def test_same_seed_same_weights(make_trainer):
+    outcomes = []
+    for _ in range(2):
+        trainer, train, _ = make_trainer(gro_epochs=1)
+        torch.manual_seed(4)
+        trainer.fine_tune(train)
+        outcomes.append(weights_of(trainer.model))
+    assert same_weights(*outcomes)
+
+
+def test_more_processes_are_refused(make_loaders):
+    config, train, *_ = make_loaders()
+    config["nproc"] = 2
+    with pytest.raises(UserError, match="nproc: 2 is not supported") as error:
+        GROTrainer(config, untrained(config, train))
+    assert "\n" not in str(error.value)
+
+
+def test_list_must_leave_an_item_outside(make_loaders, tmp_path):
+    config, train, *_ = make_loaders(output_dir=str(tmp_path))
+    n_items = train._dataset.item_num - 1
+    config["served_k"] = n_items - 1
+    GROTrainer(config, untrained(config, train))
+    config["served_k"] = n_items
+    with pytest.raises(UserError, match=f"served_k: {n_items} is too long for a catalogue of {n_items} items"):
+        GROTrainer(config, untrained(config, train))
+
+
+def test_defense_saves_the_defended_target(make_loaders, tmp_path):
+    config, train, valid, _ = make_loaders(gro_epochs=1, output_dir=str(tmp_path / "run"))
+    protected = create_defense("gro", config).protect(untrained(config, train), train, valid)
+    saved = torch.load(tmp_path / "run" / "target-gro.pth", weights_only=True)
+    assert same_weights(saved["state_dict"], weights_of(protected))
+
+
+def test_plain_recbole_config_takes_our_defaults(tiny_data_path, make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    config = RecBoleConfig(
+        "NARM", "tiny", config_dict={"data_path": str(tiny_data_path), "train_neg_sample_args": None}
+    )
+    config["served_k"] = 5
+    _, train, *_ = make_loaders("NARM")
+    trainer = GROTrainer(config, untrained(config, train))
+    assert (trainer.gro_epochs, trainer.gro_lambda, trainer.margins) == (15, 1.0, (0.5, 0.5))

@@ -1,0 +1,149 @@
+import math
+
+import pytest
+import torch
+from pipeline import untrained
+from recbole.trainer import Trainer
+
+from recbole_gro import Service
+from recbole_gro.evaluator import ServedEvaluator, evaluate_service
+from recbole_gro.evaluator.served_lists import scores_of_lists
+
+
+class Fixed(Service):
+    """Serves prepared lists, row by row, whatever it is asked."""
+
+    def __init__(self, model, lists):
+        super().__init__(model, lists.shape[1])
+        self.prepared, self.asked = lists, 0
+
+    def recommend(self, sequences):
+        rows = self.prepared[self.asked : self.asked + len(sequences)]
+        self.asked += len(sequences)
+        return rows
+
+
+def lists_with_positive_at(places, positives, n_items, k):
+    """Lists of k items in which the row's test item stands at its place (1 = first), or nowhere (None)."""
+    lists = []
+    for place, positive in zip(places, positives.tolist(), strict=True):
+        row = [item for item in range(1, n_items) if item != positive][:k]
+        if place is not None:
+            row[place - 1] = positive
+        lists.append(row)
+    return torch.tensor(lists)
+
+
+def test_hit_and_ndcg_of_lists_made_by_hand(make_loaders):
+    config, train, _, test = make_loaders("NARM", served_k=6, topk=[1, 3, 5], valid_metric="NDCG@5")
+    model = untrained(config, train)
+    positives = torch.cat([batch[3] for batch in test])
+    places = [(1, 2, 4, 6, None)[row % 5] for row in range(len(positives))]
+    service = Fixed(model, lists_with_positive_at(places, positives, model.n_items, 6))
+    result = ServedEvaluator(config, service).evaluate(test)
+    for k in (1, 3, 5):
+        within = [place is not None and place <= k for place in places]
+        gains = [1 / math.log2(place + 1) if hit else 0 for place, hit in zip(places, within, strict=True)]
+        assert result[f"hit@{k}"] == pytest.approx(sum(within) / len(places), abs=1e-6)
+        assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
+
+
+@pytest.mark.parametrize("left", [1, 2, 5])
+def test_a_place_that_is_padded_is_a_miss(make_loaders, left):
+    cut_offs = {"served_k": 6, "topk": [1, 3, 6], "valid_metric": "NDCG@6", "metrics": ["Hit", "NDCG", "ItemCoverage"]}
+    config, train, _, test = make_loaders("NARM", **cut_offs)
+    model = untrained(config, train)
+    positives = torch.cat([batch[3] for batch in test])
+    places = [(1, 2, 4, 6, None)[row % 5] for row in range(len(positives))]
+    lists = lists_with_positive_at(places, positives, model.n_items, 6)
+    lists[:, left:] = 0
+    evaluator = ServedEvaluator(config, Fixed(model, lists))
+    evaluator.eval_collector.data_collect(train)
+    result = evaluator.evaluate(test)
+    for k in (1, 3, 6):
+        within = [place is not None and place <= min(k, left) for place in places]
+        gains = [1 / math.log2(place + 1) if hit else 0 for place, hit in zip(places, within, strict=True)]
+        assert result[f"hit@{k}"] == pytest.approx(sum(within) / len(places), abs=1e-6)
+        assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
+        shown = len(lists[:, :k].unique())  # with 0, which stands for no item
+        assert result[f"itemcoverage@{k}"] == pytest.approx(shown / model.n_items, abs=1e-6)
+
+
+def test_scores_rank_a_padded_list_and_no_item_after_it():
+    served = torch.tensor([[3, 1, 4], [2, 0, 0]])
+    ranked = scores_of_lists(served, 7).topk(3).indices
+    assert ranked[0].tolist() == [3, 1, 4]
+    assert ranked[1, 0] == 2
+    assert ranked[1, 1:].min() >= 7
+    assert torch.isinf(scores_of_lists(served, 7)[:, :7]).sum() == 2 * 7 - 4
+
+
+def test_scores_rank_the_list_and_nothing_else():
+    served = torch.tensor([[3, 1, 4], [2, 5, 1]])
+    scores = scores_of_lists(served, 7)
+    assert torch.equal(scores.topk(3).indices, served)
+    assert torch.isinf(scores).sum() == 2 * 4
+
+
+@pytest.mark.parametrize(("model", "shortest"), [("NARM", 1), ("BERT4Rec", 8)])
+def test_undefended_service_measures_as_recbole_does(make_loaders, model, shortest, tmp_path, monkeypatch):
+    # RecBole's BERT4Rec drops the oldest item of short histories too, so full ones are compared
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders(model, user_inter_num_interval=f"[{shortest + 3},inf)")
+    target = untrained(config, train)
+    plain = Trainer(config, target).evaluate(test, load_best_model=False)
+    assert ServedEvaluator(config, Service(target, config["served_k"])).evaluate(test) == plain
+
+
+def test_list_turned_round_is_measured_as_served(make_loaders):
+    config, train, _, test = make_loaders("NARM", served_k=5)
+    target = untrained(config, train)
+    service = Service(target, 5, lambda ranked, _: ranked.flip(1))
+    evaluator = ServedEvaluator(config, service)
+    result = evaluator.evaluate(test)
+    straight = ServedEvaluator(config, Service(target, 5))
+    straight_result = straight.evaluate(test)
+    assert torch.equal(evaluator.lists, straight.lists.flip(1))
+    assert result["hit@5"] == straight_result["hit@5"]
+    positives = torch.cat([batch[3] for batch in test])
+    assert result["hit@1"] == pytest.approx((straight.lists[:, 4] == positives).float().mean().item(), abs=1e-6)
+
+
+def test_lists_are_those_of_the_last_evaluation(make_loaders):
+    config, train, _, test = make_loaders("NARM", eval_batch_size=40)
+    service = Service(untrained(config, train), 5)
+    evaluator = ServedEvaluator(config, service)
+    evaluator.evaluate(test)
+    evaluator.evaluate(test)
+    asked = torch.cat([batch[0]["item_id_list"] for batch in test])
+    assert torch.equal(evaluator.lists, service.recommend(asked))
+
+
+def test_evaluation_writes_nothing(make_loaders, tmp_path, monkeypatch):
+    config, train, valid, test = make_loaders("NARM")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    evaluate_service(config, Service(untrained(config, train), 5), train, valid, test)
+    assert list(folder.iterdir()) == []
+
+
+def test_both_parts_are_measured_and_agreement_only_against_a_reference(make_loaders):
+    config, train, valid, test = make_loaders("NARM", served_k=10, topk=[5, 10], valid_metric="NDCG@10")
+    service = Service(untrained(config, train), 10)
+    metrics, lists = evaluate_service(config, service, train, valid, test)
+    assert set(metrics) == {"valid", "test"}
+    assert lists["test"].shape == (len(test._dataset), 10)
+    assert not any(name.startswith("agreement") for name in metrics["test"])
+    again, _ = evaluate_service(config, service, train, valid, test, reference=lists)
+    assert again["test"]["agreement@1"] == again["valid"]["agreement@10"] == 1
+    assert config["metrics"] == ["Hit", "NDCG"]
+
+
+def test_popularity_is_counted_in_training_data(make_loaders):
+    config, train, valid, test = make_loaders("NARM", metrics=["NDCG", "AveragePopularity"])
+    service = Service(untrained(config, train), 5)
+    metrics, lists = evaluate_service(config, service, train, valid, test)
+    counts = train._dataset.item_counter
+    mean = sum(counts.get(item, 0) for row in lists["test"].tolist() for item in row) / lists["test"].numel()
+    assert metrics["test"]["averagepopularity@5"] == pytest.approx(mean, abs=1e-4)

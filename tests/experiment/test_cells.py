@@ -1,0 +1,168 @@
+"""Cells and the stages they share."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from experiment.grid import tiny
+
+from recbole_gro import run_recbole_gro
+from recbole_gro.defense.base import defenses
+from recbole_gro.experiment import stages as stages_module
+from recbole_gro.experiment.cells import cell_file, done_and_missing, ranks, run_cell
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Stages as they are made, in order."""
+    made = []
+    for stage in ("train_target", "ask", "steal"):
+        original = getattr(stages_module, stage)
+
+        def noting(*args, _stage=stage, _original=original, **kwargs):
+            made.append(_stage)
+            return _original(*args, **kwargs)
+
+        monkeypatch.setattr(stages_module, stage, noting)
+    return made
+
+
+def run_all(experiment, folder):
+    return [run_cell(experiment, values, seed, folder) for values, seed in done_and_missing(experiment, folder)[1]]
+
+
+def test_a_cell_has_the_numbers_of_a_run_of_its_own(tiny_data_path, tmp_path):
+    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[3])
+    cells = run_all(experiment, tmp_path)
+    alone = run_recbole_gro(
+        config_dict={**experiment.fixed, "gro_lambda": 1.0, "seed": 3, "defense": ["none", "gro"]}, saved=False
+    )
+    for cell, row in zip(cells, alone["defenses"], strict=True):
+        for side, found in (("target", cell.target_ranks), ("surrogate", cell.surrogate_ranks)):
+            for k in (1, 5):
+                hit = ((found > 0) & (found <= k)).mean()
+                assert hit == pytest.approx(row[side]["test"][f"hit@{k}"], abs=1e-6)
+        assert cell.agreement[1] == pytest.approx(row["surrogate"]["test"]["agreement@1"], abs=1e-6)
+
+
+def test_stages_are_made_once_for_all_that_share_them(tiny_data_path, tmp_path, made):
+    run_all(tiny(tiny_data_path, gro_lambda=[0.1, 1.0]), tmp_path)
+    # two seeds: a target each; queries and copy for none and each lambda
+    assert sorted(made) == ["ask"] * 6 + ["steal"] * 6 + ["train_target"] * 2
+
+
+def test_an_interrupted_experiment_goes_on_where_it_stopped(tiny_data_path, tmp_path, made, monkeypatch):
+    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
+    monkeypatch.setattr(stages_module, "steal", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_all(experiment, tmp_path / "cut")
+    monkeypatch.undo()
+    assert made == ["train_target", "ask"]
+    resumed = run_all(experiment, tmp_path / "cut")
+    whole = run_all(experiment, tmp_path / "whole")
+    for one, other in zip(resumed, whole, strict=True):
+        assert np.array_equal(one.surrogate_ranks, other.surrogate_ranks)
+        assert one.agreement == other.agreement
+    assert not list((tmp_path / "cut" / "stages").glob(".work-*"))
+
+
+def test_what_is_done_is_not_run_again(tiny_data_path, tmp_path, made):
+    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
+    run_all(experiment, tmp_path)
+    made.clear()
+    done, missing = done_and_missing(experiment, tmp_path)
+    assert (len(done), missing) == (2, [])
+    assert [run_cell(experiment, values, 1, tmp_path).values for values, _ in experiment.cells()] == [
+        cell.values for cell in done
+    ]
+    assert made == []
+
+
+def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path, tmp_path, made):
+    run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1]), tmp_path)
+    made.clear()
+    run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], surrogate_epochs=2), tmp_path)
+    assert made == ["steal"]
+    made.clear()
+    run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], query_sequences=9), tmp_path)
+    assert made == ["ask", "steal"]
+    made.clear()
+    run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], topk=[2, 5]), tmp_path)
+    assert made == []
+
+
+def test_a_log_of_what_is_asked_changes_no_cell(tiny_data_path, tmp_path, made):
+    grid = {"name": "defenses", "defense": ["none"], "seeds": [1]}
+    run_all(tiny(tiny_data_path, **grid, query_log=True), tmp_path)
+    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
+    (queries,) = (tmp_path / "stages").glob("queries-*.npz")
+    assert log.stem.removeprefix("asked") == queries.stem.removeprefix("queries")
+    assert [json.loads(line)["lists"] for line in log.read_text().splitlines()] == [8] * 8
+    made.clear()
+    assert run_all(tiny(tiny_data_path, **grid), tmp_path) == []
+    run_all(tiny(tiny_data_path, **grid, surrogate_epochs=2), tmp_path)
+    assert made == ["steal"]
+
+
+def test_a_stage_that_is_made_anew_begins_its_log_anew(tiny_data_path, tmp_path):
+    experiment = tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], query_log=True)
+    run_all(experiment, tmp_path)
+    for made in [*(tmp_path / "cells").iterdir(), *(tmp_path / "stages").glob("queries-*.npz")]:
+        made.unlink()
+    run_all(experiment, tmp_path)
+    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
+    assert len(log.read_text().splitlines()) == 8
+
+
+def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path, made):
+    names = ["standard", "head", "repeat", "filtered", "few_shot"]
+    experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], head_k=[2], seeds=[1])
+    cells = run_all(experiment, tmp_path)
+    assert sorted(made) == ["ask"] * 5 + ["steal"] * 5 + ["train_target"]
+    assert len(list((tmp_path / "stages").glob("served-*.pth"))) == 1
+    assert [cell.facts["attacker"] for cell in cells] == names
+    assert [cell.facts["lists_asked"] for cell in cells] == [64] * 5
+    assert cells[1].facts["attacker_settled"]["attacker_head_k"] == 5
+    assert all(np.array_equal(cell.target_ranks, cells[0].target_ranks) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("attacker", "changed"),
+    [
+        ("head", {"attacker_head_k": 3}),
+        ("repeat", {"attacker_repeats": 2}),
+        ("few_shot", {"attacker_known_share": 0.2}),
+    ],
+)
+def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_path, made, attacker, changed):
+    fixed = {"attacker": [attacker], "defense": ["gro"], "head_k": [2], "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **fixed), tmp_path)
+    made.clear()
+    run_all(tiny(tiny_data_path, "tradeoff", **fixed, **changed), tmp_path)
+    assert made == ["ask", "steal"]
+
+
+def test_a_key_of_the_output_side_is_run_over_for_defenses_that_read_it(tiny_data_path, tmp_path, made):
+    names = ["none", "gro", "tail_shuffle"]
+    grid = {"attacker": ["standard"], "defense": names, "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
+    # a target; queries and copy for none, for gro and for each head that is left as it is
+    assert sorted(made) == ["ask"] * 4 + ["steal"] * 4 + ["train_target"]
+
+
+def test_a_defense_that_does_not_say_what_it_reads_is_run_over_every_key(tiny_data_path, tmp_path, made, monkeypatch):
+    monkeypatch.setattr(defenses["none"], "output_keys", None)
+    grid = {"attacker": ["standard"], "defense": ["none"], "seeds": [1]}
+    run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
+    assert sorted(made) == ["ask"] * 2 + ["steal"] * 2 + ["train_target"]
+
+
+def test_a_cells_name_tells_its_values(tiny_data_path, tmp_path):
+    experiment = tiny(tiny_data_path, gro_lambda=[0.5])
+    assert cell_file(experiment, {"gro_lambda": 0.5, "defense": "gro"}, 2, tmp_path).name.startswith("0.5-gro-2-")
+
+
+def test_ranks_are_places_in_the_list():
+    lists = torch.tensor([[7, 2, 5], [1, 2, 3], [4, 9, 0]])
+    assert ranks(lists, torch.tensor([5, 4, 4])).tolist() == [3, 0, 1]

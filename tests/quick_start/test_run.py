@@ -1,0 +1,476 @@
+import json
+
+import pytest
+import torch
+from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
+from recbole.model.sequential_recommender import STAMP
+from recbole.trainer import Trainer
+
+from recbole_gro import (
+    BudgetSpent,
+    Config,
+    Defense,
+    ExtractionTrainer,
+    QueryLog,
+    Service,
+    UserError,
+    create_attacker,
+    create_defense,
+    load_target,
+    register_defense,
+    register_query_strategy,
+    run_recbole_gro,
+)
+from recbole_gro.attack import query_strategies as queries
+from recbole_gro.data import build_loaders
+from recbole_gro.defense import base as defense_base
+from recbole_gro.defense.defense_key import VARIABLE, defense_key
+from recbole_gro.evaluator import evaluate_service
+
+FILES = {"results.json", "results.md", "results.png", "run.json", "run.log", "tensorboard", "target.pth"}
+CLOCKS = ("seconds", "peak_memory_mib", "config")
+
+# Real data, cut to what takes a second: short rows of the 50 users with 40 to 42 interactions
+REAL = {
+    **TINY_RUN,
+    "user_inter_num_interval": "[40,42]",
+    "train_batch_size": 256,
+    "embedding_size": 16,
+}
+
+
+@pytest.fixture
+def run(tiny_data_path, tmp_path, monkeypatch):
+    """A tiny run with its own folder: `run("none", seed=3)`."""
+    monkeypatch.chdir(tmp_path)
+    count = iter(range(99))
+
+    def start(*defenses, model="BERT4Rec", dataset="tiny", **settings):
+        given = {"data_path": str(tiny_data_path), "output_dir": f"out{next(count)}", **TINY_RUN, **settings}
+        return run_recbole_gro(model, dataset, config_dict={"defense": list(defenses), **given})
+
+    return start
+
+
+@pytest.mark.parametrize("surrogate", ["BERT4Rec", "NARM"])
+@pytest.mark.parametrize("target", ["BERT4Rec", "NARM"])
+def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
+    monkeypatch.chdir(tmp_path)
+    student = surrogate  # the other class too, where target and surrogate differ
+    results = run_recbole_gro(
+        target,
+        config_dict={
+            **REAL,
+            "surrogate_model": surrogate,
+            "student_model": student,
+            "gro_epochs": 2,
+            "gro_head_k": 5,
+            "output_dir": "out",
+        },
+        config_file_list=["gro.yaml"],
+        command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1"},
+    )
+    names = ("none", "gro", "gro_decoys")
+    assert tuple(row["defense"] for row in results["defenses"]) == names
+    for row in results["defenses"]:
+        assert row["surrogate_model"] == surrogate
+        assert row["lists_asked"] == 8 * 4
+        for side in ("target", "surrogate"):
+            assert set(row[side]) == {"valid", "test"}
+            assert all(0 <= value <= 1 for part in row[side].values() for value in part.values())
+        assert {"agreement@1", "agreement@10"} < set(row["surrogate"]["test"])
+    written = {name.partition("/")[0] for name in files_below(tmp_path / "out")}
+    attacked = {f"{what}-{name}" for what in ("surrogate", "queries") for name in names}
+    assert written == FILES | {"target-gro.pth", "target-gro_decoys.pth"} | {
+        f"{name}.{'pth' if name.startswith('surrogate') else 'npz'}" for name in attacked
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_results_tell_what_each_kind_of_gro_settled_on(run):
+    none, gro, ours = run("none", "gro", "gro_decoys", gro_epochs=2, gro_head_k=5, gro_min_quality=0.5)["defenses"]
+    assert "settled" not in none
+    assert {key: gro["settled"][key] for key in ("gro_swap", "gro_target_loss")} == {
+        "gro_swap": "paper",
+        "gro_target_loss": "own",
+    }
+    assert gro["settled"]["gro_lambda"] != 1.0  # moved by gro_min_quality
+    assert ours["settled"]["gro_swap"] == "decoys"
+    assert ours["settled"]["gro_decay"] is True
+
+
+def test_files_hold_what_was_returned(run, tmp_path):
+    results = run("none", "gro")
+    folder = tmp_path / "out0"
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert {"python", "torch", "recbole", "numpy", "recbole-gro"} <= set(results["versions"])
+    assert results["seed"] == 7
+    assert results["peak_memory_mib"] > 50
+    for row in results["defenses"]:
+        assert {"queries", "surrogate", "evaluation"} <= set(row["seconds"])
+        log = QueryLog.load(folder / f"queries-{row['defense']}.npz")
+        assert log.n_lists == row["lists_asked"]
+    assert {"Loss/Train0", "Loss/Train1", "Loss/Train2"} <= set(scalars(folder / "tensorboard" / "target-gro"))
+    assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
+    log_text = (folder / "run.log").read_text()
+    assert "epoch 0 training" in log_text
+    assert "\x1b[" not in log_text
+
+
+def test_checkpoints_are_plain_data(run, tmp_path):
+    run("none", "gro")
+    for name in ("target", "target-gro", "surrogate-none", "surrogate-gro"):
+        checkpoint = torch.load(tmp_path / "out0" / f"{name}.pth", weights_only=True)
+        assert isinstance(checkpoint["config"], dict)
+        assert checkpoint["config"]["model"] == "BERT4Rec"
+    target = load_target(tmp_path / "out0" / "target-gro.pth")
+    assert target.recommend([[1, 2]], k=3).shape == (1, 3)
+    before = torch.load(tmp_path / "out0" / "target.pth")["state_dict"]
+    assert before.keys() == target.model.state_dict().keys()
+    assert not same_weights(before, target.model.state_dict())
+
+
+def test_same_seed_same_numbers_another_seed_others(run):
+    defenses = {"head_k": 5, "random_keyed": True}
+    one, same, other = (run("random", "tail_random", "gro", **defenses, seed=seed) for seed in (7, 7, 8))
+    assert drop_fields(one, *CLOCKS) == drop_fields(same, *CLOCKS)
+    assert drop_fields(one["defenses"], *CLOCKS) != drop_fields(other["defenses"], *CLOCKS)
+
+
+def test_a_row_does_not_depend_on_the_other_defenses(run):
+    together = run("random", "none", "reverse", "gro")["defenses"]
+    for row in together:
+        [alone] = run(row["defense"])["defenses"]
+        assert drop_fields(alone, "seconds") == drop_fields(row, "seconds")
+
+
+def test_a_defense_that_trains_does_not_change_the_next_ones_row(run, monkeypatch):
+    monkeypatch.setattr(defense_base.defenses, "_entries", dict(defense_base.defenses._entries))
+
+    @register_defense("greedy")
+    class Greedy(Defense):
+        """Reads the training data and draws at random, as a training defense does."""
+
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            for _ in train_data:
+                torch.rand(1)
+            return target
+
+    last = run("greedy", "gro")["defenses"][-1]
+    [alone] = run("gro")["defenses"]
+    assert drop_fields(alone, "seconds") == drop_fields(last, "seconds")
+
+
+@pytest.fixture
+def first_epoch_is_best(monkeypatch):
+    """Validation gets worse with every epoch, so that the best weights of a training are not its last."""
+    epochs = iter(range(1, 99))
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_, **__: (1 / next(epochs), {}))
+    monkeypatch.setattr(ExtractionTrainer, "_valid_epoch", lambda *_, **__: (float(next(epochs)), {}))
+
+
+@pytest.mark.parametrize("name", ["none", "reverse", "gro", "tail_random", "gro+truncate"])
+def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, first_epoch_is_best, name):
+    settings = {"epochs": 3, "gro_epochs": 2, "surrogate_epochs": 3, "eval_step": 1, "learning_rate": 0.01, "head_k": 5}
+    [row] = run(name, **settings)["defenses"]
+    target = load_target(tmp_path / "out0" / ("target-gro.pth" if name.startswith("gro") else "target.pth"))
+    surrogate = load_target(tmp_path / "out0" / f"surrogate-{name}.pth")
+    service = Service(target.model, 12, create_defense(name, target.config).answer)
+    loaders = build_loaders(target.config, target.dataset)
+    measured, lists = evaluate_service(target.config, service, *loaders)
+    assert row["target"] == measured
+    copied, _ = evaluate_service(target.config, Service(surrogate.model, 12), *loaders, reference=lists)
+    assert row["surrogate"] == copied
+    log = QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz")
+    assert torch.equal(service.recommend(log.sequences), log.lists[:, -1])
+
+
+@pytest.mark.parametrize("settings", [{"served_k": 8}, {"topk": [1, 5]}])
+def test_short_lists_and_early_cut_offs_run_to_the_end(run, settings):
+    [row] = run("none", **{"topk": [5], "valid_metric": "NDCG@5", **settings})["defenses"]
+    assert 0 <= row["surrogate"]["test"]["agreement@10"] <= 1
+
+
+def test_output_defenses_share_one_target(run, tmp_path):
+    rows = {row["defense"]: row for row in run("none", "random", "reverse", served_k=10)["defenses"]}
+    assert len(list((tmp_path / "out0").glob("target*.pth"))) == 1
+    # the order within the ten changes, their items do not
+    for name in ("random", "reverse"):
+        assert rows[name]["target"]["test"]["hit@10"] == rows["none"]["target"]["test"]["hit@10"]
+
+
+def test_defenses_that_keep_the_head_leave_what_it_measures(run):
+    names = ["none", "tail_shuffle", "tail_random", "tail_decoy", "truncate"]
+    rows = run(*names, head_k=5, topk=[5, 12], valid_metric="NDCG@5")["defenses"]
+    none, shuffled, *_ = rows
+    for row in rows:
+        assert row["target"]["test"]["hit@5"] == none["target"]["test"]["hit@5"]
+        assert row["target"]["test"]["ndcg@5"] == none["target"]["test"]["ndcg@5"]
+    assert shuffled["target"]["test"]["hit@12"] == none["target"]["test"]["hit@12"]
+    assert rows[-1]["target"]["test"]["hit@12"] == rows[-1]["target"]["test"]["hit@5"]
+
+
+def test_a_combined_defense_trains_once_and_serves_through_both(run, tmp_path):
+    gro, both = run("gro", "gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
+    [alone] = run("gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
+    assert drop_fields(alone, "seconds") == drop_fields(both, "seconds")
+    assert both["settled"] == gro["settled"]
+    assert both["target"]["test"]["hit@5"] == gro["target"]["test"]["hit@5"]
+    written = {path.name for path in (tmp_path / "out0").iterdir()}
+    assert {"target-gro.pth", "surrogate-gro+tail_decoy.pth", "queries-gro+tail_decoy.npz"} <= written
+    logs = [QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz").lists for name in ("gro", "gro+tail_decoy")]
+    assert torch.equal(logs[0][:, 0, :5], logs[1][:, 0, :5])
+    assert not torch.equal(logs[0][:, 0, 5:], logs[1][:, 0, 5:])
+    assert load_target(tmp_path / "out0" / "surrogate-gro+tail_decoy.pth").recommend([[1, 2]], k=3).shape == (1, 3)
+    assert scalars(tmp_path / "out0" / "tensorboard" / "surrogate-gro+tail_decoy")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_secret_key_is_written_nowhere_but_to_its_file(run, tmp_path, monkeypatch, caplog, given):
+    secret = "the owner alone knows this sentence"
+    if given:
+        monkeypatch.setenv(VARIABLE, secret)
+    else:
+        monkeypatch.delenv(VARIABLE, raising=False)
+    wanted = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
+    results = run("tail_random", "random", **wanted)
+    file = tmp_path / "out0" / "defense.key"
+    assert file.exists() != given
+    key = defense_key(Config("NARM", "tiny", config_dict={**wanted, "output_dir": str(tmp_path / "out0")}))
+    for path in (tmp_path / "out0").rglob("*"):
+        if path.is_file() and path != file:
+            content = path.read_bytes()
+            assert not any(text in content for text in (key, key.hex().encode(), secret.encode()))
+    for said in (json.dumps(results), caplog.text):
+        assert secret not in said
+        assert key.hex() not in said
+    assert results["config"]["defense_key"] == "secret"
+    assert file.exists() != given
+
+
+def test_a_secret_key_of_a_run_that_is_not_saved_is_kept_nowhere(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "tail_shuffle", "head_k": 5}
+    run_recbole_gro("NARM", "tiny", config_dict={**settings, "defense_key": "secret", "attack": False}, saved=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_surrogate_does_not_start_from_the_targets_weights(run, tmp_path):
+    run("none", epochs=1, learning_rate=1e-12, surrogate_learning_rate=1e-12)
+    folder = tmp_path / "out0"
+    target, surrogate = (torch.load(folder / f"{name}.pth")["state_dict"] for name in ("target", "surrogate-none"))
+    assert not torch.allclose(target["item_embedding.weight"], surrogate["item_embedding.weight"], atol=1e-3)
+
+
+def test_without_attack(run, tmp_path):
+    [row] = run("gro", attack=False)["defenses"]
+    assert "surrogate" not in row
+    assert {name.partition("/")[0] for name in files_below(tmp_path / "out0")} == FILES | {"target-gro.pth"}
+
+
+def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": ["none", "gro"]}
+    results = run_recbole_gro("NARM", "tiny", config_dict={**settings, "embedding_size": 16}, saved=False)
+    assert len(results["defenses"]) == 2
+    assert list(tmp_path.iterdir()) == []
+    assert "writes" not in (printed := capsys.readouterr().out)
+    assert "results.json" not in printed
+
+
+def test_everything_lands_in_one_folder_also_where_none_was_named(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "gro", "surrogate_model": "NARM"}
+    run_recbole_gro("BERT4Rec", "tiny", config_dict=settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    [folder] = (tmp_path / "runs").iterdir()
+    names = {name.partition("/")[0] for name in files_below(folder)}
+    assert names == FILES | {"target-gro.pth", "surrogate-gro.pth", "queries-gro.npz"}
+
+
+def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_path, capsys):
+    results = run("none", "reverse", learning_rate=1e-12)
+    reference = results["reference"]
+    assert reference["defense"] == "popularity"
+    assert set(reference) == {"defense", "target"}
+    assert set(reference["target"]["test"]) == set(results["defenses"][0]["target"]["test"])
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| popularity " in text
+    worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
+    assert "none" in worse  # it learned nothing
+    for name in worse:
+        assert f"defense {name}: less NDCG@10 than the most popular items reach" in printed
+
+
+def ndcg(row):
+    return row["target"]["test"]["ndcg@10"]
+
+
+def test_a_broken_attack_is_marked(run, tmp_path, capsys):
+    [row] = run("none", surrogate_learning_rate=1e-30)["defenses"]
+    assert row["learned"] is False
+    assert row["held_out_untrained"] == row["held_out"]["loss"]
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| none (!) " in text
+        assert "(!) This surrogate did not learn" in text
+    assert "attack on none: its loss on held-out queries is no better than before training" in printed
+
+
+def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
+    rate = {"surrogate_learning_rate": 0.01, "surrogate_batch_size": 4}
+    [row] = run("none", surrogate_epochs=2, surrogate_patience=5, **rate)["defenses"]
+    assert (row["learned"], row["still_learning"]) == (True, True)
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert "| none (+) " in text
+        assert "(+) This surrogate was still learning" in text
+    assert "attack on none: it was still learning when its surrogate_epochs=2 were over" in printed
+
+
+def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_path):
+    with pytest.raises(UserError, match=r"^surrogate-none: epoch 0, .*, so it stopped") as caught:
+        run("none", surrogate_learning_rate=1e30, surrogate_batch_size=4, surrogate_epochs=3)
+    assert "\n" not in str(caught.value)
+    assert {"target.pth", "queries-none.npz", "run.log"} <= set(files_below(tmp_path / "out0"))
+    assert "results.json" not in files_below(tmp_path / "out0")
+
+
+def test_random_queries(run):
+    [row] = run("none", query_strategy="random")["defenses"]
+    assert row["lists_asked"] == 32
+
+
+def test_nobody_but_who_declares_it_is_handed_data_and_that_as_a_plain_tensor(run, monkeypatch):
+    handed = {}
+    for name in ("standard", "head", "repeat", "filtered", "few_shot"):
+        attacker = type(create_attacker(name, Config("NARM")))
+
+        def spy(self, black_box, generator, known=None, show_progress=False, name=name, asked=attacker.ask):
+            handed.setdefault(name, known)
+            return asked(self, black_box, generator, known, show_progress)
+
+        monkeypatch.setattr(attacker, "ask", spy)
+        run("none", attacker=name, attacker_known_share=0.1)
+    assert [name for name, known in handed.items() if known is not None] == ["few_shot"]
+    assert type(handed["few_shot"]) is torch.Tensor
+    assert handed["few_shot"].shape == (4, 4)  # a tenth of 38 users, query_length items
+
+
+def test_known_users_are_the_same_for_every_defense(run, tmp_path):
+    run("none", "reverse", attacker="few_shot", attacker_known_share=0.1)
+    logs = [QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz") for name in ("none", "reverse")]
+    assert torch.equal(logs[0].sequences[:4, 0], logs[1].sequences[:4, 0])
+
+
+def test_rows_name_the_attacker_and_what_he_settled_on(run, tmp_path):
+    [row] = run("none", attacker="head")["defenses"]
+    assert row["attacker"] == "head"
+    assert row["attacker_settled"]["attacker_head_k"] in (5, 10, 12)
+    assert "attack on none: head: looks at the first h items" in (tmp_path / "out0" / "run.log").read_text()
+    assert "the head attacker's" in (tmp_path / "out0" / "results.md").read_text()
+    assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
+    [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
+    assert row["attacker_settled"] == {"attacker_head_k": 3}
+    assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 3)
+
+
+def test_an_attacker_that_cannot_work_ends_the_run_before_training(run, tmp_path):
+    with pytest.raises(UserError, match=r"^attacker_repeats: 5 repeats leave 1 of 8 query sequences"):
+        run("none", attacker="repeat", attacker_repeats=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_strategy_that_asks_for_more_than_the_budget_is_stopped(run, monkeypatch):
+    monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
+
+    @register_query_strategy("greedy")
+    def greedy(black_box, n_sequences, length, generator, show_progress=False):
+        return queries.random(black_box, n_sequences + 1, length, generator, show_progress)
+
+    with pytest.raises(BudgetSpent, match="of 32 are left"):
+        run("none", query_strategy="greedy")
+
+
+def test_architecture_of_the_surrogate_from_a_file(run, tmp_path):
+    (tmp_path / "small.yaml").write_text("hidden_size: 4\nn_heads: 1\n")
+    run("none", surrogate_config="small.yaml")
+    weights = torch.load(tmp_path / "out0" / "surrogate-none.pth")["state_dict"]
+    assert weights["item_embedding.weight"].shape[1] == 4
+
+
+def test_an_earlier_run_is_not_overwritten(run, tmp_path):
+    (tmp_path / "out0").mkdir()
+    (tmp_path / "out0" / "results.json").write_text("precious")
+    with pytest.raises(UserError, match="is not empty"):
+        run("none")
+    assert files_below(tmp_path / "out0") == ["results.json"]
+
+
+def test_agreement_is_not_asked_for_twice(run, tmp_path):
+    with pytest.raises(UserError, match="by itself"):
+        run("none", metrics=["NDCG", "Agreement"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "role"),
+    [
+        ({"n_heads": 3}, "model"),
+        ({"student_config": "odd.yaml"}, "student"),
+        ({"surrogate_config": "odd.yaml"}, "surrogate"),
+    ],
+)
+def test_a_model_that_cannot_be_built_ends_the_run_before_training(run, tmp_path, settings, role):
+    (tmp_path / "odd.yaml").write_text("n_heads: 3\n")
+    with pytest.raises(UserError, match=f"^{role}: cannot work with these settings: .*hidden size"):
+        run("gro", **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
+
+
+def test_a_model_that_divides_by_zero_ends_the_run_before_training(run, tmp_path):
+    with pytest.raises(UserError, match=r"^model: cannot work with these settings: .*zero"):
+        run("none", model="FEARec", n_layers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_hold_every_setting(run):
+    told = run("none")["config"]
+    assert told["defense"] == ["none"]
+    assert {"learning_rate", "MAX_ITEM_LIST_LENGTH", "hidden_size", "gro_lambda", "train_batch_size"} <= set(told)
+
+
+@pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
+def test_a_model_that_cannot_serve_is_refused_before_training(run, tmp_path, role):
+    settings = {"model": "S3Rec"} if role == "model" else {role: "S3Rec"}
+    with pytest.raises(UserError, match=f"^{role}: S3Rec cannot serve lists: it needs a pre-training run"):
+        run("gro", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Nosy(STAMP):
+    """Reads more than a query holds."""
+
+    def full_sort_predict(self, interaction):
+        return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
+
+
+@pytest.mark.parametrize("role", ["student_model", "surrogate_model"])
+def test_a_second_model_that_reads_more_than_a_sequence_is_told_by_its_key(run, tmp_path, role):
+    with pytest.raises(UserError, match=f"^{role}: Nosy reads 'age' too"):
+        run("gro", **{role: Nosy})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_surrogate_that_reads_features_is_refused_before_training(run, tmp_path):
+    with pytest.raises(UserError, match="surrogate_knows_features=True"):
+        run("none", surrogate_model="GRU4RecF")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["FPMC", "SHAN"])
+def test_models_with_users_serve_strangers(run, model):
+    results = run("gro", model=model, embedding_size=16, train_batch_size=64)
+    assert 0 <= results["defenses"][0]["surrogate"]["test"]["hit@5"] <= 1

@@ -1,0 +1,54 @@
+import pytest
+
+from recbole_gro.report.document import Bullets, Heading, Paragraph, Picture, Table, html, inline, markdown
+
+BLOCKS = [
+    Heading("Numbers"),
+    Paragraph("All of them."),
+    Table("Two. In full.", ["name", "side", "n"], [["a|b", "<i>", "1"], ["c", "&amp;", "22"]], labels=2),
+    Bullets(["one", "two\nlines"]),
+    Picture("a.png", b"\x89PNG", 'a "line"', "A line."),
+]
+
+
+def test_markdown():
+    assert markdown("A *page*", BLOCKS).splitlines() == [
+        r"# A \*page\*",
+        "",
+        "## Numbers",
+        "",
+        "All of them.",
+        "",
+        r"| name |      side |   n |",
+        r"| ---- | --------: | --: |",
+        r"| a\|b |    &lt;i> |   1 |",
+        r"| c    | &amp;amp; |  22 |",
+        "",
+        "Two. In full.",
+        "",
+        "- one",
+        "- two lines",
+        "",
+        '![a "line"](a.png)',
+        "",
+        "A line.",
+    ]
+
+
+def test_html():
+    page = html("A <page>", BLOCKS)
+    for part in (
+        "<title>A &lt;page&gt;</title>",
+        '<th scope="col" class="label">side</th><th scope="col">n</th>',
+        '<th scope="row" class="label">a|b</th><th scope="row" class="label">&lt;i&gt;</th><td>1</td>',
+        "<td>22</td>",
+        'aria-label="Two"',
+        '<img src="data:image/png;base64,iVBORw==" alt="a &quot;line&quot;">',
+        'name="viewport"',
+    ):
+        assert part in page
+
+
+@pytest.mark.parametrize("text", ["p <0.001 & more", "gro_lambda 0.1", "a < b > c"])
+def test_plain_text_stays_plain_in_markdown(text):
+    assert inline(text) == text

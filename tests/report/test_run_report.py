@@ -1,0 +1,126 @@
+import pytest
+
+from recbole_gro.report.environment import environment
+from recbole_gro.report.run_report import markdown, notes, picture, save_results, table
+
+
+def row(defense, target, surrogate=None):
+    made = {"defense": defense, "target": {"test": target}}
+    if surrogate is not None:
+        made |= {
+            "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
+            "attacker": "standard", "lists_asked": 50, "sequences_asked": 10, "sequences_known": 0, "times_asked": 1,
+            "attacker_settled": {},
+        }  # fmt: skip
+    return made
+
+
+def metrics(value):
+    return {f"{name}@{k}": value for name in ("hit", "ndcg") for k in (5, 10, 20)}
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config(served_k=20, topk=[5, 10, 20], valid_metric="NDCG@10")
+
+
+def test_table_has_a_row_a_defense_in_percent(config):
+    rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.012345))]
+    head, rule, none, gro = table(rows, config)
+    assert [cell.strip() for cell in head.strip("|").split("|")] == [
+        "defense", "target HR@10", "target NDCG@10", "target HR@20", "target NDCG@20",
+        "surrogate HR@10", "surrogate NDCG@10", "surrogate HR@20", "surrogate NDCG@20", "agreement@10",
+    ]  # fmt: skip
+    assert set(rule) <= set("|- :")
+    assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", *["10.00"] * 4, *["5.00"] * 4, "25.00"]
+    assert "1.23" in gro
+    assert len({len(line) for line in (head, rule, none, gro)}) == 1
+
+
+def test_table_without_attack_has_no_surrogate(config):
+    lines = table([row("none", metrics(0.1))], config)
+    assert "surrogate" not in lines[0]
+    assert "agreement" not in lines[0]
+
+
+def test_a_reference_has_no_surrogate_beside_rows_that_have_one(config):
+    lines = table([row("none", metrics(0.1), metrics(0.05)), row("popularity", metrics(0.02))], config)
+    cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
+    assert cells == ["popularity", *["2.00"] * 4, *[""] * 5]
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_a_surrogate_that_did_not_learn_is_marked(config):
+    rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.1), metrics(0.01))]
+    assert notes(rows) == []
+    rows[1]["learned"] = False
+    *_, none, gro = table(rows, config)
+    assert gro.startswith("| gro (!) |")
+    assert "(!)" not in none
+    assert "(!) This surrogate did not learn" in notes(rows)[-1]
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    assert notes(rows)[-1] in markdown(results, config)
+
+
+def test_a_surrogate_that_was_still_learning_is_marked(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro", "random")]
+    rows[0] |= {"learned": True, "still_learning": False}
+    rows[1] |= {"learned": True, "still_learning": True}
+    rows[2] |= {"learned": False, "still_learning": True}
+    *_, none, gro, random = table(rows, config)
+    assert (none.split()[1:3], gro.split()[1:3], random.split()[1:3]) == (
+        ["none", "|"],
+        ["gro", "(+)"],
+        ["random", "(!)"],
+    )
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    told = markdown(results, config)
+    assert "(+) This surrogate was still learning when its surrogate_epochs were over" in told
+    assert told.index("(!) This") < told.index("(+) This")
+
+
+def test_markdown_says_what_it_was_measured_on(config):
+    rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
+    text = markdown({"defenses": rows, "reference": reference, **environment(config)}, config)
+    assert "| popularity |" in text
+    assert "BERT4Rec on tiny" in text
+    assert "50 lists: every prefix of 10 autoregressive sequences." in text
+    assert "seed 7" in text
+    assert "settled" not in text
+
+
+def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "truncate")]
+    for made, head_k in zip(rows, (20, 10), strict=True):
+        made |= {
+            "sequences_known": 3,
+            "times_asked": 4,
+            "attacker_settled": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
+        }
+    about = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    text = markdown(about, config)
+    assert "every prefix, asked 4 times, of 10 sequences, 3 of them users' own histories." in text
+    assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
+
+
+def test_picture_shows_both_sides_of_every_defense(config):
+    figure = picture([row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.01))], config)
+    assert [axes.get_title() for axes in figure.axes] == ["HR@10, test, %", "NDCG@10, test, %"]
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "gro"]
+        assert [round(bar.get_height(), 6) for bar in axes.patches] == [10, 9, 5, 1]
+
+
+def test_files_appear_whole(config, tmp_path):
+    rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
+    results = {"defenses": rows, "reference": reference, **environment(config)}
+    save_results(results, config, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
+
+
+def test_environment_tells_how_to_run_it_again(config):
+    told = environment(config)
+    assert told["config"]["served_k"] == 20
+    assert told["config"]["gro_lambda"] == 1.0
+    assert told["versions"]["torch"]
+    assert told["device"] == "cpu"

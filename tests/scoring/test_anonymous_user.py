@@ -1,0 +1,140 @@
+"""Models with users: what strangers are shown."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.data.transform import InverseItemSequence
+from scoring.cases import random_sequences
+
+from recbole_gro import create_scorer, create_surrogate
+from recbole_gro.scoring import AnonymousUserScorer
+
+
+class StrangerCases:
+    """What holds for the scorer of a model with users; a subclass names the model."""
+
+    model_name: str
+    settings: dict = {}
+
+    @pytest.fixture
+    def model(self, make_model):
+        return make_model(self.model_name, embedding_size=16, **self.settings)
+
+    @pytest.fixture
+    def scorer(self, model):
+        return create_scorer(model)
+
+    @pytest.fixture
+    def batch(self, make_loaders):
+        return next(iter(make_loaders(self.model_name, embedding_size=16, **self.settings)[1]))
+
+    def own_scores(self, model, sequences, lengths, user):
+        users = torch.full_like(lengths, user)
+        query = Interaction({"user_id": users, "item_id_list": sequences, "item_length": lengths})
+        return model.full_sort_predict(query).view(-1, model.n_items)
+
+    def test_a_stranger_is_shown_what_an_average_user_is_shown(self, model, scorer):
+        assert isinstance(scorer, AnonymousUserScorer)
+        sequences, lengths = random_sequences([1, 4, 8], model.n_items)
+        shown = scorer.next_item_scores(sequences, lengths)
+        with torch.no_grad():
+            scorer.users.weight[1] = scorer.users.weight[1:].mean(0)
+        assert torch.allclose(shown, self.own_scores(model, sequences, lengths, user=1), rtol=1e-4, atol=1e-4)
+
+    def test_who_asks_does_not_matter(self, scorer, batch):
+        before = scorer.position_scores(batch)
+        batch.update(Interaction({"user_id": batch["user_id"].flip(0)}))
+        assert torch.equal(before, scorer.position_scores(batch))
+
+    def test_known_users_keep_their_own_loss(self, model, scorer, batch):
+        loss, scores = scorer.loss_and_scores(batch)
+        assert scores.shape == (len(batch), model.n_items)
+        assert torch.equal(scores, scorer.position_scores(batch))
+        assert torch.allclose(loss, model.calculate_loss(batch), rtol=1e-4)
+
+    def test_scores_teach_all_users_alike(self, scorer, batch):
+        scorer.position_scores(batch).square().sum().backward()
+        gradient = scorer.users.weight.grad
+        assert gradient[1:].abs().sum() > 0
+        assert torch.allclose(gradient[1:], gradient[1:2].expand_as(gradient[1:]))
+        assert torch.isfinite(
+            torch.cat([p.grad.flatten() for p in scorer.model.parameters() if p.grad is not None])
+        ).all()
+
+    def test_padding_and_other_rows_do_not_matter(self, scorer):
+        sequences, lengths = random_sequences([1, 3, 8], scorer.n_items)
+        together = scorer.next_item_scores(sequences, lengths)
+        alone = [scorer.next_item_scores(sequences[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate([1, 3, 8])]
+        assert torch.allclose(together, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+    def test_prefixes_score_as_sequences_of_their_own(self, scorer):
+        sequences, _ = random_sequences([5, 5], scorer.n_items, width=5)
+        scores = scorer.prefix_scores(sequences, torch.tensor([[1, 4], [2, 5]]))
+        alone = [
+            scorer.next_item_scores(sequences[s : s + 1, :t], torch.tensor([t]))
+            for s, t in [(0, 1), (0, 4), (1, 2), (1, 5)]
+        ]
+        assert torch.allclose(scores, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+    def test_a_copy_knows_nobody(self, make_config):
+        config = make_config(self.model_name, embedding_size=16, **self.settings)
+        copy, _ = create_surrogate(config, 31)
+        scorer = create_scorer(copy.eval())
+        assert len(scorer.users.weight) == 1
+        assert torch.isfinite(scorer.next_item_scores(*random_sequences([1, 8], 31))).all()
+
+
+class TestCaser(StrangerCases):
+    model_name = "Caser"
+    settings = {"nv": 2, "nh": 2}
+
+
+class TestHGN(StrangerCases):
+    model_name = "HGN"
+
+
+class TestHRM(StrangerCases):
+    model_name = "HRM"
+
+
+class TestHRMThatAverages(StrangerCases):
+    model_name = "HRM"
+    settings = {"pooling_type_layer_1": "average"}
+
+
+class TestNPE(StrangerCases):
+    model_name = "NPE"
+
+
+class TestFOSSIL(StrangerCases):
+    model_name = "FOSSIL"
+
+
+class TestFPMC(StrangerCases):
+    model_name = "FPMC"
+
+
+class TestSHAN(StrangerCases):
+    model_name = "SHAN"
+
+    def own_scores(self, model, sequences, lengths, user):
+        """RecBole's full_sort_predict, of sequences as SHAN is trained on them."""
+        padded = InverseItemSequence(
+            {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "n"}
+        )(None, Interaction({"item_id_list": sequences, "n": lengths}))
+        return super().own_scores(model, padded["Inverse_item_id_list"], lengths, user)
+
+
+class TestTransRec(StrangerCases):
+    model_name = "TransRec"
+
+    def test_an_item_at_no_distance_has_a_gradient(self, scorer):
+        model = scorer.model
+        with torch.no_grad():
+            scorer.users.weight.zero_()
+            model.T.zero_()
+        sequences, lengths = random_sequences([3], model.n_items)
+        scores = scorer.next_item_scores(sequences, lengths)
+        assert abs(float(scores[0, sequences[0, 2]] - model.bias.weight[sequences[0, 2]])) < 1e-3
+        scores.sum().backward()
+        assert torch.isfinite(model.item_embedding.weight.grad).all()

@@ -1,0 +1,209 @@
+"""The service: lists of items best first, whole or in pieces, and refusals before anything is scored."""
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+from recbole.model.sequential_recommender import STAMP
+
+from recbole_gro import Service, UserError
+from recbole_gro.serving import service as service_module
+from recbole_gro.utils.ranking import top_k
+
+MODELS = ("BERT4Rec", "NARM")
+
+
+@pytest.fixture(params=MODELS)
+def model(request, make_model):
+    return make_model(request.param)
+
+
+def queries(n=11, width=8, n_items=31):
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(1, width + 1, (n, 1), generator=generator)
+    return torch.randint(1, n_items, (n, width), generator=generator) * (torch.arange(width) < lengths)
+
+
+def test_top_k_is_a_sort_that_passes_padding_over():
+    scores = torch.randn(6, 9)
+    scores[:, 0] = 99
+    listed = top_k(scores, 4)
+    for row, items in zip(scores.tolist(), listed.tolist(), strict=True):
+        assert items == sorted(range(1, 9), key=lambda item: -row[item])[:4]
+
+
+@pytest.mark.parametrize("k", [1, 5, 30])
+def test_lists_hold_k_different_items_and_never_padding(model, k):
+    model.item_embedding.weight.data[0] = 50.0  # scores high, were it looked at
+    lists = Service(model, k).recommend(queries())
+    assert lists.shape == (11, k)
+    assert lists.min() >= 1
+    assert lists.max() <= 30
+    assert all(len(set(row)) == k for row in lists.tolist())
+
+
+def test_lists_are_the_models_ranking(make_model):
+    model = make_model("NARM")
+    asked = queries()
+    lists = Service(model, 5).recommend(asked)
+    lengths = (asked > 0).sum(1)
+    scores = model.full_sort_predict(Interaction({"item_id_list": asked, "item_length": lengths}))
+    assert torch.equal(lists, top_k(scores, 5))
+
+
+@pytest.mark.parametrize("at_once", [1, 31 * 4, 31 * 11])
+def test_pieces_give_the_same_lists(model, monkeypatch, at_once):
+    whole = Service(model, 5).recommend(queries())
+    sizes = []
+    scored = service_module.top_k
+    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(service_module, "top_k", lambda scores, k: sizes.append(len(scores)) or scored(scores, k))
+    assert torch.equal(Service(model, 5).recommend(queries()), whole)
+    assert max(sizes) == max(1, at_once // 31)
+    assert sum(sizes) == 11
+
+
+def test_lists_of_ids_and_tensors_are_answered_alike(model):
+    service = Service(model, 5)
+    assert torch.equal(service.recommend([[3, 1, 2], [5]]), service.recommend(torch.tensor([[3, 1, 2], [5, 0, 0]])))
+
+
+def test_what_is_shown_is_the_defended_list(model):
+    plain = Service(model, 5).recommend(queries())
+    assert torch.equal(Service(model, 5, lambda ranked, _: ranked.flip(1)).recommend(queries()), plain.flip(1))
+
+
+@pytest.mark.parametrize("at_once", [31 * 4, 31 * 99])
+def test_an_output_step_is_told_what_was_asked(model, monkeypatch, at_once):
+    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    told, asked = [], queries(width=12)
+    plain = Service(model, 5)
+
+    def watched(ranked, part):
+        told.append(part)
+        assert torch.equal(top_k(part.scores, 5), ranked)
+        return ranked
+
+    assert torch.equal(Service(model, 5, watched).recommend(asked), plain.recommend(asked))
+    assert [len(part.scores) for part in told] == ([4, 4, 3] if at_once == 31 * 4 else [11])
+    reads = plain.scorer.longest
+    told_rows = [row for part in told for row in zip(part.sequences, part.lengths, strict=True)]
+    for row, (read, length) in zip(asked, told_rows, strict=True):
+        assert read[:length].tolist() == row[row > 0].tolist()[-reads:]
+        assert not read[length:].any()
+
+
+def test_the_model_answers_without_dropout_and_takes_no_gradient(make_model):
+    model = make_model("NARM", dropout_probs=[0.5, 0.5]).train()
+    service = Service(model, 5)
+    scored = service.scorer.next_item_scores
+    needed_gradients = []
+
+    def watched(*sequences):
+        scores = scored(*sequences)
+        needed_gradients.append(scores.requires_grad)
+        return scores
+
+    service.scorer.next_item_scores = watched
+    assert torch.equal(service.recommend(queries()), service.recommend(queries()))
+    assert needed_gradients == [False, False]
+
+
+def test_the_model_can_train_on_after_serving(make_loaders, make_model):
+    model, (_, train, _, _) = make_model("BERT4Rec"), make_loaders("BERT4Rec")
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    service = Service(model, 5)
+    service.recommend(queries())
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    model.train()
+    model.calculate_loss(next(iter(train))).backward()
+    assert model.item_embedding.weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    "sequences",
+    [
+        [[1, 31]],
+        [[1, 10**9]],
+        [[-1, 2]],
+        [[]],
+        [[1], []],
+        [[0, 1]],
+        [],
+        torch.tensor([[1, 2], [0, 0]]),
+        torch.tensor([[0, 1], [1, 2]]),
+        torch.tensor([1, 2, 3]),
+        torch.tensor([[1.0, 2.0]]),
+        torch.tensor([[True, True]]),
+        torch.tensor([[[1]]]),
+        torch.tensor(3),
+        [[1.5]],
+        [[float("nan")]],
+        [["1"]],
+        [[None]],
+        [[[1], [2]]],
+        [[2**70]],
+        [1, 2],
+        "12",
+        None,
+        3,
+    ],
+    ids=str,
+)
+def test_what_is_no_query_is_a_value_error(model, sequences):
+    with pytest.raises(ValueError, match=r"item ids lie between 1 and 30|empty sequence|padded on the right|wanted"):
+        Service(model, 5).recommend(sequences)
+
+
+@pytest.mark.parametrize("items", [slice(None), 17])
+@pytest.mark.parametrize("k", [1, 5])
+def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
+    model = make_model("NARM")
+    score = model.full_sort_predict
+
+    def broken(interaction):
+        scores = score(interaction)
+        scores[-1, items] = torch.nan
+        return scores
+
+    model.full_sort_predict = broken
+    with pytest.raises(UserError, match="model: the scores of NARM are NaN, so there is no list to serve") as caught:
+        Service(model, k).recommend(queries())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
+    class Nosy(STAMP):
+        def full_sort_predict(self, interaction):
+            return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
+
+    model = make_model("STAMP")
+    model.__class__ = Nosy
+    with pytest.raises(UserError, match="model: Nosy reads 'age' too; a query is an item sequence and no more"):
+        Service(model, 5).recommend([[1, 2]])
+
+
+@pytest.mark.parametrize("k", [31, 100, 0, -1])
+def test_lists_longer_than_the_catalogue_are_refused(model, k):
+    with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items of the catalogue"):
+        Service(model, k)
+
+
+def test_a_service_knows_its_catalogue_and_device(model):
+    service = Service(model, 5)
+    assert service.n_items == 31
+    assert service.k == 5
+    assert service.device == torch.device("cpu")
+
+
+def test_state_of_few_histories_is_carried_on_and_that_of_many_is_not(make_model, monkeypatch):
+    service = Service(make_model("GRU4Rec"), 5)
+    gru = service.scorer.gru
+    read, run = [], gru.forward
+    monkeypatch.setattr(gru, "forward", lambda items, state=None: read.append(items.shape[1]) or run(items, state))
+    histories = torch.randint(1, service.n_items, (6, 5), generator=torch.Generator().manual_seed(1))
+    carried = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert read == [3, 1, 1]
+    monkeypatch.setattr(service_module, "ROWS_REMEMBERED", 5)
+    anew = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert read[3:] == [3, 4, 5]
+    assert all(torch.equal(one, other) for one, other in zip(carried, anew, strict=True))

@@ -1,0 +1,292 @@
+"""Trainings and queries that are cut off and go on: the same numbers, and nothing done twice."""
+
+import re
+from unittest import mock
+
+import pytest
+import torch
+from pipeline import same_weights, untrained, weights_of
+from recbole.trainer import Trainer
+from recbole.utils import init_seed
+
+from recbole_gro import (
+    DecoyGROTrainer,
+    ExtractionTrainer,
+    GROTrainer,
+    QueryLog,
+    Service,
+    UserError,
+    create_defense,
+    create_query_strategy,
+)
+from recbole_gro.attack.cached_black_box import CachedBlackBox
+from recbole_gro.data import reseed
+from recbole_gro.trainer.base import TargetTrainer
+
+GRO = {"served_k": 10, "gro_head_k": 4, "gro_epochs": 4, "gro_steps": 1, "gro_decay": True}
+
+
+class CutOffError(Exception):
+    """Stands in for the power cut."""
+
+
+def cut_off_in_epoch(trainer, epoch):
+    """Let the trainer fail in the second batch of an epoch, counted from 0 in its present phase."""
+    original, seen = trainer._train_epoch, []
+
+    def train_epoch(train_data, epoch_idx, *args, **kwargs):
+        seen.append(epoch_idx)
+        if len(seen) == epoch + 1:
+            trainer.stage_loss = fail_at_second(trainer.stage_loss)
+        return original(train_data, epoch_idx, *args, **kwargs)
+
+    trainer._train_epoch = train_epoch
+
+
+def fail_at_second(loss):
+    calls = []
+
+    def failing(interaction):
+        calls.append(1)
+        if len(calls) == 2:
+            raise CutOffError
+        return loss(interaction)
+
+    return failing
+
+
+def queries(n_items=31, n=30, length=6, k=10):
+    """A log of made-up answers."""
+    generator = torch.Generator().manual_seed(2)
+    lists = torch.rand(n, length, n_items - 1, generator=generator).argsort(2)[:, :, :k] + 1
+    return QueryLog(torch.randint(1, n_items, (n, length), generator=generator), lists)
+
+
+def target(model, **settings):
+    """Plain training of a model; early stopping, gradient clipping and validation every other epoch among it."""
+
+    def prepare(make_loaders, folder):
+        given = {"epochs": 4, "eval_step": 1, "train_batch_size": 16, "n_layers": 1, **settings}
+        config, train, valid, _ = make_loaders(model, output_dir=str(folder), **given)
+        config["resume_dir"] = str(folder / "resume")
+        trainer = TargetTrainer(config, untrained(config, train))
+        reseed(train, 3)
+        return trainer, lambda: trainer.fit(train, valid)
+
+    return prepare
+
+
+def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
+    """The GRO phase alone, as a defense runs it; with `fit` plain training before it."""
+
+    def prepare(make_loaders, folder):
+        given = {**GRO, "eval_step": 1, "train_batch_size": 16, "n_layers": 1, **settings}
+        config, train, valid, _ = make_loaders(model, output_dir=str(folder), **given)
+        config["resume_dir"] = str(folder / "resume")
+        trainer = cls(config, untrained(config, train))
+        reseed(train, 3)
+        return trainer, lambda: getattr(trainer, phases)(train, valid)
+
+    return prepare
+
+
+def extraction(model, **settings):
+    """A surrogate on made-up lists."""
+
+    def prepare(make_loaders, folder):
+        given = {"surrogate_epochs": 4, "surrogate_batch_size": 32, "n_layers": 1, **settings}
+        config, train, _, _ = make_loaders(model, output_dir=str(folder), **given)
+        config["resume_dir"] = str(folder / "resume")
+        trainer = ExtractionTrainer(config, untrained(config, train))
+        batches = trainer.loaders(queries())
+        return trainer, lambda: trainer.fit(*batches)
+
+    return prepare
+
+
+TRAININGS = {
+    "BERT4Rec": target("BERT4Rec"),
+    "BERT4Rec, BPR": target("BERT4Rec", loss_type="BPR", clip_grad_norm={"max_norm": 1}),
+    "BERT4Rec, RecBole's masks": target("BERT4Rec", train_rows="prefixes", train_batch_size=128, eval_step=2),
+    "NARM": target("NARM", train_batch_size=128),
+    "GRU4Rec, BPR": target("GRU4Rec", loss_type="BPR", train_batch_size=128),
+    "gro": gro(GROTrainer),
+    "gro, hold, other student": gro(GROTrainer, gro_target_loss="hold", student_model="NARM", eval_step=3),
+    "gro, gro_min_quality": gro(GROTrainer, gro_min_quality=0.8),
+    "plain, then gro": gro(GROTrainer, phases="fit", epochs=2, gro_epochs=2),
+    "gro_decoys": gro(DecoyGROTrainer),
+    "gro_decoys of NARM": gro(DecoyGROTrainer, "NARM", train_batch_size=128),
+    "surrogate BERT4Rec": extraction("BERT4Rec"),
+    "surrogate NARM": extraction("NARM"),
+}
+# the epoch that the quick tests cut it off in, and which they do not
+EPOCH = {name: 1 for name in TRAININGS if "BPR" not in name and " of " not in name} | {"plain, then gro": 3, "gro": 3}
+
+
+def started(prepare, make_loaders, folder, seed):
+    """A trainer as a process makes it: what it draws in the making depends on the seed."""
+    init_seed(seed, True)
+    return prepare(make_loaders, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch"),
+    [
+        pytest.param(name, epoch, marks=[] if epoch == EPOCH.get(name) else pytest.mark.every)
+        for name in TRAININGS
+        for epoch in (1, 3)
+    ],
+)
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tmp_path, caplog, name, epoch):
+    prepare = TRAININGS[name]
+    whole, fit = started(prepare, make_loaders, tmp_path / "whole", 1)
+    init_seed(2, True)
+    wanted = fit()
+    after = torch.rand(3)
+
+    cut, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
+    cut_off_in_epoch(cut, epoch)
+    init_seed(2, True)
+    with pytest.raises(CutOffError):
+        fit()
+    caplog.set_level("INFO")
+    caplog.clear()  # an earlier test may have left the log open
+    resumed, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
+    init_seed(4, True)
+    assert fit() == wanted
+    assert same_weights(weights_of(resumed.model), weights_of(whole.model))
+    assert torch.equal(torch.rand(3), after)
+    assert resumed.train_loss_dict == whole.train_loss_dict
+    saved = [torch.load(trainer.saved_model_file)["state_dict"] for trainer in (whole, resumed)]
+    assert same_weights(*saved)
+    assert f"goes on from epoch {epoch}" in caplog.text
+    trained = [int(number) for number in re.findall(r"epoch (\d+) training", caplog.text)]
+    assert trained == list(range(epoch, 4))
+
+    caplog.clear()
+    again, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
+    assert fit() == wanted
+    assert same_weights(weights_of(again.model), weights_of(whole.model))
+    assert "nothing is trained again" in caplog.text
+    assert not re.search(r"epoch \d+ training", caplog.text)
+
+
+def test_patience_is_not_given_anew(make_loaders, tmp_path, monkeypatch):
+    # it gets worse from the first epoch on: three more are waited for
+    def worse(trainer, *_, **__):
+        score = 1 / len(trainer.train_loss_dict)
+        return score, {"ndcg@5": score}
+
+    monkeypatch.setattr(Trainer, "_valid_epoch", worse)
+    prepare = target("NARM", epochs=20, stopping_step=2, train_batch_size=128)
+    cut, fit = started(prepare, make_loaders, tmp_path, 1)
+    cut_off_in_epoch(cut, 2)
+    with pytest.raises(CutOffError):
+        fit()
+    first = torch.load(cut.saved_model_file)["state_dict"]
+    resumed, fit = started(prepare, make_loaders, tmp_path, 1)
+    assert fit() == (1, {"ndcg@5": 1})
+    assert list(resumed.train_loss_dict) == [0, 1, 2, 3]
+    assert same_weights(torch.load(resumed.saved_model_file)["state_dict"], first)
+
+
+class CountingService(Service):
+    """Counts the lists that it makes; fails at one of its queries."""
+
+    def __init__(self, model, output, fail_at=None):
+        super().__init__(model, 10, output)
+        self.fail_at, self.queries, self.lists = fail_at, 0, 0
+
+    def recommend(self, sequences):
+        if self.queries == self.fail_at:
+            raise CutOffError
+        self.queries += 1
+        self.lists += len(sequences)
+        return super().recommend(sequences)
+
+
+@pytest.fixture
+def attack(make_model, make_config, tmp_path):
+    """Ask a service behind a defense: `log, box, service = attack("random", "folder")`."""
+
+    def start(name, folder, model="NARM", strategy="autoregressive", fail_at=None):
+        defense = create_defense(name, make_config(model, served_k=10, head_k=4))
+        service = CountingService(make_model(model), defense.answer, fail_at)
+        box = CachedBlackBox(service, tmp_path / folder, defense)
+        init_seed(5, True)
+        log = create_query_strategy(strategy)(box, 12, 7, torch.Generator().manual_seed(1), False)
+        return log, box, service
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "strategy"),
+    [
+        ("none", "NARM", "autoregressive"),
+        ("random", "BERT4Rec", "autoregressive"),
+        ("tail_random+random", "NARM", "autoregressive"),
+        ("none", "NARM", "random"),
+    ],
+)
+def test_queries_that_were_cut_off_end_with_the_same_log(attack, caplog, name, model, strategy):
+    caplog.set_level("INFO")
+    caplog.clear()  # an earlier test may have left the log open
+    whole, box, _ = attack(name, "whole", model, strategy)
+    assert len(re.findall(r"query \d is answered", caplog.text)) == 7
+    with pytest.raises(CutOffError):
+        attack(name, "cut", model, strategy, fail_at=2)
+    with pytest.raises(CutOffError):
+        attack(name, "cut", model, strategy, fail_at=3)
+    log, resumed, service = attack(name, "cut", model, strategy)
+    assert torch.equal(log.sequences, whole.sequences)
+    assert torch.equal(log.lists, whole.lists)
+    assert service.queries == 2
+    assert (resumed.lists_asked, resumed.queries_asked) == (box.lists_asked, box.queries_asked) == (84, 7)
+    again, _, service = attack(name, "cut", model, strategy)
+    assert torch.equal(again.lists, whole.lists)
+    assert service.queries == 0
+
+
+def test_a_service_that_remembers_goes_on_from_queries_that_others_answered(make_model):
+    sequences = torch.randint(1, 31, (40, 8), generator=torch.Generator().manual_seed(4))
+    seen = {"whole": [], "resumed": []}
+    for name, scores in seen.items():
+
+        def noted(ranked, asked, scores=scores):
+            scores.append(asked.scores)
+            return ranked
+
+        service = Service(make_model("GRU4Rec"), 10, noted)
+        with mock.patch.object(service.scorer.gru, "forward", wraps=service.scorer.gru.forward) as read:
+            for t in range(1, 9):
+                (service.follow if name == "resumed" and t < 5 else service.recommend)(sequences[:, :t])
+        # an item a query; histories read anew give scores that may differ in the last bits
+        assert [call.args[0].shape[1] for call in read.call_args_list] == [1] * 8
+    assert len(seen["resumed"]) == 4
+    assert all(map(torch.equal, seen["whole"][4:], seen["resumed"]))
+
+
+def test_answers_to_other_queries_are_not_taken(attack):
+    attack("none", "folder")
+    with pytest.raises(UserError, match="answers another query than the one that is asked"):
+        attack("none", "folder", strategy="random")
+
+
+def test_a_file_that_was_being_written_is_not_read(attack, make_loaders, tmp_path):
+    whole, _, _ = attack("none", "whole")
+    with pytest.raises(CutOffError):
+        attack("none", "cut", fail_at=3)
+    (tmp_path / "cut" / "000003.pth.part").write_bytes(b"half a file")
+    log, _, _ = attack("none", "cut")
+    assert torch.equal(log.lists, whole.lists)
+
+    trainer, fit = started(TRAININGS["NARM"], make_loaders, tmp_path / "run", 1)
+    cut_off_in_epoch(trainer, 2)
+    with pytest.raises(CutOffError):
+        fit()
+    kept = tmp_path / "run" / "resume" / "target.pth"
+    (tmp_path / "run" / "resume" / "target.pth.part").write_bytes(kept.read_bytes()[:1000])
+    resumed, fit = started(TRAININGS["NARM"], make_loaders, tmp_path / "run", 1)
+    fit()
+    assert resumed.start_epoch == 2

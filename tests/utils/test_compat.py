@@ -1,0 +1,98 @@
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from pipeline import untrained
+from recbole.trainer import Trainer
+
+from recbole_gro.data import build_dataset
+from recbole_gro.utils import compat
+
+CHECKOUT = Path(compat.__file__).parents[2]
+
+
+def in_a_new_process(code, cwd):
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_anomaly_detection_stays_as_the_user_set_it(tmp_path, enabled):
+    code = (
+        f"import torch; torch.autograd.set_detect_anomaly({enabled}); import recbole_gro; "
+        "from recbole.model.sequential_recommender import SINE; print(torch.is_anomaly_enabled())"
+    )
+    assert in_a_new_process(code, tmp_path) == str(enabled)
+
+
+def test_recboles_interaction_works_before_any_config_was_made(tmp_path):
+    code = (
+        "import recbole_gro; from recbole.data.interaction import Interaction; "
+        "import numpy as np; np.float, np.int, np.bool, np.long; "
+        "print(Interaction({'x': [1.0, 2.0]})['x'].dtype)"
+    )
+    assert in_a_new_process(code, tmp_path) == "torch.float32"
+
+
+@pytest.mark.parametrize("metric", ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"])
+def test_metrics_that_count_items_run_in_plain_recbole(make_loaders, tmp_path, monkeypatch, metric):
+    monkeypatch.chdir(tmp_path)
+    config, train, valid, test = make_loaders("NARM", metrics=["NDCG", metric])
+    trainer = Trainer(config, untrained(config, train))
+    trainer.fit(train, valid, verbose=False, saved=False)
+    for _ in range(2):
+        result = trainer.evaluate(test, load_best_model=False)
+        assert any(name.startswith(metric.lower()) for name in result)
+
+
+def test_item_coverage_is_the_share_of_items_listed(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "ItemCoverage"])
+    trainer = Trainer(config, untrained(config, train))
+    trainer.eval_collector.data_collect(train)
+    result = trainer.evaluate(test, load_best_model=False)
+    with torch.no_grad():
+        scores = torch.cat([trainer.model.full_sort_predict(batch[0]) for batch in test])
+    scores[:, 0] = -torch.inf
+    listed = set(scores.topk(5).indices.flatten().tolist())
+    assert result["itemcoverage@5"] == pytest.approx(len(listed) / trainer.model.n_items, abs=1e-4)
+
+
+def test_events_go_where_they_are_sent(make_loaders, tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    config, train, _, _ = make_loaders("NARM")
+    with compat.tensorboard_in(there):
+        Trainer(config, untrained(config, train)).tensorboard.add_scalar("x", 1, 1)
+    assert list(here.iterdir()) == []
+    assert any(path.name.startswith("events") for path in there.iterdir())
+    with compat.no_tensorboard():
+        Trainer(config, untrained(config, train)).tensorboard.add_scalar("x", 1, 1)
+    assert list(here.iterdir()) == []
+    with compat.tensorboard_in(None):
+        Trainer(config, untrained(config, train))
+    assert [path.name for path in here.iterdir()] == ["log_tensorboard"]
+
+
+def test_a_run_that_downloads_its_dataset_goes_on(make_config, tmp_path, monkeypatch):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        rows = "".join(f"u{n % 9}\tp{n // 9}\t{n}\n" for n in range(81))
+        files.writestr("steam.inter", f"user_id:token\tproduct_id:token\ttimestamp:float\n{rows}")
+
+    class Answer(io.BytesIO):
+        def info(self):
+            return {"Content-Length": len(self.getvalue())}
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda url: Answer(archive.getvalue()))
+    names = {"load_col": {"inter": ["user_id", "product_id", "timestamp"]}, "data_path": str(tmp_path)}
+    dataset = build_dataset(make_config(dataset="steam-not-merged", **names))
+    assert len(dataset.inter_feat) == 81

@@ -1,0 +1,89 @@
+import errno
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from pipeline import files_below
+
+from recbole_gro import QueryLog, UserError
+from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically, written
+
+
+def disk_full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_query_log(file):
+    QueryLog(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, 4, dtype=torch.long)).save(file)
+
+
+@pytest.mark.parametrize("write", [lambda file: write_atomically({"a": 2}, file), write_query_log])
+def test_a_full_disk_is_told_in_a_line_and_leaves_the_earlier_file(tmp_path, monkeypatch, write):
+    file = tmp_path / "weights.pth"
+    write_atomically({"a": 1}, file)
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(UserError) as error:
+        write(file)
+    assert str(error.value) == f"{file} cannot be written: No space left on device"
+    assert files_below(tmp_path) == ["weights.pth"]
+    assert read_plain(file) == {"a": 1}
+
+
+def test_a_file_is_there_only_once_it_is_whole(tmp_path):
+    file = tmp_path / "words"
+    with written(file) as stream:
+        stream.write(b"half")
+        assert files_below(tmp_path) == ["words.part"]
+    assert file.read_bytes() == b"half"
+    assert files_below(tmp_path) == ["words"]
+
+
+def test_what_is_no_plain_data_is_refused(tmp_path):
+    torch.save(Path, tmp_path / "code.pth")
+    (tmp_path / "cut.pth").write_bytes(b"PK")
+    for name in ("code.pth", "cut.pth", "absent.pth"):
+        with pytest.raises(UserError, match=f"{name} is damaged or not a file of this run") as error:
+            read_plain(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+def claim_often(file, log, number, together):
+    together.wait(30)
+    for _ in range(40):
+        with one_at_a_time(file):
+            for said in ("in", "out"):
+                with open(log, "a") as lines:
+                    lines.write(f"{number} {said}\n")
+                time.sleep(0.0005)
+
+
+def test_a_claim_is_one_process_at_a_time_and_leaves_no_lock(tmp_path):
+    file, log = tmp_path / "below" / "stage.pth", tmp_path / "log"
+    fork = multiprocessing.get_context("fork")
+    together = fork.Barrier(3)
+    workers = [fork.Process(target=claim_often, args=(file, log, number, together)) for number in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 3
+    lines = log.read_text().splitlines()
+    assert len(lines) == 3 * 40 * 2
+    assert all(lines[i].replace("in", "out") == lines[i + 1] for i in range(0, len(lines), 2))
+    assert list(file.parent.iterdir()) == []
+
+
+def test_a_claim_ends_with_an_error_too(tmp_path):
+    with pytest.raises(KeyboardInterrupt), one_at_a_time(tmp_path / "a"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_left_behind_stops_nobody(tmp_path):
+    (tmp_path / "a.lock").touch()
+    with one_at_a_time(tmp_path / "a"):
+        assert (tmp_path / "a.lock").exists()
+    assert list(tmp_path.iterdir()) == []

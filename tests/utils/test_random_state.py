@@ -1,0 +1,64 @@
+"""A run is a guest in its process."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from pipeline import TINY_RUN
+
+from recbole_gro import run_recbole_gro
+from recbole_gro.utils.random_state import global_state_kept
+
+
+def draws():
+    """What each generator would give next; taking a look moves them on."""
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def switches():
+    cudnn = torch.backends.cudnn
+    return (
+        cudnn.benchmark,
+        cudnn.deterministic,
+        torch.get_num_threads(),
+        torch.is_anomaly_enabled(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+        os.environ.get("CUDA_VISIBLE_DEVICES"),
+    )
+
+
+def seed(number):
+    random.seed(number), np.random.seed(number), torch.manual_seed(number)
+
+
+def test_a_run_leaves_generators_and_switches_as_they_were(tiny_data_path):
+    seed(5)
+    expected = draws()
+    seed(5)
+    before = switches()
+    run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, "data_path": str(tiny_data_path)}, saved=False)
+    assert switches() == before
+    assert draws() == expected
+
+
+@global_state_kept()
+def fails():
+    seed(9)
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "7"
+    torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+    raise ZeroDivisionError
+
+
+def test_so_does_a_run_that_fails():
+    seed(5)
+    expected = draws()
+    seed(5)
+    before = switches()
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    assert switches() == before
+    assert draws() == expected
