@@ -17,7 +17,7 @@ from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.stages import Stages
-from recbole_gro.quick_start.run import check_models
+from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.report.environment import environment
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.compat import no_scaler_warning

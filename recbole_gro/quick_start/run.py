@@ -7,14 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.attack import create_attacker, create_surrogate
+from recbole_gro.attack import create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.availability import passed_over
-from recbole_gro.defense import GRODefense, create_defense, create_student
+from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import JOIN
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.quick_start.extraction import attack
+from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.run_folder import (
     claimed,
     finished_results,
@@ -134,38 +135,6 @@ def run_recbole_gro(
         if saved:
             say(f"\nresults.json, results.md and results.png are in {folder}")
     return results
-
-
-def check_models(config, data, defenses) -> None:
-    """Build and ask each model once, so that one that cannot work ends the run before anything was trained.
-
-    Raises:
-        UserError: which model cannot work, and why.
-    """
-    makers = {"model": lambda: config.model_class(config, data)}
-    if any(isinstance(part, GRODefense) for defense in defenses.values() for part in defense.parts):
-        makers["student"] = lambda: create_student(config, config.model_class, data)
-    if config["attack"]:
-        makers["surrogate"] = lambda: create_surrogate(config, data.item_num, data)[0]
-    for role, make in makers.items():
-        try:
-            Service(make(), 1).recommend([[1]])
-        except UserError as error:
-            told = str(error)
-            if role == "model" or not told.startswith("model: "):
-                raise
-            raise UserError(f"{role}_{told}") from error  # the key is student_model or surrogate_model
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{role}: cannot work with these settings: {reason}") from error
 
 
 def train_target(config, train, valid):

@@ -7,8 +7,8 @@ import pytest
 from conftest import SMALL, WIDTHS
 
 from recbole_gro import UserError
-from recbole_gro.cli import experiment as command
 from recbole_gro.cli.experiment import main
+from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.run import run_experiment
 
@@ -98,7 +98,7 @@ def test_a_folder_that_cannot_be_made_is_named(words, tmp_path, capsys, key):
 
 
 def test_a_cell_that_fails_is_told_and_the_others_are_kept(words, tmp_path, capsys, monkeypatch):
-    run = command.run_one
+    run = experiment_run.run_one
 
     def failing(*given):
         if given[-2]["defense"] == "reverse":
