@@ -7,12 +7,13 @@ import torch
 from recbole.utils import init_seed
 from torch import Tensor
 
+from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import create_query_strategy
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import Settings, setting
 from recbole_gro.utils.registry import Registry
 
 
@@ -41,13 +42,15 @@ class Attacker:
     """
 
     summary = "asks and learns as in the paper"  # what he does, in a few words, for the log
+    # classes of settings that it reads besides queries and surrogate; None: not declared, so it may be any key
+    settings: tuple[type[Settings], ...] | None = None
     known_share = 0.0  # share of the users whose training items he is handed; 0: he has no data
     times_asked = 1  # how often he asks each prefix of his log
     copies = 1  # how many surrogates he trains
 
     def __init__(self, config):
         self.config = config
-        self.strategy = create_query_strategy(setting(config, "query_strategy"))
+        self.strategy = create_query_strategy(setting(config, "query_strategy"), config)
         self.settled: dict[str, Any] = {}
         self.candidates_folder: Path | None = None  # of copies that he only tries; None: where all checkpoints are
 
@@ -130,3 +133,5 @@ def create_attacker(name: str, config) -> Attacker:
 @register_attacker("standard")
 class StandardAttacker(Attacker):
     """The paper's: asks each prefix of `query_strategy`'s sequences once and learns from all that a list holds."""
+
+    settings = ()

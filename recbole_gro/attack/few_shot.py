@@ -5,7 +5,8 @@ import torch
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import ask_and_continue
-from recbole_gro.config.config import setting
+from recbole_gro.attack.settings import FewShotSettings
+from recbole_gro.config.settings import setting
 from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.utils.errors import UserError
 
@@ -21,6 +22,8 @@ class FewShotAttacker(Attacker):
     Raises:
         UserError: a share of 0, which leaves him nothing that the standard attacker has not.
     """
+
+    settings = (FewShotSettings,)
 
     def __init__(self, config):
         super().__init__(config)

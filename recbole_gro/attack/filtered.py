@@ -17,6 +17,7 @@ class FilteredAttacker(Attacker):
     Against items that are drawn anew for every query. Items that stand in every list, whoever asks, agree too.
     """
 
+    settings = ()
     summary = "learns from the items of a list that a neighbouring prefix's list has too"
 
     def learned(self, log: QueryLog) -> QueryLog:

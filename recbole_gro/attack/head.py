@@ -11,8 +11,9 @@ from torch import Tensor
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.settings import HeadSettings
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import completed
 
@@ -39,6 +40,8 @@ class HeadAttacker(Attacker):
     Raises:
         UserError: `attacker_head_k` is past the end of the list.
     """
+
+    settings = (HeadSettings,)
 
     def __init__(self, config):
         super().__init__(config)

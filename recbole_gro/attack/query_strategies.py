@@ -1,27 +1,58 @@
 """How an attacker makes up histories (Yue et al., RecSys'21): query strategies, by name."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.settings import Settings
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.registry import Registry
 
 QueryStrategy = Callable[[ListSource, int, int, torch.Generator, bool], QueryLog]
 _strategies: Registry[QueryStrategy] = Registry("query strategy")
-register_query_strategy = _strategies.register
+_settings: dict[str, type[Settings]] = {}
 
 
-def create_query_strategy(name: str) -> QueryStrategy:
-    """The strategy of that name: `strategy(black_box, n_sequences, length, generator, show_progress) -> QueryLog`.
+def register_query_strategy(name: str, settings: type[Settings] | None = None) -> Callable[[Any], Any]:
+    """Register a query strategy under a name.
+
+    Args:
+        name: for `query_strategy`.
+        settings: what it reads; the function is called with `settings=`, an instance of it, then.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if settings is not None:
+        _settings[name] = settings
+    return _strategies.register(name)
+
+
+def create_query_strategy(name: str, config: Any = None) -> QueryStrategy:
+    """Return the strategy of that name: `strategy(black_box, n_sequences, length, generator, show_progress)`.
+
+    Args:
+        name: as registered.
+        config: that a strategy with settings reads them from; None: their defaults.
 
     Raises:
         UserError: no such strategy.
     """
-    return _strategies[name]
+    strategy = _strategies[name]
+    if name not in _settings:
+        return strategy
+    keyword: Any = {"settings": _settings[name].of({} if config is None else config)}
+    return functools.partial(strategy, **keyword)
+
+
+def settings_of_strategy(name: str) -> tuple[type[Settings], ...]:
+    """Return the settings that a strategy declares."""
+    return (_settings[name],) if name in _settings else ()
 
 
 @register_query_strategy("autoregressive")

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.config.config import setting
+from recbole_gro.attack.settings import RepeatSettings
+from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 
 
@@ -22,6 +23,8 @@ class RepeatAttacker(Attacker):
     Raises:
         UserError: the budget is too small for two sequences, one to learn from and one to stop by.
     """
+
+    settings = (RepeatSettings,)
 
     def __init__(self, config):
         super().__init__(config)

@@ -3,7 +3,8 @@
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_gro.config.config import derive, setting
+from recbole_gro.config.config import derive
+from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.ranking import top_k

@@ -7,18 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_gro import __version__
-from recbole_gro.config.settings import plugin_keys
+from recbole_gro.config.reference import help_text
 from recbole_gro.utils.command_line import exit_code, settings_of
 from recbole_gro.utils.errors import UserError
-
-
-def help_of_keys() -> str:
-    """Every key of this plugin with type, default and meaning, for --help."""
-    lines = ["keys of recbole_gro, each as --KEY=VALUE or in a config file (all of RecBole's keys work too):"]
-    for key in plugin_keys().values():
-        lines.append(f"  --{key.name}  ({key.type}; default {key.default})")
-        lines.append(f"      {key.meaning}")
-    return "\n".join(lines)
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -30,7 +21,7 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     parser = argparse.ArgumentParser(
         prog="recbole-gro",
         description="Train a recommender, defend it against model extraction, attack it, and compare.",
-        epilog=f"subcommands: {', '.join(SUBCOMMANDS)} (each with --help; without one: run)\n\n{help_of_keys()}",
+        epilog=f"subcommands: {', '.join(SUBCOMMANDS)} (each with --help; without one: run)\n\n{help_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         exit_on_error=False,

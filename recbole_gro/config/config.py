@@ -16,10 +16,13 @@ from recbole.config import Config as RecBoleConfig
 from recbole.data.transform import construct_transform
 from recbole.model.abstract_recommender import SequentialRecommender
 
+from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys whose default is ours)
 from recbole_gro.config import recbole_settings as recbole_keys
-from recbole_gro.config import settings as keys
 from recbole_gro.config.files import SafeLoader, literal, read_config_file, safe_yaml
 from recbole_gro.config.models import reference_to, sequential_model, serving
+from recbole_gro.config.plugins import import_plugins
+from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
+from recbole_gro.config.settings import check_name, declared_keys, plugin_keys, takes_text
 from recbole_gro.utils.errors import UserError
 
 DEFAULT_DATASET = "ml-100k"
@@ -50,6 +53,7 @@ class Config(RecBoleConfig):
         self._command_line = dict(command_line or {})
         if isinstance(config_file_list, str):
             config_file_list = config_file_list.split()
+        import_plugins(config_dict or {}, self._command_line, files=config_file_list)
         try:
             super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         except UserError:
@@ -68,7 +72,7 @@ class Config(RecBoleConfig):
     @staticmethod
     def _value(key: str, text: str) -> Any:
         value = literal(text)
-        is_text = keys.takes_text(key) or str(recbole_keys.type_of(key)).startswith("str")
+        is_text = takes_text(key) or str(recbole_keys.type_of(key)).startswith("str")
         return value if value is None or not is_text else text
 
     def _load_config_files(self, file_list):
@@ -90,7 +94,7 @@ class Config(RecBoleConfig):
 
     def _load_internal_config_dict(self, model, model_class, dataset):
         # a class of one's own takes the defaults of the RecBole model it derives from
-        model = keys.recbole_name(model_class) or model
+        model = recbole_name(model_class) or model
         super()._load_internal_config_dict(model, model_class, dataset)
         self._load_time_field()
         self._load_item_features()
@@ -100,8 +104,9 @@ class Config(RecBoleConfig):
         # RecBole's loader leaves this out for CE and raises on its own default
         if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
             self.internal_config_dict["train_neg_sample_args"] = None
-        for name in ("overall", f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
-            file = keys.packaged_file(f"{name}.yaml")
+        self.internal_config_dict.update({name: copy.deepcopy(key.default) for name, key in declared_keys().items()})
+        for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
+            file = packaged_file(f"{name}.yaml")
             if file.is_file():
                 self.internal_config_dict.update(safe_yaml(file.read_text(encoding="utf-8")) or {})
 
@@ -124,7 +129,7 @@ class Config(RecBoleConfig):
         wanted = list(given.get("selected_features") or [])
         for role in ("student_model", "surrogate_model"):
             if given.get(role) is not None:
-                wanted += keys.recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
+                wanted += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
         if wanted:
             load_col = self.internal_config_dict["load_col"]
             columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *wanted]
@@ -133,11 +138,11 @@ class Config(RecBoleConfig):
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
         for name in self.external_config_dict:
-            keys.check_name(name)
+            check_name(name)
 
     def _set_default_parameters(self):
         # before RecBole works with them: its own errors seldom name the key
-        ours = keys.plugin_keys()
+        ours = plugin_keys()
         for name, value in self.external_config_dict.items():
             if name not in ours:
                 recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
@@ -208,11 +213,6 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def setting(config: RecBoleConfig, name: str) -> Any:
-    """A key of this plugin, from a Config of ours or from RecBole's own, where absent keys take our default."""
-    return config[name] if name in config else keys.plugin_keys()[name].default
-
-
 def derive(
     config: RecBoleConfig, model: str | type | None, config_file: str | None, key: str = "model"
 ) -> RecBoleConfig:
@@ -229,7 +229,7 @@ def derive(
     chosen = read_config_file(config_file) if config_file else {}
     given = copy.deepcopy(config.external_config_dict)
     if model_class is not config.model_class:
-        given = {key: value for key, value in given.items() if key not in keys.model_keys() | {"transform"}}
+        given = {key: value for key, value in given.items() if key not in model_keys() | {"transform"}}
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)
     for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):

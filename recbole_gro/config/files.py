@@ -1,20 +1,26 @@
 """Config files, and words of a command line, read as plain values; nothing of them is run as code."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from recbole_gro.config import settings as keys
+from recbole_gro.config.properties import packaged_file, packaged_properties
 from recbole_gro.utils.errors import UserError, nearest
+
+# A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
+FLOAT = re.compile(
+    r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
+)
 
 
 class SafeLoader(yaml.SafeLoader):
     """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
 
 
-SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", keys.FLOAT, list("-+0123456789."))
+SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 
 
 def safe_yaml(text: str) -> Any:
@@ -54,10 +60,10 @@ def resolve_config_file(name: str) -> str:
     """
     if Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
-    if not Path(name).is_absolute() and keys.packaged_file(name).is_file():
-        return keys.packaged_file(name).read_text(encoding="utf-8")
+    if not Path(name).is_absolute() and packaged_file(name).is_file():
+        return packaged_file(name).read_text(encoding="utf-8")
     folder = Path(name).parent
-    packaged = (file.name for file in keys.packaged_properties().iterdir() if file.name.endswith(".yaml"))
+    packaged = (file.name for file in packaged_properties().iterdir() if file.name.endswith(".yaml"))
     offered = {file: file for file in packaged}
     offered |= {file.name: str(file) for file in folder.glob("*.y*ml") if file.is_file()}
     hint = offered[nearest(Path(name).name, offered) or "gro.yaml"]

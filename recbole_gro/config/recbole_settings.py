@@ -8,7 +8,7 @@ from typing import Any
 from recbole.evaluator.register import metric_types
 from recbole.utils import EvaluatorType
 
-from recbole_gro.config.settings import Key, overall_types
+from recbole_gro.config.settings import Key, declared_keys
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
 MASKED_TRANSFORM = "mask_itemseq"  # what models have for `transform` that learn to fill in masked items
@@ -59,7 +59,8 @@ INTERVAL = re.compile(r"[\[(] *(?P<low>-?inf|-?[\d.]+) *, *(?P<high>inf|-?[\d.]+
 
 def type_of(name: str) -> str | None:
     """The type of one of RecBole's keys, as the comments of properties/overall.yaml write types; None: not known."""
-    return overall_types().get(name, TYPES.get(name))
+    declared = declared_keys().get(name)
+    return TYPES.get(name) if declared is None else declared.type
 
 
 def check_value(name: str, value: Any, default: Any) -> None:
@@ -155,3 +156,12 @@ FURTHER: dict[str, Callable[[str, Any], None]] = {
     "log_wandb": _check_wandb,
     "nproc": _check_processes,
 }
+
+
+def as_names(names: str | list[str]) -> list[str]:
+    """Return a list of names; a text is one name or several with commas between.
+
+    >>> as_names("none, gro"), as_names(["none"])
+    (['none', 'gro'], ['none'])
+    """
+    return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)

@@ -1,50 +1,46 @@
-"""The keys of this plugin, read from the comments of properties/overall.yaml: name, default, type, meaning."""
+"""Typed settings: each part declares what it reads as a class; checks, help, yaml and fingerprints come from these.
+
+class TailSettings(Settings):
+    section = "Defense"
+    head_k: int = key(20, "int >= 1", "first positions of a list, which stay as they are")
+
+TailSettings.of(config).head_k
+"""
 
 import math
 import os
-import re
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-import recbole
-import yaml
-
+from recbole_gro.config.files import read_config_file
+from recbole_gro.config.properties import recbole_keys
 from recbole_gro.utils.errors import UserError, nearest
 
-# A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
-FLOAT = re.compile(
-    r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
-)
-LOOKS_LIKE = 0.85  # how alike a key and a known one are where the one is meant for the other
-LINE = re.compile(r"^(?P<name>\w+):.*?#\s*\((?P<type>[^)]*)\)\s*(?P<meaning>.*)$")
-
-
-def packaged_properties() -> Traversable:
-    """The properties/ folder: inside the installed package, or beside it in a clone or an editable install."""
-    installed = resources.files("recbole_gro") / "properties"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "properties"
-
-
-def packaged_file(name: str) -> Traversable:
-    """A file below the packaged properties, such as `model/BERT4Rec.yaml`; it may not exist."""
-    file = packaged_properties()
-    for part in Path(name).parts:
-        file = file / part
-    return file
-
-
-def recbole_properties() -> Path:
-    """RecBole's own properties folder."""
-    return Path(recbole.__file__).parent / "properties"
+LOOKS_LIKE = 0.85  # similarity of a key and a known one above which the one is taken for a misspelling of the other
+TYPE_WORDS = {
+    "int": "a whole number",
+    "ints": "one or several different whole numbers",
+    "float": "a number",
+    "bool": "True or False",
+    "names": "a name or a list of different names",
+    "name": "a name",
+    "model": "the name of a RecBole sequential model",
+    "file": "the path of a yaml file",
+    "str": "a text",
+    "mapping": "a mapping",
+}
 
 
 @dataclass(frozen=True)
 class Key:
-    """One config key: `type` is the text in the comment's brackets, and what `check` goes by."""
+    """One setting.
+
+    Attributes:
+        name: as in config files and on the command line.
+        default: its value where nothing else is given.
+        type: what it takes, such as `int >= 1 or None`; what `check` goes by.
+        meaning: in a line.
+    """
 
     name: str
     default: Any
@@ -53,13 +49,112 @@ class Key:
 
     def check(self, value: Any) -> None:
         """Raise UserError where `value` is not of this key's type or out of its range."""
-        wanted = self.type
-        if wanted.endswith(" or None"):
-            if value is None:
-                return
-            wanted = wanted.removesuffix(" or None")
-        if not _fits(value, wanted):
-            raise UserError(f"{self.name}: {value!r} is not allowed; it takes {_in_words(self.type)}")
+        wanted = self.type.removesuffix(" or None")
+        if (value is None and wanted != self.type) or _fits(value, wanted):
+            return
+        kind, _, rest = self.type.partition(" ")
+        words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
+        takes = f"{words} {rest}".strip().replace("..", " to ")
+        raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
+
+
+def key(default: Any, type_: str, meaning: str) -> Any:
+    """Declare a setting in the body of a Settings class.
+
+    Args:
+        default: its value where nothing else is given.
+        type_: int, ints, float, bool, str, file, model, name, names, mapping or a|b|c; then a range such as `>= 1` or
+            `0..1`, then `or None`.
+        meaning: in a line.
+    """
+    return Key("", default, type_, meaning)
+
+
+_declared: dict[str, Key] = {}
+_sections: dict[str, list[str]] = {}
+
+
+class Settings:
+    """The settings that a part reads; a subclass declares them, an instance holds their values.
+
+    A declared key is known to every command from then on: it is checked, listed by --help, and part of the fingerprint
+    of each stage that reads its class.
+
+    Attributes:
+        section: heading that the keys stand under in properties/overall.yaml.
+        names: of the keys of this class, those of its base classes first.
+    """
+
+    section: ClassVar[str] = "Plugins"
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = {name: value for name, value in vars(cls).items() if isinstance(value, Key)}
+        for name, value in own.items():
+            declared = Key(name, value.default, value.type, value.meaning)
+            if _declared.setdefault(name, declared) != declared:
+                raise ValueError(f"setting {name!r} is declared already, in another way")
+            setattr(cls, name, declared)
+            if all(name not in names for names in _sections.values()):
+                _sections.setdefault(cls.section, []).append(name)
+        cls.names = tuple(
+            dict.fromkeys([*(name for base in cls.__bases__ for name in getattr(base, "names", ())), *own])
+        )
+
+    @classmethod
+    def of(cls, config: Any) -> Self:
+        """Read the values from a Config of ours or RecBole's own; keys that it lacks take their defaults."""
+        settings = cls()
+        for name in cls.names:
+            setattr(settings, name, setting(config, name))
+        return settings
+
+    @classmethod
+    def fingerprint(cls, config: Any) -> dict[str, Any]:
+        """Return {name: value} of all keys, with the contents of the files that they name."""
+        return {name: key_contents(config, name) for name in cls.names}
+
+
+def setting(config: Any, name: str) -> Any:
+    """Return a declared setting from a Config of ours, or RecBole's own, where absent keys take our default."""
+    return config[name] if name in config else _declared[name].default
+
+
+def declared_keys() -> dict[str, Key]:
+    """Return all declared keys by name: this plugin's, and RecBole's own whose default here is another."""
+    return dict(_declared)
+
+
+def plugin_keys() -> dict[str, Key]:
+    """Return the keys that this plugin, and what is plugged into it, adds to RecBole's."""
+    return {name: declared for name, declared in _declared.items() if name not in recbole_keys()}
+
+
+def sections() -> dict[str, list[Key]]:
+    """Return the declared keys by section, in the order of declaration."""
+    return {section: [_declared[name] for name in names] for section, names in _sections.items()}
+
+
+def takes_text(name: str) -> bool:
+    """Return whether a declared key takes a text or a file, which is then no number even where it is 2024."""
+    return name in _declared and _declared[name].type.split()[0] in ("str", "file")
+
+
+def check_name(name: str) -> None:
+    """Raise UserError where a key is likely to be a misspelt one; a model of one's own may have keys of its own."""
+    known = recbole_keys() | set(_declared)
+    if name in known:
+        return
+    if hint := nearest(name, known, cutoff=LOOKS_LIKE):
+        raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
+    if name.startswith(("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")):
+        raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(plugin_keys())}")
+
+
+def key_contents(config: Any, name: str) -> Any:
+    """Return what a result depends on: the value of a setting, or the mapping in the file that it names."""
+    value = setting(config, name)
+    return read_config_file(value) if _declared[name].type.startswith("file") and value is not None else value
 
 
 def _fits(value: Any, wanted: str) -> bool:
@@ -94,120 +189,3 @@ def _in_range(value: float, limit: str) -> bool:
         sign, bound = limit.split()
         return value > float(bound) if sign == ">" else value >= float(bound)
     return True
-
-
-def _in_words(wanted: str) -> str:
-    kind, _, rest = wanted.partition(" ")
-    names = {
-        "int": "a whole number",
-        "ints": "one or several different whole numbers",
-        "float": "a number",
-        "bool": "True or False",
-        "names": "a name or a list of different names",
-        "name": "a name",
-        "model": "the name of a RecBole sequential model",
-        "file": "the path of a yaml file",
-        "str": "a text",
-        "mapping": "a mapping",
-    }
-    kind = names.get(kind, "one of " + ", ".join(kind.split("|")))
-    return f"{kind} {rest}".strip().replace("..", " to ")
-
-
-def parse_keys(text: str) -> dict[str, Key]:
-    """The keys of a properties file's text, in its order.
-
-    >>> parse_keys("served_k: 100  # (int >= 2) length of the list")["served_k"]
-    Key(name='served_k', default=100, type='int >= 2', meaning='length of the list')
-    """
-    values = yaml.safe_load(text)
-    lines = [match for match in map(LINE.match, text.splitlines()) if match]
-    return {m["name"]: Key(m["name"], values[m["name"]], m["type"], m["meaning"]) for m in lines}
-
-
-@cache
-def _overall() -> dict[str, Key]:
-    return parse_keys(packaged_file("overall.yaml").read_text(encoding="utf-8"))
-
-
-@cache
-def plugin_keys() -> dict[str, Key]:
-    """The keys that this plugin adds to RecBole's."""
-    return {name: key for name, key in _overall().items() if name not in recbole_keys()}
-
-
-def overall_types() -> dict[str, str]:
-    """The types that properties/overall.yaml tells of RecBole's keys."""
-    return {name: key.type for name, key in _overall().items() if name in recbole_keys()}
-
-
-def takes_text(name: str) -> bool:
-    """Whether a key of this plugin takes a text or a file, which is then no number even where it is 2024."""
-    return name in plugin_keys() and plugin_keys()[name].type.split()[0] in ("str", "file")
-
-
-def check_name(name: str) -> None:
-    """Raise UserError where a key is likely to be a misspelt one; a model of one's own may have keys of its own."""
-    ours = plugin_keys()
-    known = recbole_keys() | set(ours)
-    hint = nearest(name, known, cutoff=LOOKS_LIKE)
-    if name not in known and hint:
-        raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
-    if name not in known and name.startswith(
-        ("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")
-    ):
-        raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(ours)}")
-
-
-def recbole_name(model_class: type) -> str | None:
-    """The nearest class that a model derives from, itself included, that RecBole has default settings for."""
-    folder = recbole_properties() / "model"
-    return next((cls.__name__ for cls in model_class.__mro__ if (folder / f"{cls.__name__}.yaml").is_file()), None)
-
-
-def recbole_model_settings(model_class: type) -> dict[str, Any]:
-    """RecBole's default settings of a model."""
-    name = recbole_name(model_class)
-    return _mapping(recbole_properties() / "model" / f"{name}.yaml") if name else {}
-
-
-@cache
-def model_keys() -> frozenset[str]:
-    """Keys that set up one model's architecture or batches: all of RecBole's model files less its general ones."""
-    files = [file for file in (recbole_properties() / "model").glob("*.yaml")]
-    return frozenset(key for file in files for key in _mapping(file)) - _general_keys()
-
-
-@cache
-def _general_keys() -> frozenset[str]:
-    folder = recbole_properties()
-    return frozenset(key for name in ("overall", "dataset/sample") for key in _mapping(folder / f"{name}.yaml"))
-
-
-@cache
-def recbole_keys() -> frozenset[str]:
-    """Every key that RecBole's own files, argument lists and launcher know."""
-    from recbole.utils import argument_list
-
-    listed = {
-        key
-        for name in ("general", "training", "evaluation", "dataset")
-        for key in getattr(argument_list, f"{name}_arguments")
-    }
-    launcher = {"model", "dataset", "config_files", "nproc", "world_size", "ip", "port", "offset", "group_offset"}
-    return _general_keys() | model_keys() | listed | launcher
-
-
-def _mapping(file: Path) -> dict[str, Any]:
-    # RecBole's files hold plain yaml; bad lines in them are not for our users to mend
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-
-
-def markdown_table() -> str:
-    """The plugin's keys as the README shows them."""
-    lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
-    for key in plugin_keys().values():
-        default = "[" + ", ".join(key.default) + "]" if isinstance(key.default, list) else key.default
-        kind = key.type.replace("|", ", ")
-        lines.append(f"| `{key.name}` | {default} | {kind} | {key.meaning} |")
-    return "\n".join(lines)

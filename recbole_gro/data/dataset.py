@@ -9,8 +9,9 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource
 
-from recbole_gro.config.config import setting
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
+from recbole_gro.config.settings import setting
+from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.atomic_check import check_columns, columns_of
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.utils.errors import UserError

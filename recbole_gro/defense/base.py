@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from recbole_gro.config.settings import Settings
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.registry import Registry
 
@@ -17,13 +18,20 @@ class Defense:
     """
 
     summary = "the ranking is served as it is"  # what it does, in a few words, for the log
+    name = ""  # that it is registered under
+    # classes of settings that `protect`, and that `shown` and `answer` read; None: not declared, so it may be any key
+    training_settings: tuple[type[Settings], ...] | None = None
+    output_settings: tuple[type[Settings], ...] | None = None
     shortens = False  # whether 0 may stand at the end of its lists, in place of items
-    # keys that `shown` and `answer` read, so that experiments know what makes no difference; None: it may be any
-    output_keys: tuple[str, ...] | None = None
 
     def __init__(self, config):
         self.config = config
         self.settled: dict[str, Any] = {}  # keys as they were in force, where that is more than the config tells
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether `protect` starts from the trained target."""
+        return True
 
     @property
     def parts(self) -> tuple["Defense", ...]:

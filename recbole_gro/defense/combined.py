@@ -21,6 +21,8 @@ def create_defense(name: str, config) -> Defense:
     if len(names) > 1:
         _check(name, names)  # before a part looks at its keys: which of them matter is not said yet
     parts = [defenses[part](config) for part in names]
+    for part, part_name in zip(parts, names, strict=True):
+        part.name = part_name
     if len(parts) == 1:
         return parts[0]
     _check_shortest_last(name, names, parts)

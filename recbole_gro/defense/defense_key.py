@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
 

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
+from recbole_gro.defense.settings import KeyedSettings, RandomSettings
 from recbole_gro.serving.service import Query
 
 
@@ -13,7 +14,7 @@ from recbole_gro.serving.service import Query
 class NoDefense(Defense):
     """The ranking is served as it is."""
 
-    output_keys = ()
+    output_settings = ()
 
 
 @register_defense("random")
@@ -26,7 +27,7 @@ class RandomDefense(Defense):
     """
 
     summary = "every list is shuffled afresh"
-    output_keys = ("random_keyed", "defense_key")
+    output_settings = (RandomSettings, KeyedSettings)
 
     def __init__(self, config):
         super().__init__(config)
@@ -54,7 +55,7 @@ class ReverseDefense(Defense):
     """The last of the list comes first."""
 
     summary = "every list is turned round"
-    output_keys = ()
+    output_settings = ()
 
     def shown(self, ranked: Tensor) -> Tensor:
         return ranked.flip(1)

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import Settings, setting
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
+from recbole_gro.defense.settings import KeyedSettings, TailSettings
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import random_others, top_k
@@ -18,7 +19,7 @@ class TailDefense(Defense):
         UserError: nothing of the list is below its head.
     """
 
-    output_keys = ("head_k", "defense_key")
+    output_settings: tuple[type[Settings], ...] = (TailSettings, KeyedSettings)
 
     def __init__(self, config):
         super().__init__(config)

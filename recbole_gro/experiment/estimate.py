@@ -6,14 +6,14 @@ from typing import Any
 
 from recbole_gro.attack import create_attacker, query_budget, query_length
 from recbole_gro.data import build_dataset, train_rows_of
-from recbole_gro.defense import create_defense
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.stages import STAGES, Stages
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_cache import StageCache
 
 # Seconds a token (an item of a sequence read in training) of BERT4Rec's default size and some 2000 items, one thread
 # of a busy AMD EPYC: the rows of benchmarks/effect.csv, none and base
-SECONDS_A_TOKEN = {"target": 2e-5, "served": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
+SECONDS_A_TOKEN = {"target": 2e-5, "defended": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
 
 # A surrogate with so many passes ahead stops by itself, on held-out queries: 36 to 125 on ml-100k (results/tradeoff.md)
 PASSES_TO_LEARN = 60
@@ -36,8 +36,9 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_
     estimates = []
     for values, seed in missing:
         config = experiment.config(values, seed)
-        stages = Stages(config, create_defense(config["defense"][0], config), stages_dir)
-        todo = {name: file for name, file in stages.files().items() if file not in seen and not file.exists()}
+        prints = Fingerprints(config, config["defense"][0]).stages()
+        files = {stage: StageCache(stages_dir).file(stage, fingerprint) for stage, fingerprint in prints.items()}
+        todo = {name: file for name, file in files.items() if file not in seen and not file.exists()}
         seen |= set(todo.values())
         estimates.append(SECONDS_A_CELL + sum(_seconds(name, config, done, values) for name in todo))
     return estimates
@@ -58,7 +59,7 @@ def tokens(config) -> dict[str, int]:
     passes = min(config["surrogate_epochs"], PASSES_TO_LEARN)
     learned = passes * attacker.copies * prefixes // attacker.times_asked
     counts = (config["epochs"] * read, config["gro_epochs"] * read, prefixes, learned)
-    return dict(zip(STAGES, counts, strict=True))
+    return dict(zip(("target", "defended", "queries", "surrogate"), counts, strict=True))
 
 
 _known: dict[tuple[str, str], int] = {}

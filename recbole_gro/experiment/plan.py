@@ -10,9 +10,9 @@ import yaml
 from recbole_gro.attack import create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
-from recbole_gro.config.settings import packaged_properties
+from recbole_gro.config.properties import packaged_properties
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense import create_defense
-from recbole_gro.quick_start.run import as_names
 from recbole_gro.utils.errors import UserError, nearest
 
 TABLE = "table1"  # the figure of an experiment that trains nothing

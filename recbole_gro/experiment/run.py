@@ -22,6 +22,7 @@ def run_experiment(
     name: str,
     settings: dict[str, Any] | None = None,
     output_dir: str | Path | None = None,
+    *,
     executor: str = "local",
     workers: int = 1,
     ray_address: str | None = None,
@@ -69,7 +70,9 @@ def run_experiment(
             wanted.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{key}: {wanted} cannot be made: {error.strerror or error}") from error
-    failed = run_missing(experiment, folder, stages_dir, missing, executor, workers, ray_address)
+    failed = run_missing(
+        experiment, folder, stages_dir, missing, executor=executor, workers=workers, ray_address=ray_address
+    )
     done, missing = done_and_missing(experiment, folder)
     if done:
         write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
@@ -80,12 +83,21 @@ def run_experiment(
 
 
 def run_missing(
-    experiment: Experiment, folder: Path, stages_dir: Path, missing, executor, workers, ray_address
+    experiment: Experiment,
+    folder: Path,
+    stages_dir: Path,
+    missing: Any,
+    *,
+    executor: str,
+    workers: int,
+    ray_address: Any,
 ) -> list[str]:
     """Run cells with a bar over them; what failed, in words."""
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
     alone = executor == "local" and workers == 1
-    run = functools.partial(run_one, experiment, folder.resolve(), stages_dir.resolve(), threads, alone)
+    run = functools.partial(
+        run_one, experiment, folder.resolve(), stages_dir.resolve(), threads=threads, show_progress=alone
+    )
     failed = []
     with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
         for (values, seed), error in execute(run, missing, executor, workers, ray_address):
@@ -98,16 +110,10 @@ def run_missing(
 
 
 def run_one(
-    experiment: Experiment,
-    folder: Path,
-    stages_dir: Path,
-    threads: int,
-    show_progress: bool,
-    values: dict[str, Any],
-    seed: int,
+    experiment: Experiment, folder: Path, stages_dir: Path, values: dict[str, Any], seed: int, **options: Any
 ) -> None:
-    """A cell, for an executor."""
-    run_cell(experiment, values, seed, folder, threads, show_progress, stages_dir)
+    """Run a cell, for an executor."""
+    run_cell(experiment, values, seed, folder, stages_dir, **options)
 
 
 def told(values: dict[str, Any]) -> str:

@@ -5,15 +5,15 @@ import datetime
 import errno
 import fcntl
 import json
-import os
 import textwrap
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
-from recbole_gro.config.files import read_config_file
+from recbole_gro.config.settings import key_contents, plugin_keys
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
+from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import PART, written
 from recbole_gro.utils.log import LOG
@@ -61,25 +61,19 @@ def full_disk_told(folder: Path) -> Iterator[None]:
 SETTINGS, RESULTS = "run.json", "results.json"
 # a process that is cut off before it has written its settings leaves these
 BARE_START = {LOG, f"{SETTINGS}{PART}"}
-# where a run writes and what it shows, not what it computes
-WITHOUT_EFFECT = {"output_dir", "checkpoint_dir", "resume_dir", "show_progress", "state", "query_log"}
-TOLD = 6  # settings that differ, told by name
 
 
-def settings_of_run(config, data) -> dict[str, Any]:
-    """Every setting that the numbers of a run depend on, those in files beside the config and the data among them.
+def settings_of_run(config: Any) -> dict[str, Any]:
+    """Return every setting that the numbers of a run depend on, the contents of files and data among them.
 
     No secret is among them: a defense's key stands in the environment or in a file of its own, never in a config.
     """
     from recbole_gro import __version__
 
-    settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in WITHOUT_EFFECT}
-    settings["data_path"] = os.path.abspath(config["data_path"])
-    for name in ("student_config", "surrogate_config"):
-        if config[name] is not None:
-            settings[name] = plain(read_config_file(config[name]))
-    interactions = (data.history[field].numpy().tobytes() for field in (data.uid_field, data.iid_field))
-    settings |= {"interactions": f"{zlib.crc32(b''.join(interactions)):08x}", "recbole_gro": __version__}
+    unread = {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir"}
+    settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in unread}
+    settings |= {name: plain(key_contents(config, name)) for name in plugin_keys() if name not in unread}
+    settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}
     return json.loads(json.dumps(settings, sort_keys=True))
 
 
@@ -108,6 +102,9 @@ def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
         yield
 
 
+SHOWN = 6  # settings that differ and are named
+
+
 def _check_same(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
     absent = "not set"
     differing = [
@@ -116,9 +113,9 @@ def _check_same(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> Non
         if there.get(name, absent) != now.get(name, absent)
     ]
     if differing:
-        more = f"; and {len(differing) - TOLD} more" if len(differing) > TOLD else ""
+        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:TOLD])}{more}); "
+            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:SHOWN])}{more}); "
             f"name another folder, or repeat that run's settings to go on with it"
         )
 

@@ -10,7 +10,6 @@ from recbole.utils import init_seed
 
 from recbole_gro.data import reseed
 from recbole_gro.report.run_report import label
-from recbole_gro.utils.log import console
 
 
 def start_stage(config, stage: str, train=None) -> int:
@@ -32,10 +31,6 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[stage] = round(time.perf_counter() - start, 2)
-
-
-def say(text: str) -> None:
-    console.info(text)
 
 
 def on_test(metrics: dict[str, dict[str, float]]) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_gro.scoring import create_scorer, pad_sequences
 from recbole_gro.scoring.sequences import keep_recent
+from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k

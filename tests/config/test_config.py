@@ -8,9 +8,9 @@ from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
-from recbole_gro.config.config import derive, setting
+from recbole_gro.config.config import derive
 from recbole_gro.config.files import literal, read_config_file, resolve_config_file
-from recbole_gro.config.settings import plugin_keys
+from recbole_gro.config.settings import plugin_keys, setting
 
 OUT_OF_RANGE = {
     "defense": [[], ["none", "none"], 3],

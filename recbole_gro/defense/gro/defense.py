@@ -2,6 +2,7 @@
 
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.gro.settings import GROSettings, VariantSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.defense.gro.trainer import GROTrainer
 
@@ -15,7 +16,13 @@ class GRODefense(Defense):
 
     summary = "a copy of the target is trained on beside a student that copies its lists; the last epoch is kept"
     trainer: type[GROTrainer] = GROTrainer
-    output_keys = ()
+    training_settings = (GROSettings, VariantSettings)
+    output_settings = ()
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether GRO fine-tunes the converged target."""
+        return self.settled["gro_start"] == "converged"
 
     def __init__(self, config):
         super().__init__(config)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.objective.extensions import swap_targets_outside
 from recbole_gro.objective.swap import swap_loss, swap_targets
 from recbole_gro.utils.errors import UserError

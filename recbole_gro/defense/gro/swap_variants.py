@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from recbole_gro.config.config import setting
+from recbole_gro.config.settings import setting
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss

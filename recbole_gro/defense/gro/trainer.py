@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
-from recbole_gro.config.config import derive, setting
+from recbole_gro.config.config import derive
 from recbole_gro.config.models import copied_model
+from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 from recbole_gro.defense.gro.swap_rules import create_swap_rule

@@ -1,0 +1,40 @@
+"""RecBole's own settings whose default here is another one, by the stage that reads them."""
+
+from typing import Any
+
+from recbole_gro.config.settings import Settings, key
+
+SECTION = "RecBole's own keys where the default here is another one"
+
+
+class DatasetSettings(Settings):
+    """Which data a run reads."""
+
+    section = SECTION
+    dataset: str = key("ml-100k", "str", "ships inside the recbole wheel")
+
+
+class TrainingSettings(Settings):
+    """How long the target's own training goes on."""
+
+    section = SECTION
+    epochs: int = key(200, "int >= 1", "maximum epochs of the target's own training")
+    stopping_step: int = key(10, "int >= 0", "evaluations without a better score before training stops")
+    eval_step: int = key(5, "int >= 1", "epochs between evaluations")
+
+
+class EvaluationSettings(Settings):
+    """What is measured on served lists; no training depends on it."""
+
+    section = SECTION
+    eval_batch_size: int = key(1024, "int >= 1", "rows evaluated at once")
+    metrics: Any = key(["Hit", "NDCG"], "names of metric", "measured on the list the service returns, full ranking")
+    topk: Any = key([5, 10, 20], "ints >= 1", "positions of the list that are looked at")
+
+
+class ValidationSettings(Settings):
+    """What early stopping of the target watches."""
+
+    section = SECTION
+    valid_metric: str = key("NDCG@10", "str", "what early stopping of the target watches")
+    metric_decimal_place: int = key(6, "int >= 0", "digits of a metric")

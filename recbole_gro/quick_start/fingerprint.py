@@ -1,0 +1,140 @@
+"""What the result of a stage depends on, as one short text: equal fingerprints, equal results."""
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.attack import Attacker, create_attacker
+from recbole_gro.attack.query_strategies import settings_of_strategy
+from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
+from recbole_gro.config.config import plain
+from recbole_gro.config.loss_settings import ExtractionLossSettings
+from recbole_gro.config.recbole_defaults import EvaluationSettings, TrainingSettings, ValidationSettings
+from recbole_gro.config.settings import Settings, declared_keys, key_contents, plugin_keys
+from recbole_gro.data.settings import DataSettings
+from recbole_gro.defense import Defense, create_defense
+from recbole_gro.defense.combined import trains
+from recbole_gro.serving.settings import ServiceSettings
+
+# RecBole's keys that say where things are, on which device, and what is shown; no result depends on them
+WITHOUT_EFFECT = {"data_path", "checkpoint_dir", "output_dir", "resume_dir", "config_files"}
+WITHOUT_EFFECT |= {"show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "device", "local_rank", "nproc"}
+WITHOUT_EFFECT |= {"world_size", "single_spec", "ip", "port", "offset", "group_offset"}
+TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
+ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
+
+
+class Fingerprints:
+    """Fingerprints of the stages that a config leads to with one defense; each covers those of the stages before it.
+
+    Args:
+        config: of the run or cell.
+        name: of the defense.
+    """
+
+    def __init__(self, config: Any, name: str):
+        self.config = config
+        self.defense: Defense = create_defense(name, config)
+
+    @cached_property
+    def attacker(self) -> Attacker:
+        """The attacker, for the settings that it declares."""
+        return create_attacker(self.config["attacker"], self.config)
+
+    @cached_property
+    def target(self) -> str:
+        """Of the undefended target: the data, RecBole's settings and those of training rows."""
+        read = {name for settings in TARGET_SETTINGS for name in settings.names}
+        unread = declared_keys().keys() - read | WITHOUT_EFFECT
+        settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
+        return fingerprint("target", data=data_fingerprint(self.config), settings=settings)
+
+    @cached_property
+    def defended(self) -> str:
+        """Of the model that is served, which a defense that trains makes from the target."""
+        part = self.defense.parts[0]
+        if not trains(type(part)):
+            return self.target
+        return fingerprint("defended", self.target, part=part.name, settings=self._read(part.training_settings))
+
+    @cached_property
+    def service(self) -> str:
+        """Of the lists that are served."""
+        parts = {part.name: self._read(part.output_settings) for part in self.defense.parts}
+        return fingerprint("service", self.defended, parts=parts, settings=self._read((ServiceSettings,)))
+
+    @cached_property
+    def evaluation(self) -> str:
+        """Of the metrics of the service."""
+        return fingerprint("evaluation", self.service, settings=self._read((EvaluationSettings,)))
+
+    @cached_property
+    def queries(self) -> str:
+        """Of the query log of the attack."""
+        strategy = settings_of_strategy(self.config["query_strategy"])
+        return fingerprint(
+            "queries",
+            self.service,
+            attacker=self.config["attacker"],
+            settings=[self._read((QuerySettings,)), self._read(strategy), self._read(self.attacker.settings)],
+        )
+
+    @cached_property
+    def surrogate(self) -> str:
+        """Of the trained surrogate."""
+        return fingerprint("surrogate", self.queries, settings=self._read((SurrogateSettings, ExtractionLossSettings)))
+
+    @cached_property
+    def comparison(self) -> str:
+        """Of all that is measured: the service and the surrogate."""
+        return fingerprint("comparison", self.evaluation, self.surrogate)
+
+    def stages(self) -> dict[str, str]:
+        """Return {stage: fingerprint} of the stages that take time, in order; what is not needed is left out."""
+        part = self.defense.parts[0]
+        training = trains(type(part))
+        stages = {"target": self.target} if part.needs_target or not training else {}
+        stages |= {"defended": self.defended} if training else {}
+        return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
+
+    def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
+        """Return the values of settings classes; of a part that declares none, of every key that it could read."""
+        if declared is None:
+            return {name: key_contents(self.config, name) for name in plugin_keys()}
+        return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
+
+
+def fingerprint(*before: str, **inputs: Any) -> str:
+    """Return a digest of the package's version, earlier fingerprints and inputs.
+
+    Args:
+        before: name of the stage, and fingerprints of the stages before it.
+        inputs: plain values, such as settings.
+    """
+    from recbole_gro import __version__
+
+    text = json.dumps([__version__, *before, plain(inputs)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def data_fingerprint(config: Any) -> dict[str, str]:
+    """Return {file name: digest of its contents} of the atomic files of a config's dataset."""
+    files = Path(config["data_path"]).glob(f"{glob.escape(str(config['dataset']))}.*")
+    return {file.name: file_digest(file) for file in sorted(files) if file.suffix[1:] in ATOMIC}
+
+
+def file_digest(file: Path) -> str:
+    """Return a digest of a file's contents; of a file that did not change since, without reading it again."""
+    stat = os.stat(file)
+    return _digest(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _digest(file: str, size: int, changed: int) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

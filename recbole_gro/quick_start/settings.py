@@ -1,0 +1,36 @@
+"""Settings of a run as a whole."""
+
+from typing import Any
+
+from recbole_gro.config.settings import Settings, key
+
+
+class ComparisonSettings(Settings):
+    """What a run compares."""
+
+    section = "Defense"
+    defense: Any = key(
+        ["none", "gro"],
+        "names of defense",
+        "defenses to compare, each is trained or applied, attacked, and gets a row; gro+tail_decoy is both as one",
+    )
+
+
+class AttackedSettings(Settings):
+    """Whether services are attacked."""
+
+    section = "Attack"
+    attack: bool = key(True, "bool", "False: train and evaluate the defended target only")
+
+
+class OutputSettings(Settings):
+    """Where a run writes."""
+
+    section = "Data and output"
+    output_dir: str | None = key(None, "str or None", "everything a run writes; None: runs/DATASET-MODEL-TIME")
+    stages_dir: str | None = key(
+        None,
+        "str or None",
+        "folder of stages (targets, defended models, queries, surrogates) that runs and experiments share; "
+        "None: a run's own, removed at its end",
+    )

@@ -1,0 +1,223 @@
+"""The stages of a comparison: target, defended model, evaluation, queries, surrogate; each made once (StageCache)."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
+from recbole_gro.attack.cached_black_box import CachedBlackBox
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.data.auxiliary_data import known_sequences
+from recbole_gro.defense import Defense, create_defense
+from recbole_gro.defense.combined import trains
+from recbole_gro.evaluator import evaluate_service
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.seeding import start_stage, timed
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.serving.service import Service
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.log import console
+
+
+class Stages:
+    """The stages of one comparison, in the order of the paper's Figure 1.
+
+    Args:
+        config: of the run or cell.
+        loaders: training, validation and test loaders.
+        cache: where results of stages are found or kept.
+        prints: fingerprints of the stages, for the config's defense.
+        output_dir: folder for checkpoints, query log and access log; None keeps them in the cache alone.
+    """
+
+    def __init__(self, config: Any, loaders: Any, cache: StageCache, prints: Fingerprints, output_dir: Path | None):
+        self.config, self.loaders, self.cache, self.prints = config, loaders, cache, prints
+        self.train, self.valid, _ = loaders
+        self.output_dir = output_dir
+        self.seconds: dict[str, float] = {}
+
+    def new_model(self) -> torch.nn.Module:
+        """Return an untrained model of the target's architecture."""
+        return self.config.model_class(self.config, self.train._dataset).to(self.config["device"])
+
+    def target(self) -> torch.nn.Module:
+        """Return the undefended target at its best validation epoch."""
+
+        def make(config: Any) -> dict[str, Any]:
+            start_stage(config, "target", self.train)
+            trainer = TargetTrainer(config, self.new_model())
+            console.info(
+                f"target: {config['model']} trains on {len(self.train._dataset)} rows, at most {config['epochs']} "
+                f"epochs, to the best {config['valid_metric']} of validation"
+            )
+            best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
+            epochs = len(trainer.train_loss_dict)
+            console.info(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs")
+            return {"checkpoint": read_plain(trainer.saved_model_file)}
+
+        made = self._trained("target", self.prints.target, "target", make)
+        return self._load(self.new_model(), made["checkpoint"])
+
+    def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
+        """Return the model that is served, and the effective settings of the defense.
+
+        The target is trained only where the defense starts from it.
+        """
+        part = defense.parts[0]
+        if not trains(type(part)):
+            return self.target(), defense.settled
+
+        def make(config: Any) -> dict[str, Any]:
+            target = self.target() if part.needs_target else self.new_model()
+            start_stage(config, f"defense {part.name}", self.train)
+            training = create_defense(part.name, config)
+            model = training.protect(target, self.train, self.valid, config["show_progress"])
+            file = Path(config["output_dir"]) / f"target-{part.name}.pth"
+            checkpoint = read_plain(file) if file.exists() else {"state_dict": model.state_dict()}
+            return {"checkpoint": checkpoint, "settled": training.settled}
+
+        made = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
+        return self._load(self.new_model(), made["checkpoint"]), {**defense.settled, **made["settled"]}
+
+    def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of the service and the lists that it served, by part of the data."""
+
+        def make(_: Path) -> dict[str, Any]:
+            metrics, lists = evaluate_service(self.config, service, *self.loaders)
+            return {"metrics": metrics, "lists": _narrow(lists), "defense": defense.state_dict()}
+
+        made = self._once("evaluation", self.prints.evaluation, make)
+        defense.load_state_dict(made["defense"])
+        return made["metrics"], {part: lists.long() for part, lists in made["lists"].items()}
+
+    def queries(self, service: Service, defense: Defense, name: str) -> tuple[QueryLog, dict[str, Any]]:
+        """Return the query log of the attack, and what there is to say about the queries.
+
+        Args:
+            service: that is queried.
+            defense: behind the service.
+            name: of the defense, for files and messages.
+        """
+        config, attacker = self.config, self.prints.attacker
+
+        def make(work: Path) -> dict[str, Any]:
+            responses, access_log = work / f"queries-{name}", self._access_log(name)
+            if access_log and not responses.exists():
+                access_log.unlink(missing_ok=True)
+            black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
+            again = "" if attacker.times_asked == 1 else f", every prefix {attacker.times_asked} times"
+            console.info(f"attack on {name}: {config['attacker']}: {attacker.summary}")
+            console.info(
+                f"attack on {name}: {config['query_strategy']}, {attacker.n_sequences} sequences of "
+                f"{query_length(config)} items{again}, {query_budget(config)} lists of {black_box.k}"
+            )
+            auxiliary = self._auxiliary_data()
+            generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+            log = attacker.ask(black_box, generator, auxiliary, config["show_progress"])
+            facts = {
+                "sequences_asked": len(log.sequences),
+                "sequences_known": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
+                "times_asked": attacker.times_asked,
+                "lists_asked": black_box.lists_asked,
+            }
+            return {**_narrow({"sequences": log.sequences, "lists": log.lists}), "facts": facts}
+
+        made = self._once("queries", self.prints.queries, make)
+        log = QueryLog(made["sequences"].long(), made["lists"].long())
+        if self.output_dir:
+            log.save(self.output_dir / f"queries-{name}.npz")
+        if n_known := made["facts"]["sequences_known"]:
+            console.info(f"attack on {name}: {n_known} of the {len(log.sequences)} sequences were histories of users")
+        return log, made["facts"]
+
+    def surrogate(self, log: QueryLog, name: str) -> tuple[torch.nn.Module, dict[str, Any]]:
+        """Return the surrogate trained on a query log, and what there is to say about its training.
+
+        Args:
+            log: from `queries`.
+            name: of the defense, for files and messages.
+        """
+        n_items, items = self.train._dataset.item_num, self.train._dataset
+
+        def make(config: Any) -> dict[str, Any]:
+            console.info(f"attack on {name}: trains a surrogate, at most {config['surrogate_epochs']} epochs")
+            attacker = create_attacker(config["attacker"], config)
+            seed = start_stage(config, "surrogate")
+            trainer = attacker.steal(log, n_items, items, f"surrogate-{name}", seed, config["show_progress"])
+            facts = {
+                "surrogate_model": trainer.config["model"],
+                "surrogate_epochs": len(trainer.train_loss_dict),
+                "held_out": trainer.best_valid_result,
+                "held_out_untrained": trainer.untrained_loss,
+                "learned": trainer.learned,
+                "still_learning": trainer.still_learning,
+                "attacker": config["attacker"],
+                "attacker_settled": attacker.settled,
+            }
+            return {"checkpoint": read_plain(trainer.saved_model_file), "facts": facts}
+
+        made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
+        model, _ = create_surrogate(self.config, n_items, items)
+        return self._load(model, made["checkpoint"]), made["facts"]
+
+    def surrogate_evaluation(self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]):
+        """Return the metrics of the surrogate, agreement with the lists served among them, and its lists."""
+        service = Service(surrogate, self.config["served_k"])
+        with timed(self.seconds, "surrogate evaluation"):
+            return evaluate_service(self.config, service, *self.loaders, reference=served)
+
+    def _access_log(self, name: str) -> Path | None:
+        if not self.config["access_log"]:
+            return None
+        if self.output_dir:
+            return self.output_dir / f"access-{name}.jsonl"
+        return self.cache.file("queries", self.prints.queries).with_suffix(".access.jsonl")
+
+    def _auxiliary_data(self) -> torch.Tensor | None:
+        """Return [U, L] items of users that the attack is handed, the same for all services of a seed, or None."""
+        if not self.prints.attacker.known_share:
+            return None
+        draw = torch.Generator().manual_seed(start_stage(self.config, "known sequences"))
+        share, length = self.prints.attacker.known_share, query_length(self.config)
+        return known_sequences(self.train._dataset, share, length, draw)
+
+    def _once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        made = self.cache.once(stage, fingerprint, make)
+        self.seconds[stage] = self.cache.seconds[self.cache.file(stage, fingerprint)]
+        return made
+
+    def _trained(
+        self, stage: str, fingerprint: str, file: str, make: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Make or read a stage that trains; `make` is handed a config whose folders trainers may write to.
+
+        The checkpoint is FILE.pth of the output folder, whoever trained the model.
+        """
+
+        def make_in(work: Path) -> dict[str, Any]:
+            config = copy.copy(self.config)
+            config.final_config_dict = dict(self.config.final_config_dict)
+            config["output_dir"] = config["checkpoint_dir"] = str(self.output_dir or work)
+            config["resume_dir"] = str(work / "resume")
+            return make(config)
+
+        made = self._once(stage, fingerprint, make_in)
+        if self.output_dir and not (self.output_dir / f"{file}.pth").exists():
+            write_atomically(made["checkpoint"], self.output_dir / f"{file}.pth")
+        return made
+
+    def _load(self, model: Any, checkpoint: dict[str, Any]) -> torch.nn.Module:
+        model.load_state_dict(checkpoint["state_dict"])
+        if checkpoint.get("other_parameter"):
+            model.load_other_parameter(checkpoint["other_parameter"])
+        return model.eval()
+
+
+def _narrow(ids: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors of ids in half the bytes or a quarter."""
+    largest = max(int(tensor.max()) for tensor in ids.values())
+    return {name: tensor.to(torch.int16 if largest < 2**15 else torch.int32) for name, tensor in ids.items()}

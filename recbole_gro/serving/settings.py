@@ -1,0 +1,22 @@
+"""Settings of the service."""
+
+from recbole_gro.config.settings import Settings, key
+
+
+class ServiceSettings(Settings):
+    """What is served."""
+
+    section = "Defense"
+    served_k: int = key(100, "int >= 2", "length of the list the service returns")
+
+
+class AccessLogSettings(Settings):
+    """What the provider writes down."""
+
+    section = "Attack"
+    access_log: bool = key(
+        False,
+        "bool",
+        "the provider logs every query that its service receives, one line of JSON per query, in "
+        "output_dir/access-DEFENSE.jsonl",
+    )
