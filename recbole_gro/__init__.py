@@ -17,6 +17,7 @@ from recbole_gro.attack import (
 )
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import Config
+from recbole_gro.config.settings import Settings, key
 from recbole_gro.defense import (
     DecoyGROTrainer,
     Defense,
@@ -48,6 +49,7 @@ __all__ = [
     "QueryLog",
     "SavedTarget",
     "Service",
+    "Settings",
     "SwapRule",
     "UserError",
     "agree_with",
@@ -58,6 +60,7 @@ __all__ = [
     "create_surrogate",
     "extraction_loss",
     "get_trainer",
+    "key",
     "load_target",
     "register_attacker",
     "register_defense",

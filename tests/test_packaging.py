@@ -27,7 +27,8 @@ import json, sys
 import recbole_gro
 from recbole_gro.config import Config
 from recbole_gro.config.files import resolve_config_file
-from recbole_gro.config.settings import packaged_properties, plugin_keys
+from recbole_gro.config.properties import packaged_properties
+from recbole_gro.config.settings import plugin_keys
 print(json.dumps({
     "modules": sorted(sys.modules),
     "package": recbole_gro.__file__,

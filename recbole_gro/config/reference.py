@@ -1,5 +1,6 @@
 """The declared settings as text: properties/overall.yaml, the reference page, --help."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from recbole_gro.config.settings import Key, plugin_keys, sections
@@ -33,7 +34,7 @@ def yaml_value(value: Any) -> str:
 def markdown_table() -> str:
     """Return the plugin's keys as the reference page shows them."""
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
-    for key in _in_order():
+    for key in _in_order(ORDER):
         default = "None" if key.default is None else yaml_value(key.default)
         lines.append(f"| `{key.name}` | {default} | {key.type.replace('|', ', ')} | {key.meaning} |")
     return "\n".join(lines)
@@ -42,14 +43,13 @@ def markdown_table() -> str:
 def help_text() -> str:
     """Return every key of this plugin, and of what is plugged in, with type, default and meaning, for --help."""
     lines = ["keys of recbole_gro, each as --KEY=VALUE or in a config file (all of RecBole's keys work too):"]
-    for key in _in_order():
+    for key in _in_order([*ORDER, *(section for section in sections() if section not in ORDER)]):
         lines += [f"  --{key.name}  ({key.type}; default {key.default})", f"      {key.meaning}"]
     return "\n".join(lines)
 
 
-def _in_order() -> list[Key]:
+def _in_order(order: Iterable[str]) -> list[Key]:
     declared, known = sections(), plugin_keys()
-    order = [*ORDER, *(section for section in declared if section not in ORDER)]
     return [key for section in order for key in declared[section] if key.name in known]
 
 

@@ -82,9 +82,9 @@ def run_recbole_gro(
             results = {"defenses": rows, "reference": reference, "seconds": clock, **environment(config)}
             if saved:
                 save_results(results, config, folder)
-    console.info("\n".join(["", *shown(results, config)]))
-    if saved:
-        console.info(f"\nresults.json, results.md and results.png are in {folder}")
+            console.info("\n".join(["", *shown(results, config)]))
+            if saved:
+                console.info(f"\nresults.json, results.md and results.png are in {folder}")
     return results
 
 

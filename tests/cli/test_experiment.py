@@ -84,7 +84,7 @@ def test_experiments_with_one_stages_dir_train_a_target_and_a_defended_one_once(
     assert len(second) == 4
     for cell in second:
         [twin] = [other for other in first if other.values["defense"] == cell.values["defense"]]
-        stages = {"target", "served"} if cell.values["defense"] == "gro" else {"target"}
+        stages = {"defended"} if cell.values["defense"] == "gro" else {"target"}
         assert all(cell.facts["seconds"][stage] == twin.facts["seconds"][stage] for stage in stages)
         assert (cell.target_ranks == twin.target_ranks).all()
     assert not (tmp_path / "runs" / "experiment-architectures" / "stages").exists()
@@ -100,10 +100,10 @@ def test_a_folder_that_cannot_be_made_is_named(words, tmp_path, capsys, key):
 def test_a_cell_that_fails_is_told_and_the_others_are_kept(words, tmp_path, capsys, monkeypatch):
     run = experiment_run.run_one
 
-    def failing(*given):
+    def failing(*given, **options):
         if given[-2]["defense"] == "reverse":
             raise UserError("out of luck")
-        run(*given)
+        run(*given, **options)
 
     monkeypatch.setattr("recbole_gro.experiment.run.run_one", failing)
     assert main(["defenses", "--seeds=1", *words]) == 2
@@ -118,7 +118,9 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(words, tmp_path, caps
 
 
 def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
-    monkeypatch.setattr("recbole_gro.experiment.run.run_one", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "recbole_gro.experiment.run.run_one", lambda *args, **options: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     assert main(["defenses", "--seeds=1", *words]) == 130
     said = capsys.readouterr().err
     assert "stopped" in said

@@ -10,7 +10,8 @@ from recbole.model.sequential_recommender import NARM
 from recbole_gro import Config, UserError
 from recbole_gro.config.config import derive
 from recbole_gro.config.files import literal, read_config_file, resolve_config_file
-from recbole_gro.config.settings import plugin_keys, setting
+from recbole_gro.config.reference import ORDER
+from recbole_gro.config.settings import plugin_keys, sections, setting
 
 OUT_OF_RANGE = {
     "defense": [[], ["none", "none"], 3],
@@ -40,7 +41,7 @@ OUT_OF_RANGE = {
     "query_strategy": [3, None],
     "query_sequences": [1, 0, 2.5],
     "query_length": [0, -3],
-    "query_log": ["maybe", 1],
+    "access_log": ["maybe", 1],
     "attacker": [3, None],
     "attacker_head_k": [0, 1.5, "all"],
     "attacker_repeats": [0, 1.5, None],
@@ -57,6 +58,8 @@ OUT_OF_RANGE = {
     "mask_last": [-0.1, 1.1, None],
     "window_shift": [-0.1, 1.1, None],
     "output_dir": [3],
+    "stages_dir": [3],
+    "plugins": ["no_such_module", 3],
 }
 
 
@@ -64,13 +67,21 @@ def one_line(error):
     return "\n" not in str(error)
 
 
-@pytest.mark.parametrize("name", plugin_keys())
+@pytest.mark.parametrize("name", OUT_OF_RANGE)
 def test_values_out_of_range_are_refused_by_name(make_config, name):
     for value in OUT_OF_RANGE[name]:
         with pytest.raises(UserError) as caught:
             make_config(**{name: value})
         assert one_line(caught.value)
         assert name in str(caught.value) or str(value) in str(caught.value)
+
+
+def test_every_key_has_values_out_of_range():
+    assert {name for name, key in plugin_keys().items() if key in sections_of_the_package()} == set(OUT_OF_RANGE)
+
+
+def sections_of_the_package():
+    return [key for section in ORDER for key in sections()[section]]
 
 
 @pytest.mark.parametrize("name", plugin_keys())

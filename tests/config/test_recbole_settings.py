@@ -5,8 +5,9 @@ import torch
 
 from recbole_gro import Config
 from recbole_gro.config.models import sequential_models
+from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_settings import FURTHER, TYPES, UNSUPPORTED, check_value
-from recbole_gro.config.settings import plugin_keys, recbole_keys
+from recbole_gro.config.settings import plugin_keys
 
 RIGHT = {
     "state": ["INFO", "debug", "Error"],

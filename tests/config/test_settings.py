@@ -3,16 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_gro.config.settings import (
-    Key,
-    markdown_table,
-    model_keys,
-    packaged_file,
-    packaged_properties,
-    parse_keys,
-    plugin_keys,
-    recbole_keys,
-)
+from recbole_gro.config.properties import model_keys, packaged_file, packaged_properties, recbole_keys
+from recbole_gro.config.reference import help_text, markdown_table, overall_yaml
+from recbole_gro.config.settings import Key, Settings, declared_keys, key, plugin_keys
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.utils.errors import UserError
 
@@ -41,11 +34,55 @@ def test_every_key_of_a_packaged_file_is_known(name):
     assert {line.partition(":")[0] for line in lines} <= set(plugin_keys()) | recbole_keys()
 
 
-def test_every_line_of_the_defaults_tells_type_and_meaning():
-    text = packaged_file("overall.yaml").read_text()
-    keys = parse_keys(text)
-    assert set(keys) == {line.partition(":")[0] for line in text.splitlines() if re.match(r"\w", line)}
-    assert all(key.type and len(key.meaning) > 5 for key in keys.values())
+def test_the_packaged_defaults_are_the_declared_ones():
+    assert packaged_file("overall.yaml").read_text() == overall_yaml()
+
+
+def test_every_declared_key_has_a_type_and_a_meaning():
+    for declared in declared_keys().values():
+        assert declared.type
+        assert len(declared.meaning) > 5
+        declared.check(declared.default)
+
+
+class FruitSettings(Settings):
+    """Settings of a part outside the package."""
+
+    fruit: str = key("fig", "fig|pear", "what is eaten")
+    fruit_basket: str | None = key(None, "file or None", "yaml file with more fruit")
+
+
+class FruitSaladSettings(FruitSettings):
+    """Settings that build on others."""
+
+    fruit_pieces: int = key(3, "int >= 1", "pieces per bowl")
+
+
+def test_a_part_reads_its_settings_from_any_config():
+    assert FruitSettings.of({}).fruit == "fig"
+    assert FruitSaladSettings.of({"fruit": "pear", "fruit_pieces": 5}).fruit_pieces == 5
+    assert FruitSaladSettings.names == ("fruit", "fruit_basket", "fruit_pieces")
+
+
+def test_a_declared_key_is_known_checked_and_helped_with(make_config):
+    assert make_config(fruit="pear")["fruit"] == "pear"
+    assert make_config()["fruit"] == "fig"
+    with pytest.raises(UserError, match=r"^fruit: 'plum' is not allowed; it takes one of fig, pear$"):
+        make_config(fruit="plum")
+    assert "--fruit  (fig|pear; default fig)" in help_text()
+
+
+def test_a_fingerprint_has_the_contents_of_files(tmp_path):
+    file = tmp_path / "basket.yaml"
+    file.write_text("plums: 2\n")
+    assert FruitSettings.fingerprint({"fruit_basket": str(file)}) == {"fruit": "fig", "fruit_basket": {"plums": 2}}
+    file.write_text("plums: 3\n")
+    assert FruitSettings.fingerprint({"fruit_basket": str(file)})["fruit_basket"] == {"plums": 3}
+
+
+def test_a_key_is_declared_in_one_way_only():
+    with pytest.raises(ValueError, match="setting 'fruit' is declared already"):
+        type("Other", (Settings,), {"fruit": key("pear", "fig|pear", "another default")})
 
 
 def test_our_keys_do_not_shadow_recboles():
@@ -82,7 +119,7 @@ def test_types_and_ranges(kind, right, wrong):
             key.check(value)
 
 
-def test_table_has_a_line_a_key():
+def test_table_has_one_line_per_key():
     lines = markdown_table().splitlines()
     assert len(lines) == 2 + len(plugin_keys())
     assert all(line.count("|") == 5 for line in lines)

@@ -3,7 +3,8 @@
 import pytest
 
 from recbole_gro import Config
-from recbole_gro.config.settings import packaged_file, packaged_properties, plugin_keys, recbole_keys
+from recbole_gro.config.properties import packaged_file, packaged_properties, recbole_keys
+from recbole_gro.config.settings import plugin_keys
 
 # as the authors' repository has them, for BERT4Rec: length, mask ratio, dropout, batch, lambda, epochs
 AUTHORS = {

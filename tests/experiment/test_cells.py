@@ -8,23 +8,26 @@ import torch
 from experiment.grid import tiny
 
 from recbole_gro import run_recbole_gro
+from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment import stages as stages_module
 from recbole_gro.experiment.cells import cell_file, done_and_missing, ranks, run_cell
+from recbole_gro.quick_start.stage_cache import StageCache
 
 
 @pytest.fixture
 def made(monkeypatch):
-    """Stages as they are made, in order."""
-    made = []
-    for stage in ("train_target", "ask", "steal"):
-        original = getattr(stages_module, stage)
+    """Stages that take time, as they are made, in order."""
+    made, once = [], StageCache.once
 
-        def noting(*args, _stage=stage, _original=original, **kwargs):
-            made.append(_stage)
-            return _original(*args, **kwargs)
+    def noting(cache, stage, fingerprint, make):
+        def noted(work):
+            if stage in ("target", "queries", "surrogate"):
+                made.append(stage)
+            return make(work)
 
-        monkeypatch.setattr(stages_module, stage, noting)
+        return once(cache, stage, fingerprint, noted)
+
+    monkeypatch.setattr(StageCache, "once", noting)
     return made
 
 
@@ -49,22 +52,22 @@ def test_a_cell_has_the_numbers_of_a_run_of_its_own(tiny_data_path, tmp_path):
 def test_stages_are_made_once_for_all_that_share_them(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, gro_lambda=[0.1, 1.0]), tmp_path)
     # two seeds: a target each; queries and copy for none and each lambda
-    assert sorted(made) == ["ask"] * 6 + ["steal"] * 6 + ["train_target"] * 2
+    assert sorted(made) == ["queries"] * 6 + ["surrogate"] * 6 + ["target"] * 2
 
 
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tiny_data_path, tmp_path, made, monkeypatch):
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
-    monkeypatch.setattr(stages_module, "steal", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Attacker, "steal", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_all(experiment, tmp_path / "cut")
     monkeypatch.undo()
-    assert made == ["train_target", "ask"]
+    assert made == ["target", "queries", "surrogate"]
     resumed = run_all(experiment, tmp_path / "cut")
     whole = run_all(experiment, tmp_path / "whole")
     for one, other in zip(resumed, whole, strict=True):
         assert np.array_equal(one.surrogate_ranks, other.surrogate_ranks)
         assert one.agreement == other.agreement
-    assert not list((tmp_path / "cut" / "stages").glob(".work-*"))
+    assert not list((tmp_path / "cut" / "stages").glob("*.work"))
 
 
 def test_what_is_done_is_not_run_again(tiny_data_path, tmp_path, made):
@@ -83,10 +86,10 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1]), tmp_path)
     made.clear()
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], surrogate_epochs=2), tmp_path)
-    assert made == ["steal"]
+    assert made == ["surrogate"]
     made.clear()
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], query_sequences=9), tmp_path)
-    assert made == ["ask", "steal"]
+    assert made == ["queries", "surrogate"]
     made.clear()
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], topk=[2, 5]), tmp_path)
     assert made == []
@@ -94,24 +97,24 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
 
 def test_a_log_of_what_is_asked_changes_no_cell(tiny_data_path, tmp_path, made):
     grid = {"name": "defenses", "defense": ["none"], "seeds": [1]}
-    run_all(tiny(tiny_data_path, **grid, query_log=True), tmp_path)
-    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
-    (queries,) = (tmp_path / "stages").glob("queries-*.npz")
-    assert log.stem.removeprefix("asked") == queries.stem.removeprefix("queries")
+    run_all(tiny(tiny_data_path, **grid, access_log=True), tmp_path)
+    (log,) = (tmp_path / "stages").glob("*.access.jsonl")
+    (queries,) = (tmp_path / "stages").glob("queries-*.pth")
+    assert log.stem.removesuffix(".access") == queries.stem
     assert [json.loads(line)["lists"] for line in log.read_text().splitlines()] == [8] * 8
     made.clear()
     assert run_all(tiny(tiny_data_path, **grid), tmp_path) == []
     run_all(tiny(tiny_data_path, **grid, surrogate_epochs=2), tmp_path)
-    assert made == ["steal"]
+    assert made == ["surrogate"]
 
 
 def test_a_stage_that_is_made_anew_begins_its_log_anew(tiny_data_path, tmp_path):
-    experiment = tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], query_log=True)
+    experiment = tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], access_log=True)
     run_all(experiment, tmp_path)
-    for made in [*(tmp_path / "cells").iterdir(), *(tmp_path / "stages").glob("queries-*.npz")]:
+    for made in [*(tmp_path / "cells").iterdir(), *(tmp_path / "stages").glob("queries-*.pth")]:
         made.unlink()
     run_all(experiment, tmp_path)
-    (log,) = (tmp_path / "stages").glob("asked-*.jsonl")
+    (log,) = (tmp_path / "stages").glob("*.access.jsonl")
     assert len(log.read_text().splitlines()) == 8
 
 
@@ -119,8 +122,8 @@ def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path,
     names = ["standard", "head", "repeat", "filtered", "few_shot"]
     experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], head_k=[2], seeds=[1])
     cells = run_all(experiment, tmp_path)
-    assert sorted(made) == ["ask"] * 5 + ["steal"] * 5 + ["train_target"]
-    assert len(list((tmp_path / "stages").glob("served-*.pth"))) == 1
+    assert sorted(made) == ["queries"] * 5 + ["surrogate"] * 5 + ["target"]
+    assert len(list((tmp_path / "stages").glob("defended-*.pth"))) == 1
     assert [cell.facts["attacker"] for cell in cells] == names
     assert [cell.facts["lists_asked"] for cell in cells] == [64] * 5
     assert cells[1].facts["attacker_settled"]["attacker_head_k"] == 5
@@ -140,7 +143,7 @@ def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_pat
     run_all(tiny(tiny_data_path, "tradeoff", **fixed), tmp_path)
     made.clear()
     run_all(tiny(tiny_data_path, "tradeoff", **fixed, **changed), tmp_path)
-    assert made == ["ask", "steal"]
+    assert made == ["queries", "surrogate"]
 
 
 def test_a_key_of_the_output_side_is_run_over_for_defenses_that_read_it(tiny_data_path, tmp_path, made):
@@ -148,14 +151,14 @@ def test_a_key_of_the_output_side_is_run_over_for_defenses_that_read_it(tiny_dat
     grid = {"attacker": ["standard"], "defense": names, "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
     # a target; queries and copy for none, for gro and for each head that is left as it is
-    assert sorted(made) == ["ask"] * 4 + ["steal"] * 4 + ["train_target"]
+    assert sorted(made) == ["queries"] * 4 + ["surrogate"] * 4 + ["target"]
 
 
 def test_a_defense_that_does_not_say_what_it_reads_is_run_over_every_key(tiny_data_path, tmp_path, made, monkeypatch):
-    monkeypatch.setattr(defenses["none"], "output_keys", None)
+    monkeypatch.setattr(defenses["none"], "output_settings", None)
     grid = {"attacker": ["standard"], "defense": ["none"], "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
-    assert sorted(made) == ["ask"] * 2 + ["steal"] * 2 + ["train_target"]
+    assert sorted(made) == ["queries"] * 2 + ["surrogate"] * 2 + ["target"]
 
 
 def test_a_cells_name_tells_its_values(tiny_data_path, tmp_path):

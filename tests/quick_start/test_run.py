@@ -327,7 +327,7 @@ def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (+) " in text
         assert "(+) This surrogate was still learning" in text
-    assert "attack on none: it was still learning when its surrogate_epochs=2 were over" in printed
+    assert "attack on none: it was still improving when its surrogate_epochs=2 were over" in printed
 
 
 def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_path):

@@ -1,0 +1,80 @@
+"""A stage is made once, whoever needs it."""
+
+import pytest
+import torch
+from pipeline import TINY_RUN, drop_fields
+
+from recbole_gro import run_recbole_gro
+from recbole_gro.experiment.cells import run_cell
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.quick_start.stage_cache import StageCache
+
+
+def test_a_stage_is_made_once_and_read_again(tmp_path):
+    made = []
+
+    def make(work):
+        made.append(work)
+        return {"ids": torch.arange(3), "facts": {"epochs": 2}}
+
+    for _ in range(2):
+        result = StageCache(tmp_path).once("target", "abc", make)
+        assert result["facts"] == {"epochs": 2}
+        assert torch.equal(result["ids"], torch.arange(3))
+    assert len(made) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["target-abc.pth"]
+
+
+def test_an_interrupted_stage_finds_what_it_left(tmp_path):
+    cache = StageCache(tmp_path)
+
+    def stopped(work):
+        (work / "half").write_text("done")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.once("queries", "abc", stopped)
+    assert cache.once("queries", "abc", lambda work: {"left": (work / "half").read_text()}) == {"left": "done"}
+    assert not list(tmp_path.glob("*.work"))
+
+
+def test_a_stage_inside_another_has_its_own_seconds(tmp_path, monkeypatch):
+    clock = iter([0.0, 1.0, 4.0, 10.0])
+    monkeypatch.setattr("recbole_gro.quick_start.stage_cache.time.perf_counter", lambda: next(clock))
+    cache = StageCache(tmp_path)
+    cache.once("defended", "b", lambda _: cache.once("target", "a", lambda _: {}))
+    assert cache.seconds == {tmp_path / "target-a.pth": 3.0, tmp_path / "defended-b.pth": 7.0}
+
+
+@pytest.fixture
+def settings(tiny_data_path, tmp_path):
+    return {**TINY_RUN, "model": "BERT4Rec", "dataset": "tiny", "data_path": str(tiny_data_path), "defense": ["gro"]}
+
+
+def test_a_run_and_an_experiment_share_their_stages(settings, tmp_path, monkeypatch):
+    run = {**settings, "stages_dir": str(tmp_path / "stages"), "output_dir": str(tmp_path / "run")}
+    row = run_recbole_gro(config_dict=run)["defenses"][0]
+    made = sorted((tmp_path / "stages").iterdir())
+    experiment = Experiment("one", "One", "k", {"defense": ["gro"]}, [settings["seed"]], settings)
+    cell = run_cell(experiment, {"defense": "gro"}, settings["seed"], tmp_path / "experiment", tmp_path / "stages")
+    assert sorted((tmp_path / "stages").iterdir()) == made
+    assert cell.agreement[10] == pytest.approx(row["surrogate"]["test"]["agreement@10"], abs=1e-6)
+
+
+def test_a_run_finds_the_stages_of_another(settings, tmp_path):
+    shared = {**settings, "defense": ["none", "gro"], "stages_dir": str(tmp_path / "stages")}
+    first, second = (
+        run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / name)}) for name in ("one", "two")
+    )
+    fields = ("seconds", "config", "peak_memory_mib")
+    assert drop_fields(first, *fields) == drop_fields(second, *fields)
+    names = {file.name for file in (tmp_path / "one").iterdir()} - {"tensorboard"}
+    assert names == {file.name for file in (tmp_path / "two").iterdir()} - {"tensorboard"}
+    one, two = (torch.load(tmp_path / name / "target-gro.pth", weights_only=True) for name in ("one", "two"))
+    assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
+
+
+def test_gro_from_scratch_trains_no_target(settings, tmp_path):
+    run_recbole_gro(config_dict={**settings, "gro_start": "untrained", "output_dir": str(tmp_path / "run")})
+    assert (tmp_path / "run" / "target-gro.pth").exists()
+    assert not (tmp_path / "run" / "target.pth").exists()
