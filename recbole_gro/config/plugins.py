@@ -41,7 +41,8 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
     for settings in (*(read_config_file(file) for file in files or []), *sources):
         named = settings.get("plugins", named)
     named = literal(named) if isinstance(named, str) else named
-    for name in [named] if isinstance(named, str) else named or []:
+    for name in named if isinstance(named, list) else [named] if isinstance(named, str) else []:
+        # anything else is refused with the other values out of range
         imported_module(str(name), "plugins")
 
 

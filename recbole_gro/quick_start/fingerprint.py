@@ -50,7 +50,7 @@ class Fingerprints:
     def target(self) -> str:
         """Of the undefended target: the data, RecBole's settings and those of training rows."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
-        unread = declared_keys().keys() - read | WITHOUT_EFFECT
+        unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
         return fingerprint("target", data=data_fingerprint(self.config), settings=settings)
 
@@ -105,7 +105,7 @@ class Fingerprints:
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
         """Return the values of settings classes; of a part that declares none, of every key that it could read."""
         if declared is None:
-            return {name: key_contents(self.config, name) for name in plugin_keys()}
+            return {name: key_contents(self.config, name) for name in declared_keys()}
         return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
 
 

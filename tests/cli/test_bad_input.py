@@ -60,7 +60,7 @@ OURS = {
     "--query_strategy=autoregresive": ["unknown query strategy", "Did you mean 'autoregressive'?"],
     "--query_sequences=0": ["query_sequences: 0 is not allowed; it takes a whole number >= 2"],
     "--query_length=0": ["query_length: 0 is not allowed; it takes a whole number >= 1 or None"],
-    "--access_log=maybe": ["query_log: 'maybe' is not allowed; it takes True or False"],
+    "--access_log=maybe": ["access_log: 'maybe' is not allowed; it takes True or False"],
     "--attacker=hed": ["unknown attacker 'hed'. Did you mean 'head'?"],
     "--attacker_head_k=0": ["attacker_head_k: 0 is not allowed; it takes a whole number >= 1 or None"],
     "--attacker=head --attacker_head_k=50": ["attacker_head_k: 50 is past the end of lists of 20"],

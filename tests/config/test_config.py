@@ -59,7 +59,7 @@ OUT_OF_RANGE = {
     "window_shift": [-0.1, 1.1, None],
     "output_dir": [3],
     "stages_dir": [3],
-    "plugins": ["no_such_module", 3],
+    "plugins": ["no_such_module"],
 }
 
 

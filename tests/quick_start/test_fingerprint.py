@@ -13,7 +13,8 @@ STAGES = ("target", "defended", "service", "evaluation", "queries", "surrogate")
 class NoiseSettings(Settings):
     """Settings of a defense outside the package."""
 
-    noise_scale: float = key(0.1, "float >= 0", "scale of the noise")
+    noise_of_lists: float = key(0.1, "float >= 0", "scale of the noise")
+    noise_scale: float = key(0.1, "float >= 0", "a name that one of RecBole's models has for a setting too")
 
 
 @register_defense("fingerprint_noise")
@@ -70,9 +71,10 @@ UNMEASURED = {"queries", "surrogate"}  # no query depends on what is measured
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
         ("gro", {"show_progress": True, "state": "DEBUG", "access_log": True}, set()),
-        ("fingerprint_noise", {"noise_scale": 0.2}, AFTER["service"]),
-        ("none", {"noise_scale": 0.2}, set()),
-        ("fingerprint_undeclared", {"noise_scale": 0.2}, AFTER["service"]),
+        ("fingerprint_noise", {"noise_of_lists": 0.2}, AFTER["service"]),
+        ("none", {"noise_of_lists": 0.2}, set()),
+        ("fingerprint_undeclared", {"noise_of_lists": 0.2}, AFTER["defended"] - {"defended"}),
+        ("none", {"noise_scale": 0.2}, AFTER["target"]),
     ],
 )
 def test_a_setting_changes_what_depends_on_it(prints, defense, settings, stages):
