@@ -28,7 +28,7 @@ class KnobbedGRO(GROTrainer):
         unknown = set(knobs) - set(KNOBS)
         if unknown:
             raise SystemExit(f"no knob {unknown}; there are {', '.join(KNOBS)}")
-        if "weight decay" in knobs and (len(knobs) > 1 or self._setting("gro_decay")):
+        if "weight decay" in knobs and (len(knobs) > 1 or self.effective(config, "gro_decay")):
             raise SystemExit("weight decay: makes an optimizer of its own; no other knob and no gro_decay beside it")
         self.knobs = {**KNOBS, **knobs}
         if self.knobs["decoy band"]:

@@ -1,12 +1,11 @@
-"""GRO (Zhang et al., WSDM'24): train the target so that a student copying its lists comes out bad."""
+"""GRO as a defense: a copy of the target, fine-tuned by a GRO trainer."""
 
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
-from recbole_gro.defense.gro.swap_rules import create_swap_rule
+from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS
 from recbole_gro.defense.gro.trainer import GROTrainer
 
-# keys that a kind of GRO may choose for itself
-SETTLED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
+REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
 
 
 @register_defense("gro")
@@ -19,10 +18,11 @@ class GRODefense(Defense):
 
     def __init__(self, config):
         super().__init__(config)
-        self.trainer.check_start(config)
-        self.settled = {name: self.trainer.settled(config, name) for name in SETTLED}
-        # an unknown rule, or one that cannot work, ends the run before anything is trained
-        self.settled |= create_swap_rule(self.settled["gro_swap"], config).settled
+        # an unknown rule, or a variant that does not fit the other settings, ends the run before anything is trained
+        rule, _ = self.trainer.create_parts(config)
+        names = REPORTED + (RESTRICTIONS if self.trainer.effective(config, "gro_swap") == "paper" else ())
+        self.settled = {name: self.trainer.effective(config, name) for name in names} | rule.effective
+        self.settled["gro_steps"] = self.settled["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
