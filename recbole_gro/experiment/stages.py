@@ -80,9 +80,9 @@ class Stages:
         return model
 
     def protected(self, target, train, valid):
-        """The model to serve, from the undefended one; and the keys of the defense as they were in force."""
+        """Return the model to serve, made from the undefended one, and the effective settings of the defense."""
         if not self.trains:
-            return target, self.defense.settled
+            return target, self.defense.effective
         file = self.files()["served"]
 
         def make() -> Any:
@@ -90,12 +90,12 @@ class Stages:
                 start_stage(config, f"defense {self.training_part}", train)
                 defense = create_defense(self.training_part, config)
                 weights = defense.protect(target, train, valid, config["show_progress"]).state_dict()
-                return {"weights": weights, "settled": defense.settled}
+                return {"weights": weights, "settled": defense.effective}
 
         made = self._once(file, "served", make)
         model = copied_model(target)
         model.load_state_dict(made["weights"])
-        return model, {**self.defense.settled, **made["settled"]}
+        return model, {**self.defense.effective, **made["settled"]}
 
     @property
     def training_part(self) -> str:

@@ -109,9 +109,9 @@ def run_recbole_gro(
                 if first not in trained:
                     start_stage(config, f"defense {first}", train)
                     protected = defense.protect(target, train, valid, config["show_progress"])
-                    trained[first] = protected, defense.parts[0].settled
+                    trained[first] = protected, defense.parts[0].effective
                 protected, settled = trained[first]
-            settled = {**defense.settled, **settled}
+            settled = {**defense.effective, **settled}
             row |= {"settled": settled} if settled else {}
             service = Service(protected, config["served_k"], defense.answer)
             with timed(row["seconds"], "evaluation"):

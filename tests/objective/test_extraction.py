@@ -86,7 +86,7 @@ def test_what_pads_a_list_counts_nowhere(batch, two_means):
     cut = [(s[:n].unsqueeze(0), neg[:n].unsqueeze(0)) for s, neg, n in lists if n]
     expected = sum(slow_extraction_loss(s, neg, 0.5, 0.5, two_means) for s, neg in cut) / len(listed)
     listed.requires_grad_()
-    # whatever the copy says of padding
+    # whatever the scores of padding are
     odd = torch.where(torch.arange(listed.shape[1]) < lengths.unsqueeze(1), listed, torch.inf)
     loss = extraction_loss(odd, negatives, paper_code_ties=two_means, lengths=lengths)
     assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-6)

@@ -12,7 +12,7 @@ REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda
 class GRODefense(Defense):
     """A copy of the converged target, fine-tuned by a GRO trainer; its ranking is served as it is."""
 
-    summary = "a copy of the target is trained on beside a student that copies its lists; the last epoch is kept"
+    summary = "a copy of the target is fine-tuned beside a student trained on its lists; the last epoch is kept"
     trainer: type[GROTrainer] = GROTrainer
     output_keys = ()
 
@@ -21,13 +21,13 @@ class GRODefense(Defense):
         # an unknown rule, or a variant that does not fit the other settings, ends the run before anything is trained
         rule, _ = self.trainer.create_parts(config)
         names = REPORTED + (RESTRICTIONS if self.trainer.effective(config, "gro_swap") == "paper" else ())
-        self.settled = {name: self.trainer.effective(config, name) for name in names} | rule.effective
-        self.settled["gro_steps"] = self.settled["gro_steps"] or 0
-        self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.settled.items())})"
+        self.effective = {name: self.trainer.effective(config, name) for name in names} | rule.effective
+        self.effective["gro_steps"] = self.effective["gro_steps"] or 0
+        self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copied_model(target)
         trainer = self.trainer(self.config, protected)
         trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
-        self.settled["gro_lambda"] = trainer.gro_lambda  # where gro_min_quality left it
+        self.effective["gro_lambda"] = trainer.gro_lambda  # where gro_min_quality left it
         return protected

@@ -70,5 +70,5 @@ def test_names_of_its_trainer_and_file(make_loaders, tmp_path):
 @pytest.mark.parametrize(
     ("defense", "given", "wanted"), [("gro_decoys", {}, 1520), ("gro", {}, 0), ("gro_decoys", {"gro_steps": 7}, 7)]
 )
-def test_decoys_have_time_to_settle_unless_told_otherwise(make_config, defense, given, wanted):
-    assert create_defense(defense, make_config(served_k=10, gro_head_k=4, **given)).settled["gro_steps"] == wanted
+def test_decoys_have_a_minimum_of_steps_unless_gro_steps_is_set(make_config, defense, given, wanted):
+    assert create_defense(defense, make_config(served_k=10, gro_head_k=4, **given)).effective["gro_steps"] == wanted

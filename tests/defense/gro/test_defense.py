@@ -13,7 +13,7 @@ def test_defense_saves_the_defended_target(make_loaders, tmp_path):
 
 def test_effective_settings_hold_those_that_the_rule_reads(make_config):
     def effective(**settings):
-        return create_defense("gro", make_config(served_k=10, gro_head_k=4, **settings)).settled
+        return create_defense("gro", make_config(served_k=10, gro_head_k=4, **settings)).effective
 
     assert effective().items() >= {"gro_rows": "all", "swap_candidates": "all"}.items()
     assert "gro_head_k" not in effective()

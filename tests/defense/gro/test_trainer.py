@@ -110,7 +110,7 @@ def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, mod
         assert torch.allclose(one, other, atol=1e-7)
 
 
-def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_trainer):
+def test_from_scratch_the_weights_given_do_not_matter(make_trainer):
     outcomes, started = [], []
     for weights in (0, 9):
         trainer, train, valid = make_trainer(cls=KeepsStudent, gro_start="untrained")
@@ -126,7 +126,7 @@ def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_tr
     assert not same_weights(outcomes[0], started[0])
 
 
-def test_from_new_weights_there_is_no_plain_training(make_trainer, tmp_path):
+def test_from_scratch_there_is_no_plain_training(make_trainer, tmp_path):
     trainer, train, valid = make_trainer(gro_start="untrained", epochs=5)
     trainer.fit(train, valid)
     assert len(trainer.train_loss_dict) == 2  # gro_epochs
