@@ -42,6 +42,7 @@ class RestrictedSwap(PaperSwap):
 
     @staticmethod
     def applies(config) -> bool:
+        """Return whether a setting restricts the paper's rule."""
         return any(setting(config, name) != "all" for name in RESTRICTIONS)
 
     def term(self, target_scores, served, student_scores, gradient):

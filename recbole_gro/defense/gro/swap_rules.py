@@ -29,11 +29,6 @@ class SwapRule:
         self.served_k = setting(config, "served_k")
         self.effective: dict[str, Any] = {}
 
-    @staticmethod
-    def applies(config) -> bool:
-        """Return whether a restricted rule takes the place of the one whose name it has."""
-        return False
-
     def term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
         """Return [], which is added to the losses times lambda.
 
@@ -58,7 +53,8 @@ class SwapRule:
 
 _rules: Registry[type[SwapRule]] = Registry("gro_swap")
 register_swap_rule = _rules.register
-_restricted_rules: Registry[type[SwapRule]] = Registry("restricted gro_swap")
+# rules that replace the one of the same name where their `applies(config)` is true
+_restricted_rules: Registry[Any] = Registry("restricted gro_swap")
 register_restricted_rule = _restricted_rules.register
 
 

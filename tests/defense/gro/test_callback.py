@@ -1,8 +1,11 @@
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.defense.gro import GROCallback, Hold, LearningRateDecay, MinimumSteps, QualityConstraint
-from recbole_gro.defense.gro.callback import register_callback
+from recbole_gro.defense.gro.callback import GROCallback, register_callback
+from recbole_gro.defense.gro.hold import Hold
+from recbole_gro.defense.gro.learning_rate_decay import LearningRateDecay
+from recbole_gro.defense.gro.minimum_steps import MinimumSteps
+from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 
 ENABLED = {
     "gro_target_loss": ("hold", Hold),
