@@ -97,7 +97,6 @@ def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int,
         [] mean over lists and decoys of the weighted distance from the band.
     """
     others = target_scores.detach().float().index_fill(1, decoys, -torch.inf)
-    others[:, 0] = -torch.inf
     ranked = others.gather(1, top_k(others, min(below_k, others.shape[1] - 1 - len(decoys))))
     upper, lower = ranked[:, head_k - 1 : head_k], ranked[:, -1:]
     scores = target_scores[:, decoys].float()
