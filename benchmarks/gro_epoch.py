@@ -16,6 +16,7 @@ from recbole_gro import Config, GROTrainer
 from recbole_gro.cli.main import parse
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_student
+from recbole_gro.defense.gro import swap_rules
 from recbole_gro.defense.gro import trainer as gro
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer.base import TargetTrainer
@@ -33,20 +34,21 @@ def trainers(settings):
     plain = TargetTrainer(config, config.model_class(config, data))
     ours = GROTrainer(config, config.model_class(config, data))
     ours.student_scorer = create_scorer(create_student(config, config.model_class, data))
-    ours._start_gro_phase()
+    ours._start_gro_phase(len(train))
     return plain, ours, train
 
 
 def named_steps():
     """Wrap the steps of GRO's loss so that the profile names them."""
     for name in STEPS:
-        function = getattr(gro, name)
+        module = gro if hasattr(gro, name) else swap_rules
+        function = getattr(module, name)
 
         def named(*args, _function=function, _name=name, **kwargs):
             with record_function(f"GRO {_name}"):
                 return _function(*args, **kwargs)
 
-        setattr(gro, name, named)
+        setattr(module, name, named)
 
 
 def shares(trainer, train):

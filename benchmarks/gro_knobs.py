@@ -11,7 +11,7 @@ from recbole_gro.utils.ranking import top_k
 KNOBS = {
     "student lr": None,  # None: the target's
     "student steps": 1,  # of the student on a batch's lists for one of the target's
-    "student ahead": 0,  # more steps on a batch's lists after which the student is asked for swap targets, then undone
+    "student ahead": 0,  # more steps on a batch's lists after which the student gives the swap targets, then undone
     "student restart": 0,  # epochs after which the student starts from other weights; 0: never
     "ranked without dropout": False,  # lists as they would be served
     "weight decay": 0.0,  # AdamW, of both models, not of biases and layer norms, as in the authors' code
@@ -28,7 +28,7 @@ class KnobbedGRO(GROTrainer):
         unknown = set(knobs) - set(KNOBS)
         if unknown:
             raise SystemExit(f"no knob {unknown}; there are {', '.join(KNOBS)}")
-        if "weight decay" in knobs and (len(knobs) > 1 or self._setting("gro_decay")):
+        if "weight decay" in knobs and (len(knobs) > 1 or self.effective(config, "gro_decay")):
             raise SystemExit("weight decay: makes an optimizer of its own; no other knob and no gro_decay beside it")
         self.knobs = {**KNOBS, **knobs}
         if self.knobs["decoy band"]:

@@ -26,7 +26,7 @@ class Defense:
 
     def __init__(self, config):
         self.config = config
-        self.settled: dict[str, Any] = {}  # keys as they were in force, where that is more than the config tells
+        self.effective: dict[str, Any] = {}  # effective settings, where the config does not show them
 
     @property
     def needs_target(self) -> bool:

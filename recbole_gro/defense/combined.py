@@ -66,7 +66,7 @@ class CombinedDefense(Defense):
         self._parts = tuple(parts)
         self.summary = "; then ".join(part.summary for part in parts)
         self.shortens = any(part.shortens for part in parts)
-        self._settle()
+        self._collect_effective()
 
     @property
     def parts(self) -> tuple[Defense, ...]:
@@ -74,7 +74,7 @@ class CombinedDefense(Defense):
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = self._parts[0].protect(target, train_data, valid_data, show_progress)
-        self._settle()
+        self._collect_effective()
         return protected
 
     def answer(self, ranked: Tensor, asked: Query) -> Tensor:
@@ -89,5 +89,5 @@ class CombinedDefense(Defense):
         for place, part in enumerate(self._parts):
             part.load_state_dict(state[str(place)])
 
-    def _settle(self) -> None:
-        self.settled = {name: value for part in self._parts for name, value in part.settled.items()}
+    def _collect_effective(self) -> None:
+        self.effective = {name: value for part in self._parts for name, value in part.effective.items()}

@@ -1,8 +1,4 @@
-"""Swap steps of our own beside the paper's (objective.py): none of this is in Zhang et al., WSDM'24.
-
-What the paper's swap targets do to lists, and why these are shaped as they are, is measured in results/effect.md.
-Shapes and ids as in objective.py.
-"""
+"""Terms of our own in place of the paper's (Zhang et al., WSDM'24, has none of them); measured in results/effect.md."""
 
 import torch
 from torch import Tensor
@@ -14,10 +10,10 @@ ABSENT = -1e4  # a score that softmax gives no share
 def assigned_targets(
     student_scores: Tensor, served: Tensor, listed_gradient: Tensor, excluded: Tensor | None = None
 ) -> Tensor:
-    """Swap targets that form a valid list: no item twice among the rows that are to change.
+    """Return swap targets that form a valid list: no item twice among the rows that are to change.
 
     Section 4.5 takes the largest entry of g_i S_j in each row by itself, so a list's targets are one best and one
-    worst item over and over. Here they are the assignment of different items to rows with the largest sum of
+    worst item, repeated. Here they are the assignment of different items to rows with the largest sum of
     g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's best items, the larger g the
     better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i stays.
 
@@ -46,7 +42,7 @@ def swap_targets_outside(
     excluded: Tensor,
     paper_code_ties: bool = False,
 ) -> Tensor:
-    """A' of section 4.5 (`swap_targets`) with fewer items to choose from: the student's best and worst of the others.
+    """Return A' of section 4.5 (`swap_targets`) from fewer candidates: the student's best and worst other items.
 
     Args:
         student_scores: [N, n_items] S, column 0 (padding) is ignored.
@@ -70,7 +66,7 @@ def swap_targets_outside(
 
 
 def head_guard(target_scores: Tensor, head_item: Tensor, swapped: Tensor) -> Tensor:
-    """Keeps swap targets below the head of the list, whose scores it does not touch.
+    """Penalize swap targets above the last item of the head, whose own score gets no gradient.
 
     Args:
         target_scores: [N, n_items] T.
@@ -85,23 +81,22 @@ def head_guard(target_scores: Tensor, head_item: Tensor, swapped: Tensor) -> Ten
 
 
 def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int, guard: float = 5.0) -> Tensor:
-    """Draws the same items into every list, just below its head.
+    """Penalize decoys outside a band of scores just below the head of each list.
 
-    A decoy is to score between the head_k-th and the below_k-th best of the other items, which is the list's own
-    margin: it goes with the scale of the scores, and nothing but the decoys is moved.
+    A decoy is to score between the head_k-th and the below_k-th best of the other items. The band scales with the
+    scores, and only the decoys get a gradient.
 
     Args:
         target_scores: [N, n_items] T.
         decoys: [D] item ids.
         head_k: positions at the head of the list that are to stay free of decoys.
-        below_k: larger than head_k; the last of the other items there are where there are fewer.
+        below_k: larger than head_k; the number of other items where there are fewer.
         guard: weight of a decoy's distance above the band; below it the weight is 1.
 
     Returns:
-        [] mean weighted distance of the decoys from the band.
+        [] mean over lists and decoys of the weighted distance from the band.
     """
     others = target_scores.detach().float().index_fill(1, decoys, -torch.inf)
-    others[:, 0] = -torch.inf
     ranked = others.gather(1, top_k(others, min(below_k, others.shape[1] - 1 - len(decoys))))
     upper, lower = ranked[:, head_k - 1 : head_k], ranked[:, -1:]
     scores = target_scores[:, decoys].float()
@@ -109,24 +104,23 @@ def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int,
 
 
 def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor | None = None) -> Tensor:
-    """How far the target's ranking has gone from the converged target's; stands for L_target in Eq. 6.
+    """Compute the divergence of the target's ranking from the converged target's; replaces L_target in Eq. 6.
 
-    A converged target that goes on learning from the same data overfits before any swap loss acts; its own former
-    scores teach it nothing new.
+    A converged target that is trained on with its own loss overfits before any swap loss acts.
 
     Args:
         target_scores: [N, n_items] T.
         converged_scores: [N, n_items] of the target before GRO.
-        left_out: [n_items] bool, items that may go where they are drawn; None for none.
+        left_out: [n_items] bool, items that may move freely; None for none.
 
     Returns:
-        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items, a mean a list.
+        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items; mean over lists.
     """
     absent = torch.zeros(target_scores.shape[1], dtype=torch.bool, device=target_scores.device)
     absent[0] = True
     if left_out is not None:
         absent |= left_out
-    # finite, so that the divergence of what is absent on both sides is 0 and not NaN
+    # finite, so that items absent on both sides contribute 0 and not NaN
     own, wanted = (
         log_softmax(scores.float().masked_fill(absent, ABSENT), 1) for scores in (target_scores, converged_scores)
     )

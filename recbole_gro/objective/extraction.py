@@ -1,8 +1,4 @@
-"""The mathematics of GRO (Zhang et al., WSDM'24): Eq. 4, the swap targets of section 4.5, Eq. 5.
-
-Pure functions of tensors; nothing here knows RecBole. N lists of a batch, k positions a list, ids as RecBole gives
-them: 0 is padding and is never listed, sampled or returned; items are 1 .. n_items - 1.
-"""
+"""Eq. 4 of GRO (Zhang et al., WSDM'24), the loss of a model trained on served lists, and its sampled negatives."""
 
 import math
 
@@ -19,23 +15,25 @@ def extraction_loss(
     paper_code_ties: bool = False,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Eq. 4: how badly a copying model's scores fit the served lists; trains the student and the surrogate.
+    """Compute Eq. 4: how far a model's scores are from the served lists; trains the student and the surrogate.
+
+    With s the scores of a list's k items and n those of its negatives: the sum over i = 1 .. k - 1 of
+    max(s_{i+1} - s_i + m1, 0) and the sum over i = 1 .. k of max(n_i - s_i + m2, 0), both divided by k.
 
     Args:
-        listed: [N, k] the copying model's scores of the served items, best position first.
-        negatives: [N, k] its scores of one sampled item a position.
+        listed: [N, k] scores of the served items by the student or surrogate, best position first.
+        negatives: [N, k] its scores of one sampled item per position.
         margin_rank: m1, by which an item is to outscore the one listed below it.
         margin_negative: m2, by which a listed item is to outscore a sampled one.
         paper_code_ties: take the two means of the authors' code, over k - 1 and over k terms, where the default
             divides both sums of the paper by k. With sums the pulls of both neighbours and the negative can cancel
             to exactly 0; with means they leave a tiny positive gradient, which flips a swap target.
         lengths: [N] items in each list, where some have fewer than k; None where all have k. What stands after them
-            counts in neither sum, and the list's own length takes the place of k: a list of n items weighs as one
-            of k = n.
+            counts in neither sum, and the list's own length replaces k: a list of n items weighs as one of k = n.
 
     Returns:
-        [] the loss averaged over lists, in float32 whatever the scores come in (the signs of its gradient decide
-        the swap targets, so they are not left to half precision).
+        [] the mean over lists, in float32 whatever the type of the scores: the signs of its gradient decide the swap
+        targets, which half precision would change.
     """
     listed, negatives = listed.float(), negatives.float()
     k = listed.shape[-1]
@@ -57,24 +55,24 @@ def sample_negatives(
     paper_code_ties: bool = False,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """One item a list position, uniform over the items outside the list.
+    """Sample one item per list position, uniformly from the items outside the list.
 
-    With m items, k listed: ids 1 .. m - k are drawn, and each listed id among them stands for one of the unlisted ids
-    above. No sort, no rejection, and one table [N, n_items] of two bytes an entry.
+    With m items, k listed: ids 1 .. m - k are drawn, and each listed id among them is replaced by one of the unlisted
+    ids above. No sort, no rejection, and one table [N, n_items] of two bytes per entry.
 
     Args:
         served: [N, k] item ids, all different within a list; 0 pads those that have fewer than k.
         n_items: size of the id space, padding included.
         generator: source of the draws, on the device of `served`.
         paper_code_ties: draw as the authors' code does, from softmax over weights 1 (outside) and 0 (listed): a
-            listed item then still comes up, 1/e times as often as another.
+            listed item is then still drawn, 1/e times as often as another.
         lengths: [N] items in each list, where some have fewer than k; None where all have k.
 
     Returns:
-        [N, k] item ids, for the padding too.
+        [N, k] item ids, at padded positions too.
 
     Raises:
-        ValueError: the list holds every item there is.
+        ValueError: the list holds every item of the catalogue.
     """
     k = served.shape[1]
     fewest = n_items - 1 - k
@@ -104,7 +102,7 @@ def sample_negatives(
 
 
 def _uniform(bounds: int | Tensor, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """[N, k] whole numbers below one bound, or below a bound a row [N, 1], of the shape and device of `like`."""
+    """Draw integers from 0 below one bound, or below one bound per row [N, 1], of the shape and device of `like`."""
     if isinstance(bounds, int):
         return torch.randint(bounds, like.shape, generator=generator, device=like.device)
     return (torch.rand(like.shape, dtype=torch.double, generator=generator, device=like.device) * bounds).long()

@@ -1,8 +1,4 @@
-"""The mathematics of GRO (Zhang et al., WSDM'24): Eq. 4, the swap targets of section 4.5, Eq. 5.
-
-Pure functions of tensors; nothing here knows RecBole. N lists of a batch, k positions a list, ids as RecBole gives
-them: 0 is padding and is never listed, sampled or returned; items are 1 .. n_items - 1.
-"""
+"""The swap targets A' of GRO's section 4.5 and its swap loss, Eq. 5 (Zhang et al., WSDM'24)."""
 
 import torch
 from torch import Tensor
@@ -12,7 +8,7 @@ from torch.nn.functional import relu
 def swap_targets(
     student_scores: Tensor, served: Tensor, listed_gradient: Tensor, paper_code_ties: bool = False
 ) -> Tensor:
-    """A' of section 4.5 in closed form: for each list position the item that would hurt the student most there.
+    """Return A' of section 4.5 in closed form: per list position the item that raises the student's loss most.
 
     The student's loss sees the swap matrix A only through s = A S, so dL/dA[i, j] = g_i S_j with g = dL/ds: rank
     one. The largest entry of row i is therefore at the student's best item where g_i > 0 and at its worst where
@@ -35,7 +31,9 @@ def swap_targets(
 
 
 def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: float = 0.0) -> Tensor:
-    """Eq. 5: lifts each swap target to the score of the item it is to replace.
+    """Compute Eq. 5, which lifts each swap target to the score of the item it is to replace.
+
+    The mean over i of max(T[a_i] - T[a'_i] + m_swap, 0), where A T = T[a] as each row of A is one-hot.
 
     Lemma 4.1 as printed does not hold: A = (x, y, z) and A' = (x, x, y) have loss 0, yet y, first seen in row 3 of
     A', ranks 2nd. At loss 0 with margin 0 the i-th item of A' ranks i-th or better, and exactly i-th where rows

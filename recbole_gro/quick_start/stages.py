@@ -69,7 +69,7 @@ class Stages:
         """
         part = defense.parts[0]
         if not trains(type(part)):
-            return self.target(), defense.settled
+            return self.target(), defense.effective
 
         def make(config: Any) -> dict[str, Any]:
             target = self.target() if part.needs_target else self.new_model()
@@ -78,10 +78,10 @@ class Stages:
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
             checkpoint = read_plain(file) if file.exists() else {"state_dict": model.state_dict()}
-            return {"checkpoint": checkpoint, "settled": training.settled}
+            return {"checkpoint": checkpoint, "effective": training.effective}
 
         made = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
-        return self._load(self.new_model(), made["checkpoint"]), {**defense.settled, **made["settled"]}
+        return self._load(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
 
     def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of the service and the lists that it served, by part of the data."""

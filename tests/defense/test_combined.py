@@ -57,12 +57,12 @@ def test_the_model_is_that_of_the_part_that_trains(make_loaders, tmp_path, monke
     assert torch.equal(lists, Service(models[0], 10).recommend([[1, 2], [3]]) * (torch.arange(10) < 4))
 
 
-def test_it_tells_what_its_parts_settled(make_loaders, tmp_path):
+def test_it_has_the_effective_settings_of_its_parts(make_loaders, tmp_path):
     config, train, valid, _ = make_loaders("NARM", output_dir=str(tmp_path), head_k=4, gro_min_quality=0.5)
     defense = create_defense("gro+truncate", config)
-    assert defense.settled["gro_swap"] == "paper"
+    assert defense.effective["gro_swap"] == "paper"
     defense.protect(untrained(config, train), train, valid)
-    assert defense.settled["gro_lambda"] != 1.0
+    assert defense.effective["gro_lambda"] != 1.0
 
 
 def test_one_name_is_no_combination():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipeline import AllOnMeta
 from scipy.optimize import linear_sum_assignment
 
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard, hold_loss, swap_targets_outside
@@ -173,3 +174,16 @@ def test_without_excluded_items_targets_outside_are_the_papers(seed, ties):
     nothing = served[:, :0]
     expected = swap_targets(student, served, gradient, ties)
     assert torch.equal(swap_targets_outside(student, served, gradient, nothing, ties), expected)
+
+
+def test_where_nothing_pulls_the_served_item_stays_by_default():
+    student, served = torch.tensor([[9.0, 1.0, 5.0, 4.0, 2.0]]), torch.tensor([[3, 4]])
+    assert swap_targets_outside(student, served, torch.zeros(1, 2), served[:, :1]).tolist() == [[3, 4]]
+
+
+def test_all_is_made_where_the_scores_are():
+    # the meta device stands in for a GPU
+    scores, served = torch.ones(2, 9, device="meta"), torch.ones(2, 3, dtype=torch.long, device="meta")
+    with AllOnMeta():
+        swap_targets_outside(scores, served, served.float(), served, paper_code_ties=True)
+        hold_loss(scores, scores)

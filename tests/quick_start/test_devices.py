@@ -63,7 +63,7 @@ def test_a_step_of_our_own_rules(make_loaders, tmp_path, model, rule):
     trainer = GROTrainer(config, untrained(config, train))
     trainer.student_scorer = create_scorer(trainer._new_student(train._dataset).to("meta"))
     on_meta(trainer)
-    trainer.converged_scorer = create_scorer(untrained(config, train).to("meta").eval())
+    trainer.callbacks[0].on_phase_start(trainer, train, None)
     batch = next(iter(train)).to("meta")
     with AllOnMeta():
         for _ in range(2):

@@ -1,21 +1,9 @@
-"""GRO (Zhang et al., WSDM'24): the paper's trainer and swap rule, and our variants of them."""
+"""GRO (Zhang et al., WSDM'24): the paper's trainer and swap rule, and our variants, which register themselves."""
 
-from recbole_gro.defense.gro.decoys import DecoyGRODefense, DecoyGROTrainer
-from recbole_gro.defense.gro.defense import GRODefense
-from recbole_gro.defense.gro.swap_rules import SwapRule, create_swap_rule, register_swap_rule
-from recbole_gro.defense.gro.swap_variants import AssignedSwap, AssignedTailSwap, DecoySwap
-from recbole_gro.defense.gro.trainer import GROTrainer, create_student
-
-__all__ = [
-    "AssignedSwap",
-    "AssignedTailSwap",
-    "DecoyGRODefense",
-    "DecoyGROTrainer",
-    "DecoySwap",
-    "GRODefense",
-    "GROTrainer",
-    "SwapRule",
-    "create_student",
-    "create_swap_rule",
-    "register_swap_rule",
-]
+from recbole_gro.defense.gro import decoys as decoys
+from recbole_gro.defense.gro import hold as hold
+from recbole_gro.defense.gro import learning_rate_decay as learning_rate_decay
+from recbole_gro.defense.gro import minimum_steps as minimum_steps
+from recbole_gro.defense.gro import quality_constraint as quality_constraint
+from recbole_gro.defense.gro import restricted_swap as restricted_swap
+from recbole_gro.defense.gro import swap_variants as swap_variants

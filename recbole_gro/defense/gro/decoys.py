@@ -1,4 +1,4 @@
-"""GRO as we mended it (not the paper's): the same decoys below the head of every list, the rest held as it was."""
+"""Ours: GRO that lists the same decoys below the head of every list, and holds the rest where it converged."""
 
 from typing import Any, ClassVar
 
@@ -7,31 +7,37 @@ from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.trainer import GROTrainer
 from recbole_gro.trainer.base import register_trainer
 
+STEPS = 1520  # 40 epochs of ml-100k's windows
+
 
 @register_trainer("gro_decoys")
 class DecoyGROTrainer(GROTrainer):
-    """GROTrainer with the settings that results/effect.md arrived at; all of them are keys that `gro` reads too.
+    """GROTrainer with the settings that results/effect.md arrived at; all of them are settings of `gro` too.
 
-    The swap loss draws one set of items, those that a student scores lowest after an epoch, into every list below its
-    first `gro_head_k` positions (`gro_swap: decoys`). In place of the target's own loss stands its distance from the
+    The swap loss draws one set of items, those that the student scores lowest after an epoch, into every list below
+    its first `gro_head_k` positions (`gro_swap: decoys`). The target's own loss is replaced by its divergence from the
     converged target over the other items (`gro_target_loss: hold`), so the head of a list stays. The learning rate
-    falls to 0 (`gro_decay`), or the decoys would jitter by more than the room there is below the head; and it takes
-    its time (`gro_steps`: 40 epochs of ml-100k's windows), or they are still on their way there.
+    falls to 0 (`gro_decay`), without which the decoys move by more than the room below the head. Training takes at
+    least 1520 steps unless `gro_steps` says otherwise, as the decoys need them to arrive.
 
     Args:
-        config: RecBole's Config or ours; keys of this plugin that a plain one lacks take our defaults.
+        config: RecBole's Config or ours; settings of this plugin that a plain one lacks take our defaults.
         model: the target, any RecBole sequential model.
     """
 
     stage = "target-gro_decoys"
-    least_steps = 1520
-    chosen: ClassVar[dict[str, Any]] = {
+    overrides: ClassVar[dict[str, Any]] = {
         "gro_start": "converged",
         "gro_swap": "decoys",
         "gro_target_loss": "hold",
         "gro_decay": True,
         "gro_lambda": 0.1,
     }
+
+    @classmethod
+    def effective(cls, config, name):
+        value = super().effective(config, name)
+        return STEPS if name == "gro_steps" and value is None else value
 
 
 @register_defense("gro_decoys")

@@ -1,22 +1,26 @@
-"""A share of the target's quality to be kept, in place of a fixed lambda (ours, not the paper's)."""
+"""Ours: keep a share of the target's quality, in place of a fixed lambda (`gro_min_quality`)."""
 
 import math
+
+from recbole_gro.defense.gro.callback import GROCallback, register_callback
+from recbole_gro.utils.errors import UserError
 
 RATE = 10.0  # a tenth of the quality to spare, or missing, changes lambda by a factor of e
 LARGEST_STEP = math.log(2)
 
 
-class QualityConstraint:
-    """Dual ascent on lambda: max defense subject to validation score >= share of the converged target's.
+@register_callback("gro_min_quality")
+class QualityConstraint(GROCallback):
+    """Adapt lambda by dual ascent: max defense subject to validation score >= share of the converged target's.
 
     Lambda is the price of quality, so it moves against what quality there is to spare: up while the score lies above
-    the wanted share, down while it lies below; by its own size, at most twofold an epoch. Where a score is better
-    smaller, as losses are, the shares are turned round.
+    the wanted share, down while it lies below; by its own size, at most twofold per epoch. Where a score is better
+    smaller, as losses are, the shares are inverted.
 
     Args:
         share: of the converged target's validation score that is to be kept.
-        converged: that score.
-        bigger: whether more of it is better.
+        converged: that score; None until the GRO phase starts.
+        bigger: whether a larger score is a better one.
 
     >>> constraint = QualityConstraint(0.9, 0.05)
     >>> round(constraint.next_lambda(1.0, 0.05), 3), round(constraint.next_lambda(1.0, 0.045), 3)
@@ -25,11 +29,35 @@ class QualityConstraint:
     0.5
     """
 
-    def __init__(self, share: float, converged: float, bigger: bool = True):
-        self.share, self.converged, self.bigger = share, converged, bigger
+    needs_converged = "has no quality for gro_min_quality to keep; leave it out"
+
+    def __init__(self, share: float, converged: float | None = None, bigger: bool = True):
+        super().__init__(share)
+        self.converged, self.bigger = converged, bigger
+
+    def on_phase_start(self, trainer, train_data, valid_data):
+        if not valid_data:
+            raise UserError("gro_min_quality: there are no validation data to measure quality on")
+        trainer.eval_step = 1
+        converged, _ = trainer._valid_epoch(valid_data)
+        if converged == 0:
+            raise UserError(
+                f"gro_min_quality: the converged target has {trainer.valid_metric} 0 on the validation data, of which "
+                "no share can be kept; train it longer (epochs), or leave gro_min_quality out"
+            )
+        self.converged, self.bigger = converged, trainer.valid_metric_bigger
+
+    def on_validation(self, trainer, score):
+        if self.converged is not None:
+            trainer.gro_lambda = self.next_lambda(trainer.gro_lambda, score)
+            trainer.logger.info(f"gro_min_quality: lambda is {trainer.gro_lambda:.4g} from here on")
+
+    def on_phase_end(self):
+        self.converged = None
 
     def next_lambda(self, gro_lambda: float, score: float) -> float:
-        """Lambda of the next epoch, from the validation score after this one."""
-        kept = score / self.converged if self.bigger else self.converged / score
-        step = RATE * (kept - self.share)
+        """Return lambda of the next epoch, from the validation score after this one."""
+        assert self.converged is not None
+        better, worse = (score, self.converged) if self.bigger else (self.converged, score)
+        step = RATE * ((better / worse if worse else math.inf) - self.value)
         return gro_lambda * math.exp(max(-LARGEST_STEP, min(LARGEST_STEP, step)))

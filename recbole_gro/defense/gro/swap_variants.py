@@ -1,9 +1,10 @@
-"""How GRO pushes lists to where a copying student fails: the paper's swap step, and ours, by name (`gro_swap`)."""
+"""Ours: swap rules in place of the paper's, by name (`gro_swap`)."""
 
 import torch
 from torch import Tensor
 
 from recbole_gro.config.settings import setting
+from recbole_gro.defense.gro.restricted_swap import head_below_list
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
@@ -13,7 +14,7 @@ from recbole_gro.utils.ranking import top_k
 
 @register_swap_rule("assigned")
 class AssignedSwap(SwapRule):
-    """Ours: Eq. 5 towards different items (`assigned_targets`)."""
+    """Eq. 5 towards different items (`assigned_targets`)."""
 
     def term(self, target_scores, served, student_scores, gradient):
         return swap_loss(target_scores, served, assigned_targets(student_scores, served, gradient), self.margin)
@@ -21,11 +22,11 @@ class AssignedSwap(SwapRule):
 
 @register_swap_rule("assigned_tail")
 class AssignedTailSwap(SwapRule):
-    """Ours: as `assigned`, on the positions below the head alone, which swap targets must not enter."""
+    """As `assigned`, on the positions below the head alone, which swap targets must not enter."""
 
     def __init__(self, config):
         super().__init__(config)
-        self.check_head()
+        self.head_k = head_below_list(config)
 
     def term(self, target_scores, served, student_scores, gradient):
         head, tail = served.split([self.head_k, self.served_k - self.head_k], 1)
@@ -35,17 +36,17 @@ class AssignedTailSwap(SwapRule):
 
 @register_swap_rule("decoys")
 class DecoySwap(SwapRule):
-    """Ours: one assignment for all lists and the whole run, drawn into every list below its head.
+    """One set of decoys for all lists and the whole run, drawn into every list below its head.
 
-    A student learns every list that it is shown, so swap targets that follow the student are undone by it, and pull
-    the target to and fro. The first epoch only watches; then the served_k - head_k items that the student scores
-    lowest on average become the decoys: where the gradient is negative no items raise the student's loss more. The
-    target's own loss passes over them from then on, so the two losses do not fight over them.
+    The student fits every list of the target, so swap targets that follow the student are undone by it and reverse
+    from step to step. The first epoch only observes; then the served_k - head_k items that the student scores lowest
+    on average become the decoys: where the gradient is negative no items raise the student's loss more. The target's
+    own loss passes over them from then on, so the two losses do not oppose each other there.
     """
 
     def __init__(self, config):
         super().__init__(config)
-        self.check_head()
+        self.head_k = head_below_list(config)
         if setting(config, "gro_epochs") < 2:
             raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
         self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items

@@ -70,26 +70,5 @@ def test_names_of_its_trainer_and_file(make_loaders, tmp_path):
 @pytest.mark.parametrize(
     ("defense", "given", "wanted"), [("gro_decoys", {}, 1520), ("gro", {}, 0), ("gro_decoys", {"gro_steps": 7}, 7)]
 )
-def test_decoys_have_time_to_settle_unless_told_otherwise(make_config, defense, given, wanted):
-    assert create_defense(defense, make_config(served_k=10, gro_head_k=4, **given)).settled["gro_steps"] == wanted
-
-
-def test_epochs_are_as_many_as_the_steps_take(make_loaders, tmp_path):
-    for steps, epochs in ((1, 2), (None, 2), (16, 4), (17, 5)):
-        config, train, *_ = make_loaders(gro_epochs=2, gro_steps=steps, n_layers=1, output_dir=str(tmp_path))
-        trainer = GROTrainer(config, untrained(config, train))
-        trainer.fine_tune(_Batches(train, 4), saved=False)
-        assert sorted(trainer.train_loss_dict) == list(range(epochs))
-
-
-class _Batches:
-    """The first batch of a loader, n times an epoch."""
-
-    def __init__(self, loader, n):
-        self._dataset, self._batch, self.n = loader._dataset, next(iter(loader)), n
-
-    def __len__(self):
-        return self.n
-
-    def __iter__(self):
-        return iter([self._batch] * self.n)
+def test_decoys_have_a_minimum_of_steps_unless_gro_steps_is_set(make_config, defense, given, wanted):
+    assert create_defense(defense, make_config(served_k=10, gro_head_k=4, **given)).effective["gro_steps"] == wanted

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_gro import GROTrainer, UserError
 from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 
 
@@ -14,7 +15,7 @@ def test_lambda_rises_exactly_where_there_is_quality_to_spare(share, converged, 
 
 
 @pytest.mark.parametrize("start", [0.01, 100.0])
-def test_lambda_settles_where_the_share_is_kept(start):
+def test_lambda_converges_where_the_share_is_kept(start):
     # a target that keeps 1 / (1 + lambda) of its quality: 0.8 at lambda 0.25
     constraint, gro_lambda = QualityConstraint(0.8, 0.05), start
     for _ in range(60):
@@ -25,3 +26,39 @@ def test_lambda_settles_where_the_share_is_kept(start):
 def test_where_smaller_is_better_a_smaller_score_leaves_quality_to_spare():
     constraint = QualityConstraint(0.9, 2.0, bigger=False)
     assert constraint.next_lambda(1.0, 1.9) > 1 > constraint.next_lambda(1.0, 2.5)
+
+
+class ScoresGiven(GROTrainer):
+    """Validation scores are those of `given`, in turn; remembers lambda after each."""
+
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        super().evaluate(eval_data, load_best_model=False)
+        self.lambdas = [*getattr(self, "lambdas", []), self.gro_lambda]
+        return {"ndcg@5": self.given[len(self.lambdas) - 1]}
+
+
+def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
+    trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
+    trainer.given = [0.5, 0.5, 0.45, 0.30, 0.45]  # first the converged target's
+    trainer.fine_tune(train, valid)
+    assert trainer.lambdas == pytest.approx([1, 1, 2, 2, 1])
+    assert trainer.gro_lambda == pytest.approx(1)
+
+
+def test_quality_to_keep_needs_validation_data(make_trainer):
+    trainer, train, _ = make_trainer(gro_min_quality=0.9)
+    with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
+        trainer.fine_tune(train)
+
+
+@pytest.mark.parametrize("bigger", [True, False])
+def test_a_share_of_nothing_is_refused(make_trainer, bigger):
+    trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9)
+    trainer.given, trainer.valid_metric_bigger = [0.0], bigger
+    with pytest.raises(UserError, match=r"gro_min_quality: .*ndcg@5 0 on the validation data") as error:
+        trainer.fine_tune(train, valid)
+    assert "\n" not in str(error.value)
+
+
+def test_a_score_of_zero_is_as_good_as_can_be_where_smaller_is_better():
+    assert QualityConstraint(0.9, 2.0, bigger=False).next_lambda(1.0, 0.0) == pytest.approx(2)

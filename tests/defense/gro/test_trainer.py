@@ -4,14 +4,14 @@ import math
 import pytest
 import torch
 from defense.cases import DefenseCases
+from defense.gro.cases import KeepsStudent, with_student
 from pipeline import same_weights, scalars, untrained, weights_of
 from recbole.config import Config as RecBoleConfig
 from recbole.trainer import Trainer
 
-from recbole_gro import GROTrainer, UserError, create_defense, create_scorer
+from recbole_gro import GROTrainer, UserError
 from recbole_gro.defense.gro import swap_rules as swap_rule
 from recbole_gro.defense.gro import trainer as gro
-from recbole_gro.objective.extensions import hold_loss
 from recbole_gro.objective.extraction import extraction_loss
 from recbole_gro.objective.swap import swap_loss, swap_targets
 
@@ -23,37 +23,6 @@ class TestGRO(DefenseCases):
 class TestGROOnNARM(DefenseCases):
     name = "gro"
     target = "NARM"
-
-
-@pytest.fixture
-def make_trainer(make_loaders, tmp_path):
-    """Make a GRO trainer with its data: `trainer, train, valid = make_trainer("NARM", gro_epochs=2)`."""
-
-    def make(model="BERT4Rec", cls=GROTrainer, **settings):
-        settings = {"gro_epochs": 2, "eval_step": 1, "n_layers": 1, "output_dir": str(tmp_path / "run"), **settings}
-        config, train, valid, _ = make_loaders(model, **settings)
-        return cls(config, untrained(config, train)), train, valid
-
-    return make
-
-
-class KeepsStudent(GROTrainer):
-    """Remembers the student that is dropped at the end, and what both models started from."""
-
-    def _new_student(self, dataset):
-        self.student = super()._new_student(dataset)
-        self.student_at_start = weights_of(self.student)
-        self.target_at_start = weights_of(self.model)
-        return self.student
-
-
-def with_student(trainer, train):
-    """The trainer as it is inside the GRO phase, its student, and a batch."""
-    student = trainer._new_student(train._dataset)
-    trainer.student_scorer = create_scorer(student)
-    for model in (trainer.model, student):
-        model.train()
-    return trainer, student, next(iter(train))
 
 
 def gradients(loss, model):
@@ -83,7 +52,7 @@ def test_no_gradient_crosses(make_trainer, target, student_model):
 
 
 @pytest.mark.parametrize(("target", "student_model"), PAIRS)
-def test_student_is_of_the_architecture_asked_for(make_trainer, target, student_model):
+def test_student_is_of_the_configured_architecture(make_trainer, target, student_model):
     trainer, train, _ = make_trainer(target, cls=KeepsStudent, student_model=student_model, gro_epochs=1)
     trainer.fine_tune(train)
     assert type(trainer.student).__name__ == (student_model or target)
@@ -141,7 +110,7 @@ def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, mod
         assert torch.allclose(one, other, atol=1e-7)
 
 
-def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_trainer):
+def test_from_scratch_the_weights_given_do_not_matter(make_trainer):
     outcomes, started = [], []
     for weights in (0, 9):
         trainer, train, valid = make_trainer(cls=KeepsStudent, gro_start="untrained")
@@ -157,17 +126,11 @@ def test_from_new_weights_it_does_not_matter_what_the_target_had_learned(make_tr
     assert not same_weights(outcomes[0], started[0])
 
 
-def test_from_new_weights_there_is_no_plain_training(make_trainer, tmp_path):
+def test_from_scratch_there_is_no_plain_training(make_trainer, tmp_path):
     trainer, train, valid = make_trainer(gro_start="untrained", epochs=5)
     trainer.fit(train, valid)
     assert len(trainer.train_loss_dict) == 2  # gro_epochs
     assert [file.name for file in (tmp_path / "run").glob("*.pth")] == ["target-gro.pth"]
-
-
-@pytest.mark.parametrize("key", ["gro_target_loss", "gro_min_quality"])
-def test_what_needs_a_converged_target_is_refused_without_one(make_trainer, key):
-    with pytest.raises(UserError, match=f"gro_start: untrained .*{key}"):
-        make_trainer(gro_start="untrained", **{key: {"gro_target_loss": "hold", "gro_min_quality": 0.9}[key]})
 
 
 def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
@@ -251,60 +214,10 @@ def test_paper_code_ties_trains(make_trainer):
     assert math.isfinite(score)
 
 
-@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
-def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monkeypatch, model):
-    seen = []
-    monkeypatch.setattr(gro, "hold_loss", lambda *args: seen.append(args) or hold_loss(*args))
-    trainer, train, _ = make_trainer(model, cls=KeepsStudent, gro_target_loss="hold", gro_epochs=1)
-    converged = create_scorer(copy.deepcopy(trainer.model).eval())
-    trainer.fine_tune(train)
-    first_own, first_converged, left_out = seen[0]
-    assert torch.allclose(first_own, first_converged, atol=1e-5)  # no dropout on either side
-    assert not torch.allclose(seen[-1][0], seen[-1][1], atol=1e-5)
-    assert left_out is None
-    assert not seen[-1][1].requires_grad
-    batch = next(iter(train))
-    with_student(trainer, train)
-    trainer.converged_scorer = converged
-    trainer.gro_losses(batch)
-    assert torch.allclose(seen[-1][1], converged.position_scores(batch), atol=1e-6)
-
-
-def test_hold_keeps_the_target_where_nothing_else_pulls(make_trainer):
-    trainer, train, _ = make_trainer(cls=KeepsStudent, gro_target_loss="hold", gro_lambda=0.0, gro_epochs=2)
-    trainer.fine_tune(train)
-    for name, values in weights_of(trainer.model).items():
-        assert torch.allclose(values, trainer.target_at_start[name], atol=0.02), name
-    assert trainer.converged_scorer is None
-
-
-class ScoresGiven(GROTrainer):
-    """Validation scores are those of `given`, in turn; remembers lambda after each."""
-
-    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
-        super().evaluate(eval_data, load_best_model=False)
-        self.lambdas = [*getattr(self, "lambdas", []), self.gro_lambda]
-        return {"ndcg@5": self.given[len(self.lambdas) - 1]}
-
-
-def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
-    trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
-    trainer.given = [0.5, 0.5, 0.45, 0.30, 0.45]  # first the converged target's
-    trainer.fine_tune(train, valid)
-    assert trainer.lambdas == pytest.approx([1, 1, 2, 2, 1])
-    assert trainer.gro_lambda == pytest.approx(1)
-
-
 def test_lambda_stays_without_a_wanted_quality(make_trainer):
     trainer, train, valid = make_trainer(gro_lambda=0.7)
     trainer.fine_tune(train, valid)
     assert trainer.gro_lambda == 0.7
-
-
-def test_quality_to_keep_needs_validation_data(make_trainer):
-    trainer, train, _ = make_trainer(gro_min_quality=0.9)
-    with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
-        trainer.fine_tune(train)
 
 
 class LaterIsWorse(KeepsStudent):
@@ -442,16 +355,6 @@ def test_own_learning_rate(make_trainer):
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5, 0.5]
 
 
-def test_learning_rate_falls_to_nothing(make_trainer):
-    trainer, train, _ = make_trainer(gro_learning_rate=0.5, gro_decay=True, gro_epochs=2)
-    seen, losses = [], trainer.gro_losses
-    trainer.gro_losses = lambda batch: seen.append(trainer.optimizer.param_groups[1]["lr"]) or losses(batch)
-    trainer.fine_tune(train)
-    steps = 2 * len(train)
-    assert seen == pytest.approx([0.5 * (1 - step / steps) for step in range(steps)])
-    assert [group["lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0, 0])
-
-
 def test_same_seed_same_weights(make_trainer):
     outcomes = []
     for _ in range(2):
@@ -478,13 +381,6 @@ def test_list_must_leave_an_item_outside(make_loaders, tmp_path):
     config["served_k"] = n_items
     with pytest.raises(UserError, match=f"served_k: {n_items} is too long for a catalogue of {n_items} items"):
         GROTrainer(config, untrained(config, train))
-
-
-def test_defense_saves_the_defended_target(make_loaders, tmp_path):
-    config, train, valid, _ = make_loaders(gro_epochs=1, output_dir=str(tmp_path / "run"))
-    protected = create_defense("gro", config).protect(untrained(config, train), train, valid)
-    saved = torch.load(tmp_path / "run" / "target-gro.pth", weights_only=True)
-    assert same_weights(saved["state_dict"], weights_of(protected))
 
 
 def test_plain_recbole_config_takes_our_defaults(tiny_data_path, make_loaders, tmp_path, monkeypatch):
