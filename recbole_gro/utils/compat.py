@@ -15,12 +15,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import numpy as np
+import recbole.data.utils
+import recbole.trainer.trainer
 import torch
 from recbole.evaluator.collector import Collector
 from torch.utils.tensorboard import SummaryWriter
+
+from recbole_gro.utils.patching import replaced
 
 
 def numpy_aliases() -> None:
@@ -83,7 +86,7 @@ def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", side_effect=lambda logger: SummaryWriter(str(folder))):
+    with replaced(recbole.trainer.trainer, "get_tensorboard", lambda logger: SummaryWriter(str(folder))):
         yield
 
 
@@ -94,7 +97,7 @@ def no_pickled_loaders() -> Iterator[None]:
     RecBole's data_preparation unpickles, and so executes, any loaders of the same dataset and model that lie in
     checkpoint_dir, and they would not be ours. Can go when it takes an argument for it.
     """
-    with mock.patch("recbole.data.utils.load_split_dataloaders", return_value=None):
+    with replaced(recbole.data.utils, "load_split_dataloaders", lambda config: None):
         yield
 
 
@@ -108,7 +111,7 @@ def no_process_group() -> Iterator[None]:
     if torch.distributed.is_initialized():
         yield
         return
-    with mock.patch("torch.distributed.barrier"):
+    with replaced(torch.distributed, "barrier", lambda: None):
         yield
 
 
@@ -134,7 +137,7 @@ class SilentWriter:
 @contextlib.contextmanager
 def no_tensorboard() -> Iterator[None]:
     """Trainers made inside open no event file."""
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", return_value=SilentWriter()):
+    with replaced(recbole.trainer.trainer, "get_tensorboard", lambda logger: SilentWriter()):
         yield
 
 
