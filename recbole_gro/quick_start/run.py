@@ -29,6 +29,7 @@ from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import notes, save_results, table
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils import units
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, logged_to, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
@@ -88,7 +89,7 @@ def run_recbole_gro(
             shutil.rmtree(config["resume_dir"], ignore_errors=True)
             say("\n".join([f"{folder} holds this run, finished:", "", *shown(results, config)]))
             return results
-        say(f"dataset: {data.user_num - 1} users, {data.item_num - 1} items, {len(test._dataset)} users in the test")
+        say(f"dataset: {data.user_num - 1} users, {data.item_num - 1} items, {users_in(test)} users in the test")
         if saved:
             say(f"everything this run writes goes to {folder}; if it is cut off, --output_dir={folder} goes on with it")
         kept = Results(folder / "resume" if saved else None)
@@ -121,13 +122,14 @@ def run_recbole_gro(
             say(f"defense {name}: the service reaches {on_test(row['target'])}")
             if is_worse(config, row["target"], reference["target"]):
                 popular = on_test(reference["target"])
-                say(f"defense {name}: less {config['valid_metric']} than the most popular items reach ({popular})")
+                say(f"defense {name}: a worse {config['valid_metric']} than the most popular items reach ({popular})")
             if config["attack"]:
                 steal_from = partial(attack, config, name, service, defense, loaders, served, row["seconds"])
                 row |= kept.once(f"attack-{name}", steal_from)
             rows.append(row)
 
-        results = {"defenses": rows, "reference": reference, "seconds": clock, **environment(config)}
+        about = {"test_users": users_in(test), "seconds": clock, **environment(config)}
+        results = {"defenses": rows, "reference": reference, **about}
         save_results(results, config, folder)
         if saved:
             shutil.rmtree(config["resume_dir"])
@@ -149,7 +151,10 @@ def train_target(config, train, valid):
     best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
     trainer.load_saved()
     epochs = len(trainer.train_loss_dict)
-    say(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs")
+    say(
+        f"target: best validation {config['valid_metric']} {units.shown(config['valid_metric'], best)} "
+        f"after {epochs} epochs"
+    )
     return model
 
 
@@ -159,8 +164,14 @@ def popularity(config, target, loaders) -> dict[str, Any]:
     return {"defense": POPULARITY, "target": evaluate_service(config, service, *loaders)[0]}
 
 
+def users_in(loader) -> int:
+    """Return how many users the rows of a loader belong to."""
+    dataset = loader._dataset
+    return len(dataset.inter_feat[dataset.uid_field].unique())
+
+
 def is_worse(config, metrics, reference) -> bool:
-    """Whether test metrics fall behind others in what early stopping watches."""
+    """Return whether test metrics are worse than others in `valid_metric`."""
     watched = config["valid_metric"].lower()
     here, there = metrics["test"][watched], reference["test"][watched]
     return here < there if config["valid_metric_bigger"] else here > there

@@ -11,6 +11,7 @@ from recbole.utils import init_seed
 from recbole_gro.data import reseed
 from recbole_gro.report.run_report import label
 from recbole_gro.utils.log import console
+from recbole_gro.utils.units import shown
 
 
 def start_stage(config, stage: str, train=None) -> int:
@@ -39,5 +40,5 @@ def say(text: str) -> None:
 
 
 def on_test(metrics: dict[str, dict[str, float]]) -> str:
-    """The test metrics at the run's cut-offs in a line, in percent."""
-    return ", ".join(f"{label(name)} {100 * value:.2f} %" for name, value in metrics["test"].items())
+    """Return the test metrics at the run's cut-offs in a line, each in its unit."""
+    return ", ".join(f"{label(name)} {shown(name, value)}" for name, value in metrics["test"].items())

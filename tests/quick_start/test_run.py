@@ -27,7 +27,7 @@ from recbole_gro.defense import base as defense_base
 from recbole_gro.defense.defense_key import VARIABLE, defense_key
 from recbole_gro.evaluator import evaluate_service
 
-FILES = {"results.json", "results.md", "results.png", "run.json", "run.log", "tensorboard", "target.pth"}
+FILES = {"results.json", "results.md", "results.png", "run.json", "run.lock", "run.log", "tensorboard", "target.pth"}
 CLOCKS = ("seconds", "peak_memory_mib", "config")
 
 # Real data, cut to what takes a second: short rows of the 50 users with 40 to 42 interactions

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recbole_gro import UserError
 from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 
 
@@ -25,3 +26,16 @@ def test_lambda_settles_where_the_share_is_kept(start):
 def test_where_smaller_is_better_a_smaller_score_leaves_quality_to_spare():
     constraint = QualityConstraint(0.9, 2.0, bigger=False)
     assert constraint.next_lambda(1.0, 1.9) > 1 > constraint.next_lambda(1.0, 2.5)
+
+
+@pytest.mark.parametrize("converged", [0.0, float("nan"), -0.1])
+@pytest.mark.parametrize("bigger", [True, False])
+def test_a_converged_score_without_a_share_to_keep_is_refused(converged, bigger):
+    with pytest.raises(UserError, match=r"gro_min_quality: the converged target's validation score is") as error:
+        QualityConstraint(0.9, converged, bigger)
+    assert "\n" not in str(error.value)
+
+
+def test_a_score_of_0_is_handled_after_the_first_epoch():
+    assert QualityConstraint(0.9, 0.05).next_lambda(1.0, 0.0) == 0.5
+    assert QualityConstraint(0.9, 0.05, bigger=False).next_lambda(1.0, 0.0) == 2.0
