@@ -20,7 +20,7 @@ REFERENCE = "rec.reference"
 class Agreement(AbstractMetric):
     """Average over rows the share of common items in two top-k lists, of the shorter list's items where 0 pads it.
 
-    At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21, doi 10.1145/3460231.3474275)
+    At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21, arXiv 2109.01165)
     measure the fidelity of a surrogate by it.
     """
 

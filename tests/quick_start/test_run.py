@@ -301,7 +301,7 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
     worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
     assert "none" in worse  # it learned nothing
     for name in worse:
-        assert f"defense {name}: less NDCG@10 than the most popular items reach" in printed
+        assert f"defense {name}: a worse NDCG@10 than the most popular items reach" in printed
 
 
 def ndcg(row):

@@ -37,6 +37,42 @@ def test_table_has_a_row_a_defense_in_percent(config):
     assert len({len(line) for line in (head, rule, none, gro)}) == 1
 
 
+def test_percent_is_for_shares_only(make_config):
+    config = make_config(served_k=5, topk=[5], metrics=["NDCG", "AveragePopularity"], valid_metric="NDCG@5")
+    rows = [row("none", {"ndcg@5": 0.1, "averagepopularity@5": 28.45}, {"ndcg@5": 0.05, "averagepopularity@5": 7.5})]
+    head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config))
+    assert head == [
+        "defense", "target NDCG@5", "target averagepopularity@5 (interactions)",
+        "surrogate NDCG@5", "surrogate averagepopularity@5 (interactions)", "agreement@5",
+    ]  # fmt: skip
+    assert none == ["none", "10.00", "28.45", "5.00", "7.5000", "25.00"]
+    shares, counts = picture(rows, config).axes
+    assert (shares.get_title(), counts.get_title()) == ("NDCG@5, test, %", "averagepopularity@5, test, interactions")
+    assert [round(bar.get_height(), 6) for bar in shares.patches] == [10, 5]
+    assert [round(bar.get_height(), 6) for bar in counts.patches] == [28.45, 7.5]
+    assert [text.get_text() for text in counts.texts] == ["28.45", "7.5000"]
+    results = {"defenses": rows, "reference": rows[0], **environment(config)}
+    text = markdown(results, config)
+    assert "Percent where the head names no other unit, test items" in text
+    assert "Agreement@5: share of common items in the top 5" in text
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"LS": "valid_and_test"}, "leave-one-out,"),
+        ({"LS": "test_only"}, "leave-one-out (test_only),"),
+        ({"RS": [0.8, 0.1, 0.1]}, "ratio split 0.8, 0.1, 0.1 in time order,"),
+    ],
+)
+def test_markdown_names_the_split_and_the_users(make_config, split, words):
+    eval_args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
+    config = make_config("NARM", served_k=20, topk=[10, 20], valid_metric="NDCG@10", eval_args=eval_args)
+    results = {"defenses": [row("none", metrics(0.1))], "reference": row("popularity", metrics(0.02))}
+    text = markdown({**results, "test_users": 37, **environment(config)}, config)
+    assert f"Percent, test items of 37 users, full ranking over all items, {words}" in text
+
+
 def test_table_without_attack_has_no_surrogate(config):
     lines = table([row("none", metrics(0.1))], config)
     assert "surrogate" not in lines[0]

@@ -135,7 +135,7 @@ def test_decoys_need_an_epoch_after_the_one_that_chooses_them(make_config):
 
 
 def test_rules_without_a_head_do_not_look_at_it(make_config):
-    create_defense("gro", make_config(served_k=10, gro_head_k=99))
+    assert "gro_head_k" not in create_defense("gro", make_config(served_k=10, gro_head_k=99)).settled
 
 
 def test_unknown_rule_names_the_known_ones(make_config):
