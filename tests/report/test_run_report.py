@@ -152,11 +152,3 @@ def test_files_appear_whole(config, tmp_path):
     results = {"defenses": rows, "reference": reference, **environment(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
-
-
-def test_environment_tells_how_to_run_it_again(config):
-    told = environment(config)
-    assert told["config"]["served_k"] == 20
-    assert told["config"]["gro_lambda"] == 1.0
-    assert told["versions"]["torch"]
-    assert told["device"] == "cpu"
