@@ -128,8 +128,8 @@ def run_recbole_gro(
                 row |= kept.once(f"attack-{name}", steal_from)
             rows.append(row)
 
-        about = {"test_users": users_in(test), "seconds": clock, **environment(config)}
-        results = {"defenses": rows, "reference": reference, **about}
+        results = {"defenses": rows, "reference": reference, "test_users": users_in(test), "seconds": clock}
+        results |= environment(config)
         save_results(results, config, folder)
         if saved:
             shutil.rmtree(config["resume_dir"])
@@ -151,10 +151,8 @@ def train_target(config, train, valid):
     best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
     trainer.load_saved()
     epochs = len(trainer.train_loss_dict)
-    say(
-        f"target: best validation {config['valid_metric']} {units.shown(config['valid_metric'], best)} "
-        f"after {epochs} epochs"
-    )
+    watched = config["valid_metric"]
+    say(f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs")
     return model
 
 
@@ -166,8 +164,7 @@ def popularity(config, target, loaders) -> dict[str, Any]:
 
 def users_in(loader) -> int:
     """Return how many users the rows of a loader belong to."""
-    dataset = loader._dataset
-    return len(dataset.inter_feat[dataset.uid_field].unique())
+    return len(loader._dataset.inter_feat[loader._dataset.uid_field].unique())
 
 
 def is_worse(config, metrics, reference) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.report.document import markdown_table
 from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.units import PERCENT, figure, scaled, unit
+from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and what they say of the surrogate
 DID_NOT_LEARN, STILL_LEARNING = "(!)", "(+)"
@@ -31,7 +31,7 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
     """
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    head = ["defense", *(f"{side} {with_unit(metric)}" for side in sides for metric in metrics)]
+    head = ["defense", *(f"{side} {_with_unit(metric)}" for side in sides for metric in metrics)]
     if len(sides) == 2:
         head.append(f"agreement@{_compared(config)}")
     lines = []
@@ -82,14 +82,12 @@ def label(metric: str) -> str:
     return f"{LABELS.get(name, name)}@{k}"
 
 
-def with_unit(metric: str) -> str:
-    """Return a metric's label, with its unit where that is not percent."""
-    own = unit(metric)
-    return label(metric) if own in ("", PERCENT) else f"{label(metric)} ({own})"
+def _with_unit(metric: str) -> str:
+    return label(metric) if unit(metric) in ("", "%") else f"{label(metric)} ({unit(metric)})"
 
 
 def _compared(config) -> int:
-    """Return how many items of two lists agreement@10 compares; lists may be shorter than 10."""
+    """Return how many items of two lists agreement@10 compares."""
     return min(10, config["served_k"])
 
 
@@ -111,6 +109,8 @@ def png(figure: Figure) -> bytes:
 def markdown(results: dict[str, Any], config) -> str:
     """The table with what it was measured on."""
     rows = results["defenses"]
+    shares = all(unit(metric) == "%" for metric in _shown_metrics(config))
+    percent = "Percent" if shares else "Percent where the head names no other unit"
     attacked = [row for row in rows if "surrogate" in row]
     about = [
         f"# {results['model']} on {results['dataset']}",
@@ -118,7 +118,7 @@ def markdown(results: dict[str, Any], config) -> str:
         *table([*rows, results["reference"]], config),
         *notes(rows),
         "",
-        f"{_units(config)}, test items{_users(results)}, full ranking over all items, {split(config)}, of the list of "
+        f"{percent}, test items of {results['test_users']} users, full ranking, {split(config)}, of the list of "
         f"{config['served_k']} that the service returns; seed {results['seed']}, one run. Popularity: every user is "
         f"served the items that the training data hold most often.",
     ]
@@ -136,15 +136,6 @@ def markdown(results: dict[str, Any], config) -> str:
     return "\n".join(about) + "\n"
 
 
-def _units(config) -> str:
-    percent = all(unit(metric) == PERCENT for metric in _shown_metrics(config))
-    return "Percent" if percent else "Percent where the head names no other unit"
-
-
-def _users(results: dict[str, Any]) -> str:
-    return f" of {results['test_users']} users" if "test_users" in results else ""
-
-
 def split(config) -> str:
     """Return in words how `eval_args` splits the data.
 
@@ -154,9 +145,8 @@ def split(config) -> str:
     (kind, parts), *_ = config["eval_args"]["split"].items()
     if kind == "LS":
         return "leave-one-out" + ("" if parts == "valid_and_test" else f" ({parts})")
-    kind = {"RS": "ratio split", "TS": "time split"}.get(kind, f"split {kind}")
-    order = {"TO": " in time order", "RO": " in random order"}.get(config["eval_args"].get("order"), "")
-    return f"{kind} {', '.join(map(str, parts))}{order}"
+    order = " in time order" if config["eval_args"].get("order") == "TO" else ""
+    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}"
 
 
 def settled_in_words(settled: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from recbole_gro.scoring.activation import fused_gelu, gelu_layers
 from recbole_gro.scoring.sequences import keep_recent, length_groups
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.patching import modes_kept
 from recbole_gro.utils.registry import Registry
 
 _scorers: Registry[type["NextItemScorer"]] = Registry("scorer")
@@ -92,12 +91,15 @@ class NextItemScorer:
         """
         if getattr(self.model, "loss_type", None) != "CE":
             return False
-        with modes_kept(self.model), torch.no_grad(), torch.random.fork_rng():
-            self.model.train()
+        modes = [(part, part.training) for part in self.model.modules()]
+        self.model.train()
+        with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)
             own = self.loss(interaction)
             torch.manual_seed(0)
             scores = self.position_scores(interaction)
+        for part, training in modes:
+            part.training = training
         if not isinstance(own, Tensor):
             return False
         return torch.allclose(own, functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), rtol=1e-4)

@@ -60,15 +60,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 def process_generator(own: torch.Generator) -> torch.Generator | None:
-    """Return the generator that a dataset or transform draws with: its own, or None (torch's) in a worker process.
+    """Return the generator that a dataset or transform draws with: its `own`, or None (torch's) in a worker process.
 
-    A worker holds a copy of the dataset that each epoch makes anew, so a generator in it would repeat its draws every
-    epoch and in every worker. torch's own one is seeded per epoch and worker there, with a draw of the loader's
-    generator, which is in the parent and in checkpoints. RecBole's transforms and negative sampling draw with the
-    generators of Python and numpy, which torch seeds in the same way.
-
-    Args:
-        own: the generator of the dataset or transform.
+    Each epoch gives each worker a copy of the dataset, so a generator in it would repeat its draws. torch's is seeded
+    there per epoch and worker, from the loader's generator, which is in the parent and in checkpoints; so are those of
+    Python and numpy, with which RecBole's transforms and negative sampling draw.
     """
     return own if get_worker_info() is None else None
 

@@ -1,6 +1,5 @@
 """Changes that end with a block, however it ends."""
 
-import contextlib
 import types
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from torch import nn
 
 import recbole_gro
-from recbole_gro.utils.patching import modes_kept, replaced
+from recbole_gro.utils.patching import replaced
 
 
 class Greeter:
@@ -51,16 +50,6 @@ def test_the_forward_pass_of_a_layer_can_be_replaced():
     with replaced(layer, "forward", lambda _: 7):
         assert layer(items) == 7
     assert torch.equal(layer(items), before)
-
-
-def test_each_part_of_a_model_keeps_its_mode():
-    model = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout(), nn.Linear(1, 1)))
-    model[1][0].eval()
-    before = [module.training for module in model.modules()]
-    with contextlib.suppress(KeyError), modes_kept(model):
-        model.eval()
-        raise KeyError
-    assert [module.training for module in model.modules()] == before
 
 
 def test_no_module_of_the_package_imports_test_tools():
