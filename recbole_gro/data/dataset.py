@@ -15,6 +15,7 @@ from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.atomic_check import check_columns, columns_of
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import process_generator
 
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
@@ -166,7 +167,7 @@ class SequenceDataset(SequentialDataset):
     def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
         """Training windows, some of them moved back: still at most MAX_ITEM_LIST_LENGTH items, at least two."""
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]
-        draws = torch.rand(2, *length.shape, generator=generator)
+        draws = torch.rand(2, *length.shape, generator=process_generator(generator))
         back = (draws[0] * (length - 1)).long() * (draws[1] < setting(self.config, "window_shift"))
         end = start + length - back
         start = torch.maximum(self.first_of_user[rows[self.uid_field]], end - self.max_item_list_len)

@@ -4,18 +4,19 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_gro.scoring.masked import MASKED_SLOTS
+from recbole_gro.utils.random_state import process_generator
 
 
 class WindowMask:
-    """Transform of training windows: each item masked with chance `mask_ratio`, the last one with `mask_last` more.
+    """Mask each item of training windows with chance `mask_ratio`, the last one with `mask_last` more.
 
     RecBole's own masks half of the stock batches at the last item only (`ft_ratio`), which suits rows that end at
     every item of a user. A window ends once, so here both kinds of mask share a row: random ones for the bulk of the
-    training signal, the last item because that is what a service is asked for.
+    training signal, the last item because a service predicts the item at the end.
 
     As in RecBole a mask at place 0 cannot be expressed (0 is the filler of MASK_INDEX), so the first item of a row
-    is never masked. A row that drew no mask gets one at its last item. There is no cap on masks a row: MASK_INDEX is
-    as wide as the batch needs. MASKED_SLOTS [N] says where in it, read row by row, the masked items stand: counted
+    is never masked. A row that drew no mask gets one at its last item. There is no cap on masks per row: MASK_INDEX
+    is as wide as the batch needs. MASKED_SLOTS [N] says where in it, read row by row, the masked items stand: counted
     here, so that a GPU need not be waited for to count them.
 
     Args:
@@ -40,7 +41,7 @@ class WindowMask:
         place = torch.arange(sequences.shape[1])
         is_last = place == lengths.unsqueeze(-1) - 1
         chance = self.mask_ratio + is_last * (1 - self.mask_ratio) * self.mask_last
-        masked = torch.rand(sequences.shape, generator=self.generator) < chance
+        masked = torch.rand(sequences.shape, generator=process_generator(self.generator)) < chance
         masked &= (place > 0) & (place < lengths.unsqueeze(-1))
         masked |= ~masked.any(1, keepdim=True) & (place > 0) & is_last
         # masked places first, in order, then filler: a stable sort of the flags
@@ -62,10 +63,11 @@ class WindowMask:
         return interaction
 
     def _negatives(self, sequences, index, n_items):
-        """One item a mask that the row does not hold; drawn only where the loss reads it (BPR)."""
+        """Draw one item per mask that the row does not hold, where the loss reads it (BPR)."""
         if not self.samples_negatives:
             return torch.zeros_like(index)
         held = torch.zeros(len(sequences), n_items, dtype=torch.bool).scatter_(1, sequences, True)
         weight = (~held).float()
         weight[:, 0] = 0
-        return torch.multinomial(weight, index.shape[1], replacement=True, generator=self.generator)
+        generator = process_generator(self.generator)
+        return torch.multinomial(weight, index.shape[1], replacement=True, generator=generator)

@@ -1,4 +1,4 @@
-"""What a defense is, and the table of them."""
+"""The base class of defenses, and their registry."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from recbole_gro.utils.registry import Registry
 
 
 class Defense:
-    """Protects a served model in training (`protect`), on its output (`shown` or `answer`), or both; by default in
+    """Protect a served model in training (`protect`), on its output (`shown` or `answer`), or both; by default
     neither.
 
     Args:
@@ -35,27 +35,27 @@ class Defense:
 
     @property
     def parts(self) -> tuple["Defense", ...]:
-        """What it is made of, in the order in which they act."""
+        """The defenses that it combines, in the order in which they act."""
         return (self,)
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
-        """The model to serve, from the converged target, which stays as it is."""
+        """Return the model to serve, trained from the converged target, which stays as it is."""
         return target
 
     def shown(self, ranked: Tensor) -> Tensor:
-        """The list that is served, [B, k] item ids, from the model's ranking [B, k], best first."""
+        """Return the served lists [B, k] of item ids, from the model's ranking [B, k], best first."""
         return ranked
 
-    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
-        """As `shown`, for a defense that needs the query or the scores too; what a service calls."""
+    def answer(self, ranked: Tensor, query: Query) -> Tensor:
+        """Return the served lists [B, k], from the ranking [B, k] and the query; a service calls it."""
         return self.shown(ranked)
 
     def state_dict(self) -> dict[str, Any]:
-        """What its next list depends on besides the query, where it draws afresh: plain values and tensors."""
+        """Return the state that its next list depends on besides the query: plain values and tensors."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was asked."""
+        """Restore a state that `state_dict` returned."""
 
 
 defenses: Registry[type[Defense]] = Registry("defense")

@@ -1,4 +1,4 @@
-"""Defenses by name, and several of them as one: `gro+tail_decoy` trains with the first and serves through both."""
+"""Defenses by name, and combinations of them: `gro+tail_decoy` trains with the first and serves through both."""
 
 from torch import Tensor
 
@@ -10,16 +10,20 @@ JOIN = "+"
 
 
 def create_defense(name: str, config) -> Defense:
-    """The defense of that name, or that of several names with + between, each acting on the list of the one before.
+    """Create the defense of a name, or of several names joined by +, each acting on the list of the one before.
+
+    Args:
+        name: registered names; the one that trains comes first, the one that shortens lists last.
+        config: the target's config.
 
     Raises:
-        UserError: no such defense, one that cannot work with the other keys, or an order that makes no sense.
+        UserError: no such defense, one that contradicts other settings, or an impossible order.
     """
     names = name.split(JOIN)
     if "" in names and JOIN in name:
         raise UserError(f"defense: {name!r} lacks a name beside its {JOIN}; write it as gro{JOIN}tail_decoy")
     if len(names) > 1:
-        _check(name, names)  # before a part looks at its keys: which of them matter is not said yet
+        _check(name, names)  # before a part reads its settings: which of them matter is not known yet
     parts = [defenses[part](config) for part in names]
     for part, part_name in zip(parts, names, strict=True):
         part.name = part_name
@@ -30,7 +34,7 @@ def create_defense(name: str, config) -> Defense:
 
 
 def trains(defense: type[Defense]) -> bool:
-    """Whether the model it serves is another than the target."""
+    """Return whether a defense serves another model than the target."""
     return defense.protect is not Defense.protect
 
 
@@ -54,7 +58,7 @@ def _check_shortest_last(name: str, names: list[str], parts: list[Defense]) -> N
 
 
 class CombinedDefense(Defense):
-    """The first of several may train; the list goes through the output side of each in turn.
+    """Combine defenses: the first may train; lists pass through the output side of each in turn.
 
     Args:
         config: the target's config.
@@ -77,9 +81,9 @@ class CombinedDefense(Defense):
         self._collect_effective()
         return protected
 
-    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
+    def answer(self, ranked: Tensor, query: Query) -> Tensor:
         for part in self._parts:
-            ranked = part.answer(ranked, asked)
+            ranked = part.answer(ranked, query)
         return ranked
 
     def state_dict(self):

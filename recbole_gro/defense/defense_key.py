@@ -1,4 +1,4 @@
-"""The key that keyed defenses draw with: from the run's seed in an experiment, a secret in a service."""
+"""The key of keyed defenses: from the run's seed in an experiment, a secret in a service."""
 
 import hashlib
 import os
@@ -18,26 +18,33 @@ OWNER_ONLY = 0o600
 
 
 def check_defense_key(config) -> None:
-    """UserError where a secret key is wanted and the environment holds one that is none."""
+    """Check the key that the environment holds, where `defense_key` is `secret`.
+
+    Raises:
+        UserError: it is too short for a secret.
+    """
     if setting(config, "defense_key") == "secret":
         _from_environment()
 
 
 def defense_key(config) -> bytes:
-    """32 bytes that a keyed defense draws with; what `defense_key` says decides where they come from.
+    """Return the 32 bytes of a keyed defense's key, from the source that `defense_key` names.
 
-    `seed` (the default) makes them from the run's seed. Every draw of an experiment comes from its seed, so the same
-    seed gives the same table, and the simulated attacker is an outsider who does not look at it. A service must not
-    use it: seeds are small numbers that stand in configs and results, and whoever knows the seed undoes the draws.
+    `seed` (the default) derives it from the run's seed. Every draw of an experiment comes from its seed, so the same
+    seed gives the same table, and the simulated attack does not read it. A service must not use it: seeds are small
+    numbers that stand in configs and results, and an adversary who knows the seed undoes the draws.
 
     `secret` reads the environment variable RECBOLE_GRO_DEFENSE_KEY; where it is unset, the file defense.key in
     `output_dir`, which is made from the operating system's randomness at the first use and readable by its owner
-    alone. The same key gives the same lists, so a run can be repeated by whoever holds it and by nobody else. The key
-    is handed to the hash function and to nothing else: no config, result, log or checkpoint holds it.
+    alone. Processes that make it at the same time end with the same key. The same key gives the same lists, so only
+    its holder can repeat a run. No config, result, log or checkpoint holds the key.
+
+    Args:
+        config: `defense_key`, `seed` and `output_dir` are read.
 
     Raises:
         UserError: the variable's or the file's content is no key, the file is open to others, or there is no place to
-            keep a new one.
+            store a new one.
     """
     if setting(config, "defense_key") == "seed":
         return _stretched(f"seed {config['seed']}")
@@ -63,7 +70,7 @@ def _from_file(config) -> bytes:
     folder = setting(config, "output_dir")
     if not folder:
         raise UserError(
-            f"defense_key: a secret key needs a place to be kept; set output_dir, the environment variable {VARIABLE}, "
+            f"defense_key: a secret key needs a place to be in; set output_dir, the environment variable {VARIABLE}, "
             f"or defense_key=seed"
         )
     file = Path(folder) / FILE
@@ -85,13 +92,15 @@ def _make(file: Path) -> None:
         os.link(part, file)
         # a warning, so that a service shows it too: with another output_dir than before its lists change
         console.warning(f"defense_key: made a new key, {file}; it draws other lists than any key before it")
+    except FileExistsError:
+        pass  # another process was first, and its key is complete
     finally:
         os.unlink(part)
 
 
 def _read(file: Path) -> bytes:
     rights = stat.S_IMODE(file.stat().st_mode)
-    if rights & ~OWNER_ONLY & 0o777:
+    if os.name == "posix" and rights & ~OWNER_ONLY & 0o777:
         raise UserError(f"defense_key: {file} is open to others (mode {rights:03o}); run chmod 600 on it")
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii"))

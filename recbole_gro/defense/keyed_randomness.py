@@ -1,4 +1,4 @@
-"""Random numbers that belong to a query: asking again draws nothing new, and nobody without the key foresees them."""
+"""Random numbers that are deterministic per query: a keyed pseudo-random function, unpredictable without the key."""
 
 import hashlib
 from functools import cached_property
@@ -15,22 +15,20 @@ WORD = 8  # bytes
 
 
 class KeyedDraws:
-    """Numbers drawn from SHAKE128 of the key and the query.
+    """Draw numbers with a keyed pseudo-random function of the query: SHAKE128 of the key and the items.
 
-    All of it is cryptographic: SHAKE128 behind a secret first block (as in KMAC) is a pseudorandom function whose
-    output is as long as wanted, so the words of a query tell nothing of the key, of each other or of another query's.
-    A cheaper mixing of one seed a query would do for statistics, but then who knows part of a list could solve for
-    the rest.
+    SHAKE128 behind a secret first block (as in KMAC) is a pseudo-random function of any output length, so the words of
+    a query reveal nothing about the key, about each other or about another query's. A cheaper generator seeded per
+    query would do for statistics, but an adversary who knows part of a list could then solve for the rest.
 
-    The query is what the model reads of it: its most recent items, without padding. Of a history as it was asked, the
-    older items would change the draw and not the ranking, so that an attacker who puts ever other items in front
-    averages the draws away.
+    The function reads the items that the model reads: the most recent ones, without padding. Older items would change
+    the draw but not the ranking, so that an adversary could average the draws away by varying them.
 
-    What is left: a query that the model does read otherwise gets a draw of its own, also where the ranking stays much
-    the same. Averages over many such queries show what their lists have in common.
+    A limit remains: another query that the model does read has another draw, even where the ranking is almost the
+    same. Averages over many such queries show what their lists have in common.
 
     Args:
-        config: `defense_key` says where the key is from; it is looked up at the first draw.
+        config: `defense_key` names the source of the key, which is read at the first draw.
         purpose: defenses with different purposes draw independently.
     """
 
@@ -44,22 +42,22 @@ class KeyedDraws:
         first_block = defense_key(self._config) + self._purpose.encode()
         return hashlib.shake_128(first_block.ljust(BLOCK, b"\0"))
 
-    def words(self, asked: Query, n: int) -> Tensor:
-        """[B, n] whole numbers, uniform over 0 .. 2**63 - 1, on the CPU; the same for the same query every time."""
-        sequences = memoryview(asked.sequences.cpu().numpy().astype("<i4").tobytes())
-        stride = 4 * asked.sequences.shape[1]
+    def words(self, query: Query, n: int) -> Tensor:
+        """Return whole numbers [B, n], uniform over 0 .. 2**63 - 1, on the CPU; the same for a query every time."""
+        sequences = memoryview(query.sequences.cpu().numpy().astype("<i4").tobytes())
+        stride = 4 * query.sequences.shape[1]
         drawn = bytearray()
         # A loop over rows: numpy and torch have no keyed hash. All of tail_shuffle takes 8 ms for 1000 queries, 2 % of
         # what a small BERT4Rec takes to score them (benchmarks/serving.py).
-        for row, length in enumerate(asked.lengths.tolist()):
-            query = self._keyed.copy()
-            query.update(sequences[row * stride : row * stride + 4 * length])
-            drawn += query.digest(WORD * n)
+        for row, length in enumerate(query.lengths.tolist()):
+            keyed = self._keyed.copy()
+            keyed.update(sequences[row * stride : row * stride + 4 * length])
+            drawn += keyed.digest(WORD * n)
         # the sign bit goes: remainders and orders of what is left are those of unsigned numbers
         words = np.frombuffer(drawn, "<u8").reshape(-1, n) >> np.uint64(1)
         return torch.from_numpy(words.astype(np.int64))
 
 
 def shuffled(items: Tensor, words: Tensor) -> Tensor:
-    """Each row of items [B, n] in the order of its words [B, n]."""
+    """Return each row of items [B, n] in the order of its words [B, n]."""
     return items.gather(1, words.argsort(1).to(items.device))

@@ -12,18 +12,18 @@ from recbole_gro.serving.service import Query
 
 @register_defense("none")
 class NoDefense(Defense):
-    """The ranking is served as it is."""
+    """Serve the ranking as it is."""
 
     output_settings = ()
 
 
 @register_defense("random")
 class RandomDefense(Defense):
-    """Every list is shuffled: afresh each time it is served, as in the paper, or the same way for the same query.
+    """Shuffle every list: anew each time it is served, as in the paper, or deterministically per query.
 
-    Who asks again gets another shuffle of the same list in the paper's way. That tells him nothing of its order, since
-    all shuffles are equally likely; but a copy that sees many of them unlearns the noise. With `random_keyed` (ours)
-    the shuffle belongs to the query (`KeyedDraws`).
+    In the paper's way a repeated query gets another shuffle of the same list. It reveals nothing about the order, since
+    all shuffles are equally likely, but a surrogate that is trained on many of them averages the noise away. With
+    `random_keyed` (ours) the shuffle is deterministic per query (`KeyedDraws`).
     """
 
     summary = "every list is shuffled afresh"
@@ -40,8 +40,8 @@ class RandomDefense(Defense):
         order = torch.rand(ranked.shape, generator=self.generator).argsort(1)
         return ranked.gather(1, order.to(ranked.device))
 
-    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
-        return self.shown(ranked) if self.draws is None else shuffled(ranked, self.draws.words(asked, ranked.shape[1]))
+    def answer(self, ranked: Tensor, query: Query) -> Tensor:
+        return self.shown(ranked) if self.draws is None else shuffled(ranked, self.draws.words(query, ranked.shape[1]))
 
     def state_dict(self):
         return {"generator": self.generator.get_state()}
@@ -52,7 +52,7 @@ class RandomDefense(Defense):
 
 @register_defense("reverse")
 class ReverseDefense(Defense):
-    """The last of the list comes first."""
+    """Reverse every list."""
 
     summary = "every list is turned round"
     output_settings = ()

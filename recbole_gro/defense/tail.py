@@ -1,4 +1,4 @@
-"""Defenses on the served list that leave its head as it is, for the user, and spoil what a copy learns below it."""
+"""Defenses that keep the head of the served list, for the user, and change the positions below, for the surrogate."""
 
 import torch
 from torch import Tensor
@@ -13,10 +13,10 @@ from recbole_gro.utils.ranking import random_others, top_k
 
 
 class TailDefense(Defense):
-    """The first `head_k` positions stay; a subclass says what stands below them.
+    """Keep the first `head_k` positions; a subclass fills those below.
 
     Raises:
-        UserError: nothing of the list is below its head.
+        UserError: no position of the list is below its head.
     """
 
     output_settings: tuple[type[Settings], ...] = (TailSettings, KeyedSettings)
@@ -30,19 +30,19 @@ class TailDefense(Defense):
                 f"set it below served_k={served_k}"
             )
 
-    def answer(self, ranked: Tensor, asked: Query) -> Tensor:
+    def answer(self, ranked: Tensor, query: Query) -> Tensor:
         if ranked.shape[1] <= self.head_k:
             return ranked
-        return torch.cat([ranked[:, : self.head_k], self.tail(ranked, asked)], 1)
+        return torch.cat([ranked[:, : self.head_k], self.tail(ranked, query)], 1)
 
-    def tail(self, ranked: Tensor, asked: Query) -> Tensor:
-        """[B, k - head_k] what is served below the head of ranked [B, k]."""
+    def tail(self, ranked: Tensor, query: Query) -> Tensor:
+        """Return the items [B, k - head_k] below the head of a ranking [B, k]."""
         raise NotImplementedError
 
 
 @register_defense("tail_shuffle")
 class TailShuffle(TailDefense):
-    """The tail is shuffled, the same way each time a query is asked (`KeyedDraws`)."""
+    """Shuffle the tail, deterministically per query (`KeyedDraws`)."""
 
     summary = "every list is shuffled below its head, the same way for the same query"
 
@@ -50,14 +50,14 @@ class TailShuffle(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_shuffle")
 
-    def tail(self, ranked, asked):
+    def tail(self, ranked, query):
         tail = ranked[:, self.head_k :]
-        return shuffled(tail, self.draws.words(asked, tail.shape[1]))
+        return shuffled(tail, self.draws.words(query, tail.shape[1]))
 
 
 @register_defense("tail_random")
 class TailRandom(TailDefense):
-    """The tail is random other items, the same ones each time a query is asked (`KeyedDraws`)."""
+    """Fill the tail with random other items, deterministically per query (`KeyedDraws`)."""
 
     summary = "below its head every list holds random items, the same ones for the same query"
 
@@ -65,29 +65,29 @@ class TailRandom(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_random")
 
-    def tail(self, ranked, asked):
+    def tail(self, ranked, query):
         head, wanted = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
-        return random_others(head, wanted, asked.scores.shape[1], lambda n: self.draws.words(asked, n))
+        return random_others(head, wanted, query.scores.shape[1], lambda n: self.draws.words(query, n))
 
 
 @register_defense("tail_decoy")
 class TailDecoy(TailDefense):
-    """The tail is the items that the target scores lowest, the lowest first: a copy learns their order upside down."""
+    """Fill the tail with the items that the target scores lowest, the lowest first."""
 
     summary = "below its head every list holds the items with the lowest scores, the lowest first"
 
-    def tail(self, ranked, asked):
+    def tail(self, ranked, query):
         # where scores are equal the head could be among the lowest too
-        lowest = (-asked.scores).scatter_(1, ranked[:, : self.head_k], -torch.inf)
+        lowest = (-query.scores).scatter_(1, ranked[:, : self.head_k], -torch.inf)
         return top_k(lowest, ranked.shape[1] - self.head_k)
 
 
 @register_defense("truncate")
 class Truncate(TailDefense):
-    """The list ends with its head; 0, which is no item, pads it to its length."""
+    """End the list with its head; 0, which is no item, pads it."""
 
     summary = "every list ends with its head"
     shortens = True
 
-    def tail(self, ranked, asked):
+    def tail(self, ranked, query):
         return torch.zeros_like(ranked[:, self.head_k :])

@@ -1,7 +1,7 @@
 """Agreement of two models' lists, as metrics of RecBole's evaluator.
 
 `metrics: [Hit, NDCG, Agreement]` gives agreement at every k of `topk`; `Agreement@1` and `Agreement@10` give that one
-alone. The lists to agree with are handed to a trainer with `agree_with`.
+alone. `agree_with` gives a trainer the lists to compare with.
 """
 
 import numpy as np
@@ -12,14 +12,16 @@ from recbole.utils import EvaluatorType
 
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import found_in
+from recbole_gro.utils.units import UNITS
 
 REFERENCE = "rec.reference"
 
 
 class Agreement(AbstractMetric):
-    """Share of common items in the two top-k lists of a row, of the shorter one's where 0 pads it, averaged over rows.
+    """Average over rows the share of common items in two top-k lists, of the shorter list's items where 0 pads it.
 
-    At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21) measure a copy by it.
+    At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21, arXiv 2109.01165)
+    measure the fidelity of a surrogate by it.
     """
 
     metric_type = EvaluatorType.RANKING
@@ -52,7 +54,7 @@ class Agreement(AbstractMetric):
 
 
 def _agreement_at(position: int) -> type[Agreement]:
-    """The metric at one k whatever `topk` says, as long as the evaluated lists reach it."""
+    """Return the metric at one k, whatever `topk` is; the evaluated lists must be as long."""
 
     class AgreementAt(Agreement):
         def __init__(self, config):
@@ -64,9 +66,9 @@ def _agreement_at(position: int) -> type[Agreement]:
 
 
 def common_share(mine: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """[N] share of the items of each row of `mine` [N, k] that are in the same row of `reference` [N, k].
+    """Return the share [N] of the items of each row of `mine` [N, k] that are in the same row of `reference` [N, k].
 
-    0 is no item; where it pads a row, the share is that of the row with fewer items, and 0 where that has none.
+    0 is no item; where it pads a row, the share is of the items of the shorter one, and 0 where that has none.
     """
     items = torch.minimum((mine != 0).sum(1), (reference != 0).sum(1))
     return (found_in(mine, reference).sum(1) / items.clamp(min=1)).numpy()
@@ -77,16 +79,24 @@ def agree_with(trainer, lists) -> None:
 
     Args:
         trainer: any RecBole trainer whose `metrics` name an agreement metric.
-        lists: [N, K] RecBole item ids, best first, a row for each row of the data it will evaluate, in that order;
-            K at least the largest of `topk`.
+        lists: [N, K] RecBole item ids, best first, one row per row of the data to be evaluated, in that order; K is at
+            least the largest of `topk`.
     """
     trainer.eval_collector.data_struct.set(REFERENCE, torch.as_tensor(lists).clone())
 
 
-def register_metric(name: str, metric: type[AbstractMetric]) -> None:
-    """Make a metric known to RecBole's `metrics` key; ValueError where the name is taken.
+def register_metric(name: str, metric: type[AbstractMetric], percent: bool = True) -> None:
+    """Make a metric known to RecBole's `metrics` key.
 
     RecBole keeps four tables at module level and binds them by name elsewhere, so they are changed in place.
+
+    Args:
+        name: for `metrics` and `valid_metric`, in any case.
+        metric: its class.
+        percent: whether it is a share between 0 and 1, which tables show in percent; others are shown as they are.
+
+    Raises:
+        ValueError: the name is taken.
     """
     name = name.lower()
     if name in register.metrics_dict:
@@ -96,6 +106,8 @@ def register_metric(name: str, metric: type[AbstractMetric]) -> None:
     register.metric_types[name] = metric.metric_type
     if metric.smaller:
         register.smaller_metrics.append(name)
+    if not percent:
+        UNITS[name.partition("@")[0]] = ""
 
 
 register_metric("Agreement", Agreement)

@@ -1,4 +1,4 @@
-"""The reference that any recommender is to beat: everybody is served the most popular items."""
+"""The reference that any recommender should beat: every user is served the most popular items."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ POPULARITY = "popularity"  # name of its row
 
 
 class PopularityService(Service):
-    """Answers every query with the same list, the items that training data hold most often.
+    """Answer every query with the same list, the items that the training data hold most often.
 
     Args:
-        model: names the fields of a query and the device; it is never asked.
+        model: names the fields of a query and the device; it computes nothing.
         k: length of a list.
         counts: how often each item occurs, a dataset's `item_counter`; of equal counts the lower id comes first.
     """

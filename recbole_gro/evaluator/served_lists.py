@@ -13,14 +13,14 @@ AGREEMENT_AT = (1, 10)
 
 
 class ServedEvaluator(Trainer):
-    """RecBole's full-ranking evaluation with the served list in place of the model's scores.
+    """Run RecBole's full-ranking evaluation on the served list in place of the model's scores.
 
-    `evaluate(data)` gives the metrics of the config; `lists` then holds what was served. A place that 0 pads is a miss;
-    metrics of the items themselves (coverage, popularity) see 0 there, an item that nobody has.
+    `evaluate(data)` returns the metrics of the config; `lists` then holds the served lists. A position that 0 pads is a
+    miss; metrics of the items themselves (coverage, popularity) see 0 there, an item that no user has.
 
     Args:
-        config: metrics and topk; no position past the list may be asked for.
-        service: what answers.
+        config: metrics and topk; no cut-off may exceed the length of the list.
+        service: the service to evaluate.
     """
 
     def __init__(self, config, service: Service):
@@ -32,7 +32,7 @@ class ServedEvaluator(Trainer):
 
     @property
     def lists(self) -> Tensor:
-        """[rows, k] what was served in the last evaluation, in its order."""
+        """Lists [rows, k] served in the last evaluation, in its order."""
         return torch.cat(self._served)
 
     def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
@@ -47,7 +47,7 @@ class ServedEvaluator(Trainer):
 
 
 class ListCollector(Collector):
-    """RecBole's, which reads items off a table of scores; columns past the items stand for padding.
+    """Collect as RecBole does, from a table of scores; columns past the items stand for padding.
 
     Args:
         config: RecBole's.
@@ -67,7 +67,7 @@ class ListCollector(Collector):
 
 
 def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
-    """[N, n_items] scores whose top k is exactly `served` [N, k]; what is not listed scores -inf.
+    """Return scores [N, n_items] whose top k is exactly `served` [N, k]; items that are not listed score -inf.
 
     Where 0 pads a list the table is [N, n_items + k], and position i of the padding is column n_items + i: 0 could
     stand for one position alone, and after it items that score -inf, the test item among them.
@@ -84,10 +84,14 @@ def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
 def evaluate_service(
     config, service: Service, train_data, valid_data, test_data, *, reference: dict[str, Tensor] | None = None
 ):
-    """Metrics of a service on validation and test data, and the lists it served there.
+    """Measure a service on validation and test data.
 
     Args:
-        train_data: what metrics of popularity and coverage count in.
+        config: metrics and topk.
+        service: the service to evaluate.
+        train_data: loader of the interactions that metrics of popularity and coverage count.
+        valid_data: loader of the validation rows.
+        test_data: loader of the test rows.
         reference: lists by part to measure agreement with, at 1 and 10; None leaves agreement out.
 
     Returns:

@@ -79,7 +79,8 @@ def run_recbole_gro(
                 row = compare(config, name, loaders, cache, folder if saved else None).row
                 warn_of_poor_service(config, row, reference)
                 rows.append(row)
-            results = {"defenses": rows, "reference": reference, "seconds": clock, **environment(config)}
+            results = {"defenses": rows, "reference": reference, "test_users": users_in(loaders[2]), "seconds": clock}
+            results |= environment(config)
             if saved:
                 save_results(results, config, folder)
             console.info("\n".join(["", *shown(results, config)]))
@@ -113,7 +114,7 @@ def read_data(config: Config) -> Any:
     data = build_dataset(config)
     loaders = build_loaders(config, data)
     check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
-    users, items, tested = data.user_num - 1, data.item_num - 1, len(loaders[2]._dataset)
+    users, items, tested = data.user_num - 1, data.item_num - 1, users_in(loaders[2])
     console.info(f"dataset: {users} users, {items} items, {tested} users in the test")
     return loaders
 
@@ -143,6 +144,11 @@ def run_folder(config: Config, loaders: Any, saved: bool) -> Iterator[tuple[Path
             shutil.rmtree(stages, ignore_errors=True)
 
 
+def users_in(loader: Any) -> int:
+    """Return how many users the rows of a loader belong to."""
+    return len(loader._dataset.inter_feat[loader._dataset.uid_field].unique())
+
+
 def popularity(config: Config, loaders: Any) -> dict[str, Any]:
     """Return the row of a service that serves everybody the items that the training data hold most often."""
     train = loaders[0]._dataset
@@ -157,7 +163,7 @@ def warn_of_poor_service(config: Config, row: dict[str, Any], reference: dict[st
     if here < there if config["valid_metric_bigger"] else here > there:
         popular = on_test(reference["target"])
         console.info(
-            f"defense {row['defense']}: less {config['valid_metric']} than the most popular items reach ({popular})"
+            f"defense {row['defense']}: a worse {config['valid_metric']} than the most popular items reach ({popular})"
         )
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import errno
-import fcntl
 import json
 import textwrap
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from recbole_gro.config.settings import key_contents, plugin_keys
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, written
+from recbole_gro.utils.files import PART, one_at_a_time, written
 from recbole_gro.utils.log import LOG
 
 
@@ -58,9 +57,9 @@ def full_disk_told(folder: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
-SETTINGS, RESULTS = "run.json", "results.json"
+SETTINGS, RESULTS, LOCKED = "run.json", "results.json", "run"
 # a process that is cut off before it has written its settings leaves these
-BARE_START = {LOG, f"{SETTINGS}{PART}"}
+BARE_START = {LOG, f"{LOCKED}.lock", f"{SETTINGS}{PART}"}
 
 
 def settings_of_run(config: Any) -> dict[str, Any]:
@@ -79,17 +78,17 @@ def settings_of_run(config: Any) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
-    """The folder is this process's inside, to begin a run of these settings in it or to go on with one.
+    """Lock the folder inside the block, to begin a run of these settings in it or to resume one.
 
-    The claim ends with the process, however that ends.
+    The lock ends with the process, however that ends.
 
     Raises:
-        UserError: another process is at work there, or the run in it has other settings.
+        UserError: another process holds it, or the run in the folder has other settings.
     """
-    with (folder / LOG).open("a") as log:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            held.enter_context(one_at_a_time(folder / LOCKED, wait=False))
+        except TimeoutError:
             raise UserError(
                 f"output_dir: another run is at work in {folder}; wait for its end or name another folder"
             ) from None

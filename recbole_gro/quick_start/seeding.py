@@ -10,6 +10,7 @@ from recbole.utils import init_seed
 
 from recbole_gro.data import reseed
 from recbole_gro.report.run_report import label
+from recbole_gro.utils.units import shown
 
 
 def start_stage(config, stage: str, train=None) -> int:
@@ -34,5 +35,5 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def on_test(metrics: dict[str, dict[str, float]]) -> str:
-    """The test metrics at the run's cut-offs in a line, in percent."""
-    return ", ".join(f"{label(name)} {100 * value:.2f} %" for name, value in metrics["test"].items())
+    """Return the test metrics at the run's cut-offs in a line, each in its unit."""
+    return ", ".join(f"{label(name)} {shown(name, value)}" for name, value in metrics["test"].items())

@@ -19,6 +19,7 @@ from recbole_gro.quick_start.seeding import start_stage, timed
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils import units
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
 
@@ -56,7 +57,8 @@ class Stages:
             )
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
             epochs = len(trainer.train_loss_dict)
-            console.info(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs")
+            watched = config["valid_metric"]
+            console.info(f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs")
             return {"checkpoint": read_plain(trainer.saved_model_file)}
 
         made = self._trained("target", self.prints.target, "target", make)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.report.document import markdown_table
 from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and what they say of the surrogate
 DID_NOT_LEARN, STILL_LEARNING = "(!)", "(+)"
@@ -23,25 +24,26 @@ TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
 def table(rows: list[dict[str, Any]], config) -> list[str]:
-    """The lines of a markdown table, a row a defense, test metrics in percent: target, surrogate, agreement@10.
+    """Return the lines of a markdown table, one row per defense: test metrics of target and surrogate, and agreement.
 
-    A row without an attack beside rows with one, such as popularity's, has no figures there.
+    Shares are in percent; other units stand in the head. A row without an attack beside rows with one, such as
+    popularity's, has no figures there.
     """
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    head = ["defense", *(f"{side} {label(metric)}" for side in sides for metric in metrics)]
+    head = ["defense", *(f"{side} {_with_unit(metric)}" for side in sides for metric in metrics)]
     if len(sides) == 2:
-        head.append("agreement@10")
+        head.append(f"agreement@{_compared(config)}")
     lines = []
     for row in rows:
         measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
-        values = [measured[side].get(metric) for side in sides for metric in metrics]
+        values = [(metric, measured[side].get(metric)) for side in sides for metric in metrics]
         if len(sides) == 2:
-            values.append(measured["surrogate"].get("agreement@10"))
+            values.append(("agreement@10", measured["surrogate"].get("agreement@10")))
         lines.append(
             [
                 " ".join([row["defense"], *marks(row)]),
-                *("" if value is None else f"{100 * value:.2f}" for value in values),
+                *("" if value is None else figure(metric, value) for metric, value in values),
             ]
         )
     return markdown_table(head, lines)
@@ -75,9 +77,18 @@ def _metric_names(config) -> list[str]:
 
 
 def label(metric: str) -> str:
-    """A metric of RecBole's as the field names it: HR@10 for hit@10."""
+    """Return a metric of RecBole's as the field names it: HR@10 for hit@10."""
     name, _, k = metric.partition("@")
     return f"{LABELS.get(name, name)}@{k}"
+
+
+def _with_unit(metric: str) -> str:
+    return label(metric) if unit(metric) in ("", "%") else f"{label(metric)} ({unit(metric)})"
+
+
+def _compared(config) -> int:
+    """Return how many items of two lists agreement@10 compares."""
+    return min(10, config["served_k"])
 
 
 def save_results(results: dict[str, Any], config, folder: Path) -> None:
@@ -98,6 +109,8 @@ def png(figure: Figure) -> bytes:
 def markdown(results: dict[str, Any], config) -> str:
     """The table with what it was measured on."""
     rows = results["defenses"]
+    shares = all(unit(metric) == "%" for metric in _shown_metrics(config))
+    percent = "Percent" if shares else "Percent where the head names no other unit"
     attacked = [row for row in rows if "surrogate" in row]
     about = [
         f"# {results['model']} on {results['dataset']}",
@@ -105,22 +118,35 @@ def markdown(results: dict[str, Any], config) -> str:
         *table([*rows, results["reference"]], config),
         *notes(rows),
         "",
-        f"Percent, test items, full ranking over all items, leave-one-out, of the list of {config['served_k']} "
-        f"that the service returns; seed {results['seed']}, one run. Popularity: everybody is served the items that "
-        f"the training data hold most often.",
+        f"{percent}, test items of {results['test_users']} users, full ranking, {split(config)}, of the list of "
+        f"{config['served_k']} that the service returns; seed {results['seed']}, one run. Popularity: every user is "
+        f"served the items that the training data hold most often.",
     ]
     if attacked:
         row = attacked[0]
         about.append(
             f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
-            f"lists: {_asked(row, config)}. Agreement@10: share of common items in the top 10 of the target as served "
-            f"and of the surrogate."
+            f"lists: {_asked(row, config)}. Agreement@{_compared(config)}: share of common items in the top "
+            f"{_compared(config)} of the target as served and of the surrogate."
         )
         told = {row["defense"]: settled_in_words(row["attacker_settled"]) for row in attacked}
         if any(told.values()):
             settled = "; ".join(f"{defense}: {words}" for defense, words in told.items())
             about += ["", f"What the attacker settled on. {settled}."]
     return "\n".join(about) + "\n"
+
+
+def split(config) -> str:
+    """Return in words how `eval_args` splits the data.
+
+    >>> split({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}})
+    'ratio split 0.8, 0.1, 0.1 in time order'
+    """
+    (kind, parts), *_ = config["eval_args"]["split"].items()
+    if kind == "LS":
+        return "leave-one-out" + ("" if parts == "valid_and_test" else f" ({parts})")
+    order = " in time order" if config["eval_args"].get("order") == "TO" else ""
+    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}"
 
 
 def settled_in_words(settled: dict[str, Any]) -> str:
@@ -162,10 +188,11 @@ def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
     width = 0.8 / len(sides)
     for offset, (side, colour) in enumerate(sides):
         places = [i for i, row in enumerate(rows) if side in row]
-        values = [100 * rows[i][side]["test"][metric] for i in places]
-        bars = axes.bar([i + offset * width for i in places], values, width, label=side, color=colour)
-        axes.bar_label(bars, fmt="%.2f", fontsize=8, padding=1)
+        values = [rows[i][side]["test"][metric] for i in places]
+        heights = [scaled(metric, value) for value in values]
+        bars = axes.bar([i + offset * width for i in places], heights, width, label=side, color=colour)
+        axes.bar_label(bars, [figure(metric, value) for value in values], fontsize=8, padding=1)
     axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], [row["defense"] for row in rows])
-    axes.set_title(f"{label(metric)}, test, %")
+    axes.set_title(f"{label(metric)}, test, {unit(metric)}".removesuffix(", "))
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)

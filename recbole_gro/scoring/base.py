@@ -1,13 +1,15 @@
-"""The scorer that every model starts with, and which scorer a model gets."""
+"""The default scorer, and the choice of a scorer for a model."""
 
+import contextlib
 from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.layers import FeedForward
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_gro.scoring.activation import fused_gelu, gelu_layers
 from recbole_gro.scoring.sequences import keep_recent, length_groups
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
@@ -17,17 +19,23 @@ register_scorer = _scorers.register
 
 
 def scorer_class(model_class: type) -> type["NextItemScorer"]:
-    """The scorer registered for a model's class or for the nearest class it derives from, else the default."""
+    """Return the scorer registered for a model's class or for the nearest class it derives from, else the default."""
     return next((_scorers[cls.__name__] for cls in model_class.__mro__ if cls.__name__ in _scorers), NextItemScorer)
 
 
-def create_scorer(model) -> "NextItemScorer":
-    """A scorer of that class for the model."""
+def create_scorer(model: SequentialRecommender) -> "NextItemScorer":
+    """Create the scorer of a model, which stays as it is.
+
+    Args:
+        model: a RecBole sequential model, or one derived from it.
+    """
     return scorer_class(type(model))(model)
 
 
 class NextItemScorer:
-    """Scores of a model that predicts the item after a sequence; a batch of B rows has N = B training positions.
+    """Score the items that may follow a sequence; a batch of B rows has N = B training positions.
+
+    The model's own attributes, mode and weights are the same after each call.
 
     Args:
         model: a RecBole sequential model.
@@ -41,31 +49,33 @@ class NextItemScorer:
     any_length = False
     all_prefixes_at_once = False
 
-    def __init__(self, model):
+    def __init__(self, model: SequentialRecommender):
         self.model = model
         self.n_items: int = model.n_items
         self.max_length: int = model.max_seq_length
         self.longest = self.max_length
         self._loss_is_cross_entropy: bool | None = None
-        for module in model.modules():
-            if isinstance(module, FeedForward) and module.intermediate_act_fn == module.gelu:
-                # RecBole spells it out in five passes over memory; the same function in one
-                module.intermediate_act_fn = functional.gelu
+        self._gelu_layers = gelu_layers(model)
+
+    def fused(self) -> contextlib.AbstractContextManager[None]:
+        """Run the model's forward passes inside the block with fused activations (`fused_gelu`)."""
+        return fused_gelu(self._gelu_layers)
 
     def loss(self, interaction: Interaction) -> Tensor:
-        """The model's own training loss on a training batch."""
-        return self.model.calculate_loss(interaction)
+        """Return the model's own training loss on a training batch."""
+        with self.fused():
+            return self.model.calculate_loss(interaction)
 
     def position_scores(self, interaction: Interaction) -> Tensor:
-        """[N, n_items] scores at the training positions of a batch, differentiable."""
+        """Return scores [N, n_items] at the training positions of a batch, differentiable."""
         return self._scores_of(interaction)
 
     def loss_and_scores(self, interaction: Interaction, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The model's own loss and [N, n_items] scores, from one forward pass where the loss is cross-entropy.
+        """Return the model's own loss [] and scores [N, n_items], from one forward pass where it is cross-entropy.
 
         Args:
             interaction: a training batch.
-            left_out: [n_items] bool, items that cross-entropy passes over unless they are the row's positive.
+            left_out: [n_items] bool, items that cross-entropy ignores unless they are the row's positive.
         """
         if self._loss_is_cross_entropy is None:
             self._loss_is_cross_entropy = self._probe(interaction)
@@ -75,37 +85,38 @@ class NextItemScorer:
         return self.loss(interaction), scores
 
     def _probe(self, interaction: Interaction) -> bool:
-        """Whether the model's loss is the cross-entropy of its scores, in training too: seen with equal dropout.
+        """Return whether the model's loss is the cross-entropy of its scores, in training too: with equal dropout.
 
         CORE, for one, has dropout among the items in its loss that its full_sort_predict has not.
         """
         if getattr(self.model, "loss_type", None) != "CE":
             return False
-        training = self.model.training
+        modes = [(part, part.training) for part in self.model.modules()]
         self.model.train()
         with torch.no_grad(), torch.random.fork_rng():
             torch.manual_seed(0)
             own = self.loss(interaction)
             torch.manual_seed(0)
             scores = self.position_scores(interaction)
-        self.model.train(training)
+        for part, training in modes:
+            part.training = training
         if not isinstance(own, Tensor):
             return False
         return torch.allclose(own, functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), rtol=1e-4)
 
     def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
-        """What precedes each training position: item ids [N, L] padded right with 0, and lengths [N]."""
+        """Return what precedes each training position: item ids [N, L] padded right with 0, and lengths [N]."""
         return interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
 
     def next_item_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        """[B, n_items] scores of the item after each sequence, differentiable.
+        """Return scores [B, n_items] of the item after each sequence, differentiable.
 
         Args:
             sequences: [B, L] item ids, padded right with 0; the most recent items count where L exceeds the model's.
             lengths: [B] items in each, at least 1.
 
         Raises:
-            UserError: the model reads more than a sequence, the user's id for one.
+            UserError: the model reads more than a sequence, such as the user's id.
         """
         groups: list[tuple[Any, int]] = [(slice(None), self.longest)]
         if self.any_length:
@@ -117,7 +128,7 @@ class NextItemScorer:
         return in_order(scores, [rows for rows, _ in groups])
 
     def _scores_after(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        """[B, n_items] scores after sequences that are no longer than the model reads."""
+        """Return scores [B, n_items] after sequences that are no longer than the model reads."""
         query = Interaction({self.model.ITEM_SEQ: sequences, self.model.ITEM_SEQ_LEN: lengths})
         try:
             return self._scores_of(query)
@@ -126,11 +137,12 @@ class NextItemScorer:
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def _scores_of(self, interaction: Interaction) -> Tensor:
-        """[B, n_items] of the model for the rows of a batch or a query."""
-        return self.model.full_sort_predict(interaction).view(-1, self.n_items)
+        """Return the model's scores [B, n_items] for the rows of a batch or a query."""
+        with self.fused():
+            return self.model.full_sort_predict(interaction).view(-1, self.n_items)
 
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        """[S P, n_items] scores after P prefixes of each of S sequences, those of a sequence together.
+        """Return scores [S P, n_items] after P prefixes of each of S sequences, those of a sequence together.
 
         Args:
             sequences: [S, L] item ids without padding.
@@ -142,7 +154,13 @@ class NextItemScorer:
 
 
 def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = None) -> Tensor:
-    """[] of scores [N, n_items] and positives [N], without the items `left_out` [n_items] that are not the positive."""
+    """Return the cross-entropy [] of scores [N, n_items] and positives [N].
+
+    Args:
+        scores: of all items.
+        positives: item ids.
+        left_out: [n_items] bool, items that are ignored unless they are the row's positive.
+    """
     if left_out is not None:
         absent = left_out.expand_as(scores).scatter(1, positives.unsqueeze(1), False)
         scores = scores.masked_fill(absent, -torch.inf)
@@ -150,7 +168,7 @@ def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = N
 
 
 def in_order(parts: list[Tensor], rows: list) -> Tensor:
-    """Rows of several groups back in the order of the batch; `rows` as of `length_groups`."""
+    """Return the rows of several groups in the order of the batch; `rows` as of `length_groups`."""
     if len(parts) == 1:
         return parts[0]
     return torch.cat(parts)[torch.cat(rows).argsort()]

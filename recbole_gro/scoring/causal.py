@@ -1,18 +1,18 @@
-"""Models that are causal by construction: what they say at a place depends on the items up to it."""
+"""Models that are causal by construction: their output at a place depends on the items up to it."""
 
 import contextlib
 from collections.abc import Iterator
-from unittest import mock
 
 from torch import Tensor
 
 from recbole_gro.scoring.base import register_scorer
 from recbole_gro.scoring.trimmed import TrimmedScorer
+from recbole_gro.utils.patching import replaced
 
 
 @register_scorer("SASRec")
 class CausalScorer(TrimmedScorer):
-    """All prefixes of a sequence from one forward pass.
+    """Score all prefixes of a sequence from one forward pass.
 
     Such models of RecBole compute an output at every place and then pick the last one with `gather_indexes`; here it
     picks as many as are wanted.
@@ -28,10 +28,10 @@ class CausalScorer(TrimmedScorer):
 
     @contextlib.contextmanager
     def _outputs_at(self, places: Tensor) -> Iterator[None]:
-        """The model's forward pass gives its outputs at `places` [S, P], where it gave the last one."""
+        """Let the model's forward pass return its outputs at `places` [S, P] in place of the last one."""
 
         def gather(outputs: Tensor, _: Tensor) -> Tensor:
             return outputs.gather(1, places.unsqueeze(2).expand(-1, -1, outputs.shape[2]))
 
-        with mock.patch.object(self.model, "gather_indexes", gather):
+        with replaced(self.model, "gather_indexes", gather):
             yield

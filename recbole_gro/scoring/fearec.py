@@ -4,16 +4,16 @@ import contextlib
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_gro.scoring.base import NextItemScorer, register_scorer
+from recbole_gro.utils.patching import replaced
 
 
 class LazyColumn:
-    """A list column of a dataset that makes its rows only when they are asked for."""
+    """A list column of a dataset that makes its rows only when they are read."""
 
     def __init__(self, dataset: Any, field: str):
         self.dataset, self.field = dataset, field
@@ -40,5 +40,5 @@ class FEARecScorer(NextItemScorer):
             yield
             return
         columns = {field: LazyColumn(dataset, field) for field in fields}
-        with mock.patch.object(self.model, "dataset", SimpleNamespace(inter_feat=columns)):
+        with replaced(self.model, "dataset", SimpleNamespace(inter_feat=columns)):
             yield

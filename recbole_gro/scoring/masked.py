@@ -17,7 +17,7 @@ MASKED_SLOTS = "masked_slots"  # field of a training batch: where its masked ite
 
 @register_scorer("BERT4Rec")
 class MaskedScorer(NextItemScorer):
-    """BERT4Rec: the N training positions are the masked items of a batch; the next item is a mask at the end.
+    """Score with BERT4Rec: N training positions are the masked items of a batch; the next item is a mask at the end.
 
     Only masked positions are scored; RecBole scores the filler of MASK_INDEX too and weighs it 0.
 
@@ -57,7 +57,7 @@ class MaskedScorer(NextItemScorer):
         return sequences * (torch.arange(sequences.shape[1], device=place.device) < place.unsqueeze(1)), place
 
     def _slots(self, interaction: Interaction) -> Tensor:
-        """[N] where in MASK_INDEX [B, M], read row by row, the masked items stand."""
+        """Return where in MASK_INDEX [B, M], read row by row, the masked items stand, [N]."""
         if MASKED_SLOTS in interaction:
             return interaction[MASKED_SLOTS]
         return (interaction[self.model.MASK_INDEX] > 0).flatten().nonzero().squeeze(1)
@@ -76,7 +76,7 @@ class MaskedScorer(NextItemScorer):
         return functional.linear(hidden, self.model.item_embedding.weight[: self.n_items], self.model.output_bias)
 
     def _hidden_at(self, masked: Tensor, lengths: Tensor, index: Tensor) -> Tensor:
-        """[B, M, H] output of the model at places `index` [B, M] of sequences `masked` [B, L] of `lengths` [B]."""
+        """Return the model's output [B, M, H] at places `index` [B, M] of sequences [B, L] of `lengths` [B]."""
         packing = pack(lengths) if self.any_length else None
         if packing is None:
             place = torch.arange(masked.shape[1], device=masked.device)
@@ -89,40 +89,43 @@ class MaskedScorer(NextItemScorer):
         items, places, owner = torch.zeros(3, rows * columns, dtype=torch.long).unbind()
         items[cell], places[cell], owner[cell] = masked[sequence, place], place, packing.slot[sequence] + 1
         owner = owner.view(rows, 1, 1, columns)
-        asked = torch.zeros(rows, slots, index.shape[1], dtype=torch.long)
-        asked[packing.row, packing.slot] = packing.start.unsqueeze(1) + index
-        asking = torch.arange(1, slots + 1).repeat_interleave(index.shape[1]).view(1, 1, -1, 1)
+        wanted = torch.zeros(rows, slots, index.shape[1], dtype=torch.long)
+        wanted[packing.row, packing.slot] = packing.start.unsqueeze(1) + index
+        wanted_by = torch.arange(1, slots + 1).repeat_interleave(index.shape[1]).view(1, 1, -1, 1)
         hidden = self._encoded(
             items.view(rows, columns),
             places.view(rows, columns),
             torch.where(owner == owner.transpose(2, 3), 0.0, HIDDEN),
-            asked.flatten(1),
-            torch.where(owner == asking, 0.0, HIDDEN),
+            wanted.flatten(1),
+            torch.where(owner == wanted_by, 0.0, HIDDEN),
         )
         return hidden.view(rows, slots, -1, hidden.shape[-1])[packing.row, packing.slot]
 
-    def _encoded(self, items: Tensor, places: Tensor, visible: Tensor, asked: Tensor, visible_asked: Tensor) -> Tensor:
-        """[R, A, H] output of the model at columns `asked` [R, A] of rows `items` [R, W].
+    def _encoded(
+        self, items: Tensor, places: Tensor, visible: Tensor, wanted: Tensor, visible_wanted: Tensor
+    ) -> Tensor:
+        """Return the model's output [R, A, H] at columns `wanted` [R, A] of rows `items` [R, W].
 
-        The last layer asks only at these places, the layers before it at all: equal to reading them off the model's
-        forward pass, at little more than half its cost for one place a row.
+        The last layer has queries at these places only, the layers before it at all: equal to the model's forward pass
+        there, at little more than half its cost for one place per row.
 
         Args:
             places: [W] or [R, W] each item's place in its sequence.
-            visible: additive mask of what each item sees; visible_asked: of what each of `asked` sees.
+            visible: additive mask of what each item sees; visible_wanted: of what each of `wanted` sees.
         """
         model = self.model
         hidden = model.dropout(model.LayerNorm(model.item_embedding(items) + model.position_embedding(places)))
         *layers, last = model.trm_encoder.layer
-        for layer in layers:
-            hidden = layer(hidden, visible)
-        queries = hidden.gather(1, asked.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-        output = last.feed_forward(attend(last.multi_head_attention, queries, hidden, visible_asked))
+        with self.fused():
+            for layer in layers:
+                hidden = layer(hidden, visible)
+            queries = hidden.gather(1, wanted.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            output = last.feed_forward(attend(last.multi_head_attention, queries, hidden, visible_wanted))
         return model.output_ln(model.output_gelu(model.output_ffn(output)))
 
 
 def attend(attention: MultiHeadAttention, queries: Tensor, keys: Tensor, visible: Tensor) -> Tensor:
-    """[B, M, H] RecBole's self-attention block, asked at M places [B, M, H] about all L places `keys` [B, L, H]."""
+    """Return RecBole's self-attention block [B, M, H] of queries [B, M, H] over keys [B, L, H]."""
 
     def heads(hidden: Tensor) -> Tensor:
         return attention.transpose_for_scores(hidden).transpose(1, 2)

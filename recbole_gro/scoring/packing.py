@@ -10,7 +10,7 @@ WORTH_IT = 0.85  # rows are packed where that leaves less than this share of the
 
 @dataclass
 class Packing:
-    """Where each of B sequences stands in a table of packed rows [R, W], up to K sequences a row.
+    """Place of each of B sequences in a table of packed rows [R, W], up to K sequences per row.
 
     Attributes:
         row: [B].
@@ -26,13 +26,13 @@ class Packing:
 
 
 def pack(lengths: Tensor) -> Packing | None:
-    """Sequences dealt out to as few rows as the longest of them is wide, longest first, to and fro.
+    """Distribute sequences over as few rows as hold them, longest first, to and fro.
 
     Args:
         lengths: [B] items in each sequence.
 
     Returns:
-        None where it would spare little, and on a GPU, where looking at the lengths would wait for the device.
+        None where it would save little, and on a GPU, where reading the lengths would wait for the device.
 
     >>> pack(torch.tensor([3, 7, 4, 7])).row
     tensor([2, 0, 2, 1])

@@ -10,7 +10,7 @@ TINY = 1e-8  # what these models add before they take a logarithm
 
 @register_scorer("RepeatNet")
 class ProbabilityScorer(NextItemScorer):
-    """Scores are log-probabilities: the same ranking, and on the scale of other models' scores.
+    """Score with log-probabilities: the same ranking, on the scale of other models' scores.
 
     The margins of Eq. 4 are 0.5; probabilities of a thousand items lie far closer together.
     """
@@ -19,17 +19,18 @@ class ProbabilityScorer(NextItemScorer):
         return (self._probabilities(interaction) + TINY).log()
 
     def _probabilities(self, interaction: Interaction) -> Tensor:
-        """[B, n_items]."""
+        """Return the model's probabilities [B, n_items]."""
         return super()._scores_of(interaction)
 
 
 @register_scorer("GRU4RecCPR")
 @register_scorer("SASRecCPR")
 class SoftmaxCPRScorer(ProbabilityScorer):
-    """The softmax-CPR models, whose full_sort_predict computes the loss on the way and so asks for the next item."""
+    """Score with the softmax-CPR models, whose full_sort_predict also computes the loss and needs the next item."""
 
     def _probabilities(self, interaction: Interaction) -> Tensor:
-        _, probabilities = self.model.calculate_loss_prob(interaction, only_compute_prob=True)
+        with self.fused():
+            _, probabilities = self.model.calculate_loss_prob(interaction, only_compute_prob=True)
         if self.model.post_remove_context:
             probabilities = probabilities.scatter(1, interaction[self.model.ITEM_SEQ], 0.0)
         return probabilities

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from unittest import mock
 
 import torch
 from recbole.data.interaction import Interaction
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from recbole_gro.scoring.base import register_scorer
 from recbole_gro.scoring.causal import CausalScorer
 from recbole_gro.scoring.trimmed import TrimmedScorer
+from recbole_gro.utils.patching import replaced
 
 # of a sequence that NARM weighs in one call: more are fewer calls, with more padding and memory
 PREFIXES_AT_ONCE = 8
@@ -19,7 +19,7 @@ PREFIXES_AT_ONCE = 8
 
 @dataclass
 class Carried:
-    """What a GRU has read.
+    """State of a GRU after the items that it has read.
 
     Attributes:
         outputs: [B, t, H] its output after each item.
@@ -31,34 +31,37 @@ class Carried:
 
 
 class RecurrentScorer(TrimmedScorer):
-    """Scores after a history that goes on from one scored before."""
+    """Score histories that extend those of an earlier call."""
 
     def __init__(self, model):
         super().__init__(model)
         self.gru = next(module for module in model.modules() if isinstance(module, nn.GRU))
 
     def extended_scores(self, carried: Carried | None, items: Tensor) -> tuple[Tensor, Carried]:
-        """[B, n_items] scores after `carried` and then `items` [B, t] without padding, and what is carried on."""
+        """Return scores [B, n_items] after `carried` and then `items` [B, t] without padding, and the state then."""
         read = 0 if carried is None else carried.outputs.shape[1]
         query = {
             self.model.ITEM_SEQ: items,
             self.model.ITEM_SEQ_LEN: items.new_full((len(items),), read + items.shape[1]),
         }
-        with self._goes_on_from(carried) as states:
+        with self._continued_from(carried) as states:
             scores = self.model.full_sort_predict(Interaction(query)).view(-1, self.n_items)
         return scores, states[-1]
 
     @contextlib.contextmanager
-    def _goes_on_from(self, carried: Carried | None) -> Iterator[list[Carried]]:
-        """The model's GRU starts from `carried` and gives the outputs of all items; the states it reached."""
-        run, states = self.gru.forward, []
+    def _continued_from(self, carried: Carried | None) -> Iterator[list[Carried]]:
+        """Let the model's GRU start from `carried` and return the outputs of all items; yield the states it reaches."""
+        states: list[Carried] = []
 
-        def forward(embedded: Tensor) -> tuple[Tensor, Tensor]:
-            outputs, hidden = run(embedded, None if carried is None else carried.hidden)
+        def start(_, inputs: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
+            return inputs[0], None if carried is None else carried.hidden
+
+        def finish(_, __, output: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            outputs, hidden = output
             states.append(Carried(outputs if carried is None else torch.cat([carried.outputs, outputs], 1), hidden))
             return states[-1].outputs, hidden
 
-        with mock.patch.object(self.gru, "forward", forward):
+        with self.gru.register_forward_pre_hook(start), self.gru.register_forward_hook(finish):
             yield states
 
 
@@ -69,7 +72,7 @@ class GRU4RecScorer(RecurrentScorer, CausalScorer):
 
 @register_scorer("NARM")
 class NARMScorer(RecurrentScorer):
-    """NARM weighs all outputs of its GRU: that and the weights' first layer run once, the rest once for each prefix."""
+    """NARM weighs all outputs of its GRU: that and the weights' first layer run once, the rest once per prefix."""
 
     all_prefixes_at_once = True
 
@@ -77,7 +80,7 @@ class NARMScorer(RecurrentScorer):
         n, width = sequences.shape
         if width > self.longest:
             return super().prefix_scores(sequences, lengths)
-        with self._goes_on_from(None) as states:
+        with self._continued_from(None) as states:
             self.model(sequences, lengths.new_full((n,), width))
         outputs, read = states[0].outputs, torch.arange(width, device=sequences.device)
         first_layer = self.model.a_1(outputs)
@@ -95,5 +98,5 @@ class NARMScorer(RecurrentScorer):
 
 
 def _gives(layer: nn.Module, result) -> contextlib.AbstractContextManager:
-    """The layer gives this, whatever it is asked."""
-    return mock.patch.object(layer, "forward", return_value=result)
+    """Let a layer return `result`, whatever its input."""
+    return replaced(layer, "forward", lambda _: result)

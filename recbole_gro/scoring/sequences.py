@@ -10,14 +10,14 @@ ROWS_A_GROUP = 32  # below that a group's matrix products are too small to pay
 
 
 def length_groups(lengths: Tensor, widest: int) -> list[tuple[Any, int]]:
-    """Rows of similar length and the columns they need, so that little padding is computed; each row in one group.
+    """Group rows of similar length with the columns they need, so that little padding is computed.
 
-    On a GPU all rows make one group: looking at the lengths would wait for the device, and more, smaller kernels
+    On a GPU all rows make one group: reading the lengths would wait for the device, and more, smaller kernels
     gain nothing there.
 
     Args:
         lengths: [B] items in each row.
-        widest: columns there are; a longer row counts as that long.
+        widest: number of columns; a longer row counts as that long.
 
     Returns:
         (rows, columns) pairs: rows as indices [b], or as a slice of all where there is one group.
@@ -38,7 +38,7 @@ def length_groups(lengths: Tensor, widest: int) -> list[tuple[Any, int]]:
 
 
 def keep_recent(sequences: Tensor, lengths: Tensor, longest: int, width: int) -> tuple[Tensor, Tensor]:
-    """The last `longest` items of each sequence, padded right with 0 to `width` columns.
+    """Return the last `longest` items of each sequence, padded right with 0 to `width` columns, and their lengths.
 
     Args:
         sequences: [B, L] item ids padded right with 0.
@@ -60,7 +60,7 @@ def keep_recent(sequences: Tensor, lengths: Tensor, longest: int, width: int) ->
 
 
 def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
-    """Item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
+    """Return item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
 
     Raises:
         ValueError: no sequence, an empty one, padding before an item, or anything but integers.

@@ -8,7 +8,7 @@ from recbole_gro.scoring.sequences import length_groups
 
 
 class TrimmedScorer(NextItemScorer):
-    """Rows of similar length go through the model together, cut to the longest among them.
+    """Run rows of similar length through the model together, cut to the longest among them.
 
     For models that read the sequence and its length alone, and whose loss is a mean over the rows.
     """
@@ -19,12 +19,12 @@ class TrimmedScorer(NextItemScorer):
         sequences, lengths = self.contexts(interaction)
         groups = length_groups(lengths, sequences.shape[1])
         if len(groups) == 1:
-            return self.model.calculate_loss(interaction)
+            return super().loss(interaction)
         total = lengths.new_zeros((), dtype=self.model.item_embedding.weight.dtype)
         for rows, width in groups:
             part = interaction[rows]
             part.update(Interaction({self.model.ITEM_SEQ: sequences[rows, :width]}))
-            total = total + self.model.calculate_loss(part) * (len(rows) / len(lengths))
+            total = total + super().loss(part) * (len(rows) / len(lengths))
         return total
 
     def position_scores(self, interaction: Interaction) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a provider keeps of the queries that his service is sent."""
+"""The provider's log of the queries that a service received."""
 
 import datetime
 import json
@@ -10,22 +10,22 @@ from torch import Tensor
 from recbole_gro.scoring import pad_sequences
 from recbole_gro.utils.files import append_line, whole_lines
 
-TOLD = 1000  # characters of a query that cannot be read
+SHOWN = 1000  # characters of a query that cannot be read
 
 
 class AccessLog:
-    """A file with a line of JSON a query: {"time": "2024-03-04T05:06:07.089012+00:00", "lists": 2, "refused": null,
+    """Write one line of JSON per query: {"time": "2024-03-04T05:06:07.089012+00:00", "lists": 2, "refused": null,
     "asked": [[3, 1, 4], [5]]}.
 
-    `time` is UTC, `lists` how many were asked for, `refused` why none was given (null where they were), `asked` the
-    item ids of each history without padding; text where they were no histories of item ids. A line is handed to the
-    system before the next query. What is in the file stays; one process at a time writes to it.
+    `time` is UTC, `lists` the number of histories, `refused` why there was no answer (null where there was one),
+    `asked` the item ids of each history without padding, or text where they were no histories of item ids. A line is
+    handed to the operating system before the next query. Earlier lines stay; one process at a time writes to a file.
 
     Args:
-        file: to add to.
+        file: to append to.
 
     Attributes:
-        lines: in the file when it was opened.
+        lines: number of lines in the file when it was opened.
 
     Raises:
         UserError: the file cannot be written.
@@ -36,24 +36,28 @@ class AccessLog:
         self.lines = whole_lines(file)
 
     def add(self, sequences: Any, refused: str | None = None) -> None:
-        """Write down a query: histories as `BlackBox.query` takes them, and why they were not answered, if so.
+        """Append a query.
+
+        Args:
+            sequences: histories as `BlackBox.query` takes them.
+            refused: why they were not answered; None where they were.
 
         Raises:
             UserError: the file cannot be written; no part of the line is in it then.
         """
-        told = {
+        line = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
             "lists": len(sequences),
             "refused": refused,
             "asked": _histories(sequences),
         }
-        append_line(json.dumps(told), self.file)
+        append_line(json.dumps(line), self.file)
 
 
 def _histories(sequences: Any) -> list[list[int]] | str:
-    """Item ids of each history, the padding left out."""
+    """Return the item ids of each history without padding, or text."""
     try:
         padded, lengths = pad_sequences(sequences)
     except ValueError:
-        return str(sequences.tolist() if isinstance(sequences, Tensor) else sequences)[:TOLD]
+        return str(sequences.tolist() if isinstance(sequences, Tensor) else sequences)[:SHOWN]
     return [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]

@@ -1,10 +1,11 @@
-"""What the provider runs: a trained model that answers an item sequence with a list."""
+"""The provider's service: a trained model that answers an item sequence with a list."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_gro.scoring import create_scorer, pad_sequences
@@ -16,18 +17,18 @@ from recbole_gro.utils.ranking import top_k
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
-ROWS_REMEMBERED = 2**13  # sequences of a query at most whose state is kept for the next one (200 MiB of 50 x 128)
+ROWS_REMEMBERED = 2**13  # most sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
 
 
 @dataclass(frozen=True)
 class Query:
-    """The part of a query that is scored at a time: B histories, and what the model made of them.
+    """Hold the part of a query that is scored at a time: B histories and the model's scores after them.
 
     Attributes:
-        sequences: [B, L] the items that the model reads of each history (its most recent ones, where it is longer),
-            padded right with 0; on the device that they were asked from.
+        sequences: [B, L] item ids that the model reads of each history (the most recent ones, where it is longer),
+            padded right with 0; on the device that the query came from.
         lengths: [B] items in each.
-        scores: [B, n_items] of the next item; not to be written to.
+        scores: [B, n_items] of the next item; read-only.
     """
 
     sequences: Tensor
@@ -38,15 +39,18 @@ class Query:
 Output = Callable[[Tensor, Query], Tensor]
 
 
-def as_ranked(ranked: Tensor, asked: Query) -> Tensor:
-    """The output step of a service that shows its ranking as it is."""
+def as_ranked(ranked: Tensor, query: Query) -> Tensor:
+    """Return the ranking unchanged: the output step of a service without a defense."""
     return ranked
 
 
-def refuse_nan(highest: Tensor, model) -> None:
-    """UserError where one of the highest scores [B, 1] is NaN; NaN ranks first, so none hides below it.
+def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
+    """Check the highest scores [B, 1] of a query; NaN ranks first, so none is below them.
 
-    On a GPU this waits for the lists, once a query, when all of them are under way.
+    On a GPU this waits for the lists once per query, when all of them are under way.
+
+    Raises:
+        UserError: one of them is NaN.
     """
     if bool(highest.isnan().any()):
         name = type(model).__name__
@@ -54,18 +58,18 @@ def refuse_nan(highest: Tensor, model) -> None:
 
 
 class Service:
-    """A model and what is done to its lists before they are shown.
+    """Serve lists of a model, after the output side of a defense.
 
     Args:
-        model: any trained RecBole sequential model.
+        model: any trained RecBole sequential model; a query leaves it in evaluation mode.
         k: length of a list.
-        output: from ranked [B, k] and what was asked to served [B, k], the output side of a defense (its `answer`).
+        output: maps a ranking [B, k] and the query to the served lists [B, k]: a defense's `answer`.
 
     Raises:
         UserError: lists longer than the catalogue.
     """
 
-    def __init__(self, model, k: int = 100, output: Output = as_ranked):
+    def __init__(self, model: SequentialRecommender, k: int = 100, output: Output = as_ranked):
         self.model, self.k, self.output = model, k, output
         self.scorer = create_scorer(model)
         self._sessions: dict[int, Session] = {}
@@ -79,9 +83,12 @@ class Service:
 
     @torch.no_grad()
     def recommend(self, sequences: Any) -> Tensor:
-        """[B, k] item ids, best first, for sequences [B, L] padded right with 0 or a list of id lists.
+        """Return lists [B, k] of item ids, best first.
 
-        Where a defense cuts lists short, 0 stands in place of the items left out, at the end.
+        Where a defense shortens lists, 0 pads them at the end.
+
+        Args:
+            sequences: [B, L] item ids padded right with 0, or a list of id lists.
 
         Raises:
             ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
@@ -93,7 +100,7 @@ class Service:
         return lists
 
     def histories(self, sequences: Any) -> tuple[Tensor, Tensor]:
-        """Item ids [B, L] padded right with 0 and lengths [B] of a query.
+        """Return the item ids [B, L] of a query, padded right with 0, and their lengths [B].
 
         Raises:
             ValueError: as `recommend`.
@@ -105,17 +112,17 @@ class Service:
 
     @torch.no_grad()
     def follow(self, sequences: Any) -> None:
-        """Be where answering `sequences` leaves this service, for a query whose answer is known from before.
+        """Update the state of this service as answering `sequences` would, for a query whose response is cached.
 
-        A model around a GRU remembers what it was asked; its next scores, made from nothing, would differ in the last
-        bits. The defense is not called.
+        The state of a GRU is kept between queries; without it the next scores would differ in the last bits. The
+        defense is not called.
         """
         for session, part, _ in self._chunks(sequences):
             session.follow(*part)
 
     def _chunks(self, sequences: Any) -> Iterator[tuple[Session, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-        """A query in parts that are scored at a time: the part's session, sequences and lengths, and what is read."""
-        # looked at before they go to a GPU, so that nothing waits for it
+        """Yield the parts of a query that are scored at a time: session, sequences and lengths, and what is read."""
+        # checked before they go to a GPU, so that nothing waits for it
         sequences, lengths = self.histories(sequences)
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
@@ -126,20 +133,20 @@ class Service:
             yield self._session(i, remembered), part, seen
 
     def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]):
-        """[B, k] the lists of a part of a query, and [B, 1] the highest score of each.
+        """Return the lists [B, k] of a part of a query, and the highest score of each, [B, 1].
 
-        The scores are gone before those of the next part are computed.
+        The scores are freed before those of the next part are computed.
         """
         scores = session.scores(*part)
         ranked = top_k(scores, self.k)
         return self.output(ranked, Query(*read, scores)), scores.gather(1, ranked[:, :1])
 
     def _read(self, sequences: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """What the model reads of sequences [B, L] of lengths [B]: their most recent items, where they are longer."""
+        """Return what the model reads of sequences [B, L] of lengths [B]: the most recent items of longer ones."""
         longest = self.scorer.longest
         longer = sequences.shape[1] > longest
         return keep_recent(sequences, lengths, longest, longest) if longer else (sequences, lengths)
 
     def _session(self, part: int, remembered: bool) -> Session:
-        """Histories are asked about again, longer by an item each time; every part of a query goes on from its last."""
+        """Return the session of a part of the query: histories come again, each longer by an item."""
         return self._sessions.setdefault(part, Session(self.scorer)) if remembered else Session(self.scorer)

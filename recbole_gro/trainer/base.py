@@ -94,6 +94,10 @@ class StageTrainer(Trainer):
             kept.keep(max(self.train_loss_dict, default=-1), finished=True)
         return result
 
+    def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
+        with self.scorer.fused():  # RecBole runs the model itself
+            return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+
     def load_saved(self) -> None:
         """Put the saved weights into the model."""
         self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])

@@ -15,12 +15,15 @@ import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import numpy as np
+import recbole.data.utils
+import recbole.trainer.trainer
 import torch
 from recbole.evaluator.collector import Collector
 from torch.utils.tensorboard import SummaryWriter
+
+from recbole_gro.utils.patching import replaced
 
 
 def numpy_aliases() -> None:
@@ -75,7 +78,7 @@ def anomaly_mode_left_alone() -> None:
 
 @contextlib.contextmanager
 def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
-    """Trainers made inside write their TensorBoard events into `folder`; None leaves RecBole's place.
+    """Let trainers made inside the block write their TensorBoard events into `folder`; None keeps RecBole's place.
 
     RecBole's Trainer opens ./log_tensorboard/<name of the log file> in the working folder and takes no argument for
     it. Can go when it does.
@@ -83,40 +86,40 @@ def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", side_effect=lambda logger: SummaryWriter(str(folder))):
+    with replaced(recbole.trainer.trainer, "get_tensorboard", lambda logger: SummaryWriter(str(folder))):
         yield
 
 
 @contextlib.contextmanager
 def no_pickled_loaders() -> Iterator[None]:
-    """Data loaders are built anew inside.
+    """Build data loaders anew inside the block.
 
     RecBole's data_preparation unpickles, and so executes, any loaders of the same dataset and model that lie in
-    checkpoint_dir, and they would not be ours. Can go when it takes an argument for it.
+    checkpoint_dir, and they are RecBole's own. Can go when it takes an argument for it.
     """
-    with mock.patch("recbole.data.utils.load_split_dataloaders", return_value=None):
+    with replaced(recbole.data.utils, "load_split_dataloaders", lambda config: None):
         yield
 
 
 @contextlib.contextmanager
 def no_process_group() -> Iterator[None]:
-    """Datasets made inside may be downloaded by a program of one process.
+    """Let datasets made inside the block be downloaded by a program of one process.
 
     RecBole's Dataset._download ends by waiting for the other processes, which raises where there is no process group:
-    the files are in place, and the run that fetched them fails. Can go when it asks first.
+    the files are in place, and the run that fetched them fails. Can go when it checks first.
     """
     if torch.distributed.is_initialized():
         yield
         return
-    with mock.patch("torch.distributed.barrier"):
+    with replaced(torch.distributed, "barrier", lambda: None):
         yield
 
 
 @contextlib.contextmanager
 def no_scaler_warning() -> Iterator[None]:
-    """Training inside says nothing of torch.cuda.amp.GradScaler.
+    """Silence the warning about torch.cuda.amp.GradScaler inside the block.
 
-    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name, which is not the user's to mend.
+    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name, which the user cannot change.
     Can go when RecBole calls torch.amp.GradScaler.
     """
     with warnings.catch_warnings():
@@ -125,7 +128,7 @@ def no_scaler_warning() -> Iterator[None]:
 
 
 class SilentWriter:
-    """A TensorBoard writer that writes nothing, for trainers that only evaluate."""
+    """Stand in for a TensorBoard writer and write nothing, for trainers that only evaluate."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None
@@ -133,8 +136,8 @@ class SilentWriter:
 
 @contextlib.contextmanager
 def no_tensorboard() -> Iterator[None]:
-    """Trainers made inside open no event file."""
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", return_value=SilentWriter()):
+    """Let trainers made inside the block open no event file."""
+    with replaced(recbole.trainer.trainer, "get_tensorboard", lambda logger: SilentWriter()):
         yield
 
 

@@ -1,7 +1,6 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or absent, and their locks."""
 
 import contextlib
-import fcntl
 import io
 import os
 import pickle
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from filelock import FileLock
 
 from recbole_gro.utils.errors import UserError
 
@@ -18,10 +18,10 @@ PART = ".part"  # what ends the name of a file that is being written; nobody rea
 
 @contextlib.contextmanager
 def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
-    """A stream to write to, which becomes `file` once the block is through: it is on the disk then, and whole.
+    """Open a stream that becomes `file` at the end of the block, when it is complete and on the disk.
 
     Raises:
-        UserError: it cannot be written, on a full disk for one. What stood there before still does.
+        UserError: it cannot be written, for example on a full disk. An earlier file of that name stays.
     """
     part = Path(f"{file}{PART}")
     try:
@@ -38,35 +38,24 @@ def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def one_at_a_time(file: str | os.PathLike) -> Iterator[None]:
-    """One process at a time is inside, for a file; the claim ends with the process, however that ends.
+def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a file inside the block; it ends with the process, however that ends.
 
-    FILE.lock is there as long as one is. It is removed while it is held, so whoever waited for it holds a file that
-    has no name any more, and asks again for the one that has.
+    Args:
+        file: FILE.lock is the lock and stays in its folder, which is made where there is none.
+        wait: whether to wait while another process holds it.
+
+    Raises:
+        TimeoutError: another process holds it.
     """
     path = Path(f"{file}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(path, os.fstat(lock.fileno())):
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_at(path: Path, file: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(path.stat(), file)
-    except FileNotFoundError:
-        return False
+    with FileLock(path, timeout=-1 if wait else 0):
+        yield
 
 
 def write_atomically(state: Any, file: str | os.PathLike) -> None:
-    """torch.save under a temporary name, then rename: a half-written file is never there under its own name.
+    """Save a state with torch.save under a temporary name, then rename it: no incomplete file has the name.
 
     Raises:
         UserError: it cannot be written.
@@ -78,10 +67,10 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
 
 
 def append_line(line: str, file: str | os.PathLike) -> None:
-    """Add a line to the end of a file and hand it to the system: it is there whole or not at all.
+    """Append a complete line to a file, or nothing, and hand it to the operating system.
 
     Raises:
-        UserError: it cannot be written, on a full disk for one. The lines before it stay.
+        UserError: it cannot be written, for example on a full disk. The lines before it stay.
     """
     end = None
     try:
@@ -96,8 +85,9 @@ def append_line(line: str, file: str | os.PathLike) -> None:
 
 
 def whole_lines(file: str | os.PathLike) -> int:
-    """How many lines a file has, which is made where there is none. A last one without its end, which a process that
-    was cut off leaves, is removed.
+    """Count the lines of a file, which is made where there is none.
+
+    A last line without its end, which an interrupted process leaves, is removed.
 
     Raises:
         UserError: it cannot be written.
@@ -116,10 +106,10 @@ def whole_lines(file: str | os.PathLike) -> int:
 
 
 def read_plain(file: str | os.PathLike) -> Any:
-    """What `write_atomically` wrote, on the CPU: plain values and tensors; a file with anything else is refused.
+    """Load what `write_atomically` saved, on the CPU.
 
     Raises:
-        UserError: it cannot be read, or holds more than that.
+        UserError: it cannot be read, or holds anything but plain values and tensors.
     """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
@@ -129,6 +119,6 @@ def read_plain(file: str | os.PathLike) -> Any:
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Write FILE, text as UTF-8: it appears complete or not at all."""
+    """Write a file, text as UTF-8; it appears complete or not at all."""
     with written(file) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)

@@ -1,4 +1,4 @@
-"""What belongs to the whole process stays as its user set it."""
+"""Random generators, and other state of the process that stays as its user set it."""
 
 import contextlib
 import os
@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader, get_worker_info
 
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @contextlib.contextmanager
 def global_state_kept() -> Iterator[None]:
-    """Whatever happens inside, afterwards the random generators of Python, numpy and torch, cuDNN's switches, the
-    number of threads and the visible GPUs are what they were before.
+    """Restore the random generators of Python, numpy and torch, cuDNN's switches, the number of threads and the visible
+    GPUs after the block.
 
     RecBole's init_seed seeds every generator and sets cuDNN's switches, its Config sets CUDA_VISIBLE_DEVICES.
     """
@@ -38,7 +39,8 @@ def global_state_kept() -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """Where the process's generators stand, as plain values and tensors: Python's, numpy's, torch's on every device."""
+    """Return the states of the process's generators (Python's, numpy's, torch's on every device), as plain values and
+    tensors."""
     numpy = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
@@ -49,7 +51,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put the process's generators where they were when `random_state` looked."""
+    """Set the process's generators to states that `random_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
@@ -57,8 +59,21 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
-def generators_of(loader) -> dict[str, torch.Generator]:
-    """What a loader draws from besides the process's generators, by purpose; RecBole's loader, ours of queries too."""
+def process_generator(own: torch.Generator) -> torch.Generator | None:
+    """Return the generator that a dataset or transform draws with: its `own`, or None (torch's) in a worker process.
+
+    Each epoch gives each worker a copy of the dataset, so a generator in it would repeat its draws. torch's is seeded
+    there per epoch and worker, from the loader's generator, which is in the parent and in checkpoints; so are those of
+    Python and numpy, with which RecBole's transforms and negative sampling draw.
+    """
+    return own if get_worker_info() is None else None
+
+
+def generators_of(loader: DataLoader) -> dict[str, torch.Generator]:
+    """Return the generators of a loader, RecBole's or one of a query log, by purpose; the process's are not among them.
+
+    With worker processes the first alone determines an epoch (`process_generator`).
+    """
     found = {
         "order": getattr(loader, "generator", None),
         "windows": getattr(getattr(loader, "_dataset", None), "window_generator", None),

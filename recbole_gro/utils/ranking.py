@@ -1,4 +1,4 @@
-"""The list a model's scores make: the k highest items, best first."""
+"""Lists of items: the k highest of a model's scores, random items, searches."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """[N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over.
+    """Return the item ids [N, k] of the highest of scores [N, n_items], best first; column 0 (padding) is left out.
 
     The k highest items lie in the k groups with the highest maxima, whatever the groups, so the maxima are ranked
     first and the items of those groups after: on a CPU faster than ranking all items (benchmarks/serving.py). Of items
@@ -30,10 +30,10 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 
 
 def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
-    """[B, wanted] different items in a random order, none of them in `head`, all others equally likely.
+    """Return different items [B, wanted] in a random order, none of them in `head`, all others equally likely.
 
-    A small catalogue is permuted. From a large one items are drawn with replacement, and what came up before is passed
-    over. Each draw is new with a chance of at least 3/4 there, so that half as many draws again as are wanted and 48
+    A small catalogue is permuted. From a large one items are drawn with replacement, and repeated ones are skipped.
+    Each draw is new with a chance of at least 3/4 there, so that half as many draws again as are wanted and 48
     more are too few less than once in 10**12 lists; the first items of the catalogue then fill the list.
 
     Args:
@@ -48,7 +48,7 @@ def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int],
 
 
 def completed(lists: Tensor, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
-    """[B, k] the items of lists [B, k] in their order, and random others after them in place of the 0 that pads.
+    """Return lists [B, k] with random other items in place of the 0 that pads them.
 
     Args:
         lists: different items; at least one, the first, in each.
@@ -63,7 +63,7 @@ def completed(lists: Tensor, n_items: int, draw: Callable[[int], Tensor]) -> Ten
 
 
 def _drawn(rows: int, k: int, wanted: int, n_items: int, draw, device) -> Tensor:
-    """[rows, c] random items, repeated ones among them; enough for `wanted` that are not in a list of k."""
+    """Return random items [rows, c], some of them repeated; enough for `wanted` that are not in a list of k."""
     catalogue = n_items - 1
     if catalogue < 4 * k:
         drawn = draw(catalogue).to(device).argsort(1) + 1
@@ -74,9 +74,9 @@ def _drawn(rows: int, k: int, wanted: int, n_items: int, draw, device) -> Tensor
 
 
 def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
-    """[B, count] the first `count` different ones of each row of items [B, c], in their order.
+    """Return the first `count` different items [B, count] of each row of items [B, c], in their order.
 
-    No sort; one table [B, n_items] of four bytes an entry.
+    No sort; one table [B, n_items] of four bytes per entry.
 
     >>> first_different(torch.tensor([[3, 1, 3, 2, 1, 4]]), 3, 5)
     tensor([[3, 1, 2]])
@@ -92,7 +92,7 @@ def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
 
 
 def found_in(items: Tensor, others: Tensor) -> Tensor:
-    """[..., k] whether each of `items` [..., k] stands anywhere in the same row of `others` [..., n].
+    """Return whether each of `items` [..., k] stands anywhere in the same row of `others` [..., n], as [..., k].
 
     0 is no item and is found nowhere. The rows are sorted and searched, so that no table [..., k, n] is built.
 

@@ -155,6 +155,12 @@ class AttackerCases:
         assert learned.lists.shape[:2] == log.lists.shape[:2] == (attacker.n_sequences, 6)
         assert learned.lists.shape[2] <= log.lists.shape[2] <= 10
 
+    def test_lists_are_the_answers_to_the_prefixes(self):
+        log = self.ask(self.attacker())
+        for t in range(6):
+            answers = RuleService().recommend(log.sequences[:, : t + 1])
+            assert torch.equal(log.lists[:, t].long(), answers[:, : log.lists.shape[2]])
+
     @pytest.mark.parametrize("service", [RuleService, PaddedService])
     def test_lists_hold_different_items_and_padding_after_them(self, service):
         attacker = self.attacker()

@@ -40,11 +40,6 @@ class TestRepeat(AttackerCases):
         log = self.ask(self.attacker())
         assert (len(log.sequences), self.box.lists_asked) == (20, 360)
 
-    def test_answers_that_do_not_change_are_kept_as_they_are(self):
-        log = self.ask(self.attacker())
-        for t in range(6):
-            assert torch.equal(log.lists[:, t].long(), RuleService().recommend(log.sequences[:, : t + 1]))
-
     def test_too_many_repeats_for_the_budget_are_refused(self):
         with pytest.raises(UserError, match=r"attacker_repeats: 31 repeats leave 1 .*; set query_sequences to 62"):
             self.attacker(attacker_repeats=31)

@@ -171,7 +171,8 @@ def test_recboles_evaluation_is_never_asked(make_thief, monkeypatch):
 @pytest.mark.parametrize("metric", ["ItemCoverage", "AveragePopularity"])
 def test_metrics_of_the_run_do_not_matter_to_it(make_thief, metric):
     thief, queries, held_out = make_thief(metrics=["Hit", "NDCG", metric])
-    thief.fit(queries, held_out)
+    _, result = thief.fit(queries, held_out)
+    assert set(result) == {"loss", "agreement@10"}
 
 
 class Scripted(ExtractionTrainer):

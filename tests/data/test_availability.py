@@ -33,6 +33,7 @@ def test_a_name_like_no_other_is_told_with_where_files_are_looked_for(tmp_path):
 
 def test_what_recbole_downloads_is_left_to_it(tmp_path):
     check_obtainable(config_of("ml-1m", data_path=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_users_own_ml_100k_goes_before_recboles(tmp_path):

@@ -1,5 +1,6 @@
 """Loaders: what training and evaluation batches carry, and data that cannot work said in one line."""
 
+import copy
 import os
 import pickle
 from pathlib import Path
@@ -8,10 +9,12 @@ import pytest
 import torch
 from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import MaskItemSequence
+from recbole.utils import init_seed
 
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import generators_of
 
 MASK_FIELDS = {"Mask_item_id_list", "Pos_item_id", "Neg_item_id", "MASK_INDEX"}
 
@@ -194,3 +197,73 @@ def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypat
     for loader in (valid, test):
         assert max(len(batch[0]) for batch in loader) == 10
         assert sum(len(batch[0]) for batch in loader) == len(loader._dataset)
+
+
+# draws of worker processes
+
+MASKED, SAMPLED = "Mask_item_id_list", "neg_item_id"
+DRAWS = {
+    "windows": ("BERT4Rec", MASKED, {"window_shift": 0.5}),
+    "windows with sampled negatives": ("BERT4Rec", "Neg_item_id", {"loss_type": "BPR"}),
+    "RecBole's masks": ("BERT4Rec", MASKED, {"train_rows": "prefixes"}),
+    "RecBole's negatives": (
+        "GRU4Rec",
+        SAMPLED,
+        {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform"}},
+    ),
+}
+
+
+@pytest.fixture(params=DRAWS)
+def drawing_loader(request, make_loaders):
+    """Make a training loader that visits its rows in order, and the field that holds what is drawn."""
+    model, field, settings = DRAWS[request.param]
+
+    def make(workers, seed=7):
+        init_seed(seed, True)
+        return make_loaders(model, worker=workers, train_batch_size=8, shuffle=False, seed=seed, **settings)[1], field
+
+    return make
+
+
+def epochs_of(loader, field, n):
+    return [[batch[field] for batch in loader] for _ in range(n)]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_draws_differ_between_epochs_and_repeat_for_a_seed(drawing_loader, workers):
+    first, second, third = epochs_of(*drawing_loader(workers), 3)
+    for one, other in ((first, second), (second, third)):
+        # RecBole masks half of its batches at the last item alone, so that some are equal by chance
+        assert sum(torch.equal(a, b) for a, b in zip(one, other, strict=True)) < len(one) / 2
+    again = epochs_of(*drawing_loader(workers), 2)
+    assert same(again[0], first)
+    assert same(again[1], second)
+    assert not same(epochs_of(*drawing_loader(workers, seed=8), 1)[0], first)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_epoch_follows_from_the_states_of_generators_after_the_one_before(drawing_loader, workers):
+    loader, field = drawing_loader(workers)
+    epochs_of(loader, field, 1)
+    states = {purpose: generator.get_state() for purpose, generator in generators_of(loader).items()}
+    (second,) = epochs_of(loader, field, 1)
+    resumed, _ = drawing_loader(workers, seed=9)
+    for purpose, generator in generators_of(resumed).items():
+        generator.set_state(states[purpose])
+    assert same(epochs_of(resumed, field, 1)[0], second)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_two_batches_of_equal_rows_get_equal_masks(make_loaders, workers, monkeypatch):
+    _, train, *_ = make_loaders("BERT4Rec", worker=workers, train_batch_size=8, window_shift=0.0)
+    longest = int(train._dataset.inter_feat["item_length"].argmax())
+    rows = train._dataset[torch.full((8,), longest)]
+    monkeypatch.setattr(SequenceDataset, "__getitem__", lambda self, index, join=True: copy.deepcopy(rows))
+    masks = [tuple((batch[MASKED] == train._dataset.item_num).flatten().tolist()) for _ in range(2) for batch in train]
+    assert len(masks) > 10
+    assert len(set(masks)) == len(masks)

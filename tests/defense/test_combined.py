@@ -4,6 +4,7 @@ from defense.cases import DefenseCases, made_up
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import Service, UserError, create_defense
+from recbole_gro.defense.base import defenses
 from recbole_gro.defense.list_level import RandomDefense
 
 SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
@@ -15,7 +16,8 @@ class CombinedCases(DefenseCases):
     keeps_items = False
 
     def test_name_is_taken(self):
-        pass
+        assert self.name not in defenses
+        assert set(self.name.split("+")) <= set(defenses)
 
 
 class TestTrainAndServe(CombinedCases):

@@ -1,4 +1,6 @@
+import multiprocessing
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,34 @@ def test_a_key_is_made_once_and_kept_where_only_its_owner_reads_it(tmp_path):
     assert stat.S_IMODE((folder / FILE).stat().st_mode) == 0o600
     assert bytes.fromhex((folder / FILE).read_text()) == key
     assert defense_key(config(tmp_path)) != key
+
+
+def note_key(folder, together, keys):
+    together.wait(30)
+    keys.put(defense_key(config(folder)))
+
+
+def test_processes_that_make_a_key_at_the_same_time_end_with_the_same(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    for attempt in range(5):
+        together, keys = fork.Barrier(4), fork.Queue()
+        workers = [fork.Process(target=note_key, args=(tmp_path / str(attempt), together, keys)) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        made = {keys.get(timeout=30) for _ in workers}
+        for worker in workers:
+            worker.join(30)
+        assert made == {defense_key(config(tmp_path / str(attempt)))}
+
+
+def test_a_key_that_another_process_makes_meanwhile_is_used(tmp_path, monkeypatch, caplog):
+    key = defense_key(config(tmp_path))
+    caplog.clear()
+    # as seen by a process that looked before the other's file was there
+    monkeypatch.setattr(Path, "exists", lambda path: False)
+    assert defense_key(config(tmp_path)) == key
+    assert caplog.text == ""
+    assert [file.name for file in tmp_path.iterdir()] == [FILE]
 
 
 def test_a_key_of_the_environment_comes_before_that_of_the_file(monkeypatch, tmp_path):

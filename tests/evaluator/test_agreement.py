@@ -8,6 +8,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_gro import UserError, agree_with, register_metric
 from recbole_gro.evaluator.agreement import Agreement, common_share
+from recbole_gro.utils.units import UNITS, shown
 
 
 def top_of(model, test, k):
@@ -111,8 +112,10 @@ def unchanged_metrics(monkeypatch):
         for key in ("blandness", "keenness"):
             monkeypatch.setitem(getattr(register, name), key, None)
             del getattr(register, name)[key]
-    smaller = list(register.smaller_metrics)
+    smaller, units = list(register.smaller_metrics), dict(UNITS)
     yield
+    UNITS.clear()
+    UNITS.update(units)
     register.smaller_metrics[:] = smaller
 
 
@@ -131,7 +134,8 @@ def test_a_registered_metric_is_measured_and_ordered(make_loaders, tmp_path, mon
         smaller = False
 
     register_metric("Blandness", Blandness)
-    register_metric("Keenness", Keenness)
+    register_metric("Keenness", Keenness, percent=False)
+    assert (shown("blandness@5", 0.5), shown("Keenness@5", 0.5)) == ("50.00 %", "0.5000")
     config, train, _, test = make_loaders("NARM", metrics=["Blandness"], valid_metric="Blandness@5")
     trainer = Trainer(config, untrained(config, train))
     wanted = len(set(top_of(trainer.model, test, 1)[:, 0].tolist()))

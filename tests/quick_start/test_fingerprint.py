@@ -5,6 +5,7 @@ from conftest import made_up_histories, write_inter
 
 from recbole_gro import Defense, register_defense
 from recbole_gro.config.settings import Settings, key
+from recbole_gro.defense.base import defenses
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 
 STAGES = ("target", "defended", "service", "evaluation", "queries", "surrogate")
@@ -17,7 +18,6 @@ class NoiseSettings(Settings):
     noise_scale: float = key(0.1, "float >= 0", "a name that one of RecBole's models has for a setting too")
 
 
-@register_defense("fingerprint_noise")
 class NoiseDefense(Defense):
     """Declares an output-side setting."""
 
@@ -25,9 +25,16 @@ class NoiseDefense(Defense):
     output_settings = (NoiseSettings,)
 
 
-@register_defense("fingerprint_undeclared")
 class UndeclaredDefense(Defense):
     """Declares nothing."""
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """Both defenses are there for these tests alone."""
+    monkeypatch.setattr(defenses, "_entries", dict(defenses._entries))
+    register_defense("fingerprint_noise")(NoiseDefense)
+    register_defense("fingerprint_undeclared")(UndeclaredDefense)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import fnmatch
 import json
 import logging
@@ -24,6 +23,7 @@ from pipeline import TINY_RUN, drop_fields, files_below
 import recbole_gro
 from recbole_gro.cli.main import main
 from recbole_gro.quick_start.run_folder import settings_of_run
+from recbole_gro.utils.files import one_at_a_time
 
 RUN = {
     **TINY_RUN,
@@ -183,14 +183,13 @@ def test_other_data_under_the_same_name_are_refused(make_config, tmp_path):
 def test_a_second_run_in_the_same_folder_is_refused(run, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    with (folder / "run.log").open("a") as log:
-        fcntl.flock(log, fcntl.LOCK_EX)
+    with one_at_a_time(folder / "run"):
         code, _, errors = run()
     assert code == 2
     assert errors == (
         f"recbole-gro: error: output_dir: another run is at work in {folder}; wait for its end or name another folder\n"
     )
-    assert files_below(folder) == ["run.log"]
+    assert files_below(folder) == ["run.lock", "run.log"]
     assert run()[0] == 0
 
 

@@ -1,5 +1,7 @@
 """A stage is made once, whoever needs it."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from pipeline import TINY_RUN, drop_fields
@@ -22,7 +24,7 @@ def test_a_stage_is_made_once_and_read_again(tmp_path):
         assert result["facts"] == {"epochs": 2}
         assert torch.equal(result["ids"], torch.arange(3))
     assert len(made) == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["target-abc.pth"]
+    assert [file.name for file in tmp_path.glob("*.pth")] == ["target-abc.pth"]
 
 
 def test_an_interrupted_stage_finds_what_it_left(tmp_path):
@@ -40,7 +42,8 @@ def test_an_interrupted_stage_finds_what_it_left(tmp_path):
 
 def test_a_stage_inside_another_has_its_own_seconds(tmp_path, monkeypatch):
     clock = iter([0.0, 1.0, 4.0, 10.0])
-    monkeypatch.setattr("recbole_gro.quick_start.stage_cache.time.perf_counter", lambda: next(clock))
+    time = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr("recbole_gro.quick_start.stage_cache.time", time)
     cache = StageCache(tmp_path)
     cache.once("defended", "b", lambda _: cache.once("target", "a", lambda _: {}))
     assert cache.seconds == {tmp_path / "target-a.pth": 3.0, tmp_path / "defended-b.pth": 7.0}

@@ -15,6 +15,10 @@ def row(defense, target, surrogate=None):
     return made
 
 
+def about(config):
+    return {"test_users": 37, **environment(config)}
+
+
 def metrics(value):
     return {f"{name}@{k}": value for name in ("hit", "ndcg") for k in (5, 10, 20)}
 
@@ -35,6 +39,42 @@ def test_table_has_a_row_a_defense_in_percent(config):
     assert [cell.strip() for cell in none.strip("|").split("|")] == ["none", *["10.00"] * 4, *["5.00"] * 4, "25.00"]
     assert "1.23" in gro
     assert len({len(line) for line in (head, rule, none, gro)}) == 1
+
+
+def test_percent_is_for_shares_only(make_config):
+    config = make_config(served_k=5, topk=[5], metrics=["NDCG", "AveragePopularity"], valid_metric="NDCG@5")
+    rows = [row("none", {"ndcg@5": 0.1, "averagepopularity@5": 28.45}, {"ndcg@5": 0.05, "averagepopularity@5": 7.5})]
+    head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config))
+    assert head == [
+        "defense", "target NDCG@5", "target averagepopularity@5 (interactions)",
+        "surrogate NDCG@5", "surrogate averagepopularity@5 (interactions)", "agreement@5",
+    ]  # fmt: skip
+    assert none == ["none", "10.00", "28.45", "5.00", "7.5000", "25.00"]
+    shares, counts = picture(rows, config).axes
+    assert (shares.get_title(), counts.get_title()) == ("NDCG@5, test, %", "averagepopularity@5, test, interactions")
+    assert [round(bar.get_height(), 6) for bar in shares.patches] == [10, 5]
+    assert [round(bar.get_height(), 6) for bar in counts.patches] == [28.45, 7.5]
+    assert [text.get_text() for text in counts.texts] == ["28.45", "7.5000"]
+    results = {"defenses": rows, "reference": rows[0], **about(config)}
+    text = markdown(results, config)
+    assert "Percent where the head names no other unit, test items" in text
+    assert "Agreement@5: share of common items in the top 5" in text
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"LS": "valid_and_test"}, "leave-one-out,"),
+        ({"LS": "test_only"}, "leave-one-out (test_only),"),
+        ({"RS": [0.8, 0.1, 0.1]}, "ratio split 0.8, 0.1, 0.1 in time order,"),
+    ],
+)
+def test_markdown_names_the_split_and_the_users(make_config, split, words):
+    eval_args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
+    config = make_config("NARM", served_k=20, topk=[10, 20], valid_metric="NDCG@10", eval_args=eval_args)
+    results = {"defenses": [row("none", metrics(0.1))], "reference": row("popularity", metrics(0.02))}
+    text = markdown({**results, **about(config)}, config)
+    assert f"Percent, test items of 37 users, full ranking, {words}" in text
 
 
 def test_table_without_attack_has_no_surrogate(config):
@@ -58,7 +98,7 @@ def test_a_surrogate_that_did_not_learn_is_marked(config):
     assert gro.startswith("| gro (!) |")
     assert "(!)" not in none
     assert "(!) This surrogate did not learn" in notes(rows)[-1]
-    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     assert notes(rows)[-1] in markdown(results, config)
 
 
@@ -73,7 +113,7 @@ def test_a_surrogate_that_was_still_learning_is_marked(config):
         ["gro", "(+)"],
         ["random", "(!)"],
     )
-    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     told = markdown(results, config)
     assert "(+) This surrogate was still learning when its surrogate_epochs were over" in told
     assert told.index("(!) This") < told.index("(+) This")
@@ -81,7 +121,7 @@ def test_a_surrogate_that_was_still_learning_is_marked(config):
 
 def test_markdown_says_what_it_was_measured_on(config):
     rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
-    text = markdown({"defenses": rows, "reference": reference, **environment(config)}, config)
+    text = markdown({"defenses": rows, "reference": reference, **about(config)}, config)
     assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
     assert "50 lists: every prefix of 10 autoregressive sequences." in text
@@ -97,8 +137,8 @@ def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
             "times_asked": 4,
             "attacker_settled": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
         }
-    about = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **environment(config)}
-    text = markdown(about, config)
+    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
+    text = markdown(results, config)
     assert "every prefix, asked 4 times, of 10 sequences, 3 of them users' own histories." in text
     assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
 
@@ -113,14 +153,6 @@ def test_picture_shows_both_sides_of_every_defense(config):
 
 def test_files_appear_whole(config, tmp_path):
     rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
-    results = {"defenses": rows, "reference": reference, **environment(config)}
+    results = {"defenses": rows, "reference": reference, **about(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
-
-
-def test_environment_tells_how_to_run_it_again(config):
-    told = environment(config)
-    assert told["config"]["served_k"] == 20
-    assert told["config"]["gro_lambda"] == 1.0
-    assert told["versions"]["torch"]
-    assert told["device"] == "cpu"

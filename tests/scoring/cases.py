@@ -19,6 +19,14 @@ def random_sequences(lengths, n_items, width=LONGEST, seed=0):
     return items * (torch.arange(width) < lengths.unsqueeze(1)), lengths
 
 
+def attributes_of(model):
+    """Names of the attributes of each part of a model, with its mode and its functions."""
+    return [
+        {name: value if callable(value) or isinstance(value, bool) else None for name, value in vars(part).items()}
+        for part in model.modules()
+    ]
+
+
 class ScorerCases:
     """What holds for the scorer of any model; a subclass names the model."""
 
@@ -240,6 +248,19 @@ class ScorerCases:
             score().square().mean().backward()
             gradients.append(self.items_of(scorer).weight.grad)
         assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
+
+    def test_a_scorer_changes_neither_attributes_nor_mode_of_the_model(self, model, batch):
+        model.train()
+        next(iter(model.children())).eval()
+        self.own_loss(model, batch)  # a model may keep tensors of its last pass
+        before = attributes_of(model)
+        scorer = create_scorer(model)
+        scorer.loss_and_scores(batch)
+        scorer.loss(batch)
+        sequences, lengths = random_sequences([4] * 3, scorer.n_items, width=4)
+        scorer.next_item_scores(sequences, lengths)
+        scorer.prefix_scores(sequences, torch.tensor([[1, 3]] * 3))
+        assert attributes_of(model) == before
 
     def test_asking_leaves_the_model_as_it_was(self, scorer):
         sequences, lengths = random_sequences([4] * 3, scorer.n_items, width=4)

@@ -1,4 +1,4 @@
-"""Models with users: what strangers are shown."""
+"""Models with users: lists for an anonymous user."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from recbole_gro import create_scorer, create_surrogate
 from recbole_gro.scoring import AnonymousUserScorer
 
 
-class StrangerCases:
+class AnonymousUserCases:
     """What holds for the scorer of a model with users; a subclass names the model."""
 
     model_name: str
@@ -33,7 +33,7 @@ class StrangerCases:
         query = Interaction({"user_id": users, "item_id_list": sequences, "item_length": lengths})
         return model.full_sort_predict(query).view(-1, model.n_items)
 
-    def test_a_stranger_is_shown_what_an_average_user_is_shown(self, model, scorer):
+    def test_an_anonymous_user_is_served_as_an_average_user(self, model, scorer):
         assert isinstance(scorer, AnonymousUserScorer)
         sequences, lengths = random_sequences([1, 4, 8], model.n_items)
         shown = scorer.next_item_scores(sequences, lengths)
@@ -84,37 +84,37 @@ class StrangerCases:
         assert torch.isfinite(scorer.next_item_scores(*random_sequences([1, 8], 31))).all()
 
 
-class TestCaser(StrangerCases):
+class TestCaser(AnonymousUserCases):
     model_name = "Caser"
     settings = {"nv": 2, "nh": 2}
 
 
-class TestHGN(StrangerCases):
+class TestHGN(AnonymousUserCases):
     model_name = "HGN"
 
 
-class TestHRM(StrangerCases):
+class TestHRM(AnonymousUserCases):
     model_name = "HRM"
 
 
-class TestHRMThatAverages(StrangerCases):
+class TestHRMThatAverages(AnonymousUserCases):
     model_name = "HRM"
     settings = {"pooling_type_layer_1": "average"}
 
 
-class TestNPE(StrangerCases):
+class TestNPE(AnonymousUserCases):
     model_name = "NPE"
 
 
-class TestFOSSIL(StrangerCases):
+class TestFOSSIL(AnonymousUserCases):
     model_name = "FOSSIL"
 
 
-class TestFPMC(StrangerCases):
+class TestFPMC(AnonymousUserCases):
     model_name = "FPMC"
 
 
-class TestSHAN(StrangerCases):
+class TestSHAN(AnonymousUserCases):
     model_name = "SHAN"
 
     def own_scores(self, model, sequences, lengths, user):
@@ -125,7 +125,7 @@ class TestSHAN(StrangerCases):
         return super().own_scores(model, padded["Inverse_item_id_list"], lengths, user)
 
 
-class TestTransRec(StrangerCases):
+class TestTransRec(AnonymousUserCases):
     model_name = "TransRec"
 
     def test_an_item_at_no_distance_has_a_gradient(self, scorer):

@@ -50,7 +50,7 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def claim_often(file, log, number, together):
+def lock_often(file, log, number, together):
     together.wait(30)
     for _ in range(40):
         with one_at_a_time(file):
@@ -60,11 +60,11 @@ def claim_often(file, log, number, together):
                 time.sleep(0.0005)
 
 
-def test_a_claim_is_one_process_at_a_time_and_leaves_no_lock(tmp_path):
+def test_one_process_at_a_time_holds_a_lock(tmp_path):
     file, log = tmp_path / "below" / "stage.pth", tmp_path / "log"
     fork = multiprocessing.get_context("fork")
     together = fork.Barrier(3)
-    workers = [fork.Process(target=claim_often, args=(file, log, number, together)) for number in range(3)]
+    workers = [fork.Process(target=lock_often, args=(file, log, number, together)) for number in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -73,17 +73,30 @@ def test_a_claim_is_one_process_at_a_time_and_leaves_no_lock(tmp_path):
     lines = log.read_text().splitlines()
     assert len(lines) == 3 * 40 * 2
     assert all(lines[i].replace("in", "out") == lines[i + 1] for i in range(0, len(lines), 2))
-    assert list(file.parent.iterdir()) == []
 
 
-def test_a_claim_ends_with_an_error_too(tmp_path):
+def test_a_lock_ends_with_an_error_too(tmp_path):
     with pytest.raises(KeyboardInterrupt), one_at_a_time(tmp_path / "a"):
         raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
+    with one_at_a_time(tmp_path / "a", wait=False):
+        assert files_below(tmp_path) == ["a.lock"]
 
 
-def test_a_lock_that_was_left_behind_stops_nobody(tmp_path):
-    (tmp_path / "a.lock").touch()
-    with one_at_a_time(tmp_path / "a"):
-        assert (tmp_path / "a.lock").exists()
-    assert list(tmp_path.iterdir()) == []
+def hold(file, held):
+    with one_at_a_time(file):
+        held.set()
+        time.sleep(60)
+
+
+def test_a_lock_ends_with_its_process_and_refuses_who_does_not_wait(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    held = fork.Event()
+    worker = fork.Process(target=hold, args=(tmp_path / "a", held))
+    worker.start()
+    assert held.wait(30)
+    with pytest.raises(TimeoutError), one_at_a_time(tmp_path / "a", wait=False):
+        pass
+    worker.kill()
+    worker.join(30)
+    with one_at_a_time(tmp_path / "a", wait=False):
+        pass

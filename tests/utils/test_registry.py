@@ -1,4 +1,4 @@
-"""Registries and the errors that name what is wrong."""
+"""Registries of named parts."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from recbole_gro import (
     register_defense,
     register_query_strategy,
 )
-from recbole_gro.utils.errors import UserError, nearest, unknown_name
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
 
 
@@ -60,27 +60,6 @@ def test_an_unknown_name_like_no_other_gets_no_guess():
 
 def test_registries_share_nothing():
     assert "circle" not in Registry("other shape")
-
-
-@pytest.mark.parametrize(
-    ("name", "known", "found"),
-    [
-        ("bert4rec", ["BERT4Rec", "NARM"], "BERT4Rec"),
-        ("served_K", ["served_k", "gro_lambda"], "served_k"),
-        ("narm", ["NARM"], "NARM"),
-        ("DEFENSE", ["defense"], "defense"),
-        ("anything", ["NARM"], None),
-        ("anything", [], None),
-        (7, ["seven", "7th"], None),
-    ],
-)
-def test_nearest_does_not_mind_case(name, known, found):
-    assert nearest(name, known) == found
-
-
-def test_a_user_error_is_a_value_error():
-    assert issubclass(UserError, ValueError)
-    assert isinstance(unknown_name("shape", "x", ["y"]), UserError)
 
 
 DEFENSES = "gro, gro_decoys, none, random, reverse, tail_decoy, tail_random, tail_shuffle, truncate"

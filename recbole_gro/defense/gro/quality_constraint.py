@@ -40,10 +40,10 @@ class QualityConstraint(GROCallback):
             raise UserError("gro_min_quality: there are no validation data to measure quality on")
         trainer.eval_step = 1
         converged, _ = trainer._valid_epoch(valid_data)
-        if converged == 0:
+        if not 0 < converged < math.inf:
             raise UserError(
-                f"gro_min_quality: the converged target has {trainer.valid_metric} 0 on the validation data, of which "
-                "no share can be kept; train it longer (epochs), or leave gro_min_quality out"
+                f"gro_min_quality: the converged target has {trainer.valid_metric} {converged:g} on validation, "
+                "of which no share can be kept; train it longer (epochs), or leave gro_min_quality out"
             )
         self.converged, self.bigger = converged, trainer.valid_metric_bigger
 

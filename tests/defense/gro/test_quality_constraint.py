@@ -55,7 +55,7 @@ def test_quality_to_keep_needs_validation_data(make_trainer):
 def test_a_share_of_nothing_is_refused(make_trainer, bigger):
     trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9)
     trainer.given, trainer.valid_metric_bigger = [0.0], bigger
-    with pytest.raises(UserError, match=r"gro_min_quality: .*ndcg@5 0 on the validation data") as error:
+    with pytest.raises(UserError, match=r"gro_min_quality: .*ndcg@5 0 on validation") as error:
         trainer.fine_tune(train, valid)
     assert "\n" not in str(error.value)
 

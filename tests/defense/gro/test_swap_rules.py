@@ -30,7 +30,7 @@ def test_gradient_reaches_the_target_and_not_the_student(name, config, lists):
 
 
 def test_rules_without_a_head_do_not_look_at_it(make_config):
-    create_defense("gro", make_config(served_k=10, gro_head_k=99))
+    assert "gro_head_k" not in create_defense("gro", make_config(served_k=10, gro_head_k=99)).effective
 
 
 def test_unknown_rule_names_the_known_ones(make_config):

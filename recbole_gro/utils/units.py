@@ -1,0 +1,28 @@
+"""Units of metrics: shares are shown in percent, everything else as it is."""
+
+# of metrics of lists that are no shares; RecBole divides the entropy by the number of listed items
+UNITS = {"averagepopularity": "interactions", "shannonentropy": "nats per item"}
+
+
+def unit(metric: str) -> str:
+    """Return the unit of a metric, which is named in any case, with or without a cut-off; `%` for shares."""
+    return UNITS.get(metric.partition("@")[0].lower(), "%")
+
+
+def scaled(metric: str, value: float) -> float:
+    """Return a metric's value in its unit."""
+    return 100 * value if unit(metric) == "%" else value
+
+
+def figure(metric: str, value: float) -> str:
+    """Return a metric's value in its unit as text, without the unit."""
+    return f"{scaled(metric, value):.{2 if unit(metric) == '%' or abs(value) >= 10 else 4}f}"
+
+
+def shown(metric: str, value: float) -> str:
+    """Return a metric's value with its unit.
+
+    >>> shown("NDCG@10", 0.0671), shown("averagepopularity@10", 28.45)
+    ('6.71 %', '28.45 interactions')
+    """
+    return f"{figure(metric, value)} {unit(metric)}".rstrip()

@@ -1,0 +1,18 @@
+import pytest
+
+from recbole_gro.utils.progress import progress_bar
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_bar_counts_and_is_there_where_it_is_wanted(capsys, shown):
+    with progress_bar("target", 4, "batch", shown) as bar:
+        for _ in range(4):
+            bar.update()
+    written = capsys.readouterr().err
+    assert ("target" in written, "4/4" in written) == (shown, shown)
+
+
+def test_bytes_have_prefixes(capsys):
+    with progress_bar("download", 2_500_000, "B", True) as bar:
+        bar.update(2_500_000)
+    assert "2.50M/2.50M" in capsys.readouterr().err
