@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tabulate import tabulate
+
 from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset
@@ -68,13 +70,10 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
 
 
 def table(name: str, found: Statistics) -> list[str]:
-    """The lines of a markdown table: the dataset, and where Table 1 has it, the paper's row and the difference."""
-    lines = [list(HEAD)]
-    lines += [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return [f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:])]
+    """Return the lines of a markdown table: the dataset and, if Table 1 has it, the paper's row and the difference."""
+    lines = [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
+    sides = ["left", *["right"] * (len(HEAD) - 1)]
+    return tabulate(lines, HEAD, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
