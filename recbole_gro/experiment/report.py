@@ -24,7 +24,7 @@ from recbole_gro.experiment.summary import (
     gather,
     headline_k,
 )
-from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table
+from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table, unpaired
 from recbole_gro.experiment.trade_off import picture as trade_off_picture
 from recbole_gro.report import document
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table
@@ -195,20 +195,26 @@ def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> It
 
 
 def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
-    """What every defense keeps against what the best attacker gets; at the first ten and the whole list."""
-    found = points([cell for setting in settings for cell in setting.cells])
+    """The tables and pictures of utility against extraction, and the seeds that they leave out."""
+    cells = [cell for setting in settings for cell in setting.cells]
+    found, left_out = points(cells), unpaired(cells)
+    if left_out:
+        yield Paragraph(
+            "Shares compare equal seeds only. Left out, as not every attack on both the defense and the undefended "
+            f"target was run with the seed: {'; '.join(left_out)}."
+        )
     if not found:
-        yield Paragraph(f"No picture: nothing was run with defense {UNDEFENDED}.")
+        yield Paragraph(f"No picture: no defense shares a seed with defense {UNDEFENDED}.")
         return
     yield Table(
-        "NDCG@10 of each attacker's surrogate as a share of that of the best attacker on the undefended target, mean "
-        "over seeds. A defense is worth its worst case, the attacker who gets most. "
-        f"*: no other keeps as much of {FRONTIER} and gives less.",
+        "NDCG@10 of each attacker's surrogate over that of the best attacker on the undefended target, means over the "
+        "same seeds. A defense is rated by its worst case, the attacker with the largest share. "
+        f"*: no other defense keeps as much {FRONTIER} with less extracted.",
         *attackers_table(found),
     )
     yield Table(
-        "What the service serves: percent, mean over seeds, and the share of the undefended target's. A defense that "
-        "leaves the first ten items alone keeps NDCG@10 whatever it does below; what it costs stands further right.",
+        "Metrics of the service. Percent, mean over seeds; in brackets over those of the undefended target. A defense "
+        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer lists show its cost.",
         *quality_table(found),
     )
     for metric in PICTURED:
@@ -216,8 +222,9 @@ def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
             yield Picture(
                 f"trade-off-{metric.lower().replace('@', '-')}.png",
                 png(trade_off_picture(found, metric)),
-                f"share of {metric} kept against the best attacker's share",
-                f"To the right: {metric} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
+                f"{metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
+                f"x axis: {metric} of the service over that of the undefended target. y axis: NDCG@10 of the best "
+                "attacker's surrogate over that of the best attacker on the undefended target; [its name].",
             )
 
 

@@ -86,7 +86,9 @@ class TestInProcesses(ExecutorCases):
         next(outcomes)
         with pytest.warns(UserWarning, match="cancelled"):
             outcomes.close()
-        assert not any(is_running(int(file.read_text())) for file in tmp_path.iterdir())
+        assert not any(is_running(int(pid)) for file in tmp_path.iterdir() if (pid := file.read_text()))
+        for thread in threading.enumerate()[1:]:
+            thread.join(5)
         assert threading.active_count() == threads
 
     def test_a_crash_is_the_error_of_its_task(self, tmp_path):
