@@ -149,6 +149,6 @@ def test_the_report_of_a_trade_off_has_its_tables_and_two_pictures(tmp_path):
     experiment = Experiment("own", "Mine", "tradeoff", names, [1])
     write_report(experiment, GRID, tmp_path)
     report = (tmp_path / "report.md").read_text()
-    assert "| tail \\\\* " in report
+    assert "| tail \\* " in report
     assert "HR@100" in report
     assert {"trade-off-ndcg-10.png", "trade-off-ndcg-100.png"} <= {file.name for file in tmp_path.iterdir()}
