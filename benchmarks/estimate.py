@@ -2,7 +2,7 @@
 
     python benchmarks/estimate.py [--items 1700 54000] [--models BERT4Rec GRU4Rec]
 
-Synthetic data: 1500 users with 40 items each, one cell with defense gro per model and number of items, few epochs.
+Synthetic data: 300 users with 40 items each, one cell with defense gro per model and number of items, few epochs.
 """
 
 import argparse
@@ -21,22 +21,24 @@ from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.estimate import stage_seconds, unit_seconds
 from recbole_gro.experiment.plan import Experiment
 
-USERS, LENGTH = 1500, 40
+USERS, LENGTH = 300, 40
 SETTINGS = {
-    "dataset": "made-up", "MAX_ITEM_LIST_LENGTH": 50, "epochs": 3, "eval_step": 3, "gro_epochs": 1, "gro_steps": 30,
-    "query_sequences": 60, "surrogate_epochs": 4, "surrogate_patience": 9, "show_progress": False,
-    "user_inter_num_interval": "[1,inf)", "item_inter_num_interval": "[1,inf)",
+    "dataset": "made-up", "MAX_ITEM_LIST_LENGTH": 50, "epochs": 2, "eval_step": 2, "gro_epochs": 1, "gro_steps": 7,
+    "query_sequences": 40, "surrogate_epochs": 2, "surrogate_patience": 9, "show_progress": False,
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]},
+    "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)",
 }  # fmt: skip
 
 
 def write(folder: Path, items: int) -> None:
-    """Write FOLDER/made-up/made-up.inter, in which every item occurs."""
-    draw = np.random.default_rng(1)
-    item = draw.permutation(np.arange(USERS * LENGTH) % items)
+    """Write FOLDER/made-up/made-up.inter, and made-up.item for items that nobody has."""
+    item = np.random.default_rng(1).integers(1, items, USERS * LENGTH)
     rows = {"user_id:token": np.repeat(np.arange(USERS), LENGTH), "item_id:token": item}
     (folder / "made-up").mkdir()
     frame = pd.DataFrame({**rows, "timestamp:float": np.arange(USERS * LENGTH)})
     frame.to_csv(folder / "made-up" / "made-up.inter", sep="\t", index=False)
+    names = pd.DataFrame({"item_id:token": np.arange(1, items)})
+    names.to_csv(folder / "made-up" / "made-up.item", sep="\t", index=False)
 
 
 def compare(model: str, items: int) -> list[list]:

@@ -1,6 +1,6 @@
-"""The published files of the paper's datasets: what they are called and what a line of them says.
+"""Published files of the paper's datasets: their names and the format of a line.
 
-A line is a row of RecBole's atomic file, or a ValueError with the reason why it is none.
+A line becomes a row of RecBole's atomic file, or a ValueError with the reason.
 """
 
 import ast

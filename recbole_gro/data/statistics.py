@@ -1,4 +1,4 @@
-"""How large a dataset is, beside Table 1: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
+"""Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ class Statistics:
     """A row of Table 1.
 
     users, items: that have interactions left after filtering, or features.
-    mean_length: interactions a user.
+    mean_length: interactions per user.
     density: share of all pairs of user and item, 0 to 1; an interaction that is repeated counts each time.
     """
 
@@ -35,7 +35,7 @@ class Statistics:
         return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
 
     def cells_beyond(self, other: "Statistics") -> list[str]:
-        """What this has more (+) or less (-) than `other`."""
+        """Return the differences, this minus `other`."""
         return [
             f"{self.users - other.users:+d}",
             f"{self.items - other.items:+d}",
@@ -77,10 +77,10 @@ def table(name: str, found: Statistics) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_gro.data.statistics",
-        description="How large a dataset is as it is read for training, beside Table 1 of the paper.",
+        description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
         epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
         allow_abbrev=False,
     )

@@ -139,6 +139,7 @@ def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_prog
             "model": config["model"],
             "dataset": config["dataset"],
             "served_k": config["served_k"],
+            "split": config["eval_args"]["split"],
             "attacker": config["attacker"],
             "lists_asked": log.n_lists * stages.attacker.times_asked,
             "settled": settled,

@@ -25,7 +25,7 @@ from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.random_state import global_state_kept
 
-STEPS_TIMED = 3  # after one that does not count
+STEPS_TIMED = 2  # after one that does not count
 LISTS_TIMED = 256
 EPOCHS_TO_CONVERGENCE = 60  # of a surrogate, by early stopping: 36 to 125 on ml-100k (results/tradeoff.md)
 # Settings that the duration of a step depends on, besides the defense that trains
