@@ -1,6 +1,6 @@
 """Seconds that `recbole-gro-experiment --dry_run` predicts for each stage of a cell against those that it takes.
 
-    python benchmarks/estimate.py [--items 1700 54000] [--models BERT4Rec GRU4Rec]
+    python benchmarks/estimate.py [--items 1700 54000] [--models BERT4Rec GRU4Rec] [--train_rows=prefixes]
 
 Synthetic data: 300 users with 40 items each, one cell with defense gro per model and number of items, few epochs.
 """
@@ -41,11 +41,11 @@ def write(folder: Path, items: int) -> None:
     names.to_csv(folder / "made-up" / "made-up.item", sep="\t", index=False)
 
 
-def compare(model: str, items: int) -> list[list]:
+def compare(model: str, items: int, train_rows: str) -> list[list]:
     """Return a row per stage: model, items, stage, predicted and real seconds, their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), items)
-        fixed = {**SETTINGS, "model": model, "data_path": folder}
+        fixed = {**SETTINGS, "model": model, "train_rows": train_rows, "data_path": folder}
         experiment = Experiment("estimate", "Estimates", "k", {"defense": ["gro"]}, [1], fixed)
         values = {"defense": "gro"}
         config = experiment.config(values, 1)
@@ -67,7 +67,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--items", type=int, nargs="+", default=[1700, 54000])
     parser.add_argument("--models", nargs="+", default=["BERT4Rec", "GRU4Rec"])
+    parser.add_argument("--train_rows", default="auto")
     given = parser.parse_args()
     print(machine())
-    rows = [row for model in given.models for items in given.items for row in compare(model, items)]
+    rows = [row for model in given.models for items in given.items for row in compare(model, items, given.train_rows)]
     print(tabulate(rows, ["model", "items", "stage", "predicted s", "real s", "ratio"], "pipe", floatfmt=".2f"))

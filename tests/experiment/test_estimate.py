@@ -5,6 +5,7 @@ import torch
 from experiment.grid import tiny
 from experiment.synthetic import cell
 
+from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.experiment.estimate import estimated_seconds, stage_seconds, unit_seconds
 
@@ -55,16 +56,20 @@ def test_attackers_train_as_often_as_they_do(seconds, attacker, times):
     assert found["queries"] == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("model", ["BERT4Rec", "GRU4Rec"])
-def test_every_unit_is_timed_and_nothing_is_left(make_config, tmp_path, monkeypatch, model):
+@pytest.mark.parametrize(
+    ("model", "rows"), [("BERT4Rec", "windows"), ("BERT4Rec", "prefixes"), ("GRU4Rec", "prefixes")]
+)
+def test_every_unit_is_timed_and_nothing_is_left(make_config, tmp_path, monkeypatch, model, rows):
     monkeypatch.chdir(tmp_path)
-    config = make_config(model)
+    config = make_config(model, train_rows=rows)
     torch.manual_seed(3)
     state = torch.get_rng_state()
     unit = unit_seconds(config, create_defense("gro", config))
     assert set(unit) == set(UNIT)
     assert all(value > 0 for value in unit.values())
     assert unit["defense step"] != unit["target step"]
+    loaders = build_loaders(config, build_dataset(config))
+    assert (unit["steps per epoch"], unit["users"]) == (len(loaders[0]), len(loaders[1]._dataset))
     assert torch.equal(torch.get_rng_state(), state)
     assert list(tmp_path.iterdir()) == []
 
