@@ -71,9 +71,8 @@ def build_loaders(config, dataset: SequenceDataset):
     for name, loader in (("validation", valid), ("test", test)):
         if not len(loader._dataset):
             raise UserError(
-                f"dataset {config['dataset']}: no user is left for {name}; by the split of eval_args, "
-                f"{config['eval_args']['split']}. Leave-one-out (LS: valid_and_test) needs users with at least 4 "
-                f"interactions, ratios (RS, TS) three parts and long histories"
+                f"dataset {config['dataset']}: no user is left for {name}; leave-one-out needs users "
+                f"with at least 4 interactions"
             )
     check_served_k(config["served_k"], dataset.item_num)
     return train, valid, test

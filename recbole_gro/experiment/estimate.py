@@ -119,8 +119,9 @@ def unit_seconds(config, defense: Defense) -> dict[str, float]:
         unit["user"] = _list_seconds(Service(model, config["served_k"]), sequences)
         # models that go on from the prefix before, as queries do, read one item more
         service, half = Service(model, config["served_k"]), length // 2 + 1
-        service.recommend(sequences[:, :half])
-        unit["list"] = _list_seconds(service, sequences[:, : half + 1])
+        queries = sequences[: config["query_sequences"], : half + 1]
+        service.recommend(queries[:, :half])
+        unit["list"] = _list_seconds(service, queries)
         surrogate, surrogate_config = create_surrogate(config, data.item_num, train._dataset)
         trainer = ExtractionTrainer(surrogate_config, surrogate)
         n = 2 + math.ceil((STEPS_TIMED + 2) * trainer.batch_size / length)
