@@ -24,11 +24,10 @@ from recbole_gro.experiment.summary import (
     gather,
     headline_k,
 )
-from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table, unpaired
-from recbole_gro.experiment.trade_off import picture as trade_off_picture
+from recbole_gro.experiment.trade_off import trade_off_blocks
 from recbole_gro.report import document
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table
-from recbole_gro.report.run_report import LABELS, png
+from recbole_gro.report.run_report import LABELS
 from recbole_gro.utils.files import write_whole
 
 UNDEFINED = "n/a"
@@ -103,7 +102,10 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield Heading("Comparison with no defense")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
-    yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
+    if experiment.figure == "tradeoff":
+        yield from trade_off_blocks([cell for setting in settings for cell in setting.cells])
+    else:
+        yield from _pictures(experiment, settings, k)
     yield from settings_blocks(experiment)
     yield Heading("Run with")
     yield facts_table(settings)
@@ -200,40 +202,6 @@ def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> It
             f"{name}: {measured}, test, percent. Top: the target as served; bottom: the surrogate; the same scale. "
             "Error bars: one sample standard deviation over seeds, none for a single seed.",
         )
-
-
-def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
-    """The tables and pictures of utility against extraction, and the seeds that they leave out."""
-    cells = [cell for setting in settings for cell in setting.cells]
-    found, left_out = points(cells), unpaired(cells)
-    if left_out:
-        yield Paragraph(
-            "Shares compare equal seeds only. Left out, as not every attack on both the defense and the undefended "
-            f"target was run with the seed: {'; '.join(left_out)}."
-        )
-    if not found:
-        yield Paragraph(f"No picture: no defense shares a seed with defense {UNDEFENDED}.")
-        return
-    yield Table(
-        "NDCG@10 of each attacker's surrogate over that of the best attacker on the undefended target, means over the "
-        "same seeds. A defense is rated by its worst case, the attacker with the largest share. "
-        f"*: no other defense keeps as much {FRONTIER} with less extracted.",
-        *attackers_table(found),
-    )
-    yield Table(
-        "Metrics of the service. Percent, mean over seeds; in brackets over those of the undefended target. A defense "
-        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer lists show its cost.",
-        *quality_table(found),
-    )
-    for metric in PICTURED:
-        if metric in found[0].kept:
-            yield Picture(
-                f"trade-off-{metric.lower().replace('@', '-')}.png",
-                png(trade_off_picture(found, metric)),
-                f"{metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
-                f"x axis: {metric} of the service over that of the undefended target. y axis: NDCG@10 of the best "
-                "attacker's surrogate over that of the best attacker on the undefended target; [its name].",
-            )
 
 
 def settings_blocks(experiment: Experiment) -> Iterator[Block]:

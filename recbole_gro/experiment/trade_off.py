@@ -1,6 +1,7 @@
 """What a defense keeps of the target's quality against what the best attacker extracts."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from matplotlib.figure import Figure
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.statistics import hits, ndcg
 from recbole_gro.experiment.summary import UNDEFENDED
+from recbole_gro.report.document import Block, Paragraph, Picture, Table
+from recbole_gro.report.run_report import png
 
 AT = 10  # of the surrogate's NDCG
 METRICS = {"HR": hits, "NDCG": ndcg}
@@ -213,3 +216,36 @@ def picture(found: list[Point], metric: str) -> Figure:
     figure = Figure(figsize=(10, 6), layout="constrained")
     draw(figure.subplots(), found, metric)
     return figure
+
+
+def trade_off_blocks(cells: list[Cell]) -> Iterator[Block]:
+    """Yield the tables and pictures of a report on utility against extraction, and the seeds that they leave out."""
+    found, left_out = points(cells), unpaired(cells)
+    if left_out:
+        yield Paragraph(
+            "Shares compare equal seeds only. Left out, as not every attack on both the defense and the undefended "
+            f"target was run with the seed: {'; '.join(left_out)}."
+        )
+    if not found:
+        yield Paragraph(f"No picture: no defense shares a seed with defense {UNDEFENDED}.")
+        return
+    yield Table(
+        "NDCG@10 of each attacker's surrogate over that of the best attacker on the undefended target, means over the "
+        "same seeds. A defense is rated by its worst case, the attacker with the largest share. "
+        f"*: no other defense keeps as much {FRONTIER} with less extracted.",
+        *attackers_table(found),
+    )
+    yield Table(
+        "Metrics of the service. Percent, mean over seeds; in brackets over those of the undefended target. A defense "
+        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer lists show its cost.",
+        *quality_table(found),
+    )
+    for metric in PICTURED:
+        if metric in found[0].kept:
+            yield Picture(
+                f"trade-off-{metric.lower().replace('@', '-')}.png",
+                png(picture(found, metric)),
+                f"{metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
+                f"x axis: {metric} of the service over that of the undefended target. y axis: NDCG@10 of the best "
+                "attacker's surrogate over that of the best attacker on the undefended target; [its name].",
+            )
