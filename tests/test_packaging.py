@@ -29,6 +29,7 @@ from recbole_gro.config import Config
 from recbole_gro.config.files import resolve_config_file
 from recbole_gro.config.properties import packaged_properties
 from recbole_gro.config.settings import plugin_keys
+from recbole_gro.report.document import html
 print(json.dumps({
     "modules": sorted(sys.modules),
     "package": recbole_gro.__file__,
@@ -37,6 +38,7 @@ print(json.dumps({
     "model": resolve_config_file("model/BERT4Rec.yaml"),
     "batch": Config("BERT4Rec")["train_batch_size"],
     "keys": sorted(plugin_keys()),
+    "page": html("Title", []),
 }))
 """
 
@@ -92,6 +94,7 @@ def test_sdist_is_complete(built):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {*FILES, *MORE_FILES, *relative_files("properties", "*.yaml"), *relative_files("recbole_gro", "*.py")}
+    wanted |= relative_files("recbole_gro", "*.html")
     assert wanted | relative_files("tests", "*.py") <= names
 
 
@@ -101,7 +104,7 @@ def test_wheel_has_the_package_and_its_defaults_alone(built):
         names = set(archive.namelist())
         entry_points = archive.read(f"recbole_gro-{__version__}.dist-info/entry_points.txt").decode()
     defaults = {f"recbole_gro/{name}" for name in relative_files("properties", "*.yaml")}
-    code = relative_files("recbole_gro", "*.py")
+    code = relative_files("recbole_gro", "*.py") | relative_files("recbole_gro", "*.html")
     assert {name for name in names if ".dist-info/" not in name} == defaults | code
     assert any(name.endswith("/LICENSE") for name in names)
     assert "recbole-gro = recbole_gro.cli.main:main" in entry_points
@@ -115,6 +118,7 @@ def test_installed_package_finds_its_defaults(away, site):
     assert seen["model"] == (CHECKOUT / "properties/model/BERT4Rec.yaml").read_text(encoding="utf-8")
     assert f"train_batch_size: {seen['batch']} " in seen["model"]
     assert "gro_lambda" in seen["keys"]
+    assert "<h1>Title</h1>" in seen["page"]
     # RecBole's quick_start begins by importing ray
     assert not {name for name in seen["modules"] if name.split(".")[0] == "ray" or "recbole.quick_start" in name}
 

@@ -1,4 +1,4 @@
-"""RecBole's atomic files, written so that RecBole reads back what was meant."""
+"""RecBole's atomic files, written so that every name can be read back."""
 
 import contextlib
 import os
@@ -8,27 +8,19 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import quote
 
-# pandas, which RecBole reads with, takes these for no value at all; they are names that people give themselves
-READ_AS_MISSING = frozenset(
-    [
-        *("#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA", "n/a", "NULL", "null", "None", "NaN", "-NaN", "nan", "-nan"),
-        *("1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    ]
-)
-# what ends a field or a line, opens a quotation, or is no character of UTF-8; % because it marks the others
-UNSAFE = re.compile(r'[\x00-\x1f\x7f"%\ud800-\udfff]')
+# Control characters and lone surrogates cannot stand in a field of a UTF-8 line; % because it marks the others
+UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f%\ud800-\udfff]")
 
 
 def token(text: str) -> str:
-    """`text` as a token of an atomic file; two texts never share one.
+    """Return `text` as a token of an atomic file; two texts never share one.
 
-    What RecBole would misread is written as in web addresses, all else stays.
+    What cannot stand in a tab-separated line is percent-encoded; names such as null and quotation marks stay.
 
-    >>> token("76561198007483075"), token("Zoë 100%"), token("NA")
-    ('76561198007483075', 'Zoë 100%25', '%4EA')
+    >>> token('Zoë "Z" 100%'), token("NA"), token("a\\tb")
+    ('Zoë "Z" 100%25', 'NA', 'a%09b')
     """
-    safe = UNSAFE.sub(lambda match: quote(match[0], safe="", errors="surrogatepass"), text)
-    return f"%{ord(safe[0]):02X}{safe[1:]}" if safe in READ_AS_MISSING else safe
+    return UNSAFE.sub(lambda match: quote(match[0], safe="", errors="surrogatepass"), text)
 
 
 class AtomicFile:

@@ -15,18 +15,21 @@ from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
 from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.errors import UserError, unknown_name
 
-SHOWN = 5  # bad lines of a file that are told one by one
+SHOWN = 5  # bad lines of a file that are reported one by one
 LONGEST_REASON = 200  # characters; a reason may quote what it found
 RECBOLES_FOLDER = "dataset"  # data_path where nothing else is said
 
 
 @dataclass
 class Conversion:
-    """What became of one published file.
+    """The outcome for one published file.
 
-    rows: lines that were written to `file`.
-    bad: how many were left out.
-    reasons: of the first of those, `line 7: ...`.
+    Attributes:
+        source: the published file.
+        file: the atomic file.
+        rows: number of lines written to it.
+        bad: number of lines left out.
+        reasons: of the first of those, `line 7: ...`.
     """
 
     source: Path
@@ -44,15 +47,19 @@ class Conversion:
 def convert(
     name: str, path: str | Path, output: str | Path = RECBOLES_FOLDER, show_progress: bool = False
 ) -> list[Conversion]:
-    """Write OUTPUT/NAME/NAME.inter, and NAME.item where the publishers describe the items; a line at a time.
+    """Write OUTPUT/NAME/NAME.inter, and NAME.item where the publishers describe the items, line by line.
 
     Args:
         name: a dataset of PUBLISHED.
         path: its file with the interactions, or a folder that holds it, at most one folder down.
         output: RecBole's `data_path`.
+        show_progress: whether to show a progress bar per file.
+
+    Returns:
+        One conversion per published file.
 
     Raises:
-        UserError: unknown name, no such file, files in the way, or no line that could be read. Nothing is left behind.
+        UserError: unknown name or file, an existing output, or no line that can be read. Nothing is left behind.
     """
     if name not in PUBLISHED:
         raise unknown_name("dataset", name, PUBLISHED)
@@ -73,7 +80,7 @@ def convert(
 
 
 def find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
-    """The files of dataset `name` at `path`: its interactions, then what lies beside them.
+    """Return the files of dataset `name` at `path`: its interactions, then the files beside them.
 
     Raises:
         UserError: there are none, or more than one folder has them.
@@ -103,7 +110,7 @@ def _find_in(folder: Path, raw: RawFile) -> Path:
 
 def _convert_file(raw: RawFile, done: Conversion, atomic: AtomicFile, show_progress: bool) -> None:
     with warnings.catch_warnings():
-        # reading a Python literal warns of odd escapes in what people wrote
+        # reading a Python literal warns of odd escapes in the text of reviews
         warnings.simplefilter("ignore", SyntaxWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         for number, line in raw_lines(done.source, show_progress):
@@ -131,8 +138,8 @@ def _decoded(line: bytes | None, encoding: str) -> str:
         raise ValueError(f"not {encoding}: {error.reason}") from error
 
 
-def told(name: str, output: str, conversions: Sequence[Conversion]) -> str:
-    """What was written where, what was left out, and how to go on."""
+def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
+    """Return the lines that name each file, what was left out, and the next commands."""
     lines = []
     for done in conversions:
         lines.append(f"{done.source} -> {done.file}: {done.rows} rows")
@@ -152,10 +159,10 @@ def told(name: str, output: str, conversions: Sequence[Conversion]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_gro.data.convert",
-        description="Turn a dataset as its publishers give it away into RecBole's atomic files.",
+        description="Convert a published dataset to RecBole's atomic files.",
     )
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
     parser.add_argument("path", metavar="PATH", help="the published file, plain or .gz, or the folder that holds it")
@@ -164,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         done = convert(given.name, given.path, given.output, show_progress=True)
-        print(told(given.name, given.output, done))
+        print(summary(given.name, given.output, done))
 
     return exit_code("convert", work)
 

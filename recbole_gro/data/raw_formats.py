@@ -1,6 +1,6 @@
-"""The published files of the paper's datasets: what they are called and what a line of them says.
+"""Published files of the paper's datasets: their names and the format of a line.
 
-A line is a row of RecBole's atomic file, or a ValueError with the reason why it is none.
+A line becomes a row of RecBole's atomic file, or a ValueError with the reason.
 """
 
 import ast
@@ -149,6 +149,8 @@ def amazon_rating(line: str) -> tuple[str, ...]:
     return rating(review.get("reviewerID"), review.get("asin"), review.get("overall"), review.get("unixReviewTime"))
 
 
+STEAM_EXAMPLE = "{'username': 'Ann', 'product_id': '10', 'date': '2017-12-31'}"
+AMAZON_NAMES = ("ratings_Beauty.csv", "ratings_Beauty.csv.gz", "reviews_Beauty.json.gz", "reviews_Beauty.json")
 # dataset -> its files; the first holds the interactions, further ones are converted where they lie beside it
 PUBLISHED: dict[str, tuple[RawFile, ...]] = {
     "ml-1m": (
@@ -157,33 +159,12 @@ PUBLISHED: dict[str, tuple[RawFile, ...]] = {
     ),
     "ml-20m": (
         RawFile(
-            "inter",
-            ("ratings.csv",),
-            RATINGS,
-            csv_rating,
-            "1,2,3.5,1112486027",
-            header="userId,movieId,rating,timestamp",
+            "inter", ("ratings.csv",), RATINGS, csv_rating, "1,2,3.5,1112486027", "userId,movieId,rating,timestamp"
         ),
-        RawFile(
-            "item", ("movies.csv",), MOVIES, csv_movie, "1,Toy Story (1995),Animation", header="movieId,title,genres"
-        ),
+        RawFile("item", ("movies.csv",), MOVIES, csv_movie, "1,Toy Story (1995),Animation", "movieId,title,genres"),
     ),
-    "steam": (
-        RawFile(
-            "inter",
-            ("steam_reviews.json.gz", "steam_reviews.json"),
-            REVIEWS,
-            steam_review,
-            "{'username': 'Ann', 'product_id': '10', 'date': '2017-12-31'}",
-        ),
-    ),
+    "steam": (RawFile("inter", ("steam_reviews.json.gz", "steam_reviews.json"), REVIEWS, steam_review, STEAM_EXAMPLE),),
     "amazon-beauty": (
-        RawFile(
-            "inter",
-            ("ratings_Beauty.csv", "ratings_Beauty.csv.gz", "reviews_Beauty.json.gz", "reviews_Beauty.json"),
-            RATINGS,
-            amazon_rating,
-            "A39HTATAQ9V7YF,0205616461,5.0,1369699200",
-        ),
+        RawFile("inter", AMAZON_NAMES, RATINGS, amazon_rating, "A39HTATAQ9V7YF,0205616461,5.0,1369699200"),
     ),
 }

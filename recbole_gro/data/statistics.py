@@ -1,9 +1,11 @@
-"""How large a dataset is, beside Table 1: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
+"""Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tabulate import tabulate
 
 from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
@@ -19,7 +21,7 @@ class Statistics:
     """A row of Table 1.
 
     users, items: that have interactions left after filtering, or features.
-    mean_length: interactions a user.
+    mean_length: interactions per user.
     density: share of all pairs of user and item, 0 to 1; an interaction that is repeated counts each time.
     """
 
@@ -33,7 +35,7 @@ class Statistics:
         return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
 
     def cells_beyond(self, other: "Statistics") -> list[str]:
-        """What this has more (+) or less (-) than `other`."""
+        """Return the differences, this minus `other`."""
         return [
             f"{self.users - other.users:+d}",
             f"{self.items - other.items:+d}",
@@ -68,20 +70,17 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
 
 
 def table(name: str, found: Statistics) -> list[str]:
-    """The lines of a markdown table: the dataset, and where Table 1 has it, the paper's row and the difference."""
-    lines = [list(HEAD)]
-    lines += [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    aligned = [[line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in lines]
-    return [f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:])]
+    """Return the lines of a markdown table: the dataset and, if Table 1 has it, the paper's row and the difference."""
+    lines = [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
+    sides = ["left", *["right"] * (len(HEAD) - 1)]
+    return tabulate(lines, HEAD, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0, or 2 after one line on what was wrong with the input."""
+    """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
     parser = argparse.ArgumentParser(
         prog="python -m recbole_gro.data.statistics",
-        description="How large a dataset is as it is read for training, beside Table 1 of the paper.",
+        description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
         epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
         allow_abbrev=False,
     )

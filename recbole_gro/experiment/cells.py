@@ -120,6 +120,7 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     about = environment(config)
     facts = {name: value for name, value in row.items() if name not in ("defense", "target", "surrogate")}
     facts |= {name: config[name] for name in ("model", "dataset", "served_k")}
+    facts["split"] = config["eval_args"]["split"]
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
     return Cell(
         values,

@@ -1,4 +1,4 @@
-"""Table 1 of the paper as an experiment: how large datasets are as they are read. Nothing is trained."""
+"""Table 1 of the paper as an experiment: sizes of datasets as they are read. Nothing is trained."""
 
 import csv
 import io
@@ -29,19 +29,21 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
         dry_run: only say what would be read.
 
     Raises:
-        UserError: a setting that cannot work, or no dataset that can be read. Or, at the end, one that is there and
-            cannot be read.
+        UserError: an invalid setting, or no dataset that can be read. Or, at the end, one that exists and cannot be
+            read.
     """
     configs = {name: _config(experiment, name) for name in map(str, experiment.vary["dataset"])}
     for name, config in configs.items():
-        if name not in PUBLISHED:  # those are made of files that a user gets himself
+        if name not in PUBLISHED:  # those are made of files that users get from the publishers
             check_obtainable(config)
     print(f"{experiment.title}: {len(configs)} datasets; {folder}")
     if dry_run:
         for name, config in configs.items():
-            told = "RecBole would download it" if name in downloadable() else "and RecBole downloads none of that name"
-            there = "" if _file(config).exists() else f", which is not there; {told}"
-            print(f"  {name}: {_file(config)}{there}")
+            source = (
+                "RecBole would download it" if name in downloadable() else "and RecBole downloads none of that name"
+            )
+            absence = "" if _file(config).exists() else f", which does not exist; {source}"
+            print(f"  {name}: {_file(config)}{absence}")
         print("nothing was read")
         return
     found: dict[str, Statistics] = {}
@@ -78,16 +80,18 @@ def _file(config: Config) -> Path:
 
 
 def _how_to_get(absent: dict[str, str]) -> str:
-    """Which datasets are not there, and what brings them there."""
-    told = f"{', '.join(absent)}, neither on disk nor downloaded"
+    """Which datasets are missing, and how to get them."""
+    advice = f"{', '.join(absent)}, neither on disk nor downloaded"
     published = [name for name in absent if name in PUBLISHED]
     if published:
-        told += f"; python -m recbole_gro.data.convert NAME PATH makes {', '.join(published)} from the published files"
-    return f"{told}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
+        advice += (
+            f"; python -m recbole_gro.data.convert NAME PATH makes {', '.join(published)} from the published files"
+        )
+    return f"{advice}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
 
 
 def sizes_csv(found: dict[str, Statistics]) -> str:
-    """A row a measurement: the value here, the paper's, and what is more here; density is a share."""
+    """Return one row per measurement: the value here, the paper's, and the difference; density is a share."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["dataset", "measure", "here", "paper", "difference"])
@@ -104,9 +108,9 @@ def _blocks(
 ) -> Iterator[Block]:
     yield Heading("Results")
     yield Table(
-        "Datasets as they are read for training. Users and items that the filter leaves, interactions a user, share of "
-        "all pairs of user and item; where the paper's Table 1 has the dataset, its figures, and what is more (+) or "
-        "less (-) here.",
+        "Datasets as they are read for training. Users and items after the filter, interactions per user, share of all "
+        "pairs of user and item; for datasets of the paper's Table 1 also its figures and the difference, here minus "
+        "paper.",
         [HEAD[0], "whose", *HEAD[1:]],
         [[name, whose, *cells] for name, here in found.items() for whose, cells in rows(name, here).items()],
         labels=2,

@@ -1,79 +1,184 @@
-"""How long cells will take: from those that are done, else from a cost per token."""
+"""Expected duration of cells: finished stages of the same setting, else a few training steps timed on the spot."""
 
+import contextlib
+import itertools
+import math
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from recbole_gro.attack import create_attacker, query_budget, query_length
-from recbole_gro.data import build_dataset, train_rows_of
+import torch
+
+from recbole_gro.attack import ExtractionTrainer, create_attacker, create_surrogate, query_budget, query_length
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.serving.service import Service
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.compat import no_scaler_warning
+from recbole_gro.utils.random_state import global_state_kept
 
-# Seconds a token (an item of a sequence read in training) of BERT4Rec's default size and some 2000 items, one thread
-# of a busy AMD EPYC: the rows of benchmarks/effect.csv, none and base
-SECONDS_A_TOKEN = {"target": 2e-5, "defended": 4.5e-5, "queries": 1e-6, "surrogate": 1.3e-5}
-
-# A surrogate with so many passes ahead stops by itself, on held-out queries: 36 to 125 on ml-100k (results/tradeoff.md)
-PASSES_TO_LEARN = 60
-
-SECONDS_A_CELL = 4  # to build what a cell needs and to evaluate it, on the same machine
+STEPS_TIMED = 2  # after one that does not count
+LISTS_TIMED = 256
+EPOCHS_TO_CONVERGENCE = 60  # of a surrogate, by early stopping: 36 to 125 on ml-100k (results/tradeoff.md)
+# Settings that the duration of a step depends on, besides the defense that trains
+SIZES = (
+    *("model", "dataset", "data_path", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "train_rows", "served_k"),
+    *("student_model", "student_config", "gro_swap", "gro_target_loss", "hidden_size", "embedding_size"),
+    *("surrogate_model", "surrogate_config", "surrogate_batch_size", "query_length", "eval_batch_size"),
+)
 
 
 def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_dir: Path) -> list[float]:
-    """Seconds of each missing cell, without what it shares with one before it or finds done.
+    """Estimate the seconds of each missing cell, without stages that an earlier cell or the folder provides.
 
-    Where a stage was run before in the experiment, its mean time counts; epochs that early stopping saves do not.
+    A stage that was run with another seed of the same setting counts with its mean time. Epochs that early stopping of
+    a target saves are not foreseen.
 
     Args:
-        experiment: what is planned.
+        experiment: the plan.
         done: its finished cells.
         missing: (values, seed) of the others, in their order.
-        stages_dir: where stages lie that are there already.
+        stages_dir: folder of stages that are there already.
     """
     seen: set[Path] = set()
+    timed: dict[tuple, dict[str, float]] = {}
     estimates = []
     for values, seed in missing:
         config = experiment.config(values, seed)
-        prints = Fingerprints(config, config["defense"][0]).stages()
-        files = {stage: StageCache(stages_dir).file(stage, fingerprint) for stage, fingerprint in prints.items()}
+        prints = Fingerprints(config, config["defense"][0])
+        files = {stage: StageCache(stages_dir).file(stage, print_) for stage, print_ in prints.stages().items()}
         todo = {name: file for name, file in files.items() if file not in seen and not file.exists()}
         seen |= set(todo.values())
-        estimates.append(SECONDS_A_CELL + sum(_seconds(name, config, done, values) for name in todo))
+        training = "defended" in files and prints.defense.parts[0].name
+        sizes = (training, *(str(config[name]) for name in SIZES))
+        if sizes not in timed:
+            timed[sizes] = unit_seconds(experiment.config(values, seed), prints.defense)
+        expected = stage_seconds(config, prints.defense, timed[sizes])
+        for name in todo:
+            if measured := [cell.facts["seconds"][name] for cell in done if cell.values == values]:
+                expected[name] = mean(measured)
+        estimates.append(sum(expected[name] for name in ("evaluation", *todo)))
     return estimates
 
 
-def _seconds(stage: str, config, done: list[Cell], values: dict[str, Any]) -> float:
-    alike = [cell for cell in done if cell.values == values] or done
-    measured = [cell.facts["seconds"][stage] for cell in alike if stage in cell.facts["seconds"]]
-    return mean(measured) if measured else SECONDS_A_TOKEN[stage] * tokens(config)[stage]
-
-
-def tokens(config) -> dict[str, int]:
-    """How many items of sequences each stage reads: all epochs, of a surrogate as many as it mostly takes."""
-    items, length = _interactions(config["dataset"], config["data_path"], config), config["MAX_ITEM_LIST_LENGTH"]
-    read = items if train_rows_of(config) == "windows" else items * length // 2
+def stage_seconds(config, defense: Defense, unit: dict[str, float]) -> dict[str, float]:
+    """Return the seconds of each stage of a cell, and of what every cell does itself, from those of a unit."""
     attacker = create_attacker(config["attacker"], config)
-    prefixes = query_budget(config) * (query_length(config) + 1) // 2
-    passes = min(config["surrogate_epochs"], PASSES_TO_LEARN)
-    learned = passes * attacker.copies * prefixes // attacker.times_asked
-    counts = (config["epochs"] * read, config["gro_epochs"] * read, prefixes, learned)
-    return dict(zip(("target", "defended", "queries", "surrogate"), counts, strict=True))
+    gro_epochs = config["gro_epochs"]
+    if isinstance(part := defense.parts[0], GRODefense):
+        gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
+    lists = query_budget(config)
+    passes = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * attacker.copies / attacker.times_asked
+    evaluation = unit["users"] * unit["user"]
+
+    def epochs(n: int, step: float) -> float:
+        return n * unit["steps per epoch"] * step + n // max(config["eval_step"], 1) * evaluation
+
+    return {
+        "target": epochs(config["epochs"], unit["target step"]),
+        "defended": epochs(gro_epochs, unit["defense step"]),
+        "queries": lists * unit["list"],
+        "surrogate": passes * lists * unit["surrogate list"],
+        "evaluation": unit["set-up"] + 4 * evaluation,  # validation and test, of target and surrogate
+    }
 
 
-_known: dict[tuple[str, str], int] = {}
+@global_state_kept()
+def unit_seconds(config, defense: Defense) -> dict[str, float]:
+    """Time steps of every stage of a cell with its data, models and batches; nothing that they make is kept.
+
+    Args:
+        config: the cell's settings, which this may change.
+        defense: the cell's.
+
+    Returns:
+        Seconds per training step of target and defense, per `user` of an evaluation, per `list` of a query, per list
+        that a surrogate trains on and for set-up; and the counts `steps per epoch` and `users`.
+    """
+    with tempfile.TemporaryDirectory() as folder, no_scaler_warning():
+        config["output_dir"] = config["checkpoint_dir"] = folder
+        config["show_progress"], config["gro_min_quality"] = False, None
+        start = time.perf_counter()
+        data = build_dataset(config)
+        train, valid, _ = build_loaders(config, data)
+        check_models(config, data, {config["defense"][0]: defense})
+        unit = {"set-up": time.perf_counter() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
+        model = config.model_class(config, train._dataset).to(config["device"])
+        unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)
+        if isinstance(part := defense.parts[0], GRODefense):
+            unit["defense step"] = _step_seconds(part.trainer(config, model).fine_tune, train)
+        length = query_length(config)
+        sequences = torch.randint(1, data.item_num, (LISTS_TIMED, length))
+        _list_seconds(Service(model, config["served_k"]), sequences)
+        unit["user"] = _list_seconds(Service(model, config["served_k"]), sequences)
+        # models that go on from the prefix before, as queries do, read one item more
+        service, half = Service(model, config["served_k"]), length // 2 + 1
+        queries = sequences[: config["query_sequences"], : half + 1]
+        service.recommend(queries[:, :half])
+        unit["list"] = _list_seconds(service, queries)
+        surrogate, surrogate_config = create_surrogate(config, data.item_num, train._dataset)
+        trainer = ExtractionTrainer(surrogate_config, surrogate)
+        n = 2 + math.ceil((STEPS_TIMED + 2) * trainer.batch_size / length)
+        lists = torch.randint(1, data.item_num, (n, length, config["served_k"]))
+        batches, _ = trainer.loaders(QueryLog(torch.randint(1, data.item_num, (n, length)), lists))
+        unit["surrogate list"] = _step_seconds(trainer.fit, batches) / (batches.prefixes * batches.sequences_at_once)
+        return unit
 
 
-def _interactions(dataset: str, data_path: str, config) -> int:
-    key = (dataset, data_path)
-    if key not in _known:
-        _known[key] = int(build_dataset(config).inter_num)
-    return _known[key]
+def _list_seconds(service: Service, sequences: torch.Tensor) -> float:
+    start = time.perf_counter()
+    service.recommend(sequences)
+    return (time.perf_counter() - start) / len(sequences)
+
+
+def _step_seconds(fit, batches) -> float:
+    """Mean seconds of a few steps of `fit`, a trainer's method, on a loader's batches."""
+    few = _FewBatches(batches)
+    with contextlib.suppress(_Enough):
+        fit(few, None, verbose=False, saved=False)
+    return (few.ends[-1] - few.ends[1]) / STEPS_TIMED
+
+
+class _Enough(Exception):
+    """The steps that are timed are over."""
+
+
+class _FewBatches:
+    """A loader that ends the training after a few batches and notes when each step is over.
+
+    Args:
+        loader: source of the batches; read again from the start where it holds too few.
+    """
+
+    def __init__(self, loader: Any):
+        self.loader = loader
+        self.ends: list[float] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in itertools.chain.from_iterable(itertools.repeat(self.loader)):
+            self.ends.append(time.perf_counter())
+            if len(self.ends) == STEPS_TIMED + 2:
+                raise _Enough
+            yield batch
 
 
 def in_words(seconds: float) -> str:
-    """A time as a person says it.
+    """Return a duration as text.
 
     >>> in_words(42), in_words(600), in_words(9000)
     ('42 s', '10 min', '2.5 h')

@@ -1,11 +1,14 @@
-"""Where cells are run: here, one after another or in worker processes, or on a Ray cluster."""
+"""Executors of cells: this process, worker processes on this machine (joblib), or a Ray cluster."""
 
 import contextlib
-import multiprocessing
 import os
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor
 from typing import Any
+
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 
 from recbole_gro.utils.errors import UserError
 
@@ -21,7 +24,9 @@ def execute(
     workers: int = 1,
     ray_address: str | None = None,
 ) -> Iterator[Outcome]:
-    """Run `run(values, seed)` for every task and give (task, what went wrong or None) as they end.
+    """Run `run(values, seed)` for every task and yield (task, its error or None) as they end.
+
+    A worker process that crashes ends the others: each task that has no outcome yet gets the crash as its error.
 
     Args:
         run: a function that other processes can import, or a partial of one.
@@ -31,32 +36,30 @@ def execute(
         ray_address: of a running cluster; None starts one on this machine.
 
     Raises:
-        UserError: no such executor, or ray is not installed or not reached.
+        UserError: unknown executor, or ray is not installed or not reached.
     """
     if executor == "ray":
         return _on_ray(run, tasks, ray_address)
     if executor != "local":
         raise UserError(f"executor: {executor!r} is not one of {', '.join(EXECUTORS)}")
     if workers == 1:
-        return _here(run, tasks)
+        return (_outcome(run, task) for task in tasks)
     return _in_processes(run, tasks, workers)
 
 
-def _here(run, tasks: list[Task]) -> Iterator[Outcome]:
-    for task in tasks:
-        yield task, _error_of(run, task)
-
-
 def _in_processes(run, tasks: list[Task], workers: int) -> Iterator[Outcome]:
-    # forked children of a process that has used torch's threads may hang
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
+    unfinished = list(tasks)
     try:
-        futures = {pool.submit(_error_of, run, task): task for task in tasks}
-        for future in as_completed(futures):
-            crash = future.exception()
-            yield futures[future], RuntimeError(str(crash)) if crash else future.result()
+        with contextlib.closing(parallel(delayed(_outcome)(run, task) for task in tasks)) as outcomes:
+            for task, error in outcomes:
+                unfinished.remove(task)
+                yield task, error
+    except BrokenExecutor as crash:  # it ends the other workers too
+        for task in unfinished:
+            yield task, _in_one_line(crash)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
 def _on_ray(run, tasks: list[Task], address: str | None) -> Iterator[Outcome]:
@@ -68,13 +71,13 @@ def _on_ray(run, tasks: list[Task], address: str | None) -> Iterator[Outcome]:
         reason = " ".join(str(error).split())
         raise UserError(f"ray_address: no cluster reached at {address!r}: {reason}") from error
     try:
-        remote = ray.remote(num_cpus=1, max_retries=3)(_error_of)
+        remote = ray.remote(num_cpus=1, max_retries=3)(_outcome)
         waiting = {remote.remote(run, task): task for task in tasks}
         while waiting:
             [ready], _ = ray.wait(list(waiting), num_returns=1)
             task = waiting.pop(ready)
             try:
-                yield task, ray.get(ready)
+                yield ray.get(ready)
             except ray.exceptions.RayError as error:
                 yield task, error
     finally:
@@ -83,7 +86,7 @@ def _on_ray(run, tasks: list[Task], address: str | None) -> Iterator[Outcome]:
 
 
 def imported_ray():
-    """The ray package, which is imported only where it is asked for.
+    """Import ray, which only its own executor needs.
 
     Raises:
         UserError: it is not installed.
@@ -99,17 +102,19 @@ def imported_ray():
 
 
 def _search_path() -> str:
-    import sys
-
     return os.pathsep.join(path for path in sys.path if path)
 
 
-def _error_of(run, task: Task) -> Exception | None:
-    """What went wrong in a task; of a kind that other processes can unpickle."""
+def _outcome(run, task: Task) -> Outcome:
+    """Run a task; what went wrong is of a kind that other processes can unpickle."""
     try:
         run(*task)
     except UserError as error:
-        return error
+        return task, error
     except Exception as error:
-        return RuntimeError(f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return None
+        return task, _in_one_line(error)
+    return task, None
+
+
+def _in_one_line(error: Exception) -> RuntimeError:
+    return RuntimeError(f"{type(error).__name__}: {' '.join(str(error).split())}")

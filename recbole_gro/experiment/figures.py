@@ -1,4 +1,4 @@
-"""Pictures laid out as the paper's: target and surrogate, HR and NDCG, a line a defense, bars over seeds."""
+"""Figures laid out as the paper's: target and surrogate, HR and NDCG, one line per defense, bars over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ LOG_FROM = 20  # the largest x over the smallest
 
 @dataclass
 class Line:
-    """What one line of a picture shows.
+    """One line of a figure.
 
     Attributes:
-        label: in the legend, which a single line has not.
-        look: how many lines come before it; the same in all pictures.
-        settings: one where k is on the x axis, else one a point, in the order of x.
+        label: in the legend, which a single line lacks.
+        look: number of lines before it, which decides its colour and marker; the same in all figures.
+        settings: one where k is on the x axis, else one per point, in the order of x.
     """
 
     label: str
@@ -39,27 +39,27 @@ class Line:
 
 
 def pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> dict[str, bytes]:
-    """A png of four panels by what it shows, such as "surrogate_model NARM"; the title if it is one picture only.
+    """Draw a png of four panels per name, such as "surrogate_model NARM"; a single one is named by the title.
 
-    The lines are the defenses, or the values of the first key that varies and is not on the x axis; of further keys
-    each combination of values has a picture of its own.
+    The lines are the defenses, or the values of the first key that varies and is not on the x axis; each combination of
+    values of further keys has a figure of its own.
 
     Args:
         experiment: its `figure` is on the x axis.
-        settings: those that were run.
-        k: of HR@k and NDCG@k where k is not on the x axis.
+        settings: finished settings.
+        k: cut-off of HR and NDCG where k is not on the x axis.
     """
     others = [key for key in experiment.vary if key != experiment.figure]
     by_line = "defense" if "defense" in others else next(iter(others), None)
     apart = [key for key in others if key != by_line]
     shown: dict[str, list[Setting]] = {}
     for setting in settings:
-        told = ", ".join(f"{key} {setting.values[key]}" for key in apart) or experiment.title
-        shown.setdefault(told, []).append(setting)
+        name = ", ".join(f"{key} {setting.values[key]}" for key in apart) or experiment.title
+        shown.setdefault(name, []).append(setting)
     # names are shown as they are, a dollar sign begins no formula
     with matplotlib.rc_context({"text.parse_math": False}):
         return {
-            told: png(_panels(told, experiment, _lines(experiment, part, by_line), k)) for told, part in shown.items()
+            name: png(_panels(name, experiment, _lines(experiment, part, by_line), k)) for name, part in shown.items()
         }
 
 
@@ -74,15 +74,15 @@ def _lines(experiment: Experiment, settings: Sequence[Setting], key: str | None)
     return lines
 
 
-def _panels(told: str, experiment: Experiment, lines: Sequence[Line], k: int) -> Figure:
+def _panels(title: str, experiment: Experiment, lines: Sequence[Line], k: int) -> Figure:
     figure = Figure(figsize=(8.4, 7.4), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08))
-    figure.suptitle(told)
+    figure.suptitle(title)
     grid = figure.subplots(len(SIDES), len(METRICS), sharey="col", squeeze=False)
     over_k = experiment.figure == "k"
     for side, row in zip(SIDES, grid, strict=True):
         for metric, axes in zip(METRICS, row, strict=True):
             measured = f"{LABELS[metric]}@k" if over_k else f"{LABELS[metric]}@{k}"
-            axes.set(title=f"{side}, {measured}, %", xlabel=experiment.figure)
+            axes.set(title=f"{side}, {measured}, test, %", xlabel=experiment.figure)
             if over_k:
                 _over_k(axes, lines, metric, side)
             else:
@@ -120,7 +120,7 @@ def _over_key(axes: Axes, experiment: Experiment, lines: Sequence[Line], metric:
 
 
 def _scale(axes: Axes, values: Sequence) -> list[float]:
-    """Ticks at the values; where each lies. Numbers lie where they belong, other values side by side."""
+    """Put ticks at the values and return their places: numbers at their value, other values side by side."""
     numbers = all(isinstance(value, Real) and not isinstance(value, bool) for value in values)
     places = [float(value) for value in values] if numbers else [float(i) for i in range(len(values))]
     if numbers and min(places) > 0 and max(places) >= LOG_FROM * min(places):

@@ -1,4 +1,4 @@
-"""The report of an experiment: one folder with every number, a page to read and the pictures."""
+"""The report of an experiment: one folder with every number, a page and its pictures."""
 
 import csv
 import io
@@ -24,11 +24,10 @@ from recbole_gro.experiment.summary import (
     gather,
     headline_k,
 )
-from recbole_gro.experiment.trade_off import FRONTIER, PICTURED, attackers_table, points, quality_table
-from recbole_gro.experiment.trade_off import picture as trade_off_picture
+from recbole_gro.experiment.trade_off import trade_off_blocks
 from recbole_gro.report import document
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table
-from recbole_gro.report.run_report import LABELS, png
+from recbole_gro.report.run_report import LABELS
 from recbole_gro.utils.files import write_whole
 
 UNDEFINED = "n/a"
@@ -40,10 +39,10 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
     """Write results.csv, report.md with its pictures, and report.html, which holds its own; each appears complete.
 
     Args:
-        experiment: that the cells belong to.
-        cells: those that are done, in any order; `facts` hold `served_k`.
-        folder: of the report; made if it is not there.
-        missing: cells that are not done, in words.
+        experiment: the plan of the cells.
+        cells: finished cells, in any order; `facts` hold `served_k`.
+        folder: of the report; made if it does not exist.
+        missing: names of unfinished cells.
 
     Raises:
         ValueError: no cell, a cell of another experiment, or cells of one setting with different test users.
@@ -56,7 +55,7 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
 
 
 def write_documents(title: str, blocks: Sequence[Block], table: str, folder: Path) -> None:
-    """Write results.csv (`table`), report.md with its pictures and report.html into the folder, made if not there."""
+    """Write results.csv (`table`), report.md with its pictures and report.html into the folder, made if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "results.csv", table)
     for block in blocks:
@@ -67,10 +66,9 @@ def write_documents(title: str, blocks: Sequence[Block], table: str, folder: Pat
 
 
 def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
-    """A row a measurement: the varied keys, seed, side (target or surrogate), metric, k, value as a share.
+    """Return one row per measurement: varied keys, seed, side (target or surrogate), metric, k, value as a share.
 
-    The agreement of the surrogate with what was served is the surrogate's. The column is not called model, which is
-    a key that may vary.
+    Agreement with the served lists is the surrogate's. The column is not called model, which is a key that may vary.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -100,11 +98,14 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
         yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
     yield Heading("Results")
     yield results_table(experiment, settings, k)
-    yield from _still_learning(settings)
-    yield Heading("Against no defense")
+    yield from _unconverged(settings)
+    yield Heading("Comparison with no defense")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
-    yield from _trade_off(settings) if experiment.figure == "tradeoff" else _pictures(experiment, settings, k)
+    if experiment.figure == "tradeoff":
+        yield from trade_off_blocks([cell for setting in settings for cell in setting.cells])
+    else:
+        yield from _pictures(experiment, settings, k)
     yield from settings_blocks(experiment)
     yield Heading("Run with")
     yield facts_table(settings)
@@ -114,7 +115,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
 
 
 def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Table:
-    """A row a setting: both sides' HR@k and NDCG@k, agreement, and what share of the target was copied."""
+    """Return one row per setting: HR@k and NDCG@k of target and surrogate, agreement, and their ratio of NDCG@k."""
     columns = [(side, metric) for side in SIDES for metric in METRICS]
     agreement_at = agreement_k(settings, k)
     head = [*experiment.vary, *(f"{side} {LABELS[metric]}@{k}" for side, metric in columns)]
@@ -127,36 +128,45 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         row += [_mean(setting.spread(metric, side, k)) for side, metric in columns]
         if agreement_at:
             row.append(_mean(setting.agreement(agreement_at)))
-        rows.append([*row, _interval(setting.copied(k)), f"{len(setting.seeds)}", f"{setting.users}"])
+        rows.append([*row, _interval(setting.ratio(k)), f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
-        "Target and surrogate on the test items. Percent, mean ± sample standard deviation over seeds "
-        f"({UNDEFINED}: not defined for one seed), full ranking over all items, leave-one-out, of the list that the "
-        f"service returns. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the "
-        "same for both, of their means over seeds; it does not speak of other seeds. "
-        f"{UNDEFINED} in its place: in some resample no user's item was found, so there is nothing to divide by."
+        "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
+        f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items{_split(settings)}, of the served "
+        f"list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same for "
+        "both, of their means over seeds; it does not cover the variance between seeds. "
+        f"{UNDEFINED} in its place: in some resample the target's metric is 0."
     )
     if agreement_at:
-        caption += f" Agreement: share of the top {agreement_at} served that the surrogate lists in its own."
+        caption += (
+            f" Agreement: share of the first {agreement_at} served items among the surrogate's first {agreement_at}."
+        )
     return Table(caption, head, rows, labels=len(experiment.vary))
 
 
-def _still_learning(settings: Sequence[Setting]) -> Iterator[Block]:
-    """A warning where copies were taken from their training before they had learned what there was to learn."""
+def _split(settings: Sequence[Setting]) -> str:
+    """The evaluation splits of the cells, as the end of a list of words."""
+    splits = [cell.facts["split"] for setting in settings for cell in setting.cells if "split" in cell.facts]
+    names = ["leave-one-out" if "LS" in split else f"split {split}" for split in splits]
+    return "".join(f", {name}" for name in dict.fromkeys(names))
+
+
+def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
+    """A warning where surrogates reached the maximum number of epochs before early stopping."""
     cells = [cell for setting in settings for cell in setting.cells]
     n_cut = sum(bool(cell.facts.get("still_learning")) for cell in cells)
     if n_cut:
         yield Paragraph(
-            f"In {n_cut} of {len(cells)} cells the surrogate was still learning when its surrogate_epochs were over: "
-            "with more of them it gets more, and what was copied is larger than it looks here."
+            f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still learning at "
+            "the maximum of surrogate_epochs. With more of them its metrics rise: the service leaks more than shown."
         )
 
 
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
-    """A row a defended setting and side: differences to no defense, their p-values, and the ratio."""
+    """Return one row per defended setting and side: differences from no defense, their p-values, and the ratio."""
     compared = comparisons(settings, k)
     if not compared:
         return Paragraph(
-            f"No test: no setting has its counterpart, the same values and seed with defense {UNDEFENDED}."
+            f"No test: no setting has a counterpart of the same values and seed with defense {UNDEFENDED}."
         )
     corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
     head = [*experiment.vary, "side"]
@@ -175,7 +185,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         "other values, seeds and users; settings without such a counterpart are left out. Two-sided p-values of "
         "paired tests over users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with "
         f"one seed), NDCG by the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. "
-        "They say whether these trained models differ on other users, not whether trainings with other seeds would. "
+        "They test whether these trained models differ on other users, not whether trainings with other seeds do. "
         f"Ratio: with the defense over without, {LEVEL:.0%} bootstrap interval as above."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 1)
@@ -184,54 +194,27 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
 def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
     at = "" if experiment.figure == "k" else f"@{k}"
     measured = f"HR{at} and NDCG{at} against {experiment.figure}"
-    for number, (told, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
+    for number, (name, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
         yield Picture(
             f"figure-{number}.png",
             drawn,
-            f"{measured} of target and surrogate: {told}",
-            f"{told}: {measured}, test, percent. Above what the service returns, below its copy; the same scale. "
-            "Bars: one sample standard deviation over seeds, none for a single seed.",
+            f"{measured} of target and surrogate: {name}",
+            f"{name}: {measured}, test, percent. Top: the target as served; bottom: the surrogate; the same scale. "
+            "Error bars: one sample standard deviation over seeds, none for a single seed.",
         )
 
 
-def _trade_off(settings: Sequence[Setting]) -> Iterator[Block]:
-    """What every defense keeps against what the best attacker gets; at the first ten and the whole list."""
-    found = points([cell for setting in settings for cell in setting.cells])
-    if not found:
-        yield Paragraph(f"No picture: nothing was run with defense {UNDEFENDED}.")
-        return
-    yield Table(
-        "NDCG@10 of each attacker's surrogate as a share of that of the best attacker on the undefended target, mean "
-        "over seeds. A defense is worth its worst case, the attacker who gets most. "
-        f"*: no other keeps as much of {FRONTIER} and gives less.",
-        *attackers_table(found),
-    )
-    yield Table(
-        "What the service serves: percent, mean over seeds, and the share of the undefended target's. A defense that "
-        "leaves the first ten items alone keeps NDCG@10 whatever it does below; what it costs stands further right.",
-        *quality_table(found),
-    )
-    for metric in PICTURED:
-        if metric in found[0].kept:
-            yield Picture(
-                f"trade-off-{metric.lower().replace('@', '-')}.png",
-                png(trade_off_picture(found, metric)),
-                f"share of {metric} kept against the best attacker's share",
-                f"To the right: {metric} that the service keeps. Upwards: NDCG@10 that the best attacker [who] gets.",
-            )
-
-
 def settings_blocks(experiment: Experiment) -> Iterator[Block]:
-    """What differs from the paper, where something is named, and the settings."""
+    """Sections with the differences from the paper, if any are named, and the settings."""
     if experiment.differs:
-        yield Heading("What differs from the paper")
+        yield Heading("Differences from the paper")
         yield Bullets(experiment.differs)
     yield Heading("Settings")
     yield settings_table(experiment)
 
 
 def settings_table(experiment: Experiment) -> Table:
-    """What varies, the seeds, and what is fixed."""
+    """Return the varied keys, the seeds and the fixed keys."""
     rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
     if experiment.seeds:
         rows.append(["seed", ", ".join(map(str, experiment.seeds))])
@@ -241,15 +224,15 @@ def settings_table(experiment: Experiment) -> Table:
 
 
 def facts_table(settings: Sequence[Setting]) -> Table:
-    """What the cells tell about themselves: models, versions, machine, seconds."""
-    told: dict[str, list[Any]] = {}
+    """Return what the cells record: models, versions, machine, seconds."""
+    recorded: dict[str, list[Any]] = {}
     for setting in settings:
         for cell in setting.cells:
             for name, fact in _flat(cell.facts):
-                told.setdefault(name, []).append(fact)
-    rows = [[name, _summed_up(facts)] for name, facts in sorted(told.items())]
+                recorded.setdefault(name, []).append(fact)
+    rows = [[name, _summed_up(facts)] for name, facts in sorted(recorded.items())]
     return Table(
-        "As the cells tell. Where they differ: all values, or their range.", ["fact", "value"], rows, text=True
+        "Recorded by the cells. Where they differ: all values, or their range.", ["fact", "value"], rows, text=True
     )
 
 

@@ -55,9 +55,9 @@ def run_experiment(
         )
     stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
-    estimate = estimated_seconds(experiment, done, missing, stages_dir)
     print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
+        estimate = estimated_seconds(experiment, done, missing, stages_dir)
         for (values, seed), seconds in zip(missing, estimate, strict=True):
             print(f"  {told(values)}, seed {seed}: about {in_words(seconds)}")
         print(f"about {in_words(sum(estimate) / workers)} in all, {workers} at a time; nothing was run")

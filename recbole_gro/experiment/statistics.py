@@ -1,7 +1,7 @@
-"""What ranks say: metrics of each user, spread over seeds, paired tests over users, bootstrap intervals of ratios.
+"""Statistics of ranks: metrics of each user, spread over seeds, paired tests over users, bootstrap ratios.
 
-Two things vary: the users one happens to test with, and the seed of a training. Tests and intervals here speak of the
-users, with the trainings as they came out; how much another training would differ is told by the deviation over seeds.
+Two things vary: the sample of test users and the seed of a training. Tests and intervals here cover the users, given
+the trained models; the deviation over seeds covers the training.
 """
 
 from typing import NamedTuple
@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 
 
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:
-    """HR@k of each user, 0 or 1, from the places of the one relevant item in a list; 0 is no place.
+    """Return HR@k of each user, 0 or 1, from the places of the one relevant item in a list; 0 is no place.
 
     >>> hits(np.array([1, 3, 0, 11]), 10)
     array([1., 1., 0., 0.])
@@ -41,7 +41,7 @@ def hits(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k of each user: 1 / log2(rank + 1) within the first k, as the best list has the one relevant item first.
+    """Return NDCG@k of each user: 1 / log2(rank + 1) within the first k; the best list has the relevant item first.
 
     >>> ndcg(np.array([1, 3, 0, 11]), 10)
     array([1. , 0.5, 0. , 0. ])
@@ -51,7 +51,7 @@ def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def spread(values: ArrayLike) -> Spread:
-    """Of one value a seed.
+    """Return mean and deviation of one value per seed.
 
     >>> spread([1.0, 3.0])
     Spread(mean=2.0, deviation=1.4142135623730951, seeds=2)
@@ -62,14 +62,14 @@ def spread(values: ArrayLike) -> Spread:
 
 
 def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Two-sided p of the paired t-test: the users' differences have mean 0.
+    """Return the two-sided p of the paired t-test: the users' differences have mean 0.
 
     For NDCG. It tests what the tables show, a mean; the rank test of Wilcoxon tests symmetry about 0, and most of its
-    sample would be users whom neither list serves. Differences of NDCG are far from normal, their mean over hundreds
-    of users is near enough: the tests compare it with flipping signs at random.
+    sample would be users without a hit in either list. Differences of NDCG are far from normal, their mean over
+    hundreds of users is near enough: the tests compare it with flipping signs at random.
 
     Args:
-        ours: [U] a value a user, mean over seeds.
+        ours: [U] one value per user, mean over seeds.
         theirs: [U] the same users' values of the other model.
 
     Returns:
@@ -84,13 +84,13 @@ def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def sign_test(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Two-sided p of the exact sign test: among the users who differ, as many gain as lose.
+    """Return the two-sided p of the exact sign test: among the users that differ, as many gain as lose.
 
-    For hits. With one seed a difference is -1, 0 or 1 and this is McNemar's exact test. With several seeds a user's
-    side is that of the mean; nothing is asked of the shape of the differences, which are nearly all ties.
+    For hits. With one seed a difference is -1, 0 or 1 and this is McNemar's exact test. With several seeds the sign is
+    that of the mean; nothing is assumed about the shape of the differences, which are nearly all ties.
 
     Args:
-        ours: [U] share of the seeds that hit, a user.
+        ours: [U] share of the seeds that hit, per user.
         theirs: [U] the same users' values of the other model.
 
     Returns:
@@ -104,7 +104,7 @@ def sign_test(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """[n] p-values corrected for being n of them (Holm): the chance of any false alarm stays below the level.
+    """Return n p-values [n] corrected by Holm's method, which bounds the chance of any false rejection.
 
     nan is no test: it stays nan and does not count.
 
@@ -127,7 +127,7 @@ def bootstrap_ratio(
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean of one value over mean of the other, with a percentile interval from resampled users.
+    """Return the mean of one value over the mean of the other, with a percentile interval from resampled users.
 
     A resample draws U users with replacement and takes both values of each, so what the two models have in common
     does not widen the interval. Seeds are averaged before: three of them are too few to be resampled.
@@ -136,10 +136,10 @@ def bootstrap_ratio(
     distribution as drawing users, at a fraction of the draws. Ranks give few distinct values.
 
     Args:
-        numerators: [U] a value a user, mean over seeds.
-        denominators: [U] the same users' values of what is divided by.
-        generator: of the draws.
-        resamples: how many.
+        numerators: [U] one value per user, mean over seeds.
+        denominators: [U] the same users' values of the denominator.
+        generator: source of the draws.
+        resamples: number of them.
         level: of confidence.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Cells gathered by setting, and each setting compared with the same one without a defense."""
+"""Cells grouped by setting, and each setting compared with the same one without a defense."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ BOOTSTRAP_SEED = 1
 
 @dataclass
 class Setting:
-    """The cells of one setting, one a seed.
+    """The cells of one setting, one per seed.
 
     Attributes:
         values: of the varied keys.
@@ -49,11 +49,11 @@ class Setting:
         return min(cell.facts["served_k"] for cell in self.cells)
 
     def with_seeds(self, seeds: Sequence[int]) -> "Setting":
-        """The part of it that was run with these seeds."""
+        """Return the part of it that was run with these seeds."""
         return Setting(self.values, [cell for cell in self.cells if cell.seed in seeds])
 
     def measured(self, metric: str, side: str, k: int) -> np.ndarray:
-        """[S, U] a metric of each user at each seed.
+        """Return a metric [S, U] of each user at each seed.
 
         Raises:
             ValueError: cells of different numbers of users.
@@ -64,26 +64,26 @@ class Setting:
         return METRICS[metric](np.stack(ranks), k)
 
     def of_users(self, metric: str, side: str, k: int) -> np.ndarray:
-        """[U] a metric of each user, mean over seeds."""
+        """Return a metric [U] of each user, mean over seeds."""
         return self.measured(metric, side, k).mean(axis=0)
 
     def spread(self, metric: str, side: str, k: int) -> Spread:
-        """A metric over seeds, mean over users."""
+        """Return a metric over seeds, mean over users."""
         return spread(self.measured(metric, side, k).mean(axis=1))
 
     def agreement(self, k: int) -> Spread:
-        """Agreement@k over the seeds."""
+        """Return agreement@k over the seeds."""
         return spread([cell.agreement[k] for cell in self.cells])
 
-    def copied(self, k: int) -> Interval:
-        """NDCG@k of the surrogate over that of the target."""
+    def ratio(self, k: int) -> Interval:
+        """Return NDCG@k of the surrogate over that of the target."""
         surrogate, target = (self.of_users("ndcg", side, k) for side in ("surrogate", "target"))
         return bootstrap_ratio(surrogate, target, np.random.default_rng(BOOTSTRAP_SEED))
 
 
 @dataclass
 class Comparison:
-    """A setting against the same one without a defense: the same users, the same seeds.
+    """A setting compared with the same one without a defense: the same users, the same seeds.
 
     Attributes:
         setting: with the seeds that both have.
@@ -101,7 +101,7 @@ class Comparison:
 
 
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
-    """The settings that have cells, in the experiment's order.
+    """Return the settings that have cells, in the experiment's order.
 
     Raises:
         ValueError: a cell of another experiment, or two of a setting with the same seed.
@@ -119,20 +119,20 @@ def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
 
 
 def headline_k(settings: Sequence[Setting]) -> int:
-    """Where the tables measure: 10, or the length of the shortest list if that is less."""
+    """Return the cut-off of the tables: 10, or the length of the shortest list if that is less."""
     return min(HEADLINE_K, *(setting.served_k for setting in settings))
 
 
 def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
-    """The longest k' <= k at which every cell has its agreement; None: there is none."""
+    """Return the largest k' <= k at which every cell has agreement; None if there is none."""
     common = set.intersection(*(set(cell.agreement) for setting in settings for cell in setting.cells))
     return max((measured for measured in common if measured <= k), default=None)
 
 
 def comparisons(settings: Sequence[Setting], k: int) -> list[Comparison]:
-    """Each defended setting against the undefended one with the same other values, target and surrogate.
+    """Compare each defended setting with the undefended one of the same other values, target and surrogate.
 
-    Settings whose counterpart is not there, or shares no seed with them, are left out.
+    Settings without a counterpart, or without a common seed, are left out.
     """
     made = []
     for setting in settings:

@@ -26,6 +26,7 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.models import CANNOT_SERVE, copied_model, reference_to, sequential_models
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import GROTrainer
+from recbole_gro.report import document
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.serving.service import Service
@@ -261,11 +262,10 @@ def _quiet() -> Iterator[None]:
 
 
 def markdown_table(rows: dict[str, dict[str, str]]) -> str:
-    """The table of docs/models.md, from a row a model."""
-    lines = ["| model | target | student | surrogate | remark |", "|---|---|---|---|---|"]
-    for name, row in rows.items():
-        lines.append(f"| {name} | {row['target']} | {row['student']} | {row['surrogate']} | {row['remark']} |")
-    return "\n".join(lines)
+    """Return the table of docs/models.md, one row per model."""
+    head = ["model", *ROLES, "remark"]
+    lines = [[name, *(row[column] for column in head[1:])] for name, row in rows.items()]
+    return "\n".join(document.markdown_table(head, lines, len(head)))
 
 
 @global_state_kept()

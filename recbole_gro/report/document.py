@@ -1,68 +1,49 @@
-"""Results as a table, a file and a picture."""
+"""Documents made of headings, paragraphs, tables and pictures, as markdown and as one HTML page."""
 
 import base64
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Protocol
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tabulate import tabulate
 
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a markdown table, its columns aligned: names to the left, all else to the right."""
-    widths = [max(3, *map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = [rule if line is None else _align(line, widths) for line in (head, None, *rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+TEMPLATES = Environment(
+    loader=PackageLoader("recbole_gro.report"),
+    autoescape=True,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+    undefined=StrictUndefined,
+)
 
 
-def _align(line: list[str], widths: list[int]) -> list[str]:
-    return [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
+    """Return the lines of a markdown table with aligned columns.
 
-
-STYLE = """
-:root { color-scheme: light; }
-body { margin: 0 auto; max-width: 70rem; padding: 1rem; background: #fff; color: #1c1c1c;
-       font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-h1 { font-size: 1.5rem; line-height: 1.25; }
-h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-.wide { overflow-x: auto; }
-.wide:focus-visible { outline: 2px solid #0072b2; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { caption-side: top; padding-bottom: .5rem; text-align: left; color: #555; }
-caption span { display: block; position: sticky; left: 0; max-width: calc(100vw - 2rem); }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #ddd; text-align: right; vertical-align: top; }
-thead th { border-bottom: 2px solid #888; vertical-align: bottom; }
-th.label { text-align: left; }
-td { white-space: nowrap; }
-td.text { white-space: normal; text-align: left; }
-figure { margin: 1.5rem 0; }
-img { max-width: 100%; height: auto; }
-figcaption { color: #555; font-size: .9rem; }
-"""
-# The page loads nothing, whatever a name in it may look like
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    Args:
+        head: names of the columns.
+        rows: one text per column; markdown in them is kept.
+        labels: number of columns, from the left, that are aligned to the left; the others are numbers.
+    """
+    sides = ["left" if column < labels else "right" for column in range(len(head))]
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 
 
 class Block(Protocol):
-    """A part of a document."""
+    """A part of a document; templates/report.html has a section for each class."""
 
     def markdown(self) -> str: ...
-
-    def html(self) -> str: ...
 
 
 @dataclass
 class Heading:
-    """Of a section."""
+    """The heading of a section."""
 
     text: str
 
     def markdown(self) -> str:
         return f"## {inline(self.text)}"
-
-    def html(self) -> str:
-        return f"<h2>{escape(self.text)}</h2>"
 
 
 @dataclass
@@ -74,9 +55,6 @@ class Paragraph:
     def markdown(self) -> str:
         return inline(self.text)
 
-    def html(self) -> str:
-        return f"<p>{escape(self.text)}</p>"
-
 
 @dataclass
 class Bullets:
@@ -87,20 +65,17 @@ class Bullets:
     def markdown(self) -> str:
         return "\n".join(f"- {inline(item)}" for item in self.items)
 
-    def html(self) -> str:
-        return "<ul>\n" + "".join(f"<li>{escape(item)}</li>\n" for item in self.items) + "</ul>"
-
 
 @dataclass
 class Table:
     """Rows under a head.
 
     Attributes:
-        caption: what the numbers are.
+        caption: what the numbers are; its first sentence names the table to a screen reader.
         head: names of the columns.
-        rows: of one text a column.
-        labels: so many columns at the left name their row.
-        text: the cells are words, not numbers.
+        rows: one text per column.
+        labels: number of columns, from the left, that name their row.
+        text: whether the cells are words, not numbers.
     """
 
     caption: str
@@ -110,37 +85,20 @@ class Table:
     text: bool = False
 
     def markdown(self) -> str:
-        lines = markdown_table([inline(name) for name in self.head], [[*map(inline, row)] for row in self.rows])
+        head, *rows = ([*map(inline, row)] for row in (self.head, *self.rows))
+        lines = markdown_table(head, rows, len(head) if self.text else self.labels)
         return "\n".join([*lines, "", inline(self.caption)])
-
-    def html(self) -> str:
-        head = "".join(
-            f'<th scope="col"{_class("label", i < self.labels or self.text)}>{escape(name)}</th>'
-            for i, name in enumerate(self.head)
-        )
-        rows = "".join(f"<tr>{self._html_cells(row)}</tr>\n" for row in self.rows)
-        label = escape(self.caption.partition(".")[0])
-        return (
-            f'<div class="wide" role="region" tabindex="0" aria-label="{label}">\n'
-            f"<table>\n<caption><span>{escape(self.caption)}</span></caption>\n"
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>"
-        )
-
-    def _html_cells(self, row: Sequence[str]) -> str:
-        labels = (f'<th scope="row" class="label">{escape(cell)}</th>' for cell in row[: self.labels])
-        cells = (f"<td{_class('text', self.text)}>{escape(cell)}</td>" for cell in row[self.labels :])
-        return "".join((*labels, *cells))
 
 
 @dataclass
 class Picture:
-    """A png.
+    """A png image.
 
     Attributes:
         file: its name beside the markdown.
         png: the bytes.
-        alt: for who cannot see it.
-        caption: what is to be seen.
+        alt: a text in place of the image.
+        caption: what the image shows.
     """
 
     file: str
@@ -148,36 +106,27 @@ class Picture:
     alt: str
     caption: str
 
+    @property
+    def base64(self) -> str:
+        """The image as text, for a page that holds it."""
+        return base64.b64encode(self.png).decode()
+
     def markdown(self) -> str:
         return f"![{inline(self.alt)}]({self.file})\n\n{inline(self.caption)}"
 
-    def html(self) -> str:
-        data = base64.b64encode(self.png).decode()
-        return (
-            f'<figure>\n<img src="data:image/png;base64,{data}" alt="{escape(self.alt)}">\n'
-            f"<figcaption>{escape(self.caption)}</figcaption>\n</figure>"
-        )
-
 
 def markdown(title: str, blocks: Sequence[Block]) -> str:
-    """The document as markdown; its pictures are files beside it."""
+    """Return the document as markdown; its pictures are files beside it."""
     return "\n\n".join([f"# {inline(title)}", *(block.markdown() for block in blocks)]) + "\n"
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """The document as one HTML page that asks for nothing else."""
-    body = "\n".join(block.html() for block in blocks)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
-    )
+    """Return the document as one HTML page that loads nothing else."""
+    return TEMPLATES.get_template("report.html").render(title=title, blocks=blocks)
 
 
 def inline(text: str) -> str:
-    r"""Text that markdown shows as it is, in a table too.
+    r"""Return text that markdown shows literally, in a table too.
 
     >>> print(inline("<b> | p < 0.01"))
     &lt;b> \| p < 0.01
@@ -185,7 +134,3 @@ def inline(text: str) -> str:
     text = re.sub(r"([\\`*|])", r"\\\1", " ".join(text.split()))
     text = re.sub(r"&(?=#|\w+;)", "&amp;", text)
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
-
-
-def _class(name: str, applies: bool) -> str:
-    return f' class="{name}"' if applies else ""

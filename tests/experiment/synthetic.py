@@ -46,7 +46,14 @@ def cell(values, seed, users=600, served_k=100, quality=None):
         ranks(draw, taste, target, served_k),
         ranks(draw, taste, surrogate, served_k),
         {k: float(share) for k, share in zip((1, 10, 100), draw.uniform(0.2, 0.6, 3), strict=True) if k <= served_k},
-        {"served_k": served_k, "model": "BERT4Rec", "device": "cpu", "versions": VERSIONS, "seconds": {"target": 1.5}},
+        {
+            "served_k": served_k,
+            "model": "BERT4Rec",
+            "device": "cpu",
+            "versions": VERSIONS,
+            "seconds": {"target": 1.5},
+            "split": {"LS": "valid_and_test"},
+        },
     )
 
 

@@ -113,7 +113,7 @@ def test_a_dry_run_says_what_would_be_read(table, tmp_path):
     code, said, _ = table("--dataset=[tiny, ml-20m]", "--dry_run")
     assert code == 0
     assert f"tiny: {tmp_path / 'tiny' / 'tiny.inter'}\n" in said
-    assert "ml-20m.inter, which is not there; RecBole would download it" in said
+    assert "ml-20m.inter, which does not exist; RecBole would download it" in said
     assert "nothing was read" in said
     assert files_below(tmp_path) == before
 

@@ -1,8 +1,15 @@
 """Cells here, in processes and on Ray."""
 
 import builtins
+import contextlib
 import functools
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -50,8 +57,68 @@ class TestHere(ExecutorCases):
         assert {int(file.read_text()) for file in tmp_path.iterdir()} == {os.getpid()}
 
 
+def is_running(pid):
+    """Whether the process is there for longer than an ending one."""
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(50):
+            os.kill(pid, 0)
+            time.sleep(0.1)
+        return True
+    return False
+
+
+def crash(folder, values, seed):
+    """Note the process, then end it at once in one of the tasks."""
+    note(folder, values, seed)
+    if values["x"] == "crash":
+        os._exit(3)
+
+
 class TestInProcesses(ExecutorCases):
     where = {"workers": 2}
+
+    def test_no_worker_is_left_behind(self, outcomes, tmp_path):
+        assert not any(is_running(int(file.read_text())) for file in tmp_path.iterdir())
+
+    def test_nor_where_the_caller_stops_early(self, tmp_path):
+        threads = threading.active_count()
+        outcomes = execute(functools.partial(note, tmp_path), TASKS * 9, workers=2)
+        next(outcomes)
+        with pytest.warns(UserWarning, match="cancelled"):
+            outcomes.close()
+        assert not any(is_running(int(pid)) for file in tmp_path.iterdir() if (pid := file.read_text()))
+        for thread in threading.enumerate()[1:]:
+            thread.join(5)
+        assert threading.active_count() == threads
+
+    def test_a_crash_is_the_error_of_its_task(self, tmp_path):
+        tasks = [({"x": x}, 1) for x in ("a", "b", "crash")]
+        outcomes = {
+            values["x"]: error for (values, _), error in execute(functools.partial(crash, tmp_path), tasks, workers=2)
+        }
+        assert set(outcomes) == {"a", "b", "crash"}
+        assert "worker process" in str(outcomes["crash"])
+        assert "\n" not in str(outcomes["crash"])
+
+    def test_an_interrupt_ends_the_workers_too(self, tmp_path):
+        script = (
+            "import functools, pathlib, sys, time; sys.path.insert(0, sys.argv[2])\n"
+            "from experiment.test_executor import note\n"
+            "from recbole_gro.experiment.executor import execute\n"
+            "def run(folder, values, seed):\n    note(folder, values, seed)\n    time.sleep(600)\n"
+            "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
+            "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"
+        )
+        tests = str(Path(__file__).parents[1])
+        started = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), tests], start_new_session=True)
+        for _ in range(600):
+            if len(files := [file for file in tmp_path.iterdir() if file.read_text()]) == 2:
+                break
+            time.sleep(0.1)
+        os.killpg(started.pid, signal.SIGINT)
+        assert started.wait(30) != 0
+        assert len(files) == 2
+        assert not any(is_running(int(file.read_text())) for file in files)
 
     def test_other_processes_do_it(self, outcomes, tmp_path):
         assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}

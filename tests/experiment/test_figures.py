@@ -29,10 +29,10 @@ def test_over_k_as_in_the_papers_figures_2_and_3(drawn):
     plan = Plan({"defense": DEFENSES})
     (figure,) = drawn(plan).values()
     assert [axes.get_title() for axes in figure.axes] == [
-        "target, HR@k, %",
-        "target, NDCG@k, %",
-        "surrogate, HR@k, %",
-        "surrogate, NDCG@k, %",
+        "target, HR@k, test, %",
+        "target, NDCG@k, test, %",
+        "surrogate, HR@k, test, %",
+        "surrogate, NDCG@k, test, %",
     ]
     settings = gather(plan, grid(plan, users=50))
     shown = lines(figure.axes[3])

@@ -127,12 +127,14 @@ def test_missing_cells_are_listed(written):
     assert [row[-2] for row in table.rows] == ["3", "3", "3", "2"]
 
 
-def test_attackers_who_were_still_learning_are_told(written, tmp_path):
+def test_surrogates_that_did_not_converge_are_reported(written, tmp_path):
     plan, cells, folder = written
-    assert "still learning" not in (folder / "report.md").read_text(encoding="utf-8")
+    assert "convergence" not in (folder / "report.md").read_text(encoding="utf-8")
     cut = [replace(cell, facts={**cell.facts, "still_learning": place < 4}) for place, cell in enumerate(cells)]
     write_report(plan, cut, tmp_path)
-    assert "In 4 of 11 cells the surrogate was still learning" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "In 4 of 11 cells the surrogate was not trained to convergence" in (tmp_path / "report.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_report_says_what_it_stands_on(written):
@@ -142,6 +144,7 @@ def test_report_says_what_it_stands_on(written):
     for part in ("paired t-test", "exact sign test", "Holm", "bootstrap", "resamples of the users"):
         assert part in captions
     assert "The data are made up." in page.all("li")
+    assert "Differences from the paper" in page.all("h2")
     assert {"versions torch", "device", "gro_lambda"} <= set(page.all("th"))
     assert {"2.9.0", "cpu", "0.01, 1.0"} <= set(page.all("td"))
 
@@ -151,8 +154,17 @@ def test_nothing_is_said_of_differences_that_nobody_named(tmp_path):
     write_report(plan, grid(plan, users=50), tmp_path)
     for kind in ("md", "html"):
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
-        assert "differs from the paper" not in text
-        assert "names nothing" not in text
+        assert "Differences from the paper" not in text
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [({"LS": "valid_and_test"}, ", leave-one-out,"), ({"RS": [8, 1, 1]}, ", split {'RS': [8, 1, 1]},")],
+)
+def test_the_caption_names_the_split_of_the_cells(split, words):
+    plan = Plan({"defense": DEFENSES})
+    cells = [replace(one, facts={**one.facts, "split": split}) for one in grid(plan, users=50)]
+    assert words in results_table(plan, gather(plan, cells), 10).caption
 
 
 def test_tables_show_the_cells():

@@ -50,7 +50,7 @@ def test_ratio_covers_the_half_that_it_is():
         one.target_ranks = np.where(draw.random(4000) < 0.6, draw.integers(1, 11, 4000), 0)
         one.surrogate_ranks = np.where(draw.random(4000) < 0.5, one.target_ranks, 0)
     (setting,) = gather(plan, cells)
-    copied = setting.copied(10)
+    copied = setting.ratio(10)
     assert copied.low < 0.5 < copied.high
     assert copied.high - copied.low < 0.1
 

@@ -6,7 +6,7 @@ import pytest
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table
+from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table, unpaired
 
 
 def cell(defense, attacker, target, surrogate, seed=1, **values):
@@ -28,13 +28,13 @@ GRID = [
 def test_a_defense_is_worth_its_worst_case():
     found = {point.name: point for point in points(GRID)}
     assert found["tail"].attacker == "head"
-    assert found["tail"].stolen == pytest.approx(0.3 / 0.5)
+    assert found["tail"].extracted == pytest.approx(0.3 / 0.5)
     assert found["tail"].by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
-    assert found["gro"].stolen == pytest.approx(0.9)
+    assert found["gro"].extracted == pytest.approx(0.9)
     assert set(found["gro"].kept) == {f"{metric}@{k}" for metric in ("HR", "NDCG") for k in (5, 10, 20, 50, 100)}
     assert list(found["gro"].kept.values()) == pytest.approx([0.75] * 10)
     assert set(found["none"].kept.values()) == {1.0}
-    assert found["none"].stolen == 1.0
+    assert found["none"].extracted == 1.0
 
 
 def test_the_frontier_is_what_nothing_beats():
@@ -44,13 +44,42 @@ def test_the_frontier_is_what_nothing_beats():
 
 
 def test_a_picture_marks_the_frontier_of_what_it_shows():
-    def ranked(defense, stolen, *target):
-        ranks = [np.array(target), np.array([1] * stolen + [0] * (4 - stolen))]
+    def ranked(defense, copied, *target):
+        ranks = [np.array(target), np.array([1] * copied + [0] * (4 - copied))]
         return Cell({"defense": defense}, 1, *ranks, {10: 0.5}, {"served_k": 100})
 
     found = points([ranked("none", 4, 1, 1, 30, 30), ranked("cut", 2, 1, 1, 0, 0), ranked("low", 3, 1, 0, 30, 30)])
     frontier = {metric: {p.name for p in found if on_frontier(p, found, metric)} for metric in ("NDCG@10", "HR@50")}
     assert frontier == {"NDCG@10": {"cut"}, "HR@50": {"none", "low", "cut"}}
+
+
+def test_shares_compare_equal_seeds_only(tmp_path):
+    """At the seed that both sides have, tail gives 0.2 of 0.4; the other seeds must not move that."""
+    grid = [
+        cell("none", "standard", 0.8, 0.4), cell("none", "standard", 0.4, 0.1, seed=2),
+        cell("tail", "standard", 0.4, 0.2), cell("tail", "standard", 0.1, 0.9, seed=3),
+    ]  # fmt: skip
+    tail = points(grid)[1]
+    assert (tail.name, tail.extracted, tail.seeds) == ("tail", pytest.approx(0.5), 1)
+    assert tail.kept["NDCG@10"] == pytest.approx(0.5)
+    assert unpaired(grid) == ["tail: 3"]
+    write_report(
+        Experiment("own", "Mine", "tradeoff", {"defense": ["none", "tail"], "attacker": ["standard"]}, [1]),
+        grid,
+        tmp_path,
+    )
+    assert "was run with the seed: tail: 3." in (tmp_path / "report.md").read_text()
+
+
+def test_the_best_attackers_of_both_sides_are_compared_at_the_seeds_of_all_attackers():
+    grid = [
+        *GRID, cell("none", "standard", 0.8, 0.9, seed=2), cell("none", "head", 0.8, 0.1, seed=2),
+        cell("tail", "standard", 0.8, 0.8, seed=2),
+    ]  # fmt: skip
+    tail = next(point for point in points(grid) if point.name == "tail")
+    assert tail.by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
+    assert unpaired(grid) == ["tail: 2"]
+    assert unpaired(GRID) == []
 
 
 def test_seeds_are_averaged_share_by_share():
@@ -60,7 +89,7 @@ def test_seeds_are_averaged_share_by_share():
     ]  # fmt: skip
     [tail] = [point for point in points(grid) if point.name == "tail"]
     assert tail.kept["NDCG@10"] == pytest.approx((0.5 + 1.0) / 2)
-    assert tail.stolen == pytest.approx(0.15 / 0.3)
+    assert tail.extracted == pytest.approx(0.15 / 0.3)
 
 
 def test_other_varied_keys_make_points_of_their_own_where_they_make_a_difference():
@@ -68,7 +97,7 @@ def test_other_varied_keys_make_points_of_their_own_where_they_make_a_difference
     grid += [cell(name, "standard", 0.8, 0.4, head_k=k) for name in ("gro", "none") for k in (10, 20)]
     found = points(grid)
     assert [point.name for point in found] == ["tail (head_k 10)", "tail (head_k 20)", "gro", "none"]
-    assert [point.stolen for point in found] == pytest.approx([0.1 / 0.4, 0.2 / 0.4, 1, 1])
+    assert [point.extracted for point in found] == pytest.approx([0.1 / 0.4, 0.2 / 0.4, 1, 1])
 
 
 def test_what_has_no_undefended_cell_is_passed_over():
@@ -80,18 +109,18 @@ def test_what_has_no_undefended_cell_is_passed_over():
 def test_tables_and_picture_hold_every_point():
     found = points(GRID)
     head, rows = attackers_table(found)
-    assert head == ["defense", "NDCG@10 kept", "best attacker", "his share", "standard", "head"]
+    assert head == ["defense", "NDCG@10 kept", "best attacker", "its share", "standard", "head", "seeds"]
     assert rows == [
-        ["none", "1.000", "standard", "1.00", "1.00", "0.80"],
-        ["tail *", "1.000", "head", "0.60", "0.20", "0.60"],
-        ["gro", "0.750", "head", "0.90", "0.80", "0.90"],
+        ["none", "1.000", "standard", "1.00", "1.00", "0.80", "1"],
+        ["tail *", "1.000", "head", "0.60", "0.20", "0.60", "1"],
+        ["gro", "0.750", "head", "0.90", "0.80", "0.90", "1"],
     ]
     head, rows = quality_table(found)
     assert head[:3] == ["defense", "HR@5", "HR@10"]
     assert [row[:2] for row in rows] == [["none", "80.00 (1.00)"], ["tail", "80.00 (1.00)"], ["gro", "60.00 (0.75)"]]
     texts = {text.get_text() for text in picture(found, "NDCG@10").axes[0].texts}
     assert {text.partition(" ")[2] for text in texts} == {"none [standard]", "tail [head]", "gro [head]"}
-    assert texts >= {f"{point.stolen:.2f} {point.name} [{point.attacker}]" for point in found}
+    assert texts >= {f"{point.extracted:.2f} {point.name} [{point.attacker}]" for point in found}
 
 
 def test_what_is_lost_below_the_head_shows_where_it_is_lost():
@@ -120,6 +149,6 @@ def test_the_report_of_a_trade_off_has_its_tables_and_two_pictures(tmp_path):
     experiment = Experiment("own", "Mine", "tradeoff", names, [1])
     write_report(experiment, GRID, tmp_path)
     report = (tmp_path / "report.md").read_text()
-    assert "| tail \\* |" in report or "| tail * |" in report
+    assert "| tail \\* " in report
     assert "HR@100" in report
     assert {"trade-off-ndcg-10.png", "trade-off-ndcg-100.png"} <= {file.name for file in tmp_path.iterdir()}

@@ -65,12 +65,16 @@ def test_a_model_that_looks_at_other_rows_fails_its_trial(data_path, tmp_path, m
         trial.scores_do_not_depend_on_other_rows()
 
 
+def cells(line):
+    return [cell.strip() for cell in line.split("|")]
+
+
 def test_the_page_has_every_model_and_what_the_trials_say(data_path):
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
-    assert set(sequential_models()) <= set(lines)
+    rows = {row[1]: row for row in map(cells, page.splitlines()) if len(row) > 1}
+    assert set(sequential_models()) <= set(rows)
     for name in ("STAMP", "FPMC", "S3Rec"):
-        assert lines[name] == markdown_table({name: try_out(name, data_path)}).splitlines()[-1]
+        assert rows[name] == cells(markdown_table({name: try_out(name, data_path)}).splitlines()[-1])
 
 
 def test_the_command_puts_its_table_into_a_page(tmp_path, capsys):
@@ -78,11 +82,11 @@ def test_the_command_puts_its_table_into_a_page(tmp_path, capsys):
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
     assert main(["STAMP", "--write", str(page)]) == 0
     written = page.read_text()
-    assert "| STAMP | works | works | works |" in written
+    assert ["", "STAMP", "works", "works", "works"] in [cells(line)[:5] for line in written.splitlines()]
     assert written.startswith("before\n")
     assert written.endswith("<!-- end -->\nafter\n")
     assert "old" not in written
-    assert "| STAMP | works" in capsys.readouterr().out
+    assert "| STAMP   | works " in capsys.readouterr().out
 
 
 def test_the_command_says_in_a_line_what_it_does_not_know(capsys):
@@ -92,11 +96,13 @@ def test_the_command_says_in_a_line_what_it_does_not_know(capsys):
 
 def test_the_exit_code_tells_whether_a_named_model_works(capsys):
     assert main(["S3Rec"]) == 1
-    assert "| S3Rec | no | no | no | it needs a pre-training" in capsys.readouterr().out
+    row = cells(capsys.readouterr().out.splitlines()[-1])
+    assert row[1:5] == ["S3Rec", "no", "no", "no"]
+    assert row[5].startswith("it needs a pre-training")
 
 
 def test_models_of_ones_own_by_module_and_class(capsys, monkeypatch):
     monkeypatch.chdir(ROOT / "examples")
     assert main(["mean_of_items:MeanOfItems"]) == 0
-    assert "| mean_of_items:MeanOfItems | works | works | works |" in capsys.readouterr().out
+    assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["mean_of_items:MeanOfItems", *["works"] * 3]
     assert str(ROOT / "examples") not in sys.path

@@ -19,10 +19,10 @@ def test_markdown():
         "",
         "All of them.",
         "",
-        r"| name |      side |   n |",
-        r"| ---- | --------: | --: |",
-        r"| a\|b |    &lt;i> |   1 |",
-        r"| c    | &amp;amp; |  22 |",
+        r"| name   | side      |   n |",
+        r"|:-------|:----------|----:|",
+        r"| a\|b   | &lt;i>    |   1 |",
+        r"| c      | &amp;amp; |  22 |",
         "",
         "Two. In full.",
         "",
@@ -39,11 +39,13 @@ def test_html():
     page = html("A <page>", BLOCKS)
     for part in (
         "<title>A &lt;page&gt;</title>",
-        '<th scope="col" class="label">side</th><th scope="col">n</th>',
-        '<th scope="row" class="label">a|b</th><th scope="row" class="label">&lt;i&gt;</th><td>1</td>',
+        '<th scope="col" class="label">side</th>\n<th scope="col">n</th>',
+        '<th scope="row" class="label">a|b</th>\n<th scope="row" class="label">&lt;i&gt;</th>\n<td>1</td>',
         "<td>22</td>",
         'aria-label="Two"',
-        '<img src="data:image/png;base64,iVBORw==" alt="a &quot;line&quot;">',
+        '<img src="data:image/png;base64,iVBORw==" alt="a &#34;line&#34;">',
+        "<li>two\nlines</li>",
+        """content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">""",
         'name="viewport"',
     ):
         assert part in page

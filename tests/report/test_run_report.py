@@ -95,7 +95,7 @@ def test_a_surrogate_that_did_not_learn_is_marked(config):
     assert notes(rows) == []
     rows[1]["learned"] = False
     *_, none, gro = table(rows, config)
-    assert gro.startswith("| gro (!) |")
+    assert gro.startswith("| gro (!) ")
     assert "(!)" not in none
     assert "(!) This surrogate did not learn" in notes(rows)[-1]
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}

@@ -1,0 +1,74 @@
+"""Seconds that `recbole-gro-experiment --dry_run` predicts for each stage of a cell against those that it takes.
+
+    python benchmarks/estimate.py [--items 1700 54000] [--models BERT4Rec GRU4Rec] [--train_rows=prefixes]
+
+Synthetic data: 300 users with 40 items each, one cell with defense gro per model and number of items, few epochs.
+"""
+
+import argparse
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from common import machine
+from tabulate import tabulate
+
+from recbole_gro.defense import create_defense
+from recbole_gro.experiment.cells import run_cell
+from recbole_gro.experiment.estimate import stage_seconds, unit_seconds
+from recbole_gro.experiment.plan import Experiment
+
+USERS, LENGTH = 300, 40
+SETTINGS = {
+    "dataset": "made-up", "MAX_ITEM_LIST_LENGTH": 50, "epochs": 2, "eval_step": 2, "gro_epochs": 1, "gro_steps": 7,
+    "query_sequences": 40, "surrogate_epochs": 2, "surrogate_patience": 9, "show_progress": False,
+    "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]},
+    "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)",
+}  # fmt: skip
+
+
+def write(folder: Path, items: int) -> None:
+    """Write FOLDER/made-up/made-up.inter, and made-up.item for items that nobody has."""
+    item = np.random.default_rng(1).integers(1, items, USERS * LENGTH)
+    rows = {"user_id:token": np.repeat(np.arange(USERS), LENGTH), "item_id:token": item}
+    (folder / "made-up").mkdir()
+    frame = pd.DataFrame({**rows, "timestamp:float": np.arange(USERS * LENGTH)})
+    frame.to_csv(folder / "made-up" / "made-up.inter", sep="\t", index=False)
+    names = pd.DataFrame({"item_id:token": np.arange(1, items)})
+    names.to_csv(folder / "made-up" / "made-up.item", sep="\t", index=False)
+
+
+def compare(model: str, items: int, train_rows: str) -> list[list]:
+    """Return a row per stage: model, items, stage, predicted and real seconds, their ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), items)
+        fixed = {**SETTINGS, "model": model, "train_rows": train_rows, "data_path": folder}
+        experiment = Experiment("estimate", "Estimates", "k", {"defense": ["gro"]}, [1], fixed)
+        values = {"defense": "gro"}
+        config = experiment.config(values, 1)
+        defense = create_defense("gro", config)
+        start = time.perf_counter()
+        predicted = stage_seconds(config, defense, unit_seconds(experiment.config(values, 1), defense))
+        timing = time.perf_counter() - start
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(None):
+            real = run_cell(experiment, values, 1, Path(folder) / "out").facts["seconds"]
+        whole = time.perf_counter() - start
+    real["evaluation"] = whole - sum(real.values())
+    pairs = [(stage, predicted[stage], seconds) for stage, seconds in real.items()]
+    pairs += [("all", sum(predicted.values()), whole), ("the estimate itself", timing, timing)]
+    return [[model, items, stage, expected, seconds, expected / seconds] for stage, expected, seconds in pairs]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--items", type=int, nargs="+", default=[1700, 54000])
+    parser.add_argument("--models", nargs="+", default=["BERT4Rec", "GRU4Rec"])
+    parser.add_argument("--train_rows", default="auto")
+    given = parser.parse_args()
+    print(machine())
+    rows = [row for model in given.models for items in given.items for row in compare(model, items, given.train_rows)]
+    print(tabulate(rows, ["model", "items", "stage", "predicted s", "real s", "ratio"], "pipe", floatfmt=".2f"))

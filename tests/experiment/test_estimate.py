@@ -1,0 +1,88 @@
+"""What a dry run says of the time that cells take."""
+
+import pytest
+import torch
+from experiment.grid import tiny
+from experiment.synthetic import cell
+
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_defense
+from recbole_gro.experiment.estimate import estimated_seconds, stage_seconds, unit_seconds
+
+UNIT = {
+    "set-up": 7.0, "steps per epoch": 10, "users": 100, "target step": 0.5, "defense step": 2.0, "user": 0.01,
+    "list": 0.001, "surrogate list": 0.003,
+}  # fmt: skip
+
+
+@pytest.fixture
+def seconds(make_config):
+    """Seconds of each stage at a second or so per unit; an evaluation takes 1 s."""
+
+    def of(defense="none", **settings):
+        settings = {
+            "epochs": 20,
+            "eval_step": 5,
+            "gro_epochs": 4,
+            "query_sequences": 50,
+            "query_length": 10,
+            **settings,
+        }
+        config = make_config(surrogate_epochs=30, **settings)
+        return stage_seconds(config, create_defense(defense, config), UNIT)
+
+    return of
+
+
+def test_stages_take_their_steps_lists_and_evaluations(seconds):
+    assert seconds() == pytest.approx(
+        {"target": 20 * 10 * 0.5 + 4, "defended": 80, "queries": 0.5, "surrogate": 30 * 500 * 0.003, "evaluation": 11}
+    )
+
+
+@pytest.mark.parametrize(
+    ("defense", "given", "epochs"),
+    [("gro", {}, 4), ("gro", {"gro_steps": 61}, 7), ("gro_decoys", {}, 152), ("gro_decoys", {"gro_steps": 20}, 4)],
+)
+def test_a_floor_of_gro_steps_counts(seconds, defense, given, epochs):
+    settings = {"served_k": 10, "gro_head_k": 4, "eval_step": 1000}
+    assert seconds(defense, **settings, **given)["defended"] == pytest.approx(epochs * 10 * 2.0)
+
+
+@pytest.mark.parametrize(("attacker", "times"), [("standard", 1), ("repeat", 1 / 4), ("head", 4)])
+def test_attackers_train_as_often_as_they_do(seconds, attacker, times):
+    found = seconds(attacker=attacker, served_k=100)
+    assert found["surrogate"] == pytest.approx(times * 30 * 500 * 0.003)
+    assert found["queries"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"), [("BERT4Rec", "windows"), ("BERT4Rec", "prefixes"), ("GRU4Rec", "prefixes")]
+)
+def test_every_unit_is_timed_and_nothing_is_left(make_config, tmp_path, monkeypatch, model, rows):
+    monkeypatch.chdir(tmp_path)
+    config = make_config(model, train_rows=rows)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    unit = unit_seconds(config, create_defense("gro", config))
+    assert set(unit) == set(UNIT)
+    assert all(value > 0 for value in unit.values())
+    assert unit["defense step"] != unit["target step"]
+    loaders = build_loaders(config, build_dataset(config))
+    assert (unit["steps per epoch"], unit["users"]) == (len(loaders[0]), len(loaders[1]._dataset))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shared_stages_count_once_and_measured_ones_as_measured(tiny_data_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_gro.experiment.estimate.unit_seconds", lambda *_: UNIT)
+    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2])
+    cells = experiment.cells()
+    assert [values["defense"] for values, _ in cells] == ["none", "none", "gro", "gro"]
+    none, _, gro, _ = estimated_seconds(experiment, [], cells, tmp_path)
+    target, served = 1 * 10 * 0.5, 1 * 10 * 2.0
+    assert none - gro == pytest.approx(target - served)
+    done = cell(cells[0][0], 1)
+    done.facts["seconds"] = {"target": 1000.0, "queries": 100.0, "surrogate": 10.0}
+    evaluation = UNIT["set-up"] + 4 * UNIT["users"] * UNIT["user"]
+    assert estimated_seconds(experiment, [done], cells[1:2], tmp_path) == [pytest.approx(1110 + evaluation)]
