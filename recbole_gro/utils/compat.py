@@ -11,7 +11,6 @@ RecBole is not changed by them.
 
 import contextlib
 import importlib
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +19,6 @@ from unittest import mock
 import numpy as np
 import torch
 from recbole.evaluator.collector import Collector
-from torch.utils.tensorboard import SummaryWriter
 
 
 def numpy_aliases() -> None:
@@ -74,20 +72,6 @@ def anomaly_mode_left_alone() -> None:
 
 
 @contextlib.contextmanager
-def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
-    """Trainers made inside write their TensorBoard events into `folder`; None leaves RecBole's place.
-
-    RecBole's Trainer opens ./log_tensorboard/<name of the log file> in the working folder and takes no argument for
-    it. Can go when it does.
-    """
-    if folder is None:
-        yield
-        return
-    with mock.patch("recbole.trainer.trainer.get_tensorboard", side_effect=lambda logger: SummaryWriter(str(folder))):
-        yield
-
-
-@contextlib.contextmanager
 def no_pickled_loaders() -> Iterator[None]:
     """Data loaders are built anew inside.
 
@@ -125,7 +109,7 @@ def no_scaler_warning() -> Iterator[None]:
 
 
 class SilentWriter:
-    """A TensorBoard writer that writes nothing, for trainers that only evaluate."""
+    """A TensorBoard writer that writes nothing and starts no thread."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None

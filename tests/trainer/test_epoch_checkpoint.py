@@ -159,7 +159,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     assert resumed.train_loss_dict == whole.train_loss_dict
     saved = [torch.load(trainer.saved_model_file)["state_dict"] for trainer in (whole, resumed)]
     assert same_weights(*saved)
-    assert f"goes on from epoch {epoch}" in caplog.text
+    assert f"resumes from epoch {epoch}" in caplog.text
     trained = [int(number) for number in re.findall(r"epoch (\d+) training", caplog.text)]
     assert trained == list(range(epoch, 4))
 
@@ -167,7 +167,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     again, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
     assert fit() == wanted
     assert same_weights(weights_of(again.model), weights_of(whole.model))
-    assert "nothing is trained again" in caplog.text
+    assert "training had finished after epoch 3; its result is loaded" in caplog.text
     assert not re.search(r"epoch \d+ training", caplog.text)
 
 
