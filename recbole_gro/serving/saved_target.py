@@ -128,36 +128,12 @@ def load_target(
         UserError: no such file, no checkpoint of this plugin, or a model, dataset or device that does not fit.
     """
     checkpoint = _read(file)
-    made_by, stored = checkpoint["config"].get("model"), checkpoint.get("catalogue")
-    if model is None and ":" in str(made_by):
-        raise UserError(
-            f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; give its class: "
-            f"load_target(file, model={str(made_by).partition(':')[2]})"
-        )
-    settings = {name: value for name, value in checkpoint["config"].items() if name not in NOT_SERVED}
-    if data_path is not None:
-        settings["data_path"] = str(data_path)
+    config = _config(file, checkpoint["config"], model, data_path, device)
+    stored, dataset = checkpoint.get("catalogue"), None
     with global_state_kept():
-        # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
-        config = Config(model or made_by, config_dict={**settings, "output_dir": None, "use_gpu": False})
-    config["device"] = _device(device, settings.get("use_gpu", True))
-    config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"
-    with global_state_kept():
-        dataset = rows = None
         if data_path is not None or stored is None:
             dataset = _dataset(file, config, stored)
-            # models look at what only a built dataset has; a built one cannot be built again
-            rows, *_ = dataset.copy(dataset.inter_feat).build()
-        construct_transform(config)  # leaves the field names of masked models in the config
-        try:
-            built = config.model_class(config, rows if stored is None else StoredCatalogue(config, stored, rows))
-        except (LookupError, TypeError, AttributeError) as error:
-            raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it ({error!r})") from error
-        try:
-            built.load_state_dict(checkpoint["state_dict"])
-        except RuntimeError as error:
-            raise _misfit(file, config, made_by, stored, error) from error
-        built.load_other_parameter(checkpoint.get("other_parameter"))
+        built = _model(file, config, checkpoint, dataset)
     tokens = stored and stored["item_tokens"]
     if dataset is not None:
         tokens = dataset.field2id_token[dataset.iid_field].tolist()
@@ -178,6 +154,28 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
+
+
+def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
+    """Return the settings of a checkpoint, for the device to serve on.
+
+    Raises:
+        UserError: a model that only its class can tell, or no such device.
+    """
+    made_by = settings.get("model")
+    if model is None and ":" in str(made_by):
+        raise UserError(
+            f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; give its class: "
+            f"load_target(file, model={str(made_by).partition(':')[2]})"
+        )
+    given = {name: value for name, value in settings.items() if name not in NOT_SERVED}
+    given |= {} if data_path is None else {"data_path": str(data_path)}
+    with global_state_kept():
+        # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
+        config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+    config["device"] = _device(device, given.get("use_gpu", True))
+    config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"
+    return config
 
 
 def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.device:
@@ -223,13 +221,36 @@ def _dataset(file: str | os.PathLike[str], config: Config, stored: dict[str, Any
     return dataset
 
 
-def _misfit(file, config: Config, made_by: str, stored: dict[str, Any] | None, error: RuntimeError) -> UserError:
+def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDataset | None) -> nn.Module:
+    """Return the model of a checkpoint, on the CPU.
+
+    Raises:
+        UserError: it cannot be built, or its weights do not fit.
+    """
+    stored, rows = checkpoint.get("catalogue"), None
+    if dataset is not None:
+        # models look at what only a built dataset has; a built one cannot be built again
+        rows, *_ = dataset.copy(dataset.inter_feat).build()
+    construct_transform(config)  # leaves the field names of masked models in the config
+    try:
+        built = config.model_class(config, rows if stored is None else StoredCatalogue(config, stored, rows))
+        built.load_state_dict(checkpoint["state_dict"])
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it ({error!r})") from error
+    except RuntimeError as error:
+        raise _misfit(file, config, checkpoint, error) from error
+    built.load_other_parameter(checkpoint.get("other_parameter"))
+    return built
+
+
+def _misfit(file, config: Config, checkpoint: dict[str, Any], error: RuntimeError) -> UserError:
     """Return the error for weights that do not fit the model that was built."""
+    made_by = checkpoint["config"].get("model")
     given, trained = config.model_class.__name__, str(made_by).rpartition(":")[2]
     if made_by is not None and given != trained:
         return UserError(
             f"checkpoint {file}: it holds a {trained}, which does not fit the model {given} that was given; "
             f"load it with {trained}"
         )
-    data = f"dataset {config['dataset']} in {config['data_path']}" if stored is None else f"the {given} of its settings"
+    data = f"dataset {config['dataset']} in {config['data_path']}" if "catalogue" not in checkpoint else "its settings"
     return UserError(f"checkpoint {file}: does not fit {data}; {str(error).splitlines()[-1].strip()}")
