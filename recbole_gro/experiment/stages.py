@@ -72,7 +72,7 @@ class Stages:
 
         def make() -> Any:
             with self._working_config() as config:
-                return train_target(config, train, valid).state_dict()
+                return train_target(config, train, valid)[0].state_dict()
 
         weights = self._once(file, "target", make)
         model = self.config.model_class(self.config, train._dataset).to(self.config["device"])

@@ -26,7 +26,7 @@ from recbole_gro.quick_start.run_folder import (
 from recbole_gro.quick_start.seeding import on_test, say, start_stage, timed
 from recbole_gro.quick_start.stage_cache import Results
 from recbole_gro.report.environment import environment
-from recbole_gro.report.run_report import notes, save_results, table
+from recbole_gro.report.run_report import notes, save_results, table, write_report
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.errors import UserError
@@ -85,6 +85,7 @@ def run_recbole_gro(
         stack.enter_context(full_disk_told(folder))
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
         if (results := finished_results(folder)) is not None:
+            write_report(results, config, folder)  # a run that was cut off before it
             shutil.rmtree(config["resume_dir"], ignore_errors=True)
             say("\n".join([f"{folder} holds this run, finished:", "", *shown(results, config)]))
             return results
@@ -95,14 +96,14 @@ def run_recbole_gro(
         console.debug(str(config))
 
         with timed(clock, "target"):
-            target = train_target(config, train, valid)
+            target, still_improving = train_target(config, train, valid)
         with timed(clock, POPULARITY):
             reference = popularity(config, target, loaders)
 
         rows = []
         trained: dict[str, tuple[Any, dict[str, Any]]] = {}
         for name, defense in defenses.items():
-            row: dict[str, Any] = {"defense": name, "seconds": {}}
+            row: dict[str, Any] = {"defense": name, "target_still_improving": still_improving, "seconds": {}}
             say(f"defense {name}: {defense.summary}")
             with timed(row["seconds"], "defense"):
                 first = name.partition(JOIN)[0]  # the part that trains, if one does: once for all defenses with it
@@ -137,8 +138,8 @@ def run_recbole_gro(
     return results
 
 
-def train_target(config, train, valid):
-    """The undefended target at its best validation epoch."""
+def train_target(config, train, valid) -> tuple[Any, bool]:
+    """Return the undefended target at its best validation epoch, and whether it was still improving at the last."""
     start_stage(config, "target", train)
     model = config.model_class(config, train._dataset).to(config["device"])
     say(
@@ -149,8 +150,9 @@ def train_target(config, train, valid):
     best, _ = trainer.fit(train, valid, show_progress=config["show_progress"])
     trainer.load_saved()
     epochs = len(trainer.train_loss_dict)
-    say(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs")
-    return model
+    cut = ", still improving" if trainer.still_improving else ""
+    say(f"target: best validation {config['valid_metric']} {100 * best:.2f} % after {epochs} epochs{cut}")
+    return model, trainer.still_improving
 
 
 def popularity(config, target, loaders) -> dict[str, Any]:
