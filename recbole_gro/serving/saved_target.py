@@ -15,7 +15,7 @@ from recbole_gro.config.models import reference_to
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
-from recbole_gro.trainer.catalogue import ItemFeatures, StandInDataset
+from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -81,8 +81,7 @@ class StoredCatalogue(StandInDataset):
     """
 
     def __init__(self, config: Config, stored: dict[str, Any], rows: SequenceDataset | None = None):
-        features = ItemFeatures.of_state(stored["features"]) if stored["features"] else None
-        super().__init__(config, stored["n_items"], stored["n_users"], features)
+        super().__init__(config, stored["n_items"], stored["n_users"], stored_items(stored["features"]))
         self.rows = rows
         if rows is not None:
             self.inter_feat = rows.inter_feat
@@ -93,6 +92,11 @@ class StoredCatalogue(StandInDataset):
         """Return the error for a model that reads more than a checkpoint holds."""
         name = self.config["model"]
         return UserError(f"data_path: {name} reads {wanted} of the data, which no checkpoint holds; give their folder")
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.rows is None:
+            raise self.refused("rows")
+        return self.rows[index]
 
     def __getattr__(self, name: str) -> Any:
         rows = vars(self).get("rows")
@@ -252,5 +256,6 @@ def _misfit(file, config: Config, checkpoint: dict[str, Any], error: RuntimeErro
             f"checkpoint {file}: it holds a {trained}, which does not fit the model {given} that was given; "
             f"load it with {trained}"
         )
-    data = f"dataset {config['dataset']} in {config['data_path']}" if "catalogue" not in checkpoint else "its settings"
+    with_data = checkpoint.get("catalogue") is None
+    data = f"dataset {config['dataset']} in {config['data_path']}" if with_data else "its settings"
     return UserError(f"checkpoint {file}: does not fit {data}; {str(error).splitlines()[-1].strip()}")

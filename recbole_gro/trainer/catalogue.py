@@ -1,6 +1,6 @@
 """What RecBole's models ask of a dataset when they are built, without its interactions."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ class StandInDataset:
         config: the model's settings.
         n_items: size of the item id space, padding included.
         n_users: size of the user id space, padding included; 1 for the padding alone.
-        items: a dataset or `ItemFeatures`; None where item features are unknown.
+        items: a dataset, for its item features; None where they are unknown.
     """
 
     def __init__(self, config: Config, n_items: int, n_users: int = 1, items: Any = None):
@@ -51,9 +51,12 @@ class StandInDataset:
         return UserError(f"model: it reads {wanted} of the data, which are not here")
 
     def _known_items(self) -> Any:
-        if self.items is None:
+        if not self.items:
             raise self.refused("item features")
         return self.items
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "StandInDataset":
+        return self  # models that hold on to their data share them
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -61,36 +64,14 @@ class StandInDataset:
         raise self.refused(name)
 
 
-@dataclass(frozen=True)
-class ItemFeatures:
-    """Features of all items, as a dataset gives them.
-
-    Attributes:
-        table: one row per item id, padding included.
-        sizes: RecBole's `num` of each field.
-        field2type: RecBole's type of each field.
-    """
-
-    table: Interaction
-    sizes: dict[str, int]
-    field2type: dict[str, FeatureType]
-
-    @classmethod
-    def of_state(cls, features: dict[str, dict[str, Any]]) -> "ItemFeatures":
-        """Return the features that `catalogue_state` described."""
-        return cls(
-            Interaction({field: stored["values"] for field, stored in features.items()}),
-            {field: stored["size"] for field, stored in features.items()},
-            {field: FeatureType(stored["type"]) for field, stored in features.items()},
-        )
-
-    def num(self, field: str) -> int:
-        """Return the size of a field's id space."""
-        return self.sizes[field]
-
-    def get_item_feature(self) -> Interaction:
-        """Return the table of item features."""
-        return self.table
+def stored_items(features: dict[str, dict[str, Any]]) -> Any:
+    """Return the `items` of a stand-in dataset from the `features` of `catalogue_state`; empty without any."""
+    table = Interaction({field: stored["values"] for field, stored in features.items()})
+    return features and SimpleNamespace(
+        num=lambda field: features[field]["size"],
+        get_item_feature=lambda: table,
+        field2type={field: FeatureType(stored["type"]) for field, stored in features.items()},
+    )
 
 
 def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:

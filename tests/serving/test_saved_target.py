@@ -12,7 +12,17 @@ import torch
 from pipeline import untrained
 from recbole.model.sequential_recommender import NARM, BERT4Rec
 
-from recbole_gro import BlackBox, ExtractionTrainer, QueryLog, Service, UserError, create_surrogate, load_target
+from recbole_gro import (
+    BlackBox,
+    ExtractionTrainer,
+    QueryLog,
+    Service,
+    UserError,
+    create_scorer,
+    create_surrogate,
+    load_target,
+)
+from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.trainer.base import TargetTrainer
@@ -80,7 +90,7 @@ def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_pa
     assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
 
 
-def test_a_checkpoint_of_another_model_is_told_by_the_models(saved):
+def test_a_checkpoint_of_another_model_names_both_models(saved):
     file, model = saved
     trained, given = (BERT4Rec, NARM) if isinstance(model, BERT4Rec) else (NARM, BERT4Rec)
     with pytest.raises(UserError) as caught:
@@ -228,17 +238,17 @@ def test_data_that_are_numbered_otherwise_take_the_models_ids(make_loaders, tiny
     for field in ("item_id", "user_id"):
         known = before.dataset.field2id_token[field].tolist()
         assert moved.dataset.field2id_token[field].tolist()[: len(known)] == known
-    # every user's history is the same in tokens, before the data are built and after
+    # every user's history is that of the file
     built, *_ = moved.dataset.build()
-    histories = built.history
-    told = {}
-    for user, item in zip(histories["user_id"].tolist(), histories["item_id"].tolist(), strict=True):
-        told.setdefault(moved.dataset.id2token("user_id", user), []).append(moved.dataset.id2token("item_id", item))
+    users, items = (moved.dataset.id2token(field, built.history[field]) for field in ("user_id", "item_id"))
+    histories = {}
+    for user, item in zip(users.tolist(), items.tolist(), strict=True):
+        histories.setdefault(user, []).append(item)
     lines = CHANGES[change]((tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:])
     wanted = {}
     for user, item, _ in sorted((line.split("\t") for line in lines), key=lambda row: int(row[2])):
         wanted.setdefault(user, []).append(item)
-    assert told == wanted
+    assert histories == wanted
 
 
 def test_data_with_an_item_that_the_model_does_not_know_are_refused(saved, tiny_data_path, tmp_path):
@@ -285,6 +295,14 @@ def test_a_model_of_item_features_serves_without_the_data(make_loaders, tiny_dat
     item = target.item_tokens.index("i29")
     assert target.dataset.item_feat["item_id"].tolist() == list(range(31))
     assert target.dataset.id2token("class", target.dataset.item_feat["class"][item][0]) == "kind1"
+
+
+def test_a_model_that_trains_on_rows_is_trained_on(make_loaders, tiny_data_path, tmp_path):
+    file, _ = trained(make_loaders, "FEARec", n_layers=2, n_heads=2, hidden_size=16, output_dir=str(tmp_path))
+    target = load_target(file, data_path=tiny_data_path)
+    train, *_ = build_loaders(target.config, target.dataset)
+    losses = create_scorer(copied_model(target.model)).loss(next(iter(train)))
+    assert all(loss.isfinite() for loss in (losses if isinstance(losses, tuple) else (losses,)))
 
 
 class NeedsCounts(NARM):

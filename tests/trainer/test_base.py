@@ -210,7 +210,7 @@ def diverging(cls, value, epoch, batch):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_at_once_and_the_last_good_epoch_is_kept(make_trainer, value):
+def test_a_loss_that_is_nan_or_infinite_stops_training_and_leaves_the_best_epoch(make_trainer, value):
     trainer, train, valid, _ = make_trainer(cls=diverging(TargetTrainer, value, epoch=1, batch=2), epochs=3)
     said = rf"^target: epoch 1, batch 2: the loss is {value}, so it stopped; .*target\.pth keeps the best epoch"
     with pytest.raises(UserError, match=said) as caught:
@@ -227,7 +227,7 @@ def test_so_does_gro(make_trainer):
         trainer.fine_tune(train, valid)
 
 
-def test_weights_that_are_no_numbers_are_not_saved(make_trainer):
+def test_weights_that_are_nan_or_infinite_are_not_saved(make_trainer):
     trainer, *_ = make_trainer()
     trainer._save_checkpoint(0, verbose=False)
     with torch.no_grad():
