@@ -197,31 +197,23 @@ def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.devic
 
 
 def _dataset(file: str | os.PathLike[str], config: Config, stored: dict[str, Any] | None) -> SequenceDataset:
-    """Return the data of a config in the numbering of the checkpoint.
+    """Return the data of a config in the numbering of the checkpoint; of one without tokens as they are.
 
     Raises:
-        UserError: there are none, or they hold what the model does not know.
+        UserError: there are none, or they cannot be matched to the model's items.
     """
+    if stored is not None and stored["item_tokens"] is None:
+        raise UserError(f"data_path: {file} is a surrogate's and holds no item tokens, so no data can be matched to it")
     try:
         dataset = build_dataset(config)
-    except UserError as error:
         if stored is not None:
-            raise
-        raise UserError(
-            f"checkpoint {file}: made by an earlier version, it holds no item tokens; give the data that it was "
-            f"trained on with data_path ({error})"
-        ) from error
-    if stored is not None:
-        if stored["item_tokens"] is not None:
-            try:
-                renumber(dataset, stored["item_tokens"], stored["user_tokens"])
-            except UserError as error:
-                raise UserError(f"data_path: {config['dataset']} in {config['data_path']}: {error}") from error
-        elif dataset.item_num != stored["n_items"]:
-            raise UserError(
-                f"data_path: {config['dataset']} in {config['data_path']} has {dataset.item_num - 1} items, and "
-                f"{file} {stored['n_items'] - 1}; it holds no tokens to tell which"
-            )
+            renumber(dataset, stored["item_tokens"], stored["user_tokens"])
+    except UserError as error:
+        without = (
+            f"checkpoint {file}: made by an earlier version, it holds no item tokens; give its data with data_path"
+        )
+        given = f"data_path: {config['dataset']} in {config['data_path']}"
+        raise UserError(f"{without if stored is None else given}: {error}") from error
     return dataset
 
 
