@@ -206,7 +206,7 @@ def test_an_earlier_checkpoint_is_read_with_its_data(make_loaders, tiny_data_pat
     checkpoint = torch.load("moved.pth")
     checkpoint["config"]["data_path"] = "nowhere"
     torch.save(checkpoint, "moved.pth")
-    with pytest.raises(UserError, match=r"moved\.pth: of an earlier version, it holds no item tokens; give"):
+    with pytest.raises(UserError, match=r"moved\.pth: made by an earlier version, it holds no item tokens; give"):
         load_target("moved.pth")
     assert served(load_target("moved.pth", data_path=tiny_data_path)) == wanted
 
