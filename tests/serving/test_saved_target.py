@@ -3,8 +3,6 @@ import os
 import pickle
 import random
 import shutil
-import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +24,6 @@ from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import catalogue_state
 
 
 class Trap:
@@ -352,17 +349,3 @@ def test_the_device_is_chosen(saved):
     for device in ("gpu", "cuda:99"):
         with pytest.raises(UserError, match=f"device: torch has no '{device}' here"):
             load_target(saved[0], device=device)
-
-
-def test_tokens_of_a_large_catalogue_are_quick_and_small(tmp_path):
-    users, items = [f"A{user:013d}" for user in range(140_000)], [f"B{item:09d}" for item in range(54_000)]
-    dataset = SimpleNamespace(
-        field2id_token={"u": np.array(["[PAD]", *users]), "i": np.array(["[PAD]", *items])},
-        iid_field="i", uid_field="u", item_num=54_001, user_num=140_001,
-    )  # fmt: skip
-    start = time.process_time()
-    state = catalogue_state({"selected_features": None}, torch.nn.Module(), dataset)
-    torch.save(state, tmp_path / "state.pth")
-    assert torch.load(tmp_path / "state.pth", weights_only=True)["item_tokens"] == ["[PAD]", *items]
-    assert time.process_time() - start < 5
-    assert (tmp_path / "state.pth").stat().st_size < 6_000_000
