@@ -11,6 +11,14 @@ from recbole_gro.data import build_dataset, build_loaders
 
 torch.set_num_threads(1)  # models this small lose more than they gain by sharing out their work
 
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
+
+
 WIDTHS = {
     "BERT4Rec": {"hidden_size": 16, "inner_size": 32, "n_layers": 2, "n_heads": 2},
     "SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 2, "n_heads": 2},

@@ -48,6 +48,7 @@ def compare(config: Any, name: str, loaders: Any, cache: StageCache, output_dir:
     metrics, served = stages.evaluation(service, defense)
     console.info(f"defense {name}: the service reaches {on_test(metrics)}")
     row: dict[str, Any] = {"defense": name, "seconds": stages.seconds, "target": metrics}
+    row["target_still_improving"] = stages.target_still_improving
     if effective:
         row["settled"] = effective
     if not config["attack"]:

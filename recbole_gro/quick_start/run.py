@@ -27,7 +27,7 @@ from recbole_gro.quick_start.run_folder import (
 from recbole_gro.quick_start.seeding import on_test, timed
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
-from recbole_gro.report.run_report import notes, save_results, table
+from recbole_gro.report.run_report import notes, save_results, table, write_report
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, logged_to, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
@@ -70,6 +70,7 @@ def run_recbole_gro(
             loaders = read_data(config)
         with run_folder(config, loaders, saved) as (folder, cache):
             if saved and (results := finished_results(folder)) is not None:
+                write_report(results, config, folder)  # a run that was interrupted before it
                 console.info("\n".join([f"{folder} holds this run, finished:", "", *shown(results, config)]))
                 return results
             with timed(clock, POPULARITY):

@@ -40,6 +40,7 @@ class Stages:
         self.train, self.valid, _ = loaders
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
+        self.target_still_improving: bool | None = None  # None: no target was needed
 
     def new_model(self) -> torch.nn.Module:
         """Return an untrained model of the target's architecture."""
@@ -58,10 +59,14 @@ class Stages:
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
             epochs = len(trainer.train_loss_dict)
             watched = config["valid_metric"]
-            console.info(f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs")
-            return {"checkpoint": read_plain(trainer.saved_model_file)}
+            console.info(
+                f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs"
+                + (", still improving" if trainer.still_improving else "")
+            )
+            return {"checkpoint": read_plain(trainer.saved_model_file), "still_improving": trainer.still_improving}
 
         made = self._trained("target", self.prints.target, "target", make)
+        self.target_still_improving = made["still_improving"]
         return self._load(self.new_model(), made["checkpoint"])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -80,9 +85,11 @@ class Stages:
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
             checkpoint = read_plain(file) if file.exists() else {"state_dict": model.state_dict()}
-            return {"checkpoint": checkpoint, "effective": training.effective}
+            from_target = {"still_improving": self.target_still_improving}
+            return {"checkpoint": checkpoint, "effective": training.effective, **from_target}
 
         made = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
+        self.target_still_improving = made["still_improving"]
         return self._load(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
 
     def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

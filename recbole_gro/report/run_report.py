@@ -2,22 +2,26 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from recbole.config import Config
 
 from recbole_gro.report.document import markdown_table
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.units import figure, scaled, unit
 
-# marks of rows, and what they say of the surrogate
-DID_NOT_LEARN, STILL_LEARNING = "(!)", "(+)"
+# marks of rows, and what they say of the surrogate or the target
+DID_NOT_LEARN, STILL_LEARNING, TARGET_STILL_IMPROVING = "(!)", "(+)", "(^)"
 MARKS = {
     DID_NOT_LEARN: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
     "broken attack is not a good defense.",
     STILL_LEARNING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
     "more, and the service looks safer here than it is.",
+    TARGET_STILL_IMPROVING: "The undefended target reached its maximum number of epochs before early stopping, and may "
+    "still have been improving: a defense that trains it further, as GRO does, then looks like a gain; raise epochs.",
 }
 LABELS = {"hit": "HR", "ndcg": "NDCG"}
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
@@ -50,14 +54,16 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
 
 
 def marks(row: dict[str, Any]) -> list[str]:
-    """What marks the row of a defense.
+    """Return the marks of a defense's row: the surrogate's, then the target's.
 
     >>> marks({"learned": True, "still_learning": True}), marks({"learned": False, "still_learning": True}), marks({})
     (['(+)'], ['(!)'], [])
+    >>> marks({"learned": False, "target_still_improving": True})
+    ['(!)', '(^)']
     """
-    if not row.get("learned", True):
-        return [DID_NOT_LEARN]
-    return [STILL_LEARNING] if row.get("still_learning") else []
+    attack = DID_NOT_LEARN if not row.get("learned", True) else STILL_LEARNING if row.get("still_learning") else None
+    target = TARGET_STILL_IMPROVING if row.get("target_still_improving") else None
+    return [mark for mark in (attack, target) if mark]
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
@@ -91,12 +97,31 @@ def _compared(config) -> int:
     return min(10, config["served_k"])
 
 
-def save_results(results: dict[str, Any], config, folder: Path) -> None:
-    """Write results.json, results.md and results.png; each is complete when it appears."""
-    write_whole(folder / "results.png", png(picture(results["defenses"], config)))
-    write_whole(folder / "results.md", markdown(results, config))
-    # the last one: where it is, the run is over
+def save_results(results: dict[str, Any], config: Config, folder: Path) -> None:
+    """Write results.json, then the report; each file is complete when it appears.
+
+    Args:
+        results: the run's results.
+        config: its settings.
+        folder: where to.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    # first, so that no fault of a picture costs the numbers
     write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
+    write_report(results, config, folder)
+
+
+def write_report(results: dict[str, Any], config: Config, folder: Path) -> None:
+    """Write results.md and results.png where they are missing; arguments as of `save_results`."""
+    contents: dict[str, Callable[[], str | bytes]] = {
+        "results.md": lambda: markdown(results, config),
+        "results.png": lambda: png(picture(results["defenses"], config)),
+    }
+    for name, content in contents.items():
+        if not (folder / name).exists():
+            write_whole(folder / name, content())
 
 
 def png(figure: Figure) -> bytes:

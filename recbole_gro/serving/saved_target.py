@@ -3,38 +3,45 @@
 import os
 import pickle
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from recbole.data.transform import construct_transform
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_gro.config.config import Config
+from recbole_gro.config.models import reference_to
 from recbole_gro.data import SequenceDataset, build_dataset
+from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
+from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import global_state_kept
 
 
 @dataclass
 class SavedTarget:
-    """A trained model with its dataset.
+    """A trained model with the names of its items.
 
     Attributes:
         model: the RecBole model, on the config's device, in evaluation mode.
-        dataset: knows users, items and their original tokens.
+        dataset: the data, numbered as the model's; None where none were read.
         config: the settings it was trained with.
+        item_tokens: original tokens by item id, padding first; None for a surrogate, which knows none.
     """
 
-    model: torch.nn.Module
-    dataset: SequenceDataset
+    model: nn.Module
+    dataset: SequenceDataset | None
     config: Config
+    item_tokens: list[str] | None = None
     _services: dict[int, Service] = field(default_factory=dict, repr=False)
 
     def recommend(self, sequences: Any, k: int = 10) -> Any:
-        """The k best next items of each sequence, best first.
+        """Return the k best next items of each sequence, best first.
 
         Args:
-            sequences: RecBole item ids, [B, L] padded right with 0 or a list of id lists; or a list of lists of
+            sequences: item ids of the model, [B, L] padded right with 0 or a list of id lists; or a list of lists of
                 original item tokens (strings).
             k: length of a list.
 
@@ -42,72 +49,205 @@ class SavedTarget:
             [B, k] item ids as a tensor; for tokens, a list of B lists of k tokens.
 
         Raises:
-            UserError: a token the dataset does not have, or k above the catalogue.
+            UserError: a token that the model does not know, or k above the catalogue.
         """
         service = self._services.setdefault(k, Service(self.model, k))
         if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
             raise UserError("sequences: a list of sequences is wanted, such as [['242', '302']], not a list of items")
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
-        ids = [[self._item_id(token) for token in row] for row in sequences]
-        return self.dataset.id2token(self.dataset.iid_field, service.recommend(ids).cpu().numpy()).tolist()
+        if self.item_tokens is None:
+            raise UserError("sequences: this checkpoint holds no item tokens; give item ids, such as [[3, 1, 4]]")
+        lists = service.recommend([[self._item_id(token) for token in row] for row in sequences])
+        return [[self.item_tokens[item] for item in row] for row in lists.tolist()]
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: item for item, token in enumerate(self.item_tokens or ()) if item}
 
     def _item_id(self, token: str) -> int:
-        try:
-            return self.dataset.token2id(self.dataset.iid_field, token)
-        except (ValueError, TypeError):
-            raise UserError(f"item {token!r} is not in {self.config['dataset']}") from None
+        if token not in self._ids:
+            raise UserError(f"item {token!r} is not in {self.config['dataset']}, as the model was trained on it")
+        return self._ids[token]
 
 
-# What the other models of the run were; loading a target must not import a module because a file names it
-OTHER_MODELS = ("student_model", "student_config", "surrogate_model", "surrogate_config")
-
-
-def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarget:
-    """Load target.pth or target-gro.pth of a run. The file is read as plain data, never executed.
+class StoredCatalogue(StandInDataset):
+    """What a checkpoint holds of its dataset, beside the data where they are given.
 
     Args:
-        file: the checkpoint.
-        model: the model's class where it is one of your own, not RecBole's.
+        config: the model's settings.
+        stored: `catalogue_state` of the checkpoint.
+        rows: the built dataset, in the model's numbering; None without data.
+    """
+
+    def __init__(self, config: Config, stored: dict[str, Any], rows: SequenceDataset | None = None):
+        super().__init__(config, stored["n_items"], stored["n_users"], stored_items(stored["features"]))
+        self.rows = rows
+        if rows is not None:
+            self.inter_feat = rows.inter_feat
+        elif ":" in reference_to(config.model_class):
+            del self.inter_feat  # RecBole's models read interactions to train; of others nobody knows what for
+
+    def refused(self, wanted: str) -> UserError:
+        """Return the error for a model that reads more than a checkpoint holds."""
+        name = self.config["model"]
+        return UserError(f"data_path: {name} reads {wanted} of the data, which no checkpoint holds; give their folder")
+
+    def __getitem__(self, index: Any) -> Any:
+        if self.rows is None:
+            raise self.refused("rows")
+        return self.rows[index]
+
+    def __getattr__(self, name: str) -> Any:
+        rows = vars(self).get("rows")
+        return super().__getattr__(name) if rows is None else getattr(rows, name)
+
+
+# Settings of a run's other models, and of modules: a file alone must not have a module imported
+NOT_SERVED = ("student_model", "student_config", "surrogate_model", "surrogate_config", "plugins", "gpu_id")
+
+
+def load_target(
+    file: str | os.PathLike[str],
+    model: type[nn.Module] | None = None,
+    data_path: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+) -> SavedTarget:
+    """Load a target or surrogate that a run has saved; the file is read as plain data, never executed.
+
+    A checkpoint holds the tokens of its items and serves without the data. Data that are given keep the model's ids:
+    where they are numbered otherwise by now, they are renumbered. A checkpoint without tokens, of an earlier version,
+    is loaded with its data. The process's random state and CUDA_VISIBLE_DEVICES stay as they are.
+
+    Args:
+        file: the checkpoint, such as target.pth or target-gro.pth of a run.
+        model: the model's class where it is not RecBole's.
+        data_path: folder of the dataset's folder, for `dataset` and for models that read data to be built.
+        device: `cpu`, `cuda:0`, ..; None takes the GPU that torch sees first, where the settings do not forbid it.
+
+    Returns:
+        The model with its tokens.
 
     Raises:
-        UserError: no such file, no checkpoint of this plugin, or a model or dataset that does not fit it.
+        UserError: no such file, no checkpoint of this plugin, or a model, dataset or device that does not fit.
+    """
+    checkpoint = _read(file)
+    config = _config(file, checkpoint["config"], model, data_path, device)
+    stored, dataset = checkpoint.get("catalogue"), None
+    with global_state_kept():
+        if data_path is not None or stored is None:
+            dataset = _dataset(file, config, stored)
+        built = _model(file, config, checkpoint, dataset)
+    tokens = stored and stored["item_tokens"]
+    if dataset is not None:
+        tokens = dataset.field2id_token[dataset.iid_field].tolist()
+    return SavedTarget(built.to(config["device"]).eval(), dataset, config, tokens)
+
+
+def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a checkpoint's plain data.
+
+    Raises:
+        UserError: no such file, or no checkpoint of plain data.
     """
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        settings, weights = dict(checkpoint["config"]), checkpoint["state_dict"]
+        return {**checkpoint, "config": dict(checkpoint["config"]), "state_dict": checkpoint["state_dict"]}
     except FileNotFoundError:
         raise UserError(f"checkpoint {file}: no such file") from None
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
-    made_by = settings.pop("model", None)
+
+
+def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
+    """Return the settings of a checkpoint, for the device to serve on.
+
+    Raises:
+        UserError: a model that only its class can tell, or no such device.
+    """
+    made_by = settings.get("model")
     if model is None and ":" in str(made_by):
         raise UserError(
             f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; give its class: "
             f"load_target(file, model={str(made_by).partition(':')[2]})"
         )
-    settings = {name: value for name, value in settings.items() if name not in OTHER_MODELS}
-    if settings.get("gpu_id"):
-        del settings["gpu_id"]  # the GPU that it was trained on; this machine may have others, or none
-    config = Config(model or made_by, config_dict={**settings, "output_dir": None})
-    dataset = build_dataset(config)
-    construct_transform(config)  # leaves the field names of masked models in the config
-    # models look at what only a built dataset has, CORE at the length of its lists; a built one cannot be built again
-    rows, *_ = dataset.copy(dataset.inter_feat).build()
-    built = config.model_class(config, rows).to(config["device"])
+    given = {name: value for name, value in settings.items() if name not in NOT_SERVED}
+    given |= {} if data_path is None else {"data_path": str(data_path)}
+    with global_state_kept():
+        # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
+        config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+    config["device"] = _device(device, given.get("use_gpu", True))
+    config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"
+    return config
+
+
+def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.device:
+    """Return the device to serve on.
+
+    Raises:
+        UserError: torch has no such device here.
+    """
+    if device is None:
+        return torch.device("cuda" if gpu_allowed and torch.cuda.is_available() else "cpu")
     try:
-        built.load_state_dict(weights)
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise UserError(f"device: torch has no {str(device)!r} here; cpu always works, cuda:0 with a GPU") from error
+
+
+def _dataset(file: str | os.PathLike[str], config: Config, stored: dict[str, Any] | None) -> SequenceDataset:
+    """Return the data of a config in the numbering of the checkpoint; of one without tokens as they are.
+
+    Raises:
+        UserError: there are none, or they cannot be matched to the model's items.
+    """
+    if stored is not None and stored["item_tokens"] is None:
+        raise UserError(f"data_path: {file} is a surrogate's and holds no item tokens, so no data can be matched to it")
+    try:
+        dataset = build_dataset(config)
+        if stored is not None:
+            renumber(dataset, stored["item_tokens"], stored["user_tokens"])
+    except UserError as error:
+        without = (
+            f"checkpoint {file}: made by an earlier version, it holds no item tokens; give its data with data_path"
+        )
+        given = f"data_path: {config['dataset']} in {config['data_path']}"
+        raise UserError(f"{without if stored is None else given}: {error}") from error
+    return dataset
+
+
+def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDataset | None) -> nn.Module:
+    """Return the model of a checkpoint, on the CPU.
+
+    Raises:
+        UserError: it cannot be built, or its weights do not fit.
+    """
+    stored, rows = checkpoint.get("catalogue"), None
+    if dataset is not None:
+        # models look at what only a built dataset has; a built one cannot be built again
+        rows, *_ = dataset.copy(dataset.inter_feat).build()
+    construct_transform(config)  # leaves the field names of masked models in the config
+    try:
+        built = config.model_class(config, rows if stored is None else StoredCatalogue(config, stored, rows))
+        built.load_state_dict(checkpoint["state_dict"])
+    except (LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it ({error!r})") from error
     except RuntimeError as error:
-        given, trained = config.model_class.__name__, str(made_by).rpartition(":")[2]
-        if made_by is not None and given != trained:
-            raise UserError(
-                f"checkpoint {file}: it holds a {trained}, which does not fit the model {given} that was given; "
-                f"load it with {trained}"
-            ) from error
-        raise UserError(
-            f"checkpoint {file}: does not fit dataset {config['dataset']} in {config['data_path']}; "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
+        raise _misfit(file, config, checkpoint, error) from error
     built.load_other_parameter(checkpoint.get("other_parameter"))
-    return SavedTarget(built.eval(), dataset, config)
+    return built
+
+
+def _misfit(file, config: Config, checkpoint: dict[str, Any], error: RuntimeError) -> UserError:
+    """Return the error for weights that do not fit the model that was built."""
+    made_by = checkpoint["config"].get("model")
+    given, trained = config.model_class.__name__, str(made_by).rpartition(":")[2]
+    if made_by is not None and given != trained:
+        return UserError(
+            f"checkpoint {file}: it holds a {trained}, which does not fit the model {given} that was given; "
+            f"load it with {trained}"
+        )
+    with_data = checkpoint.get("catalogue") is None
+    data = f"dataset {config['dataset']} in {config['data_path']}" if with_data else "its settings"
+    return UserError(f"checkpoint {file}: does not fit {data}; {str(error).splitlines()[-1].strip()}")

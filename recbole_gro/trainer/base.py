@@ -1,24 +1,29 @@
-"""What our trainers share: checkpoints of plain data, one output folder, a progress bar a stage, the registry.
+"""What our trainers share: checkpoints of plain data, one output folder, one progress bar per stage, the registry.
 
-RecBole's Trainer does the training. Its `_train_epoch` takes a loss function, so a stage is a class that says what its
-loss is.
+RecBole's Trainer does the training. Its `_train_epoch` takes a loss function, so a stage is a class that defines its
+loss.
 """
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.config import Config
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
-from recbole.utils import ModelType
+from recbole.utils import ModelType, get_tensorboard
 from recbole.utils import get_trainer as recbole_trainer
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_gro.config.config import plain_settings
 from recbole_gro.scoring import create_scorer
+from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
-from recbole_gro.utils.compat import tensorboard_in
+from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_atomically
 from recbole_gro.utils.progress import progress_bar
@@ -29,7 +34,11 @@ register_trainer = _trainers.register
 
 
 def get_trainer(model_type: ModelType | str, model_name: str | None = None) -> type[Trainer]:
-    """The trainer class registered under a name, else the one RecBole has for a model; called as RecBole's is.
+    """Return the trainer class registered under a name, else RecBole's for a model.
+
+    Args:
+        model_type: RecBole's type of the model; alone, a registered or a model's name.
+        model_name: a registered or a model's name, as of RecBole's `get_trainer`.
 
     >>> get_trainer("gro").__name__, get_trainer(ModelType.SEQUENTIAL, "NARM").__name__
     ('GROTrainer', 'Trainer')
@@ -41,12 +50,12 @@ def get_trainer(model_type: ModelType | str, model_name: str | None = None) -> t
 
 
 class StageTrainer(Trainer):
-    """RecBole's Trainer for one stage of a run.
+    """Train one stage of a run with RecBole's Trainer.
 
     With an `output_dir` in the config the checkpoint is `output_dir/STAGE.pth` and TensorBoard's events go to
     `output_dir/tensorboard/STAGE`; without one both are where RecBole puts them. With a `resume_dir` in the config, as
-    a run of the pipeline sets it, every finished epoch is kept there, and `fit` goes on from the last one that it finds
-    (of a finished training: returns what that returned).
+    a run of the pipeline sets it, a resume checkpoint is written there after every epoch, and `fit` resumes from it
+    (after a finished training: returns that training's result).
 
     Args:
         config: RecBole's Config or ours.
@@ -55,6 +64,7 @@ class StageTrainer(Trainer):
     """
 
     stage = "target"
+    tensorboard: Any
     # attributes with plain values that an epoch leaves to the next one
     resumed_values: tuple[str, ...] = (
         "cur_step",
@@ -64,34 +74,37 @@ class StageTrainer(Trainer):
         "last_valid",
     )
 
-    def __init__(self, config, model, stage: str | None = None):
+    def __init__(self, config: Config, model: nn.Module, stage: str | None = None):
         self.stage = stage or self.stage
-        folder = Path(config["output_dir"]) if config["output_dir"] else None
-        with tensorboard_in(folder and folder / "tensorboard" / self.stage):
+        with no_tensorboard():  # a writer is a thread, and nobody would end it
             super().__init__(config, model)
-        if folder:
-            self.saved_model_file = str(folder / f"{self.stage}.pth")
+        self._folder = Path(config["output_dir"]) if config["output_dir"] else None
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self.saved_model_file = str(self._folder / f"{self.stage}.pth")
         self.scorer = create_scorer(model)
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None
         self._epoch, self._batch = 0, 0
-        self._kept: EpochCheckpoint | None = None
+        self._resume: EpochCheckpoint | None = None
+        self._catalogue: dict[str, Any] | None = None
 
     def stage_loss(self, interaction: Interaction) -> Any:
-        """The loss of a batch, or a tuple of losses that RecBole adds up and logs one by one."""
+        """Return the loss of a batch, or a tuple of losses that RecBole adds up and logs one by one."""
         return self.scorer.loss(interaction)
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+        """Train as RecBole's `fit` does, resuming from the resume checkpoint if there is one."""
         folder = self.config["resume_dir"]
-        kept = self._kept = EpochCheckpoint(
-            folder and Path(folder) / Path(self.saved_model_file).name, self, train_data
-        )
-        finished = kept.restore()
-        with self._progress(len(train_data), show_progress):
-            # RecBole would save the weights that there are where no epoch is left; the best ones are in the file
+        file = folder and Path(folder) / Path(self.saved_model_file).name
+        resume = self._resume = EpochCheckpoint(file, self, train_data)
+        finished = resume.restore()
+        self._catalogue = catalogue_state(self.config, self.model, getattr(train_data, "_dataset", None))
+        with self._progress(len(train_data), show_progress), self._events():
+            # RecBole would save the present weights where no epoch is left; the best ones are in the file
             result = super().fit(train_data, valid_data, verbose, saved and not finished, False, callback_fn)
         if not finished:
-            kept.keep(max(self.train_loss_dict, default=-1), finished=True)
+            resume.save(max(self.train_loss_dict, default=-1), finished=True)
         return result
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
@@ -99,21 +112,21 @@ class StageTrainer(Trainer):
             return super().evaluate(eval_data, load_best_model, model_file, show_progress)
 
     def load_saved(self) -> None:
-        """Put the saved weights into the model."""
+        """Load the saved weights into the model."""
         self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])
 
     def resumed_parts(self) -> dict[str, Any]:
-        """What an epoch leaves to the next one, by name, each with `state_dict` and `load_state_dict`."""
+        """Return what an epoch leaves to the next one, by name, each with `state_dict` and `load_state_dict`."""
         return {"model": self.model, "optimizer": self.optimizer}
 
     def resumed_generators(self) -> dict[str, torch.Generator]:
-        """The trainer's own generators, by name."""
+        """Return the trainer's own generators, by name."""
         return {}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        # RecBole has no hook behind an epoch whatever the settings; before the next one all of it is settled
-        if self._kept is not None and epoch_idx > self.start_epoch:
-            self._kept.keep(epoch_idx - 1)
+        # RecBole has no hook that follows every epoch; at the start of the next one, validation included, it is over
+        if self._resume is not None and epoch_idx > self.start_epoch:
+            self._resume.save(epoch_idx - 1)
         self._epoch, self._batch = epoch_idx, 0
         return super()._train_epoch(train_data, epoch_idx, loss_func or self._ticking_loss, show_progress)
 
@@ -128,9 +141,9 @@ class StageTrainer(Trainer):
             raise self._diverged(f"epoch {self._epoch}, batch {self._batch}: the loss is {loss.item()}")
 
     def _diverged(self, what: str) -> UserError:
-        """The error for a stage whose numbers are numbers no more: what happened, what is left, what may help."""
-        kept = Path(self.saved_model_file)
-        left = f"; {kept} keeps the best epoch before that" if kept.is_file() else ""
+        """Return the error for a stage with NaN or infinite values: what happened, what is left, what may help."""
+        file = Path(self.saved_model_file)
+        left = f"; {file} keeps the best epoch before that" if file.is_file() else ""
         return UserError(f"{self.stage}: {what}, so it stopped{left}; try a smaller learning rate, or clip_grad_norm")
 
     def _valid_epoch(self, valid_data, show_progress=False):
@@ -143,14 +156,29 @@ class StageTrainer(Trainer):
             self._bar.set_postfix_str(f"{self.valid_metric} {self.last_valid[0]:.4f}", refresh=False)
 
     @contextlib.contextmanager
-    def _progress(self, batches: int, shown: bool):
+    def _progress(self, batches: int, shown: bool) -> Iterator[None]:
         epochs = self.epochs - self.start_epoch
         with progress_bar(self.stage, epochs * batches, "batch", shown) as self._bar:
             yield
         self._bar = None
 
+    @contextlib.contextmanager
+    def _events(self) -> Iterator[None]:
+        """Write TensorBoard's events inside; the writer's thread and file end with it."""
+        folder, silent = self._folder, self.tensorboard
+        self.tensorboard = (
+            SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else get_tensorboard(self.logger)
+        )
+        try:
+            yield
+        finally:
+            self.tensorboard.close()
+            self.tensorboard = silent
+
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        """RecBole's checkpoint without its pickled Config, so that torch.load(weights_only=True) reads it.
+        """Write RecBole's checkpoint without its pickled Config, so that torch.load(weights_only=True) reads it.
+
+        Inside `fit` it holds `catalogue_state`, so that it serves without the data.
 
         Raises:
             UserError: weights are NaN or infinite; the earlier checkpoint stays.
@@ -165,6 +193,7 @@ class StageTrainer(Trainer):
                 "cur_step": self.cur_step,
                 "best_valid_score": float(self.best_valid_score),
                 "state_dict": self.model.state_dict(),
+                "catalogue": self._catalogue,
                 "other_parameter": self.other_parameter(),
                 "optimizer": self._model_optimizer_state(),
             },
@@ -174,7 +203,7 @@ class StageTrainer(Trainer):
             self.logger.info(f"Saving current: {file}")
 
     def other_parameter(self) -> dict[str, Any]:
-        """RecBole's other_parameter without whole modules: their weights are in the state dict."""
+        """Return RecBole's other_parameter without whole modules: their weights are in the state dict."""
         return {
             name: value
             for name, value in self.model.other_parameter().items()
@@ -182,7 +211,7 @@ class StageTrainer(Trainer):
         }
 
     def _model_optimizer_state(self) -> dict[str, Any]:
-        """The optimizer's state for the model alone; a second model's parameters stand in later groups."""
+        """Return the optimizer's state for the model alone; a second model's parameters stand in later groups."""
         state = self.optimizer.state_dict()
         own = state["param_groups"][:1]
         return {"state": {i: state["state"][i] for i in own[0]["params"] if i in state["state"]}, "param_groups": own}
@@ -190,4 +219,9 @@ class StageTrainer(Trainer):
 
 @register_trainer("target")
 class TargetTrainer(StageTrainer):
-    """The target's own training, before any defense: the model's loss, early stopping on validation."""
+    """Train the target before any defense: the model's loss, early stopping on validation."""
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether the maximum number of epochs ended the training before early stopping would have."""
+        return self.last_valid is not None and self.cur_step <= self.stopping_step

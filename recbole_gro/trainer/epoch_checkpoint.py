@@ -1,4 +1,4 @@
-"""A trainer after its last finished epoch, in a file."""
+"""Resume checkpoints: a trainer after its last finished epoch, in a file."""
 
 import logging
 from pathlib import Path
@@ -17,54 +17,65 @@ console = logging.getLogger("recbole_gro")
 
 
 class EpochCheckpoint:
-    """Everything that the next epoch of a trainer depends on, written after each.
+    """Write everything that the next epoch of a trainer depends on after each epoch, and restore it.
 
-    A trainer says what that is: `resumed_parts()` (whatever has a `state_dict`), `resumed_values` (names of attributes
-    with plain values) and `resumed_generators()`. The generators of the training data and of the process come on top.
+    A trainer declares its part: `resumed_parts()` (whatever has a `state_dict`), `resumed_values` (names of attributes
+    with plain values) and `resumed_generators()`. The generators of the training data and of the process are added.
 
     Args:
-        file: where; None keeps nothing.
+        file: path of the resume checkpoint; None writes none.
         trainer: a StageTrainer, set up for its first epoch.
         train_data: its loader.
     """
 
-    def __init__(self, file: Path | None, trainer, train_data):
+    def __init__(self, file: Path | None, trainer: Any, train_data: Any):
         self.file, self.trainer = file, trainer
         self._generators = {**generators_of(train_data), **trainer.resumed_generators()}
 
     def restore(self) -> bool:
-        """Bring the trainer to where it was after the last finished epoch, if there is one; whether that was its last.
+        """Put the trainer into its state after the last finished epoch, if the file is there.
+
+        Returns:
+            Whether that epoch was the last one of the training.
 
         Raises:
             UserError: the file is damaged, or of another kind of trainer or model.
         """
         if self.file is None or not self.file.exists():
             return False
-        kept, trainer = read_plain(self.file), self.trainer
+        saved, trainer = read_plain(self.file), self.trainer
         try:
             for name, part in trainer.resumed_parts().items():
                 # an optimizer moves its tensors itself, all but its count of steps, which is to stay on the CPU
-                there = isinstance(part, Optimizer)
-                part.load_state_dict(kept["parts"][name] if there else _moved(kept["parts"][name], trainer.device))
-            trainer.model.load_other_parameter(_moved(kept["other_parameter"], trainer.device))
+                moves = isinstance(part, Optimizer)
+                part.load_state_dict(saved["parts"][name] if moves else _moved(saved["parts"][name], trainer.device))
+            trainer.model.load_other_parameter(_moved(saved["other_parameter"], trainer.device))
             for name in trainer.resumed_values:
-                setattr(trainer, name, kept["values"][name])
+                setattr(trainer, name, saved["values"][name])
             for name, generator in self._generators.items():
-                generator.set_state(kept["generators"][name])
+                generator.set_state(saved["generators"][name])
         except (LookupError, RuntimeError, ValueError) as error:
             raise UserError(f"{self.file} does not fit this run ({str(error).splitlines()[0]})") from error
-        set_random_state(kept["process"])
-        epoch, finished = kept["epoch"], kept["finished"]
+        set_random_state(saved["process"])
+        epoch, finished = saved["epoch"], saved["finished"]
         trainer.start_epoch = trainer.epochs if finished else epoch + 1
         console.info(
-            f"{self.file.stem}: was finished after epoch {epoch}, nothing is trained again"
+            f"{self.file.stem}: training had finished after epoch {epoch}; its result is loaded"
             if finished
-            else f"{self.file.stem}: goes on from epoch {epoch + 1}, with what was kept after epoch {epoch}"
+            else f"{self.file.stem}: resumes from epoch {epoch + 1}"
         )
         return finished
 
-    def keep(self, epoch: int, finished: bool = False) -> None:
-        """Write how the trainer stands after `epoch`; `finished` where no other follows."""
+    def save(self, epoch: int, finished: bool = False) -> None:
+        """Write the trainer's state after an epoch.
+
+        Args:
+            epoch: the epoch, counted from 0.
+            finished: no epoch follows.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         if self.file is None:
             return
         trainer = self.trainer
@@ -81,11 +92,13 @@ class EpochCheckpoint:
             },
             self.file,
         )
-        trainer.logger.info(f"{self.file.stem}: epoch {epoch} is kept{' and was the last' if finished else ''}")
+        trainer.logger.info(
+            f"{self.file.stem}: resume checkpoint after epoch {epoch}{', the last' if finished else ''}"
+        )
 
 
 def _plain(value: Any) -> Any:
-    """Nested values without numpy's numbers, which torch.load(weights_only=True) refuses."""
+    """Return nested values without numpy's numbers, which torch.load(weights_only=True) refuses."""
     if isinstance(value, dict):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -94,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 def _moved(value: Any, device: torch.device) -> Any:
-    """Nested values with their tensors on a device."""
+    """Return nested values with their tensors on a device."""
     if isinstance(value, dict):
         return {name: _moved(entry, device) for name, entry in value.items()}
     return value.to(device) if isinstance(value, Tensor) else value

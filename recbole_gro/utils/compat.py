@@ -11,7 +11,6 @@ RecBole is not changed by them.
 
 import contextlib
 import importlib
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +20,6 @@ import recbole.data.utils
 import recbole.trainer.trainer
 import torch
 from recbole.evaluator.collector import Collector
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_gro.utils.patching import replaced
 
@@ -74,20 +72,6 @@ def anomaly_mode_left_alone() -> None:
     enabled = torch.is_anomaly_enabled()
     importlib.import_module("recbole.model.sequential_recommender")
     torch.autograd.set_detect_anomaly(enabled)
-
-
-@contextlib.contextmanager
-def tensorboard_in(folder: str | os.PathLike | None) -> Iterator[None]:
-    """Let trainers made inside the block write their TensorBoard events into `folder`; None keeps RecBole's place.
-
-    RecBole's Trainer opens ./log_tensorboard/<name of the log file> in the working folder and takes no argument for
-    it. Can go when it does.
-    """
-    if folder is None:
-        yield
-        return
-    with replaced(recbole.trainer.trainer, "get_tensorboard", lambda logger: SummaryWriter(str(folder))):
-        yield
 
 
 @contextlib.contextmanager

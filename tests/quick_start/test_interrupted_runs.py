@@ -39,7 +39,11 @@ RUN = {
 }
 CHANGING = ("seconds", "peak_memory_mib", "config")
 # moments to pull the plug at: as the log says it, and at random
-TOLD = ["target: epoch 2 is kept", "queries-random: query 1 is answered", "target-gro_decoys: epoch 1 is kept"]
+TOLD = [
+    "target: resume checkpoint after epoch 2",
+    "queries-random: query 1 is answered",
+    "target-gro_decoys: resume checkpoint after epoch 1",
+]
 AT_RANDOM = [None] * 10
 
 
@@ -115,7 +119,7 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
         assert asked_of(folder, name) == asked_of(whole, name) != []
 
     log, undisturbed = log_of(folder), log_of(whole)
-    finished = re.compile(r"\S+: epoch \d+ is kept|\S+: query \d+ is answered")
+    finished = re.compile(r"\S+: resume checkpoint after epoch \d+|\S+: query \d+ is answered")
     assert set(Counter(finished.findall(log)).values()) == {1}
     assert set(finished.findall(log)) <= set(finished.findall(undisturbed))
     # a kill costs the epoch that it falls in, no other
@@ -123,8 +127,8 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
     once = len(trained.findall(undisturbed))
     assert once <= len(trained.findall(log)) <= once + len(moments)
     if moments is TOLD:
-        assert "target: goes on from epoch 3" in log
-        assert "target-gro_decoys: goes on from epoch 2" in log
+        assert "target: resumes from epoch 3" in log
+        assert "target-gro_decoys: resumes from epoch 2" in log
         assert "queries-random: 2 queries of an earlier start are answered" in log
 
 

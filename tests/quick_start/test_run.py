@@ -1,4 +1,8 @@
+import gc
 import json
+import logging
+import os
+import threading
 
 import pytest
 import torch
@@ -26,6 +30,7 @@ from recbole_gro.data import build_loaders
 from recbole_gro.defense import base as defense_base
 from recbole_gro.defense.defense_key import VARIABLE, defense_key
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.report import run_report
 
 FILES = {"results.json", "results.md", "results.png", "run.json", "run.lock", "run.log", "tensorboard", "target.pth"}
 CLOCKS = ("seconds", "peak_memory_mib", "config")
@@ -170,10 +175,11 @@ def first_epoch_is_best(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["none", "reverse", "gro", "tail_random", "gro+truncate"])
-def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, first_epoch_is_best, name):
+def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, tiny_data_path, first_epoch_is_best, name):
     settings = {"epochs": 3, "gro_epochs": 2, "surrogate_epochs": 3, "eval_step": 1, "learning_rate": 0.01, "head_k": 5}
     [row] = run(name, **settings)["defenses"]
-    target = load_target(tmp_path / "out0" / ("target-gro.pth" if name.startswith("gro") else "target.pth"))
+    file = "target-gro.pth" if name.startswith("gro") else "target.pth"
+    target = load_target(tmp_path / "out0" / file, data_path=tiny_data_path)
     surrogate = load_target(tmp_path / "out0" / f"surrogate-{name}.pth")
     service = Service(target.model, 12, create_defense(name, target.config).answer)
     loaders = build_loaders(target.config, target.dataset)
@@ -317,6 +323,17 @@ def test_a_broken_attack_is_marked(run, tmp_path, capsys):
         assert "| none (!) " in text
         assert "(!) This surrogate did not learn" in text
     assert "attack on none: its loss on held-out queries is no better than before training" in printed
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_target_that_was_still_improving_is_marked(run, tmp_path, capsys, first_epoch_is_best, cut):
+    # validation gets worse from the first epoch on: two more are waited for
+    rows = run("none", "reverse", epochs=3 if cut else 4, eval_step=1, stopping_step=2, attack=False)["defenses"]
+    assert [row["target_still_improving"] for row in rows] == [cut, cut]
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
+        assert ("| none (^) " in text) is cut
+        assert ("(^) The undefended target reached its maximum number of epochs" in text) is cut
 
 
 def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
@@ -474,3 +491,41 @@ def test_a_surrogate_that_reads_features_is_refused_before_training(run, tmp_pat
 def test_models_with_users_serve_strangers(run, model):
     results = run("gro", model=model, embedding_size=16, train_batch_size=64)
     assert 0 <= results["defenses"][0]["surrogate"]["test"]["hit@5"] <= 1
+
+
+def test_a_run_that_was_cut_off_before_its_pictures_gets_them_when_repeated(run, tmp_path, monkeypatch):
+    def failing(figure):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_report, "png", failing)
+        with pytest.raises(MemoryError):
+            run("none", "reverse", output_dir="cut")
+    assert not (tmp_path / "cut" / "results.png").exists()
+    results = json.loads((tmp_path / "cut" / "results.json").read_text())
+    text = (tmp_path / "cut" / "results.md").read_text()
+    (tmp_path / "cut" / "results.md").unlink()
+    assert run("none", "reverse", output_dir="cut") == results
+    assert (tmp_path / "cut" / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "cut" / "results.md").read_text() == text
+    assert not (tmp_path / "cut" / "resume").exists()
+
+
+def test_runs_leave_no_thread_file_or_handler_behind(run):
+    def left():
+        gc.collect()
+        files = sorted(os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd") if _is_open(name))
+        handlers = logging.getLogger().handlers + logging.getLogger("recbole_gro").handlers
+        return threading.enumerate(), files, list(handlers)
+
+    before = left()[0]
+    run("none", "gro", "gro_decoys", gro_head_k=5, gro_epochs=2, access_log=True)
+    once = left()
+    assert once[0] == before
+    for _ in range(2):
+        run("none", "gro", "gro_decoys", gro_head_k=5, gro_epochs=2, access_log=True)
+    assert left() == once
+
+
+def _is_open(name):
+    return os.path.lexists(f"/proc/self/fd/{name}")  # the listing itself is closed by now

@@ -1,7 +1,10 @@
+import json
+
 import pytest
 
+from recbole_gro.report import run_report
 from recbole_gro.report.environment import environment
-from recbole_gro.report.run_report import markdown, notes, picture, save_results, table
+from recbole_gro.report.run_report import markdown, notes, picture, save_results, table, write_report
 
 
 def row(defense, target, surrogate=None):
@@ -119,6 +122,18 @@ def test_a_surrogate_that_was_still_learning_is_marked(config):
     assert told.index("(!) This") < told.index("(+) This")
 
 
+def test_a_target_that_was_still_improving_is_marked(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro")]
+    rows[0] |= {"target_still_improving": False, "still_learning": True}
+    rows[1] |= {"target_still_improving": True, "still_learning": True}
+    *_, none, gro = table(rows, config)
+    assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none (+)", "gro (+) (^)")
+    *_, surrogate, _, target = notes(rows)
+    assert surrogate.startswith("(+) This surrogate was still learning")
+    assert target.startswith("(^) The undefended target reached its maximum number of epochs")
+    assert "looks like a gain" in target
+
+
 def test_markdown_says_what_it_was_measured_on(config):
     rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
     text = markdown({"defenses": rows, "reference": reference, **about(config)}, config)
@@ -156,3 +171,22 @@ def test_files_appear_whole(config, tmp_path):
     results = {"defenses": rows, "reference": reference, **about(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
+
+
+def test_numbers_survive_a_picture_that_fails_and_the_report_is_completed(config, tmp_path, monkeypatch):
+    rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
+    results = {"defenses": rows, "reference": reference, **about(config)}
+
+    def failing(figure):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_report, "png", failing)
+        with pytest.raises(MemoryError):
+            save_results(results, config, tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["defenses"] == json.loads(json.dumps(rows))
+    assert not (tmp_path / "results.png").exists()
+    (tmp_path / "results.md").write_text("as it was")
+    write_report(results, config, tmp_path)
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "results.md").read_text() == "as it was"

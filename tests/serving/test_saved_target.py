@@ -1,13 +1,26 @@
 import contextlib
 import os
 import pickle
+import random
+import shutil
 
+import numpy as np
 import pytest
 import torch
 from pipeline import untrained
 from recbole.model.sequential_recommender import NARM, BERT4Rec
 
-from recbole_gro import BlackBox, Service, UserError, load_target
+from recbole_gro import (
+    BlackBox,
+    ExtractionTrainer,
+    QueryLog,
+    Service,
+    UserError,
+    create_scorer,
+    create_surrogate,
+    load_target,
+)
+from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.trainer.base import TargetTrainer
@@ -27,10 +40,29 @@ class Trap:
 def saved(request, make_loaders, tmp_path, monkeypatch):
     """A saved target and the model it holds."""
     monkeypatch.chdir(tmp_path)
-    config, train, _, _ = make_loaders(request.param, output_dir=str(tmp_path))
+    return trained(make_loaders, request.param, output_dir=str(tmp_path))
+
+
+def trained(make_loaders, model, **settings):
+    """The file and the model of a target after one epoch."""
+    config, train, valid, _ = make_loaders(model, **settings)
     trainer = TargetTrainer(config, untrained(config, train))
-    trainer._save_checkpoint(0, verbose=False)
+    trainer.fit(train, valid, verbose=False)
     return trainer.saved_model_file, trainer.model
+
+
+def served(target):
+    """What a target serves after each item of the tiny data, as tokens."""
+    items = [f"i{item}" for item in range(30)]
+    return dict(zip(items, target.recommend([[item] for item in items], k=10), strict=True))
+
+
+def of_an_earlier_version(file):
+    """The checkpoint, without the tokens that it holds."""
+    checkpoint = torch.load(file)
+    del checkpoint["catalogue"]
+    torch.save(checkpoint, file)
+    return file
 
 
 def test_loaded_target_answers_as_the_saved_one(saved):
@@ -46,7 +78,7 @@ class OwnModel(NARM):
 def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_path):
     config, train, _, _ = make_loaders(OwnModel, embedding_size=16, output_dir=str(tmp_path), student_model=OwnModel)
     trainer = TargetTrainer(config, untrained(config, train))
-    trainer._save_checkpoint(0, verbose=False)
+    trainer.fit(train, verbose=False)
     with pytest.raises(
         UserError, match=r"made by .*:OwnModel, a model outside RecBole; .*load_target\(file, model=Own"
     ):
@@ -55,7 +87,7 @@ def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_pa
     assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
 
 
-def test_a_checkpoint_of_another_model_is_told_by_the_models(saved):
+def test_a_checkpoint_of_another_model_names_both_models(saved):
     file, model = saved
     trained, given = (BERT4Rec, NARM) if isinstance(model, BERT4Rec) else (NARM, BERT4Rec)
     with pytest.raises(UserError) as caught:
@@ -78,8 +110,8 @@ def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monk
         assert not (tmp_path / "sprung").exists()
 
 
-def test_loaded_target_can_be_evaluated_and_trained_on(saved):
-    target = load_target(saved[0])
+def test_loaded_target_can_be_evaluated_and_trained_on(saved, tiny_data_path):
+    target = load_target(saved[0], data_path=tiny_data_path)
     assert not target.model.training
     assert target.config["output_dir"] is None
     train, _, test = build_loaders(target.config, target.dataset)
@@ -96,8 +128,8 @@ def test_a_target_trained_on_a_gpu_is_loaded_where_there_is_none(saved):
     assert torch.equal(load_target(file).recommend([[1, 2]], k=5), BlackBox(model, k=5).query([[1, 2]]))
 
 
-def test_tokens_in_tokens_out(saved):
-    target = load_target(saved[0])
+def test_tokens_in_tokens_out(saved, tiny_data_path):
+    target = load_target(saved[0], data_path=tiny_data_path)
     [row] = target.recommend([["i3", "i4"]], k=4)
     ids = target.dataset.token2id("item_id", ["i3", "i4"])
     [expected] = target.recommend([ids.tolist()], k=4)
@@ -145,11 +177,11 @@ def test_other_data_under_the_same_name_is_refused(saved, tiny_data_path, tmp_pa
     fewer.mkdir(parents=True)
     lines = (tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()
     (fewer / "tiny.inter").write_text("\n".join(lines[:21]) + "\n")
-    checkpoint["config"]["data_path"] = str(fewer.parent)
+    del checkpoint["catalogue"]
     file = tmp_path / "moved.pth"
     torch.save(checkpoint, file)
     with pytest.raises(UserError, match="does not fit dataset tiny"):
-        load_target(file)
+        load_target(file, data_path=fewer.parent)
 
 
 def test_brackets_forgotten_are_noticed(saved):
@@ -159,13 +191,161 @@ def test_brackets_forgotten_are_noticed(saved):
             target.recommend(query)
 
 
-def test_data_named_by_a_relative_path_is_found_from_another_folder(
-    make_loaders, tiny_data_path, tmp_path, monkeypatch
-):
+def test_an_earlier_checkpoint_is_read_with_its_data(make_loaders, tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tiny_data_path.parent)
-    config, train, _, _ = make_loaders("NARM", data_path=tiny_data_path.name)
-    config["output_dir"] = str(tmp_path)
-    trainer = TargetTrainer(config, untrained(config, train))
-    trainer._save_checkpoint(0, verbose=False)
+    file, _ = trained(make_loaders, "NARM", data_path=tiny_data_path.name, output_dir=str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert load_target(trainer.saved_model_file).recommend([[1]], k=2).shape == (1, 2)
+    wanted = served(load_target(file))
+    target = load_target(of_an_earlier_version(file))
+    assert served(target) == wanted
+    assert target.dataset.item_num == 31
+    shutil.copy(file, "moved.pth")
+    checkpoint = torch.load("moved.pth")
+    checkpoint["config"]["data_path"] = "nowhere"
+    torch.save(checkpoint, "moved.pth")
+    with pytest.raises(UserError, match=r"moved\.pth: made by an earlier version, it holds no item tokens; give"):
+        load_target("moved.pth")
+    assert served(load_target("moved.pth", data_path=tiny_data_path)) == wanted
+
+
+def changed_data(folder, source, change):
+    """The tiny data with its lines changed, in another folder."""
+    head, *lines = (source / "tiny" / "tiny.inter").read_text().splitlines()
+    (folder / "tiny").mkdir(parents=True)
+    (folder / "tiny" / "tiny.inter").write_text("\n".join([head, *change(lines)]) + "\n")
+    return folder
+
+
+CHANGES = {
+    "sorted by time": lambda lines: sorted(lines, key=lambda line: int(line.split("\t")[2])),
+    "backwards": lambda lines: lines[::-1],
+    "a user in front": lambda lines: [f"new\ti{item}\t{clock}" for clock, item in enumerate((17, 3, 9, 1))] + lines,
+    "an item less": lambda lines: [line for line in lines if "\ti4\t" not in line],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("model", ["NARM", "FPMC"])
+def test_data_that_are_numbered_otherwise_take_the_models_ids(make_loaders, tiny_data_path, tmp_path, model, change):
+    file, _ = trained(make_loaders, model, output_dir=str(tmp_path / "run"))
+    before = load_target(file, data_path=tiny_data_path)
+    moved = load_target(file, data_path=changed_data(tmp_path / "moved", tiny_data_path, CHANGES[change]))
+    assert served(moved) == served(before) == served(load_target(file))
+    assert moved.recommend([[5, 6]], k=9).tolist() == before.recommend([[5, 6]], k=9).tolist()
+    for field in ("item_id", "user_id"):
+        known = before.dataset.field2id_token[field].tolist()
+        assert moved.dataset.field2id_token[field].tolist()[: len(known)] == known
+    # every user's history is that of the file
+    built, *_ = moved.dataset.build()
+    users, items = (moved.dataset.id2token(field, built.history[field]) for field in ("user_id", "item_id"))
+    histories = {}
+    for user, item in zip(users.tolist(), items.tolist(), strict=True):
+        histories.setdefault(user, []).append(item)
+    lines = CHANGES[change]((tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:])
+    wanted = {}
+    for user, item, _ in sorted((line.split("\t") for line in lines), key=lambda row: int(row[2])):
+        wanted.setdefault(user, []).append(item)
+    assert histories == wanted
+
+
+def test_data_with_an_item_that_the_model_does_not_know_are_refused(saved, tiny_data_path, tmp_path):
+    data = changed_data(tmp_path / "moved", tiny_data_path, lambda lines: ["u1\tunheard\t99", *lines])
+    with pytest.raises(
+        UserError, match=r"^data_path: tiny in .*moved.*: item 'unheard' is unknown to the model \(1 of"
+    ) as error:
+        load_target(saved[0], data_path=data)
+    assert "\n" not in str(error.value)
+
+
+def test_it_serves_where_the_data_are_gone(make_loaders, tiny_data_path, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data_path, data)
+    file, _ = trained(make_loaders, "BERT4Rec", data_path=str(data), output_dir=str(tmp_path / "run"))
+    wanted = served(load_target(file, data_path=data))
+    shutil.rmtree(data)
+    monkeypatch.chdir(tmp_path / "run")
+    target = load_target("target.pth")
+    assert target.dataset is None
+    assert served(target) == wanted
+    with pytest.raises(UserError, match="tiny"):
+        load_target("target.pth", data_path=data)
+
+
+FEATURES = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class", "size"]}}
+
+
+@pytest.mark.parametrize("model", ["GRU4RecF", "SASRecF", "FDSA"])
+def test_a_model_of_item_features_serves_without_the_data(make_loaders, tiny_data_path, tmp_path, model):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data_path, data)
+    rows = [f"i{item}\tkind{item % 4} all\t{item / 2}" for item in range(30)]
+    table = data / "tiny" / "tiny.item"
+    table.write_text("\n".join(["item_id:token\tclass:token_seq\tsize:float", *rows]) + "\n")
+    given = {"data_path": str(data), "selected_features": ["class", "size"], "numerical_features": ["size"], **FEATURES}
+    file, trained_model = trained(make_loaders, model, output_dir=str(tmp_path / "run"), **given)
+    wanted = BlackBox(trained_model, k=5).query([[1, 2, 3], [30]])
+    assert torch.equal(load_target(file).recommend([[1, 2, 3], [30]], k=5), wanted)
+    # classes and items in another order
+    table.write_text("\n".join(["item_id:token\tclass:token_seq\tsize:float", *rows[::-1]]) + "\n")
+    target = load_target(file, data_path=data)
+    assert torch.equal(target.recommend([[1, 2, 3], [30]], k=5), wanted)
+    item = target.item_tokens.index("i29")
+    assert target.dataset.item_feat["item_id"].tolist() == list(range(31))
+    assert target.dataset.id2token("class", target.dataset.item_feat["class"][item][0]) == "kind1"
+
+
+def test_a_model_that_trains_on_rows_is_trained_on(make_loaders, tiny_data_path, tmp_path):
+    file, _ = trained(make_loaders, "FEARec", n_layers=2, n_heads=2, hidden_size=16, output_dir=str(tmp_path))
+    target = load_target(file, data_path=tiny_data_path)
+    train, *_ = build_loaders(target.config, target.dataset)
+    losses = create_scorer(copied_model(target.model)).loss(next(iter(train)))
+    assert all(loss.isfinite() for loss in (losses if isinstance(losses, tuple) else (losses,)))
+
+
+class NeedsCounts(NARM):
+    """A model outside RecBole that reads what no checkpoint holds."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.popular = len(dataset.item_counter) + len(dataset.inter_feat)
+
+
+def test_a_model_that_reads_more_of_the_data_is_given_them(make_loaders, tiny_data_path, tmp_path):
+    file, model = trained(make_loaders, NeedsCounts, embedding_size=16, output_dir=str(tmp_path))
+    with pytest.raises(UserError, match="data_path: NeedsCounts reads item_counter of the data, which no checkpoint"):
+        load_target(file, NeedsCounts)
+    assert load_target(file, NeedsCounts, data_path=tiny_data_path).model.popular == model.popular
+
+
+def test_a_surrogate_serves_ids_and_knows_no_tokens(make_config, tmp_path, tiny_data_path):
+    config = make_config("NARM", output_dir=str(tmp_path), surrogate_epochs=1)
+    surrogate, its_config = create_surrogate(config, 31)
+    trainer = ExtractionTrainer(its_config, surrogate)
+    lists = torch.rand(20, 6, 30, generator=torch.Generator().manual_seed(2)).argsort(2)[:, :, :5] + 1
+    trainer.fit(*trainer.loaders(QueryLog(torch.randint(1, 31, (20, 6)), lists)))
+    target = load_target(trainer.saved_model_file)
+    assert torch.equal(target.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
+    with pytest.raises(UserError, match="holds no item tokens; give item ids"):
+        target.recommend([["i3"]])
+    with pytest.raises(UserError, match=r"data_path: .* holds no item tokens, so no data can be matched to it"):
+        load_target(trainer.saved_model_file, data_path=tiny_data_path)
+
+
+def test_the_process_is_left_alone(saved, tiny_data_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
+    torch.manual_seed(1), random.seed(1), np.random.seed(1)
+    wanted = torch.rand(2).tolist(), random.random(), np.random.rand()
+    torch.manual_seed(1), random.seed(1), np.random.seed(1)
+    load_target(saved[0])
+    load_target(saved[0], data_path=tiny_data_path)
+    assert (torch.rand(2).tolist(), random.random(), np.random.rand()) == wanted
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,6"
+
+
+def test_the_device_is_chosen(saved):
+    target = load_target(saved[0], device="cpu")
+    assert target.config["device"] == next(target.model.parameters()).device == torch.device("cpu")
+    assert target.config["use_gpu"] is False
+    for device in ("gpu", "cuda:99"):
+        with pytest.raises(UserError, match=f"device: torch has no '{device}' here"):
+            load_target(saved[0], device=device)

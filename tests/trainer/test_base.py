@@ -1,4 +1,5 @@
 import copy
+import threading
 
 import pytest
 import torch
@@ -132,6 +133,52 @@ def test_without_an_output_folder_files_are_where_recbole_puts_them(make_trainer
     assert files_below("log_tensorboard")
 
 
+@pytest.mark.parametrize("settings", [{}, {"output_dir": None}])
+def test_no_thread_outlives_a_fit(make_trainer, tmp_path, monkeypatch, settings):
+    monkeypatch.chdir(tmp_path)
+    before = threading.enumerate()
+    trainer, train, valid, _ = make_trainer(**settings)
+    assert threading.enumerate() == before
+    trainer.fit(train, valid)
+    trainer.epochs = 3
+    trainer.fit(train, valid)  # once more, as GRO does after plain training
+    assert threading.enumerate() == before
+    trainer, train, valid, _ = make_trainer(cls=diverging(TargetTrainer, float("nan"), epoch=0, batch=1), **settings)
+    with pytest.raises(UserError):
+        trainer.fit(train, valid)
+    assert threading.enumerate() == before
+
+
+@pytest.mark.parametrize(
+    ("scores", "improving"),
+    [([1, 2, 3, 4], True), ([4, 3, 2], True), ([4, 3, 2, 1], False), ([1, 2, 1, 1], True), ([2, 1, 1, 1, 5], False)],
+)
+def test_a_target_is_still_improving_until_early_stopping(make_trainer, monkeypatch, scores, improving):
+    given = iter(scores)
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_, **__: (next(given), {}))
+    trainer, train, valid, _ = make_trainer(epochs=len(scores), stopping_step=2)
+    assert not trainer.still_improving
+    trainer.fit(train, valid)
+    assert trainer.still_improving is improving
+
+
+def test_without_validation_nothing_is_said_of_improving(make_trainer):
+    trainer, train, *_ = make_trainer()
+    trainer.fit(train)
+    assert not trainer.still_improving
+
+
+def test_a_checkpoint_holds_the_tokens_in_the_order_of_the_embeddings(make_trainer):
+    trainer, train, valid, _ = make_trainer("FPMC")
+    trainer.fit(train, valid)
+    stored, dataset = torch.load(trainer.saved_model_file, weights_only=True)["catalogue"], train._dataset
+    for tokens, field in (("item_tokens", "item_id"), ("user_tokens", "user_id")):
+        assert stored[tokens][0] == "[PAD]"
+        assert stored[tokens][1:] == dataset.id2token(field, range(1, dataset.num(field))).tolist()
+    assert (stored["n_items"], stored["n_users"]) == (31, 41)
+    assert stored["features"] == {}
+
+
 def test_progress_bar_counts_every_batch(make_trainer, monkeypatch):
     totals = []
     trainer, train, valid, _ = make_trainer(epochs=2)
@@ -163,7 +210,7 @@ def diverging(cls, value, epoch, batch):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_at_once_and_the_last_good_epoch_is_kept(make_trainer, value):
+def test_a_loss_that_is_nan_or_infinite_stops_training_and_leaves_the_best_epoch(make_trainer, value):
     trainer, train, valid, _ = make_trainer(cls=diverging(TargetTrainer, value, epoch=1, batch=2), epochs=3)
     said = rf"^target: epoch 1, batch 2: the loss is {value}, so it stopped; .*target\.pth keeps the best epoch"
     with pytest.raises(UserError, match=said) as caught:
@@ -180,7 +227,7 @@ def test_so_does_gro(make_trainer):
         trainer.fine_tune(train, valid)
 
 
-def test_weights_that_are_no_numbers_are_not_saved(make_trainer):
+def test_weights_that_are_nan_or_infinite_are_not_saved(make_trainer):
     trainer, *_ = make_trainer()
     trainer._save_checkpoint(0, verbose=False)
     with torch.no_grad():

@@ -8,7 +8,15 @@ from recbole.data import create_dataset, data_preparation
 from recbole.trainer import HyperTuning, Trainer
 from recbole.utils import get_model, init_seed
 
-from recbole_gro import BlackBox, ExtractionTrainer, GROTrainer, UserError, create_query_strategy, create_surrogate
+from recbole_gro import (
+    BlackBox,
+    ExtractionTrainer,
+    GROTrainer,
+    UserError,
+    create_query_strategy,
+    create_surrogate,
+    load_target,
+)
 
 PLUGIN_KEYS = {"gro_epochs": 2, "served_k": 6}
 
@@ -49,6 +57,10 @@ def test_one_changed_line_trains_defends_and_evaluates(script, name):
     assert trainer.evaluate(test) == Trainer(config, model).evaluate(test, load_best_model=False)
     assert all(torch.equal(held[key], value) for key, value in model.state_dict().items())
     assert torch.get_rng_state().shape == before
+    # what it saves serves by tokens
+    [ids], dataset = BlackBox(model, 3).query([[4]]).tolist(), train._dataset
+    [tokens] = load_target(trainer.saved_model_file).recommend([[dataset.id2token("item_id", 4)]], k=3)
+    assert tokens == dataset.id2token("item_id", ids).tolist()
 
 
 def test_plain_training_comes_first_then_gro(script):

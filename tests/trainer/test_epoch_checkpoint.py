@@ -1,4 +1,4 @@
-"""Trainings and queries that are cut off and go on: the same numbers, and nothing done twice."""
+"""Interrupted trainings and queries that are resumed: the same numbers, and nothing done twice."""
 
 import re
 from unittest import mock
@@ -137,7 +137,7 @@ def started(prepare, make_loaders, folder, seed):
         for epoch in (1, 3)
     ],
 )
-def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tmp_path, caplog, name, epoch):
+def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_path, caplog, name, epoch):
     prepare = TRAININGS[name]
     whole, fit = started(prepare, make_loaders, tmp_path / "whole", 1)
     init_seed(2, True)
@@ -159,7 +159,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     assert resumed.train_loss_dict == whole.train_loss_dict
     saved = [torch.load(trainer.saved_model_file)["state_dict"] for trainer in (whole, resumed)]
     assert same_weights(*saved)
-    assert f"goes on from epoch {epoch}" in caplog.text
+    assert f"resumes from epoch {epoch}" in caplog.text
     trained = [int(number) for number in re.findall(r"epoch (\d+) training", caplog.text)]
     assert trained == list(range(epoch, 4))
 
@@ -167,11 +167,11 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(make_loaders, tm
     again, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
     assert fit() == wanted
     assert same_weights(weights_of(again.model), weights_of(whole.model))
-    assert "nothing is trained again" in caplog.text
+    assert "training had finished after epoch 3; its result is loaded" in caplog.text
     assert not re.search(r"epoch \d+ training", caplog.text)
 
 
-def test_patience_is_not_given_anew(make_loaders, tmp_path, monkeypatch):
+def test_patience_does_not_start_again(make_loaders, tmp_path, monkeypatch):
     # it gets worse from the first epoch on: three more are waited for
     def worse(trainer, *_, **__):
         score = 1 / len(trainer.train_loss_dict)
@@ -229,7 +229,7 @@ def attack(make_model, make_config, tmp_path):
         ("none", "NARM", "random"),
     ],
 )
-def test_queries_that_were_cut_off_end_with_the_same_log(attack, caplog, name, model, strategy):
+def test_interrupted_queries_end_with_the_same_log(attack, caplog, name, model, strategy):
     caplog.set_level("INFO")
     caplog.clear()  # an earlier test may have left the log open
     whole, box, _ = attack(name, "whole", model, strategy)
@@ -248,7 +248,7 @@ def test_queries_that_were_cut_off_end_with_the_same_log(attack, caplog, name, m
     assert service.queries == 0
 
 
-def test_a_service_that_remembers_goes_on_from_queries_that_others_answered(make_model):
+def test_a_service_with_sessions_resumes_after_cached_responses(make_model):
     sequences = torch.randint(1, 31, (40, 8), generator=torch.Generator().manual_seed(4))
     seen = {"whole": [], "resumed": []}
     for name, scores in seen.items():
@@ -267,7 +267,7 @@ def test_a_service_that_remembers_goes_on_from_queries_that_others_answered(make
     assert all(map(torch.equal, seen["whole"][4:], seen["resumed"]))
 
 
-def test_answers_to_other_queries_are_not_taken(attack):
+def test_cached_responses_to_other_queries_are_refused(attack):
     attack("none", "folder")
     with pytest.raises(UserError, match="answers another query than the one that is asked"):
         attack("none", "folder", strategy="random")

@@ -1,0 +1,103 @@
+"""What RecBole's models ask of a dataset when they are built, without its interactions."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from recbole.config import Config
+from recbole.data.interaction import Interaction
+from recbole.model.layers import FeatureSeqEmbLayer
+from recbole.utils import FeatureType
+from torch import nn
+
+from recbole_gro.utils.errors import UserError
+
+
+class StandInDataset:
+    """Stand in for a dataset where a RecBole model is built: sizes and item features, no interactions.
+
+    Args:
+        config: the model's settings.
+        n_items: size of the item id space, padding included.
+        n_users: size of the user id space, padding included; 1 for the padding alone.
+        items: a dataset, for its item features; None where they are unknown.
+    """
+
+    def __init__(self, config: Config, n_items: int, n_users: int = 1, items: Any = None):
+        self.config, self.items = config, items
+        self.iid_field, self.uid_field = config["ITEM_ID_FIELD"], config["USER_ID_FIELD"]
+        self.item_num, self.user_num = n_items, n_users
+        self.field2seqlen = {self.iid_field + config["LIST_SUFFIX"]: config["MAX_ITEM_LIST_LENGTH"]}
+        self.inter_feat = Interaction({self.iid_field: torch.zeros(0, dtype=torch.long)})
+
+    def num(self, field: str) -> int:
+        """Return the size of a field's id space."""
+        sizes = {self.iid_field: self.item_num, self.uid_field: self.user_num}
+        if field not in sizes and field not in self.get_item_feature():
+            raise self.refused(field)
+        return sizes.get(field) or self.items.num(field)
+
+    def get_item_feature(self) -> Interaction:
+        """Return the table of item features, one row per item, padding included."""
+        return self._known_items().get_item_feature()
+
+    @property
+    def field2type(self) -> dict[str, FeatureType]:
+        """RecBole's type of each item feature."""
+        return self._known_items().field2type
+
+    def refused(self, wanted: str) -> UserError:
+        """Return the error for a model that reads `wanted`, which is not here."""
+        return UserError(f"model: it reads {wanted} of the data, which are not here")
+
+    def _known_items(self) -> Any:
+        if not self.items:
+            raise self.refused("item features")
+        return self.items
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "StandInDataset":
+        return self  # models that hold on to their data share them
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise self.refused(name)
+
+
+def stored_items(features: dict[str, dict[str, Any]]) -> Any:
+    """Return the `items` of a stand-in dataset from the `features` of `catalogue_state`; empty without any."""
+    table = Interaction({field: stored["values"] for field, stored in features.items()})
+    return features and SimpleNamespace(
+        num=lambda field: features[field]["size"],
+        get_item_feature=lambda: table,
+        field2type={field: FeatureType(stored["type"]) for field, stored in features.items()},
+    )
+
+
+def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:
+    """Return what a trained model needs to be served without its data, as plain data.
+
+    Args:
+        config: the model's settings; `selected_features` names the item features that it reads.
+        model: the RecBole model.
+        dataset: its training data; None for a surrogate, which knows the number of items alone.
+
+    Returns:
+        `item_tokens` and `user_tokens` in the order of the embedding tables (None without a dataset), the sizes
+        `n_items` and `n_users` of these tables, and `features`: values, size and type by field.
+    """
+    layers = (layer.dataset for layer in model.modules() if isinstance(layer, FeatureSeqEmbLayer))
+    items: Any = next(layers, None) if dataset is None else dataset
+    fields = [] if items is None else config["selected_features"] or []
+    table = items.get_item_feature() if fields else {}
+    return {
+        "item_tokens": None if dataset is None else dataset.field2id_token[dataset.iid_field].tolist(),
+        "user_tokens": None if dataset is None else dataset.field2id_token[dataset.uid_field].tolist(),
+        "n_items": model.n_items if dataset is None else dataset.item_num,
+        "n_users": 1 if dataset is None else dataset.user_num,
+        "features": {
+            field: {"values": table[field], "size": items.num(field), "type": items.field2type[field].value}
+            for field in fields
+            if field in table
+        },
+    }
