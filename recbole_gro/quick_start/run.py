@@ -10,7 +10,7 @@ from typing import Any
 from recbole_gro.attack import create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.availability import passed_over
+from recbole_gro.data.availability import announce_packaged, passed_over
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import JOIN
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
@@ -76,6 +76,7 @@ def run_recbole_gro(
         with timed(clock, "dataset"):
             data = build_dataset(config)
             loaders = train, valid, test = build_loaders(config, data)
+        announce_packaged(config, data)
         check_models(config, data, defenses)
         folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if saved:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from recbole_gro.config.config import derive, setting
 from recbole_gro.config.models import copied_model
 from recbole_gro.data.loaders import check_served_k
+from recbole_gro.data.time_order import warn_of_rounded_times
 from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extensions import hold_loss
@@ -77,6 +78,7 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
+        warn_of_rounded_times(train_data._dataset)
         if self._setting("gro_start") == "untrained":
             return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         final = Path(self.saved_model_file)
