@@ -8,6 +8,7 @@ import yaml
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import console
 
+UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
 SIZES = ("users", "items", "interactions")
 
 
@@ -28,10 +29,14 @@ def check_obtainable(config) -> None:
                 f"benchmark_filename: {parts!r} is no list of three names, for training, validation and test, such as "
                 f"[train, valid, test]"
             )
+        for key in UNFILTERED if parts is not None else ():
+            if config.external_config_dict.get(key) is not None:
+                raise UserError(f"{key}: pre-split files (benchmark_filename) are not filtered; leave it out")
         suffixes = ["inter"] if parts is None else [f"{part}.inter" for part in parts]
         for suffix in [*suffixes, *(config["additional_feat_suffix"] or [])]:
             if not (folder / f"{name}.{suffix}").is_file():
-                raise UserError(f"dataset {name}: there is no file {folder.absolute() / f'{name}.{suffix}'}")
+                again = "; delete the folder to download it again" if name in downloadable() else ""
+                raise UserError(f"dataset {name}: there is no file {folder.absolute() / f'{name}.{suffix}'}{again}")
         return
     offered = downloadable()
     if name in offered:

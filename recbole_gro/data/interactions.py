@@ -9,6 +9,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_gro.config.config import setting
+from recbole_gro.config.recbole_settings import FURTHER
 from recbole_gro.data.atomic_header import check_columns
 from recbole_gro.data.atomic_reader import AtomicTable
 from recbole_gro.data.core_filter import dropped_once
@@ -22,12 +23,17 @@ class InteractionDataset(SequentialDataset):
 
     Attributes:
         time_ranks: rank in time of each row of `inter_feat`, until it is split; absent with pre-split files.
+        file_columns: {suffix of a file: all its columns}.
         filtered: numbers of users, items and interactions before and after the filters.
     """
 
     inter_feat: Any
     time_ranks: pd.Series
     filtered: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+    def _get_preset(self):
+        super()._get_preset()
+        self.file_columns: dict[str, list[str]] = {}
 
     def _load_feat(self, filepath, source):
         suffix = getattr(source, "value", source)
@@ -36,6 +42,7 @@ class InteractionDataset(SequentialDataset):
         if not chosen and source is not FeatureSource.INTERACTION:
             return None
         table = AtomicTable(filepath, self.config["field_separator"], self.config["encoding"])
+        self.file_columns[suffix] = list(table.columns)
         needed = self._needed_columns(source)
         check_columns(filepath, table.columns, needed)
         ids = [column for column, kind in needed.values() if kind != "float"]
@@ -93,6 +100,7 @@ class InteractionDataset(SequentialDataset):
         """Leave out RecBole's step: lists become pointers into a history."""
 
     def _data_processing(self):
+        self._check_named_fields()
         if self.benchmark_filename_list is not None:
             names = (f"{self.dataset_name}.{part}.inter" for part in self.benchmark_filename_list)
             files = dict(zip(names, self.file_size_list, strict=True))
@@ -100,6 +108,19 @@ class InteractionDataset(SequentialDataset):
             padded = not any((column == PADDING).any() for column in tokens)
             self.inter_feat = unpadded(self.inter_feat, self.iid_field, self.config["LIST_SUFFIX"], padded, files)
         super()._data_processing()
+
+    def _check_named_fields(self) -> None:
+        """Check that settings of filters and normalization name loaded columns, and intervals that RecBole can read."""
+        for key in ("val_interval", "normalize_field", "threshold", "discretization"):
+            for field in self.config[key] or []:
+                if field not in self.field2type:
+                    hint = nearest(field, self.field2type) or ", ".join(self.field2type)
+                    raise UserError(f"{key}: no loaded column is called {field!r}; did you mean {hint}? (load_col)")
+        if self.config["normalize_field"] and self.config["normalize_all"]:
+            raise UserError("normalize_field: normalize_all is True; set one of them, normalize_all=False here")
+        for field, interval in (self.config["val_interval"] or {}).items():
+            if "float" in self.field2type[field].value:
+                FURTHER["item_inter_num_interval"](f"val_interval: {field}", interval)
 
     def _data_filtering(self):
         before = self._sizes()
@@ -116,13 +137,6 @@ class InteractionDataset(SequentialDataset):
         if keep is not None and hasattr(self, "time_ranks"):
             in_order = self.inter_feat.loc[self.time_ranks.sort_values(kind="stable").index]
             self.inter_feat = in_order.drop_duplicates([self.uid_field, self.iid_field], keep=keep)
-
-    def _filter_by_field_value(self):
-        for field in self.config["val_interval"] or {}:
-            if field not in self.field2type:
-                hint = nearest(field, self.field2type) or ", ".join(self.field2type)
-                raise UserError(f"val_interval: no loaded column is called {field!r}; did you mean {hint}?")
-        super()._filter_by_field_value()
 
     def _reset_index(self):
         for name in self.feat_name_list:

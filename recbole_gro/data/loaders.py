@@ -2,12 +2,10 @@
 
 import warnings
 from http.client import HTTPException
-from pathlib import Path
 from zipfile import BadZipFile
 
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
-from recbole.utils import FeatureType
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.data.availability import check_obtainable
@@ -77,14 +75,15 @@ def check_item_features(config, dataset: SequenceDataset) -> None:
         UserError: one is not; the message names the feature.
     """
     for name in config["selected_features"] or []:
-        features = [] if dataset.item_feat is None else list(dataset.item_feat)
-        asked = f"selected_features: {config['model']} reads the item feature {name!r}"
-        if name not in features:
-            file = Path(config["data_path"]) / f"{config['dataset']}.item"
-            raise UserError(f"{asked}, not loaded from {file}; load_col loads {', '.join(features) or 'none'} of it")
-        kind = dataset.field2type[name]
-        if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ) and name not in config["numerical_features"]:
-            raise UserError(f"{asked}, a {kind.value}; it takes token and token_seq, or floats in numerical_features")
+        wanted = f"selected_features: {config['model']} reads the item feature {name!r}"
+        if name not in dataset.field2type or dataset.item_feat is None:
+            columns = ", ".join(dataset.file_columns.get("item", [])) or "none, or is not there"
+            raise UserError(
+                f"{wanted}, which is no column of {config['dataset']}.item or not in load_col; its columns: {columns}"
+            )
+        kind = dataset.field2type[name].value
+        if kind.startswith("float") and name not in config["numerical_features"]:
+            raise UserError(f"{wanted}, a {kind}; it takes token, token_seq, or floats named in numerical_features")
 
 
 def build_loaders(config, dataset: SequenceDataset):

@@ -8,6 +8,7 @@ from recbole.data.dataset import Dataset
 
 from recbole_gro.utils.log import console
 
+DIGITS = 15  # float64 tells decimal numbers of so many digits apart
 COARSE = 2.0**24  # from here on neighbouring float32 values lie 2 and more apart: whole seconds are rounded
 
 
@@ -23,17 +24,18 @@ def time_ranks(texts: np.ndarray) -> np.ndarray:
     >>> time_ranks(np.array(["1e3", "7", "1700000000000000001", "1700000000000000000", "1000.0"])).tolist()
     [1, 0, 3, 2, 1]
     """
-    codes, names = pd.factorize(texts)
-    values = names.astype(np.float64)
-    # float64 rounds, but never reverses: only texts of the same float64 are left to tell apart
-    alike = pd.Series(values).duplicated(keep=False).to_numpy()
+    values = texts.astype(np.float64)
     exact = np.zeros(len(values), dtype=np.int64)
-    exact[alike] = np.unique([Decimal(text.strip()) for text in names[alike]], return_inverse=True)[1]
+    if max(map(len, texts), default=0) > DIGITS:
+        # float64 rounds, but never reverses: only times that it makes equal are left to tell apart
+        alike = pd.Series(values).duplicated(keep=False).to_numpy()
+        codes, names = pd.factorize(texts[alike])
+        exact[alike] = np.unique([Decimal(name.strip()) for name in names], return_inverse=True)[1][codes]
     order = np.lexsort((exact, values))
     values, exact = values[order], exact[order]
     ranks = np.zeros(len(order), dtype=np.int64)
     ranks[order[1:]] = np.cumsum((values[1:] != values[:-1]) | (exact[1:] != exact[:-1]))
-    return ranks[codes]
+    return ranks
 
 
 def warn_of_rounded_times(dataset: Dataset) -> None:
