@@ -69,7 +69,8 @@ class SequenceDataset(InteractionDataset):
         targets = {field: self.inter_feat[field].numpy() for field in lists}
         history, owner, start, target = joined(lists, targets)
         users = self.inter_feat[self.uid_field].numpy()
-        self.history = Interaction({self.uid_field: users[owner], **history})
+        history[self.uid_field] = users[owner]
+        self.history = Interaction({field: torch.from_numpy(values) for field, values in history.items()})
         # a user's longest training row stands behind the others: the last one that is written here
         trained = np.argsort(start[: self.file_size_list[0]])
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
