@@ -40,7 +40,7 @@ def build_dataset(config) -> SequenceDataset:
             dataset = SequenceDataset(config)
         except (OSError, HTTPException, BadZipFile, EOFError) as error:
             raise UserError(
-                f"dataset {config['dataset']}: it could not be put into {config['data_path']} "
+                f"dataset {config['dataset']}: not in {config['data_path']}, and RecBole could not download it "
                 f"({type(error).__name__}: {' '.join(str(error).split())})"
             ) from error
     check_item_features(config, dataset)

@@ -3,6 +3,8 @@
 import os
 import pickle
 from pathlib import Path
+from urllib.error import URLError
+from zipfile import BadZipFile
 
 import pytest
 import torch
@@ -194,3 +196,36 @@ def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypat
     for loader in (valid, test):
         assert max(len(batch[0]) for batch in loader) == 10
         assert sum(len(batch[0]) for batch in loader) == len(loader._dataset)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split .* no part for each of training, validation and test"),
+        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"RS": 0.8}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"LS": "valid_only"}}, r"no user is left for test; by the split of eval_args, .*valid_only"),
+        ({"split": {"LS": "test_only"}}, r"no user is left for validation; .*test_only.* \(LS: valid_and_test\) needs"),
+        ({"group_by": "item"}, "eval_args: group_by 'item' is not supported; it takes user or none"),
+    ],
+)
+def test_a_split_without_validation_or_test_is_named(make_config, part, reason):
+    arguments = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user", **part}
+    config = make_config("NARM", eval_args=arguments)
+    with pytest.raises(UserError, match=reason) as caught:
+        loaders_of(config)
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), BadZipFile("no zip file"), TimeoutError("too slow")])
+def test_a_download_that_fails_is_said_in_one_line(make_config, tmp_path, monkeypatch, error):
+    def fail(url):
+        raise error
+
+    monkeypatch.setattr("recbole.data.dataset.dataset.decide_download", fail)
+    with pytest.raises(
+        UserError, match=r"dataset ml-1m: not in .*, and RecBole could not download it \(\w+: "
+    ) as caught:
+        loaders_of(make_config("NARM", "ml-1m", data_path=str(tmp_path / "new")))
+    assert one_line(caught.value)
