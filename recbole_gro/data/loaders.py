@@ -41,7 +41,7 @@ def build_dataset(config) -> SequenceDataset:
         except (OSError, HTTPException, BadZipFile, EOFError) as error:
             raise UserError(
                 f"dataset {config['dataset']}: not in {config['data_path']}, and RecBole could not download it "
-                f"({type(error).__name__}: {' '.join(str(error).split())})"
+                f"({getattr(error, 'reason', None) or error})"
             ) from error
     check_item_features(config, dataset)
     return dataset
