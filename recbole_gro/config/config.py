@@ -51,6 +51,7 @@ class Config(RecBoleConfig):
         command_line: dict[str, Any] | None = None,
     ):
         self._command_line = dict(command_line or {})
+        self.packaged_settings: dict[str, dict[str, Any]] = {}  # of the dataset: file -> what it sets
         if isinstance(config_file_list, str):
             config_file_list = config_file_list.split()
         import_plugins(config_dict or {}, self._command_line, files=config_file_list)
@@ -96,8 +97,6 @@ class Config(RecBoleConfig):
         # a class of one's own takes the defaults of the RecBole model it derives from
         model = recbole_name(model_class) or model
         super()._load_internal_config_dict(model, model_class, dataset)
-        self._load_time_field()
-        self._load_item_features()
         if not hasattr(model_class, "input_type"):
             # of a model of one's own that says nothing: a loss over all items, no sampled negatives
             self.internal_config_dict.setdefault("loss_type", "CE")
@@ -108,7 +107,12 @@ class Config(RecBoleConfig):
         for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
             file = packaged_file(f"{name}.yaml")
             if file.is_file():
-                self.internal_config_dict.update(safe_yaml(file.read_text(encoding="utf-8")) or {})
+                settings = safe_yaml(file.read_text(encoding="utf-8")) or {}
+                self.internal_config_dict.update(settings)
+                if name.startswith("dataset/"):
+                    self.packaged_settings[f"properties/{name}.yaml"] = settings
+        self._load_time_field()
+        self._load_item_features()
 
     def _load_time_field(self) -> None:
         """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""

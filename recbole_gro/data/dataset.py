@@ -1,33 +1,38 @@
 """RecBole's SequentialDataset with its rows made lazily, with windows beside prefixes, and a filter of one pass."""
 
 from collections import Counter
-from functools import partial
 
 import numpy as np
 import torch
-from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
-from recbole.utils import FeatureSource
+from torch import Tensor
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
-from recbole_gro.data.atomic_check import check_columns, columns_of
-from recbole_gro.data.core_filter import dropped_once
+from recbole_gro.data.interactions import InteractionDataset
+from recbole_gro.data.presplit import joined
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
+ROUNDED_TIME = "rounded_time"  # column of the times while ranks stand in their place
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
 def train_rows_of(config) -> str:
-    """`windows` or `prefixes`: the config's `train_rows`, where auto means windows for masked models.
+    """Return `windows` or `prefixes`: the config's `train_rows`; auto is windows for masked models.
+
+    Rows of pre-split files are prefixes.
 
     Raises:
         UserError: windows for a model that masks nothing; its rows would hold the item they are to predict.
     """
     chosen = setting(config, "train_rows")
     masks = config["transform"] == MASKED_TRANSFORM
+    if config["benchmark_filename"] is not None:
+        if chosen == "windows":
+            raise UserError("train_rows: windows need whole histories; with benchmark_filename set train_rows=prefixes")
+        return "prefixes"
     if chosen == "windows" and not masks:
         raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {config['model']} takes prefixes")
     if chosen == "auto":
@@ -35,7 +40,7 @@ def train_rows_of(config) -> str:
     return chosen
 
 
-class SequenceDataset(SequentialDataset):
+class SequenceDataset(InteractionDataset):
     """Rows of a user's history that point into the interactions instead of holding copies.
 
     RecBole's augmentation copies up to MAX_ITEM_LIST_LENGTH items for every interaction: tens of GB for ML-20M. Here
@@ -50,45 +55,36 @@ class SequenceDataset(SequentialDataset):
     """
 
     inter_feat: Interaction
+    is_training_part = False
     trimmed = False  # lists as wide as the longest of a batch, for models whose scores do not change with padding
     window_generator: torch.Generator | None = None  # set on training windows: source of their moves
 
-    def _load_feat(self, filepath, source):
-        if len(self.config["field_separator"]) > 1:  # a pattern
-            return super()._load_feat(filepath, source)
-        columns = columns_of(filepath, self.config["field_separator"], self.config["encoding"])
-        if source is not FeatureSource.INTERACTION or self.benchmark_filename_list is not None:
-            return super()._load_feat(filepath, source)
-        wanted = {
-            "USER_ID_FIELD": (self.uid_field, "token"),
-            "ITEM_ID_FIELD": (self.iid_field, "token"),
-            "TIME_FIELD": (self.time_field, "float"),
-        }
-        check_columns(filepath, columns, wanted)
-        rows = super()._load_feat(filepath, source)
-        if rows is not None and self.time_field in rows:
-            # RecBole would put the mean of all times in its place
-            timeless = np.flatnonzero(~np.isfinite(rows[self.time_field]))
-            if len(timeless):
-                raise UserError(f"{filepath}, line {timeless[0] + 2}: no finite {self.time_field} to order it by")
-        return rows
+    def _change_feat_format(self):
+        if self.benchmark_filename_list is None:
+            super()._change_feat_format()
+            return
+        suffix, rows = self.config["LIST_SUFFIX"], self.inter_feat
+        lists = {field: rows[field + suffix] for field in rows if field + suffix in rows}
+        self.inter_feat = rows.drop(columns=[field + suffix for field in lists])
+        super()._change_feat_format()
+        self._aug_presets()
+        targets = {field: self.inter_feat[field].numpy() for field in lists}
+        history, owner, start, target = joined(lists, targets)
+        users = self.inter_feat[self.uid_field].numpy()
+        history[self.uid_field] = users[owner]
+        self.history = Interaction({field: torch.from_numpy(values) for field, values in history.items()})
+        # a user's longest training row stands behind the others: the last one that is written here
+        trained = np.argsort(start[: self.file_size_list[0]])
+        self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
+        self.first_of_user[users[trained]] = torch.from_numpy(start[trained])
+        start = np.maximum(start, target - self.max_item_list_len)
+        self._point_rows(self.inter_feat, start, target - start)
 
-    def _filter_by_inter_num(self):
-        if setting(self.config, "core_filter") == "repeated":
-            super()._filter_by_inter_num()
-            return
-        intervals = {
-            self.iid_field: self._parse_intervals_str(self.config["item_inter_num_interval"]),
-            self.uid_field: self._parse_intervals_str(self.config["user_inter_num_interval"]),
-        }
-        fits = {field: partial(self._within_intervals, intervals=given) for field, given in intervals.items() if given}
-        if not fits:
-            return
-        self.inter_feat.drop(dropped_once(self.inter_feat, fits), inplace=True)
-        # the catalogue is what is left: an item whose last user went would otherwise stay in it by its features
-        for features, field in ((self.item_feat, self.iid_field), (self.user_feat, self.uid_field)):
-            if features is not None:
-                features.drop(features.index[~features[field].isin(self.inter_feat[field])], inplace=True)
+    def _point_rows(self, rows: Interaction, start: np.ndarray, length: np.ndarray) -> None:
+        self.row_start_field = f"{self.item_list_length_field}_start"
+        rows[self.item_list_length_field] = torch.from_numpy(length)
+        rows[self.row_start_field] = torch.from_numpy(start)
+        self.inter_feat = rows
 
     def data_augmentation(self):
         self._aug_presets()
@@ -97,8 +93,9 @@ class SequenceDataset(SequentialDataset):
                 f"dataset {self.dataset_name}: its interactions have no loaded field {self.time_field!r} to be ordered "
                 f"by; name it with TIME_FIELD and load it with load_col"
             )
-        self.sort(by=[self.uid_field, self.time_field], ascending=True)
+        order = np.lexsort((self.time_ranks, self.inter_feat[self.uid_field]))
         history = self.inter_feat
+        history._reindex(torch.from_numpy(order))
         users = history[self.uid_field].numpy()
         first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.zeros(0, int)
         count = np.diff(np.r_[first, len(users)])
@@ -111,17 +108,22 @@ class SequenceDataset(SequentialDataset):
         else:
             start, length, target = self._prefix_rows(first, count)
         self.history = history
-        rows = {field: history[field][target] for field in history}
-        rows[self.item_list_length_field] = torch.from_numpy(length)
-        self.row_start_field = f"{self.item_list_length_field}_start"
-        rows[self.row_start_field] = torch.from_numpy(start)
-        self.inter_feat = Interaction(rows)
+        rows = Interaction({field: history[field][target] for field in history})
+        # RecBole splits by this column: until then it holds ranks, as float32 does not tell near times apart
+        rows[ROUNDED_TIME] = rows[self.time_field]
+        rows[self.time_field] = torch.from_numpy(self.time_ranks.to_numpy()[order][target])
+        self._point_rows(rows, start, length)
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[first]] = torch.from_numpy(first)
 
     def build(self):
         train, *held_out = super().build()
-        if hasattr(train, "history") and train_rows_of(self.config) == "windows":
+        train.is_training_part = True
+        for part in (self, train, *held_out):
+            times = part.inter_feat.interaction.pop(ROUNDED_TIME, None)
+            if self.time_field in part.inter_feat and times is not None:
+                part.inter_feat[self.time_field] = times
+        if train_rows_of(self.config) == "windows":
             train.window_generator = torch.Generator().manual_seed(self.config["seed"])
         return [train, *held_out]
 
@@ -188,16 +190,29 @@ class SequenceDataset(SequentialDataset):
         rows.drop(self.row_start_field)
         return rows
 
+    def spans_of_users(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where the interactions of this part, a training part, stand in `history`.
+
+        Returns:
+            [u] users that have rows here, [u] the place of the first interaction of each, [u] the place behind the
+            last; with pre-split files those of a user's longest row.
+        """
+        rows = self.inter_feat
+        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        if train_rows_of(self.config) == "prefixes":
+            end = end + 1  # the item that the row is to predict
+        ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
+        users = ends.nonzero().squeeze(1)
+        return users, self.first_of_user[users], ends[users]
+
     @property
     def item_counter(self) -> Counter:
-        """How often each item occurs in these rows: as a target, in windows at every place."""
-        if not hasattr(self, "history") or train_rows_of(self.config) != "windows":
+        """How often each item occurs in the interactions of the training part; in other parts, as a target."""
+        if not self.is_training_part:
             return super().item_counter
-        rows = self.inter_feat
-        start, length = rows[self.row_start_field].numpy(), rows[self.item_list_length_field].numpy()
-        change = np.zeros(len(self.history) + 1, dtype=np.int64)
-        np.add.at(change, start, 1)
-        np.add.at(change, start + length, -1)
-        times = np.cumsum(change[:-1])
-        counts = np.bincount(self.history[self.iid_field].numpy(), weights=times, minlength=self.item_num)
-        return Counter({int(item): int(n) for item, n in enumerate(counts) if n})
+        _, first, end = self.spans_of_users()
+        change = torch.zeros(len(self.history) + 1, dtype=torch.long)
+        change[first] += 1
+        change[end] -= 1
+        items = self.history[self.iid_field][change[:-1].cumsum(0) > 0]
+        return Counter({item: n for item, n in enumerate(items.bincount().tolist()) if n})

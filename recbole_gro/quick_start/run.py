@@ -11,7 +11,7 @@ from recbole_gro.attack import create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.availability import passed_over
+from recbole_gro.data.availability import announce_packaged, passed_over
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
@@ -114,6 +114,7 @@ def read_data(config: Config) -> Any:
     console.info(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
     data = build_dataset(config)
     loaders = build_loaders(config, data)
+    announce_packaged(config, data)
     check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
     users, items, tested = data.user_num - 1, data.item_num - 1, users_in(loaders[2])
     console.info(f"dataset: {users} users, {items} items, {tested} users in the test")

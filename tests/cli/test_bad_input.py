@@ -214,7 +214,7 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 DATA = {
     "no file": (None, ["bad.inter"]),
     "empty": ("", ["bad.inter: the file is empty; its first line names the columns, such as user_id:token"]),
-    "header alone": (HEADER, ["dataset bad"]),
+    "header alone": (HEADER, ["bad.inter: there is no line below the first"]),
     "no types": ("user_id\titem_id\ttimestamp\na\tx\t1\n", ["line 1: column 'user_id' is not of the form name:type"]),
     "commas": (HEADER.replace("\t", ","), ["line 1: column 'user_id:token,item_id", "(field_separator)"]),
     "unknown type": (HEADER.replace("item_id:token", "item_id:tokn"), ["column item_id", "did you mean 'token'?"]),
@@ -225,11 +225,11 @@ DATA = {
     "one value more": (HEADER + "a\tx\t1\t5\n", ["line 2: 4 values for 3 columns (user_id, item_id, timestamp)"]),
     "one value more later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\t1\t9\n", ["line 7: 4 values for 3 columns"]),
     "one value less later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\n", ["bad.inter, line 7: 2 values for 3 columns"]),
-    "time is no number": (HEADER + "a\tx\tnoon\n" * 5, ["dataset bad", "timestamp"]),
-    "NaN timestamp": (HEADER + "a\tx\t1\na\ty\tnan\n", ["bad.inter, line 3: no finite timestamp to order it by"]),
+    "time is no number": (HEADER + "a\tx\tnoon\n" * 5, ["bad.inter, line 2: timestamp 'noon' is no number"]),
+    "NaN timestamp": (HEADER + "a\tx\t1\na\ty\tnan\n", ["bad.inter, line 3: no timestamp; every line needs one"]),
     "infinite timestamp": (HEADER + "a\tx\tinf\n", ["bad.inter, line 2: no finite timestamp"]),
-    "no time": (HEADER + "a\tx\t1\na\tx\t\n", ["bad.inter, line 3: no finite timestamp to order it by"]),
-    "no text": (b"\xff\xfe\x00\x01", ["dataset bad"]),
+    "no time": (HEADER + "a\tx\t1\na\tx\t\n", ["bad.inter, line 3: no timestamp; every line needs one"]),
+    "no text": (b"\xff\xfe\x00\x01", ["bad.inter, line 1: ", "is not utf-8; set encoding"]),
 }
 
 

@@ -238,6 +238,15 @@ def test_item_features_that_a_model_reads_are_loaded():
     own = Config("FDSA", "tiny", config_dict={"selected_features": ["colour", "size"]})
     assert own["load_col"]["item"] == ["item_id", "colour", "size"]
     assert "item" not in Config("NARM", "tiny")["load_col"]
+    packaged = Config("GRU4RecF", "ml-1m")
+    assert packaged["load_col"] == {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
+
+
+def test_packaged_settings_of_a_dataset_are_known_by_file():
+    found = Config("BERT4Rec", "ml-1m").packaged_settings
+    assert list(found) == ["properties/dataset/ml-1m.yaml", "properties/dataset/ml-1m.BERT4Rec.yaml"]
+    assert found["properties/dataset/ml-1m.yaml"]["core_filter"] == "once"
+    assert Config("NARM", "tiny").packaged_settings == {}
 
 
 @pytest.mark.parametrize(("given", "hint"), [("grow.yaml", "gro.yaml"), ("qqq.yml", "gro.yaml")])

@@ -49,3 +49,12 @@ def test_that_recboles_own_is_read_in_place_of_a_users_is_told(tmp_path):
     config = config_of("ml-100k", data_path=str(tmp_path))
     assert f"{tmp_path / 'ml-100k'} is not there" in passed_over(config)
     assert passed_over(config_of("ml-100k")) == ""
+
+
+def test_a_missing_interaction_file_is_named_and_a_broken_download_too(tmp_path):
+    for name in ("our-shop", "ml-1m"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"dataset our-shop: there is no file .*our-shop\.inter$"):
+        check_obtainable(config_of("our-shop", data_path=str(tmp_path)))
+    with pytest.raises(UserError, match=r"ml-1m\.inter; delete the folder to download it again"):
+        check_obtainable(config_of("ml-1m", data_path=str(tmp_path)))

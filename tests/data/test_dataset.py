@@ -1,7 +1,5 @@
 """Lazy rows against RecBole's own SequentialDataset, and windows against what a user did."""
 
-from collections import Counter
-
 import pytest
 import torch
 from recbole.data.dataset import SequentialDataset
@@ -246,21 +244,29 @@ def test_rows_are_not_copies(make_config):
             assert rows_of(part)["item_id_list"].shape == (len(part), 8)
 
 
-def test_item_counter_counts_every_item_of_a_window(windows_config):
-    train = built(windows_config())[0]
-    rows = rows_of(train)
-    by_hand = Counter(
-        row[place].item()
-        for row, length in zip(rows["item_id_list"], rows["item_length"], strict=True)
-        for place in range(length)
-    )
-    assert train.item_counter == by_hand
+@pytest.mark.parametrize("length", [2, 3, 8, 50])
+@pytest.mark.parametrize("rows", ["windows", "prefixes"])
+def test_item_counter_counts_each_training_interaction_once(write_dataset, make_config, rows, length):
+    # "a" has one interaction, so no row; "d" and "e" are held out
+    path = write_dataset({"one": ["a"], "two": ["a", "b"], "five": ["b", "c", "b", "d", "e"], "six": list("bbabde")})
+    train, *_ = built(make_config(data_path=str(path), train_rows=rows, MAX_ITEM_LIST_LENGTH=length))
+    counts = {item: train.item_counter[train.token2id("item_id", item)] for item in "abcde"}
+    assert counts == {"a": 2, "b": 1 + 2 + 3, "c": 1, "d": 0, "e": 0}
 
 
-def test_item_counter_of_prefixes_is_recboles(make_config):
-    config = make_config("NARM", train_rows="prefixes")
-    for ours, theirs in zip(built(config), built(config, SequentialDataset), strict=True):
-        assert ours.item_counter == theirs.item_counter
+@pytest.mark.parametrize("split", [{"RS": [0.5, 0.25, 0.25]}, {"LS": "valid_and_test"}])
+def test_item_counter_follows_the_split(write_dataset, make_config, split):
+    path = write_dataset({f"u{n}": [f"u{n}-{place}" for place in range(9)] for n in range(5)})
+    arguments = {"split": split, **LEAVE_ONE_OUT}
+    train, *held_out = built(make_config("NARM", data_path=str(path), eval_args=arguments))
+    held = {item for part in held_out for item in rows_of(part)["item_id"].tolist()}
+    assert set(train.item_counter) == set(range(1, train.item_num)) - held
+
+
+def test_item_counter_of_held_out_parts_counts_what_they_predict(make_config):
+    _, *ours = built(make_config("NARM"))
+    _, *theirs = built(make_config("NARM"), SequentialDataset)
+    assert [part.item_counter for part in ours] == [part.item_counter for part in theirs]
 
 
 def test_windows_need_the_leave_one_out_split(windows_config):

@@ -4,6 +4,8 @@ import copy
 import os
 import pickle
 from pathlib import Path
+from urllib.error import URLError
+from zipfile import BadZipFile
 
 import pytest
 import torch
@@ -267,3 +269,36 @@ def test_no_two_batches_of_equal_rows_get_equal_masks(make_loaders, workers, mon
     masks = [tuple((batch[MASKED] == train._dataset.item_num).flatten().tolist()) for _ in range(2) for batch in train]
     assert len(masks) > 10
     assert len(set(masks)) == len(masks)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split .* no part for each of training, validation and test"),
+        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"RS": 0.8}}, "eval_args: split .* three numbers above 0"),
+        ({"split": {"LS": "valid_only"}}, r"no user is left for test; by the split of eval_args, .*valid_only"),
+        ({"split": {"LS": "test_only"}}, r"no user is left for validation; .*test_only.* \(LS: valid_and_test\) needs"),
+        ({"group_by": "item"}, "eval_args: group_by 'item' is not supported; it takes user or none"),
+    ],
+)
+def test_a_split_without_validation_or_test_is_named(make_config, part, reason):
+    arguments = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user", **part}
+    config = make_config("NARM", eval_args=arguments)
+    with pytest.raises(UserError, match=reason) as caught:
+        loaders_of(config)
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), BadZipFile("no zip file"), TimeoutError("too slow")])
+def test_a_download_that_fails_is_said_in_one_line(make_config, tmp_path, monkeypatch, error):
+    def fail(url):
+        raise error
+
+    monkeypatch.setattr("recbole.data.dataset.dataset.decide_download", fail)
+    with pytest.raises(
+        UserError, match=r"dataset ml-1m: not in .*, and RecBole could not download it \((no route|no zip|too slow)"
+    ) as caught:
+        loaders_of(make_config("NARM", "ml-1m", data_path=str(tmp_path / "new")))
+    assert one_line(caught.value)

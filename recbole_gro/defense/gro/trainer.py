@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_gro.config.config import derive
 from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
+from recbole_gro.data.time_order import warn_of_rounded_times
 from recbole_gro.defense.gro.callback import GROCallback, create_callbacks
 from recbole_gro.defense.gro.swap_rules import SwapRule, create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
@@ -102,6 +103,7 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
+        warn_of_rounded_times(train_data._dataset)
         if self.gro_start == "untrained":
             return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         final = Path(self.saved_model_file)

@@ -1,0 +1,167 @@
+"""The values of an atomic file as they stand in it: quotation marks are characters, `null` and `NA` are names.
+
+RecBole reads with pandas' defaults, which pair quotation marks across lines and take such names for missing values.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import pandas as pd
+
+from recbole_gro.data.atomic_header import columns_of, splitter
+from recbole_gro.utils.errors import UserError
+
+BLOCK = 2**24  # characters that are cut into values at once
+SHOWN = 60  # characters of a value or a line in a message
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
+
+
+class AtomicTable:
+    """An atomic file: its columns, and their values on demand.
+
+    Args:
+        file: its path.
+        separator: the setting `field_separator`.
+        encoding: of the file; a byte order mark is no part of the first name.
+
+    Attributes:
+        columns: {name: token, token_seq, float or float_seq}, in the order of the file.
+
+    Raises:
+        UserError: the file cannot be opened or decoded, or its first line does not name its columns.
+    """
+
+    def __init__(self, file: str | os.PathLike, separator: str, encoding: str | None = None):
+        self.file, self._separator, self._encoding = file, separator, encoding or "utf-8"
+        header = next(self._blocks(), "")
+        self.columns = columns_of(file, header, separator)
+        self._split = splitter(separator, header)
+
+    def read(self, names: Collection[str], complete: Collection[str] = (), exact: str | None = None) -> pd.DataFrame:
+        """Read columns: floats as float64, all else as texts; an empty value is missing (NaN).
+
+        Args:
+            names: columns to read.
+            complete: columns, also of `names`, without missing values.
+            exact: a float column to read as texts, for `time_ranks`; its values are checked as those of any other.
+
+        Returns:
+            One row per line that is not blank; its index is the number of the line.
+
+        Raises:
+            UserError: a line that cannot be read, with its number: undecodable bytes, another number of values than
+                of columns, a float that is no number, a missing value in `complete`.
+        """
+        blocks = self._blocks()
+        number = next(blocks).count("\n") + 2
+        parts = []
+        for text in blocks:
+            values, stride, numbers = self._values(text, number)
+            part = {}
+            for place, (name, kind) in enumerate(self.columns.items()):
+                if name in names:
+                    texts = values[place::stride]
+                    read = self._floats(name, texts, numbers) if kind == "float" else _tokens(texts)
+                    if name in complete and (missing := np.flatnonzero(pd.isna(read))).size:
+                        raise self._error(numbers[missing[0]], f"no {name}; every line needs one")
+                    part[name] = _tokens(texts) if name == exact else read
+            parts.append(pd.DataFrame(part, index=numbers))
+            number += text.count("\n") + 1
+        if not any(map(len, parts)):
+            raise UserError(f"{self.file}: there is no line below the first, which names the columns")
+        return pd.concat(parts)
+
+    def sequences(self, column: pd.Series, separator: str) -> list[np.ndarray]:
+        """Cut the texts of a token_seq or float_seq column of `read` at the setting `seq_separator`."""
+        floats = self.columns[str(column.name)] == "float_seq"
+        rows = [[value for value in text.split(separator) if value] for text in column.fillna("")]
+        try:
+            return [np.array(row, dtype=np.float64 if floats else str) for row in rows]
+        except ValueError:
+            cells = ((line, value) for line, row in zip(column.index, rows, strict=True) for value in row)
+            line, wrong = next((line, value) for line, value in cells if not _is_number(value))
+            raise self._error(line, f"{column.name}: {wrong[:SHOWN]!r} is no number") from None
+
+    def _error(self, number: int, reason: str) -> UserError:
+        return UserError(f"{self.file}, line {number}: {reason}")
+
+    def _blocks(self) -> Iterator[str]:
+        """The first line, then the others, in texts of whole lines; without the last line end of each."""
+        done = 0
+        try:
+            with open(self.file, encoding=self._encoding) as stream:
+                text = stream.readline().removeprefix("\ufeff")
+                while text:
+                    yield text.removesuffix("\n")
+                    done += text.count("\n")
+                    text = stream.read(BLOCK)
+                    text += stream.readline()
+        except LookupError:
+            raise UserError(f"encoding: Python knows no encoding {self._encoding!r}; most files are utf-8") from None
+        except UnicodeError as error:
+            raise self._undecodable(done) or UserError(f"{self.file}: {error} (encoding)") from None
+        except OSError as error:
+            raise UserError(f"{self.file}: {error.strerror}") from error
+
+    def _undecodable(self, done: int) -> UserError | None:
+        """The error for the first line, after `done` good ones, that the encoding cannot decode."""
+        with open(self.file, encoding=self._encoding, errors="replace") as stream:
+            for number, line in enumerate(stream, start=1):
+                if number > done and "\ufffd" in line:
+                    return self._error(
+                        number, f"{line.rstrip()[:SHOWN]!r} is not {self._encoding}; set encoding to the file's own"
+                    )
+        return None
+
+    def _values(self, text: str, number: int) -> tuple[list[str], int, np.ndarray]:
+        """Cut whole lines, the first of them line `number`.
+
+        Returns:
+            values; how far apart those of a column are; the line number of each row. At place n, 2n + 1, .. of the
+            values of n columns stands a line end where every line has n values, which no loop over lines has to check.
+        """
+        n, end = len(self.columns), self._separator + "\n" + self._separator
+        if "\n\n" not in f"\n{text}\n":
+            values = text.replace("\n", end).split(self._separator)
+            rows = text.count("\n") + 1
+            if len(values) == rows * (n + 1) - 1 and values[n :: n + 1] == ["\n"] * (rows - 1):
+                return values, n + 1, np.arange(number, number + rows)
+        values, numbers = [], []
+        for here, line in enumerate(text.split("\n"), start=number):
+            row = self._split(line)
+            if len(row) == n and (n > 1 or line.strip()):
+                values += row
+                numbers.append(here)
+            elif line.strip():
+                raise self._error(
+                    here, f"{len(row)} values for {n} columns ({', '.join(self.columns)}): {line[:SHOWN]!r}"
+                )
+        return values, n, np.array(numbers, dtype=np.int64)
+
+    def _floats(self, name: str, texts: list[str], numbers: np.ndarray) -> np.ndarray:
+        try:
+            if "_" not in "".join(texts):  # Python reads 1_000 as a number
+                return np.array(texts, dtype=np.float64)
+        except ValueError:
+            pass
+        for number, text in zip(numbers, texts, strict=True):
+            if text.strip() and not _is_number(text):
+                date = "; write dates as seconds since 1970, such as 1514678400" if DATE.match(text.strip()) else ""
+                raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{date}")
+        return np.array([text if text.strip() else "nan" for text in texts], dtype=np.float64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return "_" not in text and float(text) is not None
+    except ValueError:
+        return False
+
+
+def _tokens(texts: list[str]) -> np.ndarray:
+    """Texts as objects, equal ones the same object; empty ones are NaN."""
+    codes, names = pd.factorize(np.array(texts, dtype=object))
+    names[names == ""] = np.nan
+    return names[codes]

@@ -1,0 +1,167 @@
+"""The interactions of a dataset as they stand in its files, and RecBole's filters over them."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataset import SequentialDataset
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_gro.config.recbole_settings import FURTHER
+from recbole_gro.config.settings import setting
+from recbole_gro.data.atomic_header import check_columns
+from recbole_gro.data.atomic_reader import AtomicTable
+from recbole_gro.data.core_filter import dropped_once
+from recbole_gro.data.presplit import PADDING, unpadded
+from recbole_gro.data.time_order import time_ranks
+from recbole_gro.utils.errors import UserError, nearest
+
+
+class InteractionDataset(SequentialDataset):
+    """RecBole's SequentialDataset with a reader of its own, and what is exact in the file kept exact.
+
+    Attributes:
+        time_ranks: rank in time of each row of `inter_feat`, until it is split; absent with pre-split files.
+        file_columns: {suffix of a file: all its columns}.
+        filtered: numbers of users, items and interactions before and after the filters.
+    """
+
+    inter_feat: Any
+    time_ranks: pd.Series
+    filtered: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+    def _get_preset(self):
+        super()._get_preset()
+        self.file_columns: dict[str, list[str]] = {}
+
+    def _load_feat(self, filepath, source):
+        suffix = getattr(source, "value", source)
+        load_col, unload_col = self.config["load_col"], (self.config["unload_col"] or {}).get(suffix, ())
+        chosen = "*" if load_col is None else load_col.get(suffix) or ()
+        if not chosen and source is not FeatureSource.INTERACTION:
+            return None
+        table = AtomicTable(filepath, self.config["field_separator"], self.config["encoding"])
+        self.file_columns[suffix] = list(table.columns)
+        needed = self._needed_columns(source)
+        check_columns(filepath, table.columns, needed)
+        ids = [column for column, kind in needed.values() if kind != "float"]
+        columns = [
+            column
+            for column in table.columns
+            if column in ids or ((chosen == "*" or column in chosen) and column not in unload_col)
+        ]
+        given = (self.config.external_config_dict.get("load_col") or {}).get(suffix) or ()
+        for column in set(given if given != "*" else ()) - set(table.columns):
+            raise UserError(f"load_col: {filepath} has no column {column!r}; it has {', '.join(table.columns)}")
+        times = [self.time_field] if "TIME_FIELD" in needed and self.time_field in columns else []
+        rows = table.read(columns, complete=ids + times, exact=times[0] if times else None)[columns]
+        for column in times:
+            self.time_ranks = pd.Series(time_ranks(rows[column].to_numpy()))
+            rows[column] = rows[column].astype(np.float64)
+            if not np.isfinite(rows[column]).all():
+                line = (~np.isfinite(rows[column])).idxmax()
+                raise UserError(f"{filepath}, line {line}: no finite {column} to order it by")
+        for column in columns:
+            self._describe(column, rows, table, source)
+        return rows.reset_index(drop=True)
+
+    def _needed_columns(self, source) -> dict[str, tuple[str, str]]:
+        """{setting: (column that it names, its type)} of the columns that a file must have."""
+        user, item = {"USER_ID_FIELD": (self.uid_field, "token")}, {"ITEM_ID_FIELD": (self.iid_field, "token")}
+        if source is not FeatureSource.INTERACTION:
+            return {FeatureSource.USER: user, FeatureSource.ITEM: item}.get(source, {})
+        if self.benchmark_filename_list is None:
+            return {**user, **item, "TIME_FIELD": (self.time_field, "float")}
+        return {**user, **item, "LIST_SUFFIX": (self._item_list, "token_seq")}
+
+    @property
+    def _item_list(self) -> str:
+        return self.iid_field + self.config["LIST_SUFFIX"]
+
+    def _describe(self, column: str, rows: pd.DataFrame, table: AtomicTable, source) -> None:
+        """Note a column's type, source and length as RecBole keeps them; texts of sequences become arrays."""
+        kind, length = FeatureType(table.columns[column]), 1
+        if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
+            longest = (self.config["seq_len"] or {}).get(column)
+            cut = [values[:longest] for values in table.sequences(rows[column], self.config["seq_separator"])]
+            rows[column] = pd.Series(cut, index=rows.index)
+            length = max(map(len, cut))
+        self.set_field_property(column, kind, source, length)
+        if "float" in kind.value:
+            self.field2bucketnum[column] = 2
+
+    def _set_alias(self, alias_name, default_value):
+        if alias_name == "item_id" and self.benchmark_filename_list is not None:
+            default_value = [*default_value, self._item_list]
+        super()._set_alias(alias_name, default_value)
+
+    def _benchmark_presets(self):
+        """Leave out RecBole's step: lists become pointers into a history."""
+
+    def _data_processing(self):
+        self._check_named_fields()
+        if self.benchmark_filename_list is not None:
+            names = (f"{self.dataset_name}.{part}.inter" for part in self.benchmark_filename_list)
+            files = dict(zip(names, self.file_size_list, strict=True))
+            tokens = [feat[self.iid_field] for feat in (self.inter_feat, self.item_feat) if feat is not None]
+            padded = not any((column == PADDING).any() for column in tokens)
+            self.inter_feat = unpadded(self.inter_feat, self.iid_field, self.config["LIST_SUFFIX"], padded, files)
+        super()._data_processing()
+
+    def _check_named_fields(self) -> None:
+        """Check that settings of filters and normalization name loaded columns, and intervals that RecBole can read."""
+        for key in ("val_interval", "normalize_field", "threshold", "discretization"):
+            for field in self.config[key] or []:
+                if field not in self.field2type:
+                    hint = nearest(field, self.field2type) or ", ".join(self.field2type)
+                    raise UserError(f"{key}: no loaded column is called {field!r}; did you mean {hint}? (load_col)")
+        if self.config["normalize_field"] and self.config["normalize_all"]:
+            raise UserError("normalize_field: normalize_all is True; set one of them, normalize_all=False here")
+        for field, interval in (self.config["val_interval"] or {}).items():
+            if "float" in self.field2type[field].value:
+                FURTHER["item_inter_num_interval"](f"val_interval: {field}", interval)
+
+    def _data_filtering(self):
+        before = self._sizes()
+        super()._data_filtering()
+        self.filtered = before, self._sizes()
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """Numbers of users, items and interactions, before ids are made."""
+        rows = self.inter_feat
+        return rows[self.uid_field].nunique(), rows[self.iid_field].nunique(), len(rows)
+
+    def _remove_duplication(self):
+        keep = self.config["rm_dup_inter"]
+        if keep is not None and hasattr(self, "time_ranks"):
+            in_order = self.inter_feat.loc[self.time_ranks.sort_values(kind="stable").index]
+            self.inter_feat = in_order.drop_duplicates([self.uid_field, self.iid_field], keep=keep)
+
+    def _reset_index(self):
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                raise UserError(
+                    f"dataset {self.dataset_name}: the filters leave nothing in {name}; ease user_inter_num_interval, "
+                    f"item_inter_num_interval or val_interval, or see whether .user and .item files fit the .inter file"
+                )
+        if hasattr(self, "time_ranks"):
+            self.time_ranks = self.time_ranks.loc[self.inter_feat.index].reset_index(drop=True)
+        super()._reset_index()
+
+    def _filter_by_inter_num(self):
+        if setting(self.config, "core_filter") == "repeated":
+            super()._filter_by_inter_num()
+            return
+        intervals = {
+            self.iid_field: self._parse_intervals_str(self.config["item_inter_num_interval"]),
+            self.uid_field: self._parse_intervals_str(self.config["user_inter_num_interval"]),
+        }
+        fits = {field: partial(self._within_intervals, intervals=given) for field, given in intervals.items() if given}
+        if not fits:
+            return
+        self.inter_feat.drop(dropped_once(self.inter_feat, fits), inplace=True)
+        # the catalogue is what is left: an item whose last user went would otherwise stay in it by its features
+        for features, field in ((self.item_feat, self.iid_field), (self.user_feat, self.uid_field)):
+            if features is not None:
+                features.drop(features.index[~features[field].isin(self.inter_feat[field])], inplace=True)

@@ -1,0 +1,72 @@
+"""Pre-split files (`benchmark_filename`): each row of NAME.train.inter and its like holds its own history."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from recbole_gro.utils.errors import UserError
+
+PADDING = "0"
+
+
+def unpadded(rows: pd.DataFrame, item: str, suffix: str, padded: bool, files: Mapping[str, int]) -> pd.DataFrame:
+    """Return rows with the padding taken out of their lists.
+
+    Args:
+        rows: one per next item; lists are arrays in the columns that end in `suffix`.
+        item: the item column.
+        suffix: the setting LIST_SUFFIX.
+        padded: whether the item token "0" in a list is padding, as in RecBole's files, and no item's name.
+        files: {file: how many of the rows it holds}, in their order.
+
+    Raises:
+        UserError: a row without history, or lists of different length in a row.
+    """
+    items = rows[item + suffix]
+    nothing = PADDING if padded else ""
+    kept = items.map(lambda tokens: tokens != nothing)
+    lists = {}
+    for field in (field for field in rows if field + suffix in rows):
+        values = rows[field + suffix]
+        uneven = values.map(len) != items.map(len)
+        if uneven.any():
+            raise UserError(f"{_place(files, uneven.argmax())}: {field + suffix} is not as long as {item + suffix}")
+        lists[field + suffix] = [row[keep] for row, keep in zip(values, kept, strict=True)]
+    empty = ~kept.map(any)
+    if empty.any():
+        raise UserError(f"{_place(files, empty.argmax())}: {item + suffix} holds no item")
+    return rows.assign(**{name: pd.Series(values, index=rows.index) for name, values in lists.items()})
+
+
+def _place(files: Mapping[str, int], row: int) -> str:
+    ends = np.cumsum(list(files.values()))
+    part = int(np.searchsorted(ends, row, side="right"))
+    return f"{list(files)[part]}, row {row - (ends[part - 1] if part else 0) + 1} below the first line"
+
+
+def joined(
+    lists: Mapping[str, pd.Series], targets: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
+    """Write the rows' histories, each with its next item, one behind the other, the shortest first.
+
+    Args:
+        lists: {field: n arrays, the values of a row's history, in order of time}; as long for every field.
+        targets: {field: [n] value of the row's next item}.
+
+    Returns:
+        {field: [t] values}, [t] the row of each, [n] where a row's history starts, [n] where its next item stands.
+    """
+    sizes = next(iter(lists.values())).map(len).to_numpy()
+    order = np.argsort(sizes, kind="stable")
+    target = np.empty(len(order), dtype=np.int64)
+    target[order] = np.cumsum(sizes[order] + 1) - 1
+    row = np.repeat(order, sizes[order] + 1)
+    is_target = np.zeros(len(row), dtype=bool)
+    is_target[target] = True
+    history = {}
+    for field, values in lists.items():
+        history[field] = np.empty(len(row), dtype=targets[field].dtype)
+        history[field][is_target] = targets[field][order]
+        history[field][~is_target] = np.concatenate(values.to_numpy()[order])
+    return history, row, target - sizes, target

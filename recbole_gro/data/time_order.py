@@ -1,0 +1,63 @@
+"""The order of interactions in time, by the values of the file; RecBole rounds them to float32 first."""
+
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataset import Dataset
+
+from recbole_gro.utils.log import console
+
+DIGITS = 15  # float64 tells decimal numbers of so many digits apart
+COARSE = 2.0**24  # from here on neighbouring float32 values lie 2 and more apart: whole seconds are rounded
+
+
+def time_ranks(texts: np.ndarray) -> np.ndarray:
+    """Return the rank of each time by its exact decimal value; equal times share one.
+
+    Args:
+        texts: [n] times as numbers in text, of any length.
+
+    Returns:
+        [n] int64, from 0.
+
+    >>> time_ranks(np.array(["1e3", "7", "1700000000000000001", "1700000000000000000", "1000.0"])).tolist()
+    [1, 0, 3, 2, 1]
+    """
+    values = texts.astype(np.float64)
+    exact = np.zeros(len(values), dtype=np.int64)
+    if max(map(len, texts), default=0) > DIGITS:
+        # float64 rounds, but never reverses: only times that it makes equal are left to tell apart
+        alike = pd.Series(values).duplicated(keep=False).to_numpy()
+        codes, names = pd.factorize(texts[alike])
+        exact[alike] = np.unique([Decimal(name.strip()) for name in names], return_inverse=True)[1][codes]
+    order = np.lexsort((exact, values))
+    values, exact = values[order], exact[order]
+    ranks = np.zeros(len(order), dtype=np.int64)
+    ranks[order[1:]] = np.cumsum((values[1:] != values[:-1]) | (exact[1:] != exact[:-1]))
+    return ranks
+
+
+def warn_of_rounded_times(dataset: Dataset) -> None:
+    """Log one warning where RecBole's own dataset may have lost the order of neighbouring interactions.
+
+    That is where a user's neighbouring times are equal and so large that float32 cannot tell two seconds apart. A
+    `SequenceDataset` sorts before it rounds and is passed over.
+
+    Args:
+        dataset: the training part of a split dataset.
+    """
+    rows, time = dataset.inter_feat, dataset.time_field
+    if hasattr(dataset, "history") or time not in rows or rows[time].dim() > 1:
+        return
+    users, times = rows[dataset.uid_field].numpy(), rows[time].numpy()
+    order = np.lexsort((times, users))
+    users, times = users[order], times[order]
+    rounded = (users[1:] == users[:-1]) & (times[1:] == times[:-1]) & (np.abs(times[1:]) >= COARSE)
+    if rounded.any():
+        console.warning(
+            f"dataset {dataset.dataset_name}: {rounded.sum()} of {len(times)} interactions have the {time} of the "
+            f"same user's one before; RecBole rounds times to float32 before it sorts, here to steps of "
+            f"{np.spacing(np.abs(times).max()):g}, so that histories may be out of order; build the dataset with "
+            f"recbole_gro.data.build_dataset, which sorts by the file's own values, or subtract a start time"
+        )

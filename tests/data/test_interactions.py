@@ -1,0 +1,203 @@
+"""Interactions and features as the files hold them, and settings about them that cannot work."""
+
+import logging
+
+import pytest
+
+from recbole_gro.data import build_dataset
+from recbole_gro.data.availability import announce_packaged
+from recbole_gro.data.interactions import InteractionDataset
+from recbole_gro.utils.errors import UserError
+
+USERS = {f"u{n}": [f"i{(n + place) % 30}" for place in range(10)] for n in range(60)}  # 600 interactions
+
+
+@pytest.fixture
+def write_file(tmp_path):
+    """Write a file of the dataset `shop`; the folder, for `data_path`."""
+
+    def write(lines, suffix="inter", encoding="utf-8"):
+        (tmp_path / "shop").mkdir(exist_ok=True)
+        (tmp_path / "shop" / f"shop.{suffix}").write_text("\n".join(lines) + "\n", encoding=encoding)
+        return str(tmp_path)
+
+    return write
+
+
+def lines(names=None, separator="\t"):
+    """The lines of USERS, some users or items under another name."""
+    names = names or {}
+    head = ("user_id:token", "item_id:token", "timestamp:float")
+    rows = [
+        (names.get(user, user), names.get(item, item), str(place))
+        for user, items in USERS.items()
+        for place, item in enumerate(items)
+    ]
+    return [separator.join(row) for row in (head, *rows)]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"i3": '"Heroes"', "i4": "Heroes"},
+        {"i3": '"open', "i9": 'close"', "u7": '"'},
+        {"u0": "null", "u1": "NA", "u2": "None", "u3": "nan", "i3": "NULL", "i4": "n/a", "i5": "0"},
+    ],
+)
+def test_every_line_is_an_interaction_and_every_name_an_item_or_user(write_file, make_config, names):
+    dataset = build_dataset(make_config("NARM", "shop", data_path=write_file(lines(names))))
+    assert (len(dataset.inter_feat), dataset.user_num - 1, dataset.item_num - 1) == (600, 60, 30)
+    known = {*dataset.field2id_token["user_id"], *dataset.field2id_token["item_id"]}
+    assert known == {"[PAD]"} | {names.get(name, name) for name in [*USERS, *(f"i{n}" for n in range(30))]}
+    assert (dataset.inter_feat[["user_id", "item_id"]] > 0).all(axis=None)
+
+
+@pytest.mark.parametrize("separator", [" ", "|", "::", "   ", ","])
+def test_separators_change_nothing(write_file, make_config, separator):
+    config = make_config("NARM", "shop", data_path=write_file(lines(separator=separator)))
+    config["field_separator"] = separator
+    dataset = build_dataset(config)
+    assert (len(dataset.inter_feat), dataset.user_num - 1, dataset.item_num - 1) == (600, 60, 30)
+
+
+def test_the_encoding_is_the_settings(write_file, make_config):
+    path = write_file(lines({"i3": "Zoë"}), encoding="latin-1")
+    assert (
+        "Zoë"
+        in build_dataset(make_config("NARM", "shop", data_path=path, encoding="latin-1")).field2token_id["item_id"]
+    )
+    with pytest.raises(UserError, match=r"shop\.inter, line \d+: .* is not utf-8"):
+        build_dataset(make_config("NARM", "shop", data_path=path))
+
+
+def test_an_infinite_time_is_reported(write_file, make_config):
+    path = write_file([*lines(), "u1\ti1\tinf"])
+    with pytest.raises(UserError, match=r"shop\.inter, line 602: no finite timestamp"):
+        build_dataset(make_config("NARM", "shop", data_path=path))
+
+
+# settings that name columns
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"load_col": {"inter": ["timestamp", "rating"]}},
+            r"load_col: .*shop\.inter has no column 'rating'; it has user_id",
+        ),
+        ({"val_interval": {"timstamp": "[0,5]"}}, "val_interval: no loaded column is called 'timstamp'; .* timestamp"),
+        ({"val_interval": {"timestamp": "0,5"}}, "val_interval: timestamp: '0,5' is no interval"),
+        ({"normalize_field": ["price"]}, "normalize_field: no loaded column is called 'price'"),
+        ({"threshold": {"rating": 3}}, "threshold: no loaded column is called 'rating'"),
+        ({"normalize_field": ["timestamp"], "normalize_all": True}, "normalize_field: normalize_all is True"),
+        ({"TIME_FIELD": "when", "load_col": None}, r"shop\.inter: there is no column 'when' \(TIME_FIELD\)"),
+        ({"additional_feat_suffix": ["emb"]}, r"there is no file .*shop\.emb"),
+    ],
+)
+def test_a_column_or_file_that_is_not_there_is_named(write_file, make_config, settings, reason):
+    config = make_config("NARM", "shop", data_path=write_file(lines()), **settings)
+    with pytest.raises(UserError, match=reason):
+        build_dataset(config)
+
+
+def test_columns_are_chosen_as_recbole_does(write_file, make_config):
+    wide = [f"{line}\t{n or 'rating:float'}" for n, line in enumerate(lines())]
+    path = write_file(wide)
+
+    def columns(**settings):
+        return set(build_dataset(make_config("NARM", "shop", data_path=path, **settings)).inter_feat)
+
+    three = {"user_id", "item_id", "timestamp"}
+    assert columns() == three
+    assert columns(load_col=None) == columns(load_col={"inter": "*"}) == three | {"rating"}
+    assert columns(load_col=None, unload_col={"inter": ["rating"]}) == three
+    assert columns(load_col={"inter": ["timestamp"]}) == three  # ids are always needed
+
+
+# item features
+
+ITEMS = ["item_id:token\tclass:token_seq\tprice:float", *(f"i{n}\tdrama c{n % 3}\t{n}" for n in range(1, 30)), "i0\t\t"]
+FEATURES = {"load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class", "price"]}}
+
+
+def test_empty_features_are_missing(write_file, make_config):
+    write_file(ITEMS, "item")
+    dataset = build_dataset(make_config("GRU4RecF", "shop", data_path=write_file(lines()), **FEATURES))
+    features = dataset.item_feat.set_index("item_id")
+    zero = dataset.token2id("item_id", "i0")
+    assert features.loc[zero, "class"].tolist() == []
+    assert features.loc[zero, "price"] == features["price"].drop(zero).mean()  # RecBole's stand-in
+    assert set(dataset.field2id_token["class"]) == {"[PAD]", "drama", "c0", "c1", "c2"}
+
+
+def test_an_item_without_id_and_a_price_that_is_none_are_reported(write_file, make_config):
+    path = write_file(lines())
+    config = make_config("GRU4RecF", "shop", data_path=path, **FEATURES)
+    write_file([ITEMS[0], "i1\ta\t2", "\tb\t3"], "item")
+    with pytest.raises(UserError, match=r"shop\.item, line 3: no item_id"):
+        build_dataset(config)
+    write_file([ITEMS[0], "i1\ta\tNA"], "item")
+    with pytest.raises(UserError, match=r"shop\.item, line 2: price 'NA' is no number"):
+        build_dataset(config)
+
+
+@pytest.mark.parametrize(
+    ("items", "settings", "reason"),
+    [
+        (
+            None,
+            {},
+            r"reads the item feature 'class', which is no column of shop\.item or not in load_col; .* not there",
+        ),
+        (
+            ITEMS,
+            {"selected_features": ["genre"]},
+            "reads the item feature 'genre', .* its columns: item_id, class, price",
+        ),
+        (ITEMS, {"selected_features": ["price"]}, "reads the item feature 'price', a float; it takes token, token_seq"),
+    ],
+)
+def test_an_item_feature_that_is_missing_or_of_the_wrong_type_is_named(
+    write_file, make_config, items, settings, reason
+):
+    path = write_file(lines())
+    if items:
+        write_file(items, "item")
+    config = make_config("GRU4RecF", "shop", data_path=path, **{**FEATURES, **settings})
+    with pytest.raises(UserError, match=f"selected_features: GRU4RecF {reason}"):
+        build_dataset(config)
+
+
+# packaged settings
+
+
+def test_packaged_settings_and_what_their_filter_dropped_are_announced(tmp_path, write_dataset, make_config, caplog):
+    often = {f"u{n}": [f"i{place}" for place in range(6)] for n in range(7)}
+    path = write_dataset({**often, "u7": ["i0", "rare"]}, name="ml-1m")
+    config = make_config("BERT4Rec", "ml-1m", data_path=str(path), gro_epochs=3)
+    with caplog.at_level(logging.INFO, "recbole_gro"):
+        announce_packaged(config, build_dataset(config))
+    said = "\n".join(record.message for record in caplog.records)
+    assert "packaged settings of properties/dataset/ml-1m.yaml: " in said
+    assert "packaged settings of properties/dataset/ml-1m.BERT4Rec.yaml: " in said
+    assert "core_filter=once" in said
+    assert "gro_lambda=1.0" in said
+    assert "gro_epochs" not in said  # the user's own
+    assert "the filters keep 7 of 8 users, 6 of 7 items, 42 of 44 interactions" in said
+
+
+def test_a_dataset_without_packaged_settings_is_not_announced(make_config, caplog):
+    config = make_config("NARM")
+    with caplog.at_level(logging.INFO, "recbole_gro"):
+        announce_packaged(config, build_dataset(config))
+    assert not [record for record in caplog.records if record.name == "recbole_gro"]
+
+
+def test_a_fault_of_the_code_stays_a_traceback(make_config, monkeypatch):
+    def broken(self):
+        raise AttributeError("a bug")
+
+    monkeypatch.setattr(InteractionDataset, "_fill_nan", broken)
+    with pytest.raises(AttributeError, match="a bug"):
+        build_dataset(make_config("NARM"))

@@ -1,0 +1,150 @@
+"""Pre-split files: rows of one numbering, at most MAX_ITEM_LIST_LENGTH items each, or a refusal in one line."""
+
+import pytest
+import torch
+
+from recbole_gro import run_recbole_gro
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data.auxiliary_data import known_sequences
+from recbole_gro.utils.errors import UserError
+
+USERS = {f"u{n}": [f"i{(3 * n + place) % 17}" for place in range(8)] for n in range(20)}
+PARTS = {"train": range(1, 6), "valid": range(6, 7), "test": range(7, 8)}
+LISTS = {"MAX_ITEM_LIST_LENGTH": 4, "benchmark_filename": list(PARTS), "load_col": None}
+
+
+@pytest.fixture
+def write_parts(tmp_path):
+    """Write rows (user, history, next item) of three files; the folder, for `data_path`."""
+
+    def write(rows_of=None, pad=0, item="item_id", columns=""):
+        (tmp_path / "cut").mkdir()
+        for part, places in PARTS.items():
+            lines = [f"user_id:token\t{item}_list:token_seq\t{item}:token{columns}"]
+            for user, items in USERS.items():
+                for place in places:
+                    history = items[:place] + ["0"] * (pad - place)
+                    lines.append(f"{user}\t{' '.join(history)}\t{items[place]}")
+            (tmp_path / "cut" / f"cut.{part}.inter").write_text("\n".join((rows_of or {}).get(part, lines)) + "\n")
+        return str(tmp_path)
+
+    return write
+
+
+def tokens(dataset, rows):
+    return [
+        (
+            str(dataset.id2token("user_id", user)),
+            [str(name) for name in dataset.id2token("item_id", items[:length])],
+            str(dataset.id2token("item_id", target)),
+        )
+        for user, items, length, target in zip(
+            *(rows[field].numpy() for field in ("user_id", "item_id_list", "item_length", "item_id")), strict=True
+        )
+    ]
+
+
+@pytest.mark.parametrize("pad", [0, 9], ids=["", "padded"])
+@pytest.mark.parametrize("length", [4, 50])
+def test_rows_are_the_files_with_the_most_recent_items(write_parts, make_config, pad, length):
+    config = make_config("GRU4Rec", "cut", data_path=write_parts(pad=pad), **{**LISTS, "MAX_ITEM_LIST_LENGTH": length})
+    dataset = build_dataset(config)
+    assert dataset.item_num == 17 + 1
+    for part, places in zip(dataset.build(), PARTS.values(), strict=True):
+        rows = part[torch.arange(len(part))]
+        assert rows["item_id_list"].shape == (len(part), length)
+        wanted = [(user, items[:n][-length:], items[n]) for user, items in USERS.items() for n in places]
+        assert tokens(part, rows) == wanted
+
+
+def test_an_item_called_0_stays_one(write_parts, make_config):
+    rows = ["user_id:token\titem_id_list:token_seq\titem_id:token", "u\ta b\t0", "v\t0 b\ta"]
+    path = write_parts(dict.fromkeys(PARTS, tuple(rows)))
+    train, *_ = build_dataset(make_config("GRU4Rec", "cut", data_path=path, **LISTS)).build()
+    assert tokens(train, train[torch.arange(2)]) == [("u", ["a", "b"], "0"), ("v", ["0", "b"], "a")]
+
+
+def test_times_beside_items_are_read_with_them(write_parts, make_config):
+    head = "user_id:token\titem_id_list:token_seq\titem_id:token\ttimestamp:float\ttimestamp_list:float_seq"
+    path = write_parts(dict.fromkeys(PARTS, (head, "u\ta b 0\tc\t3\t1 2 0", "v\tb\ta\t7\t5")))
+    train, *_ = build_dataset(make_config("GRU4Rec", "cut", data_path=path, **LISTS)).build()
+    rows = train[torch.arange(2)]
+    assert rows["timestamp_list"].tolist() == [[1, 2, 0, 0], [5, 0, 0, 0]]
+    assert rows["timestamp"].tolist() == [3, 7]
+
+
+def test_the_item_column_may_have_another_name(write_parts, make_config):
+    path = write_parts(item="film")
+    train, *_ = build_dataset(make_config("GRU4Rec", "cut", data_path=path, ITEM_ID_FIELD="film", **LISTS)).build()
+    assert train[0]["film_list"].tolist()[:2] == [train.token2id("film", "i0"), 0]
+
+
+def test_interactions_are_counted_once_and_known_to_an_attacker_whole(write_parts, make_config):
+    config = make_config("GRU4Rec", "cut", data_path=write_parts(), **LISTS)
+    train, *_ = build_loaders(config, build_dataset(config))
+    trained = {user: items[:6] for user, items in USERS.items()}
+    counts = {str(train._dataset.id2token("item_id", item)): n for item, n in train._dataset.item_counter.items()}
+    every = [item for items in trained.values() for item in items]
+    assert counts == {item: every.count(item) for item in set(every)}
+    known = known_sequences(train._dataset, 1.0, 50, torch.Generator())
+    found = {tuple(train._dataset.id2token("item_id", row[row > 0].numpy())) for row in known}
+    assert found == set(map(tuple, trained.values()))
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "BERT4Rec"])
+def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
+    lists = {**LISTS, "MAX_ITEM_LIST_LENGTH": 6}
+    settings = make_config(model, "cut", data_path=write_parts(), **lists).external_config_dict
+    small = {"query_sequences": 4, "query_length": 3, "surrogate_epochs": 1, "gro_epochs": 1, "attacker": "few_shot"}
+    results = run_recbole_gro(
+        model, "cut", config_dict={**settings, **small, "defense": ["none", "gro"], "output_dir": str(tmp_path / "out")}
+    )
+    assert [row["defense"] for row in results["defenses"]] == ["none", "gro"]
+    assert all(0 <= row["target"]["test"]["ndcg@5"] <= 1 for row in results["defenses"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"benchmark_filename": ["train", "test"]}, r"benchmark_filename: .* is no list of three names"),
+        ({"benchmark_filename": ["train", "valid", "tst"]}, r"there is no file .*cut\.tst\.inter"),
+        ({"train_rows": "windows"}, "train_rows: windows need whole histories"),
+        ({"item_inter_num_interval": "[5,inf)"}, r"item_inter_num_interval: pre-split files .* are not filtered"),
+        ({"LIST_SUFFIX": "_seq"}, r"cut\.train\.inter: there is no column 'item_id_seq' \(LIST_SUFFIX\)"),
+    ],
+)
+def test_what_pre_split_files_do_not_go_with_is_one_line(write_parts, make_config, settings, reason):
+    path = write_parts()
+    config = make_config("BERT4Rec", "cut", data_path=path, **{**LISTS, **settings})
+    with pytest.raises(UserError, match=reason):
+        build_loaders(config, build_dataset(config))
+
+
+HEAD = "user_id:token\titem_id_list:token_seq\titem_id:token"
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ([HEAD, "u\ta\tb", "u\t\tb"], r"cut\.valid\.inter, line 3: no item_id_list"),
+        ([HEAD, "u\t0 0\tb"], r"cut\.valid\.inter, row 1 below the first line: item_id_list holds no item"),
+        ([HEAD, "u\ta\t"], r"cut\.valid\.inter, line 2: no item_id"),
+        ([HEAD], r"cut\.valid\.inter: there is no line below the first"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_reported(write_parts, make_config, lines, reason):
+    path = write_parts({"valid": lines})
+    with pytest.raises(UserError, match=reason):
+        build_dataset(make_config("GRU4Rec", "cut", data_path=path, **LISTS))
+
+
+def test_lists_of_different_length_are_reported(write_parts, make_config):
+    head = HEAD + "\ttimestamp:float\ttimestamp_list:float_seq"
+    path = write_parts(dict.fromkeys(PARTS, (head, "u\ta b\tc\t3\t1 2", "v\tb a\ta\t7\t5")))
+    with pytest.raises(UserError, match=r"cut\.train\.inter, row 2 .*: timestamp_list is not as long as item_id_list"):
+        build_dataset(make_config("GRU4Rec", "cut", data_path=path, **LISTS))
+
+
+def test_columns_are_loaded_without_load_col(write_parts, make_config):
+    config = make_config("GRU4Rec", "cut", data_path=write_parts(), **{**LISTS, "load_col": {"inter": ["user_id"]}})
+    assert len(build_dataset(config).build()[0]) == 5 * len(USERS)

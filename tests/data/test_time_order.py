@@ -1,0 +1,154 @@
+"""Ranks of times by their exact values, histories in that order, and the warning about RecBole's own dataset."""
+
+import logging
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from recbole.data import create_dataset, data_preparation
+
+from recbole_gro.data import SequenceDataset
+from recbole_gro.data.time_order import time_ranks, warn_of_rounded_times
+from recbole_gro.defense.gro.trainer import GROTrainer
+
+NEXT = [3, 0, 4, 1, 5, 2, 7, 6, 9, 8]  # the items that follow 0, 1, ..
+TIMES = {
+    "small": lambda place: place,
+    "negative": lambda place: place - 20,
+    "seconds": lambda place: 1_700_000_000 + place,
+    "milliseconds": lambda place: 1_700_000_000_000 + place,
+    "nanoseconds": lambda place: 1_700_000_000_000_000_000 + place,
+    "fractions": lambda place: f"0.{place:03d}",
+    "seconds with fractions": lambda place: f"1700000000.{place:09d}",
+    "exponents": lambda place: f"{10 + place}e8",
+}
+
+
+@given(st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3), min_size=1))
+def test_ranks_are_those_of_exact_numbers(numbers):
+    texts = np.array([str(number) for number in numbers], dtype=object)
+    in_order = sorted({Fraction(number) for number in numbers})
+    assert time_ranks(texts).tolist() == [in_order.index(Fraction(number)) for number in numbers]
+
+
+def test_times_that_float64_rounds_are_told_apart_and_equal_ones_are_not():
+    texts = ["9007199254740993", "9007199254740992", "9007199254740992.0", "9007199254740992.5", "1", "1.0"]
+    assert time_ranks(np.array(texts, dtype=object)).tolist() == [3, 1, 1, 2, 0, 0]
+
+
+def walks(n_users=30, length=8):
+    """User -> its items, each followed by the one that NEXT says."""
+    found = {}
+    for user in range(n_users):
+        items = [user % 10]
+        while len(items) < length:
+            items.append(NEXT[items[-1]])
+        found[f"u{user}"] = [f"i{item}" for item in items]
+    return found
+
+
+def newest_first(folder, time):
+    """Write the walks so that the file's order is the reverse of that in time."""
+    lines = [f"{user}\t{item}\t{time(place)}" for user, items in walks().items() for place, item in enumerate(items)]
+    (folder / "tiny").mkdir()
+    text = "\n".join(["user_id:token\titem_id:token\ttimestamp:float", *reversed(lines)])
+    (folder / "tiny" / "tiny.inter").write_text(text + "\n")
+    return str(folder)
+
+
+def histories(dataset):
+    found = {}
+    history = dataset.history
+    for user, item in zip(history["user_id"].numpy(), history["item_id"].numpy(), strict=True):
+        name = str(dataset.id2token("user_id", user))
+        found.setdefault(name, []).append(str(dataset.id2token("item_id", item)))
+    return found
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalize_all": True}, {"rm_dup_inter": "first"}], ids=str)
+@pytest.mark.parametrize("time", TIMES.values(), ids=TIMES)
+def test_histories_are_in_the_order_of_the_files_times(tmp_path, make_config, time, settings):
+    dataset = SequenceDataset(make_config("NARM", data_path=newest_first(tmp_path, time), **settings))
+    dataset.build()
+    wanted = walks()
+    if settings.get("rm_dup_inter"):
+        wanted = {user: list(dict.fromkeys(items)) for user, items in wanted.items()}
+    assert histories(dataset) == wanted
+
+
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_of_a_repeated_item_the_first_or_last_in_time_stays(write_dataset, make_config, keep):
+    clock = 1_700_000_000
+    events = [("b", clock + 2), ("a", clock + 4), ("c", clock + 3), ("a", clock + 1), ("c", clock + 3)]
+    dataset = SequenceDataset(make_config("NARM", data_path=str(write_dataset({"ann": events})), rm_dup_inter=keep))
+    dataset.build()
+    assert histories(dataset)["ann"] == (["a", "b", "c"] if keep == "first" else ["b", "c", "a"])
+
+
+def test_filters_leave_each_interaction_its_own_time(write_dataset, make_config):
+    clock = 1_700_000_000
+    events = {
+        "ann": [(f"i{n}", clock - n) for n in range(6)],
+        "bob": [("rare", clock), *((f"i{n}", clock - n) for n in range(6))],
+    }
+    dataset = SequenceDataset(
+        make_config("NARM", data_path=str(write_dataset(events)), item_inter_num_interval="[2,inf)")
+    )
+    dataset.build()
+    assert histories(dataset) == {user: [f"i{n}" for n in range(5, -1, -1)] for user in events}
+
+
+def test_a_ratio_split_cuts_at_the_files_times(write_dataset, make_config):
+    # every event a second after the one before, whoever had it; float32 rounds all of them to one time
+    clock = 1_700_000_000
+    events = {f"u{n}": [(f"i{n}-{place}", clock + 4 * place + n) for place in range(10)] for n in (3, 2, 1, 0)}
+    split = {"split": {"RS": [0.5, 0.25, 0.25]}, "order": "TO", "group_by": None, "mode": "full"}
+    train, valid, test = SequenceDataset(
+        make_config("NARM", data_path=str(write_dataset(events)), eval_args=split)
+    ).build()
+    places = [
+        {int(name.rpartition("-")[2]) for name in part.id2token("item_id", part.inter_feat["item_id"].numpy())}
+        for part in (train, valid, test)
+    ]
+    assert places[0] | places[1] | places[2] == set(range(1, 10))
+    assert max(places[0]) <= min(places[1])
+    assert max(places[1]) <= min(places[2])
+    assert train.inter_feat["timestamp"].dtype == torch.float32
+    assert (train.inter_feat["timestamp"] > 1.6e9).all()
+
+
+# RecBole's own dataset
+
+
+def own_loaders(config):
+    return data_preparation(config, create_dataset(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"), [("seconds", True), ("milliseconds", True), ("small", False), ("fractions", False)]
+)
+def test_rounded_times_in_recboles_dataset_are_one_warning(tmp_path, make_config, caplog, name, warned):
+    config = make_config(
+        "BERT4Rec", data_path=newest_first(tmp_path, TIMES[name]), gro_epochs=1, served_k=5, train_rows="prefixes"
+    )
+    train, valid, _ = own_loaders(config)
+    trainer = GROTrainer(config, config.model_class(config, train._dataset))
+    with caplog.at_level(logging.WARNING, "recbole_gro"):
+        trainer.fit(train, valid, saved=False)
+    warnings = [record.message for record in caplog.records if "float32" in record.message]
+    assert len(warnings) == warned
+    assert all("of the same user's one before" in warning for warning in warnings)
+
+
+def test_equal_small_times_and_our_own_dataset_are_no_warning(tmp_path, write_dataset, make_config, caplog):
+    ties = make_config(
+        "NARM", data_path=str(write_dataset({f"u{n}": [(f"i{n + m}", 7) for m in range(6)] for n in range(9)}))
+    )
+    warn_of_rounded_times(own_loaders(ties)[0]._dataset)
+    (tmp_path / "other").mkdir()
+    ours = make_config("NARM", data_path=newest_first(tmp_path / "other", TIMES["milliseconds"]))
+    warn_of_rounded_times(SequenceDataset(ours).build()[0])
+    assert not [record for record in caplog.records if record.name == "recbole_gro"]
