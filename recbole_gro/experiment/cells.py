@@ -65,8 +65,8 @@ def check_cells(experiment: Experiment, cells: list[tuple[dict[str, Any], int]])
             continue
         seen.add(kind)
         data = build_dataset(config)
-        build_loaders(config, data)
-        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
+        train, *_ = build_loaders(config, data)
+        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]}, train)
 
 
 @global_state_kept()
@@ -113,7 +113,7 @@ def _measured(config, values: dict[str, Any], seed: int, folder: Path, show_prog
     defense = create_defense(config["defense"][0], config)
     data = build_dataset(config)
     loaders = train, valid, test = build_loaders(config, data)
-    check_models(config, data, {config["defense"][0]: defense})
+    check_models(config, data, {config["defense"][0]: defense}, train)
     stages = Stages(config, defense, folder)
     protected, settled = stages.protected(stages.target(train, valid), train, valid)
     service = Service(protected, config["served_k"], defense.answer)

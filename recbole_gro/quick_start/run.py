@@ -76,7 +76,7 @@ def run_recbole_gro(
         with timed(clock, "dataset"):
             data = build_dataset(config)
             loaders = train, valid, test = build_loaders(config, data)
-        check_models(config, data, defenses)
+        check_models(config, data, defenses, train)
         folder = new_run_folder(config) if saved else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         if saved:
             stack.enter_context(claimed(folder, settings_of_run(config, data)))
