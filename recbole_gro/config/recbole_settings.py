@@ -233,7 +233,7 @@ def check_value(name: str, value: Any, default: Any) -> None:
     Raises:
         UserError: the value is not of the key's type, is out of range, or asks for what a run does not do.
     """
-    if name in UNSUPPORTED and value not in (None, False):
+    if name in UNSUPPORTED and value is not None and value is not False:
         raise UserError(f"{name}: not supported; {UNSUPPORTED[name]}")
     kind = type_of(name)
     if kind is not None:
