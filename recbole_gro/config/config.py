@@ -100,8 +100,7 @@ class Config(RecBoleConfig):
     def _check_given(self, model_class: type) -> None:
         """Refuse what was given and cannot work, before RecBole works with it: its own errors seldom name the key."""
         given, ours = self.external_config_dict, keys.plugin_keys()
-        others = [sequential_model(given[role], role) for role in ROLES if given.get(role) is not None]
-        recbole_keys.check_names(given, [model_class, *others])
+        recbole_keys.check_names(given, _models(given, model_class))
         for name, value in given.items():
             if name in ours:
                 ours[name].check(value)
@@ -222,10 +221,23 @@ class Config(RecBoleConfig):
 
 def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
-    given = {key: plain(value) for key, value in config.external_config_dict.items()}
+    given = {key: plain(value) for key, value in _given(config).items()}
     if given.get("data_path"):
         given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
     return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
+
+
+def _models(given: dict[str, Any], model_class: type) -> list[type]:
+    """The classes of target, student and surrogate."""
+    return [model_class, *(sequential_model(given[role], role) for role in ROLES if given.get(role) is not None)]
+
+
+def _given(config: RecBoleConfig) -> dict[str, Any]:
+    """What was given; of RecBole's own Config, which takes any key, what something reads."""
+    given, models = config.external_config_dict, _models(config.external_config_dict, config.model_class)
+    if isinstance(config, Config) or not recbole_keys.all_of_recbole(models):
+        return given
+    return {key: value for key, value in given.items() if recbole_keys.is_known(key, models)}
 
 
 def plain(value: Any) -> Any:
@@ -258,9 +270,10 @@ def derive(
     """
     model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}
-    given = copy.deepcopy(config.external_config_dict)
+    given = copy.deepcopy(_given(config))
+    given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:
-        own = keys.model_keys() | {"transform", "train_neg_sample_args"}
+        own = keys.model_keys() | {"transform"}
         given = {
             key: value for key, value in given.items() if key not in own and recbole_keys.is_known(key, [model_class])
         }

@@ -166,6 +166,11 @@ def is_known(name: str, models: Iterable[type]) -> bool:
     return name in recbole_names() or name in settings.plugin_keys() or any(name in names_in(each) for each in models)
 
 
+def all_of_recbole(models: Iterable[type]) -> bool:
+    """Return whether all models are RecBole's, of which the keys that they read are known."""
+    return all(model in sequential_models().values() for model in models)
+
+
 def check_names(names: Iterable[str], models: Sequence[type]) -> None:
     """Refuse keys that nothing reads; where a model is not RecBole's, which may read them unseen, warn of them.
 
@@ -180,14 +185,14 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
         if is_known(name, models):
             continue
         what = f"unknown key {name!r}; {_meant(name, models)}"
-        if all(model in sequential_models().values() for model in models):
+        if all_of_recbole(models):
             raise UserError(what)
         warnings.warn(f"{what} (a model of one's own can declare it in config_keys)", stacklevel=2)
 
 
 def _meant(name: str, models: Sequence[type]) -> str:
     if name in TODAY:
-        return f"it is {TODAY[name]} here"
+        return f"RecBole calls it {TODAY[name]}"
     if name in GONE:
         return "RecBole has done without it since 1.1; leave it out"
     own = {key for model in models for key in settings.recbole_model_settings(model)}

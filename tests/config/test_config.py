@@ -3,12 +3,13 @@ import os
 
 import pytest
 from conftest import SMALL
+from recbole.config import Config as RecBoleConfig
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
-from recbole_gro.config.config import derive, setting
+from recbole_gro.config.config import derive, plain_settings, setting
 from recbole_gro.config.files import literal, read_config_file, resolve_config_file
 from recbole_gro.config.settings import plugin_keys
 
@@ -189,6 +190,15 @@ def test_a_setting_that_a_model_of_ones_own_does_not_read_is_warned_of(make_conf
         config = make_config(Own, gro_lamda=3)
     assert config["gro_lamda"] == 3
     assert derive(config, "NARM", None)["gro_lamda"] is None
+
+
+def test_a_config_of_recboles_may_hold_settings_that_nothing_reads(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    given = {"note": "mine", "hidden_size": 24, "gro_lambda": 0.5, "train_neg_sample_args": None}
+    config = RecBoleConfig("GRU4Rec", "ml-100k", config_dict=given)
+    assert Config(config_dict=plain_settings(config))["hidden_size"] == 24
+    assert derive(config, None, None)["gro_lambda"] == 0.5
+    assert plain_settings(config).keys() == {"hidden_size", "gro_lambda", "train_neg_sample_args", "model", "dataset"}
 
 
 @pytest.mark.parametrize("name", ["gro_width", "k", "dropout"])
