@@ -234,10 +234,8 @@ def _models(given: dict[str, Any], model_class: type) -> list[type]:
 
 def _given(config: RecBoleConfig) -> dict[str, Any]:
     """What was given; of RecBole's own Config, which takes any key, what something reads."""
-    given, models = config.external_config_dict, _models(config.external_config_dict, config.model_class)
-    if isinstance(config, Config) or not recbole_keys.all_of_recbole(models):
-        return given
-    return {key: value for key, value in given.items() if recbole_keys.is_known(key, models)}
+    given = config.external_config_dict
+    return given if isinstance(config, Config) else recbole_keys.only_read(given, _models(given, config.model_class))
 
 
 def plain(value: Any) -> Any:

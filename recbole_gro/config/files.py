@@ -18,8 +18,9 @@ class SafeLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node, deep=False):
         for key, value in node.value:
-            if value.tag in GUESSED and isinstance(key, yaml.ScalarNode) and is_text(key.value):
-                value.tag = "tag:yaml.org,2002:str"
+            if isinstance(key, yaml.ScalarNode) and is_text(key.value):
+                for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    each.tag = "tag:yaml.org,2002:str" if each.tag in GUESSED else each.tag
         return super().construct_mapping(node, deep)
 
 

@@ -166,8 +166,12 @@ def is_known(name: str, models: Iterable[type]) -> bool:
     return name in recbole_names() or name in settings.plugin_keys() or any(name in names_in(each) for each in models)
 
 
-def all_of_recbole(models: Iterable[type]) -> bool:
-    """Return whether all models are RecBole's, of which the keys that they read are known."""
+def only_read(given: dict[str, Any], models: Sequence[type]) -> dict[str, Any]:
+    """Return settings without those that nothing reads; all of them where a model is not RecBole's."""
+    return {name: value for name, value in given.items() if is_known(name, models) or not _all_of_recbole(models)}
+
+
+def _all_of_recbole(models: Iterable[type]) -> bool:
     return all(model in sequential_models().values() for model in models)
 
 
@@ -185,7 +189,7 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
         if is_known(name, models):
             continue
         what = f"unknown key {name!r}; {_meant(name, models)}"
-        if all_of_recbole(models):
+        if _all_of_recbole(models):
             raise UserError(what)
         warnings.warn(f"{what} (a model of one's own can declare it in config_keys)", stacklevel=2)
 

@@ -10,6 +10,8 @@ from recbole.data.transform import construct_transform
 from torch import Tensor
 
 from recbole_gro.config.config import Config
+from recbole_gro.config.models import sequential_model
+from recbole_gro.config.recbole_settings import only_read
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
@@ -88,6 +90,8 @@ def load_target(file: str | os.PathLike, model: type | None = None) -> SavedTarg
             f"load_target(file, model={str(made_by).partition(':')[2]})"
         )
     settings = {name: value for name, value in settings.items() if name not in OTHER_MODELS}
+    if model or made_by:
+        settings = only_read(settings, [sequential_model(model or made_by)])  # less what the other models read
     if settings.get("gpu_id"):
         del settings["gpu_id"]  # the GPU that it was trained on; this machine may have others, or none
     config = Config(model or made_by, config_dict={**settings, "output_dir": None})

@@ -5,6 +5,7 @@ import torch
 import yaml
 
 from recbole_gro import Config
+from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.models import sequential_models
 from recbole_gro.config.recbole_settings import (
     FURTHER,
@@ -174,6 +175,9 @@ def test_a_text_is_the_same_wherever_it_is_given_and_after_saving(tmp_path, name
 @pytest.mark.parametrize("text", ["2024", "007", "1e3", "no", "2020-01-01"])
 def test_what_a_file_has_without_quotation_marks_is_a_text_too(tmp_path, text):
     (tmp_path / "given.yaml").write_text(f"dataset: {text}\noutput_dir: {text}\nepochs: 3\n")
+    assert safe_yaml(f"vary: {{dataset: [{text}, ml-1m], epochs: [3]}}") == {
+        "vary": {"dataset": [text, "ml-1m"], "epochs": [3]}
+    }
     config = Config("NARM", config_file_list=[str(tmp_path / "given.yaml")])
     assert (config["dataset"], config["output_dir"], config["epochs"]) == (text, text, 3)
 
