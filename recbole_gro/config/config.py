@@ -21,6 +21,7 @@ from recbole.utils import InputType
 from recbole_gro.config import recbole_settings as recbole_keys
 from recbole_gro.config import settings as keys
 from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
+from recbole_gro.config.known_names import check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, sequential_model, serving
 from recbole_gro.utils.errors import UserError
 
@@ -100,7 +101,7 @@ class Config(RecBoleConfig):
     def _check_given(self, model_class: type) -> None:
         """Refuse what was given and cannot work, before RecBole works with it: its own errors seldom name the key."""
         given, ours = self.external_config_dict, keys.plugin_keys()
-        recbole_keys.check_names(given, _models(given, model_class))
+        check_names(given, _models(given, model_class))
         for name, value in given.items():
             if name in ours:
                 ours[name].check(value)
@@ -235,7 +236,7 @@ def _models(given: dict[str, Any], model_class: type) -> list[type]:
 def _given(config: RecBoleConfig) -> dict[str, Any]:
     """What was given; of RecBole's own Config, which takes any key, what something reads."""
     given = config.external_config_dict
-    return given if isinstance(config, Config) else recbole_keys.only_read(given, _models(given, config.model_class))
+    return given if isinstance(config, Config) else only_read(given, _models(given, config.model_class))
 
 
 def plain(value: Any) -> Any:
@@ -272,9 +273,7 @@ def derive(
     given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:
         own = keys.model_keys() | {"transform"}
-        given = {
-            key: value for key, value in given.items() if key not in own and recbole_keys.is_known(key, [model_class])
-        }
+        given = {key: value for key, value in given.items() if key not in own and is_known(key, [model_class])}
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)
     for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):

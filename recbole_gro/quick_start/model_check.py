@@ -11,7 +11,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.config.models import in_a_line
+from recbole_gro.config.models import copied_model, in_a_line
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
@@ -72,19 +72,20 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
         try:
             with _named("model", config["model"]):
                 model = config.model_class(config, data).to(config["device"])
-                TargetTrainer(config, model).fit(rows, verbose=False, saved=False)
                 Service(model, 1).recommend([[1]])
+                TargetTrainer(config, copied_model(model)).fit(rows, verbose=False, saved=False)
             for part in parts.values():
                 if isinstance(part, GRODefense):
                     with _named("student", config["student_model"] or config["model"]):
                         Service(create_student(config, config.model_class, data), 1).recommend([[1]])
-                        part.trainer(config, model).fine_tune(rows, verbose=False, saved=False)
+                        part.trainer(config, copied_model(model)).fine_tune(rows, verbose=False, saved=False)
             if config["attack"]:
                 with _named("surrogate", config["surrogate_model"] or config["model"]):
                     surrogate, derived = create_surrogate(config, data.item_num, data)
-                    trainer = ExtractionTrainer(derived, surrogate)
-                    trainer.fit(*trainer.loaders(_two_queries(config["served_k"])), verbose=False, saved=False)
                     Service(surrogate, 1).recommend([[1]])
+                    trainer = ExtractionTrainer(derived, surrogate)
+                    queries, _ = trainer.loaders(_two_queries(config["served_k"]))
+                    trainer.fit(queries, verbose=False, saved=False)
         finally:
             set_random_state(held)
             for generator, state in zip(generators, stood, strict=True):

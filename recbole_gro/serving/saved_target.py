@@ -10,8 +10,8 @@ from recbole.data.transform import construct_transform
 from torch import Tensor
 
 from recbole_gro.config.config import Config
+from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import sequential_model
-from recbole_gro.config.recbole_settings import only_read
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError

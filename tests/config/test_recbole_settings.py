@@ -6,19 +6,15 @@ import yaml
 
 from recbole_gro import Config
 from recbole_gro.config.files import safe_yaml
+from recbole_gro.config.known_names import recbole_names
 from recbole_gro.config.models import sequential_models
 from recbole_gro.config.recbole_settings import (
     FURTHER,
-    GONE,
-    TODAY,
     TYPES,
     UNSUPPORTED,
     check_value,
-    is_known,
     is_text,
-    names_in,
     normalised,
-    recbole_names,
 )
 from recbole_gro.config.settings import plugin_keys
 
@@ -52,7 +48,6 @@ def test_right_values_pass(name):
 
 def test_every_key_here_is_one_of_recboles():
     assert {*TYPES, *UNSUPPORTED, *FURTHER} <= recbole_names()
-    assert not {*TODAY, *GONE} & recbole_names()
 
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "NARM", "SASRec", "FPMC"])
@@ -120,39 +115,6 @@ def test_without_a_gpu_the_default_is_the_cpu():
 )
 def test_values_become_those_that_recbole_knows(name, given, known):
     assert normalised(name, given) == known
-
-
-def test_keys_of_one_model_alone_are_known_and_those_of_other_kinds_of_models_are_not():
-    assert {"n_heads", "hidden_size", "dropout_prob", "encoding", "eval_args", "NEG_PREFIX"} <= recbole_names()
-    assert not {"dropout", "lgb_params", "k", "n_hop", "device", "eval_setting"} & recbole_names()
-
-
-class Computing:
-    config_keys = ("width_1", "width_2")
-
-    def __init__(self, config):
-        self.widths = [config[f"width_{i}"] for i in (1, 2)]
-
-
-class Reading(Computing):
-    def __init__(self, config):
-        self.depth = config["gro_depth"], config.get("query_depth", 3), config.epoch, config.dataset_depth
-        if "lr" in config:
-            self.depth = None
-
-
-def test_a_class_reads_what_its_source_names_and_what_it_declares():
-    read = {"gro_depth", "query_depth", "epoch", "dataset_depth", "lr", "width_1", "width_2"}
-    assert read <= names_in(Reading)
-    assert not (read - {"width_1", "width_2"}) & names_in(Computing)
-    assert is_known("lr", [Computing, Reading])
-    assert not is_known("lr", [Computing])
-
-
-def test_a_class_without_source_reads_what_it_declares():
-    namespace = {"config_keys": ("depth",)}
-    exec("class Typed: config_keys = ('depth',)", namespace)
-    assert names_in(namespace["Typed"]) == {"depth"}
 
 
 TEXTS = [" ", "  ", "|", ",", ";", "::", "#", "~", "-", "\t", ":", "&", "1", "null", "!", "1e3", "[a]", "{a: 1}", "no"]
