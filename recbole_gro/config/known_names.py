@@ -13,6 +13,7 @@ from recbole_gro.config.models import sequential_models
 from recbole_gro.utils.errors import UserError, nearest
 
 READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads and no file of its lists
+SET_BY_RECBOLE = {"device", "eval_type", "single_spec", "MODEL_TYPE", "MODEL_INPUT_TYPE"}  # models read what it set
 # What other libraries and RecBole before 1.1 call a setting, and its name today
 TODAY = {
     "batch_size": "train_batch_size",
@@ -57,7 +58,7 @@ def names_in(model_class: type) -> frozenset[str]:
     Every text of the source counts, as in `config["width"]` and `config.get("width")`, and every `config.width`. A
     class that puts its names together declares them: `config_keys = ("width_1", "width_2")`.
     """
-    found = set(getattr(model_class, "config_keys", ()))
+    found: set[str] = set()
     for cls in model_class.__mro__:
         if cls.__module__.split(".")[0] in ("builtins", "torch") or cls.__module__.endswith("abstract_recommender"):
             continue
@@ -68,9 +69,9 @@ def names_in(model_class: type) -> frozenset[str]:
         for node in ast.walk(source):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
-            elif isinstance(node, ast.Attribute) and "config" in ast.unparse(node.value):
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
                 found.add(node.attr)
-    return frozenset(found)
+    return frozenset(found - SET_BY_RECBOLE | set(getattr(model_class, "config_keys", ())))
 
 
 def is_known(name: str, models: Iterable[type]) -> bool:

@@ -15,7 +15,7 @@ from recbole_gro.config.models import copied_model, in_a_line
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.utils.compat import no_scaler_warning
+from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
@@ -66,7 +66,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
     parts = {type(part): part for defense in defenses.values() for part in defense.parts}
     held, generators = random_state(), generators_of(train).values()
     stood = [generator.get_state() for generator in generators]
-    with tempfile.TemporaryDirectory() as folder, no_scaler_warning():
+    with tempfile.TemporaryDirectory() as folder, no_scaler_warning(), no_tensorboard():
         config = _for_a_step(config, folder)
         rows = FirstRows(train)
         try:
@@ -94,7 +94,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
 
 def _for_a_step(config: Any, folder: str) -> Any:
     short = copy.copy(config)
-    places = {"output_dir": folder, "checkpoint_dir": folder, "resume_dir": None}
+    places = {"output_dir": None, "checkpoint_dir": folder, "resume_dir": None}
     short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **places}
     short.external_config_dict = {**config.external_config_dict, **ONE_STEP}
     return short
