@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_gro.config.files import literal
+from recbole_gro.config.files import literal, value_of
 from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
@@ -56,18 +56,23 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
             "config_files: an experiment is a file itself; give its keys as --KEY=VALUE, "
             "or under `fixed` in a yaml file of your own"
         )
-    return options, {name: literal(value) for name, value in settings.items()}
+    return options, {name: _value(name, text) for name, text in settings.items()}
+
+
+def _value(name: str, text: str) -> Any:
+    several = literal(text)  # of a key that varies
+    return several if isinstance(several, list) else value_of(name, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0, 2 after one line on what was wrong, 130 where it was stopped."""
 
-    def work() -> None:
-        options, settings = parse(sys.argv[1:] if arguments is None else arguments)
+    def work(words: list[str]) -> None:
+        options, settings = parse(words)
         try:
             run_experiment(settings=settings, **vars(options))
         except KeyboardInterrupt:
             print("what is done is kept; the same command goes on from here", file=sys.stderr)
             raise
 
-    return exit_code("recbole-gro-experiment", work)
+    return exit_code("recbole-gro-experiment", work, arguments)

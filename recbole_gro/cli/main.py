@@ -21,7 +21,8 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     parser = argparse.ArgumentParser(
         prog="recbole-gro",
         description="Train a recommender, defend it against model extraction, attack it, and compare.",
-        epilog=f"subcommands: {', '.join(SUBCOMMANDS)} (each with --help; without one: run)\n\n{help_text()}",
+        epilog=f"subcommands: {', '.join(SUBCOMMANDS)} (each with --help; without one: run)\n"
+        f"--debug, with any of them, or RECBOLE_GRO_DEBUG=1: errors with their traceback\n\n{help_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         exit_on_error=False,
@@ -58,13 +59,13 @@ def run(arguments: Sequence[str]) -> int:
         The exit status: 0, or 2 after one line on what was wrong with the input.
     """
 
-    def work() -> None:
-        call, settings = parse(arguments)
+    def work(words: list[str]) -> None:
+        call, settings = parse(words)
         from recbole_gro.quick_start.run import run_recbole_gro
 
         run_recbole_gro(**call, command_line=settings)
 
-    return exit_code("recbole-gro", work)
+    return exit_code("recbole-gro", work, arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,8 +4,9 @@ Differences from RecBole's, each because the plain one costs a user hours:
 - our packaged yaml files come after RecBole's internal ones and before anything the user gives;
 - sys.argv is read by the command only and handed in as `command_line`, so a Config made by a program, a test or for
   a second model does not pick up flags that were meant for something else;
-- values are Python literals, else safe yaml, else strings; RecBole evaluates them as code;
-- unknown keys, models and values out of range end in one line (UserError).
+- values are Python literals, else safe yaml, else strings, and those of text keys always strings; RecBole evaluates
+  them as code;
+- keys that nothing reads, unknown models and values out of range end in one line (UserError).
 """
 
 import copy
@@ -15,17 +16,20 @@ from typing import Any
 from recbole.config import Config as RecBoleConfig
 from recbole.data.transform import construct_transform
 from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.utils import InputType
 
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys whose default is ours)
 from recbole_gro.config import recbole_settings as recbole_keys
-from recbole_gro.config.files import SafeLoader, literal, read_config_file, safe_yaml
+from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
+from recbole_gro.config.known_names import check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
-from recbole_gro.config.settings import check_name, declared_keys, plugin_keys, takes_text
+from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.errors import UserError
 
 DEFAULT_DATASET = "ml-100k"
+ROLES = ("student_model", "surrogate_model")  # keys that name the models beside the target
 
 
 class Config(RecBoleConfig):
@@ -42,6 +46,8 @@ class Config(RecBoleConfig):
         UserError: unknown model, key or file, or a value that is not allowed.
     """
 
+    external_config_dict: dict[str, Any]  # what was given
+
     def __init__(
         self,
         model: str | type | None = None,
@@ -55,26 +61,14 @@ class Config(RecBoleConfig):
         if isinstance(config_file_list, str):
             config_file_list = config_file_list.split()
         import_plugins(config_dict or {}, self._command_line, files=config_file_list)
-        try:
-            super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
-        except UserError:
-            raise
-        except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, NotImplementedError) as error:
-            # RecBole's own checks; they name the key
-            raise UserError(" ".join(str(error.args[0] if error.args else error).split())) from error
+        super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         self._check()
 
     def _build_yaml_loader(self):
         return SafeLoader
 
     def _convert_config_dict(self, config_dict):
-        return {key: self._value(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}
-
-    @staticmethod
-    def _value(key: str, text: str) -> Any:
-        value = literal(text)
-        is_text = takes_text(key) or str(recbole_keys.type_of(key)).startswith("str")
-        return value if value is None or not is_text else text
+        return {key: value_of(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}
 
     def _load_config_files(self, file_list):
         merged: dict[str, Any] = {}
@@ -97,12 +91,11 @@ class Config(RecBoleConfig):
         # a class of one's own takes the defaults of the RecBole model it derives from
         model = recbole_name(model_class) or model
         super()._load_internal_config_dict(model, model_class, dataset)
+        self._check_given(model_class)
         if not hasattr(model_class, "input_type"):
             # of a model of one's own that says nothing: a loss over all items, no sampled negatives
             self.internal_config_dict.setdefault("loss_type", "CE")
-        # RecBole's loader leaves this out for CE and raises on its own default
-        if self.external_config_dict.get("loss_type", self.internal_config_dict.get("loss_type")) == "CE":
-            self.internal_config_dict["train_neg_sample_args"] = None
+        self._settle_negatives(model_class)
         self.internal_config_dict.update({name: copy.deepcopy(key.default) for name, key in declared_keys().items()})
         for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
             file = packaged_file(f"{name}.yaml")
@@ -113,6 +106,30 @@ class Config(RecBoleConfig):
                     self.packaged_settings[f"properties/{name}.yaml"] = settings
         self._load_time_field()
         self._load_item_features()
+
+    def _check_given(self, model_class: type) -> None:
+        """Refuse what was given and cannot work, before RecBole works with it: its own errors seldom name the key."""
+        given, ours = self.external_config_dict, plugin_keys()
+        check_names(given, _models(given, model_class))
+        for name, value in given.items():
+            if name in ours:
+                ours[name].check(value)
+            else:
+                recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+
+    def _settle_negatives(self, model_class: type) -> None:
+        """Leave sampled negatives to losses that read them: those of pairs always have some, cross-entropy none."""
+        given, name = self.external_config_dict, "train_neg_sample_args"
+        loss = given.get("loss_type", self.internal_config_dict.get("loss_type"))
+        pairs = getattr(model_class, "input_type", InputType.PAIRWISE if loss == "BPR" else None) is InputType.PAIRWISE
+        if pairs and given.get(name, {}) is None:
+            del given[name]  # as examples of RecBole have it, whatever the model
+        if hasattr(model_class, "input_type") or pairs:
+            return
+        if given.get(name) is not None:
+            raise UserError(f"{name}: loss_type CE compares all items and samples none; leave it out, or take BPR")
+        # RecBole's loader leaves this out for CE and raises on its own default
+        self.internal_config_dict[name] = None
 
     def _load_time_field(self) -> None:
         """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""
@@ -131,7 +148,7 @@ class Config(RecBoleConfig):
         """
         given = {**self.internal_config_dict, **self.external_config_dict}
         wanted = list(given.get("selected_features") or [])
-        for role in ("student_model", "surrogate_model"):
+        for role in ROLES:
             if given.get(role) is not None:
                 wanted += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
         if wanted:
@@ -141,17 +158,12 @@ class Config(RecBoleConfig):
 
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
-        for name in self.external_config_dict:
-            check_name(name)
+        self.external_config_dict = {
+            name: recbole_keys.normalised(name, value) for name, value in self.external_config_dict.items()
+        }
 
     def _set_default_parameters(self):
-        # before RecBole works with them: its own errors seldom name the key
-        ours = plugin_keys()
-        for name, value in self.external_config_dict.items():
-            if name not in ours:
-                recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
-        for name, key in ours.items():
-            key.check(self.final_config_dict[name])
+        self._complete_metrics()
         super()._set_default_parameters()
         # of ml-100k RecBole reads its own copy, whatever data_path says
         given = self.external_config_dict.get("data_path")
@@ -177,12 +189,28 @@ class Config(RecBoleConfig):
         self._check_valid_metric()
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item, reads others, and takes 2 or more")
-        for name in ("surrogate_model", "student_model"):
-            if self[name] is not None:
-                sequential_model(self[name], name)
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])
+
+    def _complete_metrics(self) -> None:
+        """Let what is measured follow from valid_metric where that alone was given, and the other way round.
+
+        A valid_metric given alone is measured besides the default ones. Metrics or topk without the default
+        valid_metric have early stopping watch the largest topk, of the default metric or else of the first.
+        """
+        final, given = self.final_config_dict, self.external_config_dict
+        metrics, topk = (value if isinstance(value, list) else [value] for value in (final["metrics"], final["topk"]))
+        watched, _, cut_off = final["valid_metric"].partition("@")
+        measured = watched.lower() in {metric.lower() for metric in metrics}
+        if "valid_metric" not in given:
+            if not measured or cut_off not in map(str, topk):
+                final["valid_metric"] = f"{watched if measured else metrics[0]}@{max(topk)}"
+            return
+        if "metrics" not in given and not measured:
+            final["metrics"] = [*metrics, watched]
+        if "topk" not in given and cut_off.isdecimal() and int(cut_off) > 0:
+            final["topk"] = sorted({*topk, int(cut_off)})
 
     def _check_valid_metric(self) -> None:
         watched, _, cut_off = str(self["valid_metric"]).partition("@")
@@ -192,6 +220,9 @@ class Config(RecBoleConfig):
                 f"valid_metric: {self['valid_metric']} is not measured; metrics are {', '.join(self['metrics'])} at "
                 f"topk {self['topk']}"
             )
+        bigger = self["valid_metric_bigger"]
+        if self.external_config_dict.get("valid_metric_bigger", bigger) != bigger:
+            raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
 
     def plain(self) -> dict[str, Any]:
         """What the user set, with model and dataset, as plain types: `Config(config_dict=...)` rebuilds this one."""
@@ -200,10 +231,21 @@ class Config(RecBoleConfig):
 
 def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
-    given = {key: plain(value) for key, value in config.external_config_dict.items()}
+    given = {key: plain(value) for key, value in _given(config).items()}
     if given.get("data_path"):
         given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
     return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
+
+
+def _models(given: dict[str, Any], model_class: type) -> list[type]:
+    """The classes of target, student and surrogate."""
+    return [model_class, *(sequential_model(given[role], role) for role in ROLES if given.get(role) is not None)]
+
+
+def _given(config: RecBoleConfig) -> dict[str, Any]:
+    """What was given; of RecBole's own Config, which takes any key, what something reads."""
+    given = config.external_config_dict
+    return given if isinstance(config, Config) else only_read(given, _models(given, config.model_class))
 
 
 def plain(value: Any) -> Any:
@@ -231,9 +273,11 @@ def derive(
     """
     model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}
-    given = copy.deepcopy(config.external_config_dict)
+    given = copy.deepcopy(_given(config))
+    given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:
-        given = {key: value for key, value in given.items() if key not in model_keys() | {"transform"}}
+        own = model_keys() | {"transform"}
+        given = {key: value for key, value in given.items() if key not in own and is_known(key, [model_class])}
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)
     for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):

@@ -8,16 +8,25 @@ from typing import Any
 import yaml
 
 from recbole_gro.config.properties import packaged_file, packaged_properties
+from recbole_gro.config.recbole_settings import is_text, may_be_none
 from recbole_gro.utils.errors import UserError, nearest
 
 # A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
 FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
 )
+GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "timestamp")}
 
 
 class SafeLoader(yaml.SafeLoader):
-    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does."""
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and what a text key has as a text."""
+
+    def construct_mapping(self, node, deep=False):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and is_text(key.value):
+                for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    each.tag = "tag:yaml.org,2002:str" if each.tag in GUESSED else each.tag
+        return super().construct_mapping(node, deep)
 
 
 SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
@@ -50,6 +59,17 @@ def literal(text: str) -> Any:
         return safe_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
+
+
+def value_of(name: str, text: str) -> Any:
+    """Return the value of a setting that was given as a text: of a text key the text, else what `literal` reads.
+
+    >>> value_of("field_separator", " "), value_of("dataset", "2024"), value_of("output_dir", "None")
+    (' ', '2024', None)
+    """
+    if not is_text(name):
+        return literal(text)
+    return None if may_be_none(name) and text in ("", "None", "null", "~") else text
 
 
 def resolve_config_file(name: str) -> str:

@@ -107,7 +107,7 @@ def imported_class(reference: str, key: str = "model") -> type:
             f"{key}: {reference}: {error}; modules are looked up in {os.getcwd()} and where Python looks"
         ) from error
     except Exception as error:
-        raise UserError(f"{key}: {reference}: importing {module_name} failed: {_in_a_line(error)}") from error
+        raise UserError(f"{key}: {reference}: importing {module_name} failed: {in_a_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
     member = getattr(module, class_name, None)
@@ -135,5 +135,6 @@ def _is_own_model(entry, module) -> bool:
     return isinstance(entry, type) and issubclass(entry, SequentialRecommender) and entry.__module__ == module.__name__
 
 
-def _in_a_line(error: Exception) -> str:
+def in_a_line(error: Exception) -> str:
+    """Return what an error is and says, in a line."""
     return f"{type(error).__name__} {' '.join(str(error).split())}".strip()

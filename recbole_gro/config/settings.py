@@ -12,11 +12,9 @@ import os
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from recbole_gro.config.files import read_config_file
 from recbole_gro.config.properties import recbole_keys
-from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.errors import UserError
 
-LOOKS_LIKE = 0.85  # similarity of a key and a known one above which the one is taken for a misspelling of the other
 TYPE_WORDS = {
     "int": "a whole number",
     "ints": "one or several different whole numbers",
@@ -135,24 +133,10 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
-def takes_text(name: str) -> bool:
-    """Return whether a declared key takes a text or a file, which is then no number even where it is 2024."""
-    return name in _declared and _declared[name].type.split()[0] in ("str", "file")
-
-
-def check_name(name: str) -> None:
-    """Raise UserError where a key is likely to be a misspelt one; a model of one's own may have keys of its own."""
-    known = recbole_keys() | set(_declared)
-    if name in known:
-        return
-    if hint := nearest(name, known, cutoff=LOOKS_LIKE):
-        raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
-    if name.startswith(("gro_", "query_", "attacker_", "surrogate_", "student_", "margin_", "served_")):
-        raise UserError(f"unknown key {name!r}; the keys of this plugin are {', '.join(plugin_keys())}")
-
-
 def key_contents(config: Any, name: str) -> Any:
     """Return what a result depends on: the value of a setting, or the mapping in the file that it names."""
+    from recbole_gro.config.files import read_config_file  # files read text as the declared keys say
+
     value = setting(config, name)
     return read_config_file(value) if _declared[name].type.startswith("file") and value is not None else value
 

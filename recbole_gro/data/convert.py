@@ -167,13 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
     parser.add_argument("path", metavar="PATH", help="the published file, plain or .gz, or the folder that holds it")
     parser.add_argument("--output", default=RECBOLES_FOLDER, help="RecBole's data_path (default %(default)s)")
-    given = parser.parse_args(arguments)
 
-    def work() -> None:
+    def work(words: list[str]) -> None:
+        given = parser.parse_args(words)
         done = convert(given.name, given.path, given.output, show_progress=True)
         print(summary(given.name, given.output, done))
 
-    return exit_code("convert", work)
+    return exit_code("convert", work, arguments)
 
 
 if __name__ == "__main__":

@@ -85,13 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
-    given, rest = parser.parse_known_args(arguments)
 
-    def work() -> None:
+    def work(words: list[str]) -> None:
+        given, rest = parser.parse_known_args(words)
         config = Config(ANY_MODEL, given.name, command_line=settings_of(rest))
         print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
 
-    return exit_code("statistics", work)
+    return exit_code("statistics", work, arguments)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def unit_seconds(config, defense: Defense) -> dict[str, float]:
         start = time.perf_counter()
         data = build_dataset(config)
         train, valid, _ = build_loaders(config, data)
-        check_models(config, data, {config["defense"][0]: defense})
+        check_models(config, data, {config["defense"][0]: defense}, train)
         unit = {"set-up": time.perf_counter() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
         model = config.model_class(config, train._dataset).to(config["device"])
         unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)

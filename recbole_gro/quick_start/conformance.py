@@ -277,16 +277,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="recbole-gro check-model", description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*", help="RecBole's names or module:Class; none given: all of RecBole's")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the page's table marks")
-    given = parser.parse_args(arguments)
+    given = argparse.Namespace()
     rows: dict[str, dict[str, str]] = {}
 
-    def work() -> None:
+    def work(words: list[str]) -> None:
+        parser.parse_args(words, given)
         with tempfile.TemporaryDirectory() as folder:
             data_path = first_users(Path(folder))
             for model in tqdm(given.models or sorted(sequential_models()), desc="models", unit="model"):
                 rows[model] = try_out(model, data_path)
 
-    if code := exit_code("conformance", work):
+    if code := exit_code("conformance", work, arguments):
         return code
     print(markdown_table(rows))
     if given.write:

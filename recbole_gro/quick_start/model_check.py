@@ -1,38 +1,120 @@
 """Every model of a run tried once before anything is trained."""
 
-from recbole_gro.attack import create_surrogate
+import contextlib
+import copy
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_gro.attack import ExtractionTrainer, create_surrogate
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.models import copied_model, in_a_line
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
+
+ROWS = 8  # of the training data, for a step of each trainer
+# one step of each trainer, two of GRO because decoys are chosen after the first epoch; nothing is logged or compared
+ONE_STEP = {
+    "epochs": 1,
+    "gro_epochs": 2,
+    "gro_steps": 1,
+    "gro_min_quality": None,
+    "surrogate_epochs": 1,
+    "log_wandb": False,
+    "show_progress": False,
+}
 
 
-def check_models(config, data, defenses) -> None:
-    """Build and ask each model once, so that one that cannot work ends the run before anything was trained.
+class FirstRows:
+    """A training loader cut down to one batch of its first rows; all else of it as it is."""
+
+    def __init__(self, loader: Any):
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Interaction]:
+        yield self._loader.collate_fn(range(min(ROWS, len(self._loader._dataset))))
+
+
+def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -> None:
+    """Train each model of a run for a step in each of its roles and query it, in a folder that is dropped.
+
+    A model that cannot work so ends the run before anything is trained. Random generators, those of the loader
+    included, are left where they were.
+
+    Args:
+        config: of the run.
+        data: the dataset that models are built for.
+        defenses: by name; those of GRO are tried with the target and its student.
+        train: loader of training rows.
 
     Raises:
-        UserError: which model cannot work, and why.
+        UserError: which model cannot work, and why; what it raised is the cause.
     """
-    makers = {"model": lambda: config.model_class(config, data)}
-    if any(isinstance(part, GRODefense) for defense in defenses.values() for part in defense.parts):
-        makers["student"] = lambda: create_student(config, config.model_class, data)
-    if config["attack"]:
-        makers["surrogate"] = lambda: create_surrogate(config, data.item_num, data)[0]
-    for role, make in makers.items():
+    parts = {type(part): part for defense in defenses.values() for part in defense.parts}
+    held, generators = random_state(), generators_of(train).values()
+    stood = [generator.get_state() for generator in generators]
+    with tempfile.TemporaryDirectory() as folder, no_scaler_warning(), no_tensorboard():
+        config = _for_a_step(config, folder)
+        rows = FirstRows(train)
         try:
-            Service(make(), 1).recommend([[1]])
-        except UserError as error:
-            told = str(error)
-            if role == "model" or not told.startswith("model: "):
-                raise
-            raise UserError(f"{role}_{told}") from error  # the key is student_model or surrogate_model
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{role}: cannot work with these settings: {reason}") from error
+            with _named("model", config["model"]):
+                model = config.model_class(config, data).to(config["device"])
+                Service(model, 1).recommend([[1]])
+                TargetTrainer(config, copied_model(model)).fit(rows, verbose=False, saved=False)
+            for part in parts.values():
+                if isinstance(part, GRODefense):
+                    with _named("student", config["student_model"] or config["model"]):
+                        Service(create_student(config, config.model_class, data), 1).recommend([[1]])
+                        part.trainer(config, copied_model(model)).fine_tune(rows, verbose=False, saved=False)
+            if config["attack"]:
+                with _named("surrogate", config["surrogate_model"] or config["model"]):
+                    surrogate, derived = create_surrogate(config, data.item_num, data)
+                    Service(surrogate, 1).recommend([[1]])
+                    trainer = ExtractionTrainer(derived, surrogate)
+                    queries, _ = trainer.loaders(_two_queries(config["served_k"]))
+                    trainer.fit(queries, verbose=False, saved=False)
+        finally:
+            set_random_state(held)
+            for generator, state in zip(generators, stood, strict=True):
+                generator.set_state(state)
+
+
+def _for_a_step(config: Any, folder: str) -> Any:
+    short = copy.copy(config)
+    places = {"output_dir": None, "checkpoint_dir": folder, "resume_dir": None}
+    short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **places}
+    short.external_config_dict = {**config.external_config_dict, **ONE_STEP}
+    return short
+
+
+def _two_queries(k: int) -> QueryLog:
+    """A log of two sequences of two items, and the lists of each prefix."""
+    return QueryLog(torch.tensor([[1, 2], [2, 1]]), torch.arange(1, k + 1).expand(2, 2, k))
+
+
+@contextlib.contextmanager
+def _named(role: str, model: Any) -> Iterator[None]:
+    """Have what a model raises inside end in a line with its role and name; a model may raise anything."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error)
+        if role == "model" or not told.startswith("model: "):
+            raise
+        raise UserError(f"{role}_{told}") from error  # the key is student_model or surrogate_model
+    except Exception as error:
+        name = getattr(model, "__name__", model)
+        raise UserError(f"{role}: cannot work with these settings: {name}: {in_a_line(error)}") from error

@@ -115,7 +115,7 @@ def read_data(config: Config) -> Any:
     data = build_dataset(config)
     loaders = build_loaders(config, data)
     announce_packaged(config, data)
-    check_models(config, data, {name: create_defense(name, config) for name in config["defense"]})
+    check_models(config, data, {name: create_defense(name, config) for name in config["defense"]}, loaders[0])
     users, items, tested = data.user_num - 1, data.item_num - 1, users_in(loaders[2])
     console.info(f"dataset: {users} users, {items} items, {tested} users in the test")
     return loaders

@@ -11,7 +11,8 @@ from recbole.data.transform import construct_transform
 from torch import Tensor, nn
 
 from recbole_gro.config.config import Config
-from recbole_gro.config.models import reference_to
+from recbole_gro.config.known_names import only_read
+from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
@@ -173,6 +174,8 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
             f"load_target(file, model={str(made_by).partition(':')[2]})"
         )
     given = {name: value for name, value in settings.items() if name not in NOT_SERVED}
+    if served := model or made_by:
+        given = only_read(given, [sequential_model(served)])  # less what the other models read
     given |= {} if data_path is None else {"data_path": str(data_path)}
     with global_state_kept():
         # RecBole's Config hides the GPUs that it does not take, before torch has looked at them

@@ -1,12 +1,16 @@
-"""What the commands of this package have in common: --KEY=VALUE words, and how they end."""
+"""What the commands of this package have in common: --KEY=VALUE words, --debug, and how they end."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 
 from recbole_gro.utils.errors import UserError
 
 BAD_INPUT = 2
 STOPPED = 130  # as a shell says it of Ctrl-C
+DEBUG = "--debug"
+DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
 def settings_of(words: Iterable[str]) -> dict[str, str]:
@@ -25,11 +29,25 @@ def settings_of(words: Iterable[str]) -> dict[str, str]:
     return settings
 
 
-def exit_code(command: str, work: Callable[[], object]) -> int:
-    """Do the work of `command`: 0, or 2 after one line on what was wrong with the input."""
+def exit_code(command: str, work: Callable[[list[str]], object], arguments: Sequence[str] | None = None) -> int:
+    """Do the work of a command and return its exit status.
+
+    Args:
+        command: its name, for messages.
+        work: called with the arguments, less --debug.
+        arguments: of the command line; None: those of the process. With --debug among them, or RECBOLE_GRO_DEBUG=1 in
+            the environment, invalid input is shown with its traceback.
+
+    Returns:
+        0; 2 after one line on invalid input; 130 where it was stopped.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
     try:
-        work()
+        work([word for word in words if word != DEBUG])
     except UserError as error:
+        if debug:
+            traceback.print_exception(error)
         print(f"{command}: error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:

@@ -3,12 +3,13 @@ import os
 
 import pytest
 from conftest import SMALL
+from recbole.config import Config as RecBoleConfig
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
-from recbole_gro.config.config import derive
+from recbole_gro.config.config import derive, plain_settings
 from recbole_gro.config.files import literal, read_config_file, resolve_config_file
 from recbole_gro.config.reference import ORDER
 from recbole_gro.config.settings import plugin_keys, sections, setting
@@ -174,8 +175,52 @@ def test_own_prefixes_are_never_taken_silently(make_config):
         make_config(gro_something_else=1)
 
 
-def test_keys_of_a_users_own_model_pass(make_config):
-    assert make_config(my_very_own_width=3)["my_very_own_width"] == 3
+class Own(NARM):
+    """A model with settings of its own, named like others."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.widths = config["gro_width"], config.get("epoch"), config["lr"]
+
+
+OWN = {"gro_width": 3, "epoch": 5, "lr": 0.5}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
+def test_settings_that_a_model_of_ones_own_reads_are_taken_whatever_they_are_called(make_config, role):
+    config = make_config(**{"model": "NARM", role: Own}, **OWN)
+    assert {name: config[name] for name in OWN} == OWN
+    assert derive(config, Own, None)["gro_width"] == 3
+    assert derive(config, "GRU4Rec", None)["gro_width"] is None
+    assert Config(config_dict=config.plain())["epoch"] == 5
+
+
+def test_a_setting_that_a_model_of_ones_own_does_not_read_is_warned_of(make_config):
+    with pytest.warns(UserWarning, match="unknown key 'gro_lamda'; did you mean 'gro_lambda'.*config_keys"):
+        config = make_config(Own, gro_lamda=3)
+    assert config["gro_lamda"] == 3
+    assert derive(config, "NARM", None)["gro_lamda"] is None
+
+
+def test_a_config_of_recboles_may_hold_settings_that_nothing_reads(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["script.py"])
+    given = {"note": "mine", "hidden_size": 24, "gro_lambda": 0.5, "train_neg_sample_args": None}
+    config = RecBoleConfig("GRU4Rec", "ml-100k", config_dict=given)
+    assert Config(config_dict=plain_settings(config))["hidden_size"] == 24
+    assert derive(config, None, None)["gro_lambda"] == 0.5
+    assert plain_settings(config).keys() == {"hidden_size", "gro_lambda", "train_neg_sample_args", "model", "dataset"}
+
+
+@pytest.mark.parametrize("name", ["gro_width", "k", "dropout"])
+def test_a_setting_that_nothing_reads_is_refused(make_config, name):
+    with pytest.raises(UserError, match=f"unknown key '{name}'"):
+        make_config("NARM", **{name: 1})
+
+
+@pytest.mark.parametrize("model", ["NARM", Own])
+def test_settings_of_another_models_architecture_are_taken(make_config, model):
+    assert make_config(model, n_heads=2, kernel_size=3)["n_heads"] == 2
 
 
 @pytest.mark.parametrize(
@@ -301,6 +346,9 @@ def test_a_run_is_one_process(make_config, processes):
         {"metrics": ["Hits"]},
         {"metrics": [3]},
         {"valid_metric": 3},
+        {"valid_metric": "GAUC@5"},
+        {"valid_metric_bigger": False},
+        {"local_rank": 0},
         {"eval_args": None},
         {"repeatable": False},
         {"train_neg_sample_args": {"distribution": "uniform"}},
@@ -328,8 +376,8 @@ def test_model_is_wanted():
 def test_evaluation_that_a_list_cannot_have_is_refused(make_config):
     with pytest.raises(UserError, match="ranked over all items"):
         make_config(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni100"})
-    with pytest.raises(UserError, match="valid_metric: NDCG@10 is not measured"):
-        make_config(valid_metric="NDCG@10")
+    with pytest.raises(UserError, match="valid_metric: NDCG@4 is not measured"):
+        make_config(valid_metric="NDCG@4")
     with pytest.raises(UserError, match="topk: position 9 lies past"):
         make_config(topk=[5, 9])
 
@@ -337,6 +385,57 @@ def test_evaluation_that_a_list_cannot_have_is_refused(make_config):
 def test_cross_entropy_needs_no_negatives_and_bpr_has_them(make_config):
     assert make_config("NARM")["train_neg_sample_args"]["distribution"] == "none"
     assert make_config("NARM", loss_type="BPR")["train_neg_sample_args"]["distribution"] == "uniform"
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "sampled"),
+    [
+        ("GRU4Rec", {"loss_type": "BPR", "train_neg_sample_args": None}, "uniform"),
+        ("GRU4Rec", {"loss_type": "bpr"}, "uniform"),
+        ("GRU4Rec", {"loss_type": "ce", "train_neg_sample_args": None}, "none"),
+        ("FPMC", {"train_neg_sample_args": None}, "uniform"),
+        ("FPMC", {"loss_type": "CE"}, "uniform"),  # which it does not read
+        ("TransRec", {}, "uniform"),
+        ("TransRec", {"train_neg_sample_args": {"distribution": "popularity"}}, "popularity"),
+    ],
+    ids=str,
+)
+def test_a_loss_of_pairs_has_negatives_and_no_other(make_config, model, settings, sampled):
+    config = make_config(model, **settings)
+    assert config["train_neg_sample_args"]["distribution"] == sampled
+    assert Config(config_dict=config.plain())["train_neg_sample_args"] == config["train_neg_sample_args"]
+    for other, theirs in {"NARM": "none", "FPMC": "uniform"}.items():
+        if other != model:
+            assert derive(config, other, None)["train_neg_sample_args"]["distribution"] == theirs
+
+
+@pytest.mark.parametrize(
+    ("settings", "metrics", "topk", "watched", "bigger"),
+    [
+        ({}, ["Hit", "NDCG"], [5, 10, 20], "NDCG@10", True),
+        ({"metrics": ["Recall", "MRR"]}, ["Recall", "MRR"], [5, 10, 20], "Recall@20", True),
+        ({"metrics": "ndcg"}, ["ndcg"], [5, 10, 20], "NDCG@10", True),
+        ({"topk": [1, 5]}, ["Hit", "NDCG"], [1, 5], "NDCG@5", True),
+        ({"topk": 7}, ["Hit", "NDCG"], [7], "NDCG@7", True),
+        ({"valid_metric": "MRR@10"}, ["Hit", "NDCG", "MRR"], [5, 10, 20], "MRR@10", True),
+        ({"valid_metric": "mrr@7"}, ["Hit", "NDCG", "mrr"], [5, 7, 10, 20], "mrr@7", True),
+        ({"valid_metric": "MRR@1", "metrics": ["MRR"]}, ["MRR"], [1, 5, 10, 20], "MRR@1", True),
+        ({"valid_metric": "MRR@3", "topk": 3}, ["Hit", "NDCG", "MRR"], [3], "MRR@3", True),
+        ({"valid_metric": "GiniIndex@5"}, ["Hit", "NDCG", "GiniIndex"], [5, 10, 20], "GiniIndex@5", False),
+        ({"metrics": "GiniIndex"}, ["GiniIndex"], [5, 10, 20], "GiniIndex@20", False),
+        ({"valid_metric": "AveragePopularity@5", "valid_metric_bigger": False},
+         ["Hit", "NDCG", "AveragePopularity"], [5, 10, 20], "AveragePopularity@5", False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_measured_and_what_is_watched_follow_from_each_other(settings, metrics, topk, watched, bigger):
+    for config in (Config("NARM", config_dict=settings), Config("NARM", command_line=texts(settings))):
+        assert (config["metrics"], config["topk"]) == (metrics, topk)
+        assert (config["valid_metric"], config["valid_metric_bigger"]) == (watched, bigger)
+
+
+def texts(settings):
+    return {name: str(value) for name, value in settings.items()}
 
 
 def test_what_was_set_rebuilds_the_config(make_config):

@@ -87,6 +87,23 @@ def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_pa
     assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
 
 
+class OwnWidth(NARM):
+    """A model with a setting of its own."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.width = config["own_width"]
+
+
+def test_settings_of_the_other_models_of_the_run_are_left_out(make_loaders, tmp_path):
+    config, train, _, _ = make_loaders(
+        "NARM", embedding_size=16, output_dir=str(tmp_path), student_model=OwnWidth, own_width=3
+    )
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer._save_checkpoint(0, verbose=False)
+    assert load_target(trainer.saved_model_file).config["own_width"] is None
+
+
 def test_a_checkpoint_of_another_model_names_both_models(saved):
     file, model = saved
     trained, given = (BERT4Rec, NARM) if isinstance(model, BERT4Rec) else (NARM, BERT4Rec)

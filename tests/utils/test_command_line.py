@@ -1,5 +1,6 @@
 import pytest
 
+from recbole_gro.cli.main import main
 from recbole_gro.utils.command_line import exit_code, settings_of
 from recbole_gro.utils.errors import UserError
 
@@ -29,14 +30,67 @@ def test_a_setting_with_two_values_is_refused():
     ],
 )
 def test_a_command_ends_in_a_code_and_a_line(capsys, error, code, told):
-    def work():
+    def work(words):
         if error:
             raise error
 
-    assert exit_code("tool", work) == code
+    assert exit_code("tool", work, []) == code
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("words", "variable", "shown"),
+    [
+        (["--a=1"], "0", False),
+        (["--debug", "--a=1"], "0", True),
+        (["--a=1", "--debug"], "0", True),
+        (["--a=1"], "1", True),
+    ],
+    ids=str,
+)
+def test_debug_shows_where_an_error_comes_from(monkeypatch, capsys, words, variable, shown):
+    monkeypatch.setenv("RECBOLE_GRO_DEBUG", variable)
+    seen = []
+
+    def work(given):
+        seen.extend(given)
+        try:
+            {}["gone"]
+        except KeyError as error:
+            raise UserError("epochs: no") from error
+
+    assert exit_code("tool", work, words) == 2
+    assert seen == ["--a=1"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "tool: error: epochs: no"
+    assert ("KeyError: 'gone'" in lines) == ("Traceback (most recent call last):" in lines) == shown
+
+
+def test_without_arguments_those_of_the_process_are_taken(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["tool", "--a=1", "--debug"])
+    seen = []
+    assert exit_code("tool", seen.extend) == 0
+    assert seen == ["--a=1"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "Nobody"],
+        ["experiment", "nothing"],
+        ["convert", "ml-1m", "nowhere"],
+        ["statistics", "tiny", "--data_path=nowhere"],
+        ["check-model", "Nobody"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_has_debug(words, capsys):
+    assert main(words) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert main([*words, "--debug"]) == 2
+    assert "Traceback (most recent call last):" in capsys.readouterr().err
 
 
 def test_what_is_no_input_error_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        exit_code("tool", lambda: 1 / 0)
+        exit_code("tool", lambda words: 1 / 0, [])

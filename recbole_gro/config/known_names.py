@@ -1,0 +1,120 @@
+"""Which keys something reads: RecBole, this plugin, or the class of a model; and what was probably meant by others."""
+
+import ast
+import inspect
+import textwrap
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from recbole_gro.config.models import sequential_models
+from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
+from recbole_gro.config.settings import plugin_keys
+from recbole_gro.utils.errors import UserError, nearest
+
+READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads and no file of its lists
+SET_BY_RECBOLE = {"device", "eval_type", "single_spec", "MODEL_TYPE", "MODEL_INPUT_TYPE"}  # models read what it set
+# What other libraries and RecBole before 1.1 call a setting, and its name today
+TODAY = {
+    "query_log": "access_log",
+    "batch_size": "train_batch_size",
+    "cuda": "gpu_id, or use_gpu",
+    "device": "gpu_id, or use_gpu",
+    "gpu": "gpu_id, or use_gpu",
+    "lr": "learning_rate",
+    **dict.fromkeys(("l2", "l2_reg", "wd"), "weight_decay"),
+    **dict.fromkeys(("max_len", "maxlen", "max_length", "max_seq_len", "max_seq_length"), "MAX_ITEM_LIST_LENGTH"),
+    "optimizer": "learner",
+    **dict.fromkeys(("patience", "early_stop", "early_stopping"), "stopping_step"),
+    "random_seed": "seed",
+    **dict.fromkeys(("num_blocks", "n_blocks"), "n_layers"),
+    "eval_setting": "eval_args, such as {'split': {'LS': 'valid_and_test'}, 'order': 'TO', 'mode': 'full'}",
+    "split_ratio": "eval_args, such as {'split': {'RS': [0.8, 0.1, 0.1]}}",
+    "leave_one_num": "eval_args, such as {'split': {'LS': 'valid_and_test'}}",
+    "group_by_user": "eval_args, such as {'group_by': 'user'}",
+    **dict.fromkeys(
+        ("neg_sampling", "training_neg_sample_num", "training_neg_sample_distribution"),
+        "train_neg_sample_args, such as {'distribution': 'uniform', 'sample_num': 1}",
+    ),
+    **dict.fromkeys(("min_user_inter_num", "max_user_inter_num"), "user_inter_num_interval, such as [5,inf)"),
+    **dict.fromkeys(("min_item_inter_num", "max_item_inter_num"), "item_inter_num_interval, such as [5,inf)"),
+    **dict.fromkeys(
+        ("lowest_val", "highest_val", "equal_val", "not_equal_val"), "val_interval, such as {'rating': '[3,inf)'}"
+    ),
+}
+GONE = ("real_time_process", "drop_filter_field", "drop_preload_weight", "fill_nan")  # of RecBole before 1.1
+
+
+@cache
+def recbole_names() -> frozenset[str]:
+    """Return the keys that RecBole reads with sequential models: general ones, and those of each model."""
+    models = {key for model in sequential_models().values() for key in recbole_model_settings(model)}
+    return frozenset(recbole_keys() - model_keys() | models | READ_UNLISTED)
+
+
+@cache
+def names_in(model_class: type) -> frozenset[str]:
+    """Return the settings that a model class can read, by its source and the sources of its base classes.
+
+    Every text of the source counts, as in `config["width"]` and `config.get("width")`, and every `config.width`. A
+    class that puts its names together declares them: `config_keys = ("width_1", "width_2")`.
+    """
+    found: set[str] = set()
+    for cls in model_class.__mro__:
+        if cls.__module__.split(".")[0] in ("builtins", "torch") or cls.__module__.endswith("abstract_recommender"):
+            continue
+        try:
+            source = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except (OSError, TypeError, SyntaxError):
+            continue  # a class made at a prompt
+        for node in ast.walk(source):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
+                found.add(node.attr)
+    return frozenset(found - SET_BY_RECBOLE | set(getattr(model_class, "config_keys", ())))
+
+
+def is_known(name: str, models: Iterable[type]) -> bool:
+    """Return whether RecBole, this plugin or one of the models reads a key."""
+    return name in recbole_names() or name in plugin_keys() or any(name in names_in(each) for each in models)
+
+
+def only_read(given: dict[str, Any], models: Sequence[type]) -> dict[str, Any]:
+    """Return settings without those that nothing reads; all of them where a model is not RecBole's."""
+    return {name: value for name, value in given.items() if is_known(name, models) or not _all_of_recbole(models)}
+
+
+def _all_of_recbole(models: Iterable[type]) -> bool:
+    return all(model in sequential_models().values() for model in models)
+
+
+def check_names(names: Iterable[str], models: Sequence[type]) -> None:
+    """Refuse keys that nothing reads; where a model is not RecBole's, which may read them unseen, warn of them.
+
+    Args:
+        names: keys that were given.
+        models: classes of the target, the student and the surrogate.
+
+    Raises:
+        UserError: the first such key, with the one that was probably meant.
+    """
+    for name in names:
+        if is_known(name, models):
+            continue
+        what = f"unknown key {name!r}; {_meant(name, models)}"
+        if _all_of_recbole(models):
+            raise UserError(what)
+        warnings.warn(f"{what} (a model of one's own can declare it in config_keys)", stacklevel=2)
+
+
+def _meant(name: str, models: Sequence[type]) -> str:
+    if name in TODAY:
+        return f"today it is {TODAY[name]}"
+    if name in GONE:
+        return "RecBole has done without it since 1.1; leave it out"
+    own = {key for model in models for key in recbole_model_settings(model)}
+    general = recbole_keys() - model_keys() | set(plugin_keys())
+    hint = nearest(name, own) or nearest(name, general | own)
+    return f"did you mean {hint!r}?" if hint else f"{models[0].__name__} reads {', '.join(sorted(own))} of its own"

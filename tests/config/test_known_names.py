@@ -1,0 +1,37 @@
+"""Which keys are known, and what a class of one's own reads (what is refused: test_bad_input.py)."""
+
+from recbole_gro.config.known_names import GONE, TODAY, is_known, names_in, recbole_names
+
+
+def test_keys_of_one_model_alone_are_known_and_those_of_other_kinds_of_models_are_not():
+    assert {"n_heads", "hidden_size", "dropout_prob", "encoding", "eval_args", "NEG_PREFIX"} <= recbole_names()
+    assert not {"dropout", "lgb_params", "k", "n_hop", "device", "eval_setting"} & recbole_names()
+    assert not {*TODAY, *GONE} & recbole_names()
+
+
+class Computing:
+    config_keys = ("width_1", "width_2")
+
+    def __init__(self, config):
+        self.widths = [config[f"width_{i}"] for i in (1, 2)]
+
+
+class Reading(Computing):
+    def __init__(self, config):
+        self.depth = config["gro_depth"], config.get("query_depth", 3), config.epoch, config.dataset_depth
+        if "lr" in config:
+            self.depth = None
+
+
+def test_a_class_reads_what_its_source_names_and_what_it_declares():
+    read = {"gro_depth", "query_depth", "epoch", "dataset_depth", "lr", "width_1", "width_2"}
+    assert read <= names_in(Reading)
+    assert not (read - {"width_1", "width_2"}) & names_in(Computing)
+    assert is_known("lr", [Computing, Reading])
+    assert not is_known("lr", [Computing])
+
+
+def test_a_class_without_source_reads_what_it_declares():
+    namespace = {"config_keys": ("depth",)}
+    exec("class Typed: config_keys = ('depth',)", namespace)
+    assert names_in(namespace["Typed"]) == {"depth"}

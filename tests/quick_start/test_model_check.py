@@ -1,0 +1,109 @@
+"""Every model takes a step of each of its trainers and a query before anything is trained."""
+
+import pytest
+import torch
+from pipeline import files_below
+from recbole.model.sequential_recommender import GRU4Rec
+
+from recbole_gro import UserError
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_defense
+from recbole_gro.quick_start.model_check import ROWS, check_models
+from recbole_gro.utils.random_state import generators_of, random_state
+
+SIZES = {"gro_head_k": 2, "embedding_size": 16, "hidden_size": 16}
+
+
+class Failing(GRU4Rec):
+    """Fails where `fails` says: building, loss, scores or training."""
+
+    fails = "nowhere"
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.fail("building")
+
+    def fail(self, here):
+        if self.fails == here:
+            raise LookupError(f"{here} has a bug")
+
+    def calculate_loss(self, interaction):
+        assert len(interaction) <= ROWS
+        self.fail("loss")
+        return super().calculate_loss(interaction)
+
+    def full_sort_predict(self, interaction):
+        self.fail("scores")
+        return super().full_sort_predict(interaction)
+
+
+@pytest.fixture
+def checked(make_config, tmp_path, monkeypatch):
+    """Check the models of a run: `checked("NARM", defense="gro")`; the config and the training loader."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(model="GRU4Rec", defense="gro", **settings):
+        config = make_config(model, **{**SIZES, **settings})
+        data = build_dataset(config)
+        train, *_ = build_loaders(config, data)
+        check_models(config, data, {defense: create_defense(defense, config)}, train)
+        return config, train
+
+    return check
+
+
+@pytest.mark.parametrize(
+    ("model", "defense", "settings"),
+    [
+        ("GRU4Rec", "gro", {"loss_type": "BPR"}),
+        ("FPMC", "gro", {"train_neg_sample_args": {"distribution": "uniform", "dynamic": True, "candidate_num": 2}}),
+        ("BERT4Rec", "gro_decoys+tail_decoy", {"n_heads": 2, "n_layers": 1, "head_k": 2}),
+        ("NARM", "gro", {"gro_start": "untrained", "surrogate_model": "GRU4Rec", "student_model": "FPMC"}),
+        ("NARM", "gro", {"gro_min_quality": 0.9, "log_wandb": False}),
+        ("NARM", "none", {"attack": False}),
+    ],
+    ids=str,
+)
+def test_a_model_that_works_passes_and_leaves_nothing(checked, tmp_path, model, defense, settings):
+    checked(model, defense, **settings)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
+@pytest.mark.parametrize("where", ["building", "scores"])
+def test_what_a_model_raises_is_the_cause_of_a_line_with_its_role_and_name(checked, monkeypatch, role, where):
+    monkeypatch.setattr(Failing, "fails", where)
+    line = f"^{role.removesuffix('_model')}: cannot work with these settings: Failing: LookupError {where} has a bug$"
+    with pytest.raises(UserError, match=line) as caught:
+        checked(**{"model": "NARM", role: Failing})
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+def test_a_loss_that_fails_ends_the_run_before_training(checked, monkeypatch):
+    monkeypatch.setattr(Failing, "fails", "loss")
+    with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug$"):
+        checked(Failing, "none", attack=False)
+
+
+@pytest.mark.parametrize("unused", [{"defense": "none", "surrogate_model": "NARM"}, {"attack": False}])
+def test_only_models_that_take_part_are_tried(checked, monkeypatch, unused):
+    monkeypatch.setattr(Failing, "fails", "building")
+    role = "student_model" if "defense" in unused else "surrogate_model"
+    checked("NARM", **{**unused, role: Failing})
+
+
+def test_random_state_and_settings_are_left_as_they_were(checked, make_config):
+    config = make_config("BERT4Rec", **SIZES, n_layers=1)
+    data = build_dataset(config)
+    train, *_ = build_loaders(config, data)
+    generators = generators_of(train)
+    assert len(generators) == 3
+    before, stood = random_state(), {name: held.get_state() for name, held in generators.items()}
+    settings = dict(config.final_config_dict)
+    check_models(config, data, {"gro": create_defense("gro", config)}, train)
+    after = random_state()
+    assert before["python"] == after["python"]
+    assert before["numpy"] == after["numpy"]
+    assert torch.equal(before["torch"], after["torch"])
+    assert all(torch.equal(stood[name], held.get_state()) for name, held in generators.items())
+    assert config.final_config_dict == settings
