@@ -26,6 +26,7 @@ import torch
 import yaml
 from common import machine
 from gro_knobs import KnobbedGRO
+from recbole_gro.quick_start.extraction import ask, steal
 
 from recbole_gro import BlackBox, Config, Service
 from recbole_gro.attack import ExtractionTrainer, create_attacker
@@ -33,7 +34,6 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.quick_start.extraction import ask, steal
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.files import write_atomically

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 from common import machine
+from recbole_gro.quick_start.extraction import ask
 
 from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_defense
 from recbole_gro.attack import cached_black_box as answers
 from recbole_gro.cli.main import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.quick_start.extraction import ask
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.trainer import epoch_checkpoint as epochs
 from recbole_gro.trainer.base import TargetTrainer

@@ -56,7 +56,7 @@ def write_inter(folder, histories, name="tiny"):
     return folder
 
 
-def made_up_histories(n_users=40, n_items=30, longest=24):
+def synthetic_histories(n_users=40, n_items=30, longest=24):
     """Users who walk through the catalogue in small steps: 1 to `longest` items each, every item seen."""
     draw = random.Random(3)
     histories = {"everything": [f"i{item}" for item in range(n_items)]}
@@ -78,7 +78,7 @@ def write_dataset(tmp_path):
 @pytest.fixture(scope="session")
 def tiny_data_path(tmp_path_factory):
     """A folder with the dataset `tiny`: 40 users, 30 items."""
-    return write_inter(tmp_path_factory.mktemp("atomic"), made_up_histories())
+    return write_inter(tmp_path_factory.mktemp("atomic"), synthetic_histories())
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from recbole_gro.attack.black_box import BlackBox, BudgetSpent, ListSource
 from recbole_gro.attack.few_shot import FewShotAttacker
 from recbole_gro.attack.filtered import FilteredAttacker
 from recbole_gro.attack.head import HeadAttacker
-from recbole_gro.attack.query_strategies import ask_and_continue, create_query_strategy, register_query_strategy
+from recbole_gro.attack.query_strategies import create_query_strategy, query_and_extend, register_query_strategy
 from recbole_gro.attack.repeat import RepeatAttacker
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
@@ -20,10 +20,10 @@ __all__ = [
     "HeadAttacker",
     "ListSource",
     "RepeatAttacker",
-    "ask_and_continue",
     "create_attacker",
     "create_query_strategy",
     "create_surrogate",
+    "query_and_extend",
     "query_budget",
     "query_length",
     "register_attacker",

@@ -17,88 +17,89 @@ from recbole_gro.config.settings import Settings, setting
 from recbole_gro.utils.registry import Registry
 
 
-def query_length(config) -> int:
-    """Items of a query sequence."""
+def query_length(config: Any) -> int:
+    """Return how many items a query sequence has."""
     return setting(config, "query_length") or config["MAX_ITEM_LIST_LENGTH"]
 
 
-def query_budget(config) -> int:
-    """Lists that an attacker may ask for, whoever he is: one for every prefix of every query sequence."""
+def query_budget(config: Any) -> int:
+    """Return the query budget in lists, the same for every attacker: one per prefix of every query sequence."""
     return setting(config, "query_sequences") * query_length(config)
 
 
 class Attacker:
-    """Asks a black box within the budget, then trains a copy on the answers: by default as the paper's attacker does.
+    """Query a black box within the budget, then train a surrogate on the lists; by default as the paper's attack does.
 
-    What he has is what his methods are given: a black box, the size of the catalogue, and no data, unless he says by
-    `known_share` that he is to be handed some. The two methods may run in different processes, so `steal` goes by the
-    log alone.
+    An attacker has what its methods are given: a black box, the size of the catalogue, and no data, unless it declares
+    by `auxiliary_share` that it is handed some. The two methods may run in different processes, so `train_surrogate`
+    depends on the query log alone.
 
     Args:
         config: the target's config; `query_*`, `surrogate_*` and `attacker_*` are read from it.
 
     Attributes:
-        settled: keys of his as they were in force, and why, where that is more than the config tells.
+        selected: selected hyperparameters, and why they were selected, for the results.
     """
 
-    summary = "asks and learns as in the paper"  # what he does, in a few words, for the log
+    summary = "queries and trains as in the paper"  # its method in a few words, for the log
     # classes of settings that it reads besides queries and surrogate; None: not declared, so it may be any key
     settings: tuple[type[Settings], ...] | None = None
-    known_share = 0.0  # share of the users whose training items he is handed; 0: he has no data
-    times_asked = 1  # how often he asks each prefix of his log
-    copies = 1  # how many surrogates he trains
+    auxiliary_share = 0.0  # share of the users whose training items it is handed; 0: no data
+    repeats = 1  # how often it queries each prefix of its log
+    n_surrogates = 1  # how many surrogates it trains
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         self.config = config
         self.strategy = create_query_strategy(setting(config, "query_strategy"), config)
-        self.settled: dict[str, Any] = {}
-        self.candidates_folder: Path | None = None  # of copies that he only tries; None: where all checkpoints are
+        self.selected: dict[str, Any] = {}
+        self.candidates_folder: Path | None = None  # of surrogates that are candidates only; None: with the others
 
     @property
     def n_sequences(self) -> int:
-        """Sequences that he can ask every prefix of, `times_asked` times each, for his budget."""
-        return setting(self.config, "query_sequences") // self.times_asked
+        """Sequences whose every prefix can be queried `repeats` times within the budget."""
+        return setting(self.config, "query_sequences") // self.repeats
 
-    def ask(
+    def query(
         self,
         black_box: ListSource,
         generator: torch.Generator,
-        known: Tensor | None = None,
+        auxiliary: Tensor | None = None,
         show_progress: bool = False,
     ) -> QueryLog:
-        """What he asked and made of the answers.
+        """Return the query log.
 
         Args:
-            black_box: gives `query_budget` lists at least.
-            generator: source of all his draws.
-            known: [U, L] items of real users, most recent last, padded right with 0; None unless `known_share` says
-                that he has them.
-            show_progress: a bar.
+            black_box: gives at least `query_budget` lists.
+            generator: source of all draws.
+            auxiliary: [U, L] items of real users, most recent last, padded right with 0; None where `auxiliary_share`
+                is 0.
+            show_progress: whether to show a progress bar.
         """
         return self.strategy(black_box, self.n_sequences, query_length(self.config), generator, show_progress)
 
-    def learned(self, log: QueryLog) -> QueryLog:
-        """What of the log he trains on, [S, L, at most k]; 0 pads shorter lists at their end."""
+    def training_log(self, log: QueryLog) -> QueryLog:
+        """Return the part of a log that the surrogate is trained on, [S, L, at most k]; 0 pads lists at their end."""
         return log
 
-    def steal(
+    def train_surrogate(
         self,
         log: QueryLog,
         n_items: int,
-        items=None,
+        items: Any = None,
         stage: str = "surrogate",
         seed: int | None = None,
+        *,
         show_progress: bool = False,
     ) -> ExtractionTrainer:
-        """His copy, trained on a log of his, in its trainer.
+        """Train a surrogate on a query log, and return its trainer.
 
         Args:
-            log: from `ask`.
+            log: from `query`.
             n_items: size of the id space.
-            items: the dataset that item features come from, where `surrogate_knows_features` lets him see them.
+            items: dataset that item features come from, where `surrogate_knows_features` allows them.
             stage: names files and the progress bar.
             seed: of weights, order and negatives; None: the config's.
-            show_progress: a bar.
+            show_progress: whether to show a progress bar.
         """
         seed = self.config["seed"] if seed is None else seed
         init_seed(seed, self.config["reproducibility"])
@@ -108,7 +109,7 @@ class Attacker:
         if self.candidates_folder:
             self.candidates_folder.mkdir(parents=True, exist_ok=True)
             trainer.saved_model_file = str(self.candidates_folder / f"{stage}.pth")
-        trainer.fit(*trainer.loaders(self.learned(log)), show_progress=show_progress)
+        trainer.fit(*trainer.loaders(self.training_log(log)), show_progress=show_progress)
         trainer.load_saved()
         return trainer
 
@@ -117,21 +118,21 @@ _attackers: Registry[type[Attacker]] = Registry("attacker")
 register_attacker = _attackers.register
 
 
-def create_attacker(name: str, config) -> Attacker:
-    """The attacker of that name.
+def create_attacker(name: str, config: Any) -> Attacker:
+    """Return the attacker of that name.
 
     Args:
         name: as registered.
         config: the target's config.
 
     Raises:
-        UserError: no such attacker, or settings that he cannot work with.
+        UserError: no such attacker, or settings that it cannot work with.
     """
     return _attackers[name](config)
 
 
 @register_attacker("standard")
 class StandardAttacker(Attacker):
-    """The paper's: asks each prefix of `query_strategy`'s sequences once and learns from all that a list holds."""
+    """The paper's attacker: queries each prefix of `query_strategy`'s sequences once and trains on whole lists."""
 
     settings = ()

@@ -37,20 +37,20 @@ class BlackBox:
         service: a Service, or any trained RecBole sequential model, which is then served as it is.
         k: length of a list, for a bare model.
         budget: lists it gives out at most; None for no limit.
-        asked_log: file that every query is added to, for the provider to read (see AccessLog); None for none.
+        access_log: file that every query is added to, for the provider to read (see AccessLog); None for none.
 
     Raises:
         UserError: lists longer than the catalogue, or a file that cannot be written.
     """
 
     def __init__(
-        self, service, k: int = 100, budget: int | None = None, asked_log: str | os.PathLike[str] | None = None
+        self, service, k: int = 100, budget: int | None = None, access_log: str | os.PathLike[str] | None = None
     ):
         self._service = service if isinstance(service, Service) else Service(service, k)
         self.budget = budget
-        self.queries_asked = 0
-        self.lists_asked = 0
-        self._asked_log = None if asked_log is None else AccessLog(asked_log)
+        self.queries_answered = 0
+        self.lists_returned = 0
+        self._access_log = None if access_log is None else AccessLog(access_log)
         self._turn = threading.Lock()
 
     @property
@@ -79,10 +79,10 @@ class BlackBox:
         with self._turn:
             asked = len(sequences)
             try:
-                if self.budget is not None and self.lists_asked + asked > self.budget:
+                if self.budget is not None and self.lists_returned + asked > self.budget:
                     raise BudgetSpent(
                         f"query budget: {asked} more lists were asked for, "
-                        f"{self.budget - self.lists_asked} of {self.budget} are left"
+                        f"{self.budget - self.lists_returned} of {self.budget} are left"
                     )
                 answer = self._answer(sequences)
             except ValueError as error:
@@ -91,13 +91,13 @@ class BlackBox:
                     self._note(sequences, str(error))
                 raise
             self._note(sequences)
-            self.queries_asked += 1
-            self.lists_asked += asked
+            self.queries_answered += 1
+            self.lists_returned += asked
         return answer
 
     def _answer(self, sequences: Any) -> Tensor:
         return self._service.recommend(sequences).cpu()
 
     def _note(self, sequences: Any, refused: str | None = None) -> None:
-        if self._asked_log is not None:
-            self._asked_log.add(sequences, refused)
+        if self._access_log is not None:
+            self._access_log.add(sequences, refused)

@@ -1,4 +1,4 @@
-"""The answers of a black box, each in a file, so that none is asked for twice."""
+"""The responses of a black box, each cached in a file, so that no query is repeated."""
 
 import hashlib
 import logging
@@ -38,7 +38,7 @@ class CachedBlackBox(BlackBox):
         folder: where the answers lie, a file a query.
         defense: what stands behind the service; it goes on drawing where it was.
         budget: as of a BlackBox.
-        asked_log: as of a BlackBox; it gets no second line for a query that an earlier start wrote down.
+        access_log: as of a BlackBox; it gets no second line for a query that an earlier start wrote down.
     """
 
     def __init__(
@@ -47,40 +47,40 @@ class CachedBlackBox(BlackBox):
         folder: Path,
         defense: Stateful,
         budget: int | None = None,
-        asked_log: str | os.PathLike[str] | None = None,
+        access_log: str | os.PathLike[str] | None = None,
     ):
-        super().__init__(service, budget=budget, asked_log=asked_log)
+        super().__init__(service, budget=budget, access_log=access_log)
         self.folder, self.defense = folder, defense
         self._read_since: list[Tensor] = []  # queries that the service has not seen in this process
         folder.mkdir(parents=True, exist_ok=True)
         kept = len(list(folder.glob("*.pth")))
         # the same calls come in the same order, so its lines are those of the first calls; where a cut fell between an
         # answer and its line, the line comes when the answer is read
-        self._noted = self._asked_log.lines if kept and self._asked_log is not None else 0
+        self._noted = self._access_log.lines if kept and self._access_log is not None else 0
         if kept:
-            console.info(f"{folder.name}: {kept} queries of an earlier start are answered and not asked again")
+            console.info(f"{folder.name}: {kept} cached queries of an earlier start are not repeated")
 
     def _answer(self, sequences: Any) -> Tensor:
-        file = self.folder / f"{self.queries_asked:06d}.pth"
+        file = self.folder / f"{self.queries_answered:06d}.pth"
         padded, _ = self._service.histories(sequences)  # what is refused has no answer, so it is not looked for
-        asked = _digest(padded)
+        digest = _digest(padded)
         if file.exists():
             self._read_since.append(padded.clone())
-            return self._read(file, asked)
+            return self._read(file, digest)
         for earlier in self._read_since:
             self._service.follow(earlier)
         self._read_since.clear()
         answer = super()._answer(sequences)
         narrow = torch.int16 if self.n_items <= torch.iinfo(torch.int16).max else torch.int32
         kept = {
-            "asked": asked,
+            "query": digest,
             "served": answer.to(narrow),
             "defense": self.defense.state_dict(),
             "process": random_state(),
         }
         write_atomically(kept, file)
-        lists = self.lists_asked + len(answer)
-        logging.getLogger().info(f"{self.folder.name}: query {self.queries_asked} is answered, {lists} lists so far")
+        lists = self.lists_returned + len(answer)
+        logging.getLogger().info(f"{self.folder.name}: query {self.queries_answered} is answered, {lists} lists so far")
         return answer
 
     def _note(self, sequences: Any, refused: str | None = None) -> None:
@@ -89,11 +89,11 @@ class CachedBlackBox(BlackBox):
         else:
             super()._note(sequences, refused)
 
-    def _read(self, file: Path, asked: str) -> Tensor:
+    def _read(self, file: Path, digest: str) -> Tensor:
         kept = read_plain(file)
-        if kept["asked"] != asked:
+        if kept["query"] != digest:
             raise UserError(
-                f"{file} answers another query than the one that is asked; the attack does not repeat itself here, "
+                f"{file} holds the response to another query; the attack is not deterministic here, "
                 f"so remove {self.folder} and start again"
             )
         self.defense.load_state_dict(kept["defense"])

@@ -4,7 +4,7 @@ import torch
 
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.query_strategies import ask_and_continue
+from recbole_gro.attack.query_strategies import query_and_extend
 from recbole_gro.attack.settings import FewShotSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.scoring.sequences import keep_recent
@@ -27,24 +27,21 @@ class FewShotAttacker(Attacker):
 
     def __init__(self, config):
         super().__init__(config)
-        self.known_share = setting(config, "attacker_known_share")
-        if self.known_share == 0:
+        self.auxiliary_share = setting(config, "attacker_known_share")
+        if self.auxiliary_share == 0:
             raise UserError(
                 "attacker_known_share: 0 leaves few_shot nothing to know; give more, at most 1, or attacker=standard"
             )
-        self.summary = (
-            f"asks about histories of {100 * self.known_share:g} % of the users first, about made-up ones with what "
-            f"his budget leaves"
-        )
+        self.summary = f"queries histories of {100 * self.auxiliary_share:g} % of the users first, then synthetic ones"
 
-    def ask(self, black_box, generator, known=None, show_progress=False):
-        if known is None:
-            return super().ask(black_box, generator, None, show_progress)
+    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+        if auxiliary is None:
+            return super().query(black_box, generator, None, show_progress)
         length = query_length(self.config)
-        known = known[: self.n_sequences]
-        begun, _ = keep_recent(known, (known != 0).sum(1), length, length)
-        logs = [ask_and_continue(black_box, begun, generator, show_progress)]
-        made_up = self.n_sequences - len(known)
-        if made_up:
-            logs.append(self.strategy(black_box, made_up, length, generator, show_progress))
+        auxiliary = auxiliary[: self.n_sequences]
+        begun, _ = keep_recent(auxiliary, (auxiliary != 0).sum(1), length, length)
+        logs = [query_and_extend(black_box, begun, generator, show_progress)]
+        synthetic = self.n_sequences - len(auxiliary)
+        if synthetic:
+            logs.append(self.strategy(black_box, synthetic, length, generator, show_progress))
         return QueryLog(torch.cat([log.sequences for log in logs]), torch.cat([log.lists for log in logs]))

@@ -20,7 +20,7 @@ class FilteredAttacker(Attacker):
     settings = ()
     summary = "learns from the items of a list that a neighbouring prefix's list has too"
 
-    def learned(self, log: QueryLog) -> QueryLog:
+    def training_log(self, log: QueryLog) -> QueryLog:
         rows = max(1, ITEMS_AT_ONCE // log.lists[0].numel())
         return QueryLog(log.sequences, torch.cat([agreed(part) for part in log.lists.split(rows)]))
 

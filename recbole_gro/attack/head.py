@@ -48,26 +48,26 @@ class HeadAttacker(Attacker):
         self.head_k = setting(config, "attacker_head_k")
         self.served_k = served_k = setting(config, "served_k")
         if self.head_k is None:
-            self.copies = len(candidates(served_k))
+            self.n_surrogates = len(candidates(served_k))
             self.summary = "looks at the first h items of a list alone, h by agreement on held-out queries"
         elif self.head_k <= served_k:
-            self.settled = {"attacker_head_k": self.head_k}
+            self.selected = {"attacker_head_k": self.head_k}
             self.summary = f"looks at the first {self.head_k} items of a list alone"
         else:
             raise UserError(
                 f"attacker_head_k: {self.head_k} is past the end of lists of {served_k}; at most served_k={served_k}"
             )
 
-    def ask(self, black_box, generator, known=None, show_progress=False):
+    def query(self, black_box, generator, auxiliary=None, show_progress=False):
         heads = HeadOf(black_box, self.head_k or candidates(black_box.k)[0], keeps_whole=self.head_k is None)
-        log = super().ask(heads, generator, None, show_progress)
+        log = super().query(heads, generator, None, show_progress)
         return log if self.head_k else heads.with_whole_lists(log)
 
-    def steal(self, log, n_items, items=None, stage="surrogate", seed=None, show_progress=False):
+    def train_surrogate(self, log, n_items, items=None, stage="surrogate", seed=None, *, show_progress=False):
         draws = self.config["seed"] if seed is None else seed
         if self.head_k:
             learned = with_own_tail(log.first(self.head_k), self.served_k, n_items, draws)
-            return super().steal(learned, n_items, items, stage, seed, show_progress)
+            return super().train_surrogate(learned, n_items, items, stage, seed, show_progress=show_progress)
         heads = candidates(int((log.lists != 0).sum(2).max()))
         # a run that is cut off goes on with the copies that are trained, so they stay till its end
         kept = self.config["resume_dir"]
@@ -75,12 +75,14 @@ class HeadAttacker(Attacker):
         copies, agreement = {}, {}
         for h in heads:
             learned = with_own_tail(log.first(h), self.served_k, n_items, draws)
-            copies[h] = super().steal(learned, n_items, items, f"{stage}-first-{h}", seed, show_progress)
+            copies[h] = super().train_surrogate(
+                learned, n_items, items, f"{stage}-first-{h}", seed, show_progress=show_progress
+            )
             _, held_out = copies[h].loaders(log.first(heads[0]))  # the seed decides which are held out: the same ones
             agreement[h] = copies[h].held_out_figures(held_out)["agreement@10"]
         chosen = max(heads, key=lambda h: agreement[h])
         told = {str(h): round(share, 4) for h, share in agreement.items()}
-        self.settled = {"attacker_head_k": chosen, f"agreement@{min(heads[0], 10)}": told}
+        self.selected = {"attacker_head_k": chosen, f"agreement@{min(heads[0], 10)}": told}
         return only_file(copies, chosen, stage, keep=bool(self.candidates_folder))
 
 

@@ -62,7 +62,7 @@ def autoregressive(
     """Start with a random item; the next one is drawn uniformly from the list returned; to full length."""
     sequences = _drawn(black_box, n_sequences, length, generator)
     sequences[:, 1:] = 0
-    return ask_and_continue(black_box, sequences, generator, show_progress)
+    return query_and_extend(black_box, sequences, generator, show_progress)
 
 
 @register_query_strategy("random")
@@ -70,14 +70,14 @@ def random(
     black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
 ) -> QueryLog:
     """Items drawn uniformly from the catalogue."""
-    return ask_and_continue(black_box, _drawn(black_box, n_sequences, length, generator), generator, show_progress)
+    return query_and_extend(black_box, _drawn(black_box, n_sequences, length, generator), generator, show_progress)
 
 
 def _drawn(black_box, n_sequences, length, generator):
     return torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
 
 
-def ask_and_continue(
+def query_and_extend(
     black_box: ListSource, begun: Tensor, generator: torch.Generator, show_progress: bool = False
 ) -> QueryLog:
     """Ask every prefix of sequences, and draw the items that they lack uniformly from the list before them.

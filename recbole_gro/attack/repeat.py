@@ -28,17 +28,17 @@ class RepeatAttacker(Attacker):
 
     def __init__(self, config):
         super().__init__(config)
-        self.times_asked = setting(config, "attacker_repeats")
-        self.summary = f"asks each prefix {self.times_asked} times and learns from what is stable"
+        self.repeats = setting(config, "attacker_repeats")
+        self.summary = f"asks each prefix {self.repeats} times and learns from what is stable"
         if self.n_sequences < 2:
             raise UserError(
-                f"attacker_repeats: {self.times_asked} repeats leave {self.n_sequences} of "
+                f"attacker_repeats: {self.repeats} repeats leave {self.n_sequences} of "
                 f"{setting(config, 'query_sequences')} query sequences, 2 are needed; "
-                f"set query_sequences to {2 * self.times_asked} or more"
+                f"set query_sequences to {2 * self.repeats} or more"
             )
 
-    def ask(self, black_box, generator, known=None, show_progress=False):
-        return super().ask(Repeated(black_box, self.times_asked), generator, None, show_progress)
+    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+        return super().query(Repeated(black_box, self.repeats), generator, None, show_progress)
 
 
 class Repeated:

@@ -39,5 +39,5 @@ def create_surrogate(config, n_items: int, items=None):
     """
     name, file = setting(config, "surrogate_model"), setting(config, "surrogate_config")
     derived = derive(config, name, file, "surrogate_model")
-    known = items if setting(config, "surrogate_knows_features") else None
-    return derived.model_class(derived, Catalogue(derived, n_items, known)).to(derived["device"]), derived
+    auxiliary = items if setting(config, "surrogate_knows_features") else None
+    return derived.model_class(derived, Catalogue(derived, n_items, auxiliary)).to(derived["device"]), derived

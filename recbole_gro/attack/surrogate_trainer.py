@@ -58,12 +58,12 @@ class ExtractionTrainer(StageTrainer):
         )
 
     @property
-    def learned(self) -> bool:
+    def improved(self) -> bool:
         """Whether the best epoch copies held-out queries better than the untrained model did."""
         return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
 
     @property
-    def still_learning(self) -> bool:
+    def still_improving(self) -> bool:
         """Whether its passes were over before the loss on held-out queries had stopped falling: more would get more."""
         return self.cur_step <= self.stopping_step
 

@@ -7,7 +7,7 @@ from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.utils.errors import UserError
 
 
-def known_sequences(train: SequenceDataset, share: float, longest: int, generator: torch.Generator) -> Tensor:
+def auxiliary_sequences(train: SequenceDataset, share: float, longest: int, generator: torch.Generator) -> Tensor:
     """The most recent training items of some users, drawn at random; nothing of validation and test.
 
     Args:

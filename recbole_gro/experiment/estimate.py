@@ -77,7 +77,7 @@ def stage_seconds(config, defense: Defense, unit: dict[str, float]) -> dict[str,
     if isinstance(part := defense.parts[0], GRODefense):
         gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
     lists = query_budget(config)
-    passes = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * attacker.copies / attacker.times_asked
+    passes = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * attacker.n_surrogates / attacker.repeats
     evaluation = unit["users"] * unit["user"]
 
     def epochs(n: int, step: float) -> float:

@@ -153,7 +153,7 @@ def _split(settings: Sequence[Setting]) -> str:
 def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
     """A warning where surrogates reached the maximum number of epochs before early stopping."""
     cells = [cell for setting in settings for cell in setting.cells]
-    n_cut = sum(bool(cell.facts.get("still_learning")) for cell in cells)
+    n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
     if n_cut:
         yield Paragraph(
             f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still learning at "

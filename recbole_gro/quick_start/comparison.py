@@ -10,7 +10,7 @@ from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import on_test
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
-from recbole_gro.report.run_report import settled_in_words
+from recbole_gro.report.run_report import settings_in_words
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.log import console
 
@@ -50,18 +50,18 @@ def compare(config: Any, name: str, loaders: Any, cache: StageCache, output_dir:
     row: dict[str, Any] = {"defense": name, "seconds": stages.seconds, "target": metrics}
     row["target_still_improving"] = stages.target_still_improving
     if effective:
-        row["settled"] = effective
+        row["effective_settings"] = effective
     if not config["attack"]:
         return Comparison(row, served)
     log, asked = stages.queries(service, defense, name)
     surrogate, facts = stages.surrogate(log, name)
-    if facts["attacker_settled"]:
-        console.info(f"attack on {name}: selected {settled_in_words(facts['attacker_settled'])}")
+    if facts["selected_hyperparameters"]:
+        console.info(f"attack on {name}: selected {settings_in_words(facts['selected_hyperparameters'])}")
     row["surrogate"], copied = stages.surrogate_evaluation(surrogate, served)
     console.info(f"attack on {name}: the surrogate reaches {on_test(row['surrogate'])}")
-    if not facts["learned"]:
+    if not facts["surrogate_improved"]:
         console.info(f"attack on {name}: its loss on held-out queries is no better than before training")
-    elif facts["still_learning"]:
+    elif facts["surrogate_still_improving"]:
         most = config["surrogate_epochs"]
         console.info(f"attack on {name}: it was still improving when its surrogate_epochs={most} were over")
     return Comparison(row | facts | asked, served, copied)

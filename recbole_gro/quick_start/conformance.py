@@ -121,7 +121,7 @@ class Trial:
         ask = create_query_strategy("autoregressive")
         return ask(box, self.config["query_sequences"], LENGTH, torch.Generator().manual_seed(2), False)
 
-    def made_up(self) -> tuple[Tensor, Tensor]:
+    def synthetic(self) -> tuple[Tensor, Tensor]:
         """Histories of every length, [B, LENGTH] and [B]."""
         lengths = torch.arange(1, LENGTH + 1)
         items = torch.randint(1, self.target[0].n_items, (LENGTH, LENGTH), generator=torch.Generator().manual_seed(3))
@@ -134,7 +134,7 @@ class Trial:
         expect(losses[-1] < losses[0], f"its loss went from {losses[0]:.4g} to {losses[-1]:.4g} in training")
 
     def a_black_box_answers_with_lists(self) -> None:
-        sequences, _ = self.made_up()
+        sequences, _ = self.synthetic()
         lists = BlackBox(self.target[0], LISTED).query(sequences)
         n_items = self.loaders[0]._dataset.item_num
         expect(lists.shape == (LENGTH, LISTED), f"asked for {LENGTH} lists of {LISTED} it gave {tuple(lists.shape)}")
@@ -143,13 +143,13 @@ class Trial:
         expect(int(lists.max()) < n_items, "a list holds what is no item, such as the mask token")
 
     def scores_do_not_depend_on_other_rows(self) -> None:
-        scorer, (sequences, lengths) = create_scorer(self.target[0]), self.made_up()
+        scorer, (sequences, lengths) = create_scorer(self.target[0]), self.synthetic()
         together = scorer.next_item_scores(sequences, lengths)
         alone = torch.cat([scorer.next_item_scores(sequences[i : i + 1], lengths[i : i + 1]) for i in range(LENGTH)])
         _expect_close(together, alone, "scores depend on the other rows of a batch")
 
     def scores_do_not_depend_on_padding(self) -> None:
-        scorer, (sequences, lengths) = create_scorer(self.target[0]), self.made_up()
+        scorer, (sequences, lengths) = create_scorer(self.target[0]), self.synthetic()
         wide = scorer.next_item_scores(functional.pad(sequences, (0, 3)), lengths)
         bare = [scorer.next_item_scores(sequences[i : i + 1, : i + 1], lengths[i : i + 1]) for i in range(LENGTH)]
         _expect_close(wide, torch.cat(bare), "scores depend on padding")
@@ -161,7 +161,7 @@ class Trial:
     def its_checkpoint_serves_the_same_lists(self) -> None:
         model, _, file = self.target
         own = None if self.config.model_class.__name__ in sequential_models() else self.config.model_class
-        sequences, _ = self.made_up()
+        sequences, _ = self.synthetic()
         before = Service(model, LISTED).recommend(sequences)
         after = load_target(file, own).recommend(sequences, LISTED)
         expect(torch.equal(before, after), "its checkpoint, loaded again, serves other lists")
@@ -175,7 +175,7 @@ class Trial:
         trainer.fine_tune(train, valid, verbose=False, saved=False)
         losses = list(trainer.train_loss_dict.values())
         expect(losses[-1] < losses[0], f"Eq. 6 went from {losses[0]:.4g} to {losses[-1]:.4g} over the epochs of GRO")
-        lists = BlackBox(trainer.model, LISTED).query(self.made_up()[0])
+        lists = BlackBox(trainer.model, LISTED).query(self.synthetic()[0])
         expect(int(lists.min()) >= 1, "after GRO a list holds the padding item 0")
 
     # as a surrogate
@@ -184,11 +184,11 @@ class Trial:
         init_seed(5, True)
         n_items = self.loaders[0]._dataset.item_num
         surrogate, config = create_surrogate(self.config, n_items, self.loaders[0]._dataset)
-        thief = ExtractionTrainer(config, surrogate)
-        queries, held_out = thief.loaders(self.queries)
-        untrained = thief.held_out_figures(held_out)["agreement@10"]
-        thief.fit(queries, held_out, verbose=False)
-        trained = thief.best_valid_result["agreement@10"]
+        surrogate_trainer = ExtractionTrainer(config, surrogate)
+        queries, held_out = surrogate_trainer.loaders(self.queries)
+        untrained = surrogate_trainer.held_out_figures(held_out)["agreement@10"]
+        surrogate_trainer.fit(queries, held_out, verbose=False)
+        trained = surrogate_trainer.best_valid_result["agreement@10"]
         expect(
             trained > untrained,
             f"of held-out top tens a trained copy has {trained:.1%}, an untrained one {untrained:.1%}",

@@ -18,9 +18,9 @@ from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
 from recbole_gro.quick_start.comparison import compare
 from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.run_folder import (
-    claimed,
     finished_results,
-    full_disk_told,
+    full_disk_reported,
+    lock_run_folder,
     new_run_folder,
     settings_of_run,
 )
@@ -133,9 +133,9 @@ def run_folder(config: Config, loaders: Any, saved: bool) -> Iterator[tuple[Path
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             folder = new_run_folder(config)
-            stack.enter_context(claimed(folder, settings_of_run(config)))
+            stack.enter_context(lock_run_folder(folder, settings_of_run(config)))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
-        stack.enter_context(full_disk_told(folder))
+        stack.enter_context(full_disk_reported(folder))
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
         if saved and finished_results(folder) is None:
             console.info(f"everything this run writes goes to {folder}; --output_dir={folder} resumes it")

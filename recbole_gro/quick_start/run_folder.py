@@ -43,7 +43,7 @@ def new_run_folder(config) -> Path:
 
 
 @contextlib.contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
+def full_disk_reported(folder: Path) -> Iterator[None]:
     """A full disk inside ends in one line, whoever was writing.
 
     Raises:
@@ -77,7 +77,7 @@ def settings_of_run(config: Any) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
+def lock_run_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
     """Lock the folder inside the block, to begin a run of these settings in it or to resume one.
 
     The lock ends with the process, however that ends.

@@ -10,7 +10,7 @@ import torch
 from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
 from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.data.auxiliary_data import known_sequences
+from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.evaluator import evaluate_service
@@ -118,7 +118,7 @@ class Stages:
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
-            again = "" if attacker.times_asked == 1 else f", every prefix {attacker.times_asked} times"
+            again = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {config['attacker']}: {attacker.summary}")
             console.info(
                 f"attack on {name}: {config['query_strategy']}, {attacker.n_sequences} sequences of "
@@ -126,12 +126,12 @@ class Stages:
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-            log = attacker.ask(black_box, generator, auxiliary, config["show_progress"])
+            log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             facts = {
-                "sequences_asked": len(log.sequences),
-                "sequences_known": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
-                "times_asked": attacker.times_asked,
-                "lists_asked": black_box.lists_asked,
+                "query_sequences": len(log.sequences),
+                "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
+                "repeats": attacker.repeats,
+                "lists_returned": black_box.lists_returned,
             }
             return {**_narrow({"sequences": log.sequences, "lists": log.lists}), "facts": facts}
 
@@ -139,7 +139,7 @@ class Stages:
         log = QueryLog(made["sequences"].long(), made["lists"].long())
         if self.output_dir:
             log.save(self.output_dir / f"queries-{name}.npz")
-        if n_known := made["facts"]["sequences_known"]:
+        if n_known := made["facts"]["auxiliary_sequences"]:
             console.info(f"attack on {name}: {n_known} of the {len(log.sequences)} sequences were histories of users")
         return log, made["facts"]
 
@@ -155,17 +155,17 @@ class Stages:
         def make(config: Any) -> dict[str, Any]:
             console.info(f"attack on {name}: trains a surrogate, at most {config['surrogate_epochs']} epochs")
             attacker = create_attacker(config["attacker"], config)
-            seed = start_stage(config, "surrogate")
-            trainer = attacker.steal(log, n_items, items, f"surrogate-{name}", seed, config["show_progress"])
+            seed, show = start_stage(config, "surrogate"), config["show_progress"]
+            trainer = attacker.train_surrogate(log, n_items, items, f"surrogate-{name}", seed, show_progress=show)
             facts = {
                 "surrogate_model": trainer.config["model"],
                 "surrogate_epochs": len(trainer.train_loss_dict),
                 "held_out": trainer.best_valid_result,
                 "held_out_untrained": trainer.untrained_loss,
-                "learned": trainer.learned,
-                "still_learning": trainer.still_learning,
+                "surrogate_improved": trainer.improved,
+                "surrogate_still_improving": trainer.still_improving,
                 "attacker": config["attacker"],
-                "attacker_settled": attacker.settled,
+                "selected_hyperparameters": attacker.selected,
             }
             return {"checkpoint": read_plain(trainer.saved_model_file), "facts": facts}
 
@@ -188,11 +188,11 @@ class Stages:
 
     def _auxiliary_data(self) -> torch.Tensor | None:
         """Return [U, L] items of users that the attack is handed, the same for all services of a seed, or None."""
-        if not self.prints.attacker.known_share:
+        if not self.prints.attacker.auxiliary_share:
             return None
         draw = torch.Generator().manual_seed(start_stage(self.config, "known sequences"))
-        share, length = self.prints.attacker.known_share, query_length(self.config)
-        return known_sequences(self.train._dataset, share, length, draw)
+        share, length = self.prints.attacker.auxiliary_share, query_length(self.config)
+        return auxiliary_sequences(self.train._dataset, share, length, draw)
 
     def _once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
         made = self.cache.once(stage, fingerprint, make)

@@ -14,11 +14,11 @@ from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and what they say of the surrogate or the target
-DID_NOT_LEARN, STILL_LEARNING, TARGET_STILL_IMPROVING = "(!)", "(+)", "(^)"
+NOT_IMPROVED, STILL_IMPROVING, TARGET_STILL_IMPROVING = "(!)", "(+)", "(^)"
 MARKS = {
-    DID_NOT_LEARN: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
+    NOT_IMPROVED: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
     "broken attack is not a good defense.",
-    STILL_LEARNING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
+    STILL_IMPROVING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
     "more, and the service looks safer here than it is.",
     TARGET_STILL_IMPROVING: "The undefended target reached its maximum number of epochs before early stopping, and may "
     "still have been improving: a defense that trains it further, as GRO does, then looks like a gain; raise epochs.",
@@ -56,12 +56,20 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
 def marks(row: dict[str, Any]) -> list[str]:
     """Return the marks of a defense's row: the surrogate's, then the target's.
 
-    >>> marks({"learned": True, "still_learning": True}), marks({"learned": False, "still_learning": True}), marks({})
-    (['(+)'], ['(!)'], [])
-    >>> marks({"learned": False, "target_still_improving": True})
+    >>> marks({"surrogate_improved": True, "surrogate_still_improving": True}), marks({})
+    (['(+)'], [])
+    >>> marks({"surrogate_improved": False, "surrogate_still_improving": True})
+    ['(!)']
+    >>> marks({"surrogate_improved": False, "target_still_improving": True})
     ['(!)', '(^)']
     """
-    attack = DID_NOT_LEARN if not row.get("learned", True) else STILL_LEARNING if row.get("still_learning") else None
+    attack = (
+        NOT_IMPROVED
+        if not row.get("surrogate_improved", True)
+        else STILL_IMPROVING
+        if row.get("surrogate_still_improving")
+        else None
+    )
     target = TARGET_STILL_IMPROVING if row.get("target_still_improving") else None
     return [mark for mark in (attack, target) if mark]
 
@@ -150,14 +158,14 @@ def markdown(results: dict[str, Any], config) -> str:
     if attacked:
         row = attacked[0]
         about.append(
-            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, from {row['lists_asked']} "
-            f"lists: {_asked(row, config)}. Agreement@{_compared(config)}: share of common items in the top "
-            f"{_compared(config)} of the target as served and of the surrogate."
+            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, "
+            f"from {row['lists_returned']} lists: {_queries_in_words(row, config)}. Agreement@{_compared(config)}: share "
+            f"of common items in the top {_compared(config)} of the target as served and of the surrogate."
         )
-        told = {row["defense"]: settled_in_words(row["attacker_settled"]) for row in attacked}
+        told = {row["defense"]: settings_in_words(row["selected_hyperparameters"]) for row in attacked}
         if any(told.values()):
             settled = "; ".join(f"{defense}: {words}" for defense, words in told.items())
-            about += ["", f"What the attacker settled on. {settled}."]
+            about += ["", f"Hyperparameters that the attack selected. {settled}."]
     return "\n".join(about) + "\n"
 
 
@@ -174,21 +182,21 @@ def split(config) -> str:
     return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}"
 
 
-def settled_in_words(settled: dict[str, Any]) -> str:
+def settings_in_words(settled: dict[str, Any]) -> str:
     """Keys of an attacker as they were in force, as text."""
     return ", ".join(
-        f"{name} {settled_in_words(value) if isinstance(value, dict) else value}" for name, value in settled.items()
+        f"{name} {settings_in_words(value) if isinstance(value, dict) else value}" for name, value in settled.items()
     )
 
 
-def _asked(row: dict[str, Any], config) -> str:
+def _queries_in_words(row: dict[str, Any], config) -> str:
     """What the queries of an attack were, in words."""
-    again = "" if row["times_asked"] == 1 else f", asked {row['times_asked']} times,"
-    known = row["sequences_known"]
+    again = "" if row["repeats"] == 1 else f", queried {row['repeats']} times,"
+    known = row["auxiliary_sequences"]
     kind = f"{config['query_strategy']} sequences"
     if known:
         kind = f"sequences, {known} of them users' own histories"
-    return f"every prefix{again} of {row['sequences_asked']} {kind}"
+    return f"every prefix{again} of {row['query_sequences']} {kind}"
 
 
 def picture(rows: list[dict[str, Any]], config) -> Figure:

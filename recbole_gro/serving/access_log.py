@@ -15,10 +15,10 @@ SHOWN = 1000  # characters of a query that cannot be read
 
 class AccessLog:
     """Write one line of JSON per query: {"time": "2024-03-04T05:06:07.089012+00:00", "lists": 2, "refused": null,
-    "asked": [[3, 1, 4], [5]]}.
+    "sequences": [[3, 1, 4], [5]]}.
 
     `time` is UTC, `lists` the number of histories, `refused` why there was no answer (null where there was one),
-    `asked` the item ids of each history without padding, or text where they were no histories of item ids. A line is
+    `sequences` the item ids of each history without padding, or text where they were no histories. A line is
     handed to the operating system before the next query. Earlier lines stay; one process at a time writes to a file.
 
     Args:
@@ -49,7 +49,7 @@ class AccessLog:
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
             "lists": len(sequences),
             "refused": refused,
-            "asked": _histories(sequences),
+            "sequences": _histories(sequences),
         }
         append_line(json.dumps(line), self.file)
 

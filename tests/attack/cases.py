@@ -45,60 +45,60 @@ class QueryStrategyCases:
 
     name: str
 
-    def ask(self, n_sequences=20, length=6, seed=3, budget=None, service=None):
+    def query(self, n_sequences=20, length=6, seed=3, budget=None, service=None):
         self.box = BlackBox(service or RuleService(), budget=budget)
         generator = torch.Generator().manual_seed(seed)
         return create_query_strategy(self.name)(self.box, n_sequences, length, generator, False)
 
     def test_shapes(self):
-        log = self.ask(n_sequences=5, length=4)
+        log = self.query(n_sequences=5, length=4)
         assert log.sequences.shape == (5, 4)
         assert log.lists.shape == (5, 4, 10)
         assert log.n_lists == 20
 
     def test_every_prefix_is_counted(self):
-        log = self.ask(n_sequences=20, length=6)
-        assert self.box.lists_asked == log.n_lists == 120
+        log = self.query(n_sequences=20, length=6)
+        assert self.box.lists_returned == log.n_lists == 120
 
     def test_lists_are_the_answers_to_the_prefixes(self):
-        log = self.ask()
+        log = self.query()
         for s, sequence in enumerate(log.sequences):
             for t in range(len(sequence)):
                 assert torch.equal(self.box.query(sequence[None, : t + 1])[0], log.lists[s, t].long())
 
     def test_lists_of_a_model_are_the_answers_to_the_prefixes(self, make_model):
         service = Service(make_model("BERT4Rec"), 5)
-        log = self.ask(n_sequences=3, length=12, service=service)
+        log = self.query(n_sequences=3, length=12, service=service)
         for t in range(12):
             assert torch.equal(service.recommend(log.sequences[:, : t + 1]), log.lists[:, t].long())
 
     def test_sequences_hold_items_only(self):
-        log = self.ask(n_sequences=100)
+        log = self.query(n_sequences=100)
         assert int(log.sequences.min()) >= 1
         assert int(log.sequences.max()) <= 30
 
     def test_padding_of_lists_is_never_asked_about(self):
-        log = self.ask(n_sequences=100, service=PaddedService())
+        log = self.query(n_sequences=100, service=PaddedService())
         assert int(log.lists.min()) == 0
         assert int(log.sequences.min()) >= 1
 
     def test_first_item_may_be_any(self):
-        log = self.ask(n_sequences=600, length=1)
+        log = self.query(n_sequences=600, length=1)
         assert set(log.sequences[:, 0].tolist()) == set(range(1, 31))
 
     def test_same_seed_same_log(self):
-        one, other = self.ask(seed=3), self.ask(seed=3)
+        one, other = self.query(seed=3), self.query(seed=3)
         assert torch.equal(one.sequences, other.sequences)
         assert torch.equal(one.lists, other.lists)
 
     def test_other_seed_other_log(self):
-        assert not torch.equal(self.ask(seed=3).sequences, self.ask(seed=4).sequences)
+        assert not torch.equal(self.query(seed=3).sequences, self.query(seed=4).sequences)
 
     def test_budget_holds(self):
-        assert self.ask(n_sequences=5, length=4, budget=20).n_lists == 20
+        assert self.query(n_sequences=5, length=4, budget=20).n_lists == 20
         with pytest.raises(BudgetSpent):
-            self.ask(n_sequences=5, length=4, budget=19)
-        assert self.box.lists_asked <= 19
+            self.query(n_sequences=5, length=4, budget=19)
+        assert self.box.lists_returned <= 19
 
 
 class AttackerCases:
@@ -129,34 +129,34 @@ class AttackerCases:
         }
         return create_attacker(self.name, self.make_config("NARM", **{**settings, **self.settings, **more}))
 
-    def known(self, attacker):
+    def auxiliary(self, attacker):
         """Histories of five users of 2 to 10 items, for an attacker who is to be handed some."""
-        if not attacker.known_share:
+        if not attacker.auxiliary_share:
             return None
         items = torch.randint(1, 31, (5, 10), generator=torch.Generator().manual_seed(6))
         return items * (torch.arange(10) < torch.tensor([[2], [4], [6], [8], [10]]))
 
-    def ask(self, attacker, service=None, seed=3):
+    def query(self, attacker, service=None, seed=3):
         self.box = BlackBox(service or RuleService(), budget=query_budget(attacker.config))
-        return attacker.ask(self.box, torch.Generator().manual_seed(seed), self.known(attacker))
+        return attacker.query(self.box, torch.Generator().manual_seed(seed), self.auxiliary(attacker))
 
     def test_asks_no_more_than_the_budget(self):
         attacker = self.attacker()
-        log = self.ask(attacker)
-        assert self.box.lists_asked == log.n_lists * attacker.times_asked
-        assert 0.9 * 360 < self.box.lists_asked <= 360
+        log = self.query(attacker)
+        assert self.box.lists_returned == log.n_lists * attacker.repeats
+        assert 0.9 * 360 < self.box.lists_returned <= 360
 
     def test_log_and_what_is_learned_of_it_have_the_same_sequences(self):
         attacker = self.attacker()
-        log = self.ask(attacker)
-        learned = attacker.learned(log)
+        log = self.query(attacker)
+        learned = attacker.training_log(log)
         assert log.sequences.shape == (attacker.n_sequences, 6)
         assert torch.equal(learned.sequences, log.sequences)
         assert learned.lists.shape[:2] == log.lists.shape[:2] == (attacker.n_sequences, 6)
         assert learned.lists.shape[2] <= log.lists.shape[2] <= 10
 
     def test_lists_are_the_answers_to_the_prefixes(self):
-        log = self.ask(self.attacker())
+        log = self.query(self.attacker())
         for t in range(6):
             answers = RuleService().recommend(log.sequences[:, : t + 1])
             assert torch.equal(log.lists[:, t].long(), answers[:, : log.lists.shape[2]])
@@ -164,46 +164,48 @@ class AttackerCases:
     @pytest.mark.parametrize("service", [RuleService, PaddedService])
     def test_lists_hold_different_items_and_padding_after_them(self, service):
         attacker = self.attacker()
-        log = self.ask(attacker, service())
+        log = self.query(attacker, service())
         assert 1 <= int(log.sequences.min()) <= int(log.sequences.max()) <= 30
-        for lists in (log.lists, attacker.learned(log).lists):
+        for lists in (log.lists, attacker.training_log(log).lists):
             assert not ((lists[:, :, :-1] == 0) & (lists[:, :, 1:] != 0)).any()
             for row in lists.flatten(0, 1).tolist():
                 assert len(set(row) - {0}) == sum(item != 0 for item in row)
 
     def test_same_seed_same_queries_whatever_else_was_drawn(self):
         torch.manual_seed(1)
-        one = self.ask(self.attacker())
+        one = self.query(self.attacker())
         torch.manual_seed(2)
-        other = self.ask(self.attacker())
+        other = self.query(self.attacker())
         assert torch.equal(one.sequences, other.sequences)
         assert torch.equal(one.lists, other.lists)
 
     def test_other_seed_other_queries(self):
-        assert not torch.equal(self.ask(self.attacker(), seed=3).sequences, self.ask(self.attacker(), seed=4).sequences)
+        assert not torch.equal(
+            self.query(self.attacker(), seed=3).sequences, self.query(self.attacker(), seed=4).sequences
+        )
 
     def test_same_seed_same_copy_from_the_log_alone(self):
-        log = self.ask(self.attacker())
-        copies = [self.attacker(surrogate_epochs=1).steal(log, 31, seed=5) for _ in range(2)]
-        assert same_weights(*(weights_of(thief.model) for thief in copies))
-        other = self.attacker(surrogate_epochs=1).steal(log, 31, seed=6)
+        log = self.query(self.attacker())
+        copies = [self.attacker(surrogate_epochs=1).train_surrogate(log, 31, seed=5) for _ in range(2)]
+        assert same_weights(*(weights_of(surrogate_trainer.model) for surrogate_trainer in copies))
+        other = self.attacker(surrogate_epochs=1).train_surrogate(log, 31, seed=6)
         assert not same_weights(weights_of(copies[0].model), weights_of(other.model))
 
     def test_copy_has_learned_and_is_the_one_that_is_saved(self):
         attacker = self.attacker()
-        thief = attacker.steal(self.ask(attacker), self.box.n_items)
+        surrogate_trainer = attacker.train_surrogate(self.query(attacker), self.box.n_items)
         histories = torch.randint(1, 31, (60, 4), generator=torch.Generator().manual_seed(9))
         served = RuleService(k=5).recommend(histories)
         torch.manual_seed(5)
         untrained, _ = create_surrogate(attacker.config, 31)
         agreement = [
             (BlackBox(model, 5).query(histories).unsqueeze(2) == served.unsqueeze(1)).any(2).float().mean()
-            for model in (untrained, thief.model)
+            for model in (untrained, surrogate_trainer.model)
         ]
         assert agreement[1] > agreement[0] + 0.2
         assert [name for name in files_below(self.folder) if name.endswith(".pth")] == ["surrogate.pth"]
         saved = torch.load(self.folder / "surrogate.pth", weights_only=True)["state_dict"]
-        assert same_weights(saved, weights_of(thief.model))
+        assert same_weights(saved, weights_of(surrogate_trainer.model))
 
     def test_runs_from_end_to_end(self, tiny_data_path):
         settings = {**TINY_RUN, "query_sequences": 20, **self.settings, "data_path": str(tiny_data_path)}
@@ -211,5 +213,5 @@ class AttackerCases:
             "BERT4Rec", "tiny", config_dict={**settings, "defense": "none", "attacker": self.name}, saved=False
         )["defenses"]
         assert row["attacker"] == self.name
-        assert 0.9 * 80 <= row["lists_asked"] <= 80
+        assert 0.9 * 80 <= row["lists_returned"] <= 80
         assert 0 <= row["surrogate"]["test"]["hit@10"] <= 1

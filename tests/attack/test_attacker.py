@@ -20,7 +20,7 @@ class TestStandard(AttackerCases):
 
     def test_log_is_the_query_strategys(self):
         for strategy in ("autoregressive", "random"):
-            log = self.ask(self.attacker(query_strategy=strategy))
+            log = self.query(self.attacker(query_strategy=strategy))
             generator = torch.Generator().manual_seed(3)
             wanted = create_query_strategy(strategy)(BlackBox(RuleService()), 60, 6, generator, False)
             assert torch.equal(log.sequences, wanted.sequences)
@@ -28,8 +28,8 @@ class TestStandard(AttackerCases):
 
     def test_copy_is_that_of_a_trainer_on_the_whole_log(self):
         attacker = self.attacker(surrogate_epochs=2)
-        log = self.ask(attacker)
-        stolen = attacker.steal(log, 31, seed=5).model.state_dict()
+        log = self.query(attacker)
+        stolen = attacker.train_surrogate(log, 31, seed=5).model.state_dict()
         torch.manual_seed(5)
         surrogate, config = create_surrogate(attacker.config, 31)
         config["seed"] = 5
@@ -47,8 +47,8 @@ def test_budget_is_a_list_for_every_prefix(make_config):
 
 @pytest.mark.parametrize("name", ["standard", "head", "repeat", "filtered"])
 def test_who_does_not_say_that_he_knows_users_knows_none(make_config, name):
-    assert create_attacker(name, make_config()).known_share == 0
-    assert Attacker.known_share == 0
+    assert create_attacker(name, make_config()).auxiliary_share == 0
+    assert Attacker.auxiliary_share == 0
 
 
 def test_unknown_attacker_names_the_known_ones(make_config):

@@ -22,14 +22,14 @@ def test_queries_and_lists_are_counted():
     box = BlackBox(Spy())
     box.query([[1], [2, 3], [4]])
     box.query(torch.tensor([[5, 6]]))
-    assert (box.queries_asked, box.lists_asked) == (2, 4)
+    assert (box.queries_answered, box.lists_returned) == (2, 4)
 
 
 def test_budget_can_be_spent_to_the_last_list():
     box = BlackBox(Spy(), budget=3)
     box.query([[1], [2]])
     box.query([[3]])
-    assert box.lists_asked == 3
+    assert box.lists_returned == 3
 
 
 def test_over_budget_nothing_is_answered():
@@ -39,7 +39,7 @@ def test_over_budget_nothing_is_answered():
     with pytest.raises(BudgetSpent, match=r"2 more lists were asked for, 1 of 3 are left"):
         box.query([[3], [4]])
     assert len(spy.asked) == 1
-    assert (box.queries_asked, box.lists_asked) == (1, 2)
+    assert (box.queries_answered, box.lists_returned) == (1, 2)
     box.query([[3]])
 
 
@@ -47,7 +47,7 @@ def test_many_threads_get_the_budget_and_no_list_more(make_model):
     box, given = BlackBox(make_model("GRU4Rec"), k=5, budget=50), []
     alone = BlackBox(make_model("GRU4Rec"), k=5).query([[1, 2, 3], [1, 2, 4]])
 
-    def ask(_):
+    def query(_):
         for width in (1, 2, 1, 2, 1, 2):
             try:
                 lists = box.query([[1, 2, 3], [1, 2, 4]][:width])
@@ -57,9 +57,9 @@ def test_many_threads_get_the_budget_and_no_list_more(make_model):
             assert torch.equal(lists, alone[:width])
 
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(ask, range(16)))
-    assert sum(given) == box.lists_asked == 50
-    assert len(given) == box.queries_asked
+        list(threads.map(query, range(16)))
+    assert sum(given) == box.lists_returned == 50
+    assert len(given) == box.queries_answered
 
 
 def test_budget_of_nothing():
@@ -132,7 +132,7 @@ def test_bad_question_is_refused_and_not_counted(make_model, sequences, reason):
     assert box.n_items == 31
     with pytest.raises(ValueError, match=reason):
         box.query(sequences)
-    assert box.lists_asked == 0
+    assert box.lists_returned == 0
 
 
 @pytest.mark.parametrize("k", [0, 31])

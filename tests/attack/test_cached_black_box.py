@@ -34,7 +34,7 @@ def ask(tmp_path, make_config, make_model):
 
         service.recommend = cut_off
         log = tmp_path / "asked.jsonl" if logged else None
-        box = CachedBlackBox(service, tmp_path / "answers", defense, asked_log=log)
+        box = CachedBlackBox(service, tmp_path / "answers", defense, access_log=log)
         for rows in QUERIES:
             with contextlib.suppress(ValueError):
                 box.query(rows)
@@ -43,7 +43,7 @@ def ask(tmp_path, make_config, make_model):
 
 
 def asked(tmp_path):
-    return [json.loads(line)["asked"] for line in (tmp_path / "asked.jsonl").read_text().splitlines()]
+    return [json.loads(line)["sequences"] for line in (tmp_path / "asked.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("answers", [0, 1, 2])

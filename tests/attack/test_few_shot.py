@@ -9,28 +9,28 @@ class TestFewShot(AttackerCases):
 
     def test_first_sequences_begin_with_the_known_ones(self):
         attacker = self.attacker()
-        known, log = self.known(attacker), self.ask(attacker)
-        for asked, history in zip(log.sequences.tolist(), known.tolist(), strict=False):
+        auxiliary, log = self.auxiliary(attacker), self.query(attacker)
+        for asked, history in zip(log.sequences.tolist(), auxiliary.tolist(), strict=False):
             recent = [item for item in history if item][-6:]
             assert asked[: len(recent)] == recent
 
     def test_shorter_ones_go_on_with_items_of_the_lists(self):
-        log = self.ask(self.attacker())
+        log = self.query(self.attacker())
         followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)
-        assert followed[0, 1:].all()  # two known items
+        assert followed[0, 1:].all()  # two auxiliary items
         assert followed[1, 3:].all()  # four
         assert not followed[2:5].all()  # as many as a sequence has, or more
 
     def test_what_is_left_of_the_budget_is_the_query_strategys(self):
-        log = self.ask(self.attacker(query_strategy="random"))
+        log = self.query(self.attacker(query_strategy="random"))
         followed = (log.lists[5:, :-1] == log.sequences[5:, 1:, None]).any(2)
         assert 0.2 < followed.double().mean() < 0.5  # 10 of 30 items are listed
 
     def test_no_more_users_than_sequences_are_asked_about(self):
         attacker = self.attacker(query_sequences=3)
-        log = self.ask(attacker)
+        log = self.query(attacker)
         assert log.sequences.shape == (3, 6)
-        assert log.sequences[:, :2].tolist() == self.known(attacker)[:3, :2].tolist()
+        assert log.sequences[:, :2].tolist() == self.auxiliary(attacker)[:3, :2].tolist()
 
     def test_who_is_to_know_nobody_is_refused(self):
         with pytest.raises(UserError, match="attacker_known_share: 0 leaves few_shot nothing to know"):

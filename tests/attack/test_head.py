@@ -16,37 +16,37 @@ class TestHead(AttackerCases):
         monkeypatch.setattr(head, "HEADS", (5,))
 
     def test_queries_go_on_from_the_shortest_head(self):
-        log = self.ask(self.attacker())
+        log = self.query(self.attacker())
         assert log.lists.shape[2] == 10
         assert (log.lists[:, :-1, :5] == log.sequences[:, 1:, None]).any(2).all()
 
     def test_tells_what_it_chose_and_why(self):
         attacker = self.attacker(surrogate_epochs=1)
-        attacker.steal(self.ask(attacker), 31)
-        assert attacker.settled["attacker_head_k"] in (5, 10)
-        agreement = attacker.settled["agreement@5"]
+        attacker.train_surrogate(self.query(attacker), 31)
+        assert attacker.selected["attacker_head_k"] in (5, 10)
+        agreement = attacker.selected["agreement@5"]
         assert list(agreement) == ["5", "10"]
-        assert agreement[str(attacker.settled["attacker_head_k"])] == max(agreement.values())
+        assert agreement[str(attacker.selected["attacker_head_k"])] == max(agreement.values())
 
     def test_copies_are_compared_on_the_same_held_out_heads(self, monkeypatch):
         attacker, seen = self.attacker(surrogate_epochs=1), []
-        log = self.ask(attacker)
-        trainer_class = type(attacker.steal(log, 31))
+        log = self.query(attacker)
+        trainer_class = type(attacker.train_surrogate(log, 31))
         measured = trainer_class.held_out_figures
         monkeypatch.setattr(
             trainer_class, "held_out_figures", lambda self, held: (seen.append(held.log), measured(self, held))[1]
         )
-        attacker.steal(log, 31)
+        attacker.train_surrogate(log, 31)
         # each copy is measured on lists of its own before and after its epoch, and on what all have seen at its end
         assert [held.lists.shape[2] for held in seen] == [10, 10, 5, 10, 10, 5]
         assert all(torch.equal(held.sequences, seen[0].sequences) for held in seen)
 
     def test_longer_than_every_list_is_not_tried(self):
         attacker = self.attacker(surrogate_epochs=1)
-        log = self.ask(attacker)
+        log = self.query(attacker)
         log.lists[:, :, 4:] = 0
-        attacker.steal(log, 31)
-        assert attacker.settled["attacker_head_k"] == 4
+        attacker.train_surrogate(log, 31)
+        assert attacker.selected["attacker_head_k"] == 4
 
     def test_a_strategy_of_another_order_is_told_to_name_h(self, monkeypatch):
         monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
@@ -58,8 +58,8 @@ class TestHead(AttackerCases):
             return QueryLog(sequences, torch.stack(lists))
 
         with pytest.raises(UserError, match=r"query_strategy: .*set attacker_head_k"):
-            self.ask(self.attacker(query_strategy="one_by_one"))
-        assert self.ask(self.attacker(query_strategy="one_by_one", attacker_head_k=3)).lists.shape == (60, 6, 3)
+            self.query(self.attacker(query_strategy="one_by_one"))
+        assert self.query(self.attacker(query_strategy="one_by_one", attacker_head_k=3)).lists.shape == (60, 6, 3)
 
     def test_a_head_past_the_list_is_refused(self):
         with pytest.raises(UserError, match="attacker_head_k: 11 is past the end of lists of 10"):
@@ -76,7 +76,7 @@ class TestGivenHead(AttackerCases):
                 lists = super().recommend(sequences)
                 return torch.cat([lists[:, :5], lists[:, 5:].flip(1)], 1)
 
-        one, other = self.ask(self.attacker()), self.ask(self.attacker(), Shuffled())
+        one, other = self.query(self.attacker()), self.query(self.attacker(), Shuffled())
         assert torch.equal(one.sequences, other.sequences)
         assert torch.equal(one.lists, other.lists)
         assert one.lists.shape == (60, 6, 5)

@@ -9,19 +9,19 @@ class TestAutoregressive(QueryStrategyCases):
     name = "autoregressive"
 
     def test_next_item_is_in_the_list_before_it(self):
-        log = self.ask(n_sequences=50, length=8)
+        log = self.query(n_sequences=50, length=8)
         followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)
         assert followed.all()
 
     def test_next_item_is_drawn_evenly_from_the_list(self):
         n = 4000
-        log = self.ask(n_sequences=n, length=2)
+        log = self.query(n_sequences=n, length=2)
         place = (log.lists[:, 0] == log.sequences[:, 1:2]).int().argmax(1)
         share = torch.bincount(place, minlength=10) / n
         assert torch.allclose(share, torch.full((10,), 0.1), atol=5 * (0.1 * 0.9 / n) ** 0.5)
 
     def test_next_item_is_drawn_evenly_from_the_items_of_a_padded_list(self):
-        log = self.ask(n_sequences=30_000, length=2, service=PaddedService())
+        log = self.query(n_sequences=30_000, length=2, service=PaddedService())
         place = (log.lists[:, 0] == log.sequences[:, 1:2]).int().argmax(1)
         left = (log.lists[:, 0] != 0).sum(1)
         for n in range(1, 11):
@@ -34,7 +34,7 @@ class TestRandom(QueryStrategyCases):
 
     def test_items_are_drawn_evenly_from_the_catalogue(self):
         n = 6000
-        log = self.ask(n_sequences=n // 3, length=3)
+        log = self.query(n_sequences=n // 3, length=3)
         share = torch.bincount(log.sequences.flatten(), minlength=31)[1:] / n
         assert torch.allclose(share, torch.full((30,), 1 / 30), atol=5 * (29 / 900 / n) ** 0.5)
 

@@ -37,8 +37,8 @@ class TestRepeat(AttackerCases):
     settings = {"attacker_repeats": 3, "surrogate_batch_size": 16}  # a third of the lists, more steps with them
 
     def test_a_third_of_the_sequences_costs_the_same(self):
-        log = self.ask(self.attacker())
-        assert (len(log.sequences), self.box.lists_asked) == (20, 360)
+        log = self.query(self.attacker())
+        assert (len(log.sequences), self.box.lists_returned) == (20, 360)
 
     def test_too_many_repeats_for_the_budget_are_refused(self):
         with pytest.raises(UserError, match=r"attacker_repeats: 31 repeats leave 1 .*; set query_sequences to 62"):

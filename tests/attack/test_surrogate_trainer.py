@@ -27,8 +27,8 @@ class TruncatedService(RuleService):
 
 
 @pytest.fixture
-def make_thief(make_config, tmp_path):
-    """Make an attacker who knows no data: `thief, queries, held_out = make_thief("NARM", n_sequences=50)`."""
+def make_trainer(make_config, tmp_path):
+    """Make an attacker who knows no data: `trainer, queries, held_out = make_trainer("NARM", n_sequences=50)`."""
 
     def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, service=None, **settings):
         settings = {"output_dir": str(tmp_path / "run"), "data_path": "/no/such/folder", **settings}
@@ -37,47 +37,47 @@ def make_thief(make_config, tmp_path):
         log = create_query_strategy("autoregressive")(box, n_sequences, 6, torch.Generator().manual_seed(2))
         torch.manual_seed(8)
         surrogate, surrogate_config = create_surrogate(config, box.n_items)
-        thief = cls(surrogate_config, surrogate)
-        return thief, *thief.loaders(log)
+        trainer = cls(surrogate_config, surrogate)
+        return trainer, *trainer.loaders(log)
 
     return make
 
 
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
-def test_copy_learns_the_rule(make_thief, model):
-    thief, queries, held_out = make_thief(
+def test_copy_learns_the_rule(make_trainer, model):
+    trainer, queries, held_out = make_trainer(
         model, n_sequences=150, n_layers=1, surrogate_epochs=20, surrogate_learning_rate=0.01
     )
-    _, untrained = thief._valid_epoch(held_out)
-    _, trained = thief.fit(queries, held_out)
+    _, untrained = trainer._valid_epoch(held_out)
+    _, trained = trainer.fit(queries, held_out)
     assert untrained["agreement@10"] < 0.5
     assert trained["agreement@10"] > 0.75
     assert trained["loss"] < untrained["loss"]
 
 
 @pytest.mark.parametrize(("rate", "learned"), [(1e-30, False), (0.01, True)])
-def test_a_copy_that_is_no_better_than_before_training_is_told(make_thief, rate, learned):
-    thief, queries, held_out = make_thief(n_sequences=50, surrogate_learning_rate=rate)
-    assert not thief.learned
-    untrained = thief._valid_epoch(held_out)[0]
-    thief.fit(queries, held_out)
-    assert thief.untrained_loss == untrained
-    assert thief.learned is learned
+def test_a_copy_that_is_no_better_than_before_training_is_told(make_trainer, rate, learned):
+    trainer, queries, held_out = make_trainer(n_sequences=50, surrogate_learning_rate=rate)
+    assert not trainer.improved
+    untrained = trainer._valid_epoch(held_out)[0]
+    trainer.fit(queries, held_out)
+    assert trainer.untrained_loss == untrained
+    assert trainer.improved is learned
 
 
-def test_a_held_out_loss_that_is_no_number_stops_it(make_thief):
-    thief, queries, held_out = make_thief()
-    thief.held_out_figures = lambda data: {"loss": float("nan")}
+def test_a_held_out_loss_that_is_no_number_stops_it(make_trainer):
+    trainer, queries, held_out = make_trainer()
+    trainer.held_out_figures = lambda data: {"loss": float("nan")}
     with pytest.raises(UserError, match=r"^surrogate: epoch 0: the loss on held-out queries is nan, so it stopped"):
-        thief.fit(queries, held_out)
+        trainer.fit(queries, held_out)
 
 
-def test_copy_ranks_as_the_service_does(make_thief):
-    thief, queries, held_out = make_thief(n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01)
-    thief.fit(queries, held_out)
-    thief.load_saved()
+def test_copy_ranks_as_the_service_does(make_trainer):
+    trainer, queries, held_out = make_trainer(n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01)
+    trainer.fit(queries, held_out)
+    trainer.load_saved()
     histories = torch.tensor([[5, 6, 7], [20, 25, 28]])
-    copied = BlackBox(thief.model, 10).query(histories)
+    copied = BlackBox(trainer.model, 10).query(histories)
     served = RuleService().recommend(histories)
     middle = (copied[:, :3, None] == served[:, None, :5]).any(2)
     assert middle.float().mean() > 0.8
@@ -157,21 +157,21 @@ class TestCatalogue:
             create_surrogate(config, dataset.item_num, dataset)
 
 
-def test_recboles_evaluation_is_never_asked(make_thief, monkeypatch):
+def test_recboles_evaluation_is_never_asked(make_trainer, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("evaluated on data")
 
     monkeypatch.setattr(Trainer, "evaluate", refuse)
     monkeypatch.setattr(Trainer, "_valid_epoch", refuse)
-    thief, queries, held_out = make_thief()
-    score, result = thief.fit(queries, held_out)
+    trainer, queries, held_out = make_trainer()
+    score, result = trainer.fit(queries, held_out)
     assert score == result["loss"]
 
 
 @pytest.mark.parametrize("metric", ["ItemCoverage", "AveragePopularity"])
-def test_metrics_of_the_run_do_not_matter_to_it(make_thief, metric):
-    thief, queries, held_out = make_thief(metrics=["Hit", "NDCG", metric])
-    _, result = thief.fit(queries, held_out)
+def test_metrics_of_the_run_do_not_matter_to_it(make_trainer, metric):
+    trainer, queries, held_out = make_trainer(metrics=["Hit", "NDCG", metric])
+    _, result = trainer.fit(queries, held_out)
     assert set(result) == {"loss", "agreement@10"}
 
 
@@ -186,111 +186,113 @@ class Scripted(ExtractionTrainer):
         return loss, {"loss": loss}
 
 
-def test_training_stops_when_the_held_out_loss_no_longer_falls(make_thief):
-    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=5, surrogate_patience=1)
-    score, _ = thief.fit(queries, held_out)
-    assert len(thief.seen) == 4
+def test_training_stops_when_the_held_out_loss_no_longer_falls(make_trainer):
+    trainer, queries, held_out = make_trainer(cls=Scripted, surrogate_epochs=5, surrogate_patience=1)
+    score, _ = trainer.fit(queries, held_out)
+    assert len(trainer.seen) == 4
     assert score == 0.5
-    assert not thief.still_learning
-    thief.load_saved()
-    assert same_weights(weights_of(thief.model), thief.seen[1])
+    assert not trainer.still_improving
+    trainer.load_saved()
+    assert same_weights(weights_of(trainer.model), trainer.seen[1])
 
 
-def test_held_out_loss_is_looked_at_after_every_epoch(make_thief):
-    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4)
-    thief.fit(queries, held_out)
-    assert len(thief.seen) == 4
+def test_held_out_loss_is_looked_at_after_every_epoch(make_trainer):
+    trainer, queries, held_out = make_trainer(
+        cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4
+    )
+    trainer.fit(queries, held_out)
+    assert len(trainer.seen) == 4
 
 
 @pytest.mark.parametrize(("epochs", "cut"), [(2, True), (3, True), (4, False)])
-def test_passes_that_end_before_its_patience_does_are_told(make_thief, epochs, cut):
-    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=epochs, surrogate_patience=1)
-    thief.fit(queries, held_out)
-    assert thief.still_learning is cut
+def test_passes_that_end_before_its_patience_does_are_told(make_trainer, epochs, cut):
+    trainer, queries, held_out = make_trainer(cls=Scripted, surrogate_epochs=epochs, surrogate_patience=1)
+    trainer.fit(queries, held_out)
+    assert trainer.still_improving is cut
 
 
-def test_patience_lets_it_go_on(make_thief):
-    thief, queries, held_out = make_thief(cls=Scripted, surrogate_epochs=5, surrogate_patience=2)
-    assert thief.fit(queries, held_out)[0] == 0.1
+def test_patience_lets_it_go_on(make_trainer):
+    trainer, queries, held_out = make_trainer(cls=Scripted, surrogate_epochs=5, surrogate_patience=2)
+    assert trainer.fit(queries, held_out)[0] == 0.1
 
 
-def test_held_out_queries_are_not_trained_on(make_thief):
-    _, queries, held_out = make_thief(n_sequences=20)
+def test_held_out_queries_are_not_trained_on(make_trainer):
+    _, queries, held_out = make_trainer(n_sequences=20)
     rows = [{tuple(row) for row in loader.log.sequences.tolist()} for loader in (queries, held_out)]
     assert (len(rows[0]), len(rows[1])) == (18, 2)
     assert not rows[0] & rows[1]
 
 
-def test_held_out_loss_is_the_same_each_time(make_thief):
-    thief, _, held_out = make_thief()
-    assert thief._valid_epoch(held_out) == thief._valid_epoch(held_out)
+def test_held_out_loss_is_the_same_each_time(make_trainer):
+    trainer, _, held_out = make_trainer()
+    assert trainer._valid_epoch(held_out) == trainer._valid_epoch(held_out)
 
 
-def test_same_seed_same_copy(make_thief):
+def test_same_seed_same_copy(make_trainer):
     copies = []
     for _ in range(2):
-        thief, queries, held_out = make_thief()
-        thief.fit(queries, held_out)
-        copies.append(weights_of(thief.model))
+        trainer, queries, held_out = make_trainer()
+        trainer.fit(queries, held_out)
+        copies.append(weights_of(trainer.model))
     assert same_weights(*copies)
 
 
-def test_settings_of_the_attack_are_used(make_thief):
-    thief, queries, held_out = make_thief(
+def test_settings_of_the_attack_are_used(make_trainer):
+    trainer, queries, held_out = make_trainer(
         surrogate_learning_rate=0.25, surrogate_epochs=3, surrogate_batch_size=7, margin_rank=0.1, margin_negative=0.9
     )
-    thief.fit(queries, held_out)
-    assert thief.optimizer.param_groups[0]["lr"] == 0.25
-    assert len(thief.train_loss_dict) == 3
+    trainer.fit(queries, held_out)
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.25
+    assert len(trainer.train_loss_dict) == 3
     assert max(len(batch[LISTED]) for batch in queries) == 6  # a sequence of 6 with all its prefixes
-    assert thief.margins == (0.1, 0.9)
+    assert trainer.margins == (0.1, 0.9)
 
 
-def test_padding_of_lists_changes_neither_loss_nor_agreement(make_thief, monkeypatch):
+def test_padding_of_lists_changes_neither_loss_nor_agreement(make_trainer, monkeypatch):
     """Lists cut to 4 items are learned as lists of 4, whether or not 0 pads them to 10."""
     negatives = "recbole_gro.attack.surrogate_trainer.sample_negatives"
     monkeypatch.setattr(negatives, lambda served, *_: torch.full_like(served, 9))
-    thief, _, held_out = make_thief()
+    trainer, _, held_out = make_trainer()
     results = []
     for width in (4, 10):
         lists = held_out.log.lists[:, :, :width].clone()
         lists[:, :, 4:] = 0
-        _, loader = thief.loaders(QueryLog(held_out.log.sequences.repeat(9, 1), lists.repeat(9, 1, 1)))
+        _, loader = trainer.loaders(QueryLog(held_out.log.sequences.repeat(9, 1), lists.repeat(9, 1, 1)))
         assert (LISTED_LENGTH in next(iter(loader))) == (width == 10)
-        results.append(thief._valid_epoch(loader)[1])
+        results.append(trainer._valid_epoch(loader)[1])
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)
     # the copy's first 4 against the list's, and its first 10
     assert results[0]["agreement@10"] <= results[1]["agreement@10"] <= 1
 
 
-def test_agreement_is_whole_where_all_of_a_short_list_is_found(make_thief):
-    thief, _, held_out = make_thief(n_sequences=40)
-    model = thief.model
+def test_agreement_is_whole_where_all_of_a_short_list_is_found(make_trainer):
+    trainer, _, held_out = make_trainer(n_sequences=40)
+    model = trainer.model
     histories = held_out.log.sequences
     lists = torch.stack([BlackBox(model, 10).query(histories[:, : t + 1]) for t in range(histories.shape[1])], 1)
     lists[:, :, 3:] = 0
     held_out.log.lists, held_out.list_lengths = lists, (lists != 0).sum(2)
-    assert thief._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
+    assert trainer._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
 
 
-def test_a_copy_learns_the_rule_from_short_lists(make_thief):
-    thief, queries, held_out = make_thief(
+def test_a_copy_learns_the_rule_from_short_lists(make_trainer):
+    trainer, queries, held_out = make_trainer(
         n_sequences=150, surrogate_epochs=20, surrogate_learning_rate=0.01, service=TruncatedService()
     )
     assert int(queries.log.lists[:, :, 4:].max()) == 0
-    thief.fit(queries, held_out)
-    thief.load_saved()
+    trainer.fit(queries, held_out)
+    trainer.load_saved()
     histories = torch.tensor([[5, 6, 7], [20, 25, 28]])
-    copied = BlackBox(thief.model, 4).query(histories)
+    copied = BlackBox(trainer.model, 4).query(histories)
     served = RuleService(k=4).recommend(histories)
     assert (copied[:, :, None] == served[:, None]).any(2).float().mean() > 0.7
 
 
 @pytest.mark.parametrize("key", ["margin_rank", "margin_negative"])
-def test_a_wider_margin_is_a_higher_loss(make_thief, key):
-    losses = [make_thief(**{key: margin})[0] for margin in (0.1, 0.9)]
-    batch = next(iter(make_thief()[2]))
-    low, high = (thief._valid_epoch([batch])[0] for thief in losses)
+def test_a_wider_margin_is_a_higher_loss(make_trainer, key):
+    losses = [make_trainer(**{key: margin})[0] for margin in (0.1, 0.9)]
+    batch = next(iter(make_trainer()[2]))
+    low, high = (trainer._valid_epoch([batch])[0] for trainer in losses)
     assert high > low + 0.5
 
 

@@ -1,18 +1,18 @@
 import pytest
 import torch
-from conftest import made_up_histories
+from conftest import synthetic_histories
 
-from recbole_gro.data.auxiliary_data import known_sequences
+from recbole_gro.data.auxiliary_data import auxiliary_sequences
 
 
 def training_items():
     """{user token: tokens of his training items}: all but the last two, as long as two are left; the definition."""
-    histories = {user: items for user, items in made_up_histories().items() if len(items) > 1}
+    histories = {user: items for user, items in synthetic_histories().items() if len(items) > 1}
     return {user: items[: max(2, len(items) - 2)] for user, items in histories.items()}
 
 
 def draw(train, share, longest, seed=0):
-    return known_sequences(train, share, longest, torch.Generator().manual_seed(seed))
+    return auxiliary_sequences(train, share, longest, torch.Generator().manual_seed(seed))
 
 
 def as_tokens(dataset, known):

@@ -5,7 +5,7 @@ import torch
 
 from recbole_gro import run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.auxiliary_data import known_sequences
+from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.utils.errors import UserError
 
 USERS = {f"u{n}": [f"i{(3 * n + place) % 17}" for place in range(8)] for n in range(20)}
@@ -86,7 +86,7 @@ def test_interactions_are_counted_once_and_known_to_an_attacker_whole(write_part
     counts = {str(train._dataset.id2token("item_id", item)): n for item, n in train._dataset.item_counter.items()}
     every = [item for items in trained.values() for item in items]
     assert counts == {item: every.count(item) for item in set(every)}
-    known = known_sequences(train._dataset, 1.0, 50, torch.Generator())
+    known = auxiliary_sequences(train._dataset, 1.0, 50, torch.Generator())
     found = {tuple(train._dataset.id2token("item_id", row[row > 0].numpy())) for row in known}
     assert found == set(map(tuple, trained.values()))
 

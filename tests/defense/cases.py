@@ -9,7 +9,7 @@ from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import top_k
 
 
-def made_up(rows=6, k=10, n_items=31, seed=0):
+def synthetic(rows=6, k=10, n_items=31, seed=0):
     """Rankings [rows, k], and the query behind them: histories of 1 to 5 items, no two the same, and their scores."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(rows, n_items, generator=generator)
@@ -58,7 +58,7 @@ class DefenseCases:
         assert int(lists.max()) < self.model.n_items
 
     def test_a_list_holds_different_items_and_padding_after_them(self):
-        ranked, asked = made_up(200)
+        ranked, asked = synthetic(200)
         lists = self.defense().answer(ranked, asked)
         assert lists.shape == ranked.shape
         assert lists.dtype == ranked.dtype
@@ -70,7 +70,7 @@ class DefenseCases:
             assert torch.equal(lists.sort(1).values, ranked.sort(1).values)
 
     def test_ranking_and_scores_are_not_overwritten(self):
-        ranked, asked = made_up()
+        ranked, asked = synthetic()
         before = ranked.clone(), asked.scores.clone(), asked.sequences.clone()
         self.defense().answer(ranked, asked)
         assert all(map(torch.equal, (ranked, asked.scores, asked.sequences), before))
@@ -78,13 +78,13 @@ class DefenseCases:
     def test_same_seed_serves_the_same(self):
         one, other = self.defense(), self.defense()
         for _ in range(3):
-            assert torch.equal(one.answer(*made_up()), other.answer(*made_up()))
+            assert torch.equal(one.answer(*synthetic()), other.answer(*synthetic()))
 
     def test_global_random_state_does_not_matter(self):
         torch.manual_seed(1)
-        one = self.defense().answer(*made_up())
+        one = self.defense().answer(*synthetic())
         torch.manual_seed(2)
-        assert torch.equal(one, self.defense().answer(*made_up()))
+        assert torch.equal(one, self.defense().answer(*synthetic()))
 
     def test_name_is_taken(self):
         with pytest.raises(ValueError, match=f"{self.name}.*registered already"):
@@ -97,13 +97,13 @@ class TailCases(DefenseCases):
     keeps_items = False
 
     def test_head_stays_and_the_rest_does_not(self):
-        ranked, asked = made_up(50)
+        ranked, asked = synthetic(50)
         lists = self.defense().answer(ranked, asked)
         assert torch.equal(lists[:, :4], ranked[:, :4])
         assert all(not torch.equal(*rows) for rows in zip(lists[:, 4:], ranked[:, 4:], strict=True))
 
     def test_lists_do_not_depend_on_what_is_asked_together(self):
-        ranked, asked = made_up(20)
+        ranked, asked = synthetic(20)
         together = self.defense().answer(ranked, asked)
         for row in range(20):
             part = slice(row, row + 1)
@@ -112,7 +112,7 @@ class TailCases(DefenseCases):
 
     @pytest.mark.parametrize("k", [1, 3, 4])
     def test_a_list_of_a_head_alone_stays(self, k):
-        ranked, asked = made_up(k=k)
+        ranked, asked = synthetic(k=k)
         assert torch.equal(self.defense().answer(ranked, asked), ranked)
 
     @pytest.mark.parametrize("head_k", [10, 11])
@@ -158,7 +158,7 @@ class KeyedCases(DefenseCases):
 
     def test_another_query_is_another_draw(self):
         # one ranking, asked for by many queries
-        ranked, asked = made_up(200)
+        ranked, asked = synthetic(200)
         ranked = ranked[:1].expand(200, -1)
         lists = self.defense().answer(ranked, asked)
         assert len({tuple(row) for row in lists.tolist()}) > 150

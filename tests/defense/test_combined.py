@@ -1,6 +1,6 @@
 import pytest
 import torch
-from defense.cases import DefenseCases, made_up
+from defense.cases import DefenseCases, synthetic
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import Service, UserError, create_defense
@@ -38,7 +38,7 @@ class TestThree(CombinedCases):
     "name", ["reverse+tail_decoy", "tail_decoy+reverse", "tail_random+random+truncate", "none+reverse"]
 )
 def test_each_part_acts_on_the_list_of_the_one_before(name):
-    ranked, asked = made_up(20)
+    ranked, asked = synthetic(20)
     expected = ranked
     for part in name.split("+"):
         expected = create_defense(part, SETTINGS).answer(expected, asked)

@@ -3,7 +3,7 @@ import hmac
 
 import pytest
 import torch
-from defense.cases import made_up
+from defense.cases import synthetic
 
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
@@ -52,7 +52,7 @@ def test_another_key_or_purpose_has_other_words(others):
 
 
 def test_bits_of_words_are_even_and_go_their_own_ways():
-    _, asked = made_up(3000)
+    _, asked = synthetic(3000)
     words = draws().words(asked, 4)
     assert (words >= 0).all()
     bits = torch.stack([(words >> place) & 1 for place in range(63)], -1).double()  # [rows, 4, 63]

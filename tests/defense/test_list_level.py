@@ -1,6 +1,6 @@
 import pytest
 import torch
-from defense.cases import DefenseCases, KeyedCases, made_up
+from defense.cases import DefenseCases, KeyedCases, synthetic
 
 from recbole_gro import UserError, create_defense
 
@@ -63,7 +63,7 @@ def test_random_puts_every_item_anywhere_equally_often():
 
 
 def test_the_papers_random_ignores_the_query_unless_it_is_keyed():
-    ranked, asked = made_up(50)
+    ranked, asked = synthetic(50)
     fresh, keyed = (create_defense("random", {"seed": 7, "random_keyed": keyed}) for keyed in (False, True))
     assert not torch.equal(fresh.answer(ranked, asked), fresh.answer(ranked, asked))
     assert torch.equal(keyed.answer(ranked, asked), keyed.answer(ranked, asked))
@@ -73,7 +73,7 @@ def test_the_papers_random_ignores_the_query_unless_it_is_keyed():
 
 def test_keyed_random_puts_every_item_anywhere_equally_often():
     n = 5000
-    _, asked = made_up(n)
+    _, asked = synthetic(n)
     keyed = create_defense("random", {"seed": 7, "random_keyed": True})
     shown = keyed.answer(torch.arange(1, 6).repeat(n, 1), asked)
     share = torch.stack([(shown == item).float().mean(0) for item in range(1, 6)])

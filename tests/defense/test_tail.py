@@ -1,6 +1,6 @@
 import pytest
 import torch
-from defense.cases import KeyedCases, TailCases, made_up
+from defense.cases import KeyedCases, TailCases, synthetic
 
 from recbole_gro import create_defense
 from recbole_gro.serving.service import Query
@@ -37,7 +37,7 @@ def slow_decoys(scores, head, wanted):
 
 @pytest.mark.parametrize(("n_items", "k"), [(31, 10), (12, 10), (11, 10), (400, 10)])
 def test_decoys_are_the_lowest_scores_lowest_first(n_items, k):
-    ranked, asked = made_up(30, k, n_items)
+    ranked, asked = synthetic(30, k, n_items)
     asked.scores[:, 0] = -99  # padding scores low, and is no item
     lists = answer("tail_decoy", ranked, asked)
     for row, scores, served in zip(ranked.tolist(), asked.scores.tolist(), lists.tolist(), strict=True):
@@ -54,13 +54,13 @@ def test_decoys_are_none_of_the_head_where_all_scores_are_equal():
 
 
 def test_truncate_shows_the_head_alone():
-    ranked, asked = made_up()
+    ranked, asked = synthetic()
     assert torch.equal(answer("truncate", ranked, asked), ranked * (torch.arange(10) < 4))
 
 
 def test_shuffled_tails_put_every_item_anywhere_equally_often():
     n = 6000
-    _, asked = made_up(n)
+    _, asked = synthetic(n)
     lists = answer("tail_shuffle", torch.arange(1, 11).expand(n, 10), asked)
     share = torch.stack([(lists[:, 4:] == item).float().mean(0) for item in range(5, 11)])
     assert torch.allclose(share, torch.full((6, 6), 1 / 6), atol=5 * (5 / 36 / n) ** 0.5)
@@ -70,7 +70,7 @@ def test_shuffled_tails_put_every_item_anywhere_equally_often():
 def test_random_tails_hold_every_other_item_anywhere_equally_often(n_items, k):
     """A catalogue that is permuted, and one that is drawn from with replacement."""
     n = 6000
-    _, asked = made_up(n, k, n_items)
+    _, asked = synthetic(n, k, n_items)
     lists = answer("tail_random", torch.arange(1, k + 1).expand(n, k), asked)[:, 4:]
     assert lists.min() == 5
     others = n_items - 5
@@ -81,7 +81,7 @@ def test_random_tails_hold_every_other_item_anywhere_equally_often(n_items, k):
 
 @pytest.mark.parametrize("name", ["tail_shuffle", "tail_random"])
 def test_defenses_with_one_key_draw_apart(name):
-    _, asked = made_up(40)
+    _, asked = synthetic(40)
     random = create_defense("random", {**SETTINGS, "random_keyed": True})
     words = [defense.draws.words(asked, 5) for defense in (random, create_defense(name, SETTINGS))]
     assert not (words[0] == words[1]).any()
@@ -89,5 +89,5 @@ def test_defenses_with_one_key_draw_apart(name):
 
 @pytest.mark.parametrize("name", ["tail_shuffle", "tail_random", "tail_decoy", "truncate"])
 def test_default_keys(name):
-    lists = create_defense(name, {"seed": 0}).answer(*made_up(3, 100, 200))
-    assert torch.equal(lists[:, :20], made_up(3, 100, 200)[0][:, :20])
+    lists = create_defense(name, {"seed": 0}).answer(*synthetic(3, 100, 200))
+    assert torch.equal(lists[:, :20], synthetic(3, 100, 200)[0][:, :20])

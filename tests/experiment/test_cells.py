@@ -56,8 +56,11 @@ def test_stages_are_made_once_for_all_that_share_them(tiny_data_path, tmp_path, 
 
 
 def test_an_interrupted_experiment_goes_on_where_it_stopped(tiny_data_path, tmp_path, made, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
-    monkeypatch.setattr(Attacker, "steal", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(Attacker, "train_surrogate", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_all(experiment, tmp_path / "cut")
     monkeypatch.undo()
@@ -125,8 +128,8 @@ def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path,
     assert sorted(made) == ["queries"] * 5 + ["surrogate"] * 5 + ["target"]
     assert len(list((tmp_path / "stages").glob("defended-*.pth"))) == 1
     assert [cell.facts["attacker"] for cell in cells] == names
-    assert [cell.facts["lists_asked"] for cell in cells] == [64] * 5
-    assert cells[1].facts["attacker_settled"]["attacker_head_k"] == 5
+    assert [cell.facts["lists_returned"] for cell in cells] == [64] * 5
+    assert cells[1].facts["selected_hyperparameters"]["attacker_head_k"] == 5
     assert all(np.array_equal(cell.target_ranks, cells[0].target_ranks) for cell in cells)
 
 

@@ -130,7 +130,9 @@ def test_missing_cells_are_listed(written):
 def test_surrogates_that_did_not_converge_are_reported(written, tmp_path):
     plan, cells, folder = written
     assert "convergence" not in (folder / "report.md").read_text(encoding="utf-8")
-    cut = [replace(cell, facts={**cell.facts, "still_learning": place < 4}) for place, cell in enumerate(cells)]
+    cut = [
+        replace(cell, facts={**cell.facts, "surrogate_still_improving": place < 4}) for place, cell in enumerate(cells)
+    ]
     write_report(plan, cut, tmp_path)
     assert "In 4 of 11 cells the surrogate was not trained to convergence" in (tmp_path / "report.md").read_text(
         encoding="utf-8"

@@ -1,7 +1,7 @@
 """What a fingerprint covers: change it and exactly what depends on it changes."""
 
 import pytest
-from conftest import made_up_histories, write_inter
+from conftest import synthetic_histories, write_inter
 
 from recbole_gro import Defense, register_defense
 from recbole_gro.config.settings import Settings, key
@@ -108,7 +108,7 @@ def test_the_contents_of_a_file_count(prints, tmp_path, name, stages):
 
 
 def test_the_data_count_and_not_where_they_are(prints, make_config, tmp_path):
-    histories = made_up_histories()
+    histories = synthetic_histories()
     here, there = (write_inter(tmp_path / name, histories) for name in ("here", "there"))
     before = prints(data_path=str(here))
     assert changed(before, prints(data_path=str(there))) == set()

@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
     if moments is TOLD:
         assert "target: resumes from epoch 3" in log
         assert "target-gro_decoys: resumes from epoch 2" in log
-        assert "queries-random: 2 queries of an earlier start are answered" in log
+        assert "queries-random: 2 cached queries of an earlier start are not repeated" in log
 
 
 @pytest.fixture

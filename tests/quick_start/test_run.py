@@ -79,7 +79,7 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
     assert tuple(row["defense"] for row in results["defenses"]) == names
     for row in results["defenses"]:
         assert row["surrogate_model"] == surrogate
-        assert row["lists_asked"] == 8 * 4
+        assert row["lists_returned"] == 8 * 4
         for side in ("target", "surrogate"):
             assert set(row[side]) == {"valid", "test"}
             assert all(0 <= value <= 1 for part in row[side].values() for value in part.values())
@@ -95,13 +95,13 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
 def test_results_tell_what_each_kind_of_gro_settled_on(run):
     none, gro, ours = run("none", "gro", "gro_decoys", gro_epochs=2, gro_head_k=5, gro_min_quality=0.5)["defenses"]
     assert "settled" not in none
-    assert {key: gro["settled"][key] for key in ("gro_swap", "gro_target_loss")} == {
+    assert {key: gro["effective_settings"][key] for key in ("gro_swap", "gro_target_loss")} == {
         "gro_swap": "paper",
         "gro_target_loss": "own",
     }
-    assert gro["settled"]["gro_lambda"] != 1.0  # moved by gro_min_quality
-    assert ours["settled"]["gro_swap"] == "decoys"
-    assert ours["settled"]["gro_decay"] is True
+    assert gro["effective_settings"]["gro_lambda"] != 1.0  # moved by gro_min_quality
+    assert ours["effective_settings"]["gro_swap"] == "decoys"
+    assert ours["effective_settings"]["gro_decay"] is True
 
 
 def test_files_hold_what_was_returned(run, tmp_path):
@@ -114,7 +114,7 @@ def test_files_hold_what_was_returned(run, tmp_path):
     for row in results["defenses"]:
         assert {"queries", "surrogate", "evaluation"} <= set(row["seconds"])
         log = QueryLog.load(folder / f"queries-{row['defense']}.npz")
-        assert log.n_lists == row["lists_asked"]
+        assert log.n_lists == row["lists_returned"]
     assert {"Loss/Train0", "Loss/Train1", "Loss/Train2"} <= set(scalars(folder / "tensorboard" / "target-gro"))
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
     log_text = (folder / "run.log").read_text()
@@ -220,7 +220,7 @@ def test_a_combined_defense_trains_once_and_serves_through_both(run, tmp_path):
     gro, both = run("gro", "gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
     [alone] = run("gro+tail_decoy", head_k=5, gro_min_quality=0.5)["defenses"]
     assert drop_fields(alone, "seconds") == drop_fields(both, "seconds")
-    assert both["settled"] == gro["settled"]
+    assert both["effective_settings"] == gro["effective_settings"]
     assert both["target"]["test"]["hit@5"] == gro["target"]["test"]["hit@5"]
     written = {path.name for path in (tmp_path / "out0").iterdir()}
     assert {"target-gro.pth", "surrogate-gro+tail_decoy.pth", "queries-gro+tail_decoy.npz"} <= written
@@ -316,7 +316,7 @@ def ndcg(row):
 
 def test_a_broken_attack_is_marked(run, tmp_path, capsys):
     [row] = run("none", surrogate_learning_rate=1e-30)["defenses"]
-    assert row["learned"] is False
+    assert row["surrogate_improved"] is False
     assert row["held_out_untrained"] == row["held_out"]["loss"]
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
@@ -339,7 +339,7 @@ def test_a_target_that_was_still_improving_is_marked(run, tmp_path, capsys, firs
 def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
     rate = {"surrogate_learning_rate": 0.01, "surrogate_batch_size": 4}
     [row] = run("none", surrogate_epochs=2, surrogate_patience=5, **rate)["defenses"]
-    assert (row["learned"], row["still_learning"]) == (True, True)
+    assert (row["surrogate_improved"], row["surrogate_still_improving"]) == (True, True)
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (+) " in text
@@ -357,7 +357,7 @@ def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_
 
 def test_random_queries(run):
     [row] = run("none", query_strategy="random")["defenses"]
-    assert row["lists_asked"] == 32
+    assert row["lists_returned"] == 32
 
 
 def test_nobody_but_who_declares_it_is_handed_data_and_that_as_a_plain_tensor(run, monkeypatch):
@@ -385,12 +385,12 @@ def test_known_users_are_the_same_for_every_defense(run, tmp_path):
 def test_rows_name_the_attacker_and_what_he_settled_on(run, tmp_path):
     [row] = run("none", attacker="head")["defenses"]
     assert row["attacker"] == "head"
-    assert row["attacker_settled"]["attacker_head_k"] in (5, 10, 12)
+    assert row["selected_hyperparameters"]["attacker_head_k"] in (5, 10, 12)
     assert "attack on none: head: looks at the first h items" in (tmp_path / "out0" / "run.log").read_text()
     assert "the head attacker's" in (tmp_path / "out0" / "results.md").read_text()
     assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
     [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
-    assert row["attacker_settled"] == {"attacker_head_k": 3}
+    assert row["selected_hyperparameters"] == {"attacker_head_k": 3}
     assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 3)
 
 

@@ -12,8 +12,8 @@ def row(defense, target, surrogate=None):
     if surrogate is not None:
         made |= {
             "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
-            "attacker": "standard", "lists_asked": 50, "sequences_asked": 10, "sequences_known": 0, "times_asked": 1,
-            "attacker_settled": {},
+            "attacker": "standard", "lists_returned": 50, "query_sequences": 10, "auxiliary_sequences": 0, "repeats": 1,
+            "selected_hyperparameters": {},
         }  # fmt: skip
     return made
 
@@ -96,7 +96,7 @@ def test_a_reference_has_no_surrogate_beside_rows_that_have_one(config):
 def test_a_surrogate_that_did_not_learn_is_marked(config):
     rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.1), metrics(0.01))]
     assert notes(rows) == []
-    rows[1]["learned"] = False
+    rows[1]["surrogate_improved"] = False
     *_, none, gro = table(rows, config)
     assert gro.startswith("| gro (!) ")
     assert "(!)" not in none
@@ -107,9 +107,9 @@ def test_a_surrogate_that_did_not_learn_is_marked(config):
 
 def test_a_surrogate_that_was_still_learning_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro", "random")]
-    rows[0] |= {"learned": True, "still_learning": False}
-    rows[1] |= {"learned": True, "still_learning": True}
-    rows[2] |= {"learned": False, "still_learning": True}
+    rows[0] |= {"surrogate_improved": True, "surrogate_still_improving": False}
+    rows[1] |= {"surrogate_improved": True, "surrogate_still_improving": True}
+    rows[2] |= {"surrogate_improved": False, "surrogate_still_improving": True}
     *_, none, gro, random = table(rows, config)
     assert (none.split()[1:3], gro.split()[1:3], random.split()[1:3]) == (
         ["none", "|"],
@@ -124,8 +124,8 @@ def test_a_surrogate_that_was_still_learning_is_marked(config):
 
 def test_a_target_that_was_still_improving_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro")]
-    rows[0] |= {"target_still_improving": False, "still_learning": True}
-    rows[1] |= {"target_still_improving": True, "still_learning": True}
+    rows[0] |= {"target_still_improving": False, "surrogate_still_improving": True}
+    rows[1] |= {"target_still_improving": True, "surrogate_still_improving": True}
     *_, none, gro = table(rows, config)
     assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none (+)", "gro (+) (^)")
     *_, surrogate, _, target = notes(rows)
@@ -148,9 +148,9 @@ def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "truncate")]
     for made, head_k in zip(rows, (20, 10), strict=True):
         made |= {
-            "sequences_known": 3,
-            "times_asked": 4,
-            "attacker_settled": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
+            "auxiliary_sequences": 3,
+            "repeats": 4,
+            "selected_hyperparameters": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
         }
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     text = markdown(results, config)

@@ -31,7 +31,7 @@ def file(tmp_path):
 @pytest.fixture
 def open_box(make_model, file):
     """A black box that writes to `file`: `box = open_box(budget=3)`."""
-    return lambda **settings: BlackBox(make_model("NARM"), k=5, asked_log=file, **settings)
+    return lambda **settings: BlackBox(make_model("NARM"), k=5, access_log=file, **settings)
 
 
 @pytest.mark.parametrize("form", [list, padded])
@@ -40,7 +40,7 @@ def test_queries_are_there_in_order_without_their_padding(open_box, file, form):
     for rows in QUERIES:
         box.query(form(rows))
     lines = lines_of(file)
-    assert [line["asked"] for line in lines] == QUERIES
+    assert [line["sequences"] for line in lines] == QUERIES
     assert [line["lists"] for line in lines] == [3, 1, 2]
     assert [line["refused"] for line in lines] == [None] * 3
 
@@ -75,7 +75,7 @@ def test_what_goes_over_the_budget_is_there_and_marked(open_box, file):
     box.query([[6]])
     refused = "query budget: 2 more lists were asked for, 1 of 3 are left"
     lines = lines_of(file)
-    assert [(line["asked"], line["lists"], line["refused"]) for line in lines] == [
+    assert [(line["sequences"], line["lists"], line["refused"]) for line in lines] == [
         ([[1], [2]], 2, None),
         ([[3, 4], [5]], 2, refused),
         ([[6]], 1, None),
@@ -100,9 +100,9 @@ def test_a_bad_question_is_there_and_marked(open_box, file, sequences, asked, re
         box.query(sequences)
     box.query([[1]])
     refused, answered = lines_of(file)
-    assert (refused["asked"], refused["lists"]) == (asked, len(sequences))
+    assert (refused["sequences"], refused["lists"]) == (asked, len(sequences))
     assert refused["refused"].startswith(reason)
-    assert (answered["asked"], answered["refused"]) == ([[1]], None)
+    assert (answered["sequences"], answered["refused"]) == ([[1]], None)
 
 
 def test_a_long_question_that_is_none_takes_little_room(open_box, file):
@@ -115,7 +115,7 @@ def test_a_service_that_fails_has_refused_nothing(file, make_model):
     model = make_model("NARM")
     model.item_embedding.weight.data.fill_(float("nan"))
     with pytest.raises(UserError, match="scores of NARM are NaN"):
-        BlackBox(Service(model, 5), asked_log=file).query([[1]])
+        BlackBox(Service(model, 5), access_log=file).query([[1]])
     assert lines_of(file) == []
 
 
@@ -132,11 +132,11 @@ def test_threads_write_whole_lines(open_box, file):
     with ThreadPoolExecutor(12) as threads:
         list(threads.map(ask, range(12)))
     lines = lines_of(file)
-    assert sorted(line["asked"] for line in lines) == sorted(
+    assert sorted(line["sequences"] for line in lines) == sorted(
         [history] * width for history in histories for width in (1, 2, 3)
     )
-    assert sum(line["lists"] for line in lines if line["refused"] is None) == box.lists_asked
-    assert 38 <= box.lists_asked <= 40  # somebody was refused, who wanted 3 at most
+    assert sum(line["lists"] for line in lines if line["refused"] is None) == box.lists_returned
+    assert 38 <= box.lists_returned <= 40  # somebody was refused, who wanted 3 at most
     assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
 
 
@@ -150,7 +150,7 @@ def test_without_a_file_nothing_is_written(make_model, tmp_path, monkeypatch):
 def test_a_second_box_adds_to_the_file(open_box, file):
     open_box().query([[1]])
     open_box().query([[1]])
-    assert [line["asked"] for line in lines_of(file)] == [[[1]]] * 2
+    assert [line["sequences"] for line in lines_of(file)] == [[[1]]] * 2
 
 
 def test_half_a_line_of_a_process_that_was_cut_off_goes(open_box, file):
@@ -158,7 +158,7 @@ def test_half_a_line_of_a_process_that_was_cut_off_goes(open_box, file):
     with file.open("a") as stream:
         stream.write('{"time": "2024-')
     open_box().query([[2]])
-    assert [line["asked"] for line in lines_of(file)] == [[[1]], [[2]]]
+    assert [line["sequences"] for line in lines_of(file)] == [[[1]], [[2]]]
 
 
 def test_a_full_disk_is_told_in_a_line_and_no_list_is_given(open_box, file, tmp_path):
@@ -168,7 +168,7 @@ def test_a_full_disk_is_told_in_a_line_and_no_list_is_given(open_box, file, tmp_
     with pytest.raises(UserError) as error:
         box.query([[1]])
     assert str(error.value) == f"{file} cannot be written: No space left on device"
-    assert box.lists_asked == 0
+    assert box.lists_returned == 0
 
 
 def test_a_disk_that_fills_up_within_a_line_leaves_the_lines_before(open_box, file):
@@ -183,10 +183,10 @@ def test_a_disk_that_fills_up_within_a_line_leaves_the_lines_before(open_box, fi
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     box.query([[4]])
-    assert [line["asked"] for line in lines_of(file)] == [[[1]], [[2]], [[4]]]
+    assert [line["sequences"] for line in lines_of(file)] == [[[1]], [[2]], [[4]]]
 
 
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_asked(make_model, tmp_path):
     file = tmp_path / "absent" / "asked.jsonl"
     with pytest.raises(UserError, match="cannot be written: No such file or directory"):
-        BlackBox(make_model("NARM"), k=5, asked_log=file)
+        BlackBox(make_model("NARM"), k=5, access_log=file)

@@ -101,10 +101,10 @@ def test_any_recbole_model_can_be_attacked_in_a_few_lines(script):
     black_box = BlackBox(model, k=6, budget=20)
     log = create_query_strategy("autoregressive")(black_box, 5, 4, torch.Generator().manual_seed(1))
     surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
-    thief = ExtractionTrainer(surrogate_config, surrogate)
-    loss, _ = thief.fit(*thief.loaders(log))
+    surrogate_trainer = ExtractionTrainer(surrogate_config, surrogate)
+    loss, _ = surrogate_trainer.fit(*surrogate_trainer.loaders(log))
     assert loss > 0
-    assert black_box.lists_asked == 20
+    assert black_box.lists_returned == 20
 
 
 def test_under_recboles_hyper_tuning(script):

@@ -242,7 +242,7 @@ def test_interrupted_queries_end_with_the_same_log(attack, caplog, name, model, 
     assert torch.equal(log.sequences, whole.sequences)
     assert torch.equal(log.lists, whole.lists)
     assert service.queries == 2
-    assert (resumed.lists_asked, resumed.queries_asked) == (box.lists_asked, box.queries_asked) == (84, 7)
+    assert (resumed.lists_returned, resumed.queries_answered) == (box.lists_returned, box.queries_answered) == (84, 7)
     again, _, service = attack(name, "cut", model, strategy)
     assert torch.equal(again.lists, whole.lists)
     assert service.queries == 0
@@ -269,7 +269,7 @@ def test_a_service_with_sessions_resumes_after_cached_responses(make_model):
 
 def test_cached_responses_to_other_queries_are_refused(attack):
     attack("none", "folder")
-    with pytest.raises(UserError, match="answers another query than the one that is asked"):
+    with pytest.raises(UserError, match="holds the response to another query"):
         attack("none", "folder", strategy="random")
 
 
