@@ -47,6 +47,7 @@ class Attacker:
     known_share = 0.0  # share of the users whose training items he is handed; 0: he has no data
     times_asked = 1  # how often he asks each prefix of his log
     copies = 1  # how many surrogates he trains
+    trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate
 
     def __init__(self, config):
         self.config = config
@@ -104,7 +105,7 @@ class Attacker:
         init_seed(seed, self.config["reproducibility"])
         surrogate, surrogate_config = create_surrogate(self.config, n_items, items)
         surrogate_config["seed"] = seed
-        trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
+        trainer = self.trainer(surrogate_config, surrogate, stage)
         if self.candidates_folder:
             self.candidates_folder.mkdir(parents=True, exist_ok=True)
             trainer.saved_model_file = str(self.candidates_folder / f"{stage}.pth")
