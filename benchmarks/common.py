@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from recbole_gro.utils.files import one_at_a_time
+
 
 def machine() -> str:
     """One line on what the figures were measured on."""
@@ -73,7 +75,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 def append(file: Path, row: dict[str, Any], columns: list[str]) -> None:
     """Add a row to a csv file; what is no column is left out."""
     numbers = {key: value for key, value in row.items() if isinstance(value, float) and math.isfinite(value)}
-    with FileLock(f"{file}.lock"), open(file, "a", newline="") as table:
+    with one_at_a_time(file), open(file, "a", newline="") as table:
         writer = csv.DictWriter(table, columns, extrasaction="ignore")
         if table.tell() == 0:
             writer.writeheader()

@@ -129,7 +129,7 @@ def main():
     parser.add_argument("--list", action="store_true")
     given = parser.parse_args()
     if given.list:
-        print("\n".join(map(str, named.items())))
+        return print("\n".join(map(str, named.items())))
     if given.threads:
         torch.set_num_threads(given.threads)
     print(machine(), flush=True)
