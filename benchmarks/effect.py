@@ -103,7 +103,8 @@ def measured(config, loaders, cache):
         for k in (1, 10, 100):
             found[f"{part} agreement@{k}"] = float(common_share(copied[:, :k], served[part][:, :k]).mean())
     found |= {f"held-out {name}": value for name, value in row["held_out"].items()}
-    return row.get("settled", {}) | found | {
+    terms = row["settled"] if config["defense"] in PARTS else {}
+    return terms | found | {
         "seed": config["seed"], "defense": config["defense"], "target s": seconds, "lists asked": row["lists_asked"],
         "surrogate epochs": row["surrogate_epochs"],
         "surrogate converged": row["surrogate_epochs"] < config["surrogate_epochs"],

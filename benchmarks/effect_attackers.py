@@ -3,24 +3,24 @@
 from recbole_gro import Attacker, ExtractionTrainer, Settings, key, register_attacker
 
 
-class LearnsFirstSettings(Settings):
-    """What `learns_first` reads."""
+class FirstPositionsSettings(Settings):
+    """What `first_positions` reads."""
 
     section = "Benchmarks"
-    learns_first: int = key(20, "int >= 1", "learns_first: first positions of a list that the surrogate is trained on")
+    first_positions: int = key(20, "int >= 1", "first_positions: positions of a list that are trained on")
 
 
-@register_attacker("learns_first")
-class LearnsFirst(Attacker):
+@register_attacker("first_positions")
+class FirstPositions(Attacker):
     """Generate queries from whole lists and train on their first positions alone."""
 
-    settings = (LearnsFirstSettings,)
+    settings = (FirstPositionsSettings,)
 
     def learned(self, log):
-        return log.first(LearnsFirstSettings.of(self.config).learns_first)
+        return log.first(FirstPositionsSettings.of(self.config).first_positions)
 
 
-class LastPassTrainer(ExtractionTrainer):
+class LastEpochTrainer(ExtractionTrainer):
     """ExtractionTrainer that keeps the last epoch, whatever the loss on held-out queries."""
 
     def load_saved(self):
@@ -28,9 +28,9 @@ class LastPassTrainer(ExtractionTrainer):
         self._save_checkpoint(self.epochs - 1, verbose=False)
 
 
-@register_attacker("last_pass")
-class LastPass(Attacker):
+@register_attacker("last_epoch")
+class LastEpoch(Attacker):
     """Keep the surrogate of the last epoch."""
 
     settings = ()
-    trainer = LastPassTrainer
+    trainer = LastEpochTrainer

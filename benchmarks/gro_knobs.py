@@ -80,7 +80,8 @@ class KnobbedGRO(GROTrainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         every = self.knobs["student restart"]
-        if every and epoch_idx > self.start_epoch and (epoch_idx - self.start_epoch) % every == 0:
+        # of a resumed phase the first epoch's student is the one that was kept
+        if every and epoch_idx > self.start_epoch and len(self.train_loss_dict) % every == 0:
             student = self.student_scorer.model
             student.load_state_dict(self._new_student(train_data._dataset).state_dict())
             for values in student.parameters():
