@@ -4,25 +4,23 @@
     python benchmarks/architectures.py --report
 
 A row of benchmarks/architectures.csv for each target, defense and surrogate; the student is always of the target's
-class (section 5.5). A row that is there is not run again, and the targets that were trained lie in --folder, so an
-interrupted run goes on where it stopped; several runs may work on one file. Every run ends with architectures.md and
-architectures.png from the rows there are.
+class (section 5.5). A row that is there is not run again, and the stages lie in --folder, each made once for all rows
+that share it; several runs may work on one file. Every run ends with architectures.md and architectures.png from the
+rows there are.
 """
 
 import argparse
-import time
+import itertools
+import sys
 from pathlib import Path
 
 import torch
-from common import machine
-from effect import append, claimed, make_config, rows_of, steal, undefended
+from common import append, missing, rows_of
+from effect import make_config, measured
 
-from recbole_gro import Service
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_defense
-from recbole_gro.evaluator import evaluate_service
-from recbole_gro.quick_start.seeding import start_stage
-from recbole_gro.utils.files import write_atomically
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.utils.command_line import exit_code
 
 HERE = Path(__file__).parent
 QUALITY = [f"{part} {metric}@{k}" for part in ("valid", "test") for metric in ("hit", "ndcg") for k in (10, 20)]
@@ -34,65 +32,16 @@ COLUMNS = [
 ]  # fmt: skip
 ATTACK = {"query_sequences": 300, "surrogate_epochs": 20}
 # BERT4Rec trains on 2 400 windows, 38 steps an epoch; a next-item model on 97 000 prefixes, 380 steps an epoch
-MASKED = {"training": {}, "gro": {}}
-NEXT_ITEM = {
-    "training": {"epochs": 5, "eval_step": 1, "stopping_step": 2, "train_batch_size": 256},
-    "gro": {"gro_epochs": 1},
-}
-SETTINGS = {"BERT4Rec": MASKED, "NARM": NEXT_ITEM, "SASRec": NEXT_ITEM, "GRU4Rec": NEXT_ITEM}
+NEXT_ITEM = {"epochs": 5, "eval_step": 1, "stopping_step": 2, "train_batch_size": 256, "gro_epochs": 1}
+SETTINGS = {"BERT4Rec": {}, "NARM": NEXT_ITEM, "SASRec": NEXT_ITEM, "GRU4Rec": NEXT_ITEM}
 
 
-def served_model(target_model, defense, seed, folder):
-    """Config, loaders, the protected model and its defense, and seconds of both trainings; trained once."""
-    settings = {"model": target_model, **ATTACK, **SETTINGS[target_model]["training"], "defense": [defense]}
-    config = make_config(settings, seed, folder)
-    loaders = train, valid, _ = build_loaders(config, build_dataset(config))
-    target, target_seconds = undefended(config, settings, train, valid, folder)
-    file = folder / f"served-{target_model}-{defense}-{seed}.pth"
-    with claimed(f"{file}.claim", wait=True):
-        if not file.exists():
-            phase = make_config({**settings, **SETTINGS[target_model]["gro"]}, seed, folder)
-            phase["output_dir"] = None
-            phase_train, phase_valid, _ = build_loaders(phase, build_dataset(phase))
-            start = time.perf_counter()
-            start_stage(phase, f"defense {defense}", phase_train)
-            protected = create_defense(defense, phase).protect(target, phase_train, phase_valid)
-            write_atomically({"weights": protected.state_dict(), "seconds": time.perf_counter() - start}, file)
-    stored = torch.load(file, weights_only=True)
-    target.load_state_dict(stored["weights"])
-    return config, loaders, Service(target, config["served_k"]), (target_seconds, stored["seconds"])
-
-
-def run(target_model, defense, surrogates, seed, folder, file):
-    """The cells of one target and defense."""
-
-    def is_done(surrogate):
-        cell = {"target model": target_model, "defense": defense, "surrogate model": surrogate, "seed": str(seed)}
-        return any(all(row[key] == value for key, value in cell.items()) for row in rows_of(file))
-
-    if all(is_done(surrogate) for surrogate in surrogates):
-        return
-    config, loaders, service, (target_seconds, defense_seconds) = served_model(target_model, defense, seed, folder)
-    metrics, served = evaluate_service(config, service, *loaders)
-    quality = {f"target {part} {key}": value for part, values in metrics.items() for key, value in values.items()}
-    for surrogate in surrogates:
-        with claimed(folder / f"claim-{target_model}-{defense}-{surrogate}-{seed}") as mine:
-            if not mine or is_done(surrogate):
-                continue
-            config["surrogate_model"] = surrogate
-            stolen = steal(config, service, loaders, served)
-            row = {
-                "target model": target_model, "defense": defense, "surrogate model": surrogate, "seed": seed,
-                **quality, **stolen, "target s": target_seconds, "defense s": defense_seconds,
-                "threads": torch.get_num_threads(), "machine": machine(),
-            }  # fmt: skip
-            append(file, {name: row[name] for name in COLUMNS}, COLUMNS)
-            print(
-                f"{target_model} {defense} -> {surrogate}: target {100 * quality['target valid ndcg@10']:.2f} -> "
-                f"surrogate {100 * stolen['surrogate valid ndcg@10']:.2f} (validation NDCG@10, percent), "
-                f"{target_seconds:.0f} + {defense_seconds:.0f} + {stolen['queries s'] + stolen['surrogate s']:.0f} s",
-                flush=True,
-            )
+def run(cell, folder):
+    """Return the row of one target, defense and surrogate."""
+    models = {"model": cell["target model"], "surrogate_model": cell["surrogate model"], "defense": cell["defense"]}
+    config = make_config({**models, **ATTACK, **SETTINGS[models["model"]]}, cell["seed"], folder)
+    found, *_ = measured(config, build_loaders(config, build_dataset(config)), StageCache(folder))
+    return found | cell
 
 
 def share(row):
@@ -181,14 +130,17 @@ def main():
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if not given.report:
-        for target_model in given.targets:
-            for defense in given.defenses:
-                run(target_model, defense, given.surrogates, given.seed, given.folder, given.file)
+    parts = itertools.product(given.targets, given.defenses, given.surrogates, [given.seed])
+    wanted = [] if given.report else [dict(zip(COLUMNS, names, strict=False)) for names in parts]
+    for cell in missing(given.file, wanted, given.folder):
+        row = run(cell, given.folder)
+        append(given.file, row, COLUMNS)
+        quality = ", ".join(f"{side} {100 * row[f'{side} valid ndcg@10']:.2f}" for side in ("target", "surrogate"))
+        seconds = ", ".join(f"{name} {row[name]:.0f}" for name in COLUMNS if name.endswith(" s"))
+        print(*cell.values(), f"validation NDCG@10, percent: {quality}; {seconds}", flush=True)
     if given.file.exists():
         report(given.file, given.file.with_suffix(".md"), given.file.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("architectures", main))

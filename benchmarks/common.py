@@ -1,15 +1,22 @@
-"""What the benchmarks share: paired timing, peak memory of a child process, and the machine's name."""
+"""What the benchmarks share: paired timing, peak memory of a child process, the machine's name, tables of results."""
 
+import contextlib
+import csv
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
+
+from recbole_gro.utils.files import one_at_a_time
 
 
 def machine() -> str:
@@ -55,3 +62,36 @@ def in_child(script: str, *arguments: str) -> dict:
     if done.returncode:
         raise SystemExit(f"{script} {' '.join(arguments)} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows_of(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a csv file; none where there is no file."""
+    if not file.exists():
+        return []
+    with open(file, newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def append(file: Path, row: dict[str, Any], columns: list[str]) -> None:
+    """Add a row to a csv file; what is no column is left out."""
+    numbers = {key: value for key, value in row.items() if isinstance(value, float) and math.isfinite(value)}
+    with one_at_a_time(file), open(file, "a", newline="") as table:
+        writer = csv.DictWriter(table, columns, extrasaction="ignore")
+        if table.tell() == 0:
+            writer.writeheader()
+        writer.writerow(row | {key: f"{value:.6g}" for key, value in numbers.items()})
+
+
+def missing(file: Path, wanted: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what has no row yet and is not another process's; it is this one's until the next is taken.
+
+    Args:
+        file: csv file.
+        wanted: columns and values that say which row is meant.
+        folder: where locks lie; they end with their process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for cell in wanted:
+        with contextlib.suppress(Timeout), FileLock(folder / f"{'-'.join(map(str, cell.values()))}.lock", timeout=0):
+            if not any(all(row[key] == str(value) for key, value in cell.items()) for row in rows_of(file)):
+                yield cell

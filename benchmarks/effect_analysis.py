@@ -4,33 +4,26 @@
 
 Settings are those of effect.yaml; ml-100k, BERT4Rec, seed 1, from the same converged target as effect.py's rows. A
 setting that is in the file is not run again. The columns `active`, `realised`, .. are means over the training steps of
-the epoch, the others are seen on the lists of the validation users after it. The pictures are made by effect_plots.py.
+the epoch, the others are seen on the lists of the validation users after it. effect_report.py draws them.
 """
 
 import argparse
-import copy
+import sys
 from pathlib import Path
 
 import torch
-from common import machine
-from effect import (
-    HERE,
-    append,
-    claimed,
-    concentration,
-    make_config,
-    read_settings,
-    rows_of,
-    undefended,
-)
+from common import append, machine, missing
+from effect import HERE, concentration, make_config, read_settings, undefended
 from gro_knobs import KnobbedGRO
 
-from recbole_gro import Service
+from recbole_gro import Service, swap_targets
+from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.objective.swap import swap_targets
 from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.utils.command_line import exit_code
 
 STEP_COLUMNS = [
     "rows with g > 0", "rows with g < 0", "rows with g = 0",
@@ -53,8 +46,8 @@ COLUMNS = ["setting", "epoch", "lambda", *EPOCH_COLUMNS, *STEP_COLUMNS]
 class AnalysedGRO(KnobbedGRO):
     """Looks at the swap step of every batch and at the lists after every epoch."""
 
-    def __init__(self, config, model, loaders, before, **knobs):
-        super().__init__(config, model, **knobs)
+    def __init__(self, config, model, loaders, before):
+        super().__init__(config, model)
         self.loaders, self.before = loaders, before
         self.steps, self.epochs_seen = [], []
         rule, term = self.swap_rule, self.swap_rule.term
@@ -93,14 +86,12 @@ class AnalysedGRO(KnobbedGRO):
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         self.steps.clear()
         result = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-        own, student, swap = (float(term) / len(train_data) for term in result)
         metrics, lists = evaluate_service(self.config, Service(self.model, self.served_k), *self.loaders)
         _, copies = evaluate_service(self.config, Service(self.student_scorer.model, self.served_k), *self.loaders)
         seen = concentration(lists["valid"], self.before["valid"])
         changed = 1 - float(common_share(lists["valid"], self.before["valid"]).mean())
         agreement = float(common_share(lists["valid"][:, :10], copies["valid"][:, :10]).mean())
-        swap /= self.gro_lambda or 1
-        epoch = [metrics["valid"]["ndcg@10"], own, student, swap, agreement, seen["changed top 10"], changed]
+        epoch = [metrics["valid"]["ndcg@10"], *self.terms, agreement, seen["changed top 10"], changed]
         epoch += [seen[key] for key in EPOCH_COLUMNS[-2:]]
         steps = torch.tensor(self.steps, dtype=torch.float64).mean(0).tolist()
         self.epochs_seen.append([len(self.epochs_seen) + 1, self.gro_lambda, *epoch, *steps])
@@ -108,15 +99,12 @@ class AnalysedGRO(KnobbedGRO):
 
 
 def analyse(name, settings, folder):
-    """Rows of a setting."""
-    settings = dict(settings)
-    knobs = settings.pop("knobs", {})
+    """Return the rows of a setting."""
     config = make_config(settings, 1, folder)
     loaders = train, valid, _ = build_loaders(config, build_dataset(config))
-    target, _ = undefended(config, settings, train, valid, folder)
-    _, before = evaluate_service(config, Service(target, config["served_k"]), *loaders)
+    target, before, _ = undefended(config, loaders, StageCache(folder))
     start_stage(config, "defense gro", train)
-    trainer = AnalysedGRO(config, copy.deepcopy(target), loaders, before, **knobs)
+    trainer = AnalysedGRO(config, copied_model(target), loaders, before)
     trainer.fine_tune(train, valid, verbose=False, saved=False)
     return [dict(zip(COLUMNS, [name, *row], strict=True)) for row in trainer.epochs_seen]
 
@@ -130,17 +118,13 @@ def main():
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    given.folder.mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     named = read_settings(HERE / "effect.yaml")
-    for name in given.settings:
-        with claimed(given.folder / f"claim-analysis-{name}") as mine:
-            if not mine or any(row["setting"] == name for row in rows_of(given.file)):
-                continue
-            for row in analyse(name, named[name], given.folder):
-                append(given.file, row, COLUMNS)
-            print(row, flush=True)
+    for cell in missing(given.file, [{"setting": name} for name in given.settings], given.folder):
+        for row in analyse(cell["setting"], named[cell["setting"]], given.folder):
+            append(given.file, row, COLUMNS)
+        print(row, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code("effect_analysis", main))

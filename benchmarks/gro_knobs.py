@@ -1,11 +1,15 @@
-"""GROTrainer with the knobs that effect.py turns and the package does not offer, and what it remembers of a run."""
+"""The defense `gro_knobs`: GRO with the knobs that effect.py turns and the package does not offer."""
 
 import copy
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from recbole_gro import GROTrainer
+from recbole_gro import Config, GROTrainer, Settings, UserError, key, register_defense
+from recbole_gro.config.models import copied_model
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import GRODefense
+from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.utils.ranking import top_k
 
 KNOBS = {
@@ -20,16 +24,31 @@ KNOBS = {
 }
 
 
-class KnobbedGRO(GROTrainer):
-    """Args: as GROTrainer, and `knobs` over KNOBS."""
+class KnobSettings(Settings):
+    """What `gro_knobs` reads besides the settings of GRO."""
 
-    def __init__(self, config, model, **knobs):
-        super().__init__(config, model)
-        unknown = set(knobs) - set(KNOBS)
-        if unknown:
-            raise SystemExit(f"no knob {unknown}; there are {', '.join(KNOBS)}")
+    section = "Benchmarks"
+    gro_knobs: dict = key({}, "mapping", "knobs over those of KNOBS")
+    gro_phase: dict = key({}, "mapping", "settings that hold for GRO alone, not for the undefended target before it")
+
+
+class KnobbedGRO(GROTrainer):
+    """GROTrainer with `gro_knobs`.
+
+    Attributes:
+        terms: of Eq. 6 in the last epoch, means per batch: target loss, student loss, swap loss without lambda.
+    """
+
+    resumed_values = (*GROTrainer.resumed_values, "terms")
+    terms: tuple[float, ...] = ()
+
+    def __init__(self, config, model, stage=None):
+        super().__init__(config, model, stage)
+        knobs = KnobSettings.of(config).gro_knobs
+        if unknown := set(knobs) - set(KNOBS):
+            raise UserError(f"gro_knobs: there is no {', '.join(unknown)}; knobs are {', '.join(KNOBS)}")
         if "weight decay" in knobs and (len(knobs) > 1 or self.effective(config, "gro_decay")):
-            raise SystemExit("weight decay: makes an optimizer of its own; no other knob and no gro_decay beside it")
+            raise UserError("gro_knobs: weight decay has an optimizer of its own; no other knob and no gro_decay fits")
         self.knobs = {**KNOBS, **knobs}
         if self.knobs["decoy band"]:
             self.swap_rule.below_k = self.knobs["decoy band"]
@@ -61,12 +80,19 @@ class KnobbedGRO(GROTrainer):
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
         every = self.knobs["student restart"]
-        if every and epoch_idx > self.start_epoch and (epoch_idx - self.start_epoch) % every == 0:
+        # of a resumed phase the first epoch's student is the one that was kept
+        if every and epoch_idx > self.start_epoch and len(self.train_loss_dict) % every == 0:
             student = self.student_scorer.model
             student.load_state_dict(self._new_student(train_data._dataset).state_dict())
             for values in student.parameters():
                 self.optimizer.state.pop(values, None)
-        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        own, student, swap = (term / len(train_data) for term in losses)
+        self.terms = own, student, swap / (self.gro_lambda or 1)
+        return losses
+
+    def resumed_parts(self):
+        return super().resumed_parts() | ({"extra_optimizer": self.extra_optimizer} if self.student_scorer else {})
 
     def gro_losses(self, interaction):
         self._student_steps(interaction, self.knobs["student steps"] - 1)
@@ -95,7 +121,25 @@ class KnobbedGRO(GROTrainer):
         self.model.train()
         return served
 
-    def _add_train_loss_to_tensorboard(self, epoch_idx, losses, tag="Loss/Train"):
-        self.lambda_used = self.gro_lambda
-        self.terms = losses if isinstance(losses, tuple) else (losses,)
-        super()._add_train_loss_to_tensorboard(epoch_idx, losses, tag)
+
+@register_defense("gro_knobs")
+class KnobbedGRODefense(GRODefense):
+    """The defense gro, drawing as it does, by KnobbedGRO; its effective settings hold the terms of the loss too."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.training_settings += (KnobSettings,)
+
+    def protect(self, target, train_data, valid_data, show_progress=False):
+        config, phase = self.config, KnobSettings.of(self.config).gro_phase
+        if phase:
+            config = Config(config_dict={**config.plain(), **phase})
+            for name in ("device", "checkpoint_dir", "output_dir", "resume_dir"):
+                config[name] = self.config[name]
+            train_data, *_ = build_loaders(config, build_dataset(config))
+        start_stage(config, "defense gro", train_data)
+        trainer = KnobbedGRO(config, copied_model(target))
+        trainer.fine_tune(train_data, valid_data, saved=False, show_progress=show_progress)
+        self.effective |= dict(zip(("target loss", "student loss", "swap loss"), trainer.terms, strict=True))
+        self.effective["gro steps"] = trainer.gro_epochs * len(train_data)
+        return trainer.model

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
 from common import machine
-from recbole_gro.quick_start.extraction import ask
 
-from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_defense
+from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_attacker, create_defense
 from recbole_gro.attack import cached_black_box as answers
 from recbole_gro.cli.main import parse
 from recbole_gro.data import build_dataset, build_loaders
@@ -70,4 +70,6 @@ if __name__ == "__main__":
         defense = create_defense("none", config)
         service = Service(model, config["served_k"], defense.answer)
         box = answers.CachedBlackBox(service, Path(folder) / "queries", defense)
-        told("query", kept_answers, lambda: ask(config, box), box.folder)
+        generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+        attacker = create_attacker(config["attacker"], config)
+        told("query", kept_answers, lambda: attacker.query(box, generator), box.folder)

@@ -73,7 +73,7 @@ def measure(folder: str) -> None:
         evaluator.eval_collector.eval_batch_collect(*scored(evaluator, next(batches)))
     found["evaluation_batch_s"] = (time.perf_counter() - start) / 5
     trainer.student_scorer = create_scorer(create_student(config, config.model_class, data))
-    trainer._start_gro_phase()
+    trainer._start_gro_phase(20)
     found["steps_an_epoch"] = len(train)
     twenty = [batch for batch, _ in zip(train, range(20), strict=False)]
     start = time.perf_counter()

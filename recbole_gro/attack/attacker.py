@@ -47,6 +47,7 @@ class Attacker:
     auxiliary_share = 0.0  # share of the users whose training items it is handed; 0: no data
     repeats = 1  # how often it queries each prefix of its log
     n_surrogates = 1  # how many surrogates it trains
+    trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate
 
     def __init__(self, config: Any):
         self.config = config
@@ -105,7 +106,7 @@ class Attacker:
         init_seed(seed, self.config["reproducibility"])
         surrogate, surrogate_config = create_surrogate(self.config, n_items, items)
         surrogate_config["seed"] = seed
-        trainer = ExtractionTrainer(surrogate_config, surrogate, stage)
+        trainer = self.trainer(surrogate_config, surrogate, stage)
         if self.candidates_folder:
             self.candidates_folder.mkdir(parents=True, exist_ok=True)
             trainer.saved_model_file = str(self.candidates_folder / f"{stage}.pth")

@@ -159,8 +159,8 @@ def markdown(results: dict[str, Any], config) -> str:
         row = attacked[0]
         about.append(
             f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, "
-            f"from {row['lists_returned']} lists: {_queries_in_words(row, config)}. Agreement@{_compared(config)}: share "
-            f"of common items in the top {_compared(config)} of the target as served and of the surrogate."
+            f"from {row['lists_returned']} lists: {_queries_in_words(row, config)}. Agreement@{_compared(config)}: "
+            f"share of common items in the top {_compared(config)} of the target as served and of the surrogate."
         )
         told = {row["defense"]: settings_in_words(row["selected_hyperparameters"]) for row in attacked}
         if any(told.values()):

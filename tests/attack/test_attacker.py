@@ -38,6 +38,15 @@ class TestStandard(AttackerCases):
         trainer.load_saved()
         assert all(torch.equal(stolen[name], values) for name, values in trainer.model.state_dict().items())
 
+    def test_a_trainer_of_a_subclass_trains_the_surrogate(self):
+        class LastEpoch(ExtractionTrainer):
+            def load_saved(self):
+                """Keep the weights of the last epoch."""
+
+        attacker = self.attacker(surrogate_epochs=2)
+        attacker.trainer = LastEpoch
+        assert type(attacker.train_surrogate(self.query(attacker), 31)) is LastEpoch
+
 
 def test_budget_is_a_list_for_every_prefix(make_config):
     config = make_config(query_sequences=7, query_length=3)

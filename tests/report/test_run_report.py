@@ -154,7 +154,7 @@ def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
         }
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     text = markdown(results, config)
-    assert "every prefix, asked 4 times, of 10 sequences, 3 of them users' own histories." in text
+    assert "every prefix, queried 4 times, of 10 sequences, 3 of them users' own histories." in text
     assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
 
 
