@@ -7,7 +7,9 @@ import torch
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config
+from recbole_gro.config import settings
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense.base import defenses
 
 torch.set_num_threads(1)  # models this small lose more than they gain by sharing out their work
 
@@ -123,3 +125,11 @@ def make_model(make_config):
         return built.eval()
 
     return make
+
+
+@pytest.fixture
+def own_parts(monkeypatch):
+    """Settings and defenses that a test declares are gone after it."""
+    monkeypatch.setattr(settings, "_declared", dict(settings._declared))
+    monkeypatch.setattr(settings, "_sections", {name: list(keys) for name, keys in settings._sections.items()})
+    monkeypatch.setattr(defenses, "_entries", dict(defenses._entries))

@@ -121,15 +121,15 @@ class Config(RecBoleConfig):
         """Leave sampled negatives to losses that read them: those of pairs always have some, cross-entropy none."""
         given, name = self.external_config_dict, "train_neg_sample_args"
         loss = given.get("loss_type", self.internal_config_dict.get("loss_type"))
-        pairs = getattr(model_class, "input_type", InputType.PAIRWISE if loss == "BPR" else None) is InputType.PAIRWISE
-        if pairs and given.get(name, {}) is None:
-            del given[name]  # as examples of RecBole have it, whatever the model
-        if hasattr(model_class, "input_type") or pairs:
-            return
-        if given.get(name) is not None:
-            raise UserError(f"{name}: loss_type CE compares all items and samples none; leave it out, or take BPR")
-        # RecBole's loader leaves this out for CE and raises on its own default
-        self.internal_config_dict[name] = None
+        kind = getattr(model_class, "input_type", None)
+        if loss == "BPR" or kind is InputType.PAIRWISE:
+            if given.get(name, {}) is None:
+                del given[name]  # as examples of RecBole have it, whatever the model
+        elif loss == "CE":
+            if kind is None and given.get(name) is not None:
+                raise UserError(f"{name}: loss_type CE compares all items and samples none; leave it out, or take BPR")
+            # RecBole's loader leaves this out for CE and raises on its own default
+            self.internal_config_dict[name] = None
 
     def _load_time_field(self) -> None:
         """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""

@@ -77,6 +77,8 @@ def run_experiment(
     if done:
         write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
         print(f"report.html, report.md and results.csv are in {folder}")
+    if missing and not failed:
+        raise UserError(f"{len(missing)} cells depend on files that changed meanwhile; run the experiment again")
     if failed:
         raise UserError(f"{len(failed)} of the cells failed, the others are kept: {'; '.join(failed)}")
     return folder

@@ -94,7 +94,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
 
 def _for_a_step(config: Any, folder: str) -> Any:
     short = copy.copy(config)
-    places = {"output_dir": None, "checkpoint_dir": folder, "resume_dir": None}
+    places = {"output_dir": folder, "checkpoint_dir": folder, "resume_dir": None}
     short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **places}
     short.external_config_dict = {**config.external_config_dict, **ONE_STEP}
     return short

@@ -30,7 +30,7 @@ class TurnDefense(Defense):
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(tmp_path, monkeypatch, own_parts):
     """Write a module with a defense to the working folder; its name: `plugin("turn")`."""
     monkeypatch.chdir(tmp_path)
 

@@ -274,20 +274,25 @@ def test_no_two_batches_of_equal_rows_get_equal_masks(make_loaders, workers, mon
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
-        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split .* no part for each of training, validation and test"),
-        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split .* three numbers above 0"),
-        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* three numbers above 0"),
-        ({"split": {"RS": 0.8}}, "eval_args: split .* three numbers above 0"),
+        (
+            {"split": {"RS": [0.8, 0.2]}},
+            "eval_args: split .* the shares of training, validation and test, each above 0",
+        ),
+        (
+            {"split": {"RS": [0.8, 0, 0.2]}},
+            "eval_args: split .* the shares of training, validation and test, each above 0",
+        ),
+        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* the shares of training, validation and test, each above 0"),
+        ({"split": {"RS": 0.8}}, "eval_args: split .* the shares of training, validation and test, each above 0"),
         ({"split": {"LS": "valid_only"}}, r"no user is left for test; by the split of eval_args, .*valid_only"),
         ({"split": {"LS": "test_only"}}, r"no user is left for validation; .*test_only.* \(LS: valid_and_test\) needs"),
-        ({"group_by": "item"}, "eval_args: group_by 'item' is not supported; it takes user or none"),
+        ({"group_by": "item"}, "eval_args: group_by 'item' is not allowed; it takes user or none"),
     ],
 )
 def test_a_split_without_validation_or_test_is_named(make_config, part, reason):
     arguments = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user", **part}
-    config = make_config("NARM", eval_args=arguments)
     with pytest.raises(UserError, match=reason) as caught:
-        loaders_of(config)
+        loaders_of(make_config("NARM", eval_args=arguments))
     assert one_line(caught.value)
 
 

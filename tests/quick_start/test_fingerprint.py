@@ -5,36 +5,27 @@ from conftest import synthetic_histories, write_inter
 
 from recbole_gro import Defense, register_defense
 from recbole_gro.config.settings import Settings, key
-from recbole_gro.defense.base import defenses
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 
 STAGES = ("target", "defended", "service", "evaluation", "queries", "surrogate")
 
 
-class NoiseSettings(Settings):
-    """Settings of a defense outside the package."""
-
-    noise_of_lists: float = key(0.1, "float >= 0", "scale of the noise")
-    noise_scale: float = key(0.1, "float >= 0", "a name that one of RecBole's models has for a setting too")
-
-
-class NoiseDefense(Defense):
-    """Declares an output-side setting."""
-
-    training_settings = ()
-    output_settings = (NoiseSettings,)
-
-
-class UndeclaredDefense(Defense):
-    """Declares nothing."""
-
-
 @pytest.fixture(autouse=True)
-def registered(monkeypatch):
-    """Both defenses are there for these tests alone."""
-    monkeypatch.setattr(defenses, "_entries", dict(defenses._entries))
-    register_defense("fingerprint_noise")(NoiseDefense)
-    register_defense("fingerprint_undeclared")(UndeclaredDefense)
+def parts_outside_the_package(own_parts):
+    """A defense that declares an output-side setting, and one that declares nothing."""
+
+    class NoiseSettings(Settings):
+        noise_of_lists: float = key(0.1, "float >= 0", "scale of the noise")
+        noise_scale: float = key(0.1, "float >= 0", "a name that one of RecBole's models has for a setting too")
+
+    @register_defense("fingerprint_noise")
+    class NoiseDefense(Defense):
+        training_settings = ()
+        output_settings = (NoiseSettings,)
+
+    @register_defense("fingerprint_undeclared")
+    class UndeclaredDefense(Defense):
+        pass
 
 
 @pytest.fixture

@@ -365,11 +365,11 @@ def test_nobody_but_who_declares_it_is_handed_data_and_that_as_a_plain_tensor(ru
     for name in ("standard", "head", "repeat", "filtered", "few_shot"):
         attacker = type(create_attacker(name, Config("NARM")))
 
-        def spy(self, black_box, generator, known=None, show_progress=False, name=name, asked=attacker.ask):
-            handed.setdefault(name, known)
-            return asked(self, black_box, generator, known, show_progress)
+        def spy(self, black_box, generator, auxiliary=None, show_progress=False, name=name, query=attacker.query):
+            handed.setdefault(name, auxiliary)
+            return query(self, black_box, generator, auxiliary, show_progress)
 
-        monkeypatch.setattr(attacker, "ask", spy)
+        monkeypatch.setattr(attacker, "query", spy)
         run("none", attacker=name, attacker_known_share=0.1)
     assert [name for name, known in handed.items() if known is not None] == ["few_shot"]
     assert type(handed["few_shot"]) is torch.Tensor
