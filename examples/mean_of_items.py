@@ -4,7 +4,8 @@
     recbole-gro -m mean_of_items:MeanOfItems --config_files=mean_of_items.yaml
     recbole-gro check-model mean_of_items:MeanOfItems
 
-It needs what RecBole asks of any sequential model; the default scorer serves it, and nothing is registered.
+It implements what RecBole requires of a sequential model; the default scorer serves it, and nothing is registered.
+Its setting `embedding_size` is accepted because the class names it.
 """
 
 from recbole.model.abstract_recommender import SequentialRecommender
