@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.trainer import Trainer
-from recbole.utils import ModelType, get_tensorboard
+from recbole.trainer import Trainer, trainer
+from recbole.utils import ModelType
 from recbole.utils import get_trainer as recbole_trainer
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -166,8 +166,8 @@ class StageTrainer(Trainer):
     def _events(self) -> Iterator[None]:
         """Write TensorBoard's events inside; the writer's thread and file end with it."""
         folder, silent = self._folder, self.tensorboard
-        self.tensorboard = (
-            SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else get_tensorboard(self.logger)
+        self.tensorboard = (  # RecBole's, looked up where `no_tensorboard` replaces it
+            SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else trainer.get_tensorboard(self.logger)
         )
         try:
             yield
