@@ -10,7 +10,7 @@ from typing import Any
 
 from recbole_gro.config.models import sequential_models
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
-from recbole_gro.config.settings import plugin_keys
+from recbole_gro.config.settings import declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
 READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads and no file of its lists
@@ -78,7 +78,7 @@ def names_in(model_class: type) -> frozenset[str]:
 
 def is_known(name: str, models: Iterable[type]) -> bool:
     """Return whether RecBole, this plugin or one of the models reads a key."""
-    return name in recbole_names() or name in plugin_keys() or any(name in names_in(each) for each in models)
+    return name in recbole_names() or name in declared_keys() or any(name in names_in(each) for each in models)
 
 
 def only_read(given: dict[str, Any], models: Sequence[type]) -> dict[str, Any]:
@@ -115,6 +115,6 @@ def _meant(name: str, models: Sequence[type]) -> str:
     if name in GONE:
         return "RecBole has done without it since 1.1; leave it out"
     own = {key for model in models for key in recbole_model_settings(model)}
-    general = recbole_keys() - model_keys() | set(plugin_keys())
+    general = recbole_keys() - model_keys() | set(declared_keys())
     hint = nearest(name, own) or nearest(name, general | own)
     return f"did you mean {hint!r}?" if hint else f"{models[0].__name__} reads {', '.join(sorted(own))} of its own"
