@@ -103,11 +103,15 @@ class Stages:
 
         def make(_: Path) -> dict[str, Any]:
             metrics, lists = evaluate_service(self.config, service, *self.loaders)
-            return {"metrics": metrics, "lists": _narrow(lists), "defense": defense.state_dict()}
+            return {
+                "metrics": metrics,
+                "lists": {split: ids.int() for split, ids in lists.items()},
+                "defense": defense.state_dict(),
+            }
 
         made = self._once("evaluation", self.prints.evaluation, make)
         defense.load_state_dict(made["defense"])
-        return made["metrics"], {part: lists.long() for part, lists in made["lists"].items()}
+        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
 
     def queries(self, service: Service, defense: Defense, name: str) -> tuple[QueryLog, dict[str, Any]]:
         """Return the query log of the attack, and the facts about it that a row of the results holds.
@@ -139,7 +143,7 @@ class Stages:
                 "repeats": attacker.repeats,
                 "lists_returned": black_box.lists_returned,
             }
-            return {**_narrow({"sequences": log.sequences, "lists": log.lists}), "facts": facts}
+            return {"sequences": log.sequences.int(), "lists": log.lists.int(), "facts": facts}
 
         made = self._once("queries", self.prints.queries, make)
         log = QueryLog(made["sequences"].long(), made["lists"].long())
@@ -245,9 +249,3 @@ class Stages:
         if checkpoint.get("other_parameter"):
             model.load_other_parameter(checkpoint["other_parameter"])
         return model.eval()
-
-
-def _narrow(ids: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors of ids in the smallest integer type of 2 or 4 bytes that holds them."""
-    largest = max(int(tensor.max()) for tensor in ids.values())
-    return {name: tensor.to(torch.int16 if largest < 2**15 else torch.int32) for name, tensor in ids.items()}

@@ -238,11 +238,11 @@ def test_a_secret_key_is_written_nowhere_but_to_its_file(run, tmp_path, monkeypa
         monkeypatch.setenv(VARIABLE, secret)
     else:
         monkeypatch.delenv(VARIABLE, raising=False)
-    wanted = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
-    results = run("tail_random", "random", **wanted)
+    settings = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
+    results = run("tail_random", "random", **settings)
     file = tmp_path / "out0" / "defense.key"
     assert file.exists() != given
-    key = defense_key(Config("NARM", "tiny", config_dict={**wanted, "output_dir": str(tmp_path / "out0")}))
+    key = defense_key(Config("NARM", "tiny", config_dict={**settings, "output_dir": str(tmp_path / "out0")}))
     for path in (tmp_path / "out0").rglob("*"):
         if path.is_file() and path != file:
             content = path.read_bytes()
