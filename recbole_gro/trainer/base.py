@@ -93,7 +93,10 @@ class StageTrainer(Trainer):
         """Return the loss of a batch, or a tuple of losses, which RecBole adds up and logs one by one."""
         return self.scorer.loss(interaction)
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
         """Train as RecBole's `fit`, from the resume checkpoint if there is one."""
         folder = self.config["resume_dir"]
         file = folder and Path(folder) / Path(self.saved_model_file).name

@@ -30,7 +30,7 @@ class GROCallback:
     def __init__(self, value: Any):
         self.value = value
 
-    def on_phase_start(self, trainer: "GROTrainer", train_data, valid_data) -> None:
+    def on_phase_start(self, trainer: "GROTrainer", train_data: Any, valid_data: Any) -> None:
         """Act before the GRO phase, when the student exists and the optimizer does not."""
 
     def on_optimizer(self, trainer: "GROTrainer", steps: int) -> None:

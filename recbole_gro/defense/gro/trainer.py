@@ -89,7 +89,10 @@ class GROTrainer(StageTrainer):
             setattr(settings, name, value)
         return settings
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
         """Train plainly to convergence, then with GRO.
 
         Returns:
@@ -108,7 +111,10 @@ class GROTrainer(StageTrainer):
         self.saved_model_file = str(final)
         return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
-    def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fine_tune(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
         """Train with Eq. 6 alone, from the model's weights or, with `gro_start=untrained`, from scratch; as `fit`."""
         if self.gro_start == "untrained":
             untrained = type(self.model)(self.config, train_data._dataset)
