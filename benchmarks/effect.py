@@ -99,7 +99,7 @@ def measured(config, loaders, cache):
     for side in ("target", "surrogate"):
         for part, values in row[side].items():
             found |= {f"{side} {part} {name}": value for name, value in values.items()}
-    for part, copied in compared.copied.items():
+    for part, copied in compared.surrogate_lists.items():
         for k in (1, 10, 100):
             found[f"{part} agreement@{k}"] = float(common_share(copied[:, :k], served[part][:, :k]).mean())
     found |= {f"held-out {name}": value for name, value in row["held_out"].items()}

@@ -47,7 +47,7 @@ class KnobbedGRO(GROTrainer):
         knobs = KnobSettings.of(config).gro_knobs
         if unknown := set(knobs) - set(KNOBS):
             raise UserError(f"gro_knobs: there is no {', '.join(unknown)}; knobs are {', '.join(KNOBS)}")
-        if "weight decay" in knobs and (len(knobs) > 1 or self.effective(config, "gro_decay")):
+        if "weight decay" in knobs and (len(knobs) > 1 or self.effective_settings(config).gro_decay):
             raise UserError("gro_knobs: weight decay has an optimizer of its own; no other knob and no gro_decay fits")
         self.knobs = {**KNOBS, **knobs}
         if self.knobs["decoy band"]:

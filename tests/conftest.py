@@ -21,6 +21,14 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="torch sees no CUDA device"))
 
 
+@pytest.fixture(autouse=True)
+def _release(request):
+    """Release the attributes of a test instance, which pytest keeps to the end of the session."""
+    yield
+    if request.instance is not None:
+        vars(request.instance).clear()
+
+
 WIDTHS = {
     "BERT4Rec": {"hidden_size": 16, "inner_size": 32, "n_layers": 2, "n_heads": 2},
     "SASRec": {"hidden_size": 16, "inner_size": 32, "n_layers": 2, "n_heads": 2},

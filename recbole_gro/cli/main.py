@@ -45,7 +45,7 @@ SUBCOMMANDS = {
     "experiment": "recbole_gro.cli.experiment:main",
     "convert": "recbole_gro.data.convert:main",
     "statistics": "recbole_gro.data.statistics:main",
-    "check-model": "recbole_gro.quick_start.conformance:main",
+    "check-model": "recbole_gro.cli.check_model:main",
 }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_gro.config.settings import Settings
 from recbole_gro.serving.service import Query
@@ -10,23 +10,29 @@ from recbole_gro.utils.registry import Registry
 
 
 class Defense:
-    """Protect a served model in training (`protect`), on its output (`shown` or `answer`), or both; by default
-    neither.
+    """Protect a model in training (`protect`), on its output (`shown` or `answer`), or both; by default neither.
 
     Args:
         config: the target's config.
+
+    Attributes:
+        summary: its method in a few words, for the log.
+        name: as registered.
+        training_settings: classes of settings that `protect` reads; None: not declared, so it may be any key.
+        output_settings: classes of settings that `shown` and `answer` read; None as above.
+        shortens: whether 0 may pad the end of its lists.
+        effective: effective settings that the config does not show, for the results.
     """
 
-    summary = "the ranking is served as it is"  # what it does, in a few words, for the log
-    name = ""  # that it is registered under
-    # classes of settings that `protect`, and that `shown` and `answer` read; None: not declared, so it may be any key
+    summary = "the ranking is served as it is"
+    name = ""
     training_settings: tuple[type[Settings], ...] | None = None
     output_settings: tuple[type[Settings], ...] | None = None
-    shortens = False  # whether 0 may stand at the end of its lists, in place of items
+    shortens = False
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         self.config = config
-        self.effective: dict[str, Any] = {}  # effective settings, where the config does not show them
+        self.effective: dict[str, Any] = {}
 
     @property
     def needs_target(self) -> bool:
@@ -35,11 +41,11 @@ class Defense:
 
     @property
     def parts(self) -> tuple["Defense", ...]:
-        """The defenses that it combines, in the order in which they act."""
+        """The combined defenses, in the order in which they act."""
         return (self,)
 
-    def protect(self, target, train_data, valid_data, show_progress: bool = False):
-        """Return the model to serve, trained from the converged target, which stays as it is."""
+    def protect(self, target: nn.Module, train_data: Any, valid_data: Any, show_progress: bool = False) -> nn.Module:
+        """Return the model to serve, trained from the converged target, which is not changed."""
         return target
 
     def shown(self, ranked: Tensor) -> Tensor:
@@ -47,7 +53,7 @@ class Defense:
         return ranked
 
     def answer(self, ranked: Tensor, query: Query) -> Tensor:
-        """Return the served lists [B, k], from the ranking [B, k] and the query; a service calls it."""
+        """Return the served lists [B, k], from the ranking [B, k] and the query, as a service calls it."""
         return self.shown(ranked)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Defenses by name, and combinations of them: `gro+tail_decoy` trains with the first and serves through both."""
 
+from typing import Any
+
 from torch import Tensor
 
 from recbole_gro.defense.base import Defense, defenses
@@ -9,21 +11,21 @@ from recbole_gro.utils.errors import UserError
 JOIN = "+"
 
 
-def create_defense(name: str, config) -> Defense:
-    """Create the defense of a name, or of several names joined by +, each acting on the list of the one before.
+def create_defense(name: str, config: Any) -> Defense:
+    """Return the defense of a name, or of several names joined by +, each acting on the list of the one before.
 
     Args:
         name: registered names; the one that trains comes first, the one that shortens lists last.
         config: the target's config.
 
     Raises:
-        UserError: no such defense, one that contradicts other settings, or an impossible order.
+        UserError: no such defense, settings that contradict each other, or an impossible order.
     """
     names = name.split(JOIN)
     if "" in names and JOIN in name:
         raise UserError(f"defense: {name!r} lacks a name beside its {JOIN}; write it as gro{JOIN}tail_decoy")
     if len(names) > 1:
-        _check(name, names)  # before a part reads its settings: which of them matter is not known yet
+        _check_training_first(name, names)  # before the parts check their settings
     parts = [defenses[part](config) for part in names]
     for part, part_name in zip(parts, names, strict=True):
         part.name = part_name
@@ -34,11 +36,11 @@ def create_defense(name: str, config) -> Defense:
 
 
 def trains(defense: type[Defense]) -> bool:
-    """Return whether a defense serves another model than the target."""
+    """Return whether a defense trains a model, rather than serve the target."""
     return defense.protect is not Defense.protect
 
 
-def _check(name: str, names: list[str]) -> None:
+def _check_training_first(name: str, names: list[str]) -> None:
     twice = [part for place, part in enumerate(names) if part in names[:place]]
     if twice:
         raise UserError(f"defense: {name!r} names {twice[0]} twice; once is enough")
@@ -58,14 +60,14 @@ def _check_shortest_last(name: str, names: list[str], parts: list[Defense]) -> N
 
 
 class CombinedDefense(Defense):
-    """Combine defenses: the first may train; lists pass through the output side of each in turn.
+    """Combine defenses: the first may train; each acts on the list of the one before.
 
     Args:
         config: the target's config.
         parts: defenses, of which none but the first trains.
     """
 
-    def __init__(self, config, parts: list[Defense]):
+    def __init__(self, config: Any, parts: list[Defense]):
         super().__init__(config)
         self._parts = tuple(parts)
         self.summary = "; then ".join(part.summary for part in parts)

@@ -6,47 +6,47 @@ import secrets
 import stat
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from recbole_gro.config.settings import setting
+from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
 
 VARIABLE = "RECBOLE_GRO_DEFENSE_KEY"
 FILE = "defense.key"
-FEWEST_CHARACTERS = 16  # of the variable; far below what a generated key has, far above what is guessed in passing
+SHORTEST = 16  # characters of the variable
 OWNER_ONLY = 0o600
 
 
-def check_defense_key(config) -> None:
+def check_defense_key(config: Any) -> None:
     """Check the key that the environment holds, where `defense_key` is `secret`.
 
     Raises:
         UserError: it is too short for a secret.
     """
-    if setting(config, "defense_key") == "secret":
+    if KeyedSettings.of(config).defense_key == "secret":
         _from_environment()
 
 
-def defense_key(config) -> bytes:
+def defense_key(config: Any) -> bytes:
     """Return the 32 bytes of a keyed defense's key, from the source that `defense_key` names.
 
-    `seed` (the default) derives it from the run's seed. Every draw of an experiment comes from its seed, so the same
-    seed gives the same table, and the simulated attack does not read it. A service must not use it: seeds are small
-    numbers that stand in configs and results, and an adversary who knows the seed undoes the draws.
+    `seed` (the default) derives it from the run's seed, so that an experiment can be repeated. A service must not use
+    it: configs and results hold the seed, and an adversary that has the seed undoes the draws.
 
     `secret` reads the environment variable RECBOLE_GRO_DEFENSE_KEY; where it is unset, the file defense.key in
     `output_dir`, which is made from the operating system's randomness at the first use and readable by its owner
-    alone. Processes that make it at the same time end with the same key. The same key gives the same lists, so only
-    its holder can repeat a run. No config, result, log or checkpoint holds the key.
+    alone. Processes that make it at the same time end with the same key. No config, result, log or checkpoint holds
+    the key, so only its holder can repeat a run.
 
     Args:
         config: `defense_key`, `seed` and `output_dir` are read.
 
     Raises:
-        UserError: the variable's or the file's content is no key, the file is open to others, or there is no place to
-            store a new one.
+        UserError: the variable or the file holds no key, the file is open to others, or a new one cannot be stored.
     """
-    if setting(config, "defense_key") == "seed":
+    if KeyedSettings.of(config).defense_key == "seed":
         return _stretched(f"seed {config['seed']}")
     given = _from_environment()
     return _stretched(given) if given is not None else _from_file(config)
@@ -58,19 +58,19 @@ def _stretched(text: str) -> bytes:
 
 def _from_environment() -> str | None:
     given = os.environ.get(VARIABLE)
-    if given is not None and len(given) < FEWEST_CHARACTERS:
+    if given is not None and len(given) < SHORTEST:
         raise UserError(
-            f"{VARIABLE}: {len(given)} characters are too few for a secret; give at least {FEWEST_CHARACTERS}, "
+            f"{VARIABLE}: {len(given)} characters are too few for a secret; give at least {SHORTEST}, "
             f"such as 64 from `openssl rand -hex 32`, or unset it"
         )
     return given
 
 
-def _from_file(config) -> bytes:
+def _from_file(config: Any) -> bytes:
     folder = setting(config, "output_dir")
     if not folder:
         raise UserError(
-            f"defense_key: a secret key needs a place to be in; set output_dir, the environment variable {VARIABLE}, "
+            f"defense_key: a secret key has to be stored; set output_dir, the environment variable {VARIABLE}, "
             f"or defense_key=seed"
         )
     file = Path(folder) / FILE
@@ -84,13 +84,13 @@ def _from_file(config) -> bytes:
 
 def _make(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    # no moment at which another user could open it or it is half there, none at which two processes hold different keys
+    # at no time can another user open it, is it incomplete, or do two processes hold different keys
     descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{FILE}-")
     try:
         with os.fdopen(descriptor, "w") as target:
             target.write(secrets.token_hex(32) + "\n")
         os.link(part, file)
-        # a warning, so that a service shows it too: with another output_dir than before its lists change
+        # a warning, which a service shows too: a new key changes its lists
         console.warning(f"defense_key: made a new key, {file}; it draws other lists than any key before it")
     except FileExistsError:
         pass  # another process was first, and its key is complete

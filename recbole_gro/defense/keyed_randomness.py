@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ class KeyedDraws:
 
     SHAKE128 behind a secret first block (as in KMAC) is a pseudo-random function of any output length, so the words of
     a query reveal nothing about the key, about each other or about another query's. A cheaper generator seeded per
-    query would do for statistics, but an adversary who knows part of a list could then solve for the rest.
+    query suffices for statistics, but from a part of a list an adversary could then compute the rest.
 
     The function reads the items that the model reads: the most recent ones, without padding. Older items would change
     the draw but not the ranking, so that an adversary could average the draws away by varying them.
@@ -32,13 +33,13 @@ class KeyedDraws:
         purpose: defenses with different purposes draw independently.
     """
 
-    def __init__(self, config, purpose: str):
+    def __init__(self, config: Any, purpose: str):
         check_defense_key(config)
         self._config, self._purpose = config, purpose
 
     @cached_property
     def _keyed(self):
-        # the key and the purpose fill a block, so no query can be read as part of them
+        # the key and the purpose fill a block, so no query overlaps with them
         first_block = defense_key(self._config) + self._purpose.encode()
         return hashlib.shake_128(first_block.ljust(BLOCK, b"\0"))
 
@@ -53,7 +54,7 @@ class KeyedDraws:
             keyed = self._keyed.copy()
             keyed.update(sequences[row * stride : row * stride + 4 * length])
             drawn += keyed.digest(WORD * n)
-        # the sign bit goes: remainders and orders of what is left are those of unsigned numbers
+        # without the sign bit, remainders and orders are those of unsigned numbers
         words = np.frombuffer(drawn, "<u8").reshape(-1, n) >> np.uint64(1)
         return torch.from_numpy(words.astype(np.int64))
 

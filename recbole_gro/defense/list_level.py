@@ -1,9 +1,10 @@
 """Defenses on the served list (section 5.2 of the paper): none, random, reverse."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from recbole_gro.config.settings import setting
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
 from recbole_gro.defense.settings import KeyedSettings, RandomSettings
@@ -19,20 +20,20 @@ class NoDefense(Defense):
 
 @register_defense("random")
 class RandomDefense(Defense):
-    """Shuffle every list: anew each time it is served, as in the paper, or deterministically per query.
+    """Shuffle every list: afresh each time it is served, as in the paper, or deterministically per query.
 
-    In the paper's way a repeated query gets another shuffle of the same list. It reveals nothing about the order, since
-    all shuffles are equally likely, but a surrogate that is trained on many of them averages the noise away. With
-    `random_keyed` (ours) the shuffle is deterministic per query (`KeyedDraws`).
+    In the paper a repeated query gets another shuffle of the same list. All shuffles are equally likely, so none
+    reveals the order, but a surrogate that is trained on many of them averages the noise away. With `random_keyed`
+    (ours) the shuffle is deterministic per query (`KeyedDraws`).
     """
 
     summary = "every list is shuffled afresh"
     output_settings = (RandomSettings, KeyedSettings)
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.generator = torch.Generator().manual_seed(config["seed"])
-        self.draws = KeyedDraws(config, "random") if setting(config, "random_keyed") else None
+        self.draws = KeyedDraws(config, "random") if RandomSettings.of(config).random_keyed else None
         if self.draws is not None:
             self.summary = "every list is shuffled, the same way for the same query"
 
@@ -54,7 +55,7 @@ class RandomDefense(Defense):
 class ReverseDefense(Defense):
     """Reverse every list."""
 
-    summary = "every list is turned round"
+    summary = "every list is reversed"
     output_settings = ()
 
     def shown(self, ranked: Tensor) -> Tensor:

@@ -1,10 +1,11 @@
 """Settings of the defenses on the served list."""
 
 from recbole_gro.config.settings import Settings, key
+from recbole_gro.utils.errors import UserError
 
 
 class TailSettings(Settings):
-    """Where the tail of a list begins."""
+    """Settings of the defenses that keep the head of a list."""
 
     section = "Defense"
     head_k: int = key(
@@ -16,7 +17,7 @@ class TailSettings(Settings):
 
 
 class RandomSettings(Settings):
-    """How `random` draws."""
+    """Settings of `random`."""
 
     section = "Defense"
     random_keyed: bool = key(
@@ -27,7 +28,7 @@ class RandomSettings(Settings):
 
 
 class KeyedSettings(Settings):
-    """Where the key of keyed draws comes from."""
+    """Settings of keyed draws."""
 
     section = "Defense"
     defense_key: str = key(
@@ -36,3 +37,20 @@ class KeyedSettings(Settings):
         "source of the key of keyed draws: the run's seed, for experiments; or a secret, from RECBOLE_GRO_DEFENSE_KEY "
         "or output_dir/defense.key",
     )
+
+
+def check_head(name: str, head_k: int, served_k: int) -> None:
+    """Check that a list is longer than its head.
+
+    Args:
+        name: setting that gives the length of the head, for the message.
+        head_k: length of the head.
+        served_k: length of the list.
+
+    Raises:
+        UserError: no position is below the head.
+    """
+    if head_k >= served_k:
+        raise UserError(
+            f"{name}: {head_k} leaves nothing of lists of {served_k} to change; set it below served_k={served_k}"
+        )

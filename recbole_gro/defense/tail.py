@@ -1,14 +1,16 @@
-"""Defenses that keep the head of the served list, for the user, and change the positions below, for the surrogate."""
+"""Defenses that keep the head of the served list and change the positions below it."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
-from recbole_gro.defense.settings import KeyedSettings, TailSettings
+from recbole_gro.defense.settings import KeyedSettings, TailSettings, check_head
 from recbole_gro.serving.service import Query
-from recbole_gro.utils.errors import UserError
+from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.ranking import random_others, top_k
 
 
@@ -16,19 +18,15 @@ class TailDefense(Defense):
     """Keep the first `head_k` positions; a subclass fills those below.
 
     Raises:
-        UserError: no position of the list is below its head.
+        UserError: no position is below the head.
     """
 
     output_settings: tuple[type[Settings], ...] = (TailSettings, KeyedSettings)
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.head_k, served_k = setting(config, "head_k"), setting(config, "served_k")
-        if self.head_k >= served_k:
-            raise UserError(
-                f"head_k: {self.head_k} leaves nothing of lists of {served_k} to change; "
-                f"set it below served_k={served_k}"
-            )
+        self.head_k = TailSettings.of(config).head_k
+        check_head("head_k", self.head_k, ServiceSettings.of(config).served_k)
 
     def answer(self, ranked: Tensor, query: Query) -> Tensor:
         if ranked.shape[1] <= self.head_k:
@@ -46,7 +44,7 @@ class TailShuffle(TailDefense):
 
     summary = "every list is shuffled below its head, the same way for the same query"
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_shuffle")
 
@@ -61,13 +59,13 @@ class TailRandom(TailDefense):
 
     summary = "below its head every list holds random items, the same ones for the same query"
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_random")
 
     def tail(self, ranked, query):
-        head, wanted = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
-        return random_others(head, wanted, query.scores.shape[1], lambda n: self.draws.words(query, n))
+        head, n_tail = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
+        return random_others(head, n_tail, query.scores.shape[1], lambda n: self.draws.words(query, n))
 
 
 @register_defense("tail_decoy")
@@ -77,16 +75,16 @@ class TailDecoy(TailDefense):
     summary = "below its head every list holds the items with the lowest scores, the lowest first"
 
     def tail(self, ranked, query):
-        # where scores are equal the head could be among the lowest too
+        # with equal scores the head could be among the lowest
         lowest = (-query.scores).scatter_(1, ranked[:, : self.head_k], -torch.inf)
         return top_k(lowest, ranked.shape[1] - self.head_k)
 
 
 @register_defense("truncate")
 class Truncate(TailDefense):
-    """End the list with its head; 0, which is no item, pads it."""
+    """Cut the list to its head, padded with 0."""
 
-    summary = "every list ends with its head"
+    summary = "every list is cut to its head"
     shortens = True
 
     def tail(self, ranked, query):

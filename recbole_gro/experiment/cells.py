@@ -114,7 +114,7 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     config["checkpoint_dir"] = str(cache.folder)  # RecBole makes it, wherever it is
     loaders = build_loaders(config, build_dataset(config))
     compared = compare(config, config["defense"][0], loaders, cache)
-    served, copied, row = compared.served["test"], compared.copied["test"], compared.row
+    served, copied, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
     test = loaders[2]._dataset
     wanted = test.inter_feat[config["ITEM_ID_FIELD"]]
     about = environment(config)

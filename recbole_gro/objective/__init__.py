@@ -1,4 +1,4 @@
-"""The mathematics of GRO (Zhang et al., WSDM'24) as pure functions of tensors; nothing here knows RecBole.
+"""The mathematics of GRO (Zhang et al., WSDM'24) as pure functions of tensors; no RecBole here.
 
 N lists of a batch, k positions per list, ids as RecBole gives them: 0 is padding and is never listed, sampled or
 returned; items are 1 .. n_items - 1.

@@ -1,4 +1,4 @@
-"""Terms of our own in place of the paper's (Zhang et al., WSDM'24, has none of them); measured in results/effect.md."""
+"""Ours: terms in place of those of the paper (Zhang et al., WSDM'24); results/effect.md measures them."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ def assigned_targets(
 ) -> Tensor:
     """Return swap targets that form a valid list: no item twice among the rows that are to change.
 
-    Section 4.5 takes the largest entry of g_i S_j in each row by itself, so a list's targets are one best and one
+    Section 4.5 takes the largest entry of g_i S_j in each row separately, so a list's targets are one best and one
     worst item, repeated. Here they are the assignment of different items to rows with the largest sum of
     g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's best items, the larger g the
     better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i stays.
@@ -89,7 +89,7 @@ def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int,
     Args:
         target_scores: [N, n_items] T.
         decoys: [D] item ids.
-        head_k: positions at the head of the list that are to stay free of decoys.
+        head_k: positions at the head of the list, without decoys.
         below_k: larger than head_k; the number of other items where there are fewer.
         guard: weight of a decoy's distance above the band; below it the weight is 1.
 
@@ -104,14 +104,14 @@ def decoy_loss(target_scores: Tensor, decoys: Tensor, head_k: int, below_k: int,
 
 
 def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor | None = None) -> Tensor:
-    """Compute the divergence of the target's ranking from the converged target's; replaces L_target in Eq. 6.
+    """Compute the divergence of the target's scores from the converged target's; it replaces L_target in Eq. 6.
 
-    A converged target that is trained on with its own loss overfits before any swap loss acts.
+    With its own loss a converged target overfits before any swap loss acts.
 
     Args:
         target_scores: [N, n_items] T.
         converged_scores: [N, n_items] of the target before GRO.
-        left_out: [n_items] bool, items that may move freely; None for none.
+        left_out: [n_items] bool, items that do not count; None for none.
 
     Returns:
         [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items; mean over lists.
@@ -121,12 +121,12 @@ def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor 
     if left_out is not None:
         absent |= left_out
     # finite, so that items absent on both sides contribute 0 and not NaN
-    own, wanted = (
+    own, reference = (
         log_softmax(scores.float().masked_fill(absent, ABSENT), 1) for scores in (target_scores, converged_scores)
     )
-    return kl_div(own, wanted, reduction="batchmean", log_target=True)
+    return kl_div(own, reference, reduction="batchmean", log_target=True)
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """Return [N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is passed over."""
+    """Return [N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is ignored."""
     return scores[:, 1:].topk(k, dim=-1).indices + 1

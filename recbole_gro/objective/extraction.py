@@ -28,8 +28,8 @@ def extraction_loss(
         paper_code_ties: take the two means of the authors' code, over k - 1 and over k terms, where the default
             divides both sums of the paper by k. With sums the pulls of both neighbours and the negative can cancel
             to exactly 0; with means they leave a tiny positive gradient, which flips a swap target.
-        lengths: [N] items in each list, where some have fewer than k; None where all have k. What stands after them
-            counts in neither sum, and the list's own length replaces k: a list of n items weighs as one of k = n.
+        lengths: [N] items in each list, where some have fewer than k; None where all have k. Entries after them count
+            in neither sum, and the list's own length replaces k: a list of n items weighs as one of k = n.
 
     Returns:
         [] the mean over lists, in float32 whatever the type of the scores: the signs of its gradient decide the swap
@@ -87,7 +87,7 @@ def sample_negatives(
     numbers = torch.zeros(len(served), n_items, dtype=narrow, device=served.device).scatter_(1, served, number)
     above = torch.arange(fewest + 1, n_items, device=served.device)
     unlisted_above = (numbers[:, fewest + 1 :] == 0) & (above > outside)
-    place = unlisted_above.cumsum(1) * unlisted_above  # 0 takes what is not wanted
+    place = unlisted_above.cumsum(1) * unlisted_above  # 0 collects the others
     stands_for = torch.zeros(len(served), k + 1, dtype=torch.long, device=served.device).scatter_(
         1, place, above.expand_as(place)
     )

@@ -31,7 +31,7 @@ def swap_targets(
 
 
 def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: float = 0.0) -> Tensor:
-    """Compute Eq. 5, which lifts each swap target to the score of the item it is to replace.
+    """Compute Eq. 5, which raises each swap target to the score of the item that it replaces.
 
     The mean over i of max(T[a_i] - T[a'_i] + m_swap, 0), where A T = T[a] as each row of A is one-hot.
 
@@ -49,5 +49,5 @@ def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: fl
         [] the mean over positions and lists.
     """
     # one gather: each costs a table of zeros [N, n_items] in the backward pass
-    listed, wanted = target_scores.gather(1, torch.cat([served, swapped], 1)).float().chunk(2, 1)
-    return relu(listed - wanted + margin).mean()
+    listed, raised = target_scores.gather(1, torch.cat([served, swapped], 1)).float().chunk(2, 1)
+    return relu(listed - raised + margin).mean()

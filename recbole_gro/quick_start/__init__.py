@@ -1,4 +1,4 @@
-"""The run from top to bottom: target, defense, attack, evaluation."""
+"""A run from top to bottom: target, defense, attack, evaluation."""
 
 from recbole_gro.quick_start.run import run_recbole_gro
 

@@ -1,4 +1,4 @@
-"""What the result of a stage depends on, as one short text: equal fingerprints, equal results."""
+"""Fingerprints of everything that the results of stages depend on: equal fingerprints, equal results."""
 
 import glob
 import hashlib
@@ -21,7 +21,7 @@ from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.serving.settings import ServiceSettings
 
-# RecBole's keys that say where things are, on which device, and what is shown; no result depends on them
+# RecBole's keys of folders, devices and output; no result depends on them
 WITHOUT_EFFECT = {"data_path", "checkpoint_dir", "output_dir", "resume_dir", "config_files"}
 WITHOUT_EFFECT |= {"show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "device", "local_rank", "nproc"}
 WITHOUT_EFFECT |= {"world_size", "single_spec", "ip", "port", "offset", "group_offset"}
@@ -30,7 +30,7 @@ ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
 class Fingerprints:
-    """Fingerprints of the stages that a config leads to with one defense; each covers those of the stages before it.
+    """Compute the fingerprints of a config's stages for one defense; each covers those of the stages before it.
 
     Args:
         config: of the run or cell.
@@ -43,12 +43,12 @@ class Fingerprints:
 
     @cached_property
     def attacker(self) -> Attacker:
-        """The attacker, for the settings that it declares."""
+        """The attacker of the config."""
         return create_attacker(self.config["attacker"], self.config)
 
     @cached_property
     def target(self) -> str:
-        """Of the undefended target: the data, RecBole's settings and those of training rows."""
+        """Fingerprint of the undefended target: the data, RecBole's settings and those of training rows."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
@@ -56,7 +56,7 @@ class Fingerprints:
 
     @cached_property
     def defended(self) -> str:
-        """Of the model that is served, which a defense that trains makes from the target."""
+        """Fingerprint of the served model, which is the target unless the defense trains."""
         part = self.defense.parts[0]
         if not trains(type(part)):
             return self.target
@@ -64,18 +64,18 @@ class Fingerprints:
 
     @cached_property
     def service(self) -> str:
-        """Of the lists that are served."""
+        """Fingerprint of the served lists."""
         parts = {part.name: self._read(part.output_settings) for part in self.defense.parts}
         return fingerprint("service", self.defended, parts=parts, settings=self._read((ServiceSettings,)))
 
     @cached_property
     def evaluation(self) -> str:
-        """Of the metrics of the service."""
+        """Fingerprint of the metrics of the service."""
         return fingerprint("evaluation", self.service, settings=self._read((EvaluationSettings,)))
 
     @cached_property
     def queries(self) -> str:
-        """Of the query log of the attack."""
+        """Fingerprint of the query log of the attack."""
         strategy = settings_of_strategy(self.config["query_strategy"])
         return fingerprint(
             "queries",
@@ -86,16 +86,16 @@ class Fingerprints:
 
     @cached_property
     def surrogate(self) -> str:
-        """Of the trained surrogate."""
+        """Fingerprint of the trained surrogate."""
         return fingerprint("surrogate", self.queries, settings=self._read((SurrogateSettings, ExtractionLossSettings)))
 
     @cached_property
     def comparison(self) -> str:
-        """Of all that is measured: the service and the surrogate."""
+        """Fingerprint of the comparison: the service and the surrogate."""
         return fingerprint("comparison", self.evaluation, self.surrogate)
 
     def stages(self) -> dict[str, str]:
-        """Return {stage: fingerprint} of the stages that take time, in order; what is not needed is left out."""
+        """Return {stage: fingerprint} of the stages that train or query, in order, less those that are not needed."""
         part = self.defense.parts[0]
         training = trains(type(part))
         stages = {"target": self.target} if part.needs_target or not training else {}
@@ -103,7 +103,7 @@ class Fingerprints:
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
-        """Return the values of settings classes; of a part that declares none, of every key that it could read."""
+        """Return the values of settings classes; all values for a part that does not declare its settings (None)."""
         if declared is None:
             return {name: key_contents(self.config, name) for name in declared_keys()}
         return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
@@ -129,7 +129,7 @@ def data_fingerprint(config: Any) -> dict[str, str]:
 
 
 def file_digest(file: Path) -> str:
-    """Return a digest of a file's contents; of a file that did not change since, without reading it again."""
+    """Return a digest of a file's contents; an unchanged file is read once per process."""
     stat = os.stat(file)
     return _digest(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
 

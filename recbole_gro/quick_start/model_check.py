@@ -1,4 +1,4 @@
-"""Every model of a run tried once before anything is trained."""
+"""A step of every model of a run, before anything is trained."""
 
 import contextlib
 import copy
@@ -33,7 +33,7 @@ ONE_STEP = {
 
 
 class FirstRows:
-    """A training loader cut down to one batch of its first rows; all else of it as it is."""
+    """Limit a training loader to one batch of its first rows; its other attributes are the loader's."""
 
     def __init__(self, loader: Any):
         self._loader = loader
@@ -49,23 +49,22 @@ class FirstRows:
 
 
 def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -> None:
-    """Train each model of a run for a step in each of its roles and query it, in a folder that is dropped.
+    """Train each model of a run for a step in each of its roles and query it, in a temporary folder.
 
-    A model that cannot work so ends the run before anything is trained. Random generators, those of the loader
-    included, are left where they were.
+    Random generators, those of the loader included, are restored.
 
     Args:
         config: of the run.
         data: the dataset that models are built for.
-        defenses: by name; those of GRO are tried with the target and its student.
+        defenses: by name; those of GRO take a step with the target and its student.
         train: loader of training rows.
 
     Raises:
-        UserError: which model cannot work, and why; what it raised is the cause.
+        UserError: a model raised an exception, which is the cause; the message names its role and class.
     """
     parts = {type(part): part for defense in defenses.values() for part in defense.parts}
-    held, generators = random_state(), generators_of(train).values()
-    stood = [generator.get_state() for generator in generators]
+    process_state, generators = random_state(), generators_of(train).values()
+    states = [generator.get_state() for generator in generators]
     with tempfile.TemporaryDirectory() as folder, no_scaler_warning(), no_tensorboard():
         config = _for_a_step(config, folder)
         rows = FirstRows(train)
@@ -87,34 +86,34 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
                     queries, _ = trainer.loaders(_two_queries(config["served_k"]))
                     trainer.fit(queries, verbose=False, saved=False)
         finally:
-            set_random_state(held)
-            for generator, state in zip(generators, stood, strict=True):
+            set_random_state(process_state)
+            for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
 
 
 def _for_a_step(config: Any, folder: str) -> Any:
+    """Return a copy of a config for `ONE_STEP`, whose checkpoints go to a folder."""
     short = copy.copy(config)
-    places = {"output_dir": folder, "checkpoint_dir": folder, "resume_dir": None}
-    short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **places}
+    folders = {"output_dir": None, "checkpoint_dir": folder, "resume_dir": None}
+    short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **folders}
     short.external_config_dict = {**config.external_config_dict, **ONE_STEP}
     return short
 
 
 def _two_queries(k: int) -> QueryLog:
-    """A log of two sequences of two items, and the lists of each prefix."""
+    """Return a log of two sequences of two items, with a list of k items per prefix."""
     return QueryLog(torch.tensor([[1, 2], [2, 1]]), torch.arange(1, k + 1).expand(2, 2, k))
 
 
 @contextlib.contextmanager
 def _named(role: str, model: Any) -> Iterator[None]:
-    """Have what a model raises inside end in a line with its role and name; a model may raise anything."""
+    """Raise any exception of a model in the block as a UserError with its role and name."""
     try:
         yield
     except UserError as error:
-        told = str(error)
-        if role == "model" or not told.startswith("model: "):
+        if role == "model" or not str(error).startswith("model: "):
             raise
-        raise UserError(f"{role}_{told}") from error  # the key is student_model or surrogate_model
+        raise UserError(f"{role}_{error}") from error  # the key is student_model or surrogate_model
     except Exception as error:
         name = getattr(model, "__name__", model)
         raise UserError(f"{role}: cannot work with these settings: {name}: {in_a_line(error)}") from error

@@ -1,9 +1,11 @@
-"""One folder a run: where it is, and run.log in it."""
+"""The folder of a run: one process at a time writes to it, and only a run of the same settings resumes in it."""
 
 import contextlib
 import datetime
 import errno
 import json
+import shutil
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +14,54 @@ from typing import Any
 from recbole_gro.config.config import plain
 from recbole_gro.config.settings import key_contents, plugin_keys
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
+from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, one_at_a_time, written
-from recbole_gro.utils.log import LOG
+from recbole_gro.utils.files import PART, one_at_a_time, write_whole
+from recbole_gro.utils.log import LOG, console, logged_to
+
+SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
+# what a process leaves that is interrupted before it has written its settings
+STARTED = {LOG, f"{LOCK}.lock", f"{SETTINGS}{PART}"}
+SHOWN = 6  # settings that differ and are named
 
 
-def new_run_folder(config) -> Path:
-    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME; one that holds a run may be gone on with.
+@contextlib.contextmanager
+def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, StageCache]]:
+    """Open the folder of a run inside the block, and the cache of its stages; run.log is written there.
+
+    Args:
+        config: of the run; `output_dir` is set to the folder.
+        saved: False opens a temporary folder.
 
     Raises:
-        UserError: it holds anything else or cannot be written.
+        UserError: the folder holds anything but a run of the same settings, another process uses it, or it cannot be
+            written.
+    """
+    with contextlib.ExitStack() as stack:
+        if saved:
+            folder = new_run_folder(config)
+            stack.enter_context(_locked(folder))
+            _check_settings(folder, settings_of_run(config))
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        config["output_dir"] = config["checkpoint_dir"] = str(folder)
+        stack.enter_context(_full_disk_named(folder))
+        stack.enter_context(logged_to(folder, config["state"] or "INFO"))
+        if saved and finished_results(folder) is None:
+            console.info(f"output: {folder}; --output_dir={folder} resumes this run")
+        console.debug(str(config))
+        stages = Path(config["stages_dir"] or folder / "stages")
+        yield folder, StageCache(stages)
+        if not config["stages_dir"]:
+            shutil.rmtree(stages, ignore_errors=True)
+
+
+def new_run_folder(config: Any) -> Path:
+    """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME, and return it.
+
+    Raises:
+        UserError: it holds anything but a run, or cannot be written.
     """
     if config["output_dir"]:
         folder = Path(config["output_dir"])
@@ -33,22 +72,30 @@ def new_run_folder(config) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in folder.iterdir()}
-        if SETTINGS not in names and not names <= BARE_START:
+        if SETTINGS not in names and not names <= STARTED:
             raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
-        probe = folder / LOG
-        probe.touch()
+        (folder / LOG).touch()
     except OSError as error:
         raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
     return folder
 
 
 @contextlib.contextmanager
-def full_disk_reported(folder: Path) -> Iterator[None]:
-    """A full disk inside ends in one line, whoever was writing.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run's folder inside the block; it ends with the process, however that ends."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(one_at_a_time(folder / LOCK, wait=False))
+        except TimeoutError:
+            raise UserError(
+                f"output_dir: another process runs in {folder}; wait for its end or name another folder"
+            ) from None
+        yield
 
-    Raises:
-        UserError: which file could not be written.
-    """
+
+@contextlib.contextmanager
+def _full_disk_named(folder: Path) -> Iterator[None]:
+    """Raise UserError with the name of the file where the disk is full, whatever wrote to it."""
     try:
         yield
     except OSError as error:
@@ -57,15 +104,10 @@ def full_disk_reported(folder: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
-SETTINGS, RESULTS, LOCKED = "run.json", "results.json", "run"
-# a process that is cut off before it has written its settings leaves these
-BARE_START = {LOG, f"{LOCKED}.lock", f"{SETTINGS}{PART}"}
-
-
 def settings_of_run(config: Any) -> dict[str, Any]:
-    """Return every setting that the numbers of a run depend on, the contents of files and data among them.
+    """Return every setting that the numbers of a run depend on, with the contents of files and data.
 
-    No secret is among them: a defense's key stands in the environment or in a file of its own, never in a config.
+    It holds no secret: the key of a defense is in the environment or in a file of its own, never in a config.
     """
     from recbole_gro import __version__
 
@@ -76,46 +118,23 @@ def settings_of_run(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(settings, sort_keys=True))
 
 
-@contextlib.contextmanager
-def lock_run_folder(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
-    """Lock the folder inside the block, to begin a run of these settings in it or to resume one.
-
-    The lock ends with the process, however that ends.
-
-    Raises:
-        UserError: another process holds it, or the run in the folder has other settings.
-    """
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(one_at_a_time(folder / LOCKED, wait=False))
-        except TimeoutError:
-            raise UserError(
-                f"output_dir: another run is at work in {folder}; wait for its end or name another folder"
-            ) from None
-        file = folder / SETTINGS
-        if file.exists():
-            _check_same(folder, json.loads(file.read_text(encoding="utf-8")), settings)
-        else:
-            with written(file) as stream:
-                stream.write((json.dumps(settings, indent=2, sort_keys=True) + "\n").encode())
-        yield
-
-
-SHOWN = 6  # settings that differ and are named
-
-
-def _check_same(folder: Path, there: dict[str, Any], now: dict[str, Any]) -> None:
-    absent = "not set"
+def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Compare the settings with those of the run in the folder; write them where there is none."""
+    file = folder / SETTINGS
+    if not file.exists():
+        write_whole(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        return
+    earlier, absent = json.loads(file.read_text(encoding="utf-8")), "not set"
     differing = [
-        f"{name}: {_short(there.get(name, absent))} there, {_short(now.get(name, absent))} now"
-        for name in sorted(there.keys() | now.keys())
-        if there.get(name, absent) != now.get(name, absent)
+        f"{name}: {_short(earlier.get(name, absent))} there, {_short(settings.get(name, absent))} now"
+        for name in sorted(earlier.keys() | settings.keys())
+        if earlier.get(name, absent) != settings.get(name, absent)
     ]
     if differing:
         more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
             f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:SHOWN])}{more}); "
-            f"name another folder, or repeat that run's settings to go on with it"
+            f"name another folder, or repeat that run's settings to resume it"
         )
 
 
@@ -124,6 +143,6 @@ def _short(value: Any) -> str:
 
 
 def finished_results(folder: Path) -> dict[str, Any] | None:
-    """The results of the run in the folder, where it has come to its end."""
+    """Return the results of the run in the folder; None where it has not finished."""
     file = folder / RESULTS
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -6,7 +6,7 @@ from recbole_gro.config.settings import Settings, key
 
 
 class ComparisonSettings(Settings):
-    """What a run compares."""
+    """The defenses that a run compares."""
 
     section = "Defense"
     defense: Any = key(

@@ -1,51 +1,51 @@
-"""Results of stages, each made once: by whoever needs it first, for all runs and experiments that share a folder."""
+"""Results of stages, each computed once for all runs and experiments that share a folder."""
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
 from recbole_gro.utils.log import console
 
 
 class StageCache:
-    """A folder with one file per stage, named by the stage and its fingerprint.
+    """Cache the results of stages in a folder, one file per stage, named by the stage and its fingerprint.
 
     Args:
-        folder: which all that share the stages must see.
+        folder: on a disk that all processes that share the stages see.
 
     Attributes:
-        seconds: {file: how long it took whoever made it}.
+        seconds: {file: time that the stage took when it was computed}.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.seconds: dict[Path, float] = {}
-        self._spent = 0.0  # seconds of all stages made so far
+        self._spent = 0.0  # seconds of all stages that this cache computed
 
     def file(self, stage: str, fingerprint: str) -> Path:
-        """Return where the result of a stage is once it is made."""
+        """Return the file of a stage's result."""
         return self.folder / f"{stage}-{fingerprint}.pth"
 
     def once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """Return the result of a stage: read it, or make it.
+        """Return the result of a stage, computed by `make` where no file holds it.
 
         Args:
             stage: kind of the stage.
             fingerprint: of everything that it depends on.
-            make: gives plain values and tensors; it is handed a folder that an interrupted start may have left
-                something in, and that goes when the result is written.
+            make: returns plain values and tensors; takes a work folder, which keeps its files if `make` is interrupted
+                and is removed when the result is written.
         """
         file = self.file(stage, fingerprint)
         with one_at_a_time(file):
             if not file.exists():
-                work, start, before = file.with_suffix(".work"), time.perf_counter(), self._spent
+                work, before = file.with_suffix(".work"), self._spent
                 work.mkdir(parents=True, exist_ok=True)
-                made = make(work)
-                # a stage made inside has its own seconds
-                own = time.perf_counter() - start - (self._spent - before)
+                with Stopwatch() as watch:
+                    made = make(work)
+                own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
                 self._spent += own
                 write_atomically({"made": made, "seconds": round(own, 2)}, file)
                 shutil.rmtree(work)

@@ -1,4 +1,4 @@
-"""The stages of a comparison: target, defended model, evaluation, queries, surrogate; each made once (StageCache)."""
+"""The stages of a comparison: target, defended model, evaluation, queries, surrogate; each runs once (StageCache)."""
 
 import copy
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.seeding import start_stage, timed
+from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils import units
@@ -30,9 +31,14 @@ class Stages:
     Args:
         config: of the run or cell.
         loaders: training, validation and test loaders.
-        cache: where results of stages are found or kept.
-        prints: fingerprints of the stages, for the config's defense.
-        output_dir: folder for checkpoints, query log and access log; None keeps them in the cache alone.
+        cache: of the results of stages.
+        prints: fingerprints of the stages, for one defense.
+        output_dir: folder for checkpoints, query log and access log; None leaves them in the cache alone.
+
+    Attributes:
+        seconds: {stage: time that it took}, of each stage called so far.
+        target_still_improving: whether the target reached its maximum number of epochs before early stopping; None
+            where no target was needed.
     """
 
     def __init__(self, config: Any, loaders: Any, cache: StageCache, prints: Fingerprints, output_dir: Path | None):
@@ -40,7 +46,7 @@ class Stages:
         self.train, self.valid, _ = loaders
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
-        self.target_still_improving: bool | None = None  # None: no target was needed
+        self.target_still_improving: bool | None = None
 
     def new_model(self) -> torch.nn.Module:
         """Return an untrained model of the target's architecture."""
@@ -53,8 +59,8 @@ class Stages:
             start_stage(config, "target", self.train)
             trainer = TargetTrainer(config, self.new_model())
             console.info(
-                f"target: {config['model']} trains on {len(self.train._dataset)} rows, at most {config['epochs']} "
-                f"epochs, to the best {config['valid_metric']} of validation"
+                f"target: {config['model']} trains on {len(self.train._dataset)} rows for at most {config['epochs']} "
+                f"epochs, with early stopping on validation {config['valid_metric']}"
             )
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
             epochs = len(trainer.train_loss_dict)
@@ -70,7 +76,7 @@ class Stages:
         return self._load(self.new_model(), made["checkpoint"])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """Return the model that is served, and the effective settings of the defense.
+        """Return the served model, and the effective settings of the defense.
 
         The target is trained only where the defense starts from it.
         """
@@ -93,22 +99,26 @@ class Stages:
         return self._load(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
 
     def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of the service and the lists that it served, by part of the data."""
+        """Return the metrics of the service and its lists [rows, k], both by split."""
 
         def make(_: Path) -> dict[str, Any]:
             metrics, lists = evaluate_service(self.config, service, *self.loaders)
-            return {"metrics": metrics, "lists": _narrow(lists), "defense": defense.state_dict()}
+            return {
+                "metrics": metrics,
+                "lists": {split: ids.int() for split, ids in lists.items()},
+                "defense": defense.state_dict(),
+            }
 
         made = self._once("evaluation", self.prints.evaluation, make)
         defense.load_state_dict(made["defense"])
-        return made["metrics"], {part: lists.long() for part, lists in made["lists"].items()}
+        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
 
     def queries(self, service: Service, defense: Defense, name: str) -> tuple[QueryLog, dict[str, Any]]:
-        """Return the query log of the attack, and what there is to say about the queries.
+        """Return the query log of the attack, and the facts about it that a row of the results holds.
 
         Args:
-            service: that is queried.
-            defense: behind the service.
+            service: the target's, which is queried.
+            defense: its defense, for the state of its random draws.
             name: of the defense, for files and messages.
         """
         config, attacker = self.config, self.prints.attacker
@@ -118,11 +128,11 @@ class Stages:
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
-            again = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
+            repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {config['attacker']}: {attacker.summary}")
             console.info(
                 f"attack on {name}: {config['query_strategy']}, {attacker.n_sequences} sequences of "
-                f"{query_length(config)} items{again}, {query_budget(config)} lists of {black_box.k}"
+                f"{query_length(config)} items{repeats}, {query_budget(config)} lists of {black_box.k}"
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
@@ -133,18 +143,18 @@ class Stages:
                 "repeats": attacker.repeats,
                 "lists_returned": black_box.lists_returned,
             }
-            return {**_narrow({"sequences": log.sequences, "lists": log.lists}), "facts": facts}
+            return {"sequences": log.sequences.int(), "lists": log.lists.int(), "facts": facts}
 
         made = self._once("queries", self.prints.queries, make)
         log = QueryLog(made["sequences"].long(), made["lists"].long())
         if self.output_dir:
             log.save(self.output_dir / f"queries-{name}.npz")
-        if n_known := made["facts"]["auxiliary_sequences"]:
-            console.info(f"attack on {name}: {n_known} of the {len(log.sequences)} sequences were histories of users")
+        if n_auxiliary := made["facts"]["auxiliary_sequences"]:
+            console.info(f"attack on {name}: {n_auxiliary} of {len(log.sequences)} query sequences are auxiliary data")
         return log, made["facts"]
 
     def surrogate(self, log: QueryLog, name: str) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """Return the surrogate trained on a query log, and what there is to say about its training.
+        """Return the surrogate trained on a query log, and the facts about it that a row of the results holds.
 
         Args:
             log: from `queries`.
@@ -153,7 +163,7 @@ class Stages:
         n_items, items = self.train._dataset.item_num, self.train._dataset
 
         def make(config: Any) -> dict[str, Any]:
-            console.info(f"attack on {name}: trains a surrogate, at most {config['surrogate_epochs']} epochs")
+            console.info(f"attack on {name}: trains a surrogate for at most {config['surrogate_epochs']} epochs")
             attacker = create_attacker(config["attacker"], config)
             seed, show = start_stage(config, "surrogate"), config["show_progress"]
             trainer = attacker.train_surrogate(log, n_items, items, f"surrogate-{name}", seed, show_progress=show)
@@ -173,13 +183,23 @@ class Stages:
         model, _ = create_surrogate(self.config, n_items, items)
         return self._load(model, made["checkpoint"]), made["facts"]
 
-    def surrogate_evaluation(self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]):
-        """Return the metrics of the surrogate, agreement with the lists served among them, and its lists."""
+    def surrogate_evaluation(
+        self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of the surrogate, its agreement with the target included, and its lists, both by split.
+
+        Args:
+            surrogate: from `surrogate`.
+            served: lists of the service, from `evaluation`.
+        """
         service = Service(surrogate, self.config["served_k"])
-        with timed(self.seconds, "surrogate evaluation"):
-            return evaluate_service(self.config, service, *self.loaders, reference=served)
+        with Stopwatch() as watch:
+            evaluated = evaluate_service(self.config, service, *self.loaders, reference=served)
+        self.seconds["surrogate evaluation"] = watch.seconds
+        return evaluated
 
     def _access_log(self, name: str) -> Path | None:
+        """Return the file of the provider's access log; None without one."""
         if not self.config["access_log"]:
             return None
         if self.output_dir:
@@ -187,7 +207,7 @@ class Stages:
         return self.cache.file("queries", self.prints.queries).with_suffix(".access.jsonl")
 
     def _auxiliary_data(self) -> torch.Tensor | None:
-        """Return [U, L] items of users that the attack is handed, the same for all services of a seed, or None."""
+        """Return the attack's auxiliary data [U, L], the same for all services of a seed; None where it has none."""
         if not self.prints.attacker.auxiliary_share:
             return None
         draw = torch.Generator().manual_seed(start_stage(self.config, "known sequences"))
@@ -195,6 +215,7 @@ class Stages:
         return auxiliary_sequences(self.train._dataset, share, length, draw)
 
     def _once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """Return the result of a stage from the cache, and record its time."""
         made = self.cache.once(stage, fingerprint, make)
         self.seconds[stage] = self.cache.seconds[self.cache.file(stage, fingerprint)]
         return made
@@ -202,9 +223,13 @@ class Stages:
     def _trained(
         self, stage: str, fingerprint: str, file: str, make: Callable[[Any], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Make or read a stage that trains; `make` is handed a config whose folders trainers may write to.
+        """Return the result of a stage that trains from the cache; its checkpoint is FILE.pth of the output folder.
 
-        The checkpoint is FILE.pth of the output folder, whoever trained the model.
+        Args:
+            stage: kind of the stage.
+            fingerprint: of everything that it depends on.
+            file: name of the checkpoint.
+            make: trains with a config whose folders are those of the stage.
         """
 
         def make_in(work: Path) -> dict[str, Any]:
@@ -224,9 +249,3 @@ class Stages:
         if checkpoint.get("other_parameter"):
             model.load_other_parameter(checkpoint["other_parameter"])
         return model.eval()
-
-
-def _narrow(ids: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return tensors of ids in half the bytes or a quarter."""
-    largest = max(int(tensor.max()) for tensor in ids.values())
-    return {name: tensor.to(torch.int16 if largest < 2**15 else torch.int32) for name, tensor in ids.items()}

@@ -1,4 +1,4 @@
-"""What our trainers share: checkpoints of plain data, resuming, and the registry of trainers."""
+"""The base class of trainers, their checkpoints, and their registry."""
 
 from recbole_gro.trainer.base import StageTrainer, TargetTrainer, get_trainer, register_trainer
 

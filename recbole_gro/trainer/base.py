@@ -1,4 +1,4 @@
-"""What our trainers share: checkpoints of plain data, one output folder, one progress bar per stage, the registry.
+"""The base class of trainers: checkpoints of plain data, resuming, an output folder and a progress bar per stage.
 
 RecBole's Trainer does the training. Its `_train_epoch` takes a loss function, so a stage is a class that defines its
 loss.
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from recbole.config import Config
 from recbole.data.interaction import Interaction
-from recbole.trainer import Trainer
-from recbole.utils import ModelType, get_tensorboard
+from recbole.trainer import Trainer, trainer
+from recbole.utils import ModelType
 from recbole.utils import get_trainer as recbole_trainer
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
@@ -53,9 +53,9 @@ class StageTrainer(Trainer):
     """Train one stage of a run with RecBole's Trainer.
 
     With an `output_dir` in the config the checkpoint is `output_dir/STAGE.pth` and TensorBoard's events go to
-    `output_dir/tensorboard/STAGE`; without one both are where RecBole puts them. With a `resume_dir` in the config, as
-    a run of the pipeline sets it, a resume checkpoint is written there after every epoch, and `fit` resumes from it
-    (after a finished training: returns that training's result).
+    `output_dir/tensorboard/STAGE`; without one both are where RecBole puts them. With a `resume_dir`, as runs set it, a
+    resume checkpoint is written there after every epoch, and `fit` resumes from it, or returns the result of a training
+    that has finished.
 
     Args:
         config: RecBole's Config or ours.
@@ -65,7 +65,7 @@ class StageTrainer(Trainer):
 
     stage = "target"
     tensorboard: Any
-    # attributes with plain values that an epoch leaves to the next one
+    # attributes with plain values that the next epoch depends on
     resumed_values: tuple[str, ...] = (
         "cur_step",
         "best_valid_score",
@@ -76,7 +76,7 @@ class StageTrainer(Trainer):
 
     def __init__(self, config: Config, model: nn.Module, stage: str | None = None):
         self.stage = stage or self.stage
-        with no_tensorboard():  # a writer is a thread, and nobody would end it
+        with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)
         self._folder = Path(config["output_dir"]) if config["output_dir"] else None
         if self._folder:
@@ -90,18 +90,21 @@ class StageTrainer(Trainer):
         self._catalogue: dict[str, Any] | None = None
 
     def stage_loss(self, interaction: Interaction) -> Any:
-        """Return the loss of a batch, or a tuple of losses that RecBole adds up and logs one by one."""
+        """Return the loss of a batch, or a tuple of losses, which RecBole adds up and logs one by one."""
         return self.scorer.loss(interaction)
 
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Train as RecBole's `fit` does, resuming from the resume checkpoint if there is one."""
+    def fit(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
+        """Train as RecBole's `fit`, from the resume checkpoint if there is one."""
         folder = self.config["resume_dir"]
         file = folder and Path(folder) / Path(self.saved_model_file).name
         resume = self._resume = EpochCheckpoint(file, self, train_data)
         finished = resume.restore()
         self._catalogue = catalogue_state(self.config, self.model, getattr(train_data, "_dataset", None))
         with self._progress(len(train_data), show_progress), self._events():
-            # RecBole would save the present weights where no epoch is left; the best ones are in the file
+            # after a finished training RecBole would overwrite the best weights with the last ones
             result = super().fit(train_data, valid_data, verbose, saved and not finished, False, callback_fn)
         if not finished:
             resume.save(max(self.train_loss_dict, default=-1), finished=True)
@@ -116,7 +119,7 @@ class StageTrainer(Trainer):
         self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])
 
     def resumed_parts(self) -> dict[str, Any]:
-        """Return what an epoch leaves to the next one, by name, each with `state_dict` and `load_state_dict`."""
+        """Return what the next epoch depends on, by name, each with `state_dict` and `load_state_dict`."""
         return {"model": self.model, "optimizer": self.optimizer}
 
     def resumed_generators(self) -> dict[str, torch.Generator]:
@@ -124,7 +127,7 @@ class StageTrainer(Trainer):
         return {}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        # RecBole has no hook that follows every epoch; at the start of the next one, validation included, it is over
+        # RecBole has no hook after each epoch and its validation, so the next epoch saves the one before
         if self._resume is not None and epoch_idx > self.start_epoch:
             self._resume.save(epoch_idx - 1)
         self._epoch, self._batch = epoch_idx, 0
@@ -141,7 +144,7 @@ class StageTrainer(Trainer):
             raise self._diverged(f"epoch {self._epoch}, batch {self._batch}: the loss is {loss.item()}")
 
     def _diverged(self, what: str) -> UserError:
-        """Return the error for a stage with NaN or infinite values: what happened, what is left, what may help."""
+        """Return the error for NaN or infinite values: the event, the checkpoint that stays, and a remedy."""
         file = Path(self.saved_model_file)
         left = f"; {file} keeps the best epoch before that" if file.is_file() else ""
         return UserError(f"{self.stage}: {what}, so it stopped{left}; try a smaller learning rate, or clip_grad_norm")
@@ -164,10 +167,10 @@ class StageTrainer(Trainer):
 
     @contextlib.contextmanager
     def _events(self) -> Iterator[None]:
-        """Write TensorBoard's events inside; the writer's thread and file end with it."""
+        """Write TensorBoard's events inside the block, at whose end the writer's thread and file are closed."""
         folder, silent = self._folder, self.tensorboard
-        self.tensorboard = (
-            SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else get_tensorboard(self.logger)
+        self.tensorboard = (  # RecBole's, looked up where `no_tensorboard` replaces it
+            SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else trainer.get_tensorboard(self.logger)
         )
         try:
             yield
@@ -178,7 +181,7 @@ class StageTrainer(Trainer):
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         """Write RecBole's checkpoint without its pickled Config, so that torch.load(weights_only=True) reads it.
 
-        Inside `fit` it holds `catalogue_state`, so that it serves without the data.
+        Inside `fit` it holds `catalogue_state`, so that it can be served without the data.
 
         Raises:
             UserError: weights are NaN or infinite; the earlier checkpoint stays.
@@ -203,7 +206,7 @@ class StageTrainer(Trainer):
             self.logger.info(f"Saving current: {file}")
 
     def other_parameter(self) -> dict[str, Any]:
-        """Return RecBole's other_parameter without whole modules: their weights are in the state dict."""
+        """Return RecBole's other_parameter without modules, whose weights are in the state dict."""
         return {
             name: value
             for name, value in self.model.other_parameter().items()
@@ -211,7 +214,7 @@ class StageTrainer(Trainer):
         }
 
     def _model_optimizer_state(self) -> dict[str, Any]:
-        """Return the optimizer's state for the model alone; a second model's parameters stand in later groups."""
+        """Return the optimizer's state for the model alone; a second model's parameters are in later groups."""
         state = self.optimizer.state_dict()
         own = state["param_groups"][:1]
         return {"state": {i: state["state"][i] for i in own[0]["params"] if i in state["state"]}, "param_groups": own}
@@ -219,9 +222,9 @@ class StageTrainer(Trainer):
 
 @register_trainer("target")
 class TargetTrainer(StageTrainer):
-    """Train the target before any defense: the model's loss, early stopping on validation."""
+    """Train the undefended target with the model's own loss and early stopping on validation."""
 
     @property
     def still_improving(self) -> bool:
-        """Whether the maximum number of epochs ended the training before early stopping would have."""
+        """Whether the maximum number of epochs ended the training before early stopping."""
         return self.last_valid is not None and self.cur_step <= self.stopping_step

@@ -1,4 +1,4 @@
-"""What RecBole's models ask of a dataset when they are built, without its interactions."""
+"""The part of a dataset that RecBole's models read when they are built: sizes and item features."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +14,13 @@ from recbole_gro.utils.errors import UserError
 
 
 class StandInDataset:
-    """Stand in for a dataset where a RecBole model is built: sizes and item features, no interactions.
+    """Replace a dataset where a RecBole model is built: sizes and item features, no interactions.
 
     Args:
         config: the model's settings.
         n_items: size of the item id space, padding included.
         n_users: size of the user id space, padding included; 1 for the padding alone.
-        items: a dataset, for its item features; None where they are unknown.
+        items: a dataset with item features; None where they are unknown.
     """
 
     def __init__(self, config: Config, n_items: int, n_users: int = 1, items: Any = None):
@@ -47,8 +47,8 @@ class StandInDataset:
         return self._known_items().field2type
 
     def refused(self, wanted: str) -> UserError:
-        """Return the error for a model that reads `wanted`, which is not here."""
-        return UserError(f"model: it reads {wanted} of the data, which are not here")
+        """Return the error for a model that reads `wanted`, which is not available."""
+        return UserError(f"model: it reads {wanted} of the data, which are not available")
 
     def _known_items(self) -> Any:
         if not self.items:
@@ -56,7 +56,7 @@ class StandInDataset:
         return self.items
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "StandInDataset":
-        return self  # models that hold on to their data share them
+        return self  # models that keep their dataset share it
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -75,12 +75,12 @@ def stored_items(features: dict[str, dict[str, Any]]) -> Any:
 
 
 def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:
-    """Return what a trained model needs to be served without its data, as plain data.
+    """Return the part of the data that a trained model is served with, as plain data.
 
     Args:
         config: the model's settings; `selected_features` names the item features that it reads.
         model: the RecBole model.
-        dataset: its training data; None for a surrogate, which knows the number of items alone.
+        dataset: its training data; None for a surrogate, which has the number of items alone.
 
     Returns:
         `item_tokens` and `user_tokens` in the order of the embedding tables (None without a dataset), the sizes

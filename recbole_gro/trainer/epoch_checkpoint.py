@@ -1,6 +1,5 @@
 """Resume checkpoints: a trainer after its last finished epoch, in a file."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from torch.optim import Optimizer
 
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
-
-console = logging.getLogger("recbole_gro")
 
 
 class EpochCheckpoint:
@@ -33,7 +31,7 @@ class EpochCheckpoint:
         self._generators = {**generators_of(train_data), **trainer.resumed_generators()}
 
     def restore(self) -> bool:
-        """Put the trainer into its state after the last finished epoch, if the file is there.
+        """Put the trainer into its state after the last finished epoch, if the file exists.
 
         Returns:
             Whether that epoch was the last one of the training.
@@ -46,7 +44,7 @@ class EpochCheckpoint:
         saved, trainer = read_plain(self.file), self.trainer
         try:
             for name, part in trainer.resumed_parts().items():
-                # an optimizer moves its tensors itself, all but its count of steps, which is to stay on the CPU
+                # an optimizer moves its tensors itself, except its count of steps, which stays on the CPU
                 moves = isinstance(part, Optimizer)
                 part.load_state_dict(saved["parts"][name] if moves else _moved(saved["parts"][name], trainer.device))
             trainer.model.load_other_parameter(_moved(saved["other_parameter"], trainer.device))

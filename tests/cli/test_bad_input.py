@@ -36,7 +36,7 @@ OURS = {
     "--gro_epochs=1.5": ["gro_epochs: 1.5 is not allowed; it takes a whole number >= 1"],
     "--gro_start=scratch": ["gro_start: 'scratch' is not allowed; it takes one of converged, untrained"],
     "--gro_start=untrained --gro_target_loss=hold": [
-        "gro_start: untrained has nothing for gro_target_loss=hold to hold"
+        "gro_start: untrained leaves gro_target_loss=hold without a converged target"
     ],
     "--gro_start=untrained --gro_min_quality=0.9": ["gro_start: untrained has no quality for gro_min_quality to keep"],
     "--gro_steps=0": ["gro_steps: 0 is not allowed; it takes a whole number >= 1 or None"],

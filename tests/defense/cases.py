@@ -1,4 +1,4 @@
-"""What every defense must do."""
+"""The suites of defenses."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from recbole_gro.utils.ranking import top_k
 
 
 def synthetic(rows=6, k=10, n_items=31, seed=0):
-    """Rankings [rows, k], and the query behind them: histories of 1 to 5 items, no two the same, and their scores."""
+    """Return rankings [rows, k] and their query: different histories of 1 to 5 items, and scores."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(rows, n_items, generator=generator)
     lengths = torch.randint(1, 6, (rows,), generator=generator)
@@ -20,13 +20,13 @@ def synthetic(rows=6, k=10, n_items=31, seed=0):
 
 
 class DefenseCases:
-    """A new defense gets its suite by one line: `class TestMine(DefenseCases): name = "mine"`.
+    """The suite of a defense, in one line: `class TestMyDefense(DefenseCases): name = "my_defense"`.
 
     Attributes:
-        name: what it is registered as.
-        target: RecBole model it is tried on.
-        keeps_items: a list holds the items of the ranking, in whatever order.
-        items: how many items a list of 10 has.
+        name: as registered.
+        target: RecBole model that it protects.
+        keeps_items: whether a list holds the items of the ranking, in any order.
+        items: number of items in a list of 10.
     """
 
     name: str
@@ -43,13 +43,13 @@ class DefenseCases:
     def defense(self):
         return create_defense(self.name, self.config)
 
-    def test_target_stays_as_it_is(self, tmp_path, monkeypatch):
+    def test_the_target_is_not_changed(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         before = weights_of(self.model)
         self.defense().protect(self.model, self.train, self.valid)
         assert same_weights(before, weights_of(self.model))
 
-    def test_served_model_answers_the_black_box(self, tmp_path, monkeypatch):
+    def test_the_black_box_queries_the_served_model(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         defense = self.defense()
         service = Service(defense.protect(self.model, self.train, self.valid), 10, defense.answer)
@@ -58,8 +58,8 @@ class DefenseCases:
         assert int(lists.max()) < self.model.n_items
 
     def test_a_list_holds_different_items_and_padding_after_them(self):
-        ranked, asked = synthetic(200)
-        lists = self.defense().answer(ranked, asked)
+        ranked, query = synthetic(200)
+        lists = self.defense().answer(ranked, query)
         assert lists.shape == ranked.shape
         assert lists.dtype == ranked.dtype
         assert all(len(set(row[: self.items])) == self.items for row in lists.tolist())
@@ -70,10 +70,10 @@ class DefenseCases:
             assert torch.equal(lists.sort(1).values, ranked.sort(1).values)
 
     def test_ranking_and_scores_are_not_overwritten(self):
-        ranked, asked = synthetic()
-        before = ranked.clone(), asked.scores.clone(), asked.sequences.clone()
-        self.defense().answer(ranked, asked)
-        assert all(map(torch.equal, (ranked, asked.scores, asked.sequences), before))
+        ranked, query = synthetic()
+        before = ranked.clone(), query.scores.clone(), query.sequences.clone()
+        self.defense().answer(ranked, query)
+        assert all(map(torch.equal, (ranked, query.scores, query.sequences), before))
 
     def test_same_seed_serves_the_same(self):
         one, other = self.defense(), self.defense()
@@ -97,23 +97,23 @@ class TailCases(DefenseCases):
     keeps_items = False
 
     def test_head_stays_and_the_rest_does_not(self):
-        ranked, asked = synthetic(50)
-        lists = self.defense().answer(ranked, asked)
+        ranked, query = synthetic(50)
+        lists = self.defense().answer(ranked, query)
         assert torch.equal(lists[:, :4], ranked[:, :4])
         assert all(not torch.equal(*rows) for rows in zip(lists[:, 4:], ranked[:, 4:], strict=True))
 
-    def test_lists_do_not_depend_on_what_is_asked_together(self):
-        ranked, asked = synthetic(20)
-        together = self.defense().answer(ranked, asked)
+    def test_lists_do_not_depend_on_the_other_queries(self):
+        ranked, query = synthetic(20)
+        together = self.defense().answer(ranked, query)
         for row in range(20):
             part = slice(row, row + 1)
-            alone = Query(asked.sequences[part], asked.lengths[part], asked.scores[part])
+            alone = Query(query.sequences[part], query.lengths[part], query.scores[part])
             assert torch.equal(self.defense().answer(ranked[part], alone), together[part])
 
     @pytest.mark.parametrize("k", [1, 3, 4])
     def test_a_list_of_a_head_alone_stays(self, k):
-        ranked, asked = synthetic(k=k)
-        assert torch.equal(self.defense().answer(ranked, asked), ranked)
+        ranked, query = synthetic(k=k)
+        assert torch.equal(self.defense().answer(ranked, query), ranked)
 
     @pytest.mark.parametrize("head_k", [10, 11])
     def test_a_head_as_long_as_the_list_is_refused(self, head_k):
@@ -124,7 +124,7 @@ class TailCases(DefenseCases):
 
 
 class KeyedCases(DefenseCases):
-    """As DefenseCases, for a defense whose draws belong to the query; `settings` make it one."""
+    """As DefenseCases, for a defense that is deterministic per query with these `settings`."""
 
     settings: dict = {}
 
@@ -137,33 +137,33 @@ class KeyedCases(DefenseCases):
         self.config["seed"] = seed
         return Service(model, 10, self.defense().answer).recommend(sequences)
 
-    def test_asking_again_tells_nothing_new(self, make_model):
-        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
+    def test_a_repeated_query_gets_the_same_list(self, make_model):
+        model, sequences = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
         service = Service(model, 10, self.defense().answer)
-        first = service.recommend(asked)
-        assert torch.equal(service.recommend(asked), first)
-        assert torch.equal(self.served(asked.flip(0), model).flip(0), first)
+        first = service.recommend(sequences)
+        assert torch.equal(service.recommend(sequences), first)
+        assert torch.equal(self.served(sequences.flip(0), model).flip(0), first)
 
     def test_padding_changes_nothing(self, make_model):
-        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 3), generator=torch.Generator().manual_seed(1))
-        padded = torch.nn.functional.pad(asked, (0, 4))
-        assert torch.equal(self.served(padded, model), self.served(asked, model))
+        model, sequences = make_model("NARM"), torch.randint(1, 31, (40, 3), generator=torch.Generator().manual_seed(1))
+        padded = torch.nn.functional.pad(sequences, (0, 4))
+        assert torch.equal(self.served(padded, model), self.served(sequences, model))
 
     @pytest.mark.parametrize(("model", "reads"), [("NARM", 8), ("BERT4Rec", 7)])
-    def test_items_that_the_model_does_not_read_give_no_other_draw(self, make_model, model, reads):
+    def test_items_that_the_model_does_not_read_do_not_change_the_draw(self, make_model, model, reads):
         model = make_model(model)
-        asked = torch.randint(1, 31, (40, reads), generator=torch.Generator().manual_seed(1))
-        longer = torch.cat([torch.randint(1, 31, (40, 5)), asked], 1)
-        assert torch.equal(self.served(longer, model), self.served(asked, model))
+        sequences = torch.randint(1, 31, (40, reads), generator=torch.Generator().manual_seed(1))
+        longer = torch.cat([torch.randint(1, 31, (40, 5)), sequences], 1)
+        assert torch.equal(self.served(longer, model), self.served(sequences, model))
 
     def test_another_query_is_another_draw(self):
-        # one ranking, asked for by many queries
-        ranked, asked = synthetic(200)
+        # one ranking, query for by many queries
+        ranked, query = synthetic(200)
         ranked = ranked[:1].expand(200, -1)
-        lists = self.defense().answer(ranked, asked)
+        lists = self.defense().answer(ranked, query)
         assert len({tuple(row) for row in lists.tolist()}) > 150
 
     def test_another_key_is_another_draw(self, make_model):
-        model, asked = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
-        one, other = self.served(asked, model), self.served(asked, model, seed=8)
+        model, sequences = make_model("NARM"), torch.randint(1, 31, (40, 6), generator=torch.Generator().manual_seed(1))
+        one, other = self.served(sequences, model), self.served(sequences, model, seed=8)
         assert (one != other).any(1).float().mean() > 0.9

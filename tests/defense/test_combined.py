@@ -11,7 +11,7 @@ SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
 
 
 class CombinedCases(DefenseCases):
-    """No name of its own is registered for it."""
+    """The suite of a combination, whose name is not registered."""
 
     keeps_items = False
 
@@ -38,11 +38,11 @@ class TestThree(CombinedCases):
     "name", ["reverse+tail_decoy", "tail_decoy+reverse", "tail_random+random+truncate", "none+reverse"]
 )
 def test_each_part_acts_on_the_list_of_the_one_before(name):
-    ranked, asked = synthetic(20)
+    ranked, query = synthetic(20)
     expected = ranked
     for part in name.split("+"):
-        expected = create_defense(part, SETTINGS).answer(expected, asked)
-    assert torch.equal(create_defense(name, SETTINGS).answer(ranked, asked), expected)
+        expected = create_defense(part, SETTINGS).answer(expected, query)
+    assert torch.equal(create_defense(name, SETTINGS).answer(ranked, query), expected)
 
 
 def test_the_model_is_that_of_the_part_that_trains(make_loaders, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_one_name_is_no_combination():
         ("gro+truncate+tail_decoy", r"write gro\+tail_decoy\+truncate"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_line(make_config, name, reason):
+def test_impossible_combinations_are_reported(make_config, name, reason):
     with pytest.raises(UserError, match=reason) as error:
         create_defense(name, make_config(head_k=3, gro_head_k=3))
     assert "\n" not in str(error.value)

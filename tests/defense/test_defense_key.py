@@ -7,7 +7,7 @@ import pytest
 from recbole_gro import UserError, create_defense
 from recbole_gro.defense.defense_key import FILE, VARIABLE, defense_key
 
-LONG = "a sentence that only the owner of the service knows"
+LONG = "a secret that is long enough"
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,14 @@ def test_the_environment_gives_the_key_and_no_file_is_made(monkeypatch, tmp_path
     assert defense_key(config(tmp_path)) != key
 
 
-def test_a_new_key_is_told_and_an_old_one_is_not(tmp_path, caplog):
+def test_a_new_key_is_reported_and_an_old_one_is_not(tmp_path, caplog):
     defense_key(config(tmp_path))
     assert caplog.text.count(f"made a new key, {tmp_path / FILE}") == 1
     defense_key(config(tmp_path))
     assert caplog.text.count("made a new key") == 1
 
 
-def test_a_key_is_made_once_and_kept_where_only_its_owner_reads_it(tmp_path):
+def test_a_key_is_made_once_and_readable_by_its_owner_alone(tmp_path):
     folder = tmp_path / "not" / "there yet"
     key = defense_key(config(folder))
     assert key == defense_key(config(folder, seed=9))
@@ -71,10 +71,10 @@ def test_processes_that_make_a_key_at_the_same_time_end_with_the_same(tmp_path):
         assert made == {defense_key(config(tmp_path / str(attempt)))}
 
 
-def test_a_key_that_another_process_makes_meanwhile_is_used(tmp_path, monkeypatch, caplog):
+def test_a_key_that_another_process_made_first_is_used(tmp_path, monkeypatch, caplog):
     key = defense_key(config(tmp_path))
     caplog.clear()
-    # as seen by a process that looked before the other's file was there
+    # as for a process that checked before the other wrote the file
     monkeypatch.setattr(Path, "exists", lambda path: False)
     assert defense_key(config(tmp_path)) == key
     assert caplog.text == ""
@@ -115,12 +115,12 @@ def test_a_guessable_key_is_refused_before_anything_is_trained(monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("folder", [None, ""])
-def test_a_key_without_a_place_is_refused(folder):
+def test_a_key_that_cannot_be_stored_is_refused(folder):
     with pytest.raises(UserError, match=rf"defense_key: .*set output_dir, .*{VARIABLE}.* or defense_key=seed"):
         defense_key(config(folder))
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"defense_key: .*defense\.key can be neither read nor made: ") as error:
         defense_key(config(tmp_path / "file"))

@@ -14,14 +14,14 @@ def draws(seed=7, purpose="a test"):
     return KeyedDraws({"seed": seed}, purpose)
 
 
-def ask(*histories):
+def query_of(*histories):
     width, lengths = max(map(len, histories)), [len(row) for row in histories]
     sequences = torch.tensor([[*row, *[0] * (width - len(row))] for row in histories])
     return Query(sequences, torch.tensor(lengths), torch.zeros(len(histories), 9))
 
 
 def slow_words(key, purpose, history, n):
-    """Straight from SHAKE128, a word at a time."""
+    """Return the words of SHAKE128 one by one."""
     block = key + purpose.encode()
     message = block + bytes(168 - len(block)) + b"".join(item.to_bytes(4, "little") for item in history)
     stream = hashlib.shake_128(message).digest(8 * n)
@@ -31,29 +31,29 @@ def slow_words(key, purpose, history, n):
 def test_words_are_shake128_of_key_and_query():
     histories = [[1, 2, 3], [300_000], [3, 2, 1, 7, 7]]
     key = defense_key({"seed": 7})
-    assert draws().words(ask(*histories), 5).tolist() == [slow_words(key, "a test", row, 5) for row in histories]
+    assert draws().words(query_of(*histories), 5).tolist() == [slow_words(key, "a test", row, 5) for row in histories]
 
 
 def test_more_words_begin_with_the_same_ones():
-    asked = ask([4, 5], [6])
-    assert torch.equal(draws().words(asked, 9)[:, :3], draws().words(asked, 3))
+    query = query_of([4, 5], [6])
+    assert torch.equal(draws().words(query, 9)[:, :3], draws().words(query, 3))
 
 
 @pytest.mark.parametrize("histories", [([1, 2], [2, 1]), ([1], [1, 1]), ([1, 2], [2]), ([256], [1])])
 def test_different_queries_have_different_words(histories):
-    one, other = draws().words(ask(*histories), 4)
+    one, other = draws().words(query_of(*histories), 4)
     assert not (one == other).any()
 
 
 @pytest.mark.parametrize("others", [draws(8), draws(7, "another"), draws(7, "")])
 def test_another_key_or_purpose_has_other_words(others):
-    asked = ask([1, 2], [3])
-    assert not (draws().words(asked, 4) == others.words(asked, 4)).any()
+    query = query_of([1, 2], [3])
+    assert not (draws().words(query, 4) == others.words(query, 4)).any()
 
 
-def test_bits_of_words_are_even_and_go_their_own_ways():
-    _, asked = synthetic(3000)
-    words = draws().words(asked, 4)
+def test_bits_of_words_are_uniform_and_uncorrelated():
+    _, query = synthetic(3000)
+    words = draws().words(query, 4)
     assert (words >= 0).all()
     bits = torch.stack([(words >> place) & 1 for place in range(63)], -1).double()  # [rows, 4, 63]
     spread = 5 * 0.5 / len(words) ** 0.5

@@ -32,7 +32,7 @@ def test_none_serves_the_ranking():
     assert torch.equal(defense("none").shown(RANKED), RANKED)
 
 
-def test_reverse_serves_the_last_first():
+def test_reverse_serves_the_last_item_first():
     assert defense("reverse").shown(RANKED).tolist() == [[7, 9, 2, 1, 3], [2, 5, 6, 4, 8]]
 
 
@@ -42,7 +42,7 @@ def test_output_defenses_serve_the_target_itself(name):
     assert defense(name).protect(target, None, None) is target
 
 
-def test_random_shuffles_each_time_anew():
+def test_random_shuffles_afresh_each_time():
     shuffled = defense("random")
     lists = torch.arange(1, 31).repeat(4, 1)
     first, second = shuffled.shown(lists), shuffled.shown(lists)
@@ -55,7 +55,7 @@ def test_random_depends_on_the_seed():
     assert not torch.equal(defense("random", 1).shown(lists), defense("random", 2).shown(lists))
 
 
-def test_random_puts_every_item_anywhere_equally_often():
+def test_random_is_uniform():
     n = 5000
     shown = defense("random").shown(torch.arange(1, 6).repeat(n, 1))
     share = torch.stack([(shown == item).float().mean(0) for item in range(1, 6)])
@@ -63,19 +63,19 @@ def test_random_puts_every_item_anywhere_equally_often():
 
 
 def test_the_papers_random_ignores_the_query_unless_it_is_keyed():
-    ranked, asked = synthetic(50)
+    ranked, query = synthetic(50)
     fresh, keyed = (create_defense("random", {"seed": 7, "random_keyed": keyed}) for keyed in (False, True))
-    assert not torch.equal(fresh.answer(ranked, asked), fresh.answer(ranked, asked))
-    assert torch.equal(keyed.answer(ranked, asked), keyed.answer(ranked, asked))
+    assert not torch.equal(fresh.answer(ranked, query), fresh.answer(ranked, query))
+    assert torch.equal(keyed.answer(ranked, query), keyed.answer(ranked, query))
     assert "afresh" in fresh.summary
     assert "afresh" not in keyed.summary
 
 
-def test_keyed_random_puts_every_item_anywhere_equally_often():
+def test_keyed_random_is_uniform():
     n = 5000
-    _, asked = synthetic(n)
+    _, query = synthetic(n)
     keyed = create_defense("random", {"seed": 7, "random_keyed": True})
-    shown = keyed.answer(torch.arange(1, 6).repeat(n, 1), asked)
+    shown = keyed.answer(torch.arange(1, 6).repeat(n, 1), query)
     share = torch.stack([(shown == item).float().mean(0) for item in range(1, 6)])
     assert torch.allclose(share, torch.full((5, 5), 0.2), atol=5 * (0.2 * 0.8 / n) ** 0.5)
 

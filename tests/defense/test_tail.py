@@ -26,52 +26,52 @@ class TestTruncate(TailCases):
     items = 4
 
 
-def answer(name, ranked, asked, **settings):
-    return create_defense(name, {**SETTINGS, **settings}).answer(ranked, asked)
+def answer(name, ranked, query, **settings):
+    return create_defense(name, {**SETTINGS, **settings}).answer(ranked, query)
 
 
-def slow_decoys(scores, head, wanted):
+def slow_decoys(scores, head, n_tail):
     others = [item for item in range(1, len(scores)) if item not in head]
-    return sorted(others, key=lambda item: scores[item])[:wanted]
+    return sorted(others, key=lambda item: scores[item])[:n_tail]
 
 
 @pytest.mark.parametrize(("n_items", "k"), [(31, 10), (12, 10), (11, 10), (400, 10)])
 def test_decoys_are_the_lowest_scores_lowest_first(n_items, k):
-    ranked, asked = synthetic(30, k, n_items)
-    asked.scores[:, 0] = -99  # padding scores low, and is no item
-    lists = answer("tail_decoy", ranked, asked)
-    for row, scores, served in zip(ranked.tolist(), asked.scores.tolist(), lists.tolist(), strict=True):
+    ranked, query = synthetic(30, k, n_items)
+    query.scores[:, 0] = -99  # padding, which is no item
+    lists = answer("tail_decoy", ranked, query)
+    for row, scores, served in zip(ranked.tolist(), query.scores.tolist(), lists.tolist(), strict=True):
         assert served[4:] == slow_decoys(scores, row[:4], 6)
 
 
 def test_decoys_are_none_of_the_head_where_all_scores_are_equal():
-    asked = Query(torch.ones(5, 1, dtype=torch.long), torch.ones(5, dtype=torch.long), torch.zeros(5, 12))
+    query = Query(torch.ones(5, 1, dtype=torch.long), torch.ones(5, dtype=torch.long), torch.zeros(5, 12))
     ranked = torch.arange(1, 11).expand(5, 10)
-    for row in answer("tail_decoy", ranked, asked).tolist():
+    for row in answer("tail_decoy", ranked, query).tolist():
         assert row[:4] == [1, 2, 3, 4]
         assert len(set(row)) == 10
         assert min(row) > 0
 
 
-def test_truncate_shows_the_head_alone():
-    ranked, asked = synthetic()
-    assert torch.equal(answer("truncate", ranked, asked), ranked * (torch.arange(10) < 4))
+def test_truncate_serves_the_head_alone():
+    ranked, query = synthetic()
+    assert torch.equal(answer("truncate", ranked, query), ranked * (torch.arange(10) < 4))
 
 
-def test_shuffled_tails_put_every_item_anywhere_equally_often():
+def test_shuffled_tails_are_uniform():
     n = 6000
-    _, asked = synthetic(n)
-    lists = answer("tail_shuffle", torch.arange(1, 11).expand(n, 10), asked)
+    _, query = synthetic(n)
+    lists = answer("tail_shuffle", torch.arange(1, 11).expand(n, 10), query)
     share = torch.stack([(lists[:, 4:] == item).float().mean(0) for item in range(5, 11)])
     assert torch.allclose(share, torch.full((6, 6), 1 / 6), atol=5 * (5 / 36 / n) ** 0.5)
 
 
 @pytest.mark.parametrize(("n_items", "k"), [(12, 10), (31, 10), (61, 10)])
-def test_random_tails_hold_every_other_item_anywhere_equally_often(n_items, k):
-    """A catalogue that is permuted, and one that is drawn from with replacement."""
+def test_random_tails_are_uniform_over_the_other_items(n_items, k):
+    """Small catalogues are permuted, large ones are drawn from with replacement."""
     n = 6000
-    _, asked = synthetic(n, k, n_items)
-    lists = answer("tail_random", torch.arange(1, k + 1).expand(n, k), asked)[:, 4:]
+    _, query = synthetic(n, k, n_items)
+    lists = answer("tail_random", torch.arange(1, k + 1).expand(n, k), query)[:, 4:]
     assert lists.min() == 5
     others = n_items - 5
     for column in lists.T:
@@ -80,10 +80,10 @@ def test_random_tails_hold_every_other_item_anywhere_equally_often(n_items, k):
 
 
 @pytest.mark.parametrize("name", ["tail_shuffle", "tail_random"])
-def test_defenses_with_one_key_draw_apart(name):
-    _, asked = synthetic(40)
+def test_defenses_with_the_same_key_draw_independently(name):
+    _, query = synthetic(40)
     random = create_defense("random", {**SETTINGS, "random_keyed": True})
-    words = [defense.draws.words(asked, 5) for defense in (random, create_defense(name, SETTINGS))]
+    words = [defense.draws.words(query, 5) for defense in (random, create_defense(name, SETTINGS))]
     assert not (words[0] == words[1]).any()
 
 

@@ -1,4 +1,4 @@
-"""Scores and lists as a GRO step has them, and a watch over the tensors that a step makes."""
+"""Scores and lists of a GRO step, and a record of the tensors that a step makes."""
 
 import torch
 from hypothesis import settings
@@ -30,7 +30,7 @@ def listed_gradient(student, served, negatives, two_means=False):
 
 
 class LargestTensor(TorchDispatchMode):
-    """Notes the most entries, and the most bytes, of any tensor that an operation returns."""
+    """Record the most entries, and the most bytes, of any tensor that an operation returns."""
 
     entries = size = 0
 

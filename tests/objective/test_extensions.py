@@ -66,7 +66,7 @@ def test_assigned_targets_by_hand():
     assert assigned_targets(student, served, gradient).tolist() == [[4, 2, 1, 5]]
 
 
-def test_head_guard_sees_only_what_is_above_the_head_and_leaves_the_head_alone():
+def test_head_guard_penalizes_only_scores_above_the_head_and_does_not_move_it():
     scores = torch.tensor([[0.0, 3.0, 2.0, 2.5, 1.0]], requires_grad=True)
     loss = head_guard(scores, torch.tensor([2]), torch.tensor([[3, 4]]))
     assert loss.item() == pytest.approx(0.5 / 2)
@@ -128,12 +128,12 @@ def test_hold_loss_is_the_divergence_over_the_other_items(rows, n_items, leave_o
     left_out = torch.zeros(n_items, dtype=torch.bool)
     left_out[1] = leave_out
     kept = list(range(2 if leave_out else 1, n_items))
-    own, wanted = scores[:, kept].softmax(1), converged[:, kept].softmax(1)
-    expected = (wanted * (wanted / own).log()).sum(1).mean().item()
+    own, reference = scores[:, kept].softmax(1), converged[:, kept].softmax(1)
+    expected = (reference * (reference / own).log()).sum(1).mean().item()
     assert hold_loss(scores, converged, left_out).item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_hold_loss_does_not_touch_what_is_left_out():
+def test_hold_loss_does_not_move_items_that_are_left_out():
     scores = torch.randn(2, 6, requires_grad=True)
     converged, left_out = torch.randn(2, 6), torch.tensor([False, False, True, False, False, True])
     hold_loss(scores, converged, left_out).backward()
@@ -176,12 +176,12 @@ def test_without_excluded_items_targets_outside_are_the_papers(seed, ties):
     assert torch.equal(swap_targets_outside(student, served, gradient, nothing, ties), expected)
 
 
-def test_where_nothing_pulls_the_served_item_stays_by_default():
+def test_the_served_item_stays_where_the_gradient_is_zero():
     student, served = torch.tensor([[9.0, 1.0, 5.0, 4.0, 2.0]]), torch.tensor([[3, 4]])
     assert swap_targets_outside(student, served, torch.zeros(1, 2), served[:, :1]).tolist() == [[3, 4]]
 
 
-def test_all_is_made_where_the_scores_are():
+def test_all_tensors_are_on_the_device_of_the_scores():
     # the meta device stands in for a GPU
     scores, served = torch.ones(2, 9, device="meta"), torch.ones(2, 3, dtype=torch.long, device="meta")
     with AllOnMeta():

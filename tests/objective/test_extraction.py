@@ -80,7 +80,7 @@ def padded_lists(draw):
 
 @few
 @given(padded_lists(), st.booleans())
-def test_what_pads_a_list_counts_nowhere(batch, two_means):
+def test_padding_of_a_list_does_not_count(batch, two_means):
     listed, negatives, lengths = batch
     lists = zip(listed, negatives, lengths.tolist(), strict=True)
     cut = [(s[:n].unsqueeze(0), neg[:n].unsqueeze(0)) for s, neg, n in lists if n]
@@ -164,7 +164,7 @@ def test_lists_of_different_lengths_have_negatives_of_their_own():
 
 @pytest.mark.parametrize("lengths", [None, torch.full((4,), 5)], ids=["full", "lengths"])
 @pytest.mark.parametrize("ties", [False, True])
-def test_one_seed_draws_the_same_negatives_twice_and_a_generator_moves_on(ties, lengths):
+def test_negatives_are_those_of_the_seed_and_the_generator_advances(ties, lengths):
     served = torch.arange(1, 6).expand(4, 5)
     generator = torch.Generator().manual_seed(1)
     first, second = (sample_negatives(served, 12, generator, ties, lengths) for _ in range(2))
@@ -201,7 +201,7 @@ def test_the_papers_code_draws_listed_items_at_the_rate_of_its_softmax():
     assert torch.bincount(negatives.flatten(), minlength=n_items)[0] == 0
 
 
-def test_negatives_take_two_bytes_a_list_and_item():
+def test_negatives_take_two_bytes_per_list_and_item():
     served = torch.arange(1, 51).expand(20, 50)
     with LargestTensor() as largest:
         sample_negatives(served, 3000)

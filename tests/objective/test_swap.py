@@ -18,7 +18,7 @@ from recbole_gro.utils.ranking import top_k
 
 
 def through_the_dense_matrix(student, served, negatives, two_means=False):
-    """A' as section 4.5 words it: the gradient of the loss with respect to every entry of A, largest one a row."""
+    """Return A' of section 4.5: the largest entry per row of the loss's gradient with respect to A."""
     swap_matrix = torch.zeros(*served.shape, student.shape[1]).scatter_(2, served.unsqueeze(2), 1.0).requires_grad_()
     listed = (swap_matrix @ student.unsqueeze(2)).squeeze(2)
     extraction_loss(listed, student.gather(1, negatives), paper_code_ties=two_means).backward()
@@ -42,7 +42,7 @@ def test_swap_targets_are_the_argmax_of_the_dense_gradient(batch, two_means):
 @few
 @given(batches())
 def test_no_other_swap_of_one_row_raises_the_loss_more(batch):
-    """What A' is for: to first order, replacing row i by a'_i hurts the student most."""
+    """To first order, replacing row i by a'_i raises the student's loss most."""
     _, student, served, negatives = batch
     gradient = listed_gradient(student, served, negatives)
     swapped = swap_targets(student, served, gradient)
@@ -161,8 +161,8 @@ def test_at_loss_zero_the_ith_swap_target_ranks_ith_or_better(data, k, spare, se
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
-def test_the_zero_loss_swaps_are_all_there_are(k):
-    """Checked over every A' of a small catalogue: the property test above leaves none out."""
+def test_the_strategy_of_zero_loss_swaps_is_complete(k):
+    """Every A' of loss 0 of a small catalogue is one that the strategy above draws."""
     n_items = 5
     target = torch.tensor([[0.0, 1.5, 4.0, -2.0, 0.5]])
     served = top_k(target, k)
@@ -185,7 +185,7 @@ def test_a_swap_target_outside_the_list_costs_until_it_climbs(batch):
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([3, 1], device="meta")], ids=["full", "lengths"])
 @pytest.mark.parametrize("ties", [False, True])
-def test_all_is_made_where_the_scores_are(ties, lengths):
+def test_all_tensors_are_on_the_device_of_the_scores(ties, lengths):
     # the meta device stands in for a GPU
     served, scores = torch.ones(2, 3, dtype=torch.long, device="meta"), torch.ones(2, 9, device="meta")
     with AllOnMeta():

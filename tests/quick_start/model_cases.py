@@ -1,10 +1,10 @@
-"""The suite that every model gets, by one line: `class TestMine(ModelCases): model = Mine`."""
+"""The suite of a model, in one line: `class TestMyModel(ModelCases): model = MyModel`."""
 
 from pathlib import Path
 
 import pytest
 
-from recbole_gro.quick_start.conformance import ROLES, Trial, first_users
+from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, write_first_users
 
 
 class ModelCases:
@@ -12,19 +12,19 @@ class ModelCases:
 
     Attributes:
         model: RecBole's name, `module:Class` or a class.
-        settings: keys of the model over those of the trials.
+        settings: keys that take precedence over those of the trials.
     """
 
     model: str | type
     settings: dict = {}
 
     @pytest.fixture(scope="class")
-    def trial(self, request, tmp_path_factory) -> Trial:
-        folder: Path = tmp_path_factory.mktemp("trial")
-        return Trial(request.cls.model, first_users(folder), folder, **request.cls.settings)
+    def trials(self, request, tmp_path_factory) -> ModelTrials:
+        folder: Path = tmp_path_factory.mktemp("trials")
+        return ModelTrials(request.cls.model, write_first_users(folder), folder, **request.cls.settings)
 
     @pytest.mark.parametrize(
-        "check", [check for checks in ROLES.values() for check in checks], ids=lambda c: c.__name__
+        "trial", [trial for role in ROLES.values() for trial in role], ids=lambda trial: trial.__name__
     )
-    def test_of_a_role(self, trial, check):
-        check(trial)
+    def test_trial(self, trials, trial):
+        trial(trials)

@@ -1,4 +1,4 @@
-"""The same seed gives the same figures, in this process and in another; another seed gives others."""
+"""The same seed gives the same numbers, in this process and in another; another seed gives others."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from recbole_gro.cli.main import main
 
 @pytest.fixture
 def words(tiny_data_path, tmp_path, monkeypatch):
-    """The command's words for a tiny run of all kinds of stages: `words("NARM", seed=3, output_dir="one")`."""
+    """The arguments of a tiny run of all kinds of stages: `words("NARM", seed=3, output_dir="one")`."""
     monkeypatch.chdir(tmp_path)
 
     def make(model, **settings):
@@ -30,28 +30,28 @@ def words(tiny_data_path, tmp_path, monkeypatch):
     return make
 
 
-def figures(folder):
-    """What results.json says of every stage, without the clock."""
+def numbers(folder):
+    """Return the numbers of results.json, without the times."""
     results = json.loads((folder / "results.json").read_text())
     rows = [{key: entry for key, entry in row.items() if key != "seconds"} for row in results["defenses"]]
     return {"defenses": rows, "reference": results["reference"]}
 
 
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
-def test_figures_are_those_of_the_seed(words, tmp_path, model):
+def test_numbers_are_those_of_the_seed(words, tmp_path, model):
     for name, seed in (("one", 7), ("same", 7), ("other", 8)):
         assert main(words(model, seed=seed, output_dir=name)) == 0
-    one, same, other = (figures(tmp_path / name) for name in ("one", "same", "other"))
+    one, same, other = (numbers(tmp_path / name) for name in ("one", "same", "other"))
     assert one == same
-    for mine, its in zip(one["defenses"], other["defenses"], strict=True):
-        assert mine["target"] != its["target"]
-        assert mine["surrogate"] != its["surrogate"]
+    for row, other_row in zip(one["defenses"], other["defenses"], strict=True):
+        assert row["target"] != other_row["target"]
+        assert row["surrogate"] != other_row["surrogate"]
     assert one["reference"] == other["reference"]  # nothing in it is drawn
 
 
-def test_another_process_gives_the_same_figures(words, tmp_path):
+def test_another_process_gives_the_same_numbers(words, tmp_path):
     assert main(words("BERT4Rec", output_dir="here")) == 0
     environment = {**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "recbole_gro", *words("BERT4Rec", output_dir="there")]
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    assert figures(tmp_path / "here") == figures(tmp_path / "there")
+    assert numbers(tmp_path / "here") == numbers(tmp_path / "there")

@@ -1,7 +1,7 @@
-"""A step of each stage on another device: nothing is made on the CPU, and nothing waits to look at a value.
+"""A step of each stage on another device: no tensor is made on the CPU, and no step waits for a value.
 
-torch's meta device stands in for a GPU: it knows shapes only, so whatever needs a value (an item(), a nonzero()) fails
-there, and the watch below sees every tensor that an operation gives.
+torch's meta device stands in for a GPU: its tensors have shapes only, so whatever needs a value (item(), nonzero())
+fails, and `AllOnMeta` checks the result of every operation.
 """
 
 import pytest
@@ -17,7 +17,7 @@ from recbole_gro.trainer.base import TargetTrainer
 
 def on_meta(trainer):
     trainer.model.to("meta")
-    trainer.generator = None  # there are none for meta
+    trainer.generator = None  # meta has no generators
     return trainer
 
 
@@ -25,7 +25,7 @@ MODELS = ["BERT4Rec", "NARM", "GRU4Rec", "SASRec"]
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_plain_step(make_loaders, tmp_path, model):
+def test_a_step_of_the_target(make_loaders, tmp_path, model):
     config, train, *_ = make_loaders(model, output_dir=str(tmp_path))
     trainer = on_meta(TargetTrainer(config, untrained(config, train)))
     batch = next(iter(train)).to("meta")
@@ -45,7 +45,7 @@ def test_a_step_of_gro(make_loaders, tmp_path, model, ties, rows, candidates, st
     )
     trainer = GROTrainer(config, untrained(config, train))
     batch = next(iter(train))
-    trainer.scorer.loss_and_scores(batch)  # looks once which loss the model has
+    trainer.scorer.loss_and_scores(batch)  # determines the kind of loss, once
     trainer.student_scorer = create_scorer(trainer._new_student(train._dataset).to("meta"))
     on_meta(trainer)._start_gro_phase(1)
     batch = batch.to("meta")
@@ -56,7 +56,7 @@ def test_a_step_of_gro(make_loaders, tmp_path, model, ties, rows, candidates, st
 
 @pytest.mark.parametrize("rule", ["assigned", "assigned_tail", "decoys"])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_step_of_our_own_rules(make_loaders, tmp_path, model, rule):
+def test_a_step_of_the_other_swap_rules(make_loaders, tmp_path, model, rule):
     config, train, *_ = make_loaders(
         model, output_dir=str(tmp_path), gro_swap=rule, gro_target_loss="hold", served_k=10, gro_head_k=4
     )
@@ -91,10 +91,9 @@ def test_a_step_of_the_surrogate(make_config, make_model, tmp_path, model, padde
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "SASRec"])
 def test_a_query(make_model, monkeypatch, model):
-    monkeypatch.setattr(service_module, "refuse_nan", lambda *_: None)  # it looks at values, after all is computed
+    monkeypatch.setattr(service_module, "refuse_nan", lambda *_: None)  # it reads values, after the computation
     service = Service(make_model(model).to("meta"), 5)
-    asked = torch.ones(7, 4, dtype=torch.long)
-    assert service.recommend(asked).is_meta
+    assert service.recommend(torch.ones(7, 4, dtype=torch.long)).is_meta
 
 
 @pytest.mark.parametrize("name", ["tail_shuffle", "tail_random", "tail_decoy", "truncate", "random"])
@@ -107,7 +106,7 @@ def test_a_query_through_a_defense(make_model, monkeypatch, name):
 
 @pytest.mark.parametrize("trainer_class", [GROTrainer, DecoyGROTrainer])
 @pytest.mark.parametrize("model", MODELS)
-def test_mixed_precision_trains_and_keeps_its_signs_in_full(make_loaders, tmp_path, model, trainer_class):
+def test_losses_are_in_full_precision_with_mixed_precision(make_loaders, tmp_path, model, trainer_class):
     config, train, valid, _ = make_loaders(
         model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, n_layers=1, gro_head_k=3
     )
@@ -122,7 +121,7 @@ def test_mixed_precision_trains_and_keeps_its_signs_in_full(make_loaders, tmp_pa
     assert bool(scores.isfinite().all())
 
 
-def test_mixed_precision_is_half_of_a_step(make_loaders, tmp_path):
+def test_mixed_precision_reaches_the_model(make_loaders, tmp_path):
     config, train, *_ = make_loaders("BERT4Rec", output_dir=str(tmp_path), enable_amp=True)
     trainer = TargetTrainer(config, untrained(config, train))
     dtypes = set()

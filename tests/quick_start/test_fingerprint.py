@@ -1,11 +1,21 @@
-"""What a fingerprint covers: change it and exactly what depends on it changes."""
+"""A fingerprint covers exactly the settings, data and code that a stage depends on."""
+
+import copy
 
 import pytest
 from conftest import synthetic_histories, write_inter
+from pipeline import TINY_RUN
+from recbole.config import Config as RecBoleConfig
 
-from recbole_gro import Defense, register_defense
-from recbole_gro.config.settings import Settings, key
-from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
+from recbole_gro import Config, Defense, Service, create_attacker, create_defense, register_defense
+from recbole_gro.attack.attacker import _attackers
+from recbole_gro.attack.query_strategies import _strategies
+from recbole_gro.config.settings import Settings, key, plugin_keys
+from recbole_gro.defense.base import defenses
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.serving.settings import AccessLogSettings
 
 STAGES = ("target", "defended", "service", "evaluation", "queries", "surrogate")
 
@@ -44,7 +54,7 @@ def changed(one, other):
 
 
 AFTER = {stage: set(STAGES[place:]) for place, stage in enumerate(STAGES)}
-UNMEASURED = {"queries", "surrogate"}  # no query depends on what is measured
+ATTACK = {"queries", "surrogate"}
 
 
 @pytest.mark.parametrize(
@@ -63,9 +73,9 @@ UNMEASURED = {"queries", "surrogate"}  # no query depends on what is measured
         ("none", {"served_k": 6}, AFTER["service"]),
         ("tail_decoy", {"head_k": 2}, AFTER["service"]),
         ("gro", {"metrics": ["Recall", "NDCG"]}, {"evaluation"}),
-        ("gro", {"query_sequences": 4}, UNMEASURED),
-        ("gro", {"query_strategy": "random"}, UNMEASURED),
-        ("gro", {"attacker": "filtered"}, UNMEASURED),
+        ("gro", {"query_sequences": 4}, ATTACK),
+        ("gro", {"query_strategy": "random"}, ATTACK),
+        ("gro", {"attacker": "filtered"}, ATTACK),
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
         ("gro", {"show_progress": True, "state": "DEBUG", "access_log": True}, set()),
@@ -75,12 +85,12 @@ UNMEASURED = {"queries", "surrogate"}  # no query depends on what is measured
         ("none", {"noise_scale": 0.2}, AFTER["target"]),
     ],
 )
-def test_a_setting_changes_what_depends_on_it(prints, defense, settings, stages):
+def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
     assert changed(prints(defense, **small), prints(defense, **{**small, **settings})) == stages
 
 
-def test_a_default_that_is_spelled_out_changes_nothing(prints):
+def test_an_explicit_default_changes_nothing(prints):
     assert changed(prints(), prints(gro_lambda=1.0, window_shift=0.5, learning_rate=0.001)) == set()
 
 
@@ -123,3 +133,96 @@ def test_gro_from_scratch_needs_no_target(make_config):
     assert stages() == ["target", "defended", "queries", "surrogate"]
     assert stages(gro_start="untrained") == ["defended", "queries", "surrogate"]
     assert stages(gro_start="untrained", attack=False) == ["defended"]
+
+
+@pytest.fixture
+def read_keys(monkeypatch):
+    """A set that collects the keys read from any config, except those that a new config reads to check itself."""
+    read, getitem, construct = set(), RecBoleConfig.__getitem__, Config.__init__
+
+    def recorded(config, name):
+        read.add(name)
+        return getitem(config, name)
+
+    def unrecorded(config, *args, **kwargs):
+        before = set(read)
+        construct(config, *args, **kwargs)
+        read.intersection_update(before)
+
+    monkeypatch.setattr(RecBoleConfig, "__getitem__", recorded)
+    monkeypatch.setattr(Config, "__init__", unrecorded)
+    return read
+
+
+@pytest.fixture
+def undeclared(make_loaders, read_keys, tmp_path):
+    """Run all stages; return {stage: keys that it reads and its fingerprint does not cover}."""
+
+    another = tmp_path / "another.yaml"  # a value of any type, and a file
+    another.write_text("hidden_size: 2\n")
+
+    def run(name="none", **settings):
+        config, *loaders = make_loaders(**{**TINY_RUN, "head_k": 5, "gro_head_k": 5, "defense": [name], **settings})
+        prints = Fingerprints(config, name)
+        for stage in STAGES:
+            getattr(prints, stage)
+        defense, stages = prints.defense, Stages(config, loaders, StageCache(tmp_path / "stages"), prints, None)
+        service = Service(stages.target(), config["served_k"], defense.answer)
+        log, _ = stages.queries(service, defense, name)
+        (tmp_path / "stages" / f"queries-{prints.queries}.pth").unlink()
+        (tmp_path / "stages" / f"target-{prints.target}.pth").unlink()
+        steps = [
+            ("target", lambda: stages.target()),
+            ("service", lambda: create_defense(name, config)),
+            ("defended", lambda: stages.defended(defense)),
+            ("evaluation", lambda: stages.evaluation(service, defense)),
+            ("queries", lambda: create_attacker(config["attacker"], config)),
+            ("queries", lambda: stages.queries(service, defense, name)),
+            ("surrogate", lambda: stages.surrogate(log, name)),
+        ]
+        without_effect = {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir"}
+        found = {}
+        for stage, step in steps:
+            read_keys.clear()
+            step()
+            read = sorted(read_keys & plugin_keys().keys() - without_effect)
+            found[stage] = [key for key in read if not covers(config, name, stage, key, str(another))] + found.get(
+                stage, []
+            )
+        return {stage: keys for stage, keys in found.items() if keys}
+
+    return run
+
+
+def covers(config, defense, stage, key, value):
+    """Whether another value of a key gives another fingerprint of a stage."""
+    changed = copy.copy(config)
+    changed.final_config_dict = dict(config.final_config_dict)
+    one, other = Fingerprints(config, defense), Fingerprints(changed, defense)
+    _ = other.attacker  # created, as the defense is, before the value, which may be invalid, is set
+    changed.final_config_dict[key] = value
+    return getattr(one, stage) != getattr(other, stage)
+
+
+PARTS = [
+    *({"name": name} for name in defenses if not name.startswith("fingerprint_")),
+    {"name": "random", "random_keyed": True},
+    {"name": "gro", "student_model": "NARM"},
+    {"name": "gro", "gro_rows": "tail", "swap_candidates": "outside_head"},
+    {"name": "gro", "gro_target_loss": "hold", "gro_decay": True, "gro_min_quality": 0.5, "gro_epochs": 2},
+    *({"name": "gro", "gro_swap": rule, "gro_epochs": 2} for rule in ("assigned", "assigned_tail", "decoys")),
+    *({"attacker": name} for name in _attackers),
+    *({"query_strategy": name} for name in _strategies),
+    {"surrogate_model": "NARM", "surrogate_knows_features": True},
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: "-".join(map(str, part.values())))
+def test_every_setting_that_a_part_reads_is_declared(undeclared, part):
+    small = {"gro_epochs": 2} if part.get("name") == "gro_decoys" else {}
+    assert undeclared(**{**small, **part}) == {}
+
+
+def test_a_setting_that_is_not_declared_is_found(undeclared, monkeypatch):
+    monkeypatch.setattr(NoiseDefense, "shown", lambda self, ranked: ranked.roll(self.config["head_k"], 1))
+    assert undeclared("fingerprint_noise") == {"evaluation": ["head_k"], "queries": ["head_k"]}

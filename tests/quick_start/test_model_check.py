@@ -15,7 +15,7 @@ SIZES = {"gro_head_k": 2, "embedding_size": 16, "hidden_size": 16}
 
 
 class Failing(GRU4Rec):
-    """Fails where `fails` says: building, loss, scores or training."""
+    """Fails at one place: building, loss or scores."""
 
     fails = "nowhere"
 
@@ -39,7 +39,7 @@ class Failing(GRU4Rec):
 
 @pytest.fixture
 def checked(make_config, tmp_path, monkeypatch):
-    """Check the models of a run: `checked("NARM", defense="gro")`; the config and the training loader."""
+    """Check the models of a run: `checked("NARM", defense="gro")` returns the config and the training loader."""
     monkeypatch.chdir(tmp_path)
 
     def check(model="GRU4Rec", defense="gro", **settings):
@@ -71,7 +71,7 @@ def test_a_model_that_works_passes_and_leaves_nothing(checked, tmp_path, model, 
 
 @pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
 @pytest.mark.parametrize("where", ["building", "scores"])
-def test_what_a_model_raises_is_the_cause_of_a_line_with_its_role_and_name(checked, monkeypatch, role, where):
+def test_an_exception_of_a_model_is_reported_with_its_role_and_name(checked, monkeypatch, role, where):
     monkeypatch.setattr(Failing, "fails", where)
     line = f"^{role.removesuffix('_model')}: cannot work with these settings: Failing: LookupError {where} has a bug$"
     with pytest.raises(UserError, match=line) as caught:
@@ -79,31 +79,31 @@ def test_what_a_model_raises_is_the_cause_of_a_line_with_its_role_and_name(check
     assert isinstance(caught.value.__cause__, LookupError)
 
 
-def test_a_loss_that_fails_ends_the_run_before_training(checked, monkeypatch):
+def test_a_loss_that_fails_is_reported(checked, monkeypatch):
     monkeypatch.setattr(Failing, "fails", "loss")
     with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug$"):
         checked(Failing, "none", attack=False)
 
 
 @pytest.mark.parametrize("unused", [{"defense": "none", "surrogate_model": "NARM"}, {"attack": False}])
-def test_only_models_that_take_part_are_tried(checked, monkeypatch, unused):
+def test_only_models_of_the_run_are_checked(checked, monkeypatch, unused):
     monkeypatch.setattr(Failing, "fails", "building")
     role = "student_model" if "defense" in unused else "surrogate_model"
     checked("NARM", **{**unused, role: Failing})
 
 
-def test_random_state_and_settings_are_left_as_they_were(checked, make_config):
+def test_random_state_and_settings_are_restored(checked, make_config):
     config = make_config("BERT4Rec", **SIZES, n_layers=1)
     data = build_dataset(config)
     train, *_ = build_loaders(config, data)
     generators = generators_of(train)
     assert len(generators) == 3
-    before, stood = random_state(), {name: held.get_state() for name, held in generators.items()}
+    before, states = random_state(), {name: generator.get_state() for name, generator in generators.items()}
     settings = dict(config.final_config_dict)
     check_models(config, data, {"gro": create_defense("gro", config)}, train)
     after = random_state()
     assert before["python"] == after["python"]
     assert before["numpy"] == after["numpy"]
     assert torch.equal(before["torch"], after["torch"])
-    assert all(torch.equal(stood[name], held.get_state()) for name, held in generators.items())
+    assert all(torch.equal(states[name], generator.get_state()) for name, generator in generators.items())
     assert config.final_config_dict == settings

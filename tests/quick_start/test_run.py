@@ -46,7 +46,7 @@ REAL = {
 
 @pytest.fixture
 def run(tiny_data_path, tmp_path, monkeypatch):
-    """A tiny run with its own folder: `run("none", seed=3)`."""
+    """Run on tiny data, in a folder of its own: `run("none", seed=3)`."""
     monkeypatch.chdir(tmp_path)
     count = iter(range(99))
 
@@ -92,9 +92,9 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_results_tell_what_each_kind_of_gro_settled_on(run):
+def test_results_hold_the_effective_settings_of_each_kind_of_gro(run):
     none, gro, ours = run("none", "gro", "gro_decoys", gro_epochs=2, gro_head_k=5, gro_min_quality=0.5)["defenses"]
-    assert "settled" not in none
+    assert "effective_settings" not in none
     assert {key: gro["effective_settings"][key] for key in ("gro_swap", "gro_target_loss")} == {
         "gro_swap": "paper",
         "gro_target_loss": "own",
@@ -104,7 +104,7 @@ def test_results_tell_what_each_kind_of_gro_settled_on(run):
     assert ours["effective_settings"]["gro_decay"] is True
 
 
-def test_files_hold_what_was_returned(run, tmp_path):
+def test_files_hold_the_returned_results(run, tmp_path):
     results = run("none", "gro")
     folder = tmp_path / "out0"
     assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
@@ -135,7 +135,7 @@ def test_checkpoints_are_plain_data(run, tmp_path):
     assert not same_weights(before, target.model.state_dict())
 
 
-def test_same_seed_same_numbers_another_seed_others(run):
+def test_numbers_are_those_of_the_seed(run):
     defenses = {"head_k": 5, "random_keyed": True}
     one, same, other = (run("random", "tail_random", "gro", **defenses, seed=seed) for seed in (7, 7, 8))
     assert drop_fields(one, *CLOCKS) == drop_fields(same, *CLOCKS)
@@ -149,7 +149,7 @@ def test_a_row_does_not_depend_on_the_other_defenses(run):
         assert drop_fields(alone, "seconds") == drop_fields(row, "seconds")
 
 
-def test_a_defense_that_trains_does_not_change_the_next_ones_row(run, monkeypatch):
+def test_a_defense_that_trains_does_not_change_the_next_row(run, monkeypatch):
     monkeypatch.setattr(defense_base.defenses, "_entries", dict(defense_base.defenses._entries))
 
     @register_defense("greedy")
@@ -185,8 +185,8 @@ def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, tiny_data
     loaders = build_loaders(target.config, target.dataset)
     measured, lists = evaluate_service(target.config, service, *loaders)
     assert row["target"] == measured
-    copied, _ = evaluate_service(target.config, Service(surrogate.model, 12), *loaders, reference=lists)
-    assert row["surrogate"] == copied
+    surrogate_metrics, _ = evaluate_service(target.config, Service(surrogate.model, 12), *loaders, reference=lists)
+    assert row["surrogate"] == surrogate_metrics
     log = QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz")
     assert torch.equal(service.recommend(log.sequences), log.lists[:, -1])
 
@@ -205,7 +205,7 @@ def test_output_defenses_share_one_target(run, tmp_path):
         assert rows[name]["target"]["test"]["hit@10"] == rows["none"]["target"]["test"]["hit@10"]
 
 
-def test_defenses_that_keep_the_head_leave_what_it_measures(run):
+def test_defenses_that_keep_the_head_keep_its_metrics(run):
     names = ["none", "tail_shuffle", "tail_random", "tail_decoy", "truncate"]
     rows = run(*names, head_k=5, topk=[5, 12], valid_metric="NDCG@5")["defenses"]
     none, shuffled, *_ = rows
@@ -233,28 +233,28 @@ def test_a_combined_defense_trains_once_and_serves_through_both(run, tmp_path):
 
 @pytest.mark.parametrize("given", [True, False])
 def test_a_secret_key_is_written_nowhere_but_to_its_file(run, tmp_path, monkeypatch, caplog, given):
-    secret = "the owner alone knows this sentence"
+    secret = "the secret key of the owner"
     if given:
         monkeypatch.setenv(VARIABLE, secret)
     else:
         monkeypatch.delenv(VARIABLE, raising=False)
-    wanted = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
-    results = run("tail_random", "random", **wanted)
+    settings = {"defense_key": "secret", "random_keyed": True, "head_k": 5, "state": "DEBUG"}
+    results = run("tail_random", "random", **settings)
     file = tmp_path / "out0" / "defense.key"
     assert file.exists() != given
-    key = defense_key(Config("NARM", "tiny", config_dict={**wanted, "output_dir": str(tmp_path / "out0")}))
+    key = defense_key(Config("NARM", "tiny", config_dict={**settings, "output_dir": str(tmp_path / "out0")}))
     for path in (tmp_path / "out0").rglob("*"):
         if path.is_file() and path != file:
             content = path.read_bytes()
             assert not any(text in content for text in (key, key.hex().encode(), secret.encode()))
-    for said in (json.dumps(results), caplog.text):
-        assert secret not in said
-        assert key.hex() not in said
+    for text in (json.dumps(results), caplog.text):
+        assert secret not in text
+        assert key.hex() not in text
     assert results["config"]["defense_key"] == "secret"
     assert file.exists() != given
 
 
-def test_a_secret_key_of_a_run_that_is_not_saved_is_kept_nowhere(tiny_data_path, tmp_path, monkeypatch):
+def test_a_secret_key_of_a_run_that_is_not_saved_is_not_written(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(VARIABLE, raising=False)
     settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "tail_shuffle", "head_k": 5}
@@ -285,7 +285,7 @@ def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch, capsy
     assert "results.json" not in printed
 
 
-def test_everything_lands_in_one_folder_also_where_none_was_named(tiny_data_path, tmp_path, monkeypatch):
+def test_all_files_are_in_one_folder_without_output_dir_too(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "gro", "surrogate_model": "NARM"}
     run_recbole_gro("BERT4Rec", "tiny", config_dict=settings)
@@ -305,7 +305,7 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| popularity " in text
     worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
-    assert "none" in worse  # it learned nothing
+    assert "none" in worse  # it is untrained
     for name in worse:
         assert f"defense {name}: a worse NDCG@10 than the most popular items reach" in printed
 
@@ -327,7 +327,7 @@ def test_a_broken_attack_is_marked(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("cut", [True, False])
 def test_a_target_that_was_still_improving_is_marked(run, tmp_path, capsys, first_epoch_is_best, cut):
-    # validation gets worse from the first epoch on: two more are waited for
+    # validation gets worse from the first epoch on: early stopping after two more
     rows = run("none", "reverse", epochs=3 if cut else 4, eval_step=1, stopping_step=2, attack=False)["defenses"]
     assert [row["target_still_improving"] for row in rows] == [cut, cut]
     printed = capsys.readouterr().out
@@ -336,7 +336,7 @@ def test_a_target_that_was_still_improving_is_marked(run, tmp_path, capsys, firs
         assert ("(^) The undefended target reached its maximum number of epochs" in text) is cut
 
 
-def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
+def test_a_surrogate_that_was_still_improving_is_marked(run, tmp_path, capsys):
     rate = {"surrogate_learning_rate": 0.01, "surrogate_batch_size": 4}
     [row] = run("none", surrogate_epochs=2, surrogate_patience=5, **rate)["defenses"]
     assert (row["surrogate_improved"], row["surrogate_still_improving"]) == (True, True)
@@ -344,10 +344,10 @@ def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (+) " in text
         assert "(+) This surrogate was still learning" in text
-    assert "attack on none: it was still improving when its surrogate_epochs=2 were over" in printed
+    assert "attack on none: the surrogate was still improving after surrogate_epochs=2" in printed
 
 
-def test_training_that_diverges_ends_in_a_line_and_what_was_made_stays(run, tmp_path):
+def test_divergence_is_reported_and_finished_stages_stay(run, tmp_path):
     with pytest.raises(UserError, match=r"^surrogate-none: epoch 0, .*, so it stopped") as caught:
         run("none", surrogate_learning_rate=1e30, surrogate_batch_size=4, surrogate_epochs=3)
     assert "\n" not in str(caught.value)
@@ -360,29 +360,29 @@ def test_random_queries(run):
     assert row["lists_returned"] == 32
 
 
-def test_nobody_but_who_declares_it_is_handed_data_and_that_as_a_plain_tensor(run, monkeypatch):
-    handed = {}
+def test_only_an_attacker_that_declares_it_gets_data_and_as_a_plain_tensor(run, monkeypatch):
+    received = {}
     for name in ("standard", "head", "repeat", "filtered", "few_shot"):
         attacker = type(create_attacker(name, Config("NARM")))
 
         def spy(self, black_box, generator, auxiliary=None, show_progress=False, name=name, query=attacker.query):
-            handed.setdefault(name, auxiliary)
+            received.setdefault(name, auxiliary)
             return query(self, black_box, generator, auxiliary, show_progress)
 
         monkeypatch.setattr(attacker, "query", spy)
         run("none", attacker=name, attacker_known_share=0.1)
-    assert [name for name, known in handed.items() if known is not None] == ["few_shot"]
-    assert type(handed["few_shot"]) is torch.Tensor
-    assert handed["few_shot"].shape == (4, 4)  # a tenth of 38 users, query_length items
+    assert [name for name, auxiliary in received.items() if auxiliary is not None] == ["few_shot"]
+    assert type(received["few_shot"]) is torch.Tensor
+    assert received["few_shot"].shape == (4, 4)  # a tenth of 38 users, query_length items
 
 
-def test_known_users_are_the_same_for_every_defense(run, tmp_path):
+def test_auxiliary_data_are_the_same_for_every_defense(run, tmp_path):
     run("none", "reverse", attacker="few_shot", attacker_known_share=0.1)
     logs = [QueryLog.load(tmp_path / "out0" / f"queries-{name}.npz") for name in ("none", "reverse")]
     assert torch.equal(logs[0].sequences[:4, 0], logs[1].sequences[:4, 0])
 
 
-def test_rows_name_the_attacker_and_what_he_settled_on(run, tmp_path):
+def test_rows_name_the_attacker_and_its_selected_hyperparameters(run, tmp_path):
     [row] = run("none", attacker="head")["defenses"]
     assert row["attacker"] == "head"
     assert row["selected_hyperparameters"]["attacker_head_k"] in (5, 10, 12)
@@ -394,13 +394,13 @@ def test_rows_name_the_attacker_and_what_he_settled_on(run, tmp_path):
     assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 3)
 
 
-def test_an_attacker_that_cannot_work_ends_the_run_before_training(run, tmp_path):
+def test_an_impossible_attacker_is_reported_before_training(run, tmp_path):
     with pytest.raises(UserError, match=r"^attacker_repeats: 5 repeats leave 1 of 8 query sequences"):
         run("none", attacker="repeat", attacker_repeats=5)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_strategy_that_asks_for_more_than_the_budget_is_stopped(run, monkeypatch):
+def test_a_strategy_beyond_the_budget_is_stopped(run, monkeypatch):
     monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
 
     @register_query_strategy("greedy")
@@ -426,8 +426,8 @@ def test_an_earlier_run_is_not_overwritten(run, tmp_path):
     assert files_below(tmp_path / "out0") == ["results.json"]
 
 
-def test_agreement_is_not_asked_for_twice(run, tmp_path):
-    with pytest.raises(UserError, match="by itself"):
+def test_agreement_among_the_metrics_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match=r"^metrics: a run always measures agreement"):
         run("none", metrics=["NDCG", "Agreement"])
     assert list(tmp_path.iterdir()) == []
 
@@ -440,23 +440,23 @@ def test_agreement_is_not_asked_for_twice(run, tmp_path):
         ({"surrogate_config": "odd.yaml"}, "surrogate"),
     ],
 )
-def test_a_model_that_cannot_be_built_ends_the_run_before_training(run, tmp_path, settings, role):
+def test_a_model_that_cannot_be_built_is_reported_before_training(run, tmp_path, settings, role):
     (tmp_path / "odd.yaml").write_text("n_heads: 3\n")
     with pytest.raises(UserError, match=f"^{role}: cannot work with these settings: .*hidden size"):
         run("gro", **settings)
     assert [path.name for path in tmp_path.iterdir()] == ["odd.yaml"]
 
 
-def test_a_model_that_divides_by_zero_ends_the_run_before_training(run, tmp_path):
+def test_a_model_that_divides_by_zero_is_reported_before_training(run, tmp_path):
     with pytest.raises(UserError, match=r"^model: cannot work with these settings: .*zero"):
         run("none", model="FEARec", n_layers=1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_results_hold_every_setting(run):
-    told = run("none")["config"]
-    assert told["defense"] == ["none"]
-    assert {"learning_rate", "MAX_ITEM_LIST_LENGTH", "hidden_size", "gro_lambda", "train_batch_size"} <= set(told)
+    config = run("none")["config"]
+    assert config["defense"] == ["none"]
+    assert {"learning_rate", "MAX_ITEM_LIST_LENGTH", "hidden_size", "gro_lambda", "train_batch_size"} <= set(config)
 
 
 @pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
@@ -467,17 +467,17 @@ def test_a_model_that_cannot_serve_is_refused_before_training(run, tmp_path, rol
     assert list(tmp_path.iterdir()) == []
 
 
-class Nosy(STAMP):
-    """Reads more than a query holds."""
+class WithAge(STAMP):
+    """Reads a field that queries lack."""
 
     def full_sort_predict(self, interaction):
         return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
 
 
 @pytest.mark.parametrize("role", ["student_model", "surrogate_model"])
-def test_a_second_model_that_reads_more_than_a_sequence_is_told_by_its_key(run, tmp_path, role):
-    with pytest.raises(UserError, match=f"^{role}: Nosy reads 'age' too"):
-        run("gro", **{role: Nosy})
+def test_a_second_model_that_reads_more_than_a_sequence_is_reported_by_its_key(run, tmp_path, role):
+    with pytest.raises(UserError, match=f"^{role}: WithAge reads 'age' too"):
+        run("gro", **{role: WithAge})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -488,12 +488,12 @@ def test_a_surrogate_that_reads_features_is_refused_before_training(run, tmp_pat
 
 
 @pytest.mark.parametrize("model", ["FPMC", "SHAN"])
-def test_models_with_users_serve_strangers(run, model):
+def test_models_with_users_serve_unknown_users(run, model):
     results = run("gro", model=model, embedding_size=16, train_batch_size=64)
     assert 0 <= results["defenses"][0]["surrogate"]["test"]["hit@5"] <= 1
 
 
-def test_a_run_that_was_cut_off_before_its_pictures_gets_them_when_repeated(run, tmp_path, monkeypatch):
+def test_a_run_interrupted_before_its_report_gets_it_when_repeated(run, tmp_path, monkeypatch):
     def failing(figure):
         raise MemoryError
 

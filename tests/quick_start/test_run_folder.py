@@ -1,10 +1,16 @@
+"""The folder of a run."""
+
+import errno
+import json
+
 import pytest
+from conftest import write_inter
 
 from recbole_gro import UserError
-from recbole_gro.quick_start.run_folder import new_run_folder
+from recbole_gro.quick_start.run_folder import finished_results, new_run_folder, open_run_folder, settings_of_run
 
 
-def test_named_folder_is_made(make_config, tmp_path):
+def test_a_named_folder_is_made(make_config, tmp_path):
     folder = new_run_folder(make_config(output_dir=str(tmp_path / "a" / "b")))
     assert folder.is_dir()
 
@@ -16,7 +22,71 @@ def test_folders_without_a_name_never_collide(make_config, tmp_path, monkeypatch
     assert all(str(folder).startswith("runs/tiny-BERT4Rec-") for folder in folders)
 
 
-def test_a_file_in_the_way_is_named(make_config, tmp_path):
+def test_a_file_in_place_of_the_folder_is_reported(make_config, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken cannot be written"):
         new_run_folder(make_config(output_dir=str(tmp_path / "taken")))
+
+
+def test_a_folder_opens_again_for_the_same_settings_alone(make_config, tmp_path):
+    folder = tmp_path / "run"
+    for _ in range(2):
+        with open_run_folder(make_config(output_dir=str(folder))) as (opened, _):
+            assert opened == folder
+    assert json.loads((folder / "run.json").read_text())["seed"] == 7
+    refused = r"holds a run of other settings \(seed: 7 there, 8 now\); .* to resume it$"
+    with pytest.raises(UserError, match=refused), open_run_folder(make_config(output_dir=str(folder), seed=8)):
+        pass
+
+
+def test_a_folder_is_open_for_one_process_at_a_time(make_config, tmp_path):
+    with open_run_folder(make_config(output_dir=str(tmp_path / "run"))):
+        again = open_run_folder(make_config(output_dir=str(tmp_path / "run")))
+        with pytest.raises(UserError, match=r"^output_dir: another process runs in .*run; wait for its end"), again:
+            pass
+
+
+def test_stages_of_its_own_are_removed_at_the_end(make_config, tmp_path):
+    with open_run_folder(make_config(output_dir=str(tmp_path / "run"))) as (folder, cache):
+        assert cache.folder == folder / "stages"
+        cache.once("target", "abc", lambda _: {})
+        assert cache.folder.exists()
+    assert not cache.folder.exists()
+
+
+def test_shared_stages_stay(make_config, tmp_path):
+    config = make_config(output_dir=str(tmp_path / "run"), stages_dir=str(tmp_path / "stages"))
+    with open_run_folder(config) as (_, cache):
+        cache.once("target", "abc", lambda _: {})
+    assert (tmp_path / "stages" / "target-abc.pth").exists()
+
+
+def test_a_run_that_is_not_saved_leaves_no_folder(make_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with open_run_folder(make_config(), saved=False) as (folder, _):
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("number", "raised"), [(errno.ENOSPC, UserError), (errno.EACCES, PermissionError)])
+def test_a_full_disk_is_reported_with_its_file_and_other_errors_pass(make_config, tmp_path, number, raised):
+    config = make_config(output_dir=str(tmp_path / "run"))
+    line = r"^file\.pth cannot be written: full$" if raised is UserError else "full"
+    with pytest.raises(raised, match=line), open_run_folder(config):
+        raise OSError(number, "full", "file.pth")
+
+
+def test_results_are_there_once_a_run_has_finished(tmp_path):
+    assert finished_results(tmp_path) is None
+    (tmp_path / "results.json").write_text('{"defenses": []}')
+    assert finished_results(tmp_path) == {"defenses": []}
+
+
+def test_other_data_under_the_same_name_are_other_settings(make_config, tmp_path):
+    settings = []
+    for histories in ({"ann": "abcdefgh", "bob": "bcdea"}, {"ann": "abcdefgh", "bob": "cbdea"}):
+        config = make_config("NARM", data_path=str(write_inter(tmp_path, histories)), served_k=5)
+        settings.append(settings_of_run(config))
+    one, other = settings
+    assert [name for name in one if one[name] != other[name]] == ["data"]

@@ -1,4 +1,4 @@
-"""A stage is made once, whoever needs it."""
+"""A stage is computed once for all runs and experiments that share a folder."""
 
 from types import SimpleNamespace
 
@@ -12,7 +12,7 @@ from recbole_gro.experiment.plan import Experiment
 from recbole_gro.quick_start.stage_cache import StageCache
 
 
-def test_a_stage_is_made_once_and_read_again(tmp_path):
+def test_a_stage_is_computed_once_and_read_again(tmp_path):
     made = []
 
     def make(work):
@@ -27,7 +27,7 @@ def test_a_stage_is_made_once_and_read_again(tmp_path):
     assert [file.name for file in tmp_path.glob("*.pth")] == ["target-abc.pth"]
 
 
-def test_an_interrupted_stage_finds_what_it_left(tmp_path):
+def test_an_interrupted_stage_keeps_its_work_folder(tmp_path):
     cache = StageCache(tmp_path)
 
     def stopped(work):
@@ -40,10 +40,10 @@ def test_an_interrupted_stage_finds_what_it_left(tmp_path):
     assert not list(tmp_path.glob("*.work"))
 
 
-def test_a_stage_inside_another_has_its_own_seconds(tmp_path, monkeypatch):
+def test_a_stage_inside_another_counts_its_own_seconds(tmp_path, monkeypatch):
     clock = iter([0.0, 1.0, 4.0, 10.0])
     time = SimpleNamespace(perf_counter=lambda: next(clock))
-    monkeypatch.setattr("recbole_gro.quick_start.stage_cache.time", time)
+    monkeypatch.setattr("recbole_gro.quick_start.stopwatch.time", time)
     cache = StageCache(tmp_path)
     cache.once("defended", "b", lambda _: cache.once("target", "a", lambda _: {}))
     assert cache.seconds == {tmp_path / "target-a.pth": 3.0, tmp_path / "defended-b.pth": 7.0}
@@ -64,7 +64,7 @@ def test_a_run_and_an_experiment_share_their_stages(settings, tmp_path, monkeypa
     assert cell.agreement[10] == pytest.approx(row["surrogate"]["test"]["agreement@10"], abs=1e-6)
 
 
-def test_a_run_finds_the_stages_of_another(settings, tmp_path):
+def test_a_run_reads_the_stages_of_another(settings, tmp_path):
     shared = {**settings, "defense": ["none", "gro"], "stages_dir": str(tmp_path / "stages")}
     first, second = (
         run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / name)}) for name in ("one", "two")

@@ -25,7 +25,7 @@ def make_trainer(make_loaders, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("call", "wanted"),
+    ("call", "expected"),
     [
         (("gro",), GROTrainer),
         (("extraction",), ExtractionTrainer),
@@ -38,17 +38,17 @@ def make_trainer(make_loaders, tmp_path):
         (("NARM",), Trainer),
     ],
 )
-def test_get_trainer(call, wanted):
-    assert get_trainer(*call) is wanted
+def test_get_trainer(call, expected):
+    assert get_trainer(*call) is expected
 
 
 def test_a_registered_trainer_is_found(monkeypatch):
     monkeypatch.setattr(trainer_module._trainers, "_entries", dict(trainer_module._trainers._entries))
 
-    @register_trainer("mine")
-    class Mine(Trainer): ...
+    @register_trainer("own")
+    class Own(Trainer): ...
 
-    assert get_trainer(ModelType.SEQUENTIAL, "mine") is Mine
+    assert get_trainer(ModelType.SEQUENTIAL, "own") is Own
 
 
 def test_a_name_is_registered_once():
@@ -72,13 +72,13 @@ def test_best_weights_are_loaded_by_recboles_evaluate(make_trainer, model):
     trainer, train, valid, test = make_trainer(model)
     trainer.fit(train, valid)
     trainer.load_saved()
-    wanted = trainer.evaluate(test, load_best_model=False)
+    expected = trainer.evaluate(test, load_best_model=False)
     with torch.no_grad():
         for weights in trainer.model.parameters():
             weights.add_(torch.randn_like(weights))
-    assert trainer.evaluate(test, load_best_model=False) != wanted
-    assert trainer.evaluate(test, load_best_model=True) == wanted
-    assert trainer.evaluate(test, load_best_model=True, model_file=trainer.saved_model_file) == wanted
+    assert trainer.evaluate(test, load_best_model=False) != expected
+    assert trainer.evaluate(test, load_best_model=True) == expected
+    assert trainer.evaluate(test, load_best_model=True, model_file=trainer.saved_model_file) == expected
 
 
 @pytest.mark.parametrize("cls", [TargetTrainer, Trainer])
@@ -115,7 +115,7 @@ def test_best_epoch_is_saved(make_trainer, monkeypatch):
     assert not same_weights(seen[1], seen[2])
 
 
-def test_everything_goes_to_the_output_folder(make_trainer, tmp_path, monkeypatch):
+def test_all_files_are_in_the_output_folder(make_trainer, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     trainer, train, valid, _ = make_trainer(cls=lambda *args: TargetTrainer(*args, stage="first"))
@@ -162,7 +162,7 @@ def test_a_target_is_still_improving_until_early_stopping(make_trainer, monkeypa
     assert trainer.still_improving is improving
 
 
-def test_without_validation_nothing_is_said_of_improving(make_trainer):
+def test_without_validation_no_target_is_still_improving(make_trainer):
     trainer, train, *_ = make_trainer()
     trainer.fit(train)
     assert not trainer.still_improving
@@ -197,7 +197,7 @@ def test_progress_bar_counts_every_batch(make_trainer, monkeypatch):
 
 
 def diverging(cls, value, epoch, batch):
-    """A trainer whose loss is `value` at that batch of that epoch (batches from 1)."""
+    """Return a trainer whose loss is `value` in one batch (from 1) of one epoch."""
 
     class Diverging(cls):
         def stage_loss(self, interaction):
@@ -221,7 +221,7 @@ def test_a_loss_that_is_nan_or_infinite_stops_training_and_leaves_the_best_epoch
     assert all(bool(weights.isfinite().all()) for weights in kept["state_dict"].values())
 
 
-def test_so_does_gro(make_trainer):
+def test_a_loss_of_gro_that_is_nan_stops_training(make_trainer):
     trainer, train, valid, _ = make_trainer(cls=diverging(GROTrainer, float("nan"), epoch=1, batch=1), gro_epochs=3)
     with pytest.raises(UserError, match=r"^target-gro: epoch 1, batch 1: the loss is nan, so it stopped; try a small"):
         trainer.fine_tune(train, valid)

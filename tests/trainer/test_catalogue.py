@@ -11,7 +11,7 @@ from recbole_gro import UserError
 from recbole_gro.trainer.catalogue import StandInDataset, catalogue_state, stored_items
 
 
-def test_a_stand_in_has_sizes_and_refuses_the_rest(make_config):
+def test_a_stand_in_has_sizes_and_refuses_other_reads(make_config):
     config = make_config()
     data = StandInDataset(config, 31, 41)
     assert (data.num("item_id"), data.num("user_id"), data.item_num, data.user_num) == (31, 41, 31, 41)

@@ -1,4 +1,4 @@
-"""Interrupted trainings and queries that are resumed: the same numbers, and nothing done twice."""
+"""Interrupted trainings and queries resume: the numbers are the same, and nothing is computed twice."""
 
 import re
 from unittest import mock
@@ -27,11 +27,11 @@ GRO = {"served_k": 10, "gro_head_k": 4, "gro_epochs": 4, "gro_steps": 1, "gro_de
 
 
 class CutOffError(Exception):
-    """Stands in for the power cut."""
+    """An interruption."""
 
 
 def cut_off_in_epoch(trainer, epoch):
-    """Let the trainer fail in the second batch of an epoch, counted from 0 in its present phase."""
+    """Make the trainer fail in the second batch of an epoch, counted from 0 in its phase."""
     original, seen = trainer._train_epoch, []
 
     def train_epoch(train_data, epoch_idx, *args, **kwargs):
@@ -56,7 +56,7 @@ def fail_at_second(loss):
 
 
 def queries(n_items=31, n=30, length=6, k=10):
-    """A log of made-up answers."""
+    """Return a log of random lists."""
     generator = torch.Generator().manual_seed(2)
     lists = torch.rand(n, length, n_items - 1, generator=generator).argsort(2)[:, :, :k] + 1
     return QueryLog(torch.randint(1, n_items, (n, length), generator=generator), lists)
@@ -91,7 +91,7 @@ def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
 
 
 def extraction(model, **settings):
-    """A surrogate on made-up lists."""
+    """Train a surrogate on random lists."""
 
     def prepare(make_loaders, folder):
         given = {"surrogate_epochs": 4, "surrogate_batch_size": 32, "n_layers": 1, **settings}
@@ -124,7 +124,7 @@ EPOCH = {name: 1 for name in TRAININGS if "BPR" not in name and " of " not in na
 
 
 def started(prepare, make_loaders, folder, seed):
-    """A trainer as a process makes it: what it draws in the making depends on the seed."""
+    """Return a trainer as a new process makes it, whose initial draws depend on the seed."""
     init_seed(seed, True)
     return prepare(make_loaders, folder)
 
@@ -141,7 +141,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
     prepare = TRAININGS[name]
     whole, fit = started(prepare, make_loaders, tmp_path / "whole", 1)
     init_seed(2, True)
-    wanted = fit()
+    uninterrupted = fit()
     after = torch.rand(3)
 
     cut, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
@@ -153,7 +153,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
     caplog.clear()  # an earlier test may have left the log open
     resumed, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
     init_seed(4, True)
-    assert fit() == wanted
+    assert fit() == uninterrupted
     assert same_weights(weights_of(resumed.model), weights_of(whole.model))
     assert torch.equal(torch.rand(3), after)
     assert resumed.train_loss_dict == whole.train_loss_dict
@@ -165,7 +165,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
 
     caplog.clear()
     again, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
-    assert fit() == wanted
+    assert fit() == uninterrupted
     assert same_weights(weights_of(again.model), weights_of(whole.model))
     assert "training had finished after epoch 3; its result is loaded" in caplog.text
     assert not re.search(r"epoch \d+ training", caplog.text)
@@ -191,7 +191,7 @@ def test_patience_does_not_start_again(make_loaders, tmp_path, monkeypatch):
 
 
 class CountingService(Service):
-    """Counts the lists that it makes; fails at one of its queries."""
+    """Count the lists; fail at one query."""
 
     def __init__(self, model, output, fail_at=None):
         super().__init__(model, 10, output)
@@ -207,7 +207,7 @@ class CountingService(Service):
 
 @pytest.fixture
 def attack(make_model, make_config, tmp_path):
-    """Ask a service behind a defense: `log, box, service = attack("random", "folder")`."""
+    """Query a service behind a defense: `log, box, service = attack("random", "folder")`."""
 
     def start(name, folder, model="NARM", strategy="autoregressive", fail_at=None):
         defense = create_defense(name, make_config(model, served_k=10, head_k=4))
@@ -253,15 +253,15 @@ def test_a_service_with_sessions_resumes_after_cached_responses(make_model):
     seen = {"whole": [], "resumed": []}
     for name, scores in seen.items():
 
-        def noted(ranked, asked, scores=scores):
-            scores.append(asked.scores)
+        def recorded(ranked, query, scores=scores):
+            scores.append(query.scores)
             return ranked
 
-        service = Service(make_model("GRU4Rec"), 10, noted)
+        service = Service(make_model("GRU4Rec"), 10, recorded)
         with mock.patch.object(service.scorer.gru, "forward", wraps=service.scorer.gru.forward) as read:
             for t in range(1, 9):
                 (service.follow if name == "resumed" and t < 5 else service.recommend)(sequences[:, :t])
-        # an item a query; histories read anew give scores that may differ in the last bits
+        # one item per query: whole histories could give scores that differ in the last bits
         assert [call.args[0].shape[1] for call in read.call_args_list] == [1] * 8
     assert len(seen["resumed"]) == 4
     assert all(map(torch.equal, seen["whole"][4:], seen["resumed"]))

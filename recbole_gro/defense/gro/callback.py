@@ -1,11 +1,11 @@
-"""Hooks by which a variant changes the paper's trainer, and the table of variants by the setting that enables them."""
+"""Hooks of the paper's trainer for variants, and the registry of variants by the setting that enables them."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_gro.defense.gro.settings import GROTrainerSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class GROCallback:
-    """Change one thing about a GROTrainer; this base class changes nothing.
+    """Change one step of a GROTrainer; this base class changes none.
 
     Args:
         value: effective value of the setting under which the class is registered.
 
     Attributes:
-        off: value of that setting which leaves the variant out.
-        needs_converged: why there must be a converged target to start from, for the error message; "" where not.
+        off: value of that setting that disables the variant.
+        needs_converged: why it needs a converged target, for the error message; "" where it needs none.
     """
 
     off: ClassVar[Any] = None
@@ -30,7 +30,7 @@ class GROCallback:
     def __init__(self, value: Any):
         self.value = value
 
-    def on_phase_start(self, trainer: "GROTrainer", train_data, valid_data) -> None:
+    def on_phase_start(self, trainer: "GROTrainer", train_data: Any, valid_data: Any) -> None:
         """Act before the GRO phase, when the student exists and the optimizer does not."""
 
     def on_optimizer(self, trainer: "GROTrainer", steps: int) -> None:
@@ -55,17 +55,15 @@ _callbacks: Registry[type[GROCallback]] = Registry("variant of GRO")
 register_callback = _callbacks.register
 
 
-def create_callbacks(effective: Callable[[str], Any]) -> list[GROCallback]:
-    """Return the variants that the settings enable.
-
-    Args:
-        effective: the effective value of a setting, by its name.
+def create_callbacks(settings: GROTrainerSettings) -> list[GROCallback]:
+    """Return the variants that the effective settings enable.
 
     Raises:
         UserError: GRO starts from scratch, and a variant needs a converged target.
     """
-    callbacks = [_callbacks[name](effective(name)) for name in _callbacks if effective(name) != _callbacks[name].off]
+    values = {name: getattr(settings, name) for name in _callbacks}
+    callbacks = [_callbacks[name](value) for name, value in values.items() if value != _callbacks[name].off]
     needs = [callback.needs_converged for callback in callbacks if callback.needs_converged]
-    if needs and effective("gro_start") == "untrained":
+    if needs and settings.gro_start == "untrained":
         raise UserError(f"gro_start: untrained {needs[0]}, or gro_start=converged")
     return callbacks

@@ -1,4 +1,4 @@
-"""Ours: GRO that lists the same decoys below the head of every list, and holds the rest where it converged."""
+"""Ours: GRO that raises the same decoys into every list below its head, and holds the other items (`gro_decoys`)."""
 
 from typing import Any, ClassVar
 
@@ -12,16 +12,16 @@ STEPS = 1520  # 40 epochs of ml-100k's windows
 
 @register_trainer("gro_decoys")
 class DecoyGROTrainer(GROTrainer):
-    """GROTrainer with the settings that results/effect.md arrived at; all of them are settings of `gro` too.
+    """Train with the settings that results/effect.md selects; all of them are settings of `gro` too.
 
-    The swap loss draws one set of items, those that the student scores lowest after an epoch, into every list below
+    The swap loss raises one set of items, those that the student scores lowest after an epoch, into every list below
     its first `gro_head_k` positions (`gro_swap: decoys`). The target's own loss is replaced by its divergence from the
     converged target over the other items (`gro_target_loss: hold`), so the head of a list stays. The learning rate
-    falls to 0 (`gro_decay`), without which the decoys move by more than the room below the head. Training takes at
-    least 1520 steps unless `gro_steps` says otherwise, as the decoys need them to arrive.
+    falls to 0 (`gro_decay`); without it the decoys move by more than the gap below the head. Training takes at least
+    1520 steps unless `gro_steps` is set: fewer do not raise the decoys far enough.
 
     Args:
-        config: RecBole's Config or ours; settings of this plugin that a plain one lacks take our defaults.
+        config: RecBole's Config or ours; settings of this plugin that RecBole's lacks take our defaults.
         model: the target, any RecBole sequential model.
     """
 
@@ -35,14 +35,15 @@ class DecoyGROTrainer(GROTrainer):
     }
 
     @classmethod
-    def effective(cls, config, name):
-        value = super().effective(config, name)
-        return STEPS if name == "gro_steps" and value is None else value
+    def effective_settings(cls, config):
+        settings = super().effective_settings(config)
+        settings.gro_steps = settings.gro_steps or STEPS
+        return settings
 
 
 @register_defense("gro_decoys")
 class DecoyGRODefense(GRODefense):
-    """A copy of the converged target, fine-tuned by DecoyGROTrainer; its ranking is served as it is."""
+    """Serve a copy of the converged target, fine-tuned by DecoyGROTrainer."""
 
     summary = "ours: a copy of the target is trained to list the same decoys below the head of every list"
     trainer = DecoyGROTrainer

@@ -1,9 +1,13 @@
-"""GRO as a defense: a copy of the target, fine-tuned by a GRO trainer."""
+"""GRO as a defense (`gro`)."""
+
+from typing import Any
 
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.gro.callback import create_callbacks
 from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS
-from recbole_gro.defense.gro.settings import GROSettings, VariantSettings
+from recbole_gro.defense.gro.settings import GROTrainerSettings
+from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.defense.gro.trainer import GROTrainer
 
 REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
@@ -11,19 +15,20 @@ REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda
 
 @register_defense("gro")
 class GRODefense(Defense):
-    """A copy of the converged target, fine-tuned by a GRO trainer; its ranking is served as it is."""
+    """Serve a copy of the converged target, fine-tuned by a GRO trainer."""
 
     summary = "a copy of the target is fine-tuned beside a student trained on its lists; the last epoch is kept"
     trainer: type[GROTrainer] = GROTrainer
     output_settings = ()
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        # an unknown rule, or a variant that does not fit the other settings, ends the run before anything is trained
-        rule, _ = self.trainer.create_parts(config)
-        names = REPORTED + (RESTRICTIONS if self.trainer.effective(config, "gro_swap") == "paper" else ())
-        self.training_settings = (GROSettings, VariantSettings, *rule.settings)
-        self.effective = {name: self.trainer.effective(config, name) for name in names} | rule.effective
+        settings = self.trainer.effective_settings(config)
+        create_callbacks(settings)  # contradicting settings are reported before anything is trained
+        rule = create_swap_rule(settings.gro_swap, config)
+        names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
+        self.training_settings = (GROTrainerSettings, *rule.settings)
+        self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"
 
@@ -36,5 +41,5 @@ class GRODefense(Defense):
         protected = copied_model(target)
         trainer = self.trainer(self.config, protected)
         trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
-        self.effective["gro_lambda"] = trainer.gro_lambda  # where gro_min_quality left it
+        self.effective["gro_lambda"] = trainer.gro_lambda  # gro_min_quality changes it
         return protected

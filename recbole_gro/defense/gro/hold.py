@@ -1,4 +1,4 @@
-"""Ours: hold the target where it converged, in place of its own loss (`gro_target_loss: hold`)."""
+"""Ours: the divergence from the converged target in place of the target's own loss (`gro_target_loss: hold`)."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from recbole_gro.scoring.base import NextItemScorer
 class Hold(GROCallback):
     """Replace L_target of Eq. 6 by the divergence from the converged target (`hold_loss`).
 
-    Both are scored as they are served, without dropout. The swap rule's `left_out` items may move freely.
+    Both models score without dropout, as they are served. The swap rule's `left_out` items do not count.
     """
 
     off = "own"
-    needs_converged = "has nothing for gro_target_loss=hold to hold; set gro_target_loss=own"
+    needs_converged = "leaves gro_target_loss=hold without a converged target; set gro_target_loss=own"
     converged: NextItemScorer | None = None
 
     def on_phase_start(self, trainer, train_data, valid_data):
@@ -44,7 +44,7 @@ class Hold(GROCallback):
 
 @contextlib.contextmanager
 def as_served(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode for forward passes that have a backward pass; its modes are restored at the end.
+    """Put a model in eval mode inside the block, for forward passes that have a backward pass.
 
     cuDNN has no backward pass for recurrent layers in eval mode, so these stay in train mode, without their dropout.
     """

@@ -13,8 +13,8 @@ class LearningRateDecay(GROCallback):
     schedule: LambdaLR | None = None
 
     def on_optimizer(self, trainer, steps):
-        falling = self.schedule = LambdaLR(trainer.optimizer, lambda step: 1 - step / steps)
-        trainer.optimizer.register_step_post_hook(lambda *_: falling.step())
+        schedule = self.schedule = LambdaLR(trainer.optimizer, lambda step: 1 - step / steps)
+        trainer.optimizer.register_step_post_hook(lambda *_: schedule.step())
 
     def resumed_parts(self):
         return {} if self.schedule is None else {"schedule": self.schedule}

@@ -1,11 +1,11 @@
-"""Ours: keep a share of the target's quality, in place of a fixed lambda (`gro_min_quality`)."""
+"""Ours: keep a share of the target's quality by adapting lambda (`gro_min_quality`)."""
 
 import math
 
 from recbole_gro.defense.gro.callback import GROCallback, register_callback
 from recbole_gro.utils.errors import UserError
 
-RATE = 10.0  # a tenth of the quality to spare, or missing, changes lambda by a factor of e
+RATE = 10.0  # 0.1 more than the share, or less, changes lambda by a factor of e
 LARGEST_STEP = math.log(2)
 
 
@@ -13,12 +13,11 @@ LARGEST_STEP = math.log(2)
 class QualityConstraint(GROCallback):
     """Adapt lambda by dual ascent: max defense subject to validation score >= share of the converged target's.
 
-    Lambda is the price of quality, so it moves against what quality there is to spare: up while the score lies above
-    the wanted share, down while it lies below; by its own size, at most twofold per epoch. Where a score is better
-    smaller, as losses are, the shares are inverted.
+    Lambda is multiplied by a factor between 1/2 and 2 after every epoch: above 1 while the score is above the share,
+    below 1 while it is below. Where smaller scores are better, as with losses, the ratio is inverted.
 
     Args:
-        share: of the converged target's validation score that is to be kept.
+        share: of the converged target's validation score to keep.
         converged: that score; None until the GRO phase starts.
         bigger: whether a larger score is a better one.
 
@@ -50,7 +49,7 @@ class QualityConstraint(GROCallback):
     def on_validation(self, trainer, score):
         if self.converged is not None:
             trainer.gro_lambda = self.next_lambda(trainer.gro_lambda, score)
-            trainer.logger.info(f"gro_min_quality: lambda is {trainer.gro_lambda:.4g} from here on")
+            trainer.logger.info(f"gro_min_quality: lambda is {trainer.gro_lambda:.4g} from the next epoch on")
 
     def on_phase_end(self):
         self.converged = None

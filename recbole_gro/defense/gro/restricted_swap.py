@@ -1,27 +1,25 @@
-"""Ours: the paper's swap step with the head of the list left alone (`gro_rows`, `swap_candidates`)."""
+"""Ours: the paper's swap step without the head of the list (`gro_rows`, `swap_candidates`)."""
 
-from recbole_gro.config.settings import setting
+from typing import Any
+
+from recbole_gro.defense.gro.settings import GROTrainerSettings, VariantSettings
 from recbole_gro.defense.gro.swap_rules import PaperSwap, register_restricted_rule
+from recbole_gro.defense.settings import check_head
 from recbole_gro.objective.extensions import swap_targets_outside
 from recbole_gro.objective.swap import swap_loss, swap_targets
-from recbole_gro.utils.errors import UserError
 
 RESTRICTIONS = ("gro_rows", "swap_candidates")
 
 
-def head_below_list(config) -> int:
+def checked_head(config: Any) -> int:
     """Return `gro_head_k`, the length of a list's head.
 
     Raises:
-        UserError: nothing of the list is left below its head.
+        UserError: no position is below the head.
     """
-    served_k = setting(config, "served_k")
-    head_k = setting(config, "gro_head_k")
-    if head_k >= served_k:
-        raise UserError(
-            f"gro_head_k: {head_k} leaves nothing of lists of {served_k} to change; set it below served_k={served_k}"
-        )
-    return head_k
+    settings = GROTrainerSettings.of(config)
+    check_head("gro_head_k", settings.gro_head_k, settings.served_k)
+    return settings.gro_head_k
 
 
 @register_restricted_rule("paper")
@@ -29,21 +27,21 @@ class RestrictedSwap(PaperSwap):
     """Restrict the paper's swap step to the positions below the head, to the items outside it, or to both.
 
     `gro_rows: tail` takes the mean of Eq. 5 over the positions below the head alone; `swap_candidates: outside_head`
-    swaps in no item of the head. The paper's best item for the student is mostly one of the head, and its first
-    positions are the ones that a user sees.
+    swaps in no item of the head. The paper's best item for the student is mostly in the head, and a user sees the first
+    positions of a list.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.rows = setting(config, "gro_rows")
-        self.candidates = setting(config, "swap_candidates")
-        self.head_k = head_below_list(config)
+        variant = VariantSettings.of(config)
+        self.rows, self.candidates = variant.gro_rows, variant.swap_candidates
+        self.head_k = checked_head(config)
         self.effective = {"gro_head_k": self.head_k}
 
     @staticmethod
-    def applies(config) -> bool:
+    def applies(config: Any) -> bool:
         """Return whether a setting restricts the paper's rule."""
-        return any(setting(config, name) != "all" for name in RESTRICTIONS)
+        return any(getattr(VariantSettings.of(config), name) != "all" for name in RESTRICTIONS)
 
     def term(self, target_scores, served, student_scores, gradient):
         head, first_row = served[:, : self.head_k], self.head_k if self.rows == "tail" else 0

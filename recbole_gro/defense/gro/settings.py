@@ -6,7 +6,7 @@ from recbole_gro.serving.settings import ServiceSettings
 
 
 class StudentSettings(Settings):
-    """The student inside GRO."""
+    """Settings of the student inside GRO."""
 
     section = "Defense"
     student_model: str | None = key(None, "model or None", "architecture of the student inside GRO; None: the target's")
@@ -14,7 +14,7 @@ class StudentSettings(Settings):
 
 
 class GROSettings(ServiceSettings, ExtractionLossSettings, StudentSettings):
-    """What the paper's trainer reads."""
+    """Settings of the paper's trainer."""
 
     section = "Defense"
     gro_lambda: float = key(1.0, "float >= 0", "weight of the swap loss in Eq. 6")
@@ -32,7 +32,7 @@ class GROSettings(ServiceSettings, ExtractionLossSettings, StudentSettings):
 
 
 class VariantSettings(Settings):
-    """What our variants of GRO read."""
+    """Settings of our variants."""
 
     section = "Defense"
     gro_steps: int | None = key(
@@ -67,3 +67,7 @@ class VariantSettings(Settings):
         "float 0..1 or None",
         "ours: share of the converged target's validation score to keep, lambda follows it; None: lambda stays",
     )
+
+
+class GROTrainerSettings(GROSettings, VariantSettings):
+    """All settings of a GRO trainer."""

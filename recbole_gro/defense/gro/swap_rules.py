@@ -4,7 +4,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.settings import Settings
+from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.objective.swap import swap_loss, swap_targets
 from recbole_gro.utils.registry import Registry
 
@@ -16,26 +17,26 @@ class SwapRule:
         config: RecBole's Config or ours.
 
     Attributes:
-        left_out: [n_items] bool, items that the target's own loss passes over unless they are the positive; None for
-            no such items.
+        left_out: [n_items] bool, items that the target's own loss ignores unless they are the positive; None for no
+            such items.
         effective: effective settings that this rule reads and others do not, for the results.
     """
 
-    settings: ClassVar[tuple[type[Settings], ...]] = ()  # that it reads besides those of GRO
+    settings: ClassVar[tuple[type[Settings], ...]] = ()  # classes of settings that it reads besides those of GRO
     left_out: Tensor | None = None
 
-    def __init__(self, config):
-        self.margin = setting(config, "margin_swap")
-        self.paper_code_ties = setting(config, "paper_code_ties")
-        self.served_k = setting(config, "served_k")
+    def __init__(self, config: Any):
+        settings = GROSettings.of(config)
+        self.margin, self.paper_code_ties = settings.margin_swap, settings.paper_code_ties
+        self.served_k = settings.served_k
         self.effective: dict[str, Any] = {}
 
     def term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
-        """Return [], which is added to the losses times lambda.
+        """Compute L_swap of Eq. 6, []; the trainer multiplies it by lambda.
 
         Args:
             target_scores: [N, n_items]; the gradient goes here.
-            served: [N, k] the target's lists.
+            served: [N, k] lists of the target.
             student_scores: [N, n_items], detached.
             gradient: [N, k] of the student's loss with respect to its scores of `served`.
         """
@@ -59,11 +60,15 @@ _restricted_rules: Registry[Any] = Registry("restricted gro_swap")
 register_restricted_rule = _restricted_rules.register
 
 
-def create_swap_rule(name: str, config) -> SwapRule:
-    """Return the rule of that name, or its restricted form where the settings ask for one.
+def create_swap_rule(name: str, config: Any) -> SwapRule:
+    """Return the rule of that name, or its restricted form where the settings call for one.
+
+    Args:
+        name: as registered.
+        config: RecBole's Config or ours.
 
     Raises:
-        UserError: unknown rule, or one that cannot work with the other settings.
+        UserError: unknown rule, or settings that contradict each other.
     """
     rule = _rules[name]
     if name in _restricted_rules and _restricted_rules[name].applies(config):

@@ -1,10 +1,12 @@
 """Ours: swap rules in place of the paper's, by name (`gro_swap`)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from recbole_gro.config.settings import setting
-from recbole_gro.defense.gro.restricted_swap import head_below_list
+from recbole_gro.defense.gro.restricted_swap import checked_head
+from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
@@ -22,11 +24,11 @@ class AssignedSwap(SwapRule):
 
 @register_swap_rule("assigned_tail")
 class AssignedTailSwap(SwapRule):
-    """As `assigned`, on the positions below the head alone, which swap targets must not enter."""
+    """Eq. 5 as `assigned`, for the positions below the head alone; swap targets stay below it (`head_guard`)."""
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.head_k = head_below_list(config)
+        self.head_k = checked_head(config)
 
     def term(self, target_scores, served, student_scores, gradient):
         head, tail = served.split([self.head_k, self.served_k - self.head_k], 1)
@@ -36,18 +38,18 @@ class AssignedTailSwap(SwapRule):
 
 @register_swap_rule("decoys")
 class DecoySwap(SwapRule):
-    """One set of decoys for all lists and the whole run, drawn into every list below its head.
+    """Raise the same decoys into every list below its head, from the second epoch to the end.
 
     The student fits every list of the target, so swap targets that follow the student are undone by it and reverse
-    from step to step. The first epoch only observes; then the served_k - head_k items that the student scores lowest
-    on average become the decoys: where the gradient is negative no items raise the student's loss more. The target's
-    own loss passes over them from then on, so the two losses do not oppose each other there.
+    from step to step. The first epoch only sums up the student's scores; then the served_k - head_k items with the
+    lowest sums become the decoys: where the gradient is negative no items raise the student's loss more. The target's
+    own loss ignores them from then on, so the two losses do not oppose each other there.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.head_k = head_below_list(config)
-        if setting(config, "gro_epochs") < 2:
+        self.head_k = checked_head(config)
+        if GROSettings.of(config).gro_epochs < 2:
             raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
         self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items
         self.decoys: Tensor | None = None

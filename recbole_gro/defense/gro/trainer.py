@@ -1,4 +1,4 @@
-"""GRO (Zhang et al., WSDM'24): a target that is trained to mislead a student trained on its lists; the paper alone."""
+"""The paper's trainer (Zhang et al., WSDM'24): a target trained to mislead a student that is trained on its lists."""
 
 import tempfile
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_gro.config.config import derive
-from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
-from recbole_gro.defense.gro.callback import GROCallback, create_callbacks
-from recbole_gro.defense.gro.swap_rules import SwapRule, create_swap_rule
+from recbole_gro.defense.gro.callback import create_callbacks
+from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
+from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer.base import StageTrainer, register_trainer
@@ -22,19 +22,19 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
 
 
-def create_student(config, target_class: type, dataset):
-    """Return an untrained student, of the target's architecture unless the config says otherwise (section 4.3).
+def create_student(config: Any, target_class: type, dataset: Any) -> nn.Module:
+    """Return an untrained student, by default of the target's architecture (section 4.3).
 
     Args:
-        config: the target's config; its `student_model` and `student_config` say otherwise.
+        config: the target's config, with `student_model` and `student_config`.
         target_class: class of the target.
         dataset: the target's training data.
 
     Raises:
         UserError: unknown model or file.
     """
-    name = setting(config, "student_model")
-    file = setting(config, "student_config")
+    settings = StudentSettings.of(config)
+    name, file = settings.student_model, settings.student_config
     student_config = config if name is None and file is None else derive(config, name, file, "student_model")
     model_class = target_class if name is None else student_config.model_class
     return model_class(student_config, dataset).to(config["device"])
@@ -47,56 +47,52 @@ class GROTrainer(StageTrainer):
     `fit` trains the model plainly to convergence (RecBole's own loop and early stopping), then fine-tunes it with
     Eq. 6 for `gro_epochs` beside a student trained on its lists (section 5.3). What is saved, evaluated and attacked
     is the last GRO epoch: RecBole's best-validation epoch would be the least defended one. The student is discarded at
-    the end; the checkpoint is an ordinary one of the model. The converged model is kept beside it, as -undefended.pth.
-    With `gro_start=untrained` there is no plain training: Eq. 6 from the first step on, as the authors train ML-1M.
+    the end; the checkpoint is an ordinary one of the model. The converged model is saved beside it, as -undefended.pth.
+    With `gro_start=untrained` there is no plain training: Eq. 6 from the first step, as the authors train ML-1M.
 
-    Variants of ours are callbacks (callback.py) and swap rules, which their settings enable here too.
+    Variants of ours are callbacks (callback.py) and swap rules, which their settings enable.
 
     Args:
-        config: RecBole's Config or ours; settings of this plugin that a plain one lacks take our defaults.
+        config: RecBole's Config or ours; settings of this plugin that RecBole's lacks take our defaults.
         model: the target, any RecBole sequential model.
         stage: name of the stage, for files and the progress bar.
 
     Raises:
-        UserError: settings that exclude each other, or lists too long for the catalogue.
+        UserError: settings that contradict each other, or lists too long for the catalogue.
     """
 
     stage = "target-gro"
-    overrides: ClassVar[dict[str, Any]] = {}  # settings that a subclass fixes, whatever the config says
+    overrides: ClassVar[dict[str, Any]] = {}  # settings that a subclass fixes
     resumed_values = (*StageTrainer.resumed_values, "gro_lambda")
 
-    def __init__(self, config, model, stage: str | None = None):
+    def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
             raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
         super().__init__(config, model, stage)
-        self.swap_rule, self.callbacks = self.create_parts(config)
-        self.gro_start = self.effective(config, "gro_start")
-        self.gro_lambda = self.effective(config, "gro_lambda")
-        self.gro_epochs = setting(config, "gro_epochs")
-        self.gro_learning_rate = setting(config, "gro_learning_rate")
-        self.served_k = setting(config, "served_k")
-        self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
-        self.paper_code_ties = setting(config, "paper_code_ties")
+        settings = self.effective_settings(config)
+        self.callbacks = create_callbacks(settings)
+        self.swap_rule = create_swap_rule(settings.gro_swap, config)
+        self.gro_start, self.gro_lambda, self.gro_epochs = settings.gro_start, settings.gro_lambda, settings.gro_epochs
+        self.gro_learning_rate = settings.gro_learning_rate
+        self.served_k = settings.served_k
+        self.margins = settings.margin_rank, settings.margin_negative
+        self.paper_code_ties = settings.paper_code_ties
         self.student_scorer: Any = None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
-        check_served_k(self.served_k, model.n_items)
+        check_served_k(self.served_k, self.scorer.n_items)
 
     @classmethod
-    def effective(cls, config, name: str) -> Any:
-        """Return a setting as this class of trainer takes it: its override, else the config's value."""
-        return cls.overrides[name] if name in cls.overrides else setting(config, name)
+    def effective_settings(cls, config: Any) -> GROTrainerSettings:
+        """Return the settings of a config, with those that this class of trainer overrides."""
+        settings = GROTrainerSettings.of(config)
+        for name, value in cls.overrides.items():
+            setattr(settings, name, value)
+        return settings
 
-    @classmethod
-    def create_parts(cls, config) -> tuple[SwapRule, list[GROCallback]]:
-        """Return the swap rule and the callbacks of the effective settings.
-
-        Raises:
-            UserError: settings that exclude each other.
-        """
-        callbacks = create_callbacks(lambda name: cls.effective(config, name))
-        return create_swap_rule(cls.effective(config, "gro_swap"), config), callbacks
-
-    def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
+    def fit(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
         """Train plainly to convergence, then with GRO.
 
         Returns:
@@ -115,8 +111,11 @@ class GROTrainer(StageTrainer):
         self.saved_model_file = str(final)
         return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
-    def fine_tune(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
-        """Train with GRO alone, from the model's weights or, with `gro_start=untrained`, from scratch; see `fit`."""
+    def fine_tune(
+        self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
+        show_progress: bool = False, callback_fn: Any = None,
+    ) -> tuple[float, Any]:  # fmt: skip
+        """Train with Eq. 6 alone, from the model's weights or, with `gro_start=untrained`, from scratch; as `fit`."""
         if self.gro_start == "untrained":
             untrained = type(self.model)(self.config, train_data._dataset)
             self.model.load_state_dict(untrained.state_dict())
@@ -141,7 +140,7 @@ class GROTrainer(StageTrainer):
         return create_student(self.config, type(self.model), dataset)
 
     def _start_gro_phase(self, steps: int) -> None:
-        """Count epochs on from the plain ones; start a new optimizer with the student in a group of its own."""
+        """Number epochs after the plain ones; create an optimizer with the student's parameters in a second group."""
         self.start_epoch = max(self.train_loss_dict, default=-1) + 1
         self.epochs = self.start_epoch + self.gro_epochs
         self.stopping_step = self.gro_epochs
@@ -193,7 +192,7 @@ class GROTrainer(StageTrainer):
     def gro_losses(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three terms of Eq. 6: L_target, L_student (Eq. 4) and lambda L_swap (Eq. 5).
 
-        The student learns from the second alone, the target from the other two.
+        The gradient of the second reaches the student alone, that of the other two the target alone.
 
         Args:
             interaction: a training batch.
@@ -218,17 +217,17 @@ class GROTrainer(StageTrainer):
         return (sum(loss) if isinstance(loss, tuple) else loss), scores
 
     def served_lists(self, interaction: Interaction, target_scores: Tensor) -> Tensor:
-        """Return [N, served_k] what the target would serve at the training positions.
+        """Return the lists [N, served_k] that the target serves at the training positions.
 
         Args:
             interaction: a training batch.
-            target_scores: [N, n_items] as the target trains.
+            target_scores: [N, n_items] at these positions, in training mode.
         """
         return top_k(target_scores, self.served_k)
 
     def _student_scores(self, interaction: Interaction) -> Tensor:
-        """Return [N, n_items] of the student at the target's training positions."""
+        """Return the student's scores [N, n_items] at the target's training positions."""
         if type(self.student_scorer) is type(self.scorer):
             return self.student_scorer.position_scores(interaction)
-        # another kind of model reads what precedes each position
+        # a student of another kind scores the histories before each position
         return self.student_scorer.next_item_scores(*self.scorer.contexts(interaction))

@@ -1,4 +1,4 @@
-"""What tests of GRO look at inside a GRO phase."""
+"""GRO phases that tests look into."""
 
 from pipeline import weights_of
 
@@ -7,7 +7,7 @@ from recbole_gro.defense.gro.swap_rules import create_swap_rule
 
 
 class KeepsStudent(GROTrainer):
-    """Remembers the student that is dropped at the end, and what both models started from."""
+    """Keep the student after training, and the weights that both models start from."""
 
     def _new_student(self, dataset):
         self.student = super()._new_student(dataset)
@@ -17,7 +17,7 @@ class KeepsStudent(GROTrainer):
 
 
 def with_student(trainer, train):
-    """The trainer as it is inside the GRO phase, its student, and a batch."""
+    """Return the trainer in the state of a GRO phase, its student, and a batch."""
     student = trainer._new_student(train._dataset)
     trainer.student_scorer = create_scorer(student)
     for model in (trainer.model, student):

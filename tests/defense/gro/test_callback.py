@@ -28,14 +28,14 @@ def test_the_papers_trainer_has_no_callback(make_trainer):
 
 
 @pytest.mark.parametrize("key", ["gro_target_loss", "gro_min_quality"])
-def test_what_needs_a_converged_target_is_refused_without_one(make_trainer, key):
+def test_a_variant_that_needs_a_converged_target_is_refused_without_one(make_trainer, key):
     with pytest.raises(UserError, match=f"gro_start: untrained .*{key}.*gro_start=converged") as error:
         make_trainer(gro_start="untrained", **{key: ENABLED[key][0]})
     assert "\n" not in str(error.value)
 
 
 class Recorder(GROCallback):
-    """Lists the hooks as they are called, and what they get."""
+    """Record the calls of the hooks."""
 
     def __init__(self):
         super().__init__(None)

@@ -30,7 +30,7 @@ def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monk
     assert torch.allclose(seen[-1][1], converged.position_scores(batch), atol=1e-6)
 
 
-def test_hold_keeps_the_target_where_nothing_else_pulls(make_trainer):
+def test_hold_keeps_the_target_without_a_swap_loss(make_trainer):
     trainer, train, _ = make_trainer(cls=KeepsStudent, gro_target_loss="hold", gro_lambda=0.0, gro_epochs=2)
     trainer.fine_tune(train)
     for name, values in weights_of(trainer.model).items():
@@ -39,7 +39,7 @@ def test_hold_keeps_the_target_where_nothing_else_pulls(make_trainer):
 
 
 class RecurrentModel(nn.Module):
-    """Everything that acts differently in training: dropout inside and outside a GRU, and batch normalization."""
+    """All layers that act differently in training: dropout inside and outside a GRU, and batch normalization."""
 
     def __init__(self):
         super().__init__()
@@ -60,7 +60,7 @@ def test_a_recurrent_model_scores_as_it_is_served_and_keeps_a_backward_pass():
     before, mean = modes_of(model), model.norm.running_mean.clone()
     with hold.as_served(model):
         scores = model(inputs)
-        assert model.gru.training  # which cuDNN wants for a backward pass
+        assert model.gru.training  # required by cuDNN for a backward pass
         assert not any(module.training for module in (model, model.dropout, model.norm, model.frozen))
     assert modes_of(model) == before
     scores.sum().backward()

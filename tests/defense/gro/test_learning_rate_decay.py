@@ -1,7 +1,7 @@
 import pytest
 
 
-def test_learning_rate_falls_to_nothing(make_trainer):
+def test_the_learning_rate_falls_to_zero(make_trainer):
     trainer, train, _ = make_trainer(gro_learning_rate=0.5, gro_decay=True, gro_epochs=2)
     seen, losses = [], trainer.gro_losses
     trainer.gro_losses = lambda batch: seen.append(trainer.optimizer.param_groups[1]["lr"]) or losses(batch)

@@ -12,7 +12,7 @@ def test_epochs_are_as_many_as_the_steps_take(make_loaders, tmp_path):
 
 
 class _Batches:
-    """The first batch of a loader, n times an epoch."""
+    """The first batch of a loader, n times per epoch."""
 
     def __init__(self, loader, n):
         self._dataset, self._batch, self.n = loader._dataset, next(iter(loader)), n

@@ -7,7 +7,7 @@ from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 
 
 @given(st.floats(0.5, 1.0), st.floats(0.01, 1.0), st.floats(0.01, 2.0), st.floats(1e-3, 10))
-def test_lambda_rises_exactly_where_there_is_quality_to_spare(share, converged, kept, gro_lambda):
+def test_lambda_rises_exactly_above_the_share(share, converged, kept, gro_lambda):
     moved = QualityConstraint(share, converged).next_lambda(gro_lambda, kept * converged)
     assert 0.499 * gro_lambda <= moved <= 2.001 * gro_lambda
     if abs(kept - share) > 1e-6:
@@ -23,13 +23,13 @@ def test_lambda_converges_where_the_share_is_kept(start):
     assert gro_lambda == pytest.approx(0.25, rel=1e-2)
 
 
-def test_where_smaller_is_better_a_smaller_score_leaves_quality_to_spare():
+def test_lambda_rises_below_the_score_where_smaller_is_better():
     constraint = QualityConstraint(0.9, 2.0, bigger=False)
     assert constraint.next_lambda(1.0, 1.9) > 1 > constraint.next_lambda(1.0, 2.5)
 
 
 class ScoresGiven(GROTrainer):
-    """Validation scores are those of `given`, in turn; remembers lambda after each."""
+    """Validation scores are those of `given`, in turn; records lambda after each."""
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         super().evaluate(eval_data, load_best_model=False)
@@ -37,7 +37,7 @@ class ScoresGiven(GROTrainer):
         return {"ndcg@5": self.given[len(self.lambdas) - 1]}
 
 
-def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
+def test_lambda_follows_the_validation_scores(make_trainer):
     trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
     trainer.given = [0.5, 0.5, 0.45, 0.30, 0.45]  # first the converged target's
     trainer.fine_tune(train, valid)
@@ -45,14 +45,14 @@ def test_lambda_follows_the_quality_that_is_to_be_kept(make_trainer):
     assert trainer.gro_lambda == pytest.approx(1)
 
 
-def test_quality_to_keep_needs_validation_data(make_trainer):
+def test_the_constraint_needs_validation_data(make_trainer):
     trainer, train, _ = make_trainer(gro_min_quality=0.9)
     with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
         trainer.fine_tune(train)
 
 
 @pytest.mark.parametrize("bigger", [True, False])
-def test_a_share_of_nothing_is_refused(make_trainer, bigger):
+def test_a_share_of_a_score_of_zero_is_refused(make_trainer, bigger):
     trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9)
     trainer.given, trainer.valid_metric_bigger = [0.0], bigger
     with pytest.raises(UserError, match=r"gro_min_quality: .*ndcg@5 0 on validation") as error:

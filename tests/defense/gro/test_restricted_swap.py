@@ -28,6 +28,6 @@ def test_paper_below_the_head_moves_no_item_of_it(make_config, lists):
 
 
 @pytest.mark.parametrize("key", [{"gro_rows": "tail"}, {"swap_candidates": "outside_head"}])
-def test_a_head_as_long_as_the_list_is_refused_where_the_paper_keeps_it(make_config, key):
+def test_a_head_as_long_as_the_list_is_refused(make_config, key):
     with pytest.raises(UserError, match=r"gro_head_k: 10 leaves nothing .* below served_k=10"):
         create_defense("gro", make_config(served_k=10, gro_head_k=10, **key))

@@ -29,7 +29,7 @@ def test_gradient_reaches_the_target_and_not_the_student(name, config, lists):
     assert (target.grad[:, 0] == 0).all()
 
 
-def test_rules_without_a_head_do_not_look_at_it(make_config):
+def test_rules_without_a_head_do_not_check_it(make_config):
     assert "gro_head_k" not in create_defense("gro", make_config(served_k=10, gro_head_k=99)).effective
 
 

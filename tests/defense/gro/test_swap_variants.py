@@ -26,7 +26,7 @@ def test_assigned_tail_leaves_the_head_alone(config, lists):
     assert (moved.gather(1, tail) > 0).any()
 
 
-def test_decoys_are_what_the_student_scores_lowest_in_the_first_epoch(config, lists):
+def test_decoys_are_the_lowest_student_scores_of_the_first_epoch(config, lists):
     target, served, student, gradient = lists
     rule = create_swap_rule("decoys", config)
     assert rule.term(*lists) == 0

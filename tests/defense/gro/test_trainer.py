@@ -26,7 +26,7 @@ class TestGROOnNARM(DefenseCases):
 
 
 def gradients(loss, model):
-    """Largest gradient of `loss` in each of the model's parameters; 0 where it has none."""
+    """Return the largest gradient of a loss in each parameter of a model; 0 where it has none."""
     parameters = list(model.parameters())
     found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
     return [0.0 if gradient is None else gradient.abs().max().item() for gradient in found]
@@ -99,7 +99,7 @@ def test_lambda_weighs_the_swap_loss_alone(make_trainer):
 
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
-def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, model):
+def test_without_lambda_the_target_trains_plainly(make_trainer, model):
     trainer, _, batch = with_student(*make_trainer(model, gro_lambda=0.0)[:2])
     weights = list(trainer.model.parameters())
     torch.manual_seed(3)
@@ -110,7 +110,7 @@ def test_without_lambda_the_target_learns_as_in_plain_training(make_trainer, mod
         assert torch.allclose(one, other, atol=1e-7)
 
 
-def test_from_scratch_the_weights_given_do_not_matter(make_trainer):
+def test_from_scratch_the_weights_of_the_model_do_not_matter(make_trainer):
     outcomes, started = [], []
     for weights in (0, 9):
         trainer, train, valid = make_trainer(cls=KeepsStudent, gro_start="untrained")
@@ -153,7 +153,7 @@ def test_lambda_lowers_the_swap_loss(make_trainer, monkeypatch):
     assert last_of(20.0) < 0.5 * last_of(0.0)
 
 
-def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, monkeypatch):
+def test_paper_code_ties_takes_the_first_item_where_the_gradient_is_zero(make_trainer, monkeypatch):
     seen = []
 
     def recorded(scores, served, gradient, paper_code_ties):
@@ -165,11 +165,11 @@ def test_paper_code_ties_puts_the_first_item_where_nothing_pulls(make_trainer, m
         trainer, train, _ = make_trainer(paper_code_ties=ties, margin_rank=0.0, margin_negative=0.0)
         trainer, _, batch = with_student(trainer, train)
         assert all(math.isfinite(loss.item()) for loss in trainer.gro_losses(batch))
-    (ours, served, gradient), (theirs, _, theirs_gradient) = seen
+    (stays, served, gradient), (first, _, first_gradient) = seen
     assert (gradient == 0).any()
-    assert torch.equal(ours[gradient == 0], served[gradient == 0])
-    assert (theirs_gradient == 0).any()
-    assert (theirs[theirs_gradient == 0] == 1).all()
+    assert torch.equal(stays[gradient == 0], served[gradient == 0])
+    assert (first_gradient == 0).any()
+    assert (first[first_gradient == 0] == 1).all()
 
 
 @pytest.mark.parametrize(("key", "changed"), [("margin_swap", 2), ("margin_rank", 1), ("margin_negative", 1)])
@@ -214,14 +214,14 @@ def test_paper_code_ties_trains(make_trainer):
     assert math.isfinite(score)
 
 
-def test_lambda_stays_without_a_wanted_quality(make_trainer):
+def test_lambda_stays_without_gro_min_quality(make_trainer):
     trainer, train, valid = make_trainer(gro_lambda=0.7)
     trainer.fine_tune(train, valid)
     assert trainer.gro_lambda == 0.7
 
 
 class LaterIsWorse(KeepsStudent):
-    """The first epoch of each phase validates best; remembers the weights of every epoch."""
+    """Validation is worse after every epoch; records the weights of each."""
 
     def __init__(self, config, model, stage=None):
         super().__init__(config, model, stage)
@@ -341,7 +341,7 @@ def test_gradients_of_both_models_are_clipped(make_trainer, limit):
         assert (norm(model) <= 1.01e-3) == (limit is not None)
 
 
-def test_both_models_learn(make_trainer):
+def test_both_models_are_trained(make_trainer):
     trainer, train, _ = make_trainer(cls=KeepsStudent, gro_epochs=1)
     trainer.fine_tune(train)
     assert not same_weights(trainer.target_at_start, weights_of(trainer.model))

@@ -1,0 +1,45 @@
+"""The comparison of one defense."""
+
+import pytest
+from pipeline import TINY_RUN
+
+from recbole_gro.quick_start.comparison import compare, metrics_in_words
+from recbole_gro.quick_start.stage_cache import StageCache
+
+
+@pytest.fixture
+def comparison(make_loaders, tmp_path):
+    """Compare a defense on tiny data, with one cache for all calls of a test: `comparison("reverse", served_k=3)`."""
+
+    def make(name, **settings):
+        config, *loaders = make_loaders(**{**TINY_RUN, "defense": [name], **settings})
+        return compare(config, name, loaders, StageCache(tmp_path / "stages"))
+
+    return make
+
+
+def test_metrics_have_their_units():
+    line = metrics_in_words({"valid": {}, "test": {"hit@10": 0.2091, "averagepopularity@10": 28.45}})
+    assert line == "HR@10 20.91 %, averagepopularity@10 28.45 interactions"
+
+
+def test_the_lists_are_those_of_the_service_and_of_the_surrogate(comparison):
+    plain, reversed_ = comparison("none"), comparison("reverse")
+    for split in ("valid", "test"):
+        assert plain.served[split].shape == plain.surrogate_lists[split].shape
+        assert plain.served[split].shape[1] == TINY_RUN["served_k"]
+        assert plain.served[split].flip(1).equal(reversed_.served[split])
+    assert set(plain.row["seconds"]) == {"target", "evaluation", "queries", "surrogate", "surrogate evaluation"}
+    assert plain.row["surrogate_epochs"] == TINY_RUN["surrogate_epochs"]
+
+
+def test_without_an_attack_only_the_service_is_measured(comparison):
+    compared = comparison("none", attack=False)
+    assert compared.surrogate_lists == {}
+    assert set(compared.row) == {"defense", "seconds", "target", "target_still_improving"}
+
+
+def test_effective_settings_are_those_of_the_defense(comparison):
+    row = comparison("gro", attack=False, gro_lambda=0.5).row
+    assert row["effective_settings"]["gro_lambda"] == 0.5
+    assert row["effective_settings"]["gro_steps"] == TINY_RUN["gro_steps"]

@@ -1,0 +1,82 @@
+"""The stages of a comparison."""
+
+import pytest
+import torch
+from pipeline import TINY_RUN, same_weights
+
+from recbole_gro import Service
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+
+
+@pytest.fixture
+def make_stages(make_loaders, tmp_path):
+    """Make the stages of a tiny comparison: `make_stages("gro", gro_start="untrained")`; one cache per test."""
+
+    def make(name="none", output_dir=None, **settings):
+        config, *loaders = make_loaders(**{**TINY_RUN, "defense": [name], **settings})
+        return Stages(config, loaders, StageCache(tmp_path / "stages"), Fingerprints(config, name), output_dir)
+
+    return make
+
+
+def test_a_defense_of_lists_serves_the_target(make_stages):
+    stages = make_stages("reverse")
+    served, effective = stages.defended(stages.prints.defense)
+    assert effective == {}
+    assert same_weights(served.state_dict(), stages.target().state_dict())
+    assert not served.training
+
+
+@pytest.mark.parametrize(("start", "trained"), [("converged", {"target", "defended"}), ("untrained", {"defended"})])
+def test_the_target_is_trained_only_where_the_defense_starts_from_it(make_stages, start, trained):
+    stages = make_stages("gro", gro_start=start)
+    stages.defended(stages.prints.defense)
+    assert set(stages.seconds) == trained
+    assert (stages.target_still_improving is None) is (start == "untrained")
+
+
+def test_checkpoints_are_in_the_output_folder_also_where_the_cache_had_them(make_stages, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_stages(output_dir=tmp_path / name).target()
+    one, two = (torch.load(tmp_path / name / "target.pth", weights_only=True)["state_dict"] for name in ("one", "two"))
+    assert same_weights(one, two)
+
+
+def test_the_state_of_a_defense_after_a_cached_evaluation_is_the_one_after_a_computed_one(make_stages):
+    states = []
+    for _ in range(2):
+        stages = make_stages("random")
+        defense = stages.prints.defense
+        stages.evaluation(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense)
+        states.append(defense.state_dict()["generator"])
+    assert states[0].equal(states[1])
+    assert not states[0].equal(make_stages("random").prints.defense.state_dict()["generator"])
+
+
+@pytest.mark.parametrize(("attacker", "n_auxiliary"), [("standard", 0), ("few_shot", 4)])
+def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker, n_auxiliary):
+    stages = make_stages(attacker=attacker, attacker_known_share=0.1)
+    defense = stages.prints.defense
+    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    assert log.lists.shape == (8, 4, 12)
+    assert facts == {
+        "query_sequences": 8,
+        "auxiliary_sequences": n_auxiliary,
+        "repeats": 1,
+        "lists_returned": 32,
+    }
+
+
+def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages):
+    surrogates = []
+    for _ in range(2):
+        stages = make_stages()
+        defense = stages.prints.defense
+        log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+        surrogates.append(stages.surrogate(log, "none"))
+    (one, facts), (two, cached_facts) = surrogates
+    assert same_weights(one.state_dict(), two.state_dict())
+    assert facts == cached_facts
