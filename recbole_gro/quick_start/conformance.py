@@ -287,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
             for model in tqdm(given.models or sorted(sequential_models()), desc="models", unit="model"):
                 rows[model] = try_out(model, data_path)
 
-    if code := exit_code("conformance", work, arguments):
+    if code := exit_code("recbole-gro check-model", work, arguments):
         return code
     print(markdown_table(rows))
     if given.write:

@@ -321,7 +321,7 @@ def test_a_broken_attack_is_marked(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (!) " in text
-        assert "(!) This surrogate did not learn" in text
+        assert "(!) The training of this surrogate failed" in text
     assert "attack on none: its loss on held-out queries is no better than before training" in printed
 
 
@@ -343,7 +343,7 @@ def test_an_attack_that_was_cut_short_is_marked(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (+) " in text
-        assert "(+) This surrogate was still learning" in text
+        assert "(+) This surrogate was still improving" in text
     assert "attack on none: it was still improving when its surrogate_epochs=2 were over" in printed
 
 
