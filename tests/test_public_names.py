@@ -125,3 +125,22 @@ def test_objective_imports_torch_only(file):
 
 def test_the_package_root_holds_few_files():
     assert len(list(PACKAGE.glob("*.py"))) <= 4
+
+
+OVERRIDES = {"fit", "fine_tune", "evaluate", "_train_epoch", "_valid_epoch"}  # with the parameters of RecBole's
+LONG_SIGNATURES = {"extraction_loss", "_drawn"}  # with more parameters than allowed
+
+
+def positional_parameters(function):
+    names = [parameter.arg for parameter in (*function.args.posonlyargs, *function.args.args)]
+    return [name for name in names if name not in ("self", "cls")]
+
+
+def test_functions_take_at_most_five_positional_parameters():
+    functions = [
+        node
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in OVERRIDES
+    ]
+    assert {function.name for function in functions if len(positional_parameters(function)) > 5} <= LONG_SIGNATURES

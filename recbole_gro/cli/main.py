@@ -8,21 +8,30 @@ from typing import Any
 
 from recbole_gro import __version__
 from recbole_gro.config.reference import help_text
-from recbole_gro.utils.command_line import exit_code, settings_of
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.command_line import DEBUG, exit_code, options_and_settings
+
+SUBCOMMANDS = {  # name: where its function is, and what it does
+    "run": ("recbole_gro.cli.main:run", "train a target, defend it, attack it and compare (the default)"),
+    "experiment": ("recbole_gro.cli.experiment:main", "run a grid of settings and seeds, and report on it"),
+    "convert": ("recbole_gro.data.convert:main", "convert a published dataset to RecBole's atomic files"),
+    "statistics": ("recbole_gro.data.statistics:main", "print the size of a dataset beside the paper's"),
+    "check-model": ("recbole_gro.cli.check_model:main", "check models as target, student and surrogate"),
+}
 
 
 def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What run_recbole_gro is called with, and the --KEY=VALUE settings.
+    """Return the arguments of `run_recbole_gro`, and the --KEY=VALUE settings.
 
     Raises:
-        UserError: a word that is neither an option nor --KEY=VALUE, or an option without its value.
+        UserError: an argument that is neither an option nor --KEY=VALUE, or an option without its value.
     """
+    subcommands = "\n".join(f"  {name:<12} {summary}" for name, (_, summary) in SUBCOMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="recbole-gro",
-        description="Train a recommender, defend it against model extraction, attack it, and compare.",
-        epilog=f"subcommands: {', '.join(SUBCOMMANDS)} (each with --help; without one: run)\n"
-        f"--debug, with any of them, or RECBOLE_GRO_DEBUG=1: errors with their traceback\n\n{help_text()}",
+        usage="recbole-gro [SUBCOMMAND] [-m MODEL] [-d DATASET] [--config_files FILES] [--KEY=VALUE ...]",
+        description="Train a recommender, defend it against model extraction, attack it, and compare.\n\n"
+        f"subcommands (SUBCOMMAND --help shows the options of each):\n{subcommands}",
+        epilog=f"--debug, with every subcommand, or RECBOLE_GRO_DEBUG=1: errors with their traceback\n\n{help_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         exit_on_error=False,
@@ -31,32 +40,19 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     parser.add_argument("-d", "--dataset", help="dataset name (default ml-100k)")
     parser.add_argument("--config_files", metavar='"A.yaml B.yaml"', help="yaml files, here or packaged (gro.yaml)")
     parser.add_argument("--version", action="version", version=f"recbole-gro {__version__}")
-    try:
-        known, rest = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from error
-    settings = settings_of(rest)
-    files = known.config_files.split() if known.config_files else None
-    return {"model": known.model, "dataset": known.dataset, "config_file_list": files}, settings
-
-
-SUBCOMMANDS = {
-    "run": "recbole_gro.cli.main:run",
-    "experiment": "recbole_gro.cli.experiment:main",
-    "convert": "recbole_gro.data.convert:main",
-    "statistics": "recbole_gro.data.statistics:main",
-    "check-model": "recbole_gro.cli.check_model:main",
-}
+    options, settings = options_and_settings(parser, arguments)
+    files = options.config_files.split() if options.config_files else None
+    return {"model": options.model, "dataset": options.dataset, "config_file_list": files}, settings
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one comparison: train a target, defend it, attack it.
+    """Compare the defenses of one run.
 
     Args:
         arguments: of the command line, without the subcommand.
 
     Returns:
-        The exit status: 0, or 2 after one line on what was wrong with the input.
+        The exit status: 0, 2 after one line on invalid input, 130 after an interrupt.
     """
 
     def work(words: list[str]) -> None:
@@ -77,8 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status of the subcommand.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    name = given.pop(0) if given and given[0] in SUBCOMMANDS else "run"
-    module, _, function = SUBCOMMANDS[name].partition(":")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    first = next((word for word in words if word != DEBUG), None)
+    if first in SUBCOMMANDS:
+        words.remove(first)
+    module, _, function = SUBCOMMANDS.get(first or "run", SUBCOMMANDS["run"])[0].partition(":")
     # a subcommand imports what it needs and no more
-    return getattr(importlib.import_module(module), function)(given)
+    return getattr(importlib.import_module(module), function)(words)

@@ -161,7 +161,7 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
     parser = argparse.ArgumentParser(
-        prog="python -m recbole_gro.data.convert",
+        prog="recbole-gro convert",
         description="Convert a published dataset to RecBole's atomic files.",
     )
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         done = convert(given.name, given.path, given.output, show_progress=True)
         print(summary(given.name, given.output, done))
 
-    return exit_code("convert", work, arguments)
+    return exit_code("recbole-gro convert", work, arguments)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def table(name: str, found: Statistics) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
     parser = argparse.ArgumentParser(
-        prog="python -m recbole_gro.data.statistics",
+        prog="recbole-gro statistics",
         description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
         epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
         allow_abbrev=False,
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = Config(ANY_MODEL, given.name, command_line=settings_of(rest))
         print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
 
-    return exit_code("statistics", work, arguments)
+    return exit_code("recbole-gro statistics", work, arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
-"""Cells run and resumed: each is a file when it is done, and its stages are shared."""
+"""Cells of an experiment, each a comparison of one defense: run, resumed, and kept as files; they share stages."""
 
+import json
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +12,15 @@ from torch import Tensor
 
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import common_share
-from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
+from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
+from recbole_gro.utils.files import written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -24,15 +28,66 @@ AGREEMENT_AT = (1, 10, 100)
 CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
 
 
+@dataclass
+class Cell:
+    """Results of one setting at one seed.
+
+    Attributes:
+        values: the varied keys of this cell, such as {"defense": "gro", "gro_lambda": 0.1}.
+        seed: of the run.
+        target_ranks: [U] rank of each user's test item in the served list, from 1; 0 where the list lacks it.
+        surrogate_ranks: [U] the same for the surrogate's lists.
+        agreement: {k: share of common items in the top k of both lists, mean over the test users}.
+        facts: models, dataset, k, query budget, epochs, seconds per stage, versions.
+    """
+
+    values: dict[str, Any]
+    seed: int
+    target_ranks: np.ndarray
+    surrogate_ranks: np.ndarray
+    agreement: dict[int, float]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, file: str | os.PathLike) -> None:
+        """Write a .npz file, which appears complete or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        plain = {name: value for name, value in vars(self).items() if not name.endswith("_ranks")}
+        with written(file) as stream:
+            np.savez_compressed(
+                stream,
+                target_ranks=self.target_ranks.astype(np.int32),
+                surrogate_ranks=self.surrogate_ranks.astype(np.int32),
+                plain=np.array(json.dumps(plain, sort_keys=True)),
+            )
+
+    @classmethod
+    def load(cls, file: str | os.PathLike) -> "Cell":
+        """Read a file of `save`; nothing in it is executed."""
+        with np.load(Path(file), allow_pickle=False) as stored:
+            plain = json.loads(stored["plain"].item())
+            plain["agreement"] = {int(k): share for k, share in plain["agreement"].items()}
+            return cls(target_ranks=stored["target_ranks"], surrogate_ranks=stored["surrogate_ranks"], **plain)
+
+
 def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
-    """Return where the cell is when it is done; named by the fingerprint of all that it depends on."""
+    """Return the file of a finished cell, named by the fingerprint of everything that the cell depends on.
+
+    Args:
+        experiment: the plan that the cell belongs to.
+        values: of the varied keys.
+        seed: of the cell.
+        folder: of the experiment.
+    """
     config = experiment.config(values, seed)
     name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")
     return folder / "cells" / f"{name}-{seed}-{Fingerprints(config, config['defense'][0]).comparison}.npz"
 
 
-def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[tuple[dict[str, Any], int]]]:
-    """Return the cells there are, and (values, seed) of those still to run."""
+def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[Task]]:
+    """Return the finished cells of an experiment in its folder, and (values, seed) of the others."""
     done, missing = [], []
     for values, seed in experiment.cells():
         file = cell_file(experiment, values, seed, folder)
@@ -44,11 +99,15 @@ def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], 
 
 
 @global_state_kept()
-def check_cells(experiment: Experiment, cells: list[tuple[dict[str, Any], int]]) -> None:
-    """Read the data and try the models of every kind of cell once, before any is run.
+def check_cells(experiment: Experiment, cells: list[Task]) -> None:
+    """Read the data and try the models of every kind of cell once.
+
+    Args:
+        experiment: the plan that the cells belong to.
+        cells: (values, seed) of each.
 
     Raises:
-        UserError: data or models that cannot work.
+        UserError: invalid data, or models that cannot work on them.
     """
     seen = set()
     for values, seed in cells:
@@ -70,19 +129,19 @@ def run_cell(
     threads: int | None = None,
     show_progress: bool = False,
 ) -> Cell:
-    """Run what of the cell is not there yet, and save it.
+    """Run the stages of a cell that are missing, and save it; its log is logs/CELL/run.log.
 
     Args:
-        experiment: it belongs to.
+        experiment: the plan that the cell belongs to.
         values: of the varied keys.
-        seed: of the run.
-        folder: of the experiment; cells lie in it.
-        stages_dir: where stages lie, of other experiments and runs too; None: stages in the folder.
-        threads: of torch; None leaves them.
-        show_progress: a bar for each stage; what is logged goes to logs/CELL/run.log either way.
+        seed: of the cell.
+        folder: of the experiment.
+        stages_dir: folder of stages, which experiments and runs may share; None: stages in the experiment's folder.
+        threads: of torch; None: as many as now.
+        show_progress: whether each stage has a progress bar.
 
     Raises:
-        UserError: settings that cannot work.
+        UserError: invalid settings or data.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -95,7 +154,7 @@ def run_cell(
         config = experiment.config(values, seed)
         config["show_progress"] = show_progress
         cell = measured(config, values, seed, StageCache(stages_dir or folder / "stages"))
-        # data downloaded by this cell change what it is named by
+        # the fingerprint of data that this cell downloaded is known only now
         file = cell_file(experiment, values, seed, folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         cell.save(file)
@@ -103,40 +162,34 @@ def run_cell(
 
 
 def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
-    """Return a cell: a comparison of one defense, with the ranks of the test items.
+    """Compare one defense and return the cell: its facts, and the ranks of the test items.
 
     Args:
         config: of the cell.
         values: of the varied keys.
-        seed: of the run.
+        seed: of the cell.
         cache: of its stages.
     """
-    config["checkpoint_dir"] = str(cache.folder)  # RecBole makes it, wherever it is
+    config["checkpoint_dir"] = str(cache.folder)  # a folder that RecBole makes in any case
     loaders = build_loaders(config, build_dataset(config))
     compared = compare(config, config["defense"][0], loaders, cache)
-    served, copied, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
-    test = loaders[2]._dataset
-    wanted = test.inter_feat[config["ITEM_ID_FIELD"]]
+    served, extracted, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
+    items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
     about = environment(config)
     facts = {name: value for name, value in row.items() if name not in ("defense", "target", "surrogate")}
     facts |= {name: config[name] for name in ("model", "dataset", "served_k")}
-    facts["split"] = config["eval_args"]["split"]
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
-    return Cell(
-        values,
-        seed,
-        ranks(served, wanted),
-        ranks(copied, wanted),
-        {k: float(common_share(copied[:, :k], served[:, :k]).mean()) for k in AGREEMENT_AT if k <= config["served_k"]},
-        {**facts, "threads": torch.get_num_threads()},
-    )
+    facts |= {"split": split_in_words(config), "threads": torch.get_num_threads()}
+    cut_offs = [k for k in AGREEMENT_AT if k <= config["served_k"]]
+    agreement = {k: float(common_share(extracted[:, :k], served[:, :k]).mean()) for k in cut_offs}
+    return Cell(values, seed, ranks(served, items), ranks(extracted, items), agreement, facts)
 
 
-def ranks(lists: Tensor, wanted: Tensor) -> np.ndarray:
-    """Return [U] the rank of each user's item `wanted` [U] in the user's list [U, k], from 1; 0 where it is not in it.
+def ranks(lists: Tensor, items: Tensor) -> np.ndarray:
+    """Return [U] the rank, from 1, of each user's item [U] in the user's list [U, k]; 0 where the list lacks it.
 
     >>> ranks(torch.tensor([[4, 2], [3, 1]]), torch.tensor([2, 9]))
     array([2, 0])
     """
-    found = lists == wanted.unsqueeze(1)
+    found = lists == items.unsqueeze(1)
     return torch.where(found.any(1), found.int().argmax(1) + 1, 0).numpy()

@@ -1,8 +1,6 @@
-"""Table 1 of the paper as an experiment: sizes of datasets as they are read. Nothing is trained."""
+"""Table 1 of the paper as an experiment: sizes of datasets as they are read for training. Nothing is trained."""
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +10,8 @@ from recbole_gro.data.availability import check_obtainable, downloadable
 from recbole_gro.data.convert import PUBLISHED
 from recbole_gro.data.statistics import ANY_MODEL, HEAD, PAPER, Statistics, dataset_statistics, rows
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.report import settings_blocks, write_documents
-from recbole_gro.report.document import Block, Bullets, Heading, Table
+from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.report.document import Block, Bullets, Heading, Table, csv_text, write_document
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import global_state_kept
@@ -21,52 +19,46 @@ from recbole_gro.utils.random_state import global_state_kept
 
 @global_state_kept()
 def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> None:
-    """Read each dataset, downloaded where RecBole can, and report on those that are there.
+    """Read the datasets, download those that RecBole can, and report on all that are available.
 
     Args:
         experiment: its datasets vary, all else is fixed.
         folder: of the report.
-        dry_run: only say what would be read.
+        dry_run: only print which files would be read.
 
     Raises:
-        UserError: an invalid setting, or no dataset that can be read. Or, at the end, one that exists and cannot be
-            read.
+        UserError: an invalid setting, or no dataset is available; or, at the end, invalid files.
     """
     configs = {name: _config(experiment, name) for name in map(str, experiment.vary["dataset"])}
     for name, config in configs.items():
-        if name not in PUBLISHED:  # those are made of files that users get from the publishers
+        if name not in PUBLISHED:  # users get those from the publishers
             check_obtainable(config)
     print(f"{experiment.title}: {len(configs)} datasets; {folder}")
     if dry_run:
         for name, config in configs.items():
-            source = (
-                "RecBole would download it" if name in downloadable() else "and RecBole downloads none of that name"
-            )
-            absence = "" if _file(config).exists() else f", which does not exist; {source}"
+            source = "would download it" if name in downloadable() else "has no download of that name"
+            absence = "" if _file(config).exists() else f", which does not exist; RecBole {source}"
             print(f"  {name}: {_file(config)}{absence}")
         print("nothing was read")
         return
     found: dict[str, Statistics] = {}
     absent: dict[str, str] = {}
-    broken: list[str] = []
+    invalid: dict[str, str] = {}
     for name, config in configs.items():
         try:
             found[name] = dataset_statistics(build_dataset(config))
             print(f"  {name}: {', '.join(map(' '.join, zip(HEAD[1:], found[name].cells(), strict=True)))}")
         except UserError as error:
-            if _file(config).exists():
-                broken.append(str(error))
-            else:
-                absent[name] = str(error)
+            (invalid if _file(config).exists() else absent)[name] = str(error)
     if found:
-        read = {name: config for name, config in configs.items() if name in found}
-        blocks = list(_blocks(experiment, found, [*absent.values(), *broken], read))
-        write_documents(experiment.title, blocks, sizes_csv(found), folder)
+        read = {name: configs[name] for name in found}
+        blocks = list(_blocks(experiment, found, [*absent.values(), *invalid.values()], read))
+        write_document(experiment.title, blocks, sizes_csv(found), folder)
         print(f"report.html, report.md and results.csv are in {folder}")
-    if broken:
-        raise UserError("; ".join(broken))
-    if absent and not found:
-        raise UserError(f"dataset: nothing to read: {_how_to_get(absent)}")
+    if invalid:
+        raise UserError("; ".join(invalid.values()))
+    if not found:
+        raise UserError(f"dataset: none is available: {_how_to_get(absent)}")
     if absent:
         print(f"left out: {_how_to_get(absent)}")
 
@@ -79,28 +71,23 @@ def _file(config: Config) -> Path:
     return Path(config["data_path"]) / f"{config['dataset']}.inter"
 
 
-def _how_to_get(absent: dict[str, str]) -> str:
-    """Which datasets are missing, and how to get them."""
+def _how_to_get(absent: Iterable[str]) -> str:
+    """Name the missing datasets, and how to get them."""
     advice = f"{', '.join(absent)}, neither on disk nor downloaded"
-    published = [name for name in absent if name in PUBLISHED]
-    if published:
-        advice += (
-            f"; python -m recbole_gro.data.convert NAME PATH makes {', '.join(published)} from the published files"
-        )
+    if published := ", ".join(name for name in absent if name in PUBLISHED):
+        advice += f"; recbole-gro convert NAME PATH makes {published} from the published files"
     return f"{advice}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
 
 
 def sizes_csv(found: dict[str, Statistics]) -> str:
-    """Return one row per measurement: the value here, the paper's, and the difference; density is a share."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["dataset", "measure", "here", "paper", "difference"])
+    """Return one row per measure of a dataset: the value here, the paper's, and the difference; density is a share."""
+    lines = []
     for name, here in found.items():
         paper = asdict(PAPER[name]) if name in PAPER else {}
         for measure, value in asdict(here).items():
             compared = [paper[measure], value - paper[measure]] if paper else ["", ""]
-            writer.writerow([name, measure, value, *compared])
-    return text.getvalue()
+            lines.append([name, measure, value, *compared])
+    return csv_text(["dataset", "measure", "here", "paper", "difference"], lines)
 
 
 def _blocks(
@@ -109,7 +96,7 @@ def _blocks(
     yield Heading("Results")
     yield Table(
         "Datasets as they are read for training. Users and items after the filter, interactions per user, share of all "
-        "pairs of user and item; for datasets of the paper's Table 1 also its figures and the difference, here minus "
+        "pairs of user and item; for datasets of the paper's Table 1 also its numbers and the difference, here minus "
         "paper.",
         [HEAD[0], "whose", *HEAD[1:]],
         [[name, whose, *cells] for name, here in found.items() for whose, cells in rows(name, here).items()],
@@ -123,6 +110,4 @@ def _blocks(
     about = environment(next(iter(configs.values())))
     facts = [[f"file of {name}", str(_file(config).resolve())] for name, config in configs.items()]
     facts += [[f"versions {name}", str(version)] for name, version in about["versions"].items()]
-    yield Table(
-        "What was read, and by what.", ["fact", "value"], [*facts, ["revision", str(about["revision"])]], text=True
-    )
+    yield Table("Files and software.", ["fact", "value"], [*facts, ["revision", str(about["revision"])]], text=True)

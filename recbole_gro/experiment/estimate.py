@@ -1,11 +1,11 @@
-"""Expected duration of cells: finished stages of the same setting, else a few training steps timed on the spot."""
+"""Expected duration of cells: from finished stages of the same setting, else from a few timed training steps."""
 
 import contextlib
 import itertools
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,8 +16,8 @@ from recbole_gro.attack import ExtractionTrainer, create_attacker, create_surrog
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import Defense, GRODefense
-from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -26,10 +26,10 @@ from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.random_state import global_state_kept
 
-STEPS_TIMED = 2  # after one that does not count
+STEPS_TIMED = 2  # after a first one, which is slower
 LISTS_TIMED = 256
 EPOCHS_TO_CONVERGENCE = 60  # of a surrogate, by early stopping: 36 to 125 on ml-100k (results/tradeoff.md)
-# Settings that the duration of a step depends on, besides the defense that trains
+# Settings that the duration of a step depends on, besides a defense that trains
 SIZES = (
     *("model", "dataset", "data_path", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "train_rows", "served_k"),
     *("student_model", "student_config", "gro_swap", "gro_target_loss", "hidden_size", "embedding_size"),
@@ -37,17 +37,17 @@ SIZES = (
 )
 
 
-def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_dir: Path) -> list[float]:
-    """Estimate the seconds of each missing cell, without stages that an earlier cell or the folder provides.
+def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Task], stages_dir: Path) -> list[float]:
+    """Return the expected seconds of each missing cell, without stages that an earlier cell or the folder provides.
 
-    A stage that was run with another seed of the same setting counts with its mean time. Epochs that early stopping of
-    a target saves are not foreseen.
+    A stage that was run with another seed of the same setting counts with its mean time. Early stopping of the target
+    is not foreseen.
 
     Args:
         experiment: the plan.
         done: its finished cells.
-        missing: (values, seed) of the others, in their order.
-        stages_dir: folder of stages that are there already.
+        missing: (values, seed) of the others, in order.
+        stages_dir: folder of finished stages.
     """
     seen: set[Path] = set()
     timed: dict[tuple, dict[str, float]] = {}
@@ -70,8 +70,14 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing, stages_
     return estimates
 
 
-def stage_seconds(config, defense: Defense, unit: dict[str, float]) -> dict[str, float]:
-    """Return the seconds of each stage of a cell, and of what every cell does itself, from those of a unit."""
+def stage_seconds(config: Any, defense: Defense, unit: dict[str, float]) -> dict[str, float]:
+    """Return the expected seconds of each stage of a cell, and of its evaluation.
+
+    Args:
+        config: of the cell.
+        defense: of the cell.
+        unit: from `unit_seconds`.
+    """
     attacker = create_attacker(config["attacker"], config)
     gro_epochs = config["gro_epochs"]
     if isinstance(part := defense.parts[0], GRODefense):
@@ -93,12 +99,12 @@ def stage_seconds(config, defense: Defense, unit: dict[str, float]) -> dict[str,
 
 
 @global_state_kept()
-def unit_seconds(config, defense: Defense) -> dict[str, float]:
-    """Time steps of every stage of a cell with its data, models and batches; nothing that they make is kept.
+def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
+    """Time a few steps of every stage of a cell with its data, models and batches; no file is kept.
 
     Args:
-        config: the cell's settings, which this may change.
-        defense: the cell's.
+        config: of the cell; changed.
+        defense: of the cell.
 
     Returns:
         Seconds per training step of target and defense, per `user` of an evaluation, per `list` of a query, per list
@@ -120,7 +126,7 @@ def unit_seconds(config, defense: Defense) -> dict[str, float]:
         sequences = torch.randint(1, data.item_num, (LISTS_TIMED, length))
         _list_seconds(Service(model, config["served_k"]), sequences)
         unit["user"] = _list_seconds(Service(model, config["served_k"]), sequences)
-        # models that go on from the prefix before, as queries do, read one item more
+        # for models that continue from the prefix before, as in a query sequence: one item more
         service, half = Service(model, config["served_k"]), length // 2 + 1
         queries = sequences[: config["query_sequences"], : half + 1]
         service.recommend(queries[:, :half])
@@ -140,8 +146,8 @@ def _list_seconds(service: Service, sequences: torch.Tensor) -> float:
     return (time.perf_counter() - start) / len(sequences)
 
 
-def _step_seconds(fit, batches) -> float:
-    """Mean seconds of a few steps of `fit`, a trainer's method, on a loader's batches."""
+def _step_seconds(fit: Callable[..., Any], batches: Any) -> float:
+    """Return the mean seconds of a few steps of a trainer's `fit` on a loader's batches."""
     few = _FewBatches(batches)
     with contextlib.suppress(_Enough):
         fit(few, None, verbose=False, saved=False)
@@ -149,14 +155,14 @@ def _step_seconds(fit, batches) -> float:
 
 
 class _Enough(Exception):
-    """The steps that are timed are over."""
+    """The timed steps are over."""
 
 
 class _FewBatches:
-    """A loader that ends the training after a few batches and notes when each step is over.
+    """A loader that ends the training after a few batches and records the end of each step.
 
     Args:
-        loader: source of the batches; read again from the start where it holds too few.
+        loader: source of the batches; read again if it has too few.
     """
 
     def __init__(self, loader: Any):
@@ -177,10 +183,10 @@ class _FewBatches:
             yield batch
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return a duration as text.
 
-    >>> in_words(42), in_words(600), in_words(9000)
+    >>> duration(42), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')
     """
     if seconds < 90:

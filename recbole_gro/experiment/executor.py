@@ -10,11 +10,25 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
+from recbole_gro.experiment.plan import Task
 from recbole_gro.utils.errors import UserError
 
 EXECUTORS = ("local", "ray")
-Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Outcome = tuple[Task, Exception | None]
+
+
+def check_executor(executor: str, workers: int) -> None:
+    """Check the name of an executor and a number of workers; see `execute`.
+
+    Raises:
+        UserError: one of them is invalid, or ray is not installed.
+    """
+    if executor not in EXECUTORS:
+        raise UserError(f"executor: {executor!r} is not one of {', '.join(EXECUTORS)}")
+    if type(workers) is not int or workers < 1:
+        raise UserError(f"workers: {workers!r} is not allowed; it takes a whole number >= 1")
+    if executor == "ray":
+        imported_ray()
 
 
 def execute(
@@ -32,22 +46,21 @@ def execute(
         run: a function that other processes can import, or a partial of one.
         tasks: (values, seed) of cells, in the order in which they are started.
         executor: `local` or `ray`.
-        workers: processes on this machine; 1 runs in this one. Ray has its own.
+        workers: number of local processes; 1 runs the tasks in this one. Ray decides on its own.
         ray_address: of a running cluster; None starts one on this machine.
 
     Raises:
-        UserError: unknown executor, or ray is not installed or not reached.
+        UserError: an invalid executor or number of workers, or ray is not installed or not reached.
     """
+    check_executor(executor, workers)
     if executor == "ray":
         return _on_ray(run, tasks, ray_address)
-    if executor != "local":
-        raise UserError(f"executor: {executor!r} is not one of {', '.join(EXECUTORS)}")
     if workers == 1:
         return (_outcome(run, task) for task in tasks)
     return _in_processes(run, tasks, workers)
 
 
-def _in_processes(run, tasks: list[Task], workers: int) -> Iterator[Outcome]:
+def _in_processes(run: Callable[..., Any], tasks: list[Task], workers: int) -> Iterator[Outcome]:
     parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
@@ -62,11 +75,12 @@ def _in_processes(run, tasks: list[Task], workers: int) -> Iterator[Outcome]:
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
-def _on_ray(run, tasks: list[Task], address: str | None) -> Iterator[Outcome]:
+def _on_ray(run: Callable[..., Any], tasks: list[Task], address: str | None) -> Iterator[Outcome]:
     ray = imported_ray()
+    # workers find a package that lies in a checkout by the environment that they are given
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        # Ray passes an environment on to its workers; a package that lies in a checkout is found through it
-        ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": _search_path()}})
+        ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": environment})
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"ray_address: no cluster reached at {address!r}: {reason}") from error
@@ -85,7 +99,7 @@ def _on_ray(run, tasks: list[Task], address: str | None) -> Iterator[Outcome]:
             ray.shutdown()
 
 
-def imported_ray():
+def imported_ray() -> Any:
     """Import ray, which only its own executor needs.
 
     Raises:
@@ -101,12 +115,8 @@ def imported_ray():
     return ray
 
 
-def _search_path() -> str:
-    return os.pathsep.join(path for path in sys.path if path)
-
-
-def _outcome(run, task: Task) -> Outcome:
-    """Run a task; what went wrong is of a kind that other processes can unpickle."""
+def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
+    """Run a task and return it with its error, of a kind that other processes can unpickle."""
     try:
         run(*task)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What an experiment is: keys that vary, seeds, keys that stay; and the cells it is made of."""
+"""The plan of an experiment: varied keys, seeds and fixed keys, and the cells that they make."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -13,8 +13,9 @@ from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import packaged_properties
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense import create_defense
-from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.errors import UserError, unknown_name
 
+Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 
@@ -26,12 +27,12 @@ class Experiment:
     Attributes:
         name: of the file it comes from.
         title: of its report.
-        figure: what stands on the x axis of its pictures: `k`, a key that varies, or what is kept of the target
-            (`tradeoff`); `table1` has none, nothing is trained for it.
-        vary: values of each key that varies.
-        seeds: each setting is run with each of them; none for `table1`.
-        fixed: keys that are the same for all.
-        differs: sentences on what differs from the paper's setting.
+        figure: the x axis of its pictures: `k`, a varied key, or the utility of the defended target (`tradeoff`);
+            `table1` has no picture and trains nothing.
+        vary: {key: its values}.
+        seeds: of each setting; none for `table1`.
+        fixed: keys that are the same in all cells.
+        differs: sentences on the differences from the paper's setting.
     """
 
     name: str
@@ -42,16 +43,19 @@ class Experiment:
     fixed: dict[str, Any] = field(default_factory=dict)
     differs: list[str] = field(default_factory=list)
 
-    def cells(self) -> list[tuple[dict[str, Any], int]]:
-        """(varied values, seed) of every cell; seeds change first, so that workers do not wait for one target."""
-        settings = [dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values())]
-        return [(values, seed) for values in settings for seed in self.seeds]
+    def settings(self) -> list[dict[str, Any]]:
+        """Return all combinations of varied values, in order."""
+        return [dict(zip(self.vary, values, strict=True)) for values in itertools.product(*self.vary.values())]
+
+    def cells(self) -> list[Task]:
+        """Return (values, seed) of every cell; seeds change first, so that workers do not wait for one target."""
+        return [(values, seed) for values in self.settings() for seed in self.seeds]
 
     def config(self, values: dict[str, Any], seed: int) -> Config:
-        """The settings of a cell.
+        """Return the settings of a cell.
 
         Raises:
-            UserError: a key, name or value that cannot work.
+            UserError: an invalid key, name or value.
         """
         given = {**self.fixed, **values, "seed": seed}
         names = as_names(given.get("defense", "none"))
@@ -63,30 +67,30 @@ class Experiment:
         return config
 
 
+def in_words(values: dict[str, Any]) -> str:
+    """Return values with their keys as text, such as "defense gro, seed 1"."""
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
 def known_experiments() -> list[str]:
-    """Names of the experiments that come with the package."""
+    """Return the names of the packaged experiments."""
     folder = packaged_properties() / "experiment"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experiment:
-    """An experiment by name, or from a yaml file of one's own.
+    """Return a packaged experiment or one from a user's yaml file.
 
     Args:
         name: of a packaged experiment, or the path of a yaml file.
-        settings: keys over the file's; of a key that varies the values, else a fixed one; `seeds` the seeds.
+        settings: take precedence over the file: the values of a varied key, the value of a fixed one, or `seeds`.
 
     Raises:
-        UserError: no such experiment, or a file that is none.
+        UserError: an unknown name, or an invalid file or setting.
     """
     where = Path(name) if name.endswith((".yaml", ".yml")) else packaged_properties() / "experiment" / f"{name}.yaml"
     if not where.is_file():
-        known = known_experiments()
-        hint = nearest(name, known)
-        raise UserError(
-            f"experiment {name!r} is neither a yaml file nor one of {', '.join(known)}"
-            + (f"; did you mean {hint}?" if hint else "")
-        )
+        raise unknown_name("experiment or yaml file", name, known_experiments())
     try:
         parts = safe_yaml(where.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -100,7 +104,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
         elif key in parts["vary"]:
             parts["vary"][key] = value if isinstance(value, list) else [value]
         elif isinstance(value, list) and key == "defense":
-            raise UserError("defense: this experiment does not vary it; give one, or vary it in a file of your own")
+            raise UserError("defense: this experiment does not vary it; give one, or write a file that varies it")
         else:
             parts["fixed"][key] = value
     experiment = Experiment(Path(name).stem, **parts)
@@ -110,38 +114,32 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
 
 def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
-        raise UserError(f"experiment {name}: a mapping with {', '.join(PARTS)} is wanted")
+        raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
+    optional = {"fixed", "differs"} | ({"seeds"} if parts.get("figure") == TABLE else set())
     for part, kind in PARTS.items():
-        optional = ("fixed", "differs", "seeds") if parts.get("figure") == TABLE else ("fixed", "differs")
-        if part in optional and part not in parts:
-            continue
-        if not isinstance(parts.get(part), kind):
+        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
             kinds = {str: "a text", dict: "a mapping", list: "a list"}
             raise UserError(f"experiment {name}: {part} is missing or not {kinds[kind]}")
     for part in parts:
         if part not in PARTS:
-            hint = nearest(part, PARTS)
-            raise UserError(
-                f"experiment {name}: unknown part {part!r}"
-                + (f"; did you mean {hint}?" if hint else f"; the parts are {', '.join(PARTS)}")
-            )
+            raise unknown_name(f"part of experiment {name}:", part, PARTS)
 
 
 def _check_values(experiment: Experiment) -> None:
     if experiment.figure == TABLE:
         if list(experiment.vary) != ["dataset"]:
-            raise UserError(f"experiment {experiment.name}: figure {TABLE} wants dataset to vary, and nothing else")
+            raise UserError(f"experiment {experiment.name}: figure {TABLE} takes dataset as its only varied key")
         if experiment.seeds:
-            raise UserError(f"seeds: experiment {experiment.name} draws nothing, so it takes none")
+            raise UserError(f"seeds: experiment {experiment.name} draws no random numbers and takes no seeds")
     elif not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
-        raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers from 0")
+        raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers >= 0")
     for key, values in [*experiment.vary.items(), ("seeds", experiment.seeds)]:
         if not isinstance(values, list) or (not values and key in experiment.vary):
-            raise UserError(f"experiment {experiment.name}: {key} wants a list of values to vary over")
+            raise UserError(f"experiment {experiment.name}: {key} takes a list of values")
         if len({str(value) for value in values}) != len(values):
-            raise UserError(f"experiment {experiment.name}: {key} has a value twice in {values}")
+            raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
     if experiment.figure not in ("k", "tradeoff", TABLE, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, {TABLE} nor a key "
-            f"that varies ({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, {TABLE} nor a "
+            f"varied key ({', '.join(experiment.vary)})"
         )

@@ -1,7 +1,5 @@
-"""The report of an experiment: one folder with every number, a page and its pictures."""
+"""The report of an experiment: tables, tests and pictures of its cells, as a page and as a csv file."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from numbers import Real
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm
@@ -25,10 +23,8 @@ from recbole_gro.experiment.summary import (
     headline_k,
 )
 from recbole_gro.experiment.trade_off import trade_off_blocks
-from recbole_gro.report import document
-from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table
+from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import LABELS
-from recbole_gro.utils.files import write_whole
 
 UNDEFINED = "n/a"
 SMALLEST_P = 1e-4
@@ -36,13 +32,13 @@ SHOWN_VALUES = 6
 
 
 def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, missing: Sequence[str] = ()) -> None:
-    """Write results.csv, report.md with its pictures, and report.html, which holds its own; each appears complete.
+    """Write the files of `write_document` on the finished cells.
 
     Args:
         experiment: the plan of the cells.
         cells: finished cells, in any order; `facts` hold `served_k`.
         folder: of the report; made if it does not exist.
-        missing: names of unfinished cells.
+        missing: descriptions of unfinished cells.
 
     Raises:
         ValueError: no cell, a cell of another experiment, or cells of one setting with different test users.
@@ -51,18 +47,7 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
     if not settings:
         raise ValueError(f"experiment {experiment.name} has no cell to report on")
     blocks = list(_blocks(experiment, settings, missing))
-    write_documents(experiment.title, blocks, results_csv(experiment, settings), folder)
-
-
-def write_documents(title: str, blocks: Sequence[Block], table: str, folder: Path) -> None:
-    """Write results.csv (`table`), report.md with its pictures and report.html into the folder, made if missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "results.csv", table)
-    for block in blocks:
-        if isinstance(block, Picture):
-            write_whole(folder / block.file, block.png)
-    write_whole(folder / "report.md", document.markdown(title, blocks))
-    write_whole(folder / "report.html", document.html(title, blocks))
+    write_document(experiment.title, blocks, results_csv(experiment, settings), folder)
 
 
 def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
@@ -70,18 +55,17 @@ def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
 
     Agreement with the served lists is the surrogate's. The column is not called model, which is a key that may vary.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([*experiment.vary, "seed", "side", "metric", "k", "value"])
-    for setting in settings:
-        for cell in setting.cells:
-            named = [*(cell.values[key] for key in experiment.vary), cell.seed]
-            writer.writerows([*named, *row] for row in _measurements(setting.with_seeds([cell.seed])))
-    return text.getvalue()
+    rows = (
+        [*setting.values.values(), cell.seed, *measurement]
+        for setting in settings
+        for cell in setting.cells
+        for measurement in _measurements(setting.with_seeds([cell.seed]))
+    )
+    return csv_text([*experiment.vary, "seed", "side", "metric", "k", "value"], rows)
 
 
 def _measurements(setting: Setting) -> Iterator[tuple[str, str, int, float]]:
-    """(side, metric, k, value) of a setting with one seed."""
+    """Yield (side, metric, k, value) of a setting with one seed."""
     for side in SIDES:
         for metric in METRICS:
             for k in CUT_OFFS:
@@ -103,7 +87,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     if experiment.figure == "tradeoff":
-        yield from trade_off_blocks([cell for setting in settings for cell in setting.cells])
+        yield from trade_off_blocks(settings)
     else:
         yield from _pictures(experiment, settings, k)
     yield from settings_blocks(experiment)
@@ -123,17 +107,18 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         head.append(f"agreement@{agreement_at}")
     head += [f"surrogate / target NDCG@{k}", "seeds", "users"]
     rows = []
+    splits = dict.fromkeys(cell.facts["split"] for setting in settings for cell in setting.cells)
     for setting in settings:
-        row = [*_names(experiment, setting)]
+        row = [*map(str, setting.values.values())]
         row += [_mean(setting.spread(metric, side, k)) for side, metric in columns]
         if agreement_at:
             row.append(_mean(setting.agreement(agreement_at)))
         rows.append([*row, _interval(setting.ratio(k)), f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
         "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
-        f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items{_split(settings)}, of the served "
-        f"list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same for "
-        "both, of their means over seeds; it does not cover the variance between seeds. "
+        f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
+        f"served list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same "
+        "for both, of their means over seeds; it does not cover the variance between seeds. "
         f"{UNDEFINED} in its place: in some resample the target's metric is 0."
     )
     if agreement_at:
@@ -143,20 +128,13 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
     return Table(caption, head, rows, labels=len(experiment.vary))
 
 
-def _split(settings: Sequence[Setting]) -> str:
-    """The evaluation splits of the cells, as the end of a list of words."""
-    splits = [cell.facts["split"] for setting in settings for cell in setting.cells if "split" in cell.facts]
-    names = ["leave-one-out" if "LS" in split else f"split {split}" for split in splits]
-    return "".join(f", {name}" for name in dict.fromkeys(names))
-
-
 def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
-    """A warning where surrogates reached the maximum number of epochs before early stopping."""
+    """Yield a warning where surrogates reached the maximum number of epochs before early stopping."""
     cells = [cell for setting in settings for cell in setting.cells]
     n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
     if n_cut:
         yield Paragraph(
-            f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still learning at "
+            f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still improving at "
             "the maximum of surrogate_epochs. With more of them its metrics rise: the service leaks more than shown."
         )
 
@@ -166,7 +144,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     compared = comparisons(settings, k)
     if not compared:
         return Paragraph(
-            f"No test: no setting has a counterpart of the same values and seed with defense {UNDEFENDED}."
+            f"No test: no setting has an undefended counterpart (defense {UNDEFENDED}) with the same values and seed."
         )
     corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
     head = [*experiment.vary, "side"]
@@ -176,7 +154,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     rows = []
     for comparison in compared:
         setting = comparison.setting
-        row = [*_names(experiment, setting), comparison.side]
+        row = [*map(str, setting.values.values()), comparison.side]
         for metric in METRICS:
             row += [f"{100 * comparison.differences[metric]:+.2f}", _p_value(next(corrected))]
         rows.append([*row, _interval(comparison.ratio), f"{len(setting.seeds)}", f"{setting.users}"])
@@ -205,7 +183,7 @@ def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> It
 
 
 def settings_blocks(experiment: Experiment) -> Iterator[Block]:
-    """Sections with the differences from the paper, if any are named, and the settings."""
+    """Yield the sections on the differences from the paper, if there are any, and on the settings."""
     if experiment.differs:
         yield Heading("Differences from the paper")
         yield Bullets(experiment.differs)
@@ -214,7 +192,7 @@ def settings_blocks(experiment: Experiment) -> Iterator[Block]:
 
 
 def settings_table(experiment: Experiment) -> Table:
-    """Return the varied keys, the seeds and the fixed keys."""
+    """Return the table of varied keys, seeds and fixed keys."""
     rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
     if experiment.seeds:
         rows.append(["seed", ", ".join(map(str, experiment.seeds))])
@@ -224,7 +202,7 @@ def settings_table(experiment: Experiment) -> Table:
 
 
 def facts_table(settings: Sequence[Setting]) -> Table:
-    """Return what the cells record: models, versions, machine, seconds."""
+    """Return the table of the cells' facts: models, versions, machine, seconds."""
     recorded: dict[str, list[Any]] = {}
     for setting in settings:
         for cell in setting.cells:
@@ -255,10 +233,6 @@ def _summed_up(facts: Sequence[Any]) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _names(experiment: Experiment, setting: Setting) -> list[str]:
-    return [str(setting.values[key]) for key in experiment.vary]
 
 
 def _mean(spread: Spread) -> str:

@@ -1,7 +1,8 @@
-"""The command of experiments: `recbole-gro-experiment`, `python run_gro_experiment.py`."""
+"""A whole experiment: its plan, its missing cells, its report."""
 
 import functools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from tqdm import tqdm
 
 from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
-from recbole_gro.experiment.estimate import estimated_seconds, in_words
-from recbole_gro.experiment.executor import execute, imported_ray
-from recbole_gro.experiment.plan import TABLE, Experiment, read_experiment
+from recbole_gro.experiment.estimate import duration, estimated_seconds
+from recbole_gro.experiment.executor import Outcome, check_executor, execute
+from recbole_gro.experiment.plan import TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.summary import UNDEFENDED
 from recbole_gro.utils.errors import UserError
@@ -29,53 +30,55 @@ def run_experiment(
     dry_run: bool = False,
     stages_dir: str | Path | None = None,
 ) -> Path:
-    """Run an experiment, or what of it is not there yet, and write its report; the folder.
+    """Run the missing cells of an experiment, write its report, and return its folder.
 
     Args:
         name: of a packaged experiment, or a yaml file.
-        settings: keys over the file's, as values.
-        output_dir: None: runs/experiment-NAME. The same folder again goes on where it stopped.
+        settings: values that take precedence over the file's.
+        output_dir: folder of cells, logs and report, in which an interrupted experiment is resumed; None:
+            runs/experiment-NAME.
         executor: `local` or `ray`.
-        workers: processes of the local executor.
-        ray_address: of a running cluster.
-        dry_run: only print the plan.
-        stages_dir: where the stages lie, for several experiments to share; None: stages in the folder.
+        workers: number of processes of the local executor.
+        ray_address: of a running cluster; None starts one on this machine.
+        dry_run: only print the plan and its expected duration.
+        stages_dir: folder of stages that experiments and runs may share; None: stages in the output folder.
 
     Raises:
-        UserError: a setting that cannot work; nothing has been run then. Or, at the end, cells that failed.
+        UserError: an invalid setting, and nothing has been run then; or, at the end, cells that failed.
     """
+    check_executor(executor, workers)
     experiment = read_experiment(name, settings)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
     if experiment.figure == TABLE:
         run_table(experiment, folder, dry_run)
         return folder
     if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
-        raise UserError(
-            f"defense: figure tradeoff shows shares of what {UNDEFENDED} gives; add {UNDEFENDED} to its values"
-        )
+        raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
     stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
     print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
-        estimate = estimated_seconds(experiment, done, missing, stages_dir)
-        for (values, seed), seconds in zip(missing, estimate, strict=True):
-            print(f"  {told(values)}, seed {seed}: about {in_words(seconds)}")
-        print(f"about {in_words(sum(estimate) / workers)} in all, {workers} at a time; nothing was run")
+        _print_estimate(missing, estimated_seconds(experiment, done, missing, stages_dir), workers)
         return folder
-    if executor == "ray":
-        imported_ray()
     check_cells(experiment, missing)
-    for key, wanted in {"output_dir": folder, "stages_dir": stages_dir}.items():
+    for key, needed in {"output_dir": folder, "stages_dir": stages_dir}.items():
         try:
-            wanted.mkdir(parents=True, exist_ok=True)
+            needed.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{key}: {wanted} cannot be made: {error.strerror or error}") from error
-    failed = run_missing(
-        experiment, folder, stages_dir, missing, executor=executor, workers=workers, ray_address=ray_address
+            raise UserError(f"{key}: {needed} cannot be made: {error.strerror or error}") from error
+    run = functools.partial(
+        run_cell,
+        experiment,
+        folder=folder.resolve(),
+        stages_dir=stages_dir.resolve(),
+        threads=max(1, torch.get_num_threads() // workers) if executor == "local" else 1,
+        show_progress=executor == "local" and workers == 1,
     )
+    outcomes = execute(run, missing, executor, workers, ray_address)
+    failed = _failures(tqdm(outcomes, experiment.name, len(missing), unit="cell", ncols=100, disable=not missing))
     done, missing = done_and_missing(experiment, folder)
     if done:
-        write_report(experiment, done, folder, [f"{told(values)}, seed {seed}" for values, seed in missing])
+        write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
         print(f"report.html, report.md and results.csv are in {folder}")
     if missing and not failed:
         raise UserError(f"{len(missing)} cells depend on files that changed meanwhile; run the experiment again")
@@ -84,40 +87,18 @@ def run_experiment(
     return folder
 
 
-def run_missing(
-    experiment: Experiment,
-    folder: Path,
-    stages_dir: Path,
-    missing: Any,
-    *,
-    executor: str,
-    workers: int,
-    ray_address: Any,
-) -> list[str]:
-    """Run cells with a bar over them; what failed, in words."""
-    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    alone = executor == "local" and workers == 1
-    run = functools.partial(
-        run_one, experiment, folder.resolve(), stages_dir.resolve(), threads=threads, show_progress=alone
-    )
+def _print_estimate(missing: list[Task], seconds: list[float], workers: int) -> None:
+    for (values, seed), of_cell in zip(missing, seconds, strict=True):
+        print(f"  {in_words({**values, 'seed': seed})}: about {duration(of_cell)}")
+    print(f"about {duration(sum(seconds) / workers)} in all, {workers} at a time; nothing was run")
+
+
+def _failures(outcomes: Iterable[Outcome]) -> list[str]:
+    """Print a line per cell as they end, and return those that failed."""
     failed = []
-    with tqdm(total=len(missing), desc=experiment.name, unit="cell", ncols=100, disable=not missing) as bar:
-        for (values, seed), error in execute(run, missing, executor, workers, ray_address):
-            bar.update()
-            stamp = time.strftime("%H:%M:%S")
-            bar.write(f"{stamp} {told(values)}, seed {seed}: {'done' if error is None else error}")
-            if error is not None:
-                failed.append(f"{told(values)}, seed {seed}: {error}")
+    for (values, seed), error in outcomes:
+        cell = in_words({**values, "seed": seed})
+        tqdm.write(f"{time.strftime('%H:%M:%S')} {cell}: {error or 'done'}")
+        if error:
+            failed.append(f"{cell}: {error}")
     return failed
-
-
-def run_one(
-    experiment: Experiment, folder: Path, stages_dir: Path, values: dict[str, Any], seed: int, **options: Any
-) -> None:
-    """Run a cell, for an executor."""
-    run_cell(experiment, values, seed, folder, stages_dir, **options)
-
-
-def told(values: dict[str, Any]) -> str:
-    """A cell's varied values in words."""
-    return ", ".join(f"{name} {value}" for name, value in values.items())

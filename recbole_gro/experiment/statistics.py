@@ -1,4 +1,4 @@
-"""Statistics of ranks: metrics of each user, spread over seeds, paired tests over users, bootstrap ratios.
+"""Statistics of ranks: metrics per user, spread over seeds, paired tests over users, bootstrap ratios.
 
 Two things vary: the sample of test users and the seed of a training. Tests and intervals here cover the users, given
 the trained models; the deviation over seeds covers the training.
@@ -16,7 +16,7 @@ WEIGHTS_AT_ONCE = 2**22  # 32 MiB of int64
 
 
 class Spread(NamedTuple):
-    """Mean over seeds, sample standard deviation (nan for one seed), and how many there were."""
+    """Mean over seeds, sample standard deviation (nan for one seed), and number of seeds."""
 
     mean: float
     deviation: float
@@ -32,7 +32,7 @@ class Interval(NamedTuple):
 
 
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Return HR@k of each user, 0 or 1, from the places of the one relevant item in a list; 0 is no place.
+    """Return HR@k per user, 0 or 1, from the ranks of the relevant item, 0 where the list lacks it.
 
     >>> hits(np.array([1, 3, 0, 11]), 10)
     array([1., 1., 0., 0.])
@@ -41,7 +41,7 @@ def hits(ranks: np.ndarray, k: int) -> np.ndarray:
 
 
 def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Return NDCG@k of each user: 1 / log2(rank + 1) within the first k; the best list has the relevant item first.
+    """Return NDCG@k per user: 1 / log2(rank + 1) where the rank, as of `hits`, is at most k, else 0.
 
     >>> ndcg(np.array([1, 3, 0, 11]), 10)
     array([1. , 0.5, 0. , 0. ])
@@ -61,7 +61,7 @@ def spread(values: ArrayLike) -> Spread:
     return Spread(float(measured.mean()), deviation, len(measured))
 
 
-def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
+def paired_t(values: np.ndarray, others: np.ndarray) -> float:
     """Return the two-sided p of the paired t-test: the users' differences have mean 0.
 
     For NDCG. It tests what the tables show, a mean; the rank test of Wilcoxon tests symmetry about 0, and most of its
@@ -69,13 +69,13 @@ def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
     hundreds of users is near enough: the tests compare it with flipping signs at random.
 
     Args:
-        ours: [U] one value per user, mean over seeds.
-        theirs: [U] the same users' values of the other model.
+        values: [U] one value per user, mean over seeds.
+        others: [U] the same users' values of the other model.
 
     Returns:
         p; 1 where no user differs, nan for fewer than two users.
     """
-    differences = _differences(ours, theirs)
+    differences = _differences(values, others)
     if len(differences) < 2:
         return np.nan
     if not differences.any():
@@ -83,20 +83,20 @@ def paired_t(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def sign_test(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """Return the two-sided p of the exact sign test: among the users that differ, as many gain as lose.
+def sign_test(values: np.ndarray, others: np.ndarray) -> float:
+    """Return the two-sided p of the exact sign test: as many users gain as lose.
 
     For hits. With one seed a difference is -1, 0 or 1 and this is McNemar's exact test. With several seeds the sign is
     that of the mean; nothing is assumed about the shape of the differences, which are nearly all ties.
 
     Args:
-        ours: [U] share of the seeds that hit, per user.
-        theirs: [U] the same users' values of the other model.
+        values: [U] share of the seeds that hit, per user.
+        others: [U] the same users' values of the other model.
 
     Returns:
         p; 1 where no user differs, nan without users.
     """
-    differences = _differences(ours, theirs)
+    differences = _differences(values, others)
     if not len(differences):
         return np.nan
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
@@ -104,9 +104,9 @@ def sign_test(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Return n p-values [n] corrected by Holm's method, which bounds the chance of any false rejection.
+    """Return p-values [n] corrected by Holm's method, which bounds the family-wise error rate.
 
-    nan is no test: it stays nan and does not count.
+    nan stands for no test: it stays nan and does not count.
 
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
@@ -129,18 +129,18 @@ def bootstrap_ratio(
 ) -> Interval:
     """Return the mean of one value over the mean of the other, with a percentile interval from resampled users.
 
-    A resample draws U users with replacement and takes both values of each, so what the two models have in common
-    does not widen the interval. Seeds are averaged before: three of them are too few to be resampled.
+    A resample draws U users with replacement and takes both values of each, so variance that the two models share does
+    not widen the interval. Values are means over seeds, of which there are too few to resample.
 
-    Users with the same two values are one group, and the sizes of the groups in a resample are multinomial: the same
-    distribution as drawing users, at a fraction of the draws. Ranks give few distinct values.
+    Users with the same two values form one group, and the sizes of the groups in a resample are multinomial: the same
+    distribution as drawing users, at a fraction of the draws, as ranks give few distinct values.
 
     Args:
         numerators: [U] one value per user, mean over seeds.
         denominators: [U] the same users' values of the denominator.
         generator: source of the draws.
-        resamples: number of them.
-        level: of confidence.
+        resamples: number of bootstrap samples.
+        level: confidence level of the interval.
 
     Returns:
         The ratio and the ends of its interval. nan where a denominator is 0: the ratio, if that of all users is; the
@@ -162,7 +162,7 @@ def bootstrap_ratio(
     return Interval(value, float(low), float(high))
 
 
-def _differences(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    if ours.ndim != 1 or ours.shape != theirs.shape:
-        raise ValueError(f"values of the same users are wanted, not of shapes {ours.shape} and {theirs.shape}")
-    return ours - theirs
+def _differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    if values.ndim != 1 or values.shape != others.shape:
+        raise ValueError(f"both must hold values of the same users, not shapes {values.shape} and {others.shape}")
+    return values - others

@@ -1,14 +1,13 @@
-"""Cells grouped by setting, and each setting compared with the same one without a defense."""
+"""Settings: the cells of all seeds together, and each setting compared with its undefended counterpart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 
-from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.statistics import Interval, Spread, bootstrap_ratio, hits, ndcg, paired_t, sign_test, spread
 
 SIDES = ("target", "surrogate")
@@ -26,21 +25,23 @@ class Setting:
 
     Attributes:
         values: of the varied keys.
-        cells: by seed; all of the same test users in the same order.
+        cells: in the order of seeds; all of the same test users in the same order.
     """
 
     values: dict[str, Any]
     cells: list[Cell]
 
     def __str__(self) -> str:
-        return ", ".join(f"{key} {value}" for key, value in self.values.items())
+        return in_words(self.values)
 
     @property
     def seeds(self) -> list[int]:
+        """Seeds of the cells."""
         return [cell.seed for cell in self.cells]
 
     @property
     def users(self) -> int:
+        """Number of test users."""
         return len(self.cells[0].target_ranks)
 
     @property
@@ -49,26 +50,31 @@ class Setting:
         return min(cell.facts["served_k"] for cell in self.cells)
 
     def with_seeds(self, seeds: Sequence[int]) -> "Setting":
-        """Return the part of it that was run with these seeds."""
+        """Return the setting with the cells of these seeds only."""
         return Setting(self.values, [cell for cell in self.cells if cell.seed in seeds])
 
     def measured(self, metric: str, side: str, k: int) -> np.ndarray:
-        """Return a metric [S, U] of each user at each seed.
+        """Return a metric [S, U] per seed and user.
+
+        Args:
+            metric: `hit` or `ndcg`.
+            side: `target` or `surrogate`.
+            k: cut-off of the lists.
 
         Raises:
-            ValueError: cells of different numbers of users.
+            ValueError: the cells differ in their number of users.
         """
         ranks = [cell.target_ranks if side == "target" else cell.surrogate_ranks for cell in self.cells]
         if any(len(of_seed) != self.users for of_seed in ranks):
-            raise ValueError(f"{self}: the cells are not of the same test users")
+            raise ValueError(f"{self}: the cells differ in their test users")
         return METRICS[metric](np.stack(ranks), k)
 
     def of_users(self, metric: str, side: str, k: int) -> np.ndarray:
-        """Return a metric [U] of each user, mean over seeds."""
+        """Return a metric [U] per user, mean over seeds; arguments as of `measured`."""
         return self.measured(metric, side, k).mean(axis=0)
 
     def spread(self, metric: str, side: str, k: int) -> Spread:
-        """Return a metric over seeds, mean over users."""
+        """Return a metric over seeds, mean over users; arguments as of `measured`."""
         return spread(self.measured(metric, side, k).mean(axis=1))
 
     def agreement(self, k: int) -> Spread:
@@ -83,14 +89,14 @@ class Setting:
 
 @dataclass
 class Comparison:
-    """A setting compared with the same one without a defense: the same users, the same seeds.
+    """A setting compared with its undefended counterpart: same users, same seeds.
 
     Attributes:
-        setting: with the seeds that both have.
-        side: target or surrogate.
+        setting: with the seeds of both.
+        side: `target` or `surrogate`.
         differences: {metric: mean with the defense minus mean without}.
         p_values: {metric: two-sided p of its test over users, not corrected}.
-        ratio: of the NDCG with the defense to that without.
+        ratio: NDCG with the defense over that without.
     """
 
     setting: Setting
@@ -103,14 +109,18 @@ class Comparison:
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
     """Return the settings that have cells, in the experiment's order.
 
+    Args:
+        experiment: the plan of the cells.
+        cells: in any order.
+
     Raises:
         ValueError: a cell of another experiment, or two of a setting with the same seed.
     """
-    planned = [dict(zip(experiment.vary, values, strict=True)) for values in product(*experiment.vary.values())]
+    planned = experiment.settings()
     settings = [Setting(values, []) for values in planned]
     for cell in sorted(cells, key=lambda cell: cell.seed):
         if cell.values not in planned:
-            raise ValueError(f"a cell of {cell.values} is none of experiment {experiment.name}")
+            raise ValueError(f"experiment {experiment.name} has no setting {cell.values}")
         setting = settings[planned.index(cell.values)]
         if cell.seed in setting.seeds:
             raise ValueError(f"{setting}: two cells of seed {cell.seed}")
@@ -119,36 +129,40 @@ def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
 
 
 def headline_k(settings: Sequence[Setting]) -> int:
-    """Return the cut-off of the tables: 10, or the length of the shortest list if that is less."""
+    """Return the cut-off of the tables: 10, or the length of the shortest served list if that is less."""
     return min(HEADLINE_K, *(setting.served_k for setting in settings))
 
 
 def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
-    """Return the largest k' <= k at which every cell has agreement; None if there is none."""
+    """Return the largest cut-off <= k for which every cell has the agreement, or None."""
     common = set.intersection(*(set(cell.agreement) for setting in settings for cell in setting.cells))
     return max((measured for measured in common if measured <= k), default=None)
 
 
 def comparisons(settings: Sequence[Setting], k: int) -> list[Comparison]:
-    """Compare each defended setting with the undefended one of the same other values, target and surrogate.
+    """Compare target and surrogate of each defended setting with its undefended counterpart.
 
     Settings without a counterpart, or without a common seed, are left out.
+
+    Args:
+        settings: of one experiment.
+        k: cut-off of the metrics.
     """
-    made = []
+    compared = []
     for setting in settings:
         reference = _undefended(setting, settings)
         common = sorted(set(setting.seeds) & set(reference.seeds)) if reference is not None else []
         if reference is not None and common:
             pair = setting.with_seeds(common), reference.with_seeds(common)
-            made += [_compare(*pair, side, k) for side in SIDES]
-    return made
+            compared += [_compare(*pair, side, k) for side in SIDES]
+    return compared
 
 
 def _undefended(setting: Setting, settings: Sequence[Setting]) -> Setting | None:
     if setting.values.get("defense", UNDEFENDED) == UNDEFENDED:
         return None
-    wanted = {**setting.values, "defense": UNDEFENDED}
-    return next((other for other in settings if other.values == wanted), None)
+    values = {**setting.values, "defense": UNDEFENDED}
+    return next((other for other in settings if other.values == values), None)
 
 
 def _compare(setting: Setting, reference: Setting, side: str, k: int) -> Comparison:
@@ -156,7 +170,7 @@ def _compare(setting: Setting, reference: Setting, side: str, k: int) -> Compari
     return Comparison(
         setting,
         side,
-        {metric: float(ours.mean() - theirs.mean()) for metric, (ours, theirs) in users.items()},
+        {metric: float(defended.mean() - undefended.mean()) for metric, (defended, undefended) in users.items()},
         {metric: TESTS[metric](*both) for metric, both in users.items()},
         bootstrap_ratio(*users["ndcg"], np.random.default_rng(BOOTSTRAP_SEED)),
     )

@@ -1,42 +1,38 @@
-"""What a defense keeps of the target's quality against what the best attacker extracts."""
+"""Utility that a defense keeps against the accuracy that the best attacker's surrogate reaches."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_gro.experiment.cell import Cell
-from recbole_gro.experiment.statistics import hits, ndcg
-from recbole_gro.experiment.summary import UNDEFENDED
+from recbole_gro.experiment.plan import in_words
+from recbole_gro.experiment.summary import METRICS, UNDEFENDED, Setting
 from recbole_gro.report.document import Block, Paragraph, Picture, Table
-from recbole_gro.report.run_report import png
+from recbole_gro.report.run_report import label, png
 
 AT = 10  # of the surrogate's NDCG
-METRICS = {"HR": hits, "NDCG": ndcg}
 CUT_OFFS = (5, 10, 20, 50, 100)
-FRONTIER = "NDCG@10"  # what must not be lost
+FRONTIER = "NDCG@10"  # the utility that the frontier is about
 PICTURED = ("NDCG@10", "NDCG@100")
 LINE_HEIGHT = 0.042  # of a name in the picture, as a share of the axes
+Attacks = dict[str, Setting]  # on one defense, by attacker
 
 
 @dataclass
 class Point:
-    """One defense in one setting: means over seeds of shares, each of the undefended figure of the same seed.
+    """One defense in one setting: means over seeds of shares, each of the undefended value at the same seed.
 
     Attributes:
         name: the defense, and the values of the other varied keys where they make a difference.
-        served: {metric: value of the service}, by name, such as HR@5.
-        kept: {metric: share of the undefended target's that the service keeps}.
-        extracted: NDCG@10 of the best attacker's surrogate, as a share of that of the attacker which is best against
-            the undefended target.
+        served: {metric such as HR@5: value of the service}.
+        kept: {metric: share of the undefended target's value that the service keeps}.
+        extracted: NDCG@10 of the best attacker's surrogate over that of the best attacker on the undefended target.
         attacker: name of the best attacker.
-        by_attacker: {attacker: the same share for each}.
+        by_attacker: {attacker: the same share}.
         seeds: number of seeds behind each share.
-        on_frontier: whether no other defense keeps as much and lets less be extracted.
+        on_frontier: whether no other defense keeps as much with less extracted.
     """
 
     name: str
@@ -49,100 +45,100 @@ class Point:
     on_frontier: bool = False
 
 
-def points(cells: list[Cell]) -> list[Point]:
-    """Return one point per defense and setting among the cells, the frontier marked.
+def points(settings: Sequence[Setting]) -> list[Point]:
+    """Return one point per defense and values of other varied keys, the frontier marked.
 
     The best attacker is the one with the highest NDCG@10, mean over seeds, on the very defense: it is adaptive. Both
     sides of a share are of the same seeds (`paired_seeds`); a defense without such a seed has no point. Where the other
     varied keys make no difference to a defense, it is one point.
     """
-    groups = _grouped(cells)
     found: dict[str, dict[str, Point]] = defaultdict(dict)
-    for (defense, *rest), attacks in groups.items():
-        undefended = groups.get((UNDEFENDED, *rest), {})
+    for defense, rest, attacks, undefended in _paired(settings):
         seeds = paired_seeds(attacks, undefended)
-        best = max((_extracted(by_seed, seeds) for by_seed in undefended.values()), default=0.0) if seeds else 0.0
+        best = max((_extracted(attack, seeds) for attack in undefended.values()), default=0.0) if seeds else 0.0
         if not best:
             continue
-        pairs = [[_metrics(next(iter(side.values()))[seed]) for side in (attacks, undefended)] for seed in seeds]
-        served = {name: float(np.mean([own[name] for own, _ in pairs])) for name in pairs[0][0]}
-        kept = {name: float(np.mean([_share(own[name], other[name]) for own, other in pairs])) for name in served}
-        shares = {name: _extracted(by_seed, seeds) / best for name, by_seed in attacks.items()}
+        own, other = (_metrics(next(iter(side.values())).with_seeds(seeds)) for side in (attacks, undefended))
+        served = {name: float(values.mean()) for name, values in own.items()}
+        kept = {name: float(_shares(values, other[name]).mean()) for name, values in own.items()}
+        shares = {name: _extracted(attack, seeds) / best for name, attack in attacks.items()}
         worst = max(shares, key=lambda name: shares[name])
-        found[defense][_in_words(rest)] = Point(defense, served, kept, shares[worst], worst, shares, len(seeds))
-    named = [point for defense, settings in found.items() for point in _named(defense, settings)]
+        found[defense][rest] = Point(defense, served, kept, shares[worst], worst, shares, len(seeds))
+    named = [point for defense, by_rest in found.items() for point in _named(defense, by_rest)]
     for point in named:
         point.on_frontier = on_frontier(point, named, FRONTIER)
     return named
 
 
-def unpaired(cells: list[Cell]) -> list[str]:
-    """Name the defenses and seeds that no point holds, as the other side has no cell of the same seed."""
-    groups = _grouped(cells)
+def unpaired(settings: Sequence[Setting]) -> list[str]:
+    """Return the defenses and seeds that no point includes, as the other side has no cell of the same seed."""
     left_out = []
-    for (defense, *rest), attacks in groups.items():
-        seeds = set().union(*attacks.values()) - set(paired_seeds(attacks, groups.get((UNDEFENDED, *rest), {})))
+    for defense, rest, attacks, undefended in _paired(settings):
+        seeds = set().union(*(attack.seeds for attack in attacks.values())) - set(paired_seeds(attacks, undefended))
         if seeds:
-            left_out.append(
-                f"{', '.join(filter(None, (defense, _in_words(rest))))}: {', '.join(map(str, sorted(seeds)))}"
-            )
+            left_out.append(f"{', '.join(filter(None, (defense, rest)))}: {', '.join(map(str, sorted(seeds)))}")
     return left_out
 
 
-def paired_seeds(attacks: dict[str, dict[int, Cell]], undefended: dict[str, dict[int, Cell]]) -> list[int]:
-    """Return the seeds that every attack on a defense and every attack on the undefended target was run with."""
+def paired_seeds(attacks: Attacks, undefended: Attacks) -> list[int]:
+    """Return the seeds with cells of every attack on a defense and of every attack on the undefended target.
+
+    Args:
+        attacks: on the defense.
+        undefended: attacks on the undefended target.
+    """
     if not undefended:
         return []
-    return sorted(set.intersection(*map(set, (*attacks.values(), *undefended.values()))))
+    return sorted(set.intersection(*(set(attack.seeds) for attack in (*attacks.values(), *undefended.values()))))
 
 
-def _grouped(cells: list[Cell]) -> dict[tuple, dict[str, dict[int, Cell]]]:
-    """{(defense, other varied keys): {attacker: {seed: cell}}}."""
-    groups: dict[tuple, dict[str, dict[int, Cell]]] = defaultdict(lambda: defaultdict(dict))
-    for cell in cells:
-        groups[_setting(cell)][str(cell.values.get("attacker", "standard"))][cell.seed] = cell
-    return groups
+def _paired(settings: Sequence[Setting]) -> Iterator[tuple[str, str, Attacks, Attacks]]:
+    """Yield each defense, the other varied keys, the attacks on it, and those on the undefended target."""
+    groups: dict[tuple[str, str], Attacks] = defaultdict(dict)
+    for setting in settings:
+        rest = {key: value for key, value in sorted(setting.values.items()) if key not in ("defense", "attacker")}
+        defense = str(setting.values.get("defense", UNDEFENDED))
+        groups[defense, in_words(rest)][str(setting.values.get("attacker", "standard"))] = setting
+    for (defense, words), attacks in groups.items():
+        yield defense, words, attacks, groups.get((UNDEFENDED, words), {})
 
 
-def _in_words(rest: list[tuple[str, str]]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in rest)
-
-
-def _named(defense: str, settings: dict[str, Point]) -> list[Point]:
-    """The points of a defense by the other varied keys, named by them too where they make a difference."""
-    first, *others = settings.values()
+def _named(defense: str, by_rest: dict[str, Point]) -> list[Point]:
+    """Return the points of a defense, named by the other varied keys too where they make a difference."""
+    first, *others = by_rest.values()
     if others and all(other == first for other in others):
         return [first]
-    for words, point in settings.items():
+    for words, point in by_rest.items():
         point.name = f"{defense} ({words})" if words else defense
-    return list(settings.values())
+    return list(by_rest.values())
 
 
-def _setting(cell: Cell) -> tuple[Any, ...]:
-    """The defense and the other varied keys, the attacker aside."""
-    rest = tuple(sorted((k, str(v)) for k, v in cell.values.items() if k not in ("defense", "attacker")))
-    return (str(cell.values.get("defense", UNDEFENDED)), *rest)
-
-
-def _metrics(cell: Cell) -> dict[str, float]:
+def _metrics(setting: Setting) -> dict[str, np.ndarray]:
+    """Return {metric: its values [S] per seed} of the service."""
     return {
-        f"{name}@{k}": float(of_users(cell.target_ranks, k).mean())
-        for name, of_users in METRICS.items()
+        label(f"{metric}@{k}"): setting.measured(metric, "target", k).mean(axis=1)
+        for metric in METRICS
         for k in CUT_OFFS
-        if k <= cell.facts["served_k"]
+        if k <= setting.served_k
     }
 
 
-def _extracted(by_seed: dict[int, Cell], seeds: list[int]) -> float:
-    return float(np.mean([ndcg(by_seed[seed].surrogate_ranks, AT).mean() for seed in seeds]))
+def _extracted(attack: Setting, seeds: list[int]) -> float:
+    return attack.with_seeds(seeds).spread("ndcg", "surrogate", AT).mean
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else np.nan
+def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    return np.divide(parts, wholes, out=np.full_like(parts, np.nan), where=wholes != 0)
 
 
 def on_frontier(point: Point, found: list[Point], metric: str) -> bool:
-    """Return whether no other point keeps as much of the metric with less extracted, or more with as little."""
+    """Return whether no other point keeps as much of a metric with less extracted, or more with as little.
+
+    Args:
+        point: one of `found`.
+        found: all points.
+        metric: of the service, such as NDCG@10.
+    """
 
     def beats(other: Point) -> bool:
         more, less = other.kept[metric] - point.kept[metric], point.extracted - other.extracted
@@ -151,11 +147,48 @@ def on_frontier(point: Point, found: list[Point], metric: str) -> bool:
     return not any(map(beats, found))
 
 
-def draw(axes: Axes, found: list[Point], metric: str) -> None:
-    """Draw the points: share kept on the x axis, share extracted by the best attacker on y; the frontier is joined.
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Return falling heights, moved down until neighbours are a gap apart.
 
-    The names stand beside the axes, one per line, highest first: most points lie on one vertical line.
+    >>> _apart([0.5, 0.5, 0.2], 0.1)
+    [0.5, 0.4, 0.2]
     """
+    placed: list[float] = []
+    for height in heights:
+        placed.append(min(height, placed[-1] - gap) if placed else height)
+    return placed
+
+
+def attackers_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: one row per point, with the share extracted per attacker; a star marks the frontier."""
+    attackers = list(dict.fromkeys(name for point in found for name in point.by_attacker))
+    head = ["defense", f"{FRONTIER} kept", "best attacker", "its share", *attackers, "seeds"]
+    rows = []
+    for point in found:
+        shares = [f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers]
+        name = f"{point.name} *" if point.on_frontier else point.name
+        rows.append(
+            [name, f"{point.kept[FRONTIER]:.3f}", point.attacker, f"{point.extracted:.2f}", *shares, f"{point.seeds}"]
+        )
+    return head, rows
+
+
+def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows: one row per point, each metric in percent and, in brackets, the share kept."""
+    rows = [
+        [point.name, *(f"{100 * value:.2f} ({point.kept[name]:.2f})" for name, value in point.served.items())]
+        for point in found
+    ]
+    return ["defense", *found[0].served], rows
+
+
+def picture(found: list[Point], metric: str) -> Figure:
+    """Return the figure of all points: the share kept of a metric on the x axis, the share extracted on the y axis.
+
+    The frontier is joined. Names stand beside the axes, one per line: most points lie on one vertical line.
+    """
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    axes = figure.subplots()
     top = 1.05 * max(1.0, *(point.extracted for point in found))
     axes.set_ylim(0, top)
     ordered = sorted(found, key=lambda point: (-point.extracted, -point.kept[metric]))
@@ -174,53 +207,12 @@ def draw(axes: Axes, found: list[Point], metric: str) -> None:
     axes.set_xlabel(f"{metric} of the target / undefended")
     axes.set_ylabel(f"NDCG@{AT} of the best attacker's surrogate / undefended")
     axes.grid(alpha=0.3)
-
-
-def _apart(wanted: list[float], gap: float) -> list[float]:
-    """Move falling heights down until neighbours are a gap apart.
-
-    >>> _apart([0.5, 0.5, 0.2], 0.1)
-    [0.5, 0.4, 0.2]
-    """
-    placed: list[float] = []
-    for height in wanted:
-        placed.append(min(height, placed[-1] - gap) if placed else height)
-    return placed
-
-
-def attackers_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: one row per point, one column per attacker; a star marks the frontier."""
-    attackers = list(dict.fromkeys(name for point in found for name in point.by_attacker))
-    head = ["defense", f"{FRONTIER} kept", "best attacker", "its share", *attackers, "seeds"]
-    rows = []
-    for point in found:
-        shares = [f"{point.by_attacker[name]:.2f}" if name in point.by_attacker else "" for name in attackers]
-        name = f"{point.name} *" if point.on_frontier else point.name
-        rows.append(
-            [name, f"{point.kept[FRONTIER]:.3f}", point.attacker, f"{point.extracted:.2f}", *shares, f"{point.seeds}"]
-        )
-    return head, rows
-
-
-def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: one row per point, each metric in percent and, in brackets, over the undefended one."""
-    rows = []
-    for point in found:
-        cells = [f"{100 * value:.2f} ({point.kept[name]:.2f})" for name, value in point.served.items()]
-        rows.append([point.name, *cells])
-    return ["defense", *found[0].served], rows
-
-
-def picture(found: list[Point], metric: str) -> Figure:
-    """Return the figure of all points for one metric of the target."""
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    draw(figure.subplots(), found, metric)
     return figure
 
 
-def trade_off_blocks(cells: list[Cell]) -> Iterator[Block]:
+def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
     """Yield the tables and pictures of a report on utility against extraction, and the seeds that they leave out."""
-    found, left_out = points(cells), unpaired(cells)
+    found, left_out = points(settings), unpaired(settings)
     if left_out:
         yield Paragraph(
             "Shares compare equal seeds only. Left out, as not every attack on both the defense and the undefended "
@@ -237,7 +229,7 @@ def trade_off_blocks(cells: list[Cell]) -> Iterator[Block]:
     )
     yield Table(
         "Metrics of the service. Percent, mean over seeds; in brackets over those of the undefended target. A defense "
-        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer lists show its cost.",
+        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer cut-offs show its cost.",
         *quality_table(found),
     )
     for metric in PICTURED:
@@ -245,7 +237,7 @@ def trade_off_blocks(cells: list[Cell]) -> Iterator[Block]:
             yield Picture(
                 f"trade-off-{metric.lower().replace('@', '-')}.png",
                 png(picture(found, metric)),
-                f"{metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
+                f"share of {metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
                 f"x axis: {metric} of the service over that of the undefended target. y axis: NDCG@10 of the best "
                 "attacker's surrogate over that of the best attacker on the undefended target; [its name].",
             )

@@ -1,13 +1,18 @@
-"""Documents made of headings, paragraphs, tables and pictures, as markdown and as one HTML page."""
+"""Documents of headings, paragraphs, tables and pictures, as markdown and as one HTML page; csv files."""
 
 import base64
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tabulate import tabulate
+
+from recbole_gro.utils.files import write_whole
 
 TEMPLATES = Environment(
     loader=PackageLoader("recbole_gro.report"),
@@ -23,17 +28,26 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], labels: i
 
     Args:
         head: names of the columns.
-        rows: one text per column; markdown in them is kept.
+        rows: one text per column, which may hold markdown.
         labels: number of columns, from the left, that are aligned to the left; the others are numbers.
     """
     sides = ["left" if column < labels else "right" for column in range(len(head))]
     return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 
 
+def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows below their head as the text of a csv file."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue()
+
+
 class Block(Protocol):
     """A part of a document; templates/report.html has a section for each class."""
 
-    def markdown(self) -> str: ...
+    def markdown(self) -> str:
+        """Return the block as markdown."""
+        ...
 
 
 @dataclass
@@ -43,6 +57,7 @@ class Heading:
     text: str
 
     def markdown(self) -> str:
+        """Return the block as markdown."""
         return f"## {inline(self.text)}"
 
 
@@ -53,22 +68,24 @@ class Paragraph:
     text: str
 
     def markdown(self) -> str:
+        """Return the block as markdown."""
         return inline(self.text)
 
 
 @dataclass
 class Bullets:
-    """A list of sentences."""
+    """A list of items."""
 
     items: Sequence[str]
 
     def markdown(self) -> str:
+        """Return the block as markdown."""
         return "\n".join(f"- {inline(item)}" for item in self.items)
 
 
 @dataclass
 class Table:
-    """Rows under a head.
+    """A table.
 
     Attributes:
         caption: what the numbers are; its first sentence names the table to a screen reader.
@@ -85,6 +102,7 @@ class Table:
     text: bool = False
 
     def markdown(self) -> str:
+        """Return the block as markdown."""
         head, *rows = ([*map(inline, row)] for row in (self.head, *self.rows))
         lines = markdown_table(head, rows, len(head) if self.text else self.labels)
         return "\n".join([*lines, "", inline(self.caption)])
@@ -97,7 +115,7 @@ class Picture:
     Attributes:
         file: its name beside the markdown.
         png: the bytes.
-        alt: a text in place of the image.
+        alt: text for readers who do not see the image.
         caption: what the image shows.
     """
 
@@ -108,21 +126,41 @@ class Picture:
 
     @property
     def base64(self) -> str:
-        """The image as text, for a page that holds it."""
+        """The image as text, to embed it in a page."""
         return base64.b64encode(self.png).decode()
 
     def markdown(self) -> str:
+        """Return the block as markdown."""
         return f"![{inline(self.alt)}]({self.file})\n\n{inline(self.caption)}"
 
 
 def markdown(title: str, blocks: Sequence[Block]) -> str:
-    """Return the document as markdown; its pictures are files beside it."""
+    """Return the document as markdown, with pictures as files beside it."""
     return "\n\n".join([f"# {inline(title)}", *(block.markdown() for block in blocks)]) + "\n"
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
     """Return the document as one HTML page that loads nothing else."""
     return TEMPLATES.get_template("report.html").render(title=title, blocks=blocks)
+
+
+def write_document(title: str, blocks: Sequence[Block], table: str, folder: Path) -> None:
+    """Write report.md with its pictures, report.html, which embeds them, and results.csv; each appears complete.
+
+    Args:
+        title: of the document.
+        blocks: its parts.
+        table: content of results.csv.
+        folder: of the files; made if it does not exist.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {block.file: block.png for block in blocks if isinstance(block, Picture)}
+    texts = {"results.csv": table, "report.md": markdown(title, blocks), "report.html": html(title, blocks)}
+    for name, content in (pictures | texts).items():
+        write_whole(folder / name, content)
 
 
 def inline(text: str) -> str:

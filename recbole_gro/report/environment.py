@@ -1,4 +1,4 @@
-"""Results as a table, a file and a picture."""
+"""What a reader needs to reproduce a result."""
 
 import platform
 import resource
@@ -13,8 +13,8 @@ from recbole_gro.config.config import plain
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 
 
-def environment(config) -> dict[str, Any]:
-    """What a reader needs to run it again: settings, versions, seed, revision; and the memory it took."""
+def environment(config: Any) -> dict[str, Any]:
+    """Return the settings, seed, device, versions, git revision and peak memory of this process as plain values."""
     # ru_maxrss counts KiB on Linux, bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024
     return {
@@ -37,12 +37,12 @@ def _version(package: str) -> str | None:
 
 
 def _revision() -> str | None:
-    """The git commit of the checkout this package runs from; None for an installed one."""
+    """Return the git commit of the checkout that the package lies in; None for an installed package."""
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None
     try:
-        answer = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
             capture_output=True,
             text=True,
@@ -51,4 +51,4 @@ def _revision() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip() or None
+    return described.stdout.strip() or None

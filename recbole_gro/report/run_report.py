@@ -1,4 +1,4 @@
-"""Results as a table, a file and a picture."""
+"""The report of a run: its table, results.json, results.md and results.png."""
 
 import io
 import json
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from recbole.config import Config
 
 from recbole_gro.report.document import markdown_table
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.units import figure, scaled, unit
 
-# marks of rows, and what they say of the surrogate or the target
+# marks of rows, and their meaning
 NOT_IMPROVED, STILL_IMPROVING, TARGET_STILL_IMPROVING = "(!)", "(+)", "(^)"
 MARKS = {
-    NOT_IMPROVED: "This surrogate did not learn: its loss on held-out queries is no better than before training. A "
-    "broken attack is not a good defense.",
-    STILL_IMPROVING: "This surrogate was still learning when its surrogate_epochs were over: with more of them it gets "
+    NOT_IMPROVED: "The training of this surrogate failed: its loss on held-out queries is no better than before "
+    "training. A failed attack is no sign of a good defense.",
+    STILL_IMPROVING: "This surrogate was still improving after its surrogate_epochs: with more of them it extracts "
     "more, and the service looks safer here than it is.",
     TARGET_STILL_IMPROVING: "The undefended target reached its maximum number of epochs before early stopping, and may "
     "still have been improving: a defense that trains it further, as GRO does, then looks like a gain; raise epochs.",
@@ -27,11 +27,14 @@ LABELS = {"hit": "HR", "ndcg": "NDCG"}
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
-def table(rows: list[dict[str, Any]], config) -> list[str]:
+def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
     """Return the lines of a markdown table, one row per defense: test metrics of target and surrogate, and agreement.
 
-    Shares are in percent; other units stand in the head. A row without an attack beside rows with one, such as
-    popularity's, has no figures there.
+    Shares are in percent; the head names other units. Rows without an attack, such as popularity, have no surrogate.
+
+    Args:
+        rows: as in results.json.
+        config: of the run.
     """
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
@@ -44,12 +47,8 @@ def table(rows: list[dict[str, Any]], config) -> list[str]:
         values = [(metric, measured[side].get(metric)) for side in sides for metric in metrics]
         if len(sides) == 2:
             values.append(("agreement@10", measured["surrogate"].get("agreement@10")))
-        lines.append(
-            [
-                " ".join([row["defense"], *marks(row)]),
-                *("" if value is None else figure(metric, value) for metric, value in values),
-            ]
-        )
+        cells = ("" if value is None else figure(metric, value) for metric, value in values)
+        lines.append([" ".join([row["defense"], *marks(row)]), *cells])
     return markdown_table(head, lines)
 
 
@@ -63,35 +62,32 @@ def marks(row: dict[str, Any]) -> list[str]:
     >>> marks({"surrogate_improved": False, "target_still_improving": True})
     ['(!)', '(^)']
     """
-    attack = (
-        NOT_IMPROVED
-        if not row.get("surrogate_improved", True)
-        else STILL_IMPROVING
-        if row.get("surrogate_still_improving")
-        else None
-    )
-    target = TARGET_STILL_IMPROVING if row.get("target_still_improving") else None
-    return [mark for mark in (attack, target) if mark]
+    found = {
+        NOT_IMPROVED: not row.get("surrogate_improved", True),
+        STILL_IMPROVING: row.get("surrogate_improved", True) and row.get("surrogate_still_improving"),
+        TARGET_STILL_IMPROVING: row.get("target_still_improving"),
+    }
+    return [mark for mark, holds in found.items() if holds]
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """The lines below a table that say what its marks mean; none where nothing is marked."""
+    """Return the lines below a table that explain its marks."""
     used = {mark for row in rows for mark in marks(row)}
-    return [line for mark, told in MARKS.items() if mark in used for line in ("", f"{mark} {told}")]
+    return [line for mark, meaning in MARKS.items() if mark in used for line in ("", f"{mark} {meaning}")]
 
 
-def _shown_metrics(config) -> list[str]:
-    """HR and NDCG at the two longest cut-offs, or whatever else the config measures."""
+def _shown_metrics(config: Any) -> list[str]:
+    """Return the config's metrics at its two longest cut-offs."""
     cut_offs = sorted(config["topk"])[-2:]
     return [f"{name}@{k}" for k in cut_offs for name in _metric_names(config)]
 
 
-def _metric_names(config) -> list[str]:
+def _metric_names(config: Any) -> list[str]:
     return [name.lower() for name in config["metrics"]]
 
 
 def label(metric: str) -> str:
-    """Return a metric of RecBole's as the field names it: HR@10 for hit@10."""
+    """Return the usual name of a metric of RecBole: HR@10 for hit@10."""
     name, _, k = metric.partition("@")
     return f"{LABELS.get(name, name)}@{k}"
 
@@ -100,29 +96,29 @@ def _with_unit(metric: str) -> str:
     return label(metric) if unit(metric) in ("", "%") else f"{label(metric)} ({unit(metric)})"
 
 
-def _compared(config) -> int:
-    """Return how many items of two lists agreement@10 compares."""
+def _compared(config: Any) -> int:
+    """Return the number of items of each list that agreement@10 compares."""
     return min(10, config["served_k"])
 
 
-def save_results(results: dict[str, Any], config: Config, folder: Path) -> None:
+def save_results(results: dict[str, Any], config: Any, folder: Path) -> None:
     """Write results.json, then the report; each file is complete when it appears.
 
     Args:
-        results: the run's results.
-        config: its settings.
-        folder: where to.
+        results: of the run, as in results.json.
+        config: of the run.
+        folder: of the files.
 
     Raises:
         UserError: a file cannot be written.
     """
-    # first, so that no fault of a picture costs the numbers
+    # first, so that an error in a picture does not cost the numbers
     write_whole(folder / "results.json", json.dumps(results, indent=2, default=str) + "\n")
     write_report(results, config, folder)
 
 
-def write_report(results: dict[str, Any], config: Config, folder: Path) -> None:
-    """Write results.md and results.png where they are missing; arguments as of `save_results`."""
+def write_report(results: dict[str, Any], config: Any, folder: Path) -> None:
+    """Write results.md and results.png if they are missing; arguments as of `save_results`."""
     contents: dict[str, Callable[[], str | bytes]] = {
         "results.md": lambda: markdown(results, config),
         "results.png": lambda: png(picture(results["defenses"], config)),
@@ -133,14 +129,14 @@ def write_report(results: dict[str, Any], config: Config, folder: Path) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a png file."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=120)
-    return drawn.getvalue()
+    """Return a figure as the bytes of a png file."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=120)
+    return stream.getvalue()
 
 
-def markdown(results: dict[str, Any], config) -> str:
-    """The table with what it was measured on."""
+def markdown(results: dict[str, Any], config: Any) -> str:
+    """Return the content of results.md: the table, and what it was measured on; arguments as of `save_results`."""
     rows = results["defenses"]
     shares = all(unit(metric) == "%" for metric in _shown_metrics(config))
     percent = "Percent" if shares else "Percent where the head names no other unit"
@@ -151,9 +147,9 @@ def markdown(results: dict[str, Any], config) -> str:
         *table([*rows, results["reference"]], config),
         *notes(rows),
         "",
-        f"{percent}, test items of {results['test_users']} users, full ranking, {split(config)}, of the list of "
-        f"{config['served_k']} that the service returns; seed {results['seed']}, one run. Popularity: every user is "
-        f"served the items that the training data hold most often.",
+        f"{percent}, test items of {results['test_users']} users, full ranking, {split_in_words(config)}, of the "
+        f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run. Popularity: the most "
+        "frequent items of the training data, the same list for every user.",
     ]
     if attacked:
         row = attacked[0]
@@ -162,17 +158,17 @@ def markdown(results: dict[str, Any], config) -> str:
             f"from {row['lists_returned']} lists: {_queries_in_words(row, config)}. Agreement@{_compared(config)}: "
             f"share of common items in the top {_compared(config)} of the target as served and of the surrogate."
         )
-        told = {row["defense"]: settings_in_words(row["selected_hyperparameters"]) for row in attacked}
-        if any(told.values()):
-            settled = "; ".join(f"{defense}: {words}" for defense, words in told.items())
-            about += ["", f"Hyperparameters that the attack selected. {settled}."]
+        selected = {row["defense"]: settings_in_words(row["selected_hyperparameters"]) for row in attacked}
+        if any(selected.values()):
+            words = "; ".join(f"{defense}: {settings}" for defense, settings in selected.items())
+            about += ["", f"Hyperparameters that the attack selected. {words}."]
     return "\n".join(about) + "\n"
 
 
-def split(config) -> str:
-    """Return in words how `eval_args` splits the data.
+def split_in_words(config: Any) -> str:
+    """Return the evaluation split of `eval_args` as text.
 
-    >>> split({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}})
+    >>> split_in_words({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}})
     'ratio split 0.8, 0.1, 0.1 in time order'
     """
     (kind, parts), *_ = config["eval_args"]["split"].items()
@@ -182,31 +178,34 @@ def split(config) -> str:
     return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}"
 
 
-def settings_in_words(settled: dict[str, Any]) -> str:
-    """Keys of an attacker as they were in force, as text."""
+def settings_in_words(settings: dict[str, Any]) -> str:
+    """Return settings, which may be nested, as text."""
     return ", ".join(
-        f"{name} {settings_in_words(value) if isinstance(value, dict) else value}" for name, value in settled.items()
+        f"{name} {settings_in_words(value) if isinstance(value, dict) else value}" for name, value in settings.items()
     )
 
 
-def _queries_in_words(row: dict[str, Any], config) -> str:
-    """What the queries of an attack were, in words."""
+def _queries_in_words(row: dict[str, Any], config: Any) -> str:
     again = "" if row["repeats"] == 1 else f", queried {row['repeats']} times,"
-    known = row["auxiliary_sequences"]
-    kind = f"{config['query_strategy']} sequences"
-    if known:
-        kind = f"sequences, {known} of them users' own histories"
+    auxiliary = row["auxiliary_sequences"]
+    kind = (
+        f"sequences, {auxiliary} of them histories of users" if auxiliary else f"{config['query_strategy']} sequences"
+    )
     return f"every prefix{again} of {row['query_sequences']} {kind}"
 
 
-def picture(rows: list[dict[str, Any]], config) -> Figure:
-    """Target against surrogate for each defense, a panel a metric at the cut-off of the valid metric."""
+def picture(rows: list[dict[str, Any]], config: Any) -> Figure:
+    """Return bars of target and surrogate per defense, one panel per metric at the cut-off of the valid metric.
+
+    Args:
+        rows: as in results.json.
+        config: of the run.
+    """
     metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
     figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
     attacked = any("surrogate" in row for row in rows)
     figure.suptitle(
-        f"{config['model']} on {config['dataset']}: what the service gives"
-        + (", and what a copy of it gives" if attacked else "")
+        f"{config['model']} on {config['dataset']}: target as served" + (" and surrogate" if attacked else "")
     )
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         _bars(axes, rows, metric)
@@ -215,7 +214,7 @@ def picture(rows: list[dict[str, Any]], config) -> Figure:
     return figure
 
 
-def _bars(axes, rows: list[dict[str, Any]], metric: str) -> None:
+def _bars(axes: Axes, rows: list[dict[str, Any]], metric: str) -> None:
     sides = [("target", TARGET_COLOUR), ("surrogate", SURROGATE_COLOUR)]
     sides = [(side, colour) for side, colour in sides if any(side in row for row in rows)]
     width = 0.8 / len(sides)

@@ -1,5 +1,6 @@
 """What the commands of this package have in common: --KEY=VALUE words, --debug, and how they end."""
 
+import argparse
 import os
 import sys
 import traceback
@@ -27,6 +28,21 @@ def settings_of(words: Iterable[str]) -> dict[str, str]:
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
     return settings
+
+
+def options_and_settings(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """Return the options of a parser, which has exit_on_error=False, and the settings among the other words.
+
+    Raises:
+        UserError: an option without its value, or a word that is no setting.
+    """
+    try:
+        options, rest = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    return options, settings_of(rest)
 
 
 def exit_code(command: str, work: Callable[[list[str]], object], arguments: Sequence[str] | None = None) -> int:

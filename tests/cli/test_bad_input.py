@@ -1,7 +1,7 @@
-"""What cannot work ends with exit code 2 and one line that names it and says what would be right, and leaves nothing.
+"""Invalid input ends with exit status 2 and one line that names it and what would be right, and leaves no file.
 
-Each case is words for the command and what its line must hold. A case says `-m NARM` unless it names a model, and the
-list is short enough for the catalogue unless the case is about that.
+Each case has the words of the command and parts of its line. The model is NARM unless the case names one, and the list
+fits the catalogue unless the case is about its length.
 """
 
 import os
@@ -210,7 +210,7 @@ def words_of(case):
 
 @pytest.fixture
 def refused(tiny_data_path, tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder: `line = refused("--served_k=3")`, once all that is asked for is checked."""
+    """Run the command in an empty folder: `line = refused("--served_k=3")`."""
     monkeypatch.chdir(tmp_path)
 
     def run(*words, data_path=tiny_data_path):
@@ -232,19 +232,19 @@ def refused(tiny_data_path, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("case", [*OURS, *RECBOLES, *NAMES])
-def test_a_bad_setting_is_named(refused, case):
+def test_an_invalid_setting_is_named(refused, case):
     line = refused(*words_of(case))
     for part in {**OURS, **RECBOLES, **NAMES}[case]:
         assert part in line
 
 
 def test_every_key_of_this_plugin_has_a_case():
-    elsewhere = {"output_dir", "stages_dir", "plugins"}  # below, with files in its way; tests/config/test_plugins.py
+    elsewhere = {"output_dir", "stages_dir", "plugins"}  # below, and in the tests of experiments and plugins
     ours = {key.name for section in ORDER for key in sections()[section]} & set(plugin_keys())
     assert ours - elsewhere <= {word[2:].partition("=")[0] for case in OURS for word in case.split()}
 
 
-def test_a_model_is_wanted(tmp_path, monkeypatch, capsys):
+def test_a_missing_model_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
     assert "model: not set; give --model=NAME" in capsys.readouterr().err
@@ -256,18 +256,18 @@ def test_an_option_without_its_value_is_named(capsys, words):
     assert "expected one argument" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not WITHOUT_GPU, reason="there is a GPU")
+@pytest.mark.skipif(not WITHOUT_GPU, reason="torch sees a GPU")
 @pytest.mark.parametrize("gpu", ["0", "7", "0,1", "first"])
-def test_a_gpu_that_is_not_there_is_refused_where_it_was_named(refused, gpu):
+def test_a_gpu_that_does_not_exist_is_refused_where_it_is_named(refused, gpu):
     assert "gpu_id: torch sees no GPU" in refused(f"--gpu_id={gpu}")
 
 
-def test_wandb_is_wanted_where_it_is_to_log(refused, monkeypatch):
+def test_missing_wandb_is_reported_where_it_is_to_log(refused, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "log_wandb: wandb is not installed; pip install wandb" in refused("--log_wandb=True")
 
 
-# Content of a dataset's .inter file, and what is said of it
+# Content of a dataset's .inter file, and parts of the line on it
 HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 DATA = {
     "no file": (None, ["bad.inter"]),
@@ -292,19 +292,19 @@ DATA = {
 
 
 @pytest.mark.parametrize("case", DATA)
-def test_a_bad_dataset_is_named(refused, tmp_path, case):
-    content, said = DATA[case]
+def test_an_invalid_dataset_is_named(refused, tmp_path, case):
+    content, parts = DATA[case]
     (tmp_path / "data" / "bad").mkdir(parents=True)
     if content is not None:
         raw = content if isinstance(content, bytes) else content.encode()
         (tmp_path / "data" / "bad" / "bad.inter").write_bytes(raw)
     line = refused("-d", "bad", data_path=tmp_path / "data")
-    for part in said:
+    for part in parts:
         assert part in line
 
 
 @pytest.mark.parametrize("items", ["a", "ab", "abc"])
-def test_users_with_too_short_a_history_are_told(refused, tmp_path, items):
+def test_users_with_too_short_histories_are_reported(refused, tmp_path, items):
     write_inter(tmp_path / "data", {user: list(items) for user in ("ann", "bob", "cid")})
     line = refused("--served_k=2", "--topk=1", "--valid_metric=NDCG@1", data_path=tmp_path / "data")
     assert ("no user has two interactions" if items == "a" else "users with at least 4 interactions") in line
@@ -325,27 +325,27 @@ CONFIG_FILES = {
 
 @pytest.mark.parametrize("role", ["--config_files", "--student_config", "--surrogate_config"])
 @pytest.mark.parametrize("case", CONFIG_FILES)
-def test_a_bad_config_file_is_named(refused, tmp_path, case, role):
-    content, said = CONFIG_FILES[case]
+def test_an_invalid_config_file_is_named(refused, tmp_path, case, role):
+    content, parts = CONFIG_FILES[case]
     (tmp_path / "bad.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     line = refused(f"{role}=bad.yaml", "--defense=gro")
-    for part in said:
+    for part in parts:
         assert part in line
 
 
 def test_an_output_folder_that_is_a_file_is_named(refused, tmp_path):
-    (tmp_path / "mine").write_text("precious")
-    assert "output_dir: mine cannot be written: File exists" in refused("--output_dir=mine")
-    assert "output_dir: mine/deeper cannot be written: Not a directory" in refused("--output_dir=mine/deeper")
+    (tmp_path / "taken").write_text("precious")
+    assert "output_dir: taken cannot be written: File exists" in refused("--output_dir=taken")
+    assert "output_dir: taken/deeper cannot be written: Not a directory" in refused("--output_dir=taken/deeper")
 
 
-def test_an_output_folder_in_use_is_left_alone(refused, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("precious")
-    assert "output_dir: mine is not empty; name a new folder" in refused("--output_dir=mine")
+def test_an_output_folder_with_other_files_is_refused(refused, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes.txt").write_text("precious")
+    assert "output_dir: taken is not empty; name a new folder" in refused("--output_dir=taken")
 
 
-def test_a_place_where_nothing_can_be_written_is_named(refused):
+def test_an_output_folder_that_cannot_be_made_is_named(refused):
     assert "output_dir: /proc/nowhere cannot be written" in refused("--output_dir=/proc/nowhere")
 
 
@@ -357,7 +357,7 @@ PROCESSES = {
 
 
 @pytest.mark.parametrize("word", PROCESSES)
-def test_the_process_says_one_line_and_no_more(tiny_data_path, tmp_path, word):
+def test_the_process_prints_exactly_one_line(tiny_data_path, tmp_path, word):
     words = ["-m", "NARM", "-d", "tiny", word]
     words += [] if word.startswith("--data_path") else [f"--data_path={tiny_data_path}"]
     ended = subprocess.run(

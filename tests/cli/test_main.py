@@ -1,7 +1,7 @@
 import pytest
 from pipeline import TINY_RUN, files_below
 
-from recbole_gro.cli.main import main, parse
+from recbole_gro.cli.main import SUBCOMMANDS, main, parse
 from recbole_gro.config.settings import plugin_keys
 from recbole_gro.utils.errors import UserError
 
@@ -19,17 +19,19 @@ def command(tiny_data_path, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_help_lists_every_key_with_type_default_and_meaning(capsys):
+def test_help_lists_subcommands_and_every_key_with_type_default_and_meaning(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])
     assert stopped.value.code == 0
     text = capsys.readouterr().out
+    for name, (_, summary) in SUBCOMMANDS.items():
+        assert f"\n  {name:<12} {summary}\n" in text
     for key in plugin_keys().values():
         assert f"--{key.name}  ({key.type}; default {key.default})" in text
         assert key.meaning in text
 
 
-def test_whole_run(command, tmp_path):
+def test_the_command_runs_and_reports_a_comparison(command, tmp_path):
     settings = [f"--{key}={value}" for key, value in TINY_RUN.items() if key != "load_col"]
     code, printed, _ = command(
         "-m", "NARM", *settings, "--embedding_size=8", "--output_dir=here", "--defense=[none, reverse]",
@@ -40,7 +42,7 @@ def test_whole_run(command, tmp_path):
     assert "results.json" in files_below(tmp_path / "here")
 
 
-def test_settings_and_options_are_told_apart():
+def test_options_and_settings_are_separated():
     call, settings = parse(["-m", "NARM", "--config_files=a.yaml b.yaml", "--gro_lambda=0.1", "--x={'a': 1}"])
     assert call == {"model": "NARM", "dataset": None, "config_file_list": ["a.yaml", "b.yaml"]}
     assert settings == {"gro_lambda": "0.1", "x": "{'a': 1}"}
@@ -51,10 +53,33 @@ def test_a_setting_given_twice_is_refused():
         parse(["--gro_lambda=1", "--gro_lambda=2"])
 
 
-def test_stopping_by_hand_is_no_traceback(monkeypatch, capsys):
+def test_an_interrupt_ends_in_one_line(monkeypatch, capsys):
     def interrupted(**_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("recbole_gro.quick_start.run.run_recbole_gro", interrupted)
     assert main(["-m", "NARM"]) == 130
     assert capsys.readouterr().err.strip() == "recbole-gro: stopped"
+
+
+@pytest.mark.parametrize("name", ["experiment", "convert", "statistics", "check-model"])
+@pytest.mark.parametrize("before", [[], ["--debug"]], ids=["", "debug"])
+def test_a_subcommand_has_help_of_its_own(name, before, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*before, name, "--help"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: recbole-gro {name} [-h]")
+
+
+@pytest.mark.parametrize("words", [["run", "-m", "Nobody"], ["--debug", "run", "-m", "Nobody"], ["-m", "Nobody"]])
+def test_run_is_the_default_subcommand(words, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("recbole-gro: error: unknown model 'Nobody'")
+
+
+@pytest.mark.parametrize("words", [["--debug", "experiment", "nothing"], ["experiment", "--debug", "nothing"]])
+def test_debug_is_accepted_before_and_after_a_subcommand(words, capsys):
+    assert main(words) == 2
+    errors = capsys.readouterr().err
+    assert "Traceback (most recent call last):" in errors
+    assert "recbole-gro experiment: error: unknown experiment or yaml file 'nothing'" in errors

@@ -65,14 +65,19 @@ def test_a_part_of_a_plugin_is_reachable_from_a_config_file(plugin, words, tmp_p
     assert main(command) == 0
 
 
-def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data_path, tmp_path):
+@pytest.mark.parametrize(
+    "executor",
+    [["--workers=2"], pytest.param(["--executor=ray"], marks=pytest.mark.every)],
+    ids=["local", "ray"],
+)
+def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data_path, tmp_path, executor):
     from experiment.grid import tiny
 
+    name = f"wheel_{executor[0][2:4]}"
     fixed = "\n".join(f"  {key}: {value}" for key, value in tiny(tiny_data_path).fixed.items())
-    grid = f"title: Turned\nfigure: k\nvary: {{defense: [none, wheel]}}\nseeds: [1, 2]\nfixed:\n{fixed}\n"
-    (tmp_path / "grid.yaml").write_text(grid.replace("access_log", "access_log"))
-    code = [f"--plugins=[{plugin('wheel')}]", "--workers=2", "--output_dir=out"]
-    assert experiment(["grid.yaml", *code]) == 0
+    grid = f"title: Turned\nfigure: k\nvary: {{defense: [none, {name}]}}\nseeds: [1, 2]\nfixed:\n{fixed}\n"
+    (tmp_path / "grid.yaml").write_text(grid)
+    assert experiment(["grid.yaml", f"--plugins=[{plugin(name)}]", *executor, "--output_dir=out"]) == 0
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 4
 
 

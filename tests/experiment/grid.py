@@ -1,4 +1,4 @@
-"""A tiny experiment: seconds a cell."""
+"""A tiny experiment, with cells of a few seconds."""
 
 from conftest import SMALL, WIDTHS
 
@@ -6,7 +6,7 @@ from recbole_gro.experiment.plan import read_experiment
 
 
 def tiny(data_path, name="lambda", **settings):
-    """An experiment of that name on the dataset `tiny`: two seeds, small budgets."""
+    """Return a packaged experiment on the dataset `tiny`: two seeds, small budgets."""
     small = {key: value for key, value in SMALL.items() if key != "seed"}
     budget = {"query_sequences": 8, "surrogate_epochs": 1, "gro_epochs": 1, "epochs": 1}
     given = {**small, **WIDTHS["BERT4Rec"], **budget, "dataset": "tiny", "data_path": str(data_path), "seeds": [1, 2]}

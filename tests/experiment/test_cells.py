@@ -1,33 +1,34 @@
-"""Cells and the stages they share."""
+"""Cells, their files, and the stages that they share."""
 
 import json
 
 import numpy as np
 import pytest
 import torch
+from experiment import synthetic
 from experiment.grid import tiny
 
 from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment.cells import cell_file, done_and_missing, ranks, run_cell
+from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, ranks, run_cell
 from recbole_gro.quick_start.stage_cache import StageCache
 
 
 @pytest.fixture
 def made(monkeypatch):
-    """Stages that take time, as they are made, in order."""
+    """The names of target, queries and surrogate stages as they are made, in order."""
     made, once = [], StageCache.once
 
-    def noting(cache, stage, fingerprint, make):
-        def noted(work):
+    def recorded_once(cache, stage, fingerprint, make):
+        def recorded(work):
             if stage in ("target", "queries", "surrogate"):
                 made.append(stage)
             return make(work)
 
-        return once(cache, stage, fingerprint, noted)
+        return once(cache, stage, fingerprint, recorded)
 
-    monkeypatch.setattr(StageCache, "once", noting)
+    monkeypatch.setattr(StageCache, "once", recorded_once)
     return made
 
 
@@ -35,7 +36,7 @@ def run_all(experiment, folder):
     return [run_cell(experiment, values, seed, folder) for values, seed in done_and_missing(experiment, folder)[1]]
 
 
-def test_a_cell_has_the_numbers_of_a_run_of_its_own(tiny_data_path, tmp_path):
+def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[3])
     cells = run_all(experiment, tmp_path)
     alone = run_recbole_gro(
@@ -49,13 +50,13 @@ def test_a_cell_has_the_numbers_of_a_run_of_its_own(tiny_data_path, tmp_path):
         assert cell.agreement[1] == pytest.approx(row["surrogate"]["test"]["agreement@1"], abs=1e-6)
 
 
-def test_stages_are_made_once_for_all_that_share_them(tiny_data_path, tmp_path, made):
+def test_shared_stages_are_made_once(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, gro_lambda=[0.1, 1.0]), tmp_path)
-    # two seeds: a target each; queries and copy for none and each lambda
+    # two seeds: a target each; queries and surrogate for none and each lambda
     assert sorted(made) == ["queries"] * 6 + ["surrogate"] * 6 + ["target"] * 2
 
 
-def test_an_interrupted_experiment_goes_on_where_it_stopped(tiny_data_path, tmp_path, made, monkeypatch):
+def test_an_interrupted_experiment_is_resumed(tiny_data_path, tmp_path, made, monkeypatch):
     def stopped(*args, **options):
         raise KeyboardInterrupt
 
@@ -73,7 +74,7 @@ def test_an_interrupted_experiment_goes_on_where_it_stopped(tiny_data_path, tmp_
     assert not list((tmp_path / "cut" / "stages").glob("*.work"))
 
 
-def test_what_is_done_is_not_run_again(tiny_data_path, tmp_path, made):
+def test_finished_cells_are_not_run_again(tiny_data_path, tmp_path, made):
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
     run_all(experiment, tmp_path)
     made.clear()
@@ -85,7 +86,7 @@ def test_what_is_done_is_not_run_again(tiny_data_path, tmp_path, made):
     assert made == []
 
 
-def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path, tmp_path, made):
+def test_a_changed_setting_is_another_cell_and_shares_the_stages_before_it(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1]), tmp_path)
     made.clear()
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], surrogate_epochs=2), tmp_path)
@@ -98,7 +99,7 @@ def test_a_changed_setting_is_another_cell_and_shares_what_it_can(tiny_data_path
     assert made == []
 
 
-def test_a_log_of_what_is_asked_changes_no_cell(tiny_data_path, tmp_path, made):
+def test_an_access_log_changes_no_cell(tiny_data_path, tmp_path, made):
     grid = {"name": "defenses", "defense": ["none"], "seeds": [1]}
     run_all(tiny(tiny_data_path, **grid, access_log=True), tmp_path)
     (log,) = (tmp_path / "stages").glob("*.access.jsonl")
@@ -111,7 +112,7 @@ def test_a_log_of_what_is_asked_changes_no_cell(tiny_data_path, tmp_path, made):
     assert made == ["surrogate"]
 
 
-def test_a_stage_that_is_made_anew_begins_its_log_anew(tiny_data_path, tmp_path):
+def test_a_stage_that_is_made_again_restarts_its_access_log(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1], access_log=True)
     run_all(experiment, tmp_path)
     for made in [*(tmp_path / "cells").iterdir(), *(tmp_path / "stages").glob("queries-*.pth")]:
@@ -121,7 +122,7 @@ def test_a_stage_that_is_made_anew_begins_its_log_anew(tiny_data_path, tmp_path)
     assert len(log.read_text().splitlines()) == 8
 
 
-def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path, made):
+def test_attackers_share_the_target_and_the_served_lists(tiny_data_path, tmp_path, made):
     names = ["standard", "head", "repeat", "filtered", "few_shot"]
     experiment = tiny(tiny_data_path, "tradeoff", attacker=names, defense=["gro"], head_k=[2], seeds=[1])
     cells = run_all(experiment, tmp_path)
@@ -141,7 +142,7 @@ def test_attackers_share_the_target_and_what_is_served(tiny_data_path, tmp_path,
         ("few_shot", {"attacker_known_share": 0.2}),
     ],
 )
-def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_path, made, attacker, changed):
+def test_an_attackers_key_changes_queries_and_surrogate_only(tiny_data_path, tmp_path, made, attacker, changed):
     fixed = {"attacker": [attacker], "defense": ["gro"], "head_k": [2], "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **fixed), tmp_path)
     made.clear()
@@ -149,26 +150,36 @@ def test_an_attackers_key_changes_queries_and_copy_alone(tiny_data_path, tmp_pat
     assert made == ["queries", "surrogate"]
 
 
-def test_a_key_of_the_output_side_is_run_over_for_defenses_that_read_it(tiny_data_path, tmp_path, made):
+def test_an_output_side_key_makes_stages_for_the_defenses_that_read_it_only(tiny_data_path, tmp_path, made):
     names = ["none", "gro", "tail_shuffle"]
     grid = {"attacker": ["standard"], "defense": names, "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
-    # a target; queries and copy for none, for gro and for each head that is left as it is
+    # a target; queries and surrogate for none, for gro and for each head_k of tail_shuffle
     assert sorted(made) == ["queries"] * 4 + ["surrogate"] * 4 + ["target"]
 
 
-def test_a_defense_that_does_not_say_what_it_reads_is_run_over_every_key(tiny_data_path, tmp_path, made, monkeypatch):
+def test_a_defense_without_declared_settings_makes_stages_for_every_key(tiny_data_path, tmp_path, made, monkeypatch):
     monkeypatch.setattr(defenses["none"], "output_settings", None)
     grid = {"attacker": ["standard"], "defense": ["none"], "seeds": [1]}
     run_all(tiny(tiny_data_path, "tradeoff", **grid, head_k=[2, 3]), tmp_path)
     assert sorted(made) == ["queries"] * 2 + ["surrogate"] * 2 + ["target"]
 
 
-def test_a_cells_name_tells_its_values(tiny_data_path, tmp_path):
+def test_the_name_of_a_cells_file_holds_its_values(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, gro_lambda=[0.5])
     assert cell_file(experiment, {"gro_lambda": 0.5, "defense": "gro"}, 2, tmp_path).name.startswith("0.5-gro-2-")
 
 
-def test_ranks_are_places_in_the_list():
+def test_ranks_count_from_the_first_item_of_the_list():
     lists = torch.tensor([[7, 2, 5], [1, 2, 3], [4, 9, 0]])
     assert ranks(lists, torch.tensor([5, 4, 4])).tolist() == [3, 0, 1]
+
+
+def test_a_cell_is_read_back_as_it_was_saved(tmp_path):
+    saved = synthetic.cell({"defense": "gro", "query_length": None}, 3)
+    saved.save(tmp_path / "cell.npz")
+    read = Cell.load(tmp_path / "cell.npz")
+    for name in ("target_ranks", "surrogate_ranks"):
+        assert np.array_equal(getattr(read, name), getattr(saved, name))
+    assert (read.values, read.seed, read.agreement, read.facts) == (saved.values, 3, saved.agreement, saved.facts)
+    assert [file.name for file in tmp_path.iterdir()] == ["cell.npz"]

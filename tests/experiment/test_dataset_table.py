@@ -1,4 +1,4 @@
-"""Table 1 as an experiment: datasets that the test writes, read and set beside the paper's."""
+"""Table 1 as an experiment: datasets that the tests write, compared with the paper's."""
 
 import csv
 from urllib.error import URLError
@@ -10,14 +10,14 @@ from recbole_gro.cli.experiment import main
 from recbole_gro.data.statistics import PAPER
 from recbole_gro.experiment.plan import read_experiment
 
-FIVE = {user: list("abcde") for user in "vwxyz"}  # what is left of it by the filter of properties/dataset
+FIVE = {user: list("abcde") for user in "vwxyz"}  # passes the filter of properties/dataset
 
 
 @pytest.fixture
 def table(write_dataset, tmp_path, monkeypatch, capsys):
-    """Run the command in a folder with `tiny` and `ml-1m`, where nothing can be downloaded.
+    """Run the command in a folder with `tiny` and `ml-1m`, without network.
 
-    `code, said, wrong = table("--dataset=[tiny]")`; the report's folder is tmp_path / "made".
+    `code, printed, errors = table("--dataset=[tiny]")`; the report's folder is tmp_path / "made".
     """
     write_dataset({"ann": list("abc"), "bob": list("abcd")})
     write_dataset({**FIVE, "few": list("abcd"), "rare": list("abcdf")}, name="ml-1m")
@@ -26,22 +26,22 @@ def table(write_dataset, tmp_path, monkeypatch, capsys):
 
     def run(*words, name="datasets"):
         code = main([name, f"--data_path={tmp_path}", "--output_dir=made", *words])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
 
     return run
 
 
 def sizes(folder):
-    """{(dataset, measure): the row of results.csv}."""
+    """Return {(dataset, measure): row of results.csv}."""
     with open(folder / "results.csv", newline="", encoding="utf-8") as file:
         return {(row["dataset"], row["measure"]): row for row in csv.DictReader(file)}
 
 
-def test_each_dataset_is_set_beside_the_papers(table, tmp_path):
-    code, said, wrong = table("--dataset=[tiny, ml-1m]")
-    assert (code, wrong) == (0, "")
-    assert "left out" not in said
+def test_each_dataset_is_compared_with_the_papers(table, tmp_path):
+    code, printed, errors = table("--dataset=[tiny, ml-1m]")
+    assert (code, errors) == (0, "")
+    assert "left out" not in printed
     assert files_below(tmp_path / "made") == ["report.html", "report.md", "results.csv"]
     found = sizes(tmp_path / "made")
     assert found["tiny", "users"] == {
@@ -59,7 +59,7 @@ def test_each_dataset_is_set_beside_the_papers(table, tmp_path):
     assert sum(line.startswith("| tiny") for line in lines) == 1
 
 
-def test_settings_hold_for_all_of_them(table, tmp_path):
+def test_fixed_settings_apply_to_all_datasets(table, tmp_path):
     assert (
         table("--dataset=[tiny, ml-1m]", "--user_inter_num_interval=[4,inf)", "--item_inter_num_interval=None")[0] == 0
     )
@@ -69,64 +69,64 @@ def test_settings_hold_for_all_of_them(table, tmp_path):
     assert "user_inter_num_interval" in (tmp_path / "made" / "report.md").read_text()
 
 
-def test_what_is_not_there_is_left_out_in_a_line_and_the_rest_reported(table, tmp_path):
-    code, said, wrong = table("--dataset=[ml-20m, tiny, steam]")
-    assert (code, wrong) == (0, "")
-    [line] = [line for line in said.splitlines() if line.startswith("left out")]
+def test_datasets_that_are_not_available_are_left_out(table, tmp_path):
+    code, printed, errors = table("--dataset=[ml-20m, tiny, steam]")
+    assert (code, errors) == (0, "")
+    [line] = [line for line in printed.splitlines() if line.startswith("left out")]
     assert line.startswith("left out: ml-20m, steam, neither on disk nor downloaded; ")
-    assert "recbole_gro.data.convert NAME PATH makes ml-20m, steam from the published files" in line
+    assert "recbole-gro convert NAME PATH makes ml-20m, steam from the published files" in line
     assert {dataset for dataset, _ in sizes(tmp_path / "made")} == {"tiny"}
     assert "could not download it (no network)" in (tmp_path / "made" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["--dataset=[ml-20m, steam]"], "dataset: nothing to read: ml-20m, steam, neither on disk nor downloaded; "),
+        (["--dataset=[ml-20m, steam]"], "dataset: none is available: ml-20m, steam, neither on disk nor downloaded; "),
         (["--dataset=[tiny, ml-20n]"], "dataset: ml-20n is not in "),
         (["--dataset=[tiny, ml-20n]", "--dry_run"], "did you mean ml-20m?"),
         (["--dataset=tiny", "--core_filter=twice"], "core_filter: 'twice' is not allowed"),
-        (["--dataset=tiny", "--seeds=[1]"], "seeds: experiment datasets draws nothing, so it takes none"),
-        (["--dataset=[tiny, tiny]"], "dataset has a value twice"),
-        (["--dataset=[]"], "dataset wants a list of values"),
+        (["--dataset=tiny", "--seeds=[1]"], "seeds: experiment datasets draws no random numbers and takes no seeds"),
+        (["--dataset=[tiny, tiny]"], "dataset has duplicate values"),
+        (["--dataset=[]"], "dataset takes a list of values"),
     ],
 )
-def test_what_cannot_work_ends_in_a_line_and_writes_nothing(table, tmp_path, words, said):
-    code, _, wrong = table(*words)
+def test_invalid_input_is_reported_in_one_line_and_writes_nothing(table, tmp_path, words, message):
+    code, _, errors = table(*words)
     assert code == 2
-    assert said in wrong
-    assert wrong.count("\n") == 1
+    assert message in errors
+    assert errors.count("\n") == 1
     assert not (tmp_path / "made").exists()
 
 
-def test_a_dataset_that_is_there_and_broken_is_told_after_the_others(table, tmp_path):
+def test_an_invalid_file_is_reported_after_the_valid_ones(table, tmp_path):
     (tmp_path / "tiny" / "tiny.inter").write_text("user_id:token\titem_id:token\n")
-    code, _, wrong = table("--dataset=[tiny, ml-1m]")
+    code, _, errors = table("--dataset=[tiny, ml-1m]")
     assert code == 2
-    assert "tiny.inter: there is no column 'timestamp'" in wrong
-    assert wrong.count("\n") == 1
+    assert "tiny.inter: there is no column 'timestamp'" in errors
+    assert errors.count("\n") == 1
     assert {dataset for dataset, _ in sizes(tmp_path / "made")} == {"ml-1m"}
 
 
-def test_a_dry_run_says_what_would_be_read(table, tmp_path):
+def test_a_dry_run_names_the_files(table, tmp_path):
     before = files_below(tmp_path)
-    code, said, _ = table("--dataset=[tiny, ml-20m]", "--dry_run")
+    code, printed, _ = table("--dataset=[tiny, ml-20m]", "--dry_run")
     assert code == 0
-    assert f"tiny: {tmp_path / 'tiny' / 'tiny.inter'}\n" in said
-    assert "ml-20m.inter, which does not exist; RecBole would download it" in said
-    assert "nothing was read" in said
+    assert f"tiny: {tmp_path / 'tiny' / 'tiny.inter'}\n" in printed
+    assert "ml-20m.inter, which does not exist; RecBole would download it" in printed
+    assert "nothing was read" in printed
     assert files_below(tmp_path) == before
 
 
-def test_the_packaged_one_reads_the_papers_datasets():
+def test_the_packaged_experiment_reads_the_papers_datasets():
     datasets = read_experiment("datasets").vary["dataset"]
     assert {"ml-1m", "ml-20m", "steam"} == set(datasets) & set(PAPER)
     assert set(datasets) - set(PAPER) == {"ml-100k", "amazon-beauty"}
 
 
 @pytest.mark.parametrize("vary", ["{defense: [none]}", "{dataset: [tiny], defense: [none, gro]}"])
-def test_a_table_of_anything_else_is_refused(table, tmp_path, vary):
-    (tmp_path / "own.yaml").write_text(f"title: Mine\nfigure: table1\nvary: {vary}\n")
-    code, _, wrong = table(name="own.yaml")
+def test_a_table_that_varies_another_key_is_refused(table, tmp_path, vary):
+    (tmp_path / "own.yaml").write_text(f"title: Own\nfigure: table1\nvary: {vary}\n")
+    code, _, errors = table(name="own.yaml")
     assert code == 2
-    assert "experiment own: figure table1 wants dataset to vary, and nothing else" in wrong
+    assert "experiment own: figure table1 takes dataset as its only varied key" in errors

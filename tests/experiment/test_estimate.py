@@ -1,4 +1,4 @@
-"""What a dry run says of the time that cells take."""
+"""The expected duration of cells."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ UNIT = {
 
 @pytest.fixture
 def seconds(make_config):
-    """Seconds of each stage at a second or so per unit; an evaluation takes 1 s."""
+    """Seconds of each stage with the durations of UNIT; an evaluation takes 1 s."""
 
     def of(defense="none", **settings):
         settings = {
@@ -34,7 +34,7 @@ def seconds(make_config):
     return of
 
 
-def test_stages_take_their_steps_lists_and_evaluations(seconds):
+def test_stages_count_their_steps_lists_and_evaluations(seconds):
     assert seconds() == pytest.approx(
         {"target": 20 * 10 * 0.5 + 4, "defended": 80, "queries": 0.5, "surrogate": 30 * 500 * 0.003, "evaluation": 11}
     )
@@ -44,13 +44,13 @@ def test_stages_take_their_steps_lists_and_evaluations(seconds):
     ("defense", "given", "epochs"),
     [("gro", {}, 4), ("gro", {"gro_steps": 61}, 7), ("gro_decoys", {}, 152), ("gro_decoys", {"gro_steps": 20}, 4)],
 )
-def test_a_floor_of_gro_steps_counts(seconds, defense, given, epochs):
+def test_the_minimum_of_gro_steps_counts(seconds, defense, given, epochs):
     settings = {"served_k": 10, "gro_head_k": 4, "eval_step": 1000}
     assert seconds(defense, **settings, **given)["defended"] == pytest.approx(epochs * 10 * 2.0)
 
 
 @pytest.mark.parametrize(("attacker", "times"), [("standard", 1), ("repeat", 1 / 4), ("head", 4)])
-def test_attackers_train_as_often_as_they_do(seconds, attacker, times):
+def test_the_number_of_surrogates_and_repeats_counts(seconds, attacker, times):
     found = seconds(attacker=attacker, served_k=100)
     assert found["surrogate"] == pytest.approx(times * 30 * 500 * 0.003)
     assert found["queries"] == pytest.approx(0.5)
@@ -59,7 +59,7 @@ def test_attackers_train_as_often_as_they_do(seconds, attacker, times):
 @pytest.mark.parametrize(
     ("model", "rows"), [("BERT4Rec", "windows"), ("BERT4Rec", "prefixes"), ("GRU4Rec", "prefixes")]
 )
-def test_every_unit_is_timed_and_nothing_is_left(make_config, tmp_path, monkeypatch, model, rows):
+def test_every_unit_is_timed_and_leaves_no_file_or_state(make_config, tmp_path, monkeypatch, model, rows):
     monkeypatch.chdir(tmp_path)
     config = make_config(model, train_rows=rows)
     torch.manual_seed(3)
@@ -74,7 +74,7 @@ def test_every_unit_is_timed_and_nothing_is_left(make_config, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_shared_stages_count_once_and_measured_ones_as_measured(tiny_data_path, tmp_path, monkeypatch):
+def test_shared_stages_count_once_and_finished_ones_with_their_own_time(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_gro.experiment.estimate.unit_seconds", lambda *_: UNIT)
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2])
     cells = experiment.cells()

@@ -1,4 +1,4 @@
-"""Cells here, in processes and on Ray."""
+"""Tasks in this process, in worker processes and on Ray."""
 
 import builtins
 import contextlib
@@ -17,10 +17,10 @@ from recbole_gro import UserError
 from recbole_gro.experiment.executor import execute, imported_ray
 
 
-def note(folder, values, seed):
-    """Leave a file that says who ran the task; some tasks fail."""
+def record(folder, values, seed):
+    """Write a file with the process that runs the task; some tasks fail."""
     if values["x"] == "bad":
-        raise UserError("x: 'bad' is not good")
+        raise UserError("x: 'bad' is not allowed")
     if values["x"] == "broken":
         raise ZeroDivisionError("in the\nmiddle")
     (folder / f"{values['x']}-{seed}").write_text(str(os.getpid()))
@@ -30,35 +30,35 @@ TASKS = [({"x": x}, seed) for x in ("a", "bad", "broken", "b") for seed in (1, 2
 
 
 class ExecutorCases:
-    """What holds wherever cells run; a subclass says where."""
+    """Cases for every executor; subclasses define which."""
 
-    where: dict
+    options: dict
 
     @pytest.fixture
     def outcomes(self, tmp_path):
         return dict(
             ((values["x"], seed), error)
-            for (values, seed), error in execute(functools.partial(note, tmp_path), TASKS, **self.where)
+            for (values, seed), error in execute(functools.partial(record, tmp_path), TASKS, **self.options)
         )
 
-    def test_every_task_is_run_and_failures_are_told(self, outcomes, tmp_path):
+    def test_every_task_is_run_and_failures_are_reported(self, outcomes, tmp_path):
         assert set(outcomes) == {(values["x"], seed) for values, seed in TASKS}
         assert sorted(file.name for file in tmp_path.iterdir()) == ["a-1", "a-2", "b-1", "b-2"]
         for seed in (1, 2):
             assert outcomes["a", seed] is None
-            assert str(outcomes["bad", seed]) == "x: 'bad' is not good"
+            assert str(outcomes["bad", seed]) == "x: 'bad' is not allowed"
             assert str(outcomes["broken", seed]) == "ZeroDivisionError: in the middle"
 
 
-class TestHere(ExecutorCases):
-    where = {"workers": 1}
+class TestThisProcess(ExecutorCases):
+    options = {"workers": 1}
 
-    def test_this_process_does_it(self, outcomes, tmp_path):
+    def test_tasks_run_in_this_process(self, outcomes, tmp_path):
         assert {int(file.read_text()) for file in tmp_path.iterdir()} == {os.getpid()}
 
 
 def is_running(pid):
-    """Whether the process is there for longer than an ending one."""
+    """Whether a process is still running after five seconds."""
     with contextlib.suppress(ProcessLookupError):
         for _ in range(50):
             os.kill(pid, 0)
@@ -68,21 +68,21 @@ def is_running(pid):
 
 
 def crash(folder, values, seed):
-    """Note the process, then end it at once in one of the tasks."""
-    note(folder, values, seed)
+    """Record the process, and end it at once in one of the tasks."""
+    record(folder, values, seed)
     if values["x"] == "crash":
         os._exit(3)
 
 
-class TestInProcesses(ExecutorCases):
-    where = {"workers": 2}
+class TestWorkerProcesses(ExecutorCases):
+    options = {"workers": 2}
 
-    def test_no_worker_is_left_behind(self, outcomes, tmp_path):
+    def test_no_worker_is_left(self, outcomes, tmp_path):
         assert not any(is_running(int(file.read_text())) for file in tmp_path.iterdir())
 
-    def test_nor_where_the_caller_stops_early(self, tmp_path):
+    def test_no_worker_or_thread_is_left_after_an_early_stop(self, tmp_path):
         threads = threading.active_count()
-        outcomes = execute(functools.partial(note, tmp_path), TASKS * 9, workers=2)
+        outcomes = execute(functools.partial(record, tmp_path), TASKS * 9, workers=2)
         next(outcomes)
         with pytest.warns(UserWarning, match="cancelled"):
             outcomes.close()
@@ -91,7 +91,7 @@ class TestInProcesses(ExecutorCases):
             thread.join(5)
         assert threading.active_count() == threads
 
-    def test_a_crash_is_the_error_of_its_task(self, tmp_path):
+    def test_a_crash_is_reported_as_the_error_of_its_task(self, tmp_path):
         tasks = [({"x": x}, 1) for x in ("a", "b", "crash")]
         outcomes = {
             values["x"]: error for (values, _), error in execute(functools.partial(crash, tmp_path), tasks, workers=2)
@@ -100,12 +100,12 @@ class TestInProcesses(ExecutorCases):
         assert "worker process" in str(outcomes["crash"])
         assert "\n" not in str(outcomes["crash"])
 
-    def test_an_interrupt_ends_the_workers_too(self, tmp_path):
+    def test_an_interrupt_ends_the_workers(self, tmp_path):
         script = (
             "import functools, pathlib, sys, time; sys.path.insert(0, sys.argv[2])\n"
-            "from experiment.test_executor import note\n"
+            "from experiment.test_executor import record\n"
             "from recbole_gro.experiment.executor import execute\n"
-            "def run(folder, values, seed):\n    note(folder, values, seed)\n    time.sleep(600)\n"
+            "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
             "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"
         )
@@ -120,15 +120,15 @@ class TestInProcesses(ExecutorCases):
         assert len(files) == 2
         assert not any(is_running(int(file.read_text())) for file in files)
 
-    def test_other_processes_do_it(self, outcomes, tmp_path):
+    def test_tasks_run_in_other_processes(self, outcomes, tmp_path):
         assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
 
 
 @pytest.mark.every
 class TestOnRay(ExecutorCases):
-    """On a cluster of two workers, started here and joined by its address."""
+    """A cluster of two workers, started here and reached by its address."""
 
-    where = {"executor": "ray", "ray_address": "auto"}
+    options = {"executor": "ray", "ray_address": "auto"}
 
     @pytest.fixture(autouse=True, scope="class")
     def cluster(self):
@@ -143,16 +143,16 @@ class TestOnRay(ExecutorCases):
         os.environ.pop("RAY_ADDRESS")
         cluster.shutdown()
 
-    def test_both_workers_do_it(self, outcomes, tmp_path):
+    def test_tasks_run_on_the_workers(self, outcomes, tmp_path):
         assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
 
 
-def test_unknown_executors_are_refused():
+def test_an_unknown_executor_is_refused():
     with pytest.raises(UserError, match="executor: 'slurm' is not one of local, ray"):
-        execute(note, [], "slurm")
+        execute(record, [], "slurm")
 
 
-def test_a_missing_ray_is_a_line(monkeypatch):
+def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
     original = builtins.__import__
 
     def without_ray(name, *args, **kwargs):
@@ -164,11 +164,11 @@ def test_a_missing_ray_is_a_line(monkeypatch):
     with pytest.raises(
         UserError, match=r"executor: ray cannot be imported \(No module named 'ray'\); recbole installs"
     ):
-        list(execute(note, TASKS, "ray"))
+        list(execute(record, TASKS, "ray"))
 
 
 @pytest.mark.every
-def test_a_cluster_that_is_not_there_is_a_line():
+def test_an_unreachable_cluster_is_reported_in_one_line():
     with pytest.raises(UserError, match=r"ray_address: no cluster reached at '127\.0\.0\.1:1'") as caught:
-        list(execute(note, TASKS, "ray", ray_address="127.0.0.1:1"))
+        list(execute(record, TASKS, "ray", ray_address="127.0.0.1:1"))
     assert "\n" not in str(caught.value)

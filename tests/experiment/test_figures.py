@@ -1,5 +1,5 @@
 import pytest
-from experiment.synthetic import Plan, cell, grid
+from experiment.synthetic import cell, experiment_of, grid
 
 from recbole_gro.experiment import figures
 from recbole_gro.experiment.figures import pictures
@@ -11,7 +11,7 @@ MODELS = ["BERT4Rec", "NARM"]
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that `pictures` makes of a plan, by name; not turned into png."""
+    """Return the figures of `pictures` by name, before they become png."""
     monkeypatch.setattr(figures, "png", lambda figure: figure)
 
     def draw(plan, cells=None, k=10):
@@ -21,12 +21,12 @@ def drawn(monkeypatch):
 
 
 def lines(axes):
-    """{label: (x, y)} of a panel, x and y of its points."""
+    """Return {label: (x, y)} of the lines of a panel."""
     return {bars.get_label(): tuple(map(list, bars.lines[0].get_data())) for bars in axes.containers}
 
 
-def test_over_k_as_in_the_papers_figures_2_and_3(drawn):
-    plan = Plan({"defense": DEFENSES})
+def test_the_cut_off_is_on_the_x_axis_as_in_figures_2_and_3_of_the_paper(drawn):
+    plan = experiment_of({"defense": DEFENSES})
     (figure,) = drawn(plan).values()
     assert [axes.get_title() for axes in figure.axes] == [
         "target, HR@k, test, %",
@@ -55,16 +55,16 @@ def test_over_k_as_in_the_papers_figures_2_and_3(drawn):
         ("query_length", [None, 20], "linear", [0, 1]),
     ],
 )
-def test_over_a_key_as_in_the_papers_figures_4_and_5(drawn, key, values, scale, places):
-    (figure,) = drawn(Plan({key: values, "defense": DEFENSES[:2]}, figure=key, seeds=[1, 2])).values()
+def test_a_key_is_on_the_x_axis_as_in_figures_4_and_5_of_the_paper(drawn, key, values, scale, places):
+    (figure,) = drawn(experiment_of({key: values, "defense": DEFENSES[:2]}, figure=key, seeds=[1, 2])).values()
     for axes in figure.axes:
         assert axes.get_xscale() == scale
         assert {label: x for label, (x, _) in lines(axes).items()} == {"none": places, "random": places}
         assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(value) for value in values]
 
 
-def test_a_defense_looks_the_same_where_others_are_missing(drawn):
-    plan = Plan({"surrogate_model": MODELS, "defense": DEFENSES})
+def test_a_defense_has_the_same_style_where_others_are_missing(drawn):
+    plan = experiment_of({"surrogate_model": MODELS, "defense": DEFENSES})
     cells = [one for one in grid(plan, users=50) if one.values != {"surrogate_model": "NARM", "defense": "random"}]
     both = drawn(plan, cells)
     assert list(both) == ["surrogate_model BERT4Rec", "surrogate_model NARM"]
@@ -77,12 +77,12 @@ def test_a_defense_looks_the_same_where_others_are_missing(drawn):
 
 @pytest.mark.parametrize(("seeds", "bars"), [([1], False), ([1, 2], True)])
 def test_error_bars_are_over_seeds(drawn, seeds, bars):
-    (figure,) = drawn(Plan({"defense": DEFENSES}, seeds=seeds)).values()
+    (figure,) = drawn(experiment_of({"defense": DEFENSES}, seeds=seeds)).values()
     assert all(line.has_yerr == bars for axes in figure.axes for line in axes.containers)
 
 
-def test_a_surrogate_above_its_target_is_in_the_picture(drawn):
-    plan = Plan({"defense": ["reverse"]})
+def test_a_surrogate_above_its_target_is_within_the_axes(drawn):
+    plan = experiment_of({"defense": ["reverse"]})
     (figure,) = drawn(plan, [cell({"defense": "reverse"}, seed, quality=(0.1, 0.6)) for seed in plan.seeds]).values()
     for axes in figure.axes:
         (line,) = axes.containers
@@ -92,6 +92,6 @@ def test_a_surrogate_above_its_target_is_in_the_picture(drawn):
 
 
 @pytest.mark.parametrize("vary", [{}, {"gro_lambda": [0.1, 1.0]}])
-def test_without_defenses(drawn, vary):
-    (figure,) = drawn(Plan(vary, seeds=[1])).values()
+def test_an_experiment_without_defenses_has_a_figure(drawn, vary):
+    (figure,) = drawn(experiment_of(vary, seeds=[1])).values()
     assert len(figure.axes[0].containers) == max(1, len(vary.get("gro_lambda", [])))

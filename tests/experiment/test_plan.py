@@ -1,12 +1,12 @@
-"""Which cells an experiment has, and what is said about one that cannot be run."""
+"""Experiment files, their cells, and invalid ones."""
 
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.experiment.plan import known_experiments, read_experiment
+from recbole_gro.experiment.plan import in_words, known_experiments, read_experiment
 
 OWN = """
-title: Mine
+title: Own
 figure: gro_epochs
 vary: {gro_epochs: [1, 2], defense: [none, gro]}
 seeds: [4]
@@ -16,7 +16,7 @@ fixed: {model: NARM, gro_lambda: 0.5}
 
 @pytest.fixture
 def own(tmp_path):
-    """Write an experiment file, with one part replaced: `own(OWN.replace("Mine", "Yours"))`."""
+    """Write an experiment file, with a part replaced: `own(OWN.replace("Own", "Another"))`."""
 
     def write(text=OWN):
         file = tmp_path / "own.yaml"
@@ -26,7 +26,7 @@ def own(tmp_path):
     return write
 
 
-def test_the_papers_experiments_are_there_with_the_papers_values():
+def test_the_papers_experiments_have_the_papers_values():
     assert {"defenses", "architectures", "lambda", "queries"} <= set(known_experiments())
     assert read_experiment("defenses").vary == {"defense": ["none", "random", "reverse", "gro"]}
     assert read_experiment("architectures").vary["surrogate_model"] == ["BERT4Rec", "NARM"]
@@ -35,7 +35,7 @@ def test_the_papers_experiments_are_there_with_the_papers_values():
 
 
 @pytest.mark.parametrize("name", ["defenses", "architectures", "lambda", "queries"])
-def test_each_of_them_can_be_run(name):
+def test_every_cell_of_the_papers_experiments_has_valid_settings(name):
     experiment = read_experiment(name)
     for values, seed in experiment.cells():
         config = experiment.config(values, seed)
@@ -51,14 +51,14 @@ def test_cells_are_all_combinations_with_seeds_changing_first(own):
     ]  # fmt: skip
 
 
-def test_a_file_of_ones_own(own):
+def test_a_yaml_file_is_an_experiment(own):
     experiment = read_experiment(own())
     assert experiment.name == "own"
     config = experiment.config({"gro_epochs": 2, "defense": "gro"}, 4)
     assert (config["model"], config["gro_lambda"], config["gro_epochs"], config["defense"]) == ("NARM", 0.5, 2, ["gro"])
 
 
-def test_settings_go_over_the_file(own):
+def test_settings_take_precedence_over_the_file(own):
     experiment = read_experiment(own(), {"gro_epochs": 3, "gro_lambda": 0.1, "seeds": 9})
     assert experiment.vary["gro_epochs"] == [3]
     assert experiment.fixed == {"model": "NARM", "gro_lambda": 0.1}
@@ -66,40 +66,40 @@ def test_settings_go_over_the_file(own):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("defences", "did you mean defenses?"),
-        ("nothing", "neither a yaml file nor one of architectures, "),
-        ("absent.yaml", "neither a yaml file nor one of"),
+        ("defences", "Did you mean 'defenses'? Known: architectures, "),
+        ("nothing", "unknown experiment or yaml file 'nothing'. Known: architectures, "),
+        ("absent.yaml", "unknown experiment or yaml file 'absent.yaml'."),
     ],
 )
-def test_an_unknown_experiment_is_told_the_known_ones(name, said):
+def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
     with pytest.raises(UserError, match="experiment") as caught:
         read_experiment(name)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[1", "not valid yaml"),
         ("!!python/object/apply:os.system ['true']", "not valid yaml"),
         ("- 1", "a mapping with title, figure"),
         (OWN.replace("seeds: [4]", "seeds: 4"), "seeds is missing or not a list"),
         (OWN.replace("seeds: [4]", ""), "seeds is missing or not a list"),
-        (OWN.replace("seeds: [4]", "seeds: [one]"), "seeds: ['one'] is not a list of whole numbers from 0"),
-        (OWN.replace("seeds: [4]", "seeds: []"), "seeds: [] is not a list of whole numbers from 0"),
-        (OWN.replace("seeds: [4]", "seeds: [4, 4]"), "seeds has a value twice"),
-        (OWN.replace("fixed:", "fixd:"), "unknown part 'fixd'; did you mean fixed?"),
-        (OWN.replace("[1, 2]", "[]"), "gro_epochs wants a list of values"),
-        (OWN.replace("[1, 2]", "3"), "gro_epochs wants a list of values"),
-        (OWN.replace("figure: gro_epochs", "figure: gro_lambda"), "neither k, tradeoff, table1 nor a key that varies"),
+        (OWN.replace("seeds: [4]", "seeds: [one]"), "seeds: ['one'] is not a list of whole numbers >= 0"),
+        (OWN.replace("seeds: [4]", "seeds: []"), "seeds: [] is not a list of whole numbers >= 0"),
+        (OWN.replace("seeds: [4]", "seeds: [4, 4]"), "seeds has duplicate values"),
+        (OWN.replace("fixed:", "fixd:"), "'fixd'. Did you mean 'fixed'?"),
+        (OWN.replace("[1, 2]", "[]"), "gro_epochs takes a list of values"),
+        (OWN.replace("[1, 2]", "3"), "gro_epochs takes a list of values"),
+        (OWN.replace("figure: gro_epochs", "figure: gro_lambda"), "neither k, tradeoff, table1 nor a varied key"),
     ],
 )
-def test_a_file_that_is_no_experiment_is_refused_in_one_line(own, text, said):
+def test_an_invalid_file_is_reported_in_one_line(own, text, message):
     with pytest.raises(UserError) as caught:
         read_experiment(own(text))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -108,3 +108,7 @@ def test_a_cell_has_one_defense(own):
     experiment.fixed["defense"] = ["none", "gro"]
     with pytest.raises(UserError, match="defense: a cell has one, not none, gro"):
         experiment.config(*experiment.cells()[0])
+
+
+def test_values_in_words():
+    assert in_words({"defense": "gro", "seed": 3}) == "defense gro, seed 3"

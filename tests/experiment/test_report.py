@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from experiment.synthetic import Plan, grid
+from experiment.synthetic import experiment_of, grid
 from matplotlib.image import imread
 
 from recbole_gro.experiment import report
@@ -25,7 +25,7 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 class Page(HTMLParser):
-    """What a page holds: texts by tag, attributes, and whether its tags close in order."""
+    """The texts of a page by tag, and its attributes; tags must close in order."""
 
     EMPTY = {"meta", "img", "br"}
 
@@ -52,21 +52,21 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A plan with an awkward name and a cell missing, its cells, and the folder of its report."""
-    plan = Plan({"defense": ["none", AWKWARD], "gro_lambda": [0.01, 1.0]}, figure="gro_lambda")
+    """An experiment with an awkward name and a missing cell, its cells, and the folder of its report."""
+    plan = experiment_of({"defense": ["none", AWKWARD], "gro_lambda": [0.01, 1.0]}, figure="gro_lambda")
     cells = grid(plan, users=200)[:-1]
     folder = tmp_path_factory.mktemp("report") / "made" / "here"
     write_report(plan, cells, folder, [f"defense {AWKWARD}, gro_lambda 1.0, seed 3"])
     return plan, cells, folder
 
 
-def test_files_appear_whole(written):
+def test_the_report_is_four_files(written):
     *_, folder = written
     assert sorted(file.name for file in folder.iterdir()) == ["figure-1.png", "report.html", "report.md", "results.csv"]
     assert imread(folder / "figure-1.png").std() > 0.01
 
 
-def test_csv_read_back_is_the_cells(written):
+def test_the_csv_file_holds_the_metrics_of_the_cells(written):
     plan, cells, folder = written
     with open(folder / "results.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -85,19 +85,19 @@ def test_csv_read_back_is_the_cells(written):
         assert {k: float(read[(*named, "surrogate", "agreement", str(k))]) for k in one.agreement} == one.agreement
 
 
-def test_html_is_one_file_that_asks_for_nothing(written):
+def test_html_is_one_file_that_loads_nothing(written):
     *_, folder = written
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     sources = [value for _, found in page.attributes for name, value in found.items() if name in ("src", "href")]
     assert sources
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"script", "link", "iframe"} & {tag for tag, _ in page.attributes}
-    assert page.all("title") == ["Made-up defenses"]
+    assert page.all("title") == ["Synthetic defenses"]
     assert all(found.get("scope") in ("col", "row") for tag, found in page.attributes if tag == "th")
     assert all(found.get("alt") for tag, found in page.attributes if tag == "img")
 
 
-def test_html_holds_what_markdown_holds(written):
+def test_html_holds_the_numbers_of_markdown(written):
     *_, folder = written
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     shown = " ".join(text for tag, text in page.texts if tag != "style")
@@ -108,7 +108,7 @@ def test_html_holds_what_markdown_holds(written):
     assert set(numbers) <= set(NUMBER.findall(shown))
 
 
-def test_names_are_shown_as_they_are(written):
+def test_names_are_shown_literally(written):
     *_, folder = written
     html, markdown = ((folder / f"report.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     assert AWKWARD in Page(html).all("th")
@@ -139,38 +139,36 @@ def test_surrogates_that_did_not_converge_are_reported(written, tmp_path):
     )
 
 
-def test_report_says_what_it_stands_on(written):
+def test_the_report_names_its_methods_and_settings(written):
     *_, folder = written
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     captions = " ".join(page.all("span"))
     for part in ("paired t-test", "exact sign test", "Holm", "bootstrap", "resamples of the users"):
         assert part in captions
-    assert "The data are made up." in page.all("li")
+    assert "The data are synthetic." in page.all("li")
     assert "Differences from the paper" in page.all("h2")
     assert {"versions torch", "device", "gro_lambda"} <= set(page.all("th"))
     assert {"2.9.0", "cpu", "0.01, 1.0"} <= set(page.all("td"))
 
 
-def test_nothing_is_said_of_differences_that_nobody_named(tmp_path):
-    plan = Plan({"defense": DEFENSES}, seeds=[1], differs=[])
+def test_no_section_on_differences_without_differences(tmp_path):
+    plan = experiment_of({"defense": DEFENSES}, seeds=[1], differs=[])
     write_report(plan, grid(plan, users=50), tmp_path)
     for kind in ("md", "html"):
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
         assert "Differences from the paper" not in text
 
 
-@pytest.mark.parametrize(
-    ("split", "words"),
-    [({"LS": "valid_and_test"}, ", leave-one-out,"), ({"RS": [8, 1, 1]}, ", split {'RS': [8, 1, 1]},")],
-)
-def test_the_caption_names_the_split_of_the_cells(split, words):
-    plan = Plan({"defense": DEFENSES})
+@pytest.mark.parametrize("split", ["leave-one-out", "ratio split 8, 1, 1 in time order"])
+def test_the_caption_names_the_split_of_the_cells(split):
+    plan = experiment_of({"defense": DEFENSES})
     cells = [replace(one, facts={**one.facts, "split": split}) for one in grid(plan, users=50)]
-    assert words in results_table(plan, gather(plan, cells), 10).caption
+    caption = results_table(plan, gather(plan, cells), 10).caption
+    assert f"full ranking over all items, {split}, of the served list" in caption
 
 
-def test_tables_show_the_cells():
-    plan = Plan({"defense": DEFENSES})
+def test_the_results_table_shows_mean_and_deviation_over_seeds():
+    plan = experiment_of({"defense": DEFENSES})
     settings = gather(plan, grid(plan)[::-1])
     table = results_table(plan, settings, 10)
     assert [row[0] for row in table.rows] == DEFENSES
@@ -180,7 +178,7 @@ def test_tables_show_the_cells():
 
 
 def test_comparison_table_shows_corrected_p_values():
-    plan = Plan({"defense": DEFENSES, "query_sequences": [100, 300]})
+    plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     settings = gather(plan, grid(plan))
     table, compared = comparison_table(plan, settings, 10), comparisons(settings, 10)
     corrected = holm([comparison.p_values[metric] for comparison in compared for metric in ("hit", "ndcg")])
@@ -189,20 +187,20 @@ def test_comparison_table_shows_corrected_p_values():
 
 
 def test_one_seed_has_no_deviation():
-    plan = Plan({"defense": DEFENSES}, seeds=[5])
+    plan = experiment_of({"defense": DEFENSES}, seeds=[5])
     settings = gather(plan, grid(plan))
     assert all(row[1].endswith("± n/a") for row in results_table(plan, settings, 10).rows)
     assert isinstance(comparison_table(plan, settings, 10), Table)
 
 
 @pytest.mark.parametrize("vary", [{"gro_lambda": [0.1, 1.0]}, {"defense": ["gro", "random"]}, {}])
-def test_no_test_without_an_undefended_setting(vary):
-    plan = Plan(vary, seeds=[1])
+def test_no_comparison_without_an_undefended_setting(vary):
+    plan = experiment_of(vary, seeds=[1])
     assert isinstance(comparison_table(plan, gather(plan, grid(plan)), 10), Paragraph)
 
 
-def test_short_lists_are_measured_as_far_as_they_go():
-    plan = Plan({"defense": DEFENSES})
+def test_metrics_end_at_the_length_of_the_served_list():
+    plan = experiment_of({"defense": DEFENSES})
     settings = gather(plan, grid(plan, served_k=5))
     assert headline_k(settings) == 5
     table = results_table(plan, settings, 5)
@@ -213,7 +211,7 @@ def test_short_lists_are_measured_as_far_as_they_go():
 
 def test_each_picture_is_a_file(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "pictures", lambda *_: {"NARM": b"one", "SASRec": b"two"})
-    plan = Plan({"defense": DEFENSES}, seeds=[1])
+    plan = experiment_of({"defense": DEFENSES}, seeds=[1])
     write_report(plan, grid(plan, users=50), tmp_path)
     assert [file.read_bytes() for file in sorted(tmp_path.glob("figure-*.png"))] == [b"one", b"two"]
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -222,12 +220,12 @@ def test_each_picture_is_a_file(monkeypatch, tmp_path):
 
 def test_nothing_is_written_without_cells(tmp_path):
     with pytest.raises(ValueError, match="no cell"):
-        write_report(Plan({"defense": DEFENSES}), [], tmp_path)
+        write_report(experiment_of({"defense": DEFENSES}), [], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_facts_are_summed_up():
-    plan = Plan({"defense": DEFENSES})
+def test_differing_facts_are_summarized():
+    plan = experiment_of({"defense": DEFENSES})
     cells = grid(plan)
     for number, one in enumerate(cells):
         one.facts["seconds"] = {"target": 1.5 * number}

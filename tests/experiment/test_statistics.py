@@ -15,7 +15,7 @@ P_VALUES = st.lists(st.floats(0, 1) | st.just(np.nan), max_size=12)
 
 @settings(deadline=None, max_examples=30)
 @given(ranks=RANKS)
-def test_metrics_are_recboles(ranks):
+def test_metrics_equal_recboles(ranks):
     cut_offs = [1, 5, 10, 20, 50, 100]
     listed = np.arange(1, 101) == ranks[:, None]
     config = {"topk": cut_offs, "metric_decimal_place": 12}
@@ -39,7 +39,7 @@ def test_spread_over_seeds():
     assert np.isnan(one.deviation)
 
 
-def test_paired_test_finds_what_an_unpaired_one_does_not():
+def test_paired_tests_find_a_difference_that_an_unpaired_one_misses():
     draw = np.random.default_rng(0)
     undefended = draw.random(300)
     defended = undefended - draw.uniform(0, 0.04, 300)
@@ -52,10 +52,10 @@ def test_paired_test_finds_what_an_unpaired_one_does_not():
 def test_paired_t_agrees_with_flipped_signs(share):
     draw = np.random.default_rng(4)
     places = np.where(draw.random((2, 400)) < [[0.25], [share]], draw.integers(1, 11, (2, 400)), 0)
-    ours, theirs = ndcg(places, 10)
-    flipped = draw.choice([-1.0, 1.0], (10_000, 400)) @ (ours - theirs)
-    by_flips = (np.abs(flipped) >= abs((ours - theirs).sum())).mean()
-    assert paired_t(ours, theirs) == pytest.approx(by_flips, abs=0.02)
+    values, others = ndcg(places, 10)
+    flipped = draw.choice([-1.0, 1.0], (10_000, 400)) @ (values - others)
+    by_flips = (np.abs(flipped) >= abs((values - others).sum())).mean()
+    assert paired_t(values, others) == pytest.approx(by_flips, abs=0.02)
 
 
 def test_without_a_difference_p_is_uniform():
@@ -68,13 +68,13 @@ def test_without_a_difference_p_is_uniform():
 
 
 def test_sign_test_is_mcnemars_with_one_seed():
-    ours = np.array([1.0] * 9 + [0.0] * 2 + [1.0] * 5)
-    theirs = np.array([0.0] * 9 + [1.0] * 2 + [1.0] * 5)
+    values = np.array([1.0] * 9 + [0.0] * 2 + [1.0] * 5)
+    others = np.array([0.0] * 9 + [1.0] * 2 + [1.0] * 5)
     exact = 2 * sum(stats.binom.pmf(i, 11, 0.5) for i in range(3))
-    assert sign_test(ours, theirs) == pytest.approx(exact)
+    assert sign_test(values, others) == pytest.approx(exact)
 
 
-def test_tests_where_nothing_differs():
+def test_p_is_one_where_nothing_differs():
     same = np.array([0.0, 1.0, 0.5])
     assert paired_t(same, same) == sign_test(same, same) == 1
     assert np.isnan(paired_t(same[:1], same[1:2]))
@@ -82,13 +82,13 @@ def test_tests_where_nothing_differs():
 
 
 @pytest.mark.parametrize("compare", [paired_t, sign_test])
-def test_other_users_are_refused(compare):
+def test_values_of_other_users_are_refused(compare):
     with pytest.raises(ValueError, match="same users"):
         compare(np.zeros(3), np.zeros(1))
 
 
 def step_by_step(p_values):
-    """Holm's procedure: the smallest first, times how many are left, never below the one before."""
+    """Holm's procedure: the smallest p first, times the number of tests left, never below the one before."""
     corrected, before = [np.nan] * len(p_values), 0.0
     left = [place for place, p in enumerate(p_values) if not np.isnan(p)]
     while left:
@@ -100,7 +100,7 @@ def step_by_step(p_values):
 
 
 @given(p_values=P_VALUES)
-def test_holm_step_by_step(p_values):
+def test_holm_equals_the_stepwise_procedure(p_values):
     corrected = holm(p_values)
     np.testing.assert_allclose(corrected, step_by_step(p_values))
     tested = ~np.isnan(corrected)
@@ -109,12 +109,12 @@ def test_holm_step_by_step(p_values):
 
 
 def some_users(n, draw, share=0.5):
-    """Values of n users: of the denominators about 0.3, of the numerators about `share` of that."""
+    """Return values of n users: denominators of mean 0.3, numerators of about `share` of that."""
     denominators = (draw.random(n) < 0.4) * draw.choice([0.5, 1.0], n)
     return denominators * (draw.random(n) < share), denominators
 
 
-def test_bootstrap_is_that_of_users_one_by_one():
+def test_the_bootstrap_by_groups_equals_resampled_users():
     draw = np.random.default_rng(2)
     numerators, denominators = some_users(150, draw)
     ratios = []
@@ -127,7 +127,7 @@ def test_bootstrap_is_that_of_users_one_by_one():
     assert quick[1:] == pytest.approx(slow, abs=0.012)
 
 
-def test_interval_covers_the_truth_nineteen_times_in_twenty():
+def test_the_interval_covers_the_true_ratio_at_its_level():
     draw = np.random.default_rng(5)
     covered = 0
     for _ in range(200):
@@ -148,7 +148,7 @@ def test_pairing_narrows_the_interval():
     ranks=arrays(np.int32, st.tuples(st.just(2), st.integers(2, 60)), elements=st.integers(0, 12)),
     seed=st.integers(0, 99),
 )
-def test_bootstrap_minds_neither_order_nor_scale(ranks, seed):
+def test_the_bootstrap_ignores_order_and_scale(ranks, seed):
     numerators, denominators = ndcg(ranks, 10)
     plain = bootstrap_ratio(numerators, denominators, np.random.default_rng(seed), resamples=50)
     if np.isnan(plain.value):
@@ -162,14 +162,14 @@ def test_bootstrap_minds_neither_order_nor_scale(ranks, seed):
     assert np.isnan(plain.low) or plain.low <= plain.high
 
 
-def test_bootstrap_in_chunks_is_the_same(monkeypatch):
+def test_chunks_do_not_change_the_bootstrap(monkeypatch):
     users = some_users(80, np.random.default_rng(7))
     whole = bootstrap_ratio(*users, np.random.default_rng(8))
     monkeypatch.setattr(statistics, "WEIGHTS_AT_ONCE", 100)
     assert bootstrap_ratio(*users, np.random.default_rng(8)) == whole
 
 
-def test_ratio_to_nothing_is_undefined():
+def test_a_ratio_to_zero_is_undefined():
     generator = np.random.default_rng(0)
     assert np.isnan(bootstrap_ratio(np.ones(3), np.zeros(3), generator)).all()
     rare = bootstrap_ratio(np.array([1.0, 0, 0]), np.array([1.0, 0, 0]), generator)

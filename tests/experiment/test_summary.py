@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from experiment.synthetic import Plan, cell, grid
+from experiment.synthetic import cell, experiment_of, grid
 
 from recbole_gro.experiment.statistics import ndcg, paired_t
 from recbole_gro.experiment.summary import agreement_k, comparisons, gather, headline_k
@@ -9,7 +9,7 @@ DEFENSES = ["none", "random", "gro"]
 
 
 def test_settings_come_in_the_order_of_the_experiment():
-    plan = Plan({"gro_lambda": [1.0, 0.1], "defense": ["none", "gro"]})
+    plan = experiment_of({"gro_lambda": [1.0, 0.1], "defense": ["none", "gro"]})
     settings = gather(plan, grid(plan)[::-1][:-2])
     assert [str(setting) for setting in settings] == [
         "gro_lambda 1.0, defense none",
@@ -20,21 +20,21 @@ def test_settings_come_in_the_order_of_the_experiment():
     assert [setting.seeds for setting in settings] == [[3], [1, 2, 3], [1, 2, 3], [1, 2, 3]]
 
 
-def test_cells_that_do_not_fit_are_refused():
-    plan = Plan({"defense": DEFENSES})
+def test_cells_of_another_experiment_are_refused():
+    plan = experiment_of({"defense": DEFENSES})
     cells = grid(plan)
     with pytest.raises(ValueError, match="two cells of seed 1"):
         gather(plan, [*cells, cells[0]])
-    with pytest.raises(ValueError, match="none of experiment made-up"):
+    with pytest.raises(ValueError, match="experiment synthetic has no setting"):
         gather(plan, [cell({"defense": "reverse"}, 1)])
     (mixed,) = gather(plan, [cells[0], cell({"defense": "none"}, 2, users=7)])
-    with pytest.raises(ValueError, match="not of the same test users"):
+    with pytest.raises(ValueError, match="differ in their test users"):
         mixed.spread("hit", "target", 10)
 
 
 @pytest.mark.parametrize(("served_k", "k", "agreement"), [(100, 10, 10), (10, 10, 10), (5, 5, 1)])
-def test_tables_measure_at_ten_or_as_far_as_lists_go(served_k, k, agreement):
-    plan = Plan({"defense": DEFENSES})
+def test_the_cut_off_of_tables_is_ten_or_the_length_of_the_lists(served_k, k, agreement):
+    plan = experiment_of({"defense": DEFENSES})
     settings = gather(plan, grid(plan, served_k=served_k))
     assert headline_k(settings) == k
     assert agreement_k(settings, k) == agreement
@@ -42,21 +42,21 @@ def test_tables_measure_at_ten_or_as_far_as_lists_go(served_k, k, agreement):
     assert agreement_k(settings, k) is None
 
 
-def test_ratio_covers_the_half_that_it_is():
-    plan = Plan({"defense": ["none"]}, seeds=[1, 2])
+def test_the_interval_of_the_ratio_covers_its_true_value():
+    plan = experiment_of({"defense": ["none"]}, seeds=[1, 2])
     draw = np.random.default_rng(0)
     cells = grid(plan, users=4000)
     for one in cells:
         one.target_ranks = np.where(draw.random(4000) < 0.6, draw.integers(1, 11, 4000), 0)
         one.surrogate_ranks = np.where(draw.random(4000) < 0.5, one.target_ranks, 0)
     (setting,) = gather(plan, cells)
-    copied = setting.ratio(10)
-    assert copied.low < 0.5 < copied.high
-    assert copied.high - copied.low < 0.1
+    ratio = setting.ratio(10)
+    assert ratio.low < 0.5 < ratio.high
+    assert ratio.high - ratio.low < 0.1
 
 
-def test_comparison_is_of_the_same_seeds_and_corrected():
-    plan = Plan({"defense": DEFENSES, "query_sequences": [100, 300]})
+def test_a_comparison_uses_the_seeds_of_both_settings():
+    plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     cells = [
         one for one in grid(plan) if not (one.values == {"defense": "gro", "query_sequences": 300} and one.seed == 2)
     ]

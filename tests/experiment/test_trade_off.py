@@ -1,21 +1,32 @@
-"""What is kept against what the best attacker gets."""
+"""Utility that a defense keeps against what the best attacker extracts."""
 
 import numpy as np
 import pytest
 
-from recbole_gro.experiment.cell import Cell
+from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.summary import Setting
 from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table, unpaired
 
 
 def cell(defense, attacker, target, surrogate, seed=1, **values):
-    """Users of whom a share `target` (`surrogate`) is served the right item first, the others not at all."""
-    users = 100
-    ranks = [
-        np.array([1] * round(share * users) + [0] * (users - round(share * users))) for share in (target, surrogate)
-    ]
-    return Cell({"defense": defense, "attacker": attacker, **values}, seed, *ranks, {10: 0.5}, {"served_k": 100})
+    """Return a cell of 100 users: a share `target` (`surrogate`) has the test item first, the others not at all."""
+    ranks = (np.array([1] * round(100 * share) + [0] * (100 - round(100 * share))) for share in (target, surrogate))
+    return ranked({"defense": defense, "attacker": attacker, **values}, *ranks, seed=seed)
+
+
+def ranked(values, target, surrogate, seed=1, served_k=100):
+    facts = {"served_k": served_k, "split": "leave-one-out"}
+    return Cell(values, seed, np.array(target), np.array(surrogate), {10: 0.5}, facts)
+
+
+def settings(cells):
+    """Return the cells by setting, in the order of the first cell of each."""
+    by_setting = {}
+    for one in cells:
+        by_setting.setdefault(str(one.values), Setting(one.values, [])).cells.append(one)
+    return list(by_setting.values())
 
 
 GRID = [
@@ -25,8 +36,8 @@ GRID = [
 ]  # fmt: skip
 
 
-def test_a_defense_is_worth_its_worst_case():
-    found = {point.name: point for point in points(GRID)}
+def test_a_defense_is_rated_by_its_worst_case():
+    found = {point.name: point for point in points(settings(GRID))}
     assert found["tail"].attacker == "head"
     assert found["tail"].extracted == pytest.approx(0.3 / 0.5)
     assert found["tail"].by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
@@ -37,49 +48,50 @@ def test_a_defense_is_worth_its_worst_case():
     assert found["none"].extracted == 1.0
 
 
-def test_the_frontier_is_what_nothing_beats():
-    assert {point.name for point in points(GRID) if point.on_frontier} == {"tail"}
+def test_the_frontier_holds_the_points_that_no_other_dominates():
+    assert {point.name for point in points(settings(GRID)) if point.on_frontier} == {"tail"}
     costly = [*GRID, cell("costly", "standard", 0.4, 0.05), cell("costly", "head", 0.4, 0.05)]
-    assert {point.name for point in points(costly) if point.on_frontier} == {"tail", "costly"}
+    assert {point.name for point in points(settings(costly)) if point.on_frontier} == {"tail", "costly"}
 
 
-def test_a_picture_marks_the_frontier_of_what_it_shows():
-    def ranked(defense, copied, *target):
-        ranks = [np.array(target), np.array([1] * copied + [0] * (4 - copied))]
-        return Cell({"defense": defense}, 1, *ranks, {10: 0.5}, {"served_k": 100})
-
-    found = points([ranked("none", 4, 1, 1, 30, 30), ranked("cut", 2, 1, 1, 0, 0), ranked("low", 3, 1, 0, 30, 30)])
+def test_the_frontier_depends_on_the_metric():
+    grid = [
+        ranked({"defense": "none"}, [1, 1, 30, 30], [1, 1, 1, 1]),
+        ranked({"defense": "cut"}, [1, 1, 0, 0], [1, 1, 0, 0]),
+        ranked({"defense": "low"}, [1, 0, 30, 30], [1, 1, 1, 0]),
+    ]
+    found = points(settings(grid))
     frontier = {metric: {p.name for p in found if on_frontier(p, found, metric)} for metric in ("NDCG@10", "HR@50")}
     assert frontier == {"NDCG@10": {"cut"}, "HR@50": {"none", "low", "cut"}}
 
 
 def test_shares_compare_equal_seeds_only(tmp_path):
-    """At the seed that both sides have, tail gives 0.2 of 0.4; the other seeds must not move that."""
+    """At the seed of both sides, the share of tail is 0.2 of 0.4; the other seeds must not change that."""
     grid = [
         cell("none", "standard", 0.8, 0.4), cell("none", "standard", 0.4, 0.1, seed=2),
         cell("tail", "standard", 0.4, 0.2), cell("tail", "standard", 0.1, 0.9, seed=3),
     ]  # fmt: skip
-    tail = points(grid)[1]
+    tail = points(settings(grid))[1]
     assert (tail.name, tail.extracted, tail.seeds) == ("tail", pytest.approx(0.5), 1)
     assert tail.kept["NDCG@10"] == pytest.approx(0.5)
-    assert unpaired(grid) == ["tail: 3"]
+    assert unpaired(settings(grid)) == ["tail: 3"]
     write_report(
-        Experiment("own", "Mine", "tradeoff", {"defense": ["none", "tail"], "attacker": ["standard"]}, [1]),
+        Experiment("own", "Own", "tradeoff", {"defense": ["none", "tail"], "attacker": ["standard"]}, [1]),
         grid,
         tmp_path,
     )
     assert "was run with the seed: tail: 3." in (tmp_path / "report.md").read_text()
 
 
-def test_the_best_attackers_of_both_sides_are_compared_at_the_seeds_of_all_attackers():
+def test_the_best_attackers_are_compared_at_the_seeds_of_all_attackers():
     grid = [
         *GRID, cell("none", "standard", 0.8, 0.9, seed=2), cell("none", "head", 0.8, 0.1, seed=2),
         cell("tail", "standard", 0.8, 0.8, seed=2),
     ]  # fmt: skip
-    tail = next(point for point in points(grid) if point.name == "tail")
+    tail = next(point for point in points(settings(grid)) if point.name == "tail")
     assert tail.by_attacker == pytest.approx({"standard": 0.2, "head": 0.6})
-    assert unpaired(grid) == ["tail: 2"]
-    assert unpaired(GRID) == []
+    assert unpaired(settings(grid)) == ["tail: 2"]
+    assert unpaired(settings(GRID)) == []
 
 
 def test_seeds_are_averaged_share_by_share():
@@ -87,7 +99,7 @@ def test_seeds_are_averaged_share_by_share():
         cell("none", "standard", 0.8, 0.4), cell("none", "standard", 0.4, 0.2, seed=2),
         cell("tail", "standard", 0.4, 0.1), cell("tail", "standard", 0.4, 0.2, seed=2),
     ]  # fmt: skip
-    [tail] = [point for point in points(grid) if point.name == "tail"]
+    [tail] = [point for point in points(settings(grid)) if point.name == "tail"]
     assert tail.kept["NDCG@10"] == pytest.approx((0.5 + 1.0) / 2)
     assert tail.extracted == pytest.approx(0.15 / 0.3)
 
@@ -95,19 +107,19 @@ def test_seeds_are_averaged_share_by_share():
 def test_other_varied_keys_make_points_of_their_own_where_they_make_a_difference():
     grid = [cell("tail", "standard", 0.8, k / 100, head_k=k) for k in (10, 20)]
     grid += [cell(name, "standard", 0.8, 0.4, head_k=k) for name in ("gro", "none") for k in (10, 20)]
-    found = points(grid)
+    found = points(settings(grid))
     assert [point.name for point in found] == ["tail (head_k 10)", "tail (head_k 20)", "gro", "none"]
     assert [point.extracted for point in found] == pytest.approx([0.1 / 0.4, 0.2 / 0.4, 1, 1])
 
 
-def test_what_has_no_undefended_cell_is_passed_over():
-    assert points([cell("tail", "standard", 0.8, 0.4)]) == []
-    assert points([cell("none", "standard", 0.8, 0.4), cell("tail", "standard", 0.8, 0.4, seed=2)])[0].name == "none"
-    assert points([]) == []
+def test_a_defense_without_an_undefended_counterpart_has_no_point():
+    tail = cell("tail", "standard", 0.8, 0.4, seed=2)
+    assert points(settings([tail])) == points([]) == []
+    assert [point.name for point in points(settings([cell("none", "standard", 0.8, 0.4), tail]))] == ["none"]
 
 
 def test_tables_and_picture_hold_every_point():
-    found = points(GRID)
+    found = points(settings(GRID))
     head, rows = attackers_table(found)
     assert head == ["defense", "NDCG@10 kept", "best attacker", "its share", "standard", "head", "seeds"]
     assert rows == [
@@ -123,30 +135,28 @@ def test_tables_and_picture_hold_every_point():
     assert texts >= {f"{point.extracted:.2f} {point.name} [{point.attacker}]" for point in found}
 
 
-def test_what_is_lost_below_the_head_shows_where_it_is_lost():
-    low = Cell({"defense": "none", "attacker": "standard"}, 1, *[np.array([1, 30])] * 2, {10: 0.5}, {"served_k": 100})
-    cut = Cell({"defense": "cut", "attacker": "standard"}, 1, *[np.array([1, 0])] * 2, {10: 0.5}, {"served_k": 100})
-    kept = points([low, cut])[1].kept
+def test_a_loss_below_the_head_shows_at_long_cut_offs():
+    low, cut = ranked({"defense": "none"}, [1, 30], [1, 30]), ranked({"defense": "cut"}, [1, 0], [1, 0])
+    kept = points(settings([low, cut]))[1].kept
     assert kept["HR@20"] == kept["NDCG@10"] == 1
     assert kept["HR@50"] == 0.5
     assert 0.5 < kept["NDCG@50"] < 1
 
 
 def test_lists_shorter_than_a_cut_off_have_no_such_column():
-    short = [Cell({"defense": "none"}, 1, *[np.array([1, 2])] * 2, {10: 0.5}, {"served_k": 20})]
+    short = settings([ranked({"defense": "none"}, [1, 2], [1, 2], served_k=20)])
     assert quality_table(points(short))[0] == ["defense", *(f"{m}@{k}" for m in ("HR", "NDCG") for k in (5, 10, 20))]
 
 
 def test_a_metric_that_is_zero_undefended_has_no_share():
-    late = [Cell({"defense": "none"}, 1, np.array([0, 30]), np.array([1, 1]), {10: 0.5}, {"served_k": 100})]
-    kept = points(late)[0].kept
+    kept = points(settings([ranked({"defense": "none"}, [0, 30], [1, 1])]))[0].kept
     assert np.isnan(kept["HR@10"])
     assert kept["HR@50"] == 1
 
 
 def test_the_report_of_a_trade_off_has_its_tables_and_two_pictures(tmp_path):
     names = {"defense": ["none", "tail", "gro"], "attacker": ["standard", "head"]}
-    experiment = Experiment("own", "Mine", "tradeoff", names, [1])
+    experiment = Experiment("own", "Own", "tradeoff", names, [1])
     write_report(experiment, GRID, tmp_path)
     report = (tmp_path / "report.md").read_text()
     assert "| tail \\* " in report

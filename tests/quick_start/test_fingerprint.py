@@ -224,5 +224,7 @@ def test_every_setting_that_a_part_reads_is_declared(undeclared, part):
 
 
 def test_a_setting_that_is_not_declared_is_found(undeclared, monkeypatch):
-    monkeypatch.setattr(NoiseDefense, "shown", lambda self, ranked: ranked.roll(self.config["head_k"], 1))
+    monkeypatch.setattr(
+        defenses["fingerprint_noise"], "shown", lambda self, ranked: ranked.roll(self.config["head_k"], 1)
+    )
     assert undeclared("fingerprint_noise") == {"evaluation": ["head_k"], "queries": ["head_k"]}

@@ -321,7 +321,7 @@ def test_a_broken_attack_is_marked(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (!) " in text
-        assert "(!) This surrogate did not learn" in text
+        assert "(!) The training of this surrogate failed" in text
     assert "attack on none: its loss on held-out queries is no better than before training" in printed
 
 
@@ -343,7 +343,7 @@ def test_a_surrogate_that_was_still_improving_is_marked(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
         assert "| none (+) " in text
-        assert "(+) This surrogate was still learning" in text
+        assert "(+) This surrogate was still improving" in text
     assert "attack on none: the surrogate was still improving after surrogate_epochs=2" in printed
 
 

@@ -1,6 +1,17 @@
 import pytest
 
-from recbole_gro.report.document import Bullets, Heading, Paragraph, Picture, Table, html, inline, markdown
+from recbole_gro.report.document import (
+    Bullets,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+    csv_text,
+    html,
+    inline,
+    markdown,
+    write_document,
+)
 
 BLOCKS = [
     Heading("Numbers"),
@@ -54,3 +65,18 @@ def test_html():
 @pytest.mark.parametrize("text", ["p <0.001 & more", "gro_lambda 0.1", "a < b > c"])
 def test_plain_text_stays_plain_in_markdown(text):
     assert inline(text) == text
+
+
+def test_a_document_is_written_with_its_pictures_and_numbers(tmp_path):
+    write_document("Title", BLOCKS, "a,b\n1,2\n", tmp_path / "new")
+    files = {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()}
+    assert set(files) == {"a.png", "report.html", "report.md", "results.csv"}
+    assert files["a.png"] == b"\x89PNG"
+    assert files["report.md"].decode() == markdown("Title", BLOCKS)
+    assert files["report.html"].decode() == html("Title", BLOCKS)
+    assert files["results.csv"] == b"a,b\n1,2\n"
+
+
+def test_csv_text_quotes_what_needs_it_and_leaves_none_empty():
+    text = csv_text(["name", "n"], [["a,b", 1], [None, 0.1]])
+    assert text.splitlines() == ["name,n", '"a,b",1', ",0.1"]

@@ -31,7 +31,7 @@ def config(make_config):
     return make_config(served_k=20, topk=[5, 10, 20], valid_metric="NDCG@10")
 
 
-def test_table_has_a_row_a_defense_in_percent(config):
+def test_table_has_one_row_per_defense_in_percent(config):
     rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.012345))]
     head, rule, none, gro = table(rows, config)
     assert [cell.strip() for cell in head.strip("|").split("|")] == [
@@ -44,7 +44,7 @@ def test_table_has_a_row_a_defense_in_percent(config):
     assert len({len(line) for line in (head, rule, none, gro)}) == 1
 
 
-def test_percent_is_for_shares_only(make_config):
+def test_only_shares_are_in_percent(make_config):
     config = make_config(served_k=5, topk=[5], metrics=["NDCG", "AveragePopularity"], valid_metric="NDCG@5")
     rows = [row("none", {"ndcg@5": 0.1, "averagepopularity@5": 28.45}, {"ndcg@5": 0.05, "averagepopularity@5": 7.5})]
     head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config))
@@ -93,19 +93,19 @@ def test_a_reference_has_no_surrogate_beside_rows_that_have_one(config):
     assert len({len(line) for line in lines}) == 1
 
 
-def test_a_surrogate_that_did_not_learn_is_marked(config):
+def test_a_surrogate_whose_training_failed_is_marked(config):
     rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.1), metrics(0.01))]
     assert notes(rows) == []
     rows[1]["surrogate_improved"] = False
     *_, none, gro = table(rows, config)
     assert gro.startswith("| gro (!) ")
     assert "(!)" not in none
-    assert "(!) This surrogate did not learn" in notes(rows)[-1]
+    assert "(!) The training of this surrogate failed" in notes(rows)[-1]
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     assert notes(rows)[-1] in markdown(results, config)
 
 
-def test_a_surrogate_that_was_still_learning_is_marked(config):
+def test_a_surrogate_that_was_still_improving_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro", "random")]
     rows[0] |= {"surrogate_improved": True, "surrogate_still_improving": False}
     rows[1] |= {"surrogate_improved": True, "surrogate_still_improving": True}
@@ -117,9 +117,9 @@ def test_a_surrogate_that_was_still_learning_is_marked(config):
         ["random", "(!)"],
     )
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
-    told = markdown(results, config)
-    assert "(+) This surrogate was still learning when its surrogate_epochs were over" in told
-    assert told.index("(!) This") < told.index("(+) This")
+    text = markdown(results, config)
+    assert "(+) This surrogate was still improving after its surrogate_epochs" in text
+    assert text.index("(!) The") < text.index("(+) This")
 
 
 def test_a_target_that_was_still_improving_is_marked(config):
@@ -129,22 +129,22 @@ def test_a_target_that_was_still_improving_is_marked(config):
     *_, none, gro = table(rows, config)
     assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none (+)", "gro (+) (^)")
     *_, surrogate, _, target = notes(rows)
-    assert surrogate.startswith("(+) This surrogate was still learning")
+    assert surrogate.startswith("(+) This surrogate was still improving")
     assert target.startswith("(^) The undefended target reached its maximum number of epochs")
     assert "looks like a gain" in target
 
 
-def test_markdown_says_what_it_was_measured_on(config):
+def test_markdown_names_model_data_budget_and_seed(config):
     rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
     text = markdown({"defenses": rows, "reference": reference, **about(config)}, config)
     assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
     assert "50 lists: every prefix of 10 autoregressive sequences." in text
     assert "seed 7" in text
-    assert "settled" not in text
+    assert "Hyperparameters" not in text
 
 
-def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
+def test_markdown_names_auxiliary_data_repeats_and_selected_hyperparameters(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "truncate")]
     for made, head_k in zip(rows, (20, 10), strict=True):
         made |= {
@@ -154,26 +154,27 @@ def test_markdown_says_what_the_attacker_asked_and_settled_on(config):
         }
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     text = markdown(results, config)
-    assert "every prefix, queried 4 times, of 10 sequences, 3 of them users' own histories." in text
+    assert "every prefix, queried 4 times, of 10 sequences, 3 of them histories of users." in text
     assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
 
 
-def test_picture_shows_both_sides_of_every_defense(config):
+def test_picture_shows_target_and_surrogate_of_every_defense(config):
     figure = picture([row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.01))], config)
+    assert figure.get_suptitle() == "BERT4Rec on tiny: target as served and surrogate"
     assert [axes.get_title() for axes in figure.axes] == ["HR@10, test, %", "NDCG@10, test, %"]
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["none", "gro"]
         assert [round(bar.get_height(), 6) for bar in axes.patches] == [10, 9, 5, 1]
 
 
-def test_files_appear_whole(config, tmp_path):
+def test_a_result_is_three_files(config, tmp_path):
     rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
     results = {"defenses": rows, "reference": reference, **about(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
 
 
-def test_numbers_survive_a_picture_that_fails_and_the_report_is_completed(config, tmp_path, monkeypatch):
+def test_results_survive_a_failed_picture_and_the_report_is_completed(config, tmp_path, monkeypatch):
     rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
     results = {"defenses": rows, "reference": reference, **about(config)}
 

@@ -1,0 +1,124 @@
+"""Whole experiments: run, resumed and reported."""
+
+import csv
+import warnings
+
+import pytest
+from experiment.grid import tiny
+
+from recbole_gro import UserError
+from recbole_gro.experiment import run as experiment_run
+from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.run import run_experiment
+
+
+@pytest.fixture
+def settings(tiny_data_path, tmp_path, monkeypatch):
+    """Settings that make an experiment tiny; the working folder is empty."""
+    monkeypatch.chdir(tmp_path)
+    return {**tiny(tiny_data_path).fixed, "seeds": [1]}
+
+
+def cells_of(folder):
+    return [Cell.load(file) for file in sorted((folder / "cells").iterdir())]
+
+
+def times_of(folder):
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_a_grid_is_run_and_reported_and_not_run_again(settings, tmp_path, capsys):
+    grid = {**settings, "gro_lambda": [0.1, 1.0], "seeds": [1, 2]}
+    folder = run_experiment("lambda", grid)
+    assert folder.resolve() == tmp_path / "runs" / "experiment-lambda"
+    assert {"report.html", "report.md", "figure-1.png", "results.csv", "cells", "stages", "logs"} == {
+        f.name for f in folder.iterdir()
+    }
+    with open(folder / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["gro_lambda"], row["defense"], row["seed"]) for row in rows} == {
+        (x, defense, seed) for x in ("0.1", "1.0") for defense in ("none", "gro") for seed in ("1", "2")
+    }
+    assert "8 cells, 0 done, 8 to run" in capsys.readouterr().out
+    before = times_of(folder / "cells")
+    run_experiment("lambda", grid)
+    assert "8 cells, 8 done, 0 to run" in capsys.readouterr().out
+    assert times_of(folder / "cells") == before
+
+
+def test_workers_give_the_same_numbers_without_warnings(settings, capfd, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "default")  # of the workers; the filters of pytest hold in this process only
+    grid = {**settings, "defense": ["none", "gro"], "seeds": [1, 2]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        one, two = run_experiment("defenses", grid, "one"), run_experiment("defenses", grid, "two", workers=2)
+    assert "GradScaler" not in capfd.readouterr().err
+    assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
+
+
+def test_experiments_share_the_stages_of_a_folder(settings, tmp_path):
+    given = {**settings, "defense": ["none", "gro"]}
+    first = cells_of(run_experiment("defenses", given, stages_dir="shared"))
+    before = times_of(tmp_path / "shared")
+    models = {**given, "surrogate_model": ["NARM", "GRU4Rec"]}
+    folder = run_experiment("architectures", models, stages_dir="shared")
+    second, after = cells_of(folder), times_of(tmp_path / "shared")
+    assert before.items() <= after.items()
+    assert {name.partition("-")[0] for name in after.keys() - before.keys()} == {"surrogate"}
+    assert len(second) == 4
+    for cell in second:
+        [twin] = [other for other in first if other.values["defense"] == cell.values["defense"]]
+        stage = "defended" if cell.values["defense"] == "gro" else "target"
+        assert cell.facts["seconds"][stage] == twin.facts["seconds"][stage]
+        assert (cell.target_ranks == twin.target_ranks).all()
+    assert not (folder / "stages").exists()
+
+
+def test_a_failed_cell_is_reported_and_the_others_are_kept(settings, tmp_path, monkeypatch, capsys):
+    run = experiment_run.run_cell
+
+    def failing(experiment, values, seed, **options):
+        if values["defense"] == "reverse":
+            raise UserError("out of luck")
+        run(experiment, values, seed, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment_run, "run_cell", failing)
+        with pytest.raises(UserError) as caught:
+            run_experiment("defenses", settings)
+    assert str(caught.value) == "1 of the cells failed, the others are kept: defense reverse, seed 1: out of luck"
+    report = (tmp_path / "runs" / "experiment-defenses" / "report.md").read_text()
+    assert "defense reverse, seed 1" in report
+    capsys.readouterr()
+    run_experiment("defenses", settings)
+    assert "4 cells, 3 done, 1 to run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
+def test_a_folder_that_cannot_be_made_is_named(settings, tmp_path, key):
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=f"^{key}: taken cannot be made: File exists$"):
+        run_experiment("defenses", settings, **{key: "taken"})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executor": "slurm"}, "executor: 'slurm' is not one of local, ray"),
+        ({"workers": 0}, "workers: 0 is not allowed; it takes a whole number >= 1"),
+        ({"workers": 1.5}, "workers: 1.5 is not allowed"),
+        ({"workers": True}, "workers: True is not allowed"),
+    ],
+)
+def test_an_invalid_executor_is_refused_before_anything_is_written(settings, tmp_path, options, message):
+    with pytest.raises(UserError) as caught:
+        run_experiment("defenses", settings, **options)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_experiment_without_varied_keys_is_one_cell(settings, tmp_path, capsys):
+    (tmp_path / "one.yaml").write_text("title: One\nfigure: k\nvary: {}\nseeds: [1]\n")
+    folder = run_experiment("one.yaml", {**settings, "seeds": 4})
+    assert " seed 4: done" in capsys.readouterr().out
+    assert [cell.values for cell in cells_of(folder)] == [{}]
