@@ -131,7 +131,7 @@ def test_stopping_says_how_to_go_on(words, capsys, monkeypatch):
         ([], "which experiment? Give one of "),
         (["defences"], "did you mean defenses?"),
         (["tradeoff", "--defense=[gro, truncate]", "--dry_run"], "add none to its values"),
-        (["tradeoff", "--attacker_known_share=0"], "attacker_known_share: 0 leaves few_shot nothing to know"),
+        (["tradeoff", "--attacker_known_share=0"], "attacker_known_share: 0 gives few_shot no auxiliary data"),
         (["lambda", "--dataset=ml-10k", "--dry_run"], "did you mean ml-100k?"),
         (["defenses", "--workers=0"], "workers: 0 is not allowed; it takes a whole number >= 1"),
         (["defenses", "--workers=two"], "workers: 'two' is not allowed"),
