@@ -3,8 +3,10 @@
 from typing import Any
 
 import torch
+from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
+from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import query_and_extend
 from recbole_gro.attack.settings import FewShotSettings
@@ -36,7 +38,9 @@ class FewShotAttacker(Attacker):
             )
         self.summary = f"queries histories of {100 * self.auxiliary_share:g} % of the users first, then synthetic ones"
 
-    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+    def query(
+        self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
+    ) -> QueryLog:
         if auxiliary is None:
             return super().query(black_box, generator, None, show_progress)
         length = query_length(self.config)

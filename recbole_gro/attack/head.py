@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
@@ -56,13 +56,24 @@ class HeadAttacker(Attacker):
                 f"attacker_head_k: {self.head_k} is past the end of lists of {served_k}; at most served_k={served_k}"
             )
 
-    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+    def query(
+        self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
+    ) -> QueryLog:
         head_k = self.head_k or candidates(black_box.k)[0]
         truncated = TruncatedBlackBox(black_box, head_k, keep_lists=self.head_k is None)
         log = super().query(truncated, generator, None, show_progress)
         return log if self.head_k else truncated.with_whole_lists(log)
 
-    def train_surrogate(self, log, n_items, items=None, stage="surrogate", seed=None, *, show_progress=False):
+    def train_surrogate(
+        self,
+        log: QueryLog,
+        n_items: int,
+        items: Any = None,
+        stage: str = "surrogate",
+        seed: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> ExtractionTrainer:
         tail_seed, train = self.config["seed"] if seed is None else seed, super().train_surrogate
 
         def trained(h: int, stage: str) -> ExtractionTrainer:
@@ -95,7 +106,7 @@ def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog
         n_items: size of the id space, padding included; more than k.
         seed: of the items.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     lists = torch.nn.functional.pad(log.lists, (0, k - log.lists.shape[2])).flatten(0, 1)
 
     def draw(rows: int, n: int) -> Tensor:

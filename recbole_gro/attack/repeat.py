@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import RepeatSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
@@ -37,7 +38,9 @@ class RepeatAttacker(Attacker):
                 f"set query_sequences to {2 * self.repeats} or more"
             )
 
-    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+    def query(
+        self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
+    ) -> QueryLog:
         return super().query(AggregatedBlackBox(black_box, self.repeats), generator, None, show_progress)
 
 

@@ -23,11 +23,11 @@ class SurrogateDataset(StandInDataset):
     def __init__(self, config: Config, n_items: int, items: Any = None):
         super().__init__(config, n_items, items=items)
 
-    def refused(self, wanted: str) -> UserError:
+    def refused(self, field: str) -> UserError:
         """Return the error for a surrogate that reads more than the attack has."""
         no_features = "the number of items only (surrogate_knows_features=True adds item features)"
         sees = no_features if self.items is None else "items and their features only"
-        return UserError(f"surrogate: its model reads {wanted} of the data; an attacker sees {sees}")
+        return UserError(f"surrogate: its model reads {field} of the data; an attacker sees {sees}")
 
 
 def create_surrogate(config: Any, n_items: int, items: Any = None) -> tuple[nn.Module, Config]:
