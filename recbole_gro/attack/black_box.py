@@ -19,13 +19,8 @@ class BudgetSpent(UserError):
 class ListSource(Protocol):
     """Anything that a query strategy can query: a black box, or a view of one (truncated or aggregated lists)."""
 
-    @property
-    def n_items(self) -> int:
-        """Size of the id space: the catalogue is 1 .. n_items - 1."""
-
-    @property
-    def k(self) -> int:
-        """Length of a list."""
+    n_items: int  # size of the id space; the catalogue is 1 .. n_items - 1
+    k: int  # length of a list
 
     def query(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids for B sequences."""
@@ -40,6 +35,12 @@ class BlackBox:
         budget: maximum number of lists; None for no limit.
         access_log: file that the provider logs every query to (see AccessLog); None for none.
 
+    Attributes:
+        n_items: size of the id space; the catalogue is 1 .. n_items - 1.
+        k: length of a list.
+        queries_answered: number of queries that lists were returned for.
+        lists_returned: number of these lists.
+
     Raises:
         UserError: lists longer than the catalogue, or a file that cannot be written.
     """
@@ -52,21 +53,11 @@ class BlackBox:
         access_log: str | os.PathLike[str] | None = None,
     ):
         self._service = service if isinstance(service, Service) else Service(service, k)
-        self.budget = budget
+        self.n_items, self.k, self.budget = self._service.n_items, self._service.k, budget
         self.queries_answered = 0
         self.lists_returned = 0
         self._access_log = None if access_log is None else AccessLog(access_log)
         self._turn = threading.Lock()
-
-    @property
-    def n_items(self) -> int:
-        """Size of the id space: the catalogue is 1 .. n_items - 1."""
-        return self._service.n_items
-
-    @property
-    def k(self) -> int:
-        """Length of a list."""
-        return self._service.k
 
     def query(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids, best first, on the CPU; 0 pads a list that has fewer than k.

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,14 +18,6 @@ from recbole_gro.utils.random_state import random_state, set_random_state
 console = logging.getLogger("recbole_gro")
 
 
-class Stateful(Protocol):
-    """The part of a defense's interface that a cache needs."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 class CachedBlackBox(BlackBox):
     """Cache each response; after an interruption return cached ones in place of repeating their queries.
 
@@ -36,7 +28,7 @@ class CachedBlackBox(BlackBox):
     Args:
         service: answers the queries without a cached response.
         folder: of the cache, one file per query.
-        defense: behind the service; its state is restored with each cached response.
+        defense: behind the service; its `state_dict` is stored and loaded with each response.
         budget: as of a BlackBox.
         access_log: as of a BlackBox; a query that an earlier start logged is not logged again.
     """
@@ -45,7 +37,7 @@ class CachedBlackBox(BlackBox):
         self,
         service: Service,
         folder: Path,
-        defense: Stateful,
+        defense: Any,
         budget: int | None = None,
         access_log: str | os.PathLike[str] | None = None,
     ):

@@ -41,7 +41,7 @@ CHANGING = ("seconds", "peak_memory_mib", "config")
 # moments to pull the plug at: as the log says it, and at random
 TOLD = [
     "target: resume checkpoint after epoch 2",
-    "queries-random: query 1 is answered",
+    "queries-random: query 1 answered",
     "target-gro_decoys: resume checkpoint after epoch 1",
 ]
 AT_RANDOM = [None] * 10
@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
         assert asked_of(folder, name) == asked_of(whole, name) != []
 
     log, undisturbed = log_of(folder), log_of(whole)
-    finished = re.compile(r"\S+: resume checkpoint after epoch \d+|\S+: query \d+ is answered")
+    finished = re.compile(r"\S+: resume checkpoint after epoch \d+|\S+: query \d+ answered")
     assert set(Counter(finished.findall(log)).values()) == {1}
     assert set(finished.findall(log)) <= set(finished.findall(undisturbed))
     # a kill costs the epoch that it falls in, no other
