@@ -13,7 +13,7 @@ from common import machine, paired, peak_mib, ratio_line, seconds
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config, Service, create_defense
-from recbole_gro.attack.surrogate_model import Catalogue
+from recbole_gro.attack.surrogate_model import SurrogateDataset
 from recbole_gro.utils.ranking import top_k
 
 SIZES = [(800, 1682), (400, 18_344), (16, 1_000_000)]  # lists, items
@@ -32,7 +32,7 @@ def ranking(n_lists, n_items, k=100, rounds=9):
 
 def model_of(config, n_items):
     construct_transform(config)
-    return config.model_class(config, Catalogue(config, n_items + 1))
+    return config.model_class(config, SurrogateDataset(config, n_items + 1))
 
 
 def defended(model_name, n_sequences=1000, n_items=1682, rounds=9):

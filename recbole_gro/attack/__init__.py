@@ -1,4 +1,4 @@
-"""Model extraction attacks: a black box to ask, ways to ask it, a surrogate trained on the answers, and attackers."""
+"""Model extraction attacks: a black box, query strategies, a surrogate trained on the query log, and attackers."""
 
 from recbole_gro.attack.attacker import Attacker, create_attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import BlackBox, BudgetSpent, ListSource

@@ -1,4 +1,4 @@
-"""What an attacker is, and the table of them."""
+"""The base class of attackers, their registry, and the paper's attacker."""
 
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class Attacker:
     """Query a black box within the budget, then train a surrogate on the lists; by default as the paper's attack does.
 
     An attacker has what its methods are given: a black box, the size of the catalogue, and no data, unless it declares
-    by `auxiliary_share` that it is handed some. The two methods may run in different processes, so `train_surrogate`
-    depends on the query log alone.
+    auxiliary data by `auxiliary_share`. The two methods may run in different processes, so `train_surrogate` depends
+    on the query log alone.
 
     Args:
         config: the target's config; `query_*`, `surrogate_*` and `attacker_*` are read from it.
@@ -44,7 +44,7 @@ class Attacker:
     summary = "queries and trains as in the paper"  # its method in a few words, for the log
     # classes of settings that it reads besides queries and surrogate; None: not declared, so it may be any key
     settings: tuple[type[Settings], ...] | None = None
-    auxiliary_share = 0.0  # share of the users whose training items it is handed; 0: no data
+    auxiliary_share = 0.0  # share of the users whose training items are its auxiliary data; 0: none
     repeats = 1  # how often it queries each prefix of its log
     n_surrogates = 1  # how many surrogates it trains
     trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate

@@ -1,9 +1,10 @@
-"""All that an attacker may touch."""
+"""The black box: the only access that an attack has to the target."""
 
 import os
 import threading
 from typing import Any, Protocol
 
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_gro.serving.access_log import AccessLog
@@ -12,92 +13,88 @@ from recbole_gro.utils.errors import UserError
 
 
 class BudgetSpent(UserError):
-    """The black box was asked for more lists than its budget allows; nothing of that query was answered."""
+    """A query requests more lists than the query budget of a black box has left; no list of it is returned."""
 
 
 class ListSource(Protocol):
-    """What a query strategy asks: a black box, or one as its attacker sees it (heads of lists, or several made one)."""
+    """Anything that a query strategy can query: a black box, or a view of one (truncated or aggregated lists)."""
 
-    @property
-    def n_items(self) -> int:
-        """Size of the id space: the catalogue is 1 .. n_items - 1."""
-
-    @property
-    def k(self) -> int:
-        """Length of a list."""
+    n_items: int  # size of the id space; the catalogue is 1 .. n_items - 1
+    k: int  # length of a list
 
     def query(self, sequences: Any) -> Tensor:
-        """[B, k] item ids for B histories."""
+        """Return lists [B, k] of item ids for B sequences."""
 
 
 class BlackBox:
-    """A query function in front of a service; it counts what was asked. Threads may share one: they take turns.
+    """Query a service within a budget, and count queries and lists. Threads that share one take turns.
 
     Args:
-        service: a Service, or any trained RecBole sequential model, which is then served as it is.
+        service: a Service, or any trained RecBole sequential model, which is then served without a defense.
         k: length of a list, for a bare model.
-        budget: lists it gives out at most; None for no limit.
-        access_log: file that every query is added to, for the provider to read (see AccessLog); None for none.
+        budget: maximum number of lists; None for no limit.
+        access_log: file that the provider logs every query to (see AccessLog); None for none.
+
+    Attributes:
+        n_items: size of the id space; the catalogue is 1 .. n_items - 1.
+        k: length of a list.
+        queries_answered: number of queries that lists were returned for.
+        lists_returned: number of these lists.
 
     Raises:
         UserError: lists longer than the catalogue, or a file that cannot be written.
     """
 
     def __init__(
-        self, service, k: int = 100, budget: int | None = None, access_log: str | os.PathLike[str] | None = None
+        self,
+        service: Service | SequentialRecommender,
+        k: int = 100,
+        budget: int | None = None,
+        access_log: str | os.PathLike[str] | None = None,
     ):
         self._service = service if isinstance(service, Service) else Service(service, k)
-        self.budget = budget
+        self.n_items, self.k, self.budget = self._service.n_items, self._service.k, budget
         self.queries_answered = 0
         self.lists_returned = 0
         self._access_log = None if access_log is None else AccessLog(access_log)
         self._turn = threading.Lock()
 
-    @property
-    def n_items(self) -> int:
-        """Size of the id space: the catalogue is 1 .. n_items - 1."""
-        return self._service.n_items
-
-    @property
-    def k(self) -> int:
-        """Length of a list."""
-        return self._service.k
-
     def query(self, sequences: Any) -> Tensor:
-        """[B, k] item ids, best first, on the CPU, for B made-up histories [B, L] (a tensor padded right with 0, or
-        a list of id lists). 0 pads a list that has fewer than k.
+        """Return lists [B, k] of item ids, best first, on the CPU; 0 pads a list that has fewer than k.
 
-        Of a history longer than the model reads its most recent items count, as if it had no others.
+        Args:
+            sequences: [B, L] item ids padded right with 0, or a list of B id lists. Of a sequence longer than the model
+                reads only the most recent items count.
 
         Raises:
-            BudgetSpent: this query would go over the budget.
+            BudgetSpent: the query exceeds the budget.
             ValueError: anything but integers, an empty sequence, padding before an item, or an id outside the
-                catalogue. Nothing of such a query is answered, and it does not count.
-            UserError: the log of what is asked cannot be written; without its line no query is answered.
+                catalogue. No list of such a query is returned, and it does not count.
+            UserError: the access log cannot be written; no list is returned then.
         """
-        # while the service answers too: two threads must not both see the last of the budget, and a GRU's state is one
+        # the service runs under the lock too: it has one state of a GRU, and the budget must not be spent twice
         with self._turn:
-            asked = len(sequences)
+            requested = len(sequences)
             try:
-                if self.budget is not None and self.lists_returned + asked > self.budget:
+                if self.budget is not None and self.lists_returned + requested > self.budget:
                     raise BudgetSpent(
-                        f"query budget: {asked} more lists were asked for, "
+                        f"query budget: {requested} more lists requested, "
                         f"{self.budget - self.lists_returned} of {self.budget} are left"
                     )
-                answer = self._answer(sequences)
+                lists = self._respond(sequences)
             except ValueError as error:
-                # a service that fails (NaN) has refused nothing
+                # a service that fails (NaN) has not refused the query
                 if isinstance(error, BudgetSpent) or not isinstance(error, UserError):
-                    self._note(sequences, str(error))
+                    self._log(sequences, str(error))
                 raise
-            self._note(sequences)
+            self._log(sequences)
             self.queries_answered += 1
-            self.lists_returned += asked
-        return answer
+            self.lists_returned += requested
+        return lists
 
-    def _answer(self, sequences: Any) -> Tensor:
+    def _respond(self, sequences: Any) -> Tensor:
         return self._service.recommend(sequences).cpu()
 
-    def _note(self, sequences: Any, refused: str | None = None) -> None:
+    def _log(self, sequences: Any, refused: str | None = None) -> None:
         if self._access_log is not None:
             self._access_log.add(sequences, refused)

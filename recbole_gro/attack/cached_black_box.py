@@ -1,15 +1,16 @@
-"""The responses of a black box, each cached in a file, so that no query is repeated."""
+"""A black box whose responses are cached in files, so that an interrupted attack repeats no query."""
 
 import hashlib
 import logging
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recbole_gro.attack.black_box import BlackBox
+from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.random_state import random_state, set_random_state
@@ -17,92 +18,82 @@ from recbole_gro.utils.random_state import random_state, set_random_state
 console = logging.getLogger("recbole_gro")
 
 
-class Stateful(Protocol):
-    """A defense, as far as it matters here."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-
 class CachedBlackBox(BlackBox):
-    """A black box that keeps each answer and, after an interruption, gives those that it has without asking again.
+    """Cache each response; after an interruption return cached ones in place of repeating their queries.
 
-    What an attacker asks follows from his seed and the answers so far. So he simply starts over: the same queries come
-    in the same order, those that were answered are read, the first one that was not goes to the service. This way no
-    strategy has to know of it. A query is what is asked at once: the autoregressive strategy asks one position of all
-    sequences. Read answers count as asked, so the budget is the same.
+    The queries of an attack follow from its seed and the responses so far, so an attack that starts again sends the
+    same queries in the same order: the first one without a cached response goes to the service. No query strategy has
+    to support this. Cached responses count towards the budget.
 
     Args:
-        service: a Service.
-        folder: where the answers lie, a file a query.
-        defense: what stands behind the service; it goes on drawing where it was.
+        service: answers the queries without a cached response.
+        folder: of the cache, one file per query.
+        defense: behind the service; its `state_dict` is stored and loaded with each response.
         budget: as of a BlackBox.
-        access_log: as of a BlackBox; it gets no second line for a query that an earlier start wrote down.
+        access_log: as of a BlackBox; a query that an earlier start logged is not logged again.
     """
 
     def __init__(
         self,
-        service,
+        service: Service,
         folder: Path,
-        defense: Stateful,
+        defense: Any,
         budget: int | None = None,
         access_log: str | os.PathLike[str] | None = None,
     ):
         super().__init__(service, budget=budget, access_log=access_log)
         self.folder, self.defense = folder, defense
-        self._read_since: list[Tensor] = []  # queries that the service has not seen in this process
+        self._unfollowed: list[Tensor] = []  # cached queries that the service has not seen in this process
         folder.mkdir(parents=True, exist_ok=True)
-        kept = len(list(folder.glob("*.pth")))
-        # the same calls come in the same order, so its lines are those of the first calls; where a cut fell between an
-        # answer and its line, the line comes when the answer is read
-        self._noted = self._access_log.lines if kept and self._access_log is not None else 0
-        if kept:
-            console.info(f"{folder.name}: {kept} cached queries of an earlier start are not repeated")
+        n_cached = len(list(folder.glob("*.pth")))
+        # queries repeat in order, so the log holds the first ones; a query that was cached but not yet logged at the
+        # interruption is logged when its response is read
+        self._logged = self._access_log.lines if n_cached and self._access_log is not None else 0
+        if n_cached:
+            console.info(f"{folder.name}: {n_cached} cached queries of an earlier start are not repeated")
 
-    def _answer(self, sequences: Any) -> Tensor:
+    def _respond(self, sequences: Any) -> Tensor:
         file = self.folder / f"{self.queries_answered:06d}.pth"
-        padded, _ = self._service.histories(sequences)  # what is refused has no answer, so it is not looked for
+        padded, _ = self._service.histories(sequences)  # refuses an invalid query, which has no cached response
         digest = _digest(padded)
         if file.exists():
-            self._read_since.append(padded.clone())
+            self._unfollowed.append(padded.clone())
             return self._read(file, digest)
-        for earlier in self._read_since:
+        for earlier in self._unfollowed:
             self._service.follow(earlier)
-        self._read_since.clear()
-        answer = super()._answer(sequences)
-        narrow = torch.int16 if self.n_items <= torch.iinfo(torch.int16).max else torch.int32
-        kept = {
+        self._unfollowed.clear()
+        lists = super()._respond(sequences)
+        response = {
             "query": digest,
-            "served": answer.to(narrow),
+            "served": lists.to(torch.int16 if self.n_items <= torch.iinfo(torch.int16).max else torch.int32),
             "defense": self.defense.state_dict(),
             "process": random_state(),
         }
-        write_atomically(kept, file)
-        lists = self.lists_returned + len(answer)
-        logging.getLogger().info(f"{self.folder.name}: query {self.queries_answered} is answered, {lists} lists so far")
-        return answer
+        write_atomically(response, file)
+        n_lists = self.lists_returned + len(lists)
+        logging.getLogger().info(f"{self.folder.name}: query {self.queries_answered} answered, {n_lists} lists so far")
+        return lists
 
-    def _note(self, sequences: Any, refused: str | None = None) -> None:
-        if self._noted > 0:
-            self._noted -= 1
+    def _log(self, sequences: Any, refused: str | None = None) -> None:
+        if self._logged > 0:
+            self._logged -= 1
         else:
-            super()._note(sequences, refused)
+            super()._log(sequences, refused)
 
     def _read(self, file: Path, digest: str) -> Tensor:
-        kept = read_plain(file)
-        if kept["query"] != digest:
+        response = read_plain(file)
+        if response["query"] != digest:
             raise UserError(
                 f"{file} holds the response to another query; the attack is not deterministic here, "
                 f"so remove {self.folder} and start again"
             )
-        self.defense.load_state_dict(kept["defense"])
-        set_random_state(kept["process"])
-        return kept["served"].long()
+        self.defense.load_state_dict(response["defense"])
+        set_random_state(response["process"])
+        return response["served"].long()
 
 
 def _digest(padded: Tensor) -> str:
-    """Of the histories [B, L] of a query."""
-    told = hashlib.sha256(str(tuple(padded.shape)).encode())
-    told.update(padded.cpu().numpy().astype("<i8").tobytes())
-    return told.hexdigest()
+    """Return the SHA-256 of the sequences [B, L] of a query."""
+    digest = hashlib.sha256(str(tuple(padded.shape)).encode())
+    digest.update(padded.cpu().numpy().astype("<i8").tobytes())
+    return digest.hexdigest()

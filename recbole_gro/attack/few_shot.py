@@ -1,8 +1,12 @@
-"""An attacker who knows some real users: their items, as far as the target was trained on them."""
+"""An attack with auxiliary data: the training items of a few users."""
+
+from typing import Any
 
 import torch
+from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
+from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import query_and_extend
 from recbole_gro.attack.settings import FewShotSettings
@@ -13,34 +17,36 @@ from recbole_gro.utils.errors import UserError
 
 @register_attacker("few_shot")
 class FewShotAttacker(Attacker):
-    """Knows the training items of a share of the users (`attacker_known_share`), and asks about these and made-up ones.
+    """Query with real histories of a share of the users (`attacker_known_share`) first, then with synthetic ones.
 
-    A known history is a query sequence: its most recent items, up to the length of one. A shorter one goes on to that
-    length as the autoregressive strategy does, with items of the lists returned. What is left of the budget goes to
-    `query_strategy`. Where the budget has fewer sequences than he knows users, he asks about that many of them.
+    A real history becomes a query sequence: its most recent items, up to `query_length`. A shorter one is extended to
+    that length as the autoregressive strategy does, with items of the lists returned. The rest of the budget goes to
+    `query_strategy`. Histories beyond the budget are not queried.
 
     Raises:
-        UserError: a share of 0, which leaves him nothing that the standard attacker has not.
+        UserError: a share of 0, which gives no auxiliary data.
     """
 
     settings = (FewShotSettings,)
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.auxiliary_share = setting(config, "attacker_known_share")
         if self.auxiliary_share == 0:
             raise UserError(
-                "attacker_known_share: 0 leaves few_shot nothing to know; give more, at most 1, or attacker=standard"
+                "attacker_known_share: 0 gives few_shot no auxiliary data; set a share up to 1, or attacker=standard"
             )
         self.summary = f"queries histories of {100 * self.auxiliary_share:g} % of the users first, then synthetic ones"
 
-    def query(self, black_box, generator, auxiliary=None, show_progress=False):
+    def query(
+        self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
+    ) -> QueryLog:
         if auxiliary is None:
             return super().query(black_box, generator, None, show_progress)
         length = query_length(self.config)
         auxiliary = auxiliary[: self.n_sequences]
-        begun, _ = keep_recent(auxiliary, (auxiliary != 0).sum(1), length, length)
-        logs = [query_and_extend(black_box, begun, generator, show_progress)]
+        histories, _ = keep_recent(auxiliary, (auxiliary != 0).sum(1), length, length)
+        logs = [query_and_extend(black_box, histories, generator, show_progress)]
         synthetic = self.n_sequences - len(auxiliary)
         if synthetic:
             logs.append(self.strategy(black_box, synthetic, length, generator, show_progress))

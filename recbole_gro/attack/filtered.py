@@ -1,4 +1,4 @@
-"""An attacker who trusts an item of a list only where the list of a history like it has the item too."""
+"""An adaptive attack that drops the items of a list that no list of a neighbouring prefix has."""
 
 import torch
 from torch import Tensor
@@ -7,37 +7,37 @@ from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.utils.ranking import found_in
 
-ITEMS_AT_ONCE = 2**22  # listed items looked at together (some 100 MiB while they are)
+ITEMS_AT_ONCE = 2**22  # listed items filtered at a time (about 100 MiB)
 
 
 @register_attacker("filtered")
 class FilteredAttacker(Attacker):
-    """Asks as `query_strategy` says, and learns from what neighbouring prefixes agree on (`agreed`).
+    """Train on the items that lists of neighbouring prefixes share (`shared_with_neighbours`).
 
-    Against items that are drawn anew for every query. Items that stand in every list, whoever asks, agree too.
+    It removes decoys that a defense draws independently for every query, not those that are in every list.
     """
 
     settings = ()
-    summary = "learns from the items of a list that a neighbouring prefix's list has too"
+    summary = "trains on the items of a list that a neighbouring prefix's list has too"
 
     def training_log(self, log: QueryLog) -> QueryLog:
         rows = max(1, ITEMS_AT_ONCE // log.lists[0].numel())
-        return QueryLog(log.sequences, torch.cat([agreed(part) for part in log.lists.split(rows)]))
+        return QueryLog(log.sequences, torch.cat([shared_with_neighbours(part) for part in log.lists.split(rows)]))
 
 
-def agreed(lists: Tensor) -> Tensor:
-    """The items of each list that the list of the prefix one item shorter or one longer has too, in their order.
+def shared_with_neighbours(lists: Tensor) -> Tensor:
+    """Return the items of each list that the list of the prefix one item shorter or longer has too, in their order.
 
     Args:
         lists: [S, L, k] item ids, those of prefixes 1 .. L of each sequence, best first, padded at the end with 0.
 
     Returns:
-        [S, L, k] padded at the end with 0; a list without neighbours (L = 1) as it was.
+        [S, L, k] padded at the end with 0; lists without neighbours (L = 1) unchanged.
     """
     if lists.shape[1] == 1:
         return lists
     kept = torch.zeros_like(lists, dtype=torch.bool)
     kept[:, 1:] |= found_in(lists[:, 1:], lists[:, :-1])
     kept[:, :-1] |= found_in(lists[:, :-1], lists[:, 1:])
-    order = (~kept).to(torch.uint8).argsort(dim=-1, stable=True)  # what is kept comes first, as it stood
+    order = (~kept).to(torch.uint8).argsort(dim=-1, stable=True)
     return (lists * kept).gather(-1, order)

@@ -1,4 +1,4 @@
-"""An attacker who looks at the head of a list alone."""
+"""An adaptive attack that trains on the head of each list alone."""
 
 import functools
 import shutil
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
@@ -17,25 +17,23 @@ from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import completed
 
-HEADS = (10, 20, 50)  # heads that are tried, besides the whole list
+HEADS = (10, 20, 50)  # candidate lengths of the head, besides the whole list
 TABLE = 2**24  # entries of a table [lists, items] held at a time (64 MiB)
 
 
 @register_attacker("head")
 class HeadAttacker(Attacker):
-    """Learns from, and chooses the next item of a query among, the first h items of each list alone.
+    """Train on, and generate query sequences from, the first h items of each list.
 
-    In place of the others he puts random items of his own. Eq. 4 compares neighbours in the list, and each item with
-    one negative, so 20 items alone make a fifth of the comparisons of 100; now the 20th stands above others too.
+    Random items replace the others (`with_random_tail`). Eq. 4 compares each item with the next one and with one
+    negative, so lists of 20 items have a fifth of the comparisons of lists of 100; with a random tail all have as many.
 
-    With `attacker_head_k` h is that. Else one log is asked for and a copy trained on each of several heads of its lists
-    (`candidates`). Eq. 4 on lists of different length means different things, so the copies are compared on what all of
-    them were shown: their agreement with the first positions of held-out lists, as many as the shortest candidate has.
-    That takes no data. Of equal ones the shorter head wins.
+    `attacker_head_k` sets h. Without it one surrogate is trained on each of several heads (`candidates`) of one query
+    log, and the one with the highest agreement with held-out lists is selected; the shorter head of equal ones. Losses
+    of Eq. 4 on lists of different length are not comparable, so agreement is measured on the shortest head.
 
-    The queries come before anything is known of h. They see the shortest candidate, since wherever a defense begins
-    to spoil a list, it is likely to be below that; so all copies learn from the same queries, and the budget is not
-    shared out among them. `query_strategy` makes the sequences; one that does not look at lists is left as it is.
+    Queries are generated from the shortest head, before h is selected: a defense is likely to alter a list below it.
+    All candidates train on the same queries, and none of the budget is divided among them.
 
     Raises:
         UserError: `attacker_head_k` is past the end of the list.
@@ -43,59 +41,72 @@ class HeadAttacker(Attacker):
 
     settings = (HeadSettings,)
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
         self.head_k = setting(config, "attacker_head_k")
         self.served_k = served_k = setting(config, "served_k")
         if self.head_k is None:
             self.n_surrogates = len(candidates(served_k))
-            self.summary = "looks at the first h items of a list alone, h by agreement on held-out queries"
+            self.summary = "trains on the first h items of each list, h by agreement on held-out queries"
         elif self.head_k <= served_k:
             self.selected = {"attacker_head_k": self.head_k}
-            self.summary = f"looks at the first {self.head_k} items of a list alone"
+            self.summary = f"trains on the first {self.head_k} items of each list"
         else:
             raise UserError(
                 f"attacker_head_k: {self.head_k} is past the end of lists of {served_k}; at most served_k={served_k}"
             )
 
-    def query(self, black_box, generator, auxiliary=None, show_progress=False):
-        heads = HeadOf(black_box, self.head_k or candidates(black_box.k)[0], keeps_whole=self.head_k is None)
-        log = super().query(heads, generator, None, show_progress)
-        return log if self.head_k else heads.with_whole_lists(log)
+    def query(
+        self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
+    ) -> QueryLog:
+        head_k = self.head_k or candidates(black_box.k)[0]
+        truncated = TruncatedBlackBox(black_box, head_k, keep_lists=self.head_k is None)
+        log = super().query(truncated, generator, None, show_progress)
+        return log if self.head_k else truncated.with_whole_lists(log)
 
-    def train_surrogate(self, log, n_items, items=None, stage="surrogate", seed=None, *, show_progress=False):
-        draws = self.config["seed"] if seed is None else seed
+    def train_surrogate(
+        self,
+        log: QueryLog,
+        n_items: int,
+        items: Any = None,
+        stage: str = "surrogate",
+        seed: int | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> ExtractionTrainer:
+        tail_seed, train = self.config["seed"] if seed is None else seed, super().train_surrogate
+
+        def trained(h: int, stage: str) -> ExtractionTrainer:
+            filled = with_random_tail(log.first(h), self.served_k, n_items, tail_seed)
+            return train(filled, n_items, items, stage, seed, show_progress=show_progress)
+
         if self.head_k:
-            learned = with_own_tail(log.first(self.head_k), self.served_k, n_items, draws)
-            return super().train_surrogate(learned, n_items, items, stage, seed, show_progress=show_progress)
+            return trained(self.head_k, stage)
         heads = candidates(int((log.lists != 0).sum(2).max()))
-        # a run that is cut off goes on with the copies that are trained, so they stay till its end
-        kept = self.config["resume_dir"]
-        self.candidates_folder = Path(kept) / "copies" if kept else None
-        copies, agreement = {}, {}
+        # an interrupted run resumes with the candidates that are trained, so their files stay until its end
+        resume_dir = self.config["resume_dir"]
+        self.candidates_folder = Path(resume_dir) / "candidates" if resume_dir else None
+        surrogates, agreement = {}, {}
         for h in heads:
-            learned = with_own_tail(log.first(h), self.served_k, n_items, draws)
-            copies[h] = super().train_surrogate(
-                learned, n_items, items, f"{stage}-first-{h}", seed, show_progress=show_progress
-            )
-            _, held_out = copies[h].loaders(log.first(heads[0]))  # the seed decides which are held out: the same ones
-            agreement[h] = copies[h].held_out_figures(held_out)["agreement@10"]
-        chosen = max(heads, key=lambda h: agreement[h])
-        told = {str(h): round(share, 4) for h, share in agreement.items()}
-        self.selected = {"attacker_head_k": chosen, f"agreement@{min(heads[0], 10)}": told}
-        return only_file(copies, chosen, stage, keep=bool(self.candidates_folder))
+            surrogates[h] = trained(h, f"{stage}-first-{h}")
+            _, held_out = surrogates[h].loaders(log.first(heads[0]))  # the seed holds out the same sequences each time
+            agreement[h] = surrogates[h].held_out_figures(held_out)["agreement@10"]
+        selected = max(heads, key=lambda h: agreement[h])
+        rounded = {str(h): round(share, 4) for h, share in agreement.items()}
+        self.selected = {"attacker_head_k": selected, f"agreement@{min(heads[0], 10)}": rounded}
+        return keep_selected(surrogates, selected, stage, keep_others=bool(self.candidates_folder))
 
 
-def with_own_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
-    """The log with random items, each list's own, from where a list ends to its k-th place.
+def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
+    """Return the log with each list extended to k items by random items that it does not have.
 
     Args:
         log: lists of at most k items.
-        k: length of the lists returned.
+        k: length of the extended lists.
         n_items: size of the id space, padding included; more than k.
         seed: of the items.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = Generator().manual_seed(seed)
     lists = torch.nn.functional.pad(log.lists, (0, k - log.lists.shape[2])).flatten(0, 1)
 
     def draw(rows: int, n: int) -> Tensor:
@@ -109,7 +120,7 @@ def with_own_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
 
 
 def candidates(k: int) -> list[int]:
-    """Lengths of a head that are tried where lists have k items, the shortest first.
+    """Return the candidate lengths of the head for lists of k items, the shortest first.
 
     >>> candidates(100), candidates(12), candidates(4)
     ([10, 20, 50, 100], [10, 12], [4])
@@ -117,52 +128,61 @@ def candidates(k: int) -> list[int]:
     return [h for h in HEADS if h < k] + [k]
 
 
-def only_file(copies: dict[int, ExtractionTrainer], chosen: int, stage: str, keep: bool) -> ExtractionTrainer:
-    """The chosen copy, its checkpoint named as that of any surrogate; the others' files go, unless told to `keep`."""
-    best, others = copies[chosen], {trainer.saved_model_file for trainer in copies.values()}
+def keep_selected(
+    surrogates: dict[int, ExtractionTrainer], selected: int, stage: str, keep_others: bool
+) -> ExtractionTrainer:
+    """Return the selected surrogate, with its checkpoint named after the stage; remove the files of the others.
+
+    Args:
+        surrogates: trainers by length of the head.
+        selected: one of these lengths.
+        stage: name of the checkpoint in `output_dir`.
+        keep_others: keep the other files too.
+    """
+    best, files = surrogates[selected], {trainer.saved_model_file for trainer in surrogates.values()}
     if best.config["output_dir"]:
         file = Path(best.config["output_dir"]) / f"{stage}.pth"
         shutil.copyfile(best.saved_model_file, file)
         best.saved_model_file = str(file)
-    for other in others - {best.saved_model_file}:
-        if not keep:
+    for other in files - {best.saved_model_file}:
+        if not keep_others:
             Path(other).unlink(missing_ok=True)
     return best
 
 
-class HeadOf:
-    """A black box of which the first items of each list are seen; a ListSource.
+class TruncatedBlackBox:
+    """Return the first items of each list of a black box; a ListSource.
 
     Args:
-        black_box: what is asked.
-        k: items seen.
-        keeps_whole: the lists are remembered as they came, for `with_whole_lists`.
+        black_box: the black box to query.
+        k: number of items.
+        keep_lists: keep the whole lists for `with_whole_lists`.
     """
 
-    def __init__(self, black_box: ListSource, k: int, keeps_whole: bool = False):
-        self._black_box, self.keeps_whole = black_box, keeps_whole
+    def __init__(self, black_box: ListSource, k: int, keep_lists: bool = False):
+        self._black_box, self._keep_lists = black_box, keep_lists
         self.n_items, self.k = black_box.n_items, min(k, black_box.k)
         self._whole: list[Tensor] = []
 
     def query(self, sequences: Any) -> Tensor:
-        """[B, k] item ids, best first."""
+        """Return lists [B, k] of item ids, best first."""
         lists = self._black_box.query(sequences)
-        if self.keeps_whole:
+        if self._keep_lists:
             self._whole.append(lists.int())
         return lists[:, : self.k]
 
     def with_whole_lists(self, log: QueryLog) -> QueryLog:
-        """The log with the lists as they came, in place of their heads.
+        """Return the log with the whole lists in place of their heads.
 
         Raises:
-            UserError: the queries were not all sequences at once, an item longer each time, so it is not known which
-                list belongs to which.
+            UserError: the queries were not prefixes of all sequences, one item longer each time, so lists cannot be
+                matched to prefixes.
         """
         in_step = all(lists.shape[0] == len(log.sequences) for lists in self._whole)
         lists = torch.stack(self._whole, 1) if in_step else torch.empty(0, 0, 0)
         if not torch.equal(lists[:, :, : self.k], log.lists.int()):
             raise UserError(
-                "query_strategy: the attacker head chooses h only with strategies that ask all sequences at once, an "
-                "item longer each time; set attacker_head_k"
+                "query_strategy: the attacker head selects h only with strategies that query all sequences at once, "
+                "one item longer each time; set attacker_head_k"
             )
         return QueryLog(log.sequences, lists)

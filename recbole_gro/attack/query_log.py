@@ -1,4 +1,4 @@
-"""What an attacker has after asking: sequences and, for every prefix of each, the served list."""
+"""The query log: query sequences and the list served for every prefix of each; the surrogate's training set."""
 
 import math
 import os
@@ -18,12 +18,12 @@ from recbole_gro.utils.files import written
 
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
-PREFIXES_AT_ONCE = 10  # of a sequence in a batch, for models that read it once for all of them
+PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models that read it once for all of them
 
 
 @dataclass
 class QueryLog:
-    """S sequences of L items; `lists[s, t]` was served for `sequences[s, :t + 1]`, so there are S L labelled examples.
+    """Hold S sequences of L items, and in `lists[s, t]` the list served for `sequences[s, :t + 1]`: S L examples.
 
     Attributes:
         sequences: [S, L] item ids.
@@ -35,20 +35,19 @@ class QueryLog:
 
     @property
     def n_lists(self) -> int:
+        """Number of lists, S L."""
         return self.lists.shape[0] * self.lists.shape[1]
 
     def first(self, h: int) -> "QueryLog":
-        """The log with the first `h` items of each list; all of them where lists are no longer."""
+        """Return the log with the first `h` items of each list; all of them where lists are no longer."""
         return QueryLog(self.sequences, self.lists[:, :, :h])
 
     def save(self, file: str | os.PathLike) -> None:
         """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
-        largest = int(max(self.sequences.max(), self.lists.max()))
-        narrow = np.min_scalar_type(largest)
+        narrow = np.min_scalar_type(int(max(self.sequences.max(), self.lists.max())))
+        arrays = {name: ids.numpy().astype(narrow) for name, ids in vars(self).items()}
         with written(file) as target:
-            np.savez_compressed(
-                target, sequences=self.sequences.numpy().astype(narrow), lists=self.lists.numpy().astype(narrow)
-            )
+            np.savez_compressed(target, **arrays)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "QueryLog":
@@ -67,7 +66,7 @@ class QueryLog:
         return cls(sequences, lists)
 
     def split(self, held_out: float, generator: torch.Generator) -> tuple["QueryLog", "QueryLog"]:
-        """The log without and with a random share of its sequences; at least one sequence on each side."""
+        """Return the log without and with a random share of its sequences; at least one sequence in each."""
         n = len(self.sequences)
         order = torch.randperm(n, generator=generator)
         n_held = min(max(round(n * held_out), 1), n - 1)
@@ -76,12 +75,12 @@ class QueryLog:
 
 
 class QueryLoader:
-    """Batches of a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
+    """Batch a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
 
-    An epoch visits every example once; the order and what stands in a batch together are drawn anew. P is 1 and every
-    example has a row to itself, unless the model reads a sequence once for many prefixes: then it is the largest
-    divisor of the length up to 10. Each sequence has its own P lengths, drawn anew: batches in which many examples
-    share a length, which would need no padding, train worse copies (benchmarks/surrogate.py).
+    An epoch visits every example once, in batches and an order drawn for the epoch. P is 1, one row per example,
+    unless the model reads a sequence once for many prefixes: then it is the largest divisor of the length up to 10.
+    Each sequence has P lengths of its own, drawn per epoch: batches in which many examples share a length, which would
+    need no padding, train worse surrogates (benchmarks/surrogate.py).
 
     A batch has the fields sequence [S, L], cut to the longest prefix, length [S, P], and LISTED [S P, k]; where some
     list of the log has fewer than k items, also LISTED_LENGTH [S P].
@@ -89,9 +88,9 @@ class QueryLoader:
     Args:
         log: the labelled examples.
         config: names of fields.
-        batch_size: lists a batch at most.
+        batch_size: maximum lists per batch.
         generator: source of the order; None visits in order, for held-out logs.
-        shared_reading: the model reads a sequence once for many prefixes.
+        shared_reading: whether the model reads a sequence once for many prefixes.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class QueryLoader:
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.generator = generator
-        # of all lists at once, so that no batch has to look at its own
+        # computed once for all lists, not per batch
         self.list_lengths = (log.lists != 0).sum(2) if bool((log.lists == 0).any()) else None
         longest = log.sequences.shape[1]
         most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
@@ -129,12 +128,12 @@ class QueryLoader:
         lengths = lengths.reshape(-1, self.prefixes)
         for part in order.split(self.sequences_at_once):
             row, length = rows[part], lengths[part]
-            asked = row.unsqueeze(1), length - 1
+            example = row.unsqueeze(1), length - 1
             batch = {
                 self.sequence_field: self.log.sequences[row, : int(length.max())],
                 self.length_field: length,
-                LISTED: self.log.lists[asked].flatten(0, 1).long(),
+                LISTED: self.log.lists[example].flatten(0, 1).long(),
             }
             if self.list_lengths is not None:
-                batch[LISTED_LENGTH] = self.list_lengths[asked].flatten()
+                batch[LISTED_LENGTH] = self.list_lengths[example].flatten()
             yield Interaction(batch)

@@ -1,4 +1,4 @@
-"""How an attacker makes up histories (Yue et al., RecSys'21): query strategies, by name."""
+"""Query strategies: how an attack generates query sequences (Yue et al., RecSys'21, arXiv 2109.01165)."""
 
 import functools
 from collections.abc import Callable
@@ -23,7 +23,7 @@ def register_query_strategy(name: str, settings: type[Settings] | None = None) -
 
     Args:
         name: for `query_strategy`.
-        settings: what it reads; the function is called with `settings=`, an instance of it, then.
+        settings: class of the settings that it reads; the function is then called with `settings=`, an instance of it.
 
     Raises:
         ValueError: the name is taken.
@@ -38,20 +38,19 @@ def create_query_strategy(name: str, config: Any = None) -> QueryStrategy:
 
     Args:
         name: as registered.
-        config: that a strategy with settings reads them from; None: their defaults.
+        config: source of the settings of a strategy that declares some; None: their defaults.
 
     Raises:
         UserError: no such strategy.
     """
-    strategy = _strategies[name]
     if name not in _settings:
-        return strategy
+        return _strategies[name]
     keyword: Any = {"settings": _settings[name].of({} if config is None else config)}
-    return functools.partial(strategy, **keyword)
+    return functools.partial(_strategies[name], **keyword)
 
 
 def settings_of_strategy(name: str) -> tuple[type[Settings], ...]:
-    """Return the settings that a strategy declares."""
+    """Return the classes of settings that a strategy declares: one or none."""
     return (_settings[name],) if name in _settings else ()
 
 
@@ -59,8 +58,8 @@ def settings_of_strategy(name: str) -> tuple[type[Settings], ...]:
 def autoregressive(
     black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
 ) -> QueryLog:
-    """Start with a random item; the next one is drawn uniformly from the list returned; to full length."""
-    sequences = _drawn(black_box, n_sequences, length, generator)
+    """Draw the first item from the catalogue and each next one uniformly from the list returned; query every prefix."""
+    sequences = _random_items(black_box, n_sequences, length, generator)
     sequences[:, 1:] = 0
     return query_and_extend(black_box, sequences, generator, show_progress)
 
@@ -69,26 +68,27 @@ def autoregressive(
 def random(
     black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
 ) -> QueryLog:
-    """Items drawn uniformly from the catalogue."""
-    return query_and_extend(black_box, _drawn(black_box, n_sequences, length, generator), generator, show_progress)
+    """Draw all items uniformly from the catalogue; query every prefix."""
+    sequences = _random_items(black_box, n_sequences, length, generator)
+    return query_and_extend(black_box, sequences, generator, show_progress)
 
 
-def _drawn(black_box, n_sequences, length, generator):
+def _random_items(black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
     return torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
 
 
 def query_and_extend(
-    black_box: ListSource, begun: Tensor, generator: torch.Generator, show_progress: bool = False
+    black_box: ListSource, prefixes: Tensor, generator: torch.Generator, show_progress: bool = False
 ) -> QueryLog:
-    """Ask every prefix of sequences, and draw the items that they lack uniformly from the list before them.
+    """Query every prefix of sequences, and draw the items that they lack uniformly from the list before each.
 
     Args:
-        black_box: what is asked, S L lists.
-        begun: [S, L] item ids, at least one a sequence; padded right with 0, where items are to be drawn.
+        black_box: gives S L lists.
+        prefixes: [S, L] item ids, at least one per sequence; padded right with 0, where items are to be drawn.
         generator: source of the draws.
-        show_progress: a bar, a step a list.
+        show_progress: whether to show a progress bar.
     """
-    sequences, (n_sequences, length) = begun.clone(), begun.shape
+    sequences, (n_sequences, length) = prefixes.clone(), prefixes.shape
     drawn = sequences == 0
     lists = torch.empty(n_sequences, length, black_box.k, dtype=torch.int32)
     with progress_bar("queries", n_sequences * length, "list", show_progress) as bar:
@@ -96,17 +96,17 @@ def query_and_extend(
             served = black_box.query(sequences[:, : t + 1])
             lists[:, t] = served
             if t + 1 < length and bool(drawn[:, t + 1].any()):
-                sequences[:, t + 1] = one_of(served, generator).where(drawn[:, t + 1], sequences[:, t + 1])
+                sequences[:, t + 1] = draw_listed(served, generator).where(drawn[:, t + 1], sequences[:, t + 1])
             bar.update(n_sequences)
     return QueryLog(sequences, lists)
 
 
-def one_of(served: Tensor, generator: torch.Generator) -> Tensor:
-    """[S] an item of each list [S, k], uniformly; 0 pads a list that has fewer than k, and is never taken."""
+def draw_listed(served: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw an item [S] of each list [S, k] uniformly; 0, which pads a list that has fewer than k, is never drawn."""
     place = torch.randint(served.shape[1], (len(served), 1), generator=generator)
     listed = (served != 0).sum(1, keepdim=True)
     if bool((listed < served.shape[1]).any()):
-        # a place in the padding, drawn anew among the items: each is as likely as before
-        anew = (torch.rand(place.shape, generator=generator) * listed).long()
-        place = place.where(place < listed, anew)
+        # a place in the padding is replaced by one among the items: each stays equally likely
+        among_items = (torch.rand(place.shape, generator=generator) * listed).long()
+        place = place.where(place < listed, among_items)
     return served.gather(1, place).squeeze(1)

@@ -4,7 +4,7 @@ from recbole_gro.config.settings import Settings, key
 
 
 class AttackSettings(Settings):
-    """Who attacks."""
+    """The attacker."""
 
     section = "Attack"
     attacker: str = key(
@@ -25,7 +25,7 @@ class QuerySettings(Settings):
 
 
 class HeadSettings(Settings):
-    """The attacker `head`."""
+    """Settings of the attacker `head`."""
 
     section = "Attack"
     attacker_head_k: int | None = key(
@@ -36,7 +36,7 @@ class HeadSettings(Settings):
 
 
 class RepeatSettings(Settings):
-    """The attacker `repeat`."""
+    """Settings of the attacker `repeat`."""
 
     section = "Attack"
     attacker_repeats: int = key(
@@ -45,7 +45,7 @@ class RepeatSettings(Settings):
 
 
 class FewShotSettings(Settings):
-    """The attacker `few_shot`."""
+    """Settings of the attacker `few_shot`."""
 
     section = "Attack"
     attacker_known_share: float = key(

@@ -1,9 +1,11 @@
-"""Model extraction (Yue et al., RecSys'21): a surrogate trained with Eq. 4 on the lists a black box gave out."""
+"""Training of the surrogate: Eq. 4 on a query log (Yue et al., RecSys'21, arXiv 2109.01165)."""
 
 import math
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from torch import nn
 
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.config.settings import setting
@@ -11,23 +13,27 @@ from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.ranking import top_k
 
-HELD_OUT = 0.1  # share of the query sequences that early stopping looks at
+HELD_OUT = 0.1  # share of the query sequences that are held out for early stopping
 
 
 @register_trainer("extraction")
 class ExtractionTrainer(StageTrainer):
-    """Trains a copy on a query log: `ExtractionTrainer(config, surrogate).fit(*loaders(log))`.
+    """Train a surrogate on a query log: `trainer.fit(*trainer.loaders(log))`.
 
-    Its validation is the held-out part of the log; it stops when Eq. 4 on it no longer falls.
+    Its validation data are the held-out sequences of the log; it stops when Eq. 4 on them no longer falls.
 
     Args:
         config: the surrogate's config; `surrogate_*` and `margin_*` are read from it.
         model: the untrained surrogate, any RecBole sequential model.
+        stage: names files and the progress bar; None: surrogate.
+
+    Attributes:
+        untrained_loss: Eq. 4 on held-out queries before the first epoch; None before `fit`.
     """
 
     stage = "surrogate"
 
-    def __init__(self, config, model, stage: str | None = None):
+    def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         super().__init__(config, model, stage)
         self.learning_rate = setting(config, "surrogate_learning_rate")
         self.epochs = setting(config, "surrogate_epochs")
@@ -36,11 +42,11 @@ class ExtractionTrainer(StageTrainer):
         self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
         self.paper_code_ties = setting(config, "paper_code_ties")
         self.eval_step = 1
-        # RecBole counts items and users of its training data for some metrics; a query log has none to count
+        # some metrics of RecBole count the items and users of the training data; a query log has none to count
         self.eval_collector.data_collect = lambda train_data: None
         self.valid_metric, self.valid_metric_bigger = "held-out loss", False
         self.best_valid_score = float("inf")
-        self.untrained_loss: float | None = None  # Eq. 4 on held-out queries before the first epoch
+        self.untrained_loss: float | None = None
         self.optimizer = self._build_optimizer()
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
 
@@ -48,7 +54,7 @@ class ExtractionTrainer(StageTrainer):
         return {"negatives": self.generator}
 
     def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
-        """Training and held-out batches of a log; all draws come from the config's seed."""
+        """Return the training and the held-out batches of a log; all draws come from the config's seed."""
         generator = torch.Generator().manual_seed(self.config["seed"])
         train, held = log.split(HELD_OUT, generator)
         shared = self.scorer.all_prefixes_at_once
@@ -59,12 +65,12 @@ class ExtractionTrainer(StageTrainer):
 
     @property
     def improved(self) -> bool:
-        """Whether the best epoch copies held-out queries better than the untrained model did."""
+        """Whether the loss on held-out queries fell below that of the untrained model."""
         return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
 
     @property
     def still_improving(self) -> bool:
-        """Whether its passes were over before the loss on held-out queries had stopped falling: more would get more."""
+        """Whether training ended at `surrogate_epochs`, before early stopping: more may improve the surrogate."""
         return self.cur_step <= self.stopping_step
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
@@ -76,13 +82,13 @@ class ExtractionTrainer(StageTrainer):
         return self._extraction_loss(interaction, self.generator)[0]
 
     def _extraction_loss(self, interaction, generator):
-        """Eq. 4 of a query batch, and the scores [B, n_items] behind it."""
+        """Return Eq. 4 [] of a query batch, and the scores [B, n_items] that it is computed from."""
         served, model = interaction[LISTED], self.scorer.model
         lengths = interaction.interaction.get(LISTED_LENGTH)
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
         negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties, lengths)
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
-        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths), scores
+        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores
 
     def _valid_epoch(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data)
@@ -94,10 +100,10 @@ class ExtractionTrainer(StageTrainer):
 
     @torch.no_grad()
     def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:
-        """`loss`, Eq. 4, and `agreement@10` on held-out queries; the same negatives every time.
+        """Return `loss`, Eq. 4, and `agreement@10` on held-out queries, with the same negatives every time.
 
-        Agreement is the share of the first 10 items of a list, or of all that it has, in the copy's first 10; in its
-        first k where the log's lists have k < 10.
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10; in
+        its first k where the log's lists have k < 10.
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
@@ -106,9 +112,9 @@ class ExtractionTrainer(StageTrainer):
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
             served = interaction[LISTED][:, :10]
-            mine = top_k(scores, served.shape[1])
+            predicted = top_k(scores, served.shape[1])  # never padding
             total += loss.item() * len(served)
-            in_common = (mine.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)  # padding is none of mine
+            in_common = (predicted.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)
             common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
         return {"loss": total / n, "agreement@10": common / n}

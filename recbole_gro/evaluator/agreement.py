@@ -1,13 +1,17 @@
-"""Agreement of two models' lists, as metrics of RecBole's evaluator.
+"""Agreement@k of two models' lists, as metrics of RecBole's evaluator.
 
-`metrics: [Hit, NDCG, Agreement]` gives agreement at every k of `topk`; `Agreement@1` and `Agreement@10` give that one
-alone. `agree_with` gives a trainer the lists to compare with.
+`metrics: [Hit, NDCG, Agreement]` measures agreement at every k of `topk`, `Agreement@1` and `Agreement@10` at that k
+alone. `agree_with` gives a trainer the reference lists.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 from recbole.evaluator import register
 from recbole.evaluator.base_metric import AbstractMetric
+from recbole.evaluator.collector import DataStruct
+from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_gro.utils.errors import UserError
@@ -26,56 +30,39 @@ class Agreement(AbstractMetric):
 
     metric_type = EvaluatorType.RANKING
     metric_need = ["rec.items", REFERENCE]
+    k: int | None = None  # the only k that is measured, regardless of `topk`; None: each of `topk`
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.topk = config["topk"]
+        self.topk = config["topk"] if self.k is None else [self.k]
 
-    def calculate_metric(self, dataobject) -> dict[str, float]:
-        mine, reference = dataobject.get("rec.items"), self._reference(dataobject)
+    def calculate_metric(self, dataobject: DataStruct) -> dict[str, float]:
+        if REFERENCE not in dataobject:
+            raise UserError("agreement: no reference lists; call recbole_gro.agree_with(trainer, lists) first")
+        lists, reference = dataobject.get("rec.items"), dataobject.get(REFERENCE)
         widest = max(self.topk)
-        if len(reference) != len(mine) or min(reference.shape[1], mine.shape[1]) < widest:
+        if len(reference) != len(lists) or min(reference.shape[1], lists.shape[1]) < widest:
             raise UserError(
-                f"agreement: top {widest} of {len(mine)} rows wanted, reference lists are {len(reference)} rows of "
-                f"{reference.shape[1]}, evaluated ones {mine.shape[1]} long"
+                f"agreement: top {widest} of {len(lists)} rows needed, reference lists are {len(reference)} rows of "
+                f"{reference.shape[1]}, evaluated ones {lists.shape[1]} long"
             )
         return {
-            f"agreement@{k}": round(float(np.mean(common_share(mine[:, :k], reference[:, :k]))), self.decimal_place)
+            f"agreement@{k}": round(float(np.mean(common_share(lists[:, :k], reference[:, :k]))), self.decimal_place)
             for k in self.topk
         }
 
-    @staticmethod
-    def _reference(dataobject) -> torch.Tensor:
-        if REFERENCE not in dataobject:
-            raise UserError(
-                "agreement: there are no lists to agree with; call recbole_gro.agree_with(trainer, lists) first"
-            )
-        return dataobject.get(REFERENCE)
 
-
-def _agreement_at(position: int) -> type[Agreement]:
-    """Return the metric at one k, whatever `topk` is; the evaluated lists must be as long."""
-
-    class AgreementAt(Agreement):
-        def __init__(self, config):
-            super().__init__(config)
-            self.topk = [position]
-
-    AgreementAt.__name__ = f"Agreement{position}"
-    return AgreementAt
-
-
-def common_share(mine: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """Return the share [N] of the items of each row of `mine` [N, k] that are in the same row of `reference` [N, k].
+def common_share(lists: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
+    """Return the share [N] of the items of each row of `lists` [N, k] that are in the same row of `reference` [N, k].
 
     0 is no item; where it pads a row, the share is of the items of the shorter one, and 0 where that has none.
     """
-    items = torch.minimum((mine != 0).sum(1), (reference != 0).sum(1))
-    return (found_in(mine, reference).sum(1) / items.clamp(min=1)).numpy()
+    items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
+    return (found_in(lists, reference).sum(1) / items.clamp(min=1)).numpy()
 
 
-def agree_with(trainer, lists) -> None:
-    """Give a trainer the lists that agreement is measured against.
+def agree_with(trainer: Trainer, lists: Any) -> None:
+    """Set the reference lists that a trainer's evaluation measures agreement with.
 
     Args:
         trainer: any RecBole trainer whose `metrics` name an agreement metric.
@@ -86,14 +73,14 @@ def agree_with(trainer, lists) -> None:
 
 
 def register_metric(name: str, metric: type[AbstractMetric], percent: bool = True) -> None:
-    """Make a metric known to RecBole's `metrics` key.
+    """Register a metric for RecBole's `metrics` key.
 
-    RecBole keeps four tables at module level and binds them by name elsewhere, so they are changed in place.
+    RecBole has four tables of metrics at module level and binds them by name elsewhere, so they are changed in place.
 
     Args:
         name: for `metrics` and `valid_metric`, in any case.
         metric: its class.
-        percent: whether it is a share between 0 and 1, which tables show in percent; others are shown as they are.
+        percent: whether it is a share between 0 and 1, which tables show in percent; others are shown unchanged.
 
     Raises:
         ValueError: the name is taken.
@@ -111,5 +98,5 @@ def register_metric(name: str, metric: type[AbstractMetric], percent: bool = Tru
 
 
 register_metric("Agreement", Agreement)
-register_metric("Agreement@1", _agreement_at(1))
-register_metric("Agreement@10", _agreement_at(10))
+for k in (1, 10):
+    register_metric(f"Agreement@{k}", type(f"Agreement{k}", (Agreement,), {"k": k}))

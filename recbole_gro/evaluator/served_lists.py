@@ -1,6 +1,9 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
+from typing import Any
+
 import torch
+from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
 from torch import Tensor
@@ -23,7 +26,7 @@ class ServedEvaluator(Trainer):
         service: the service to evaluate.
     """
 
-    def __init__(self, config, service: Service):
+    def __init__(self, config: Any, service: Service):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
@@ -47,14 +50,14 @@ class ServedEvaluator(Trainer):
 
 
 class ListCollector(Collector):
-    """Collect as RecBole does, from a table of scores; columns past the items stand for padding.
+    """Collect as RecBole does, from a table of scores whose columns past the items are padding.
 
     Args:
         config: RecBole's.
         n_items: columns that are items.
     """
 
-    def __init__(self, config, n_items: int):
+    def __init__(self, config: Any, n_items: int):
         super().__init__(config)
         self.n_items = n_items
 
@@ -82,8 +85,14 @@ def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
 
 
 def evaluate_service(
-    config, service: Service, train_data, valid_data, test_data, *, reference: dict[str, Tensor] | None = None
-):
+    config: Any,
+    service: Service,
+    train_data: AbstractDataLoader,
+    valid_data: AbstractDataLoader,
+    test_data: AbstractDataLoader,
+    *,
+    reference: dict[str, Tensor] | None = None,
+) -> tuple[dict[str, dict[str, float]], dict[str, Tensor]]:
     """Measure a service on validation and test data.
 
     Args:
@@ -105,7 +114,7 @@ def evaluate_service(
         metrics[part] = {name: float(value) for name, value in result.items()}
         lists[part] = evaluator.lists
         if reference is not None:
-            # whatever topk says; lists shorter than that are compared as long as they are
+            # regardless of topk; shorter lists are compared at their own length
             for k in AGREEMENT_AT:
                 share = common_share(lists[part][:, :k], reference[part][:, :k]).mean()
                 metrics[part][f"agreement@{k}"] = round(float(share), config["metric_decimal_place"])

@@ -13,6 +13,7 @@ def extraction_loss(
     margin_rank: float = 0.5,
     margin_negative: float = 0.5,
     paper_code_ties: bool = False,
+    *,
     lengths: Tensor | None = None,
 ) -> Tensor:
     """Compute Eq. 4: how far a model's scores are from the served lists; trains the student and the surrogate.

@@ -2,11 +2,12 @@
 
 A query is an item sequence and names no user. The service therefore answers every query for one anonymous user, whose
 embedding is the mean of those of the training users: an approximation, for these users too. The training loss reads
-their own embeddings. The attack knows no users, so its surrogate has the anonymous one alone.
+their own embeddings. A surrogate is trained without users, so it has the anonymous one alone.
 """
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
 from recbole_gro.scoring.base import NextItemScorer, register_scorer
@@ -26,7 +27,7 @@ class AnonymousUserScorer(NextItemScorer):
 
     user_table = "user_embedding"
 
-    def __init__(self, model):
+    def __init__(self, model: SequentialRecommender):
         super().__init__(model)
         self.users: nn.Embedding = getattr(model, self.user_table)
         self._loss_is_cross_entropy = False  # it is that of the training users

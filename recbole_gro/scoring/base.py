@@ -125,7 +125,7 @@ class NextItemScorer:
             self._scores_after(*keep_recent(sequences[rows], lengths[rows], self.longest, width))
             for rows, width in groups
         ]
-        return in_order(scores, [rows for rows, _ in groups])
+        return scores[0] if len(scores) == 1 else torch.cat(scores)[torch.cat([rows for rows, _ in groups]).argsort()]
 
     def _scores_after(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """Return scores [B, n_items] after sequences that are no longer than the model reads."""
@@ -165,10 +165,3 @@ def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = N
         absent = left_out.expand_as(scores).scatter(1, positives.unsqueeze(1), False)
         scores = scores.masked_fill(absent, -torch.inf)
     return functional.cross_entropy(scores, positives)
-
-
-def in_order(parts: list[Tensor], rows: list) -> Tensor:
-    """Return the rows of several groups in the order of the batch; `rows` as of `length_groups`."""
-    if len(parts) == 1:
-        return parts[0]
-    return torch.cat(parts)[torch.cat(rows).argsort()]

@@ -1,4 +1,4 @@
-"""Models that are causal by construction: their output at a place depends on the items up to it."""
+"""Models that are causal by construction: their output at a position depends on the items up to it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from recbole_gro.utils.patching import replaced
 class CausalScorer(TrimmedScorer):
     """Score all prefixes of a sequence from one forward pass.
 
-    Such models of RecBole compute an output at every place and then pick the last one with `gather_indexes`; here it
-    picks as many as are wanted.
+    Such models of RecBole compute an output at every position and then select the last one with `gather_indexes`; here
+    it selects those of all prefixes.
     """
 
     all_prefixes_at_once = True
@@ -28,7 +28,7 @@ class CausalScorer(TrimmedScorer):
 
     @contextlib.contextmanager
     def _outputs_at(self, places: Tensor) -> Iterator[None]:
-        """Let the model's forward pass return its outputs at `places` [S, P] in place of the last one."""
+        """Let the model's forward pass return its outputs at positions `places` [S, P] in place of the last one."""
 
         def gather(outputs: Tensor, _: Tensor) -> Tensor:
             return outputs.gather(1, places.unsqueeze(2).expand(-1, -1, outputs.shape[2]))

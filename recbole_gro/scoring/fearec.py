@@ -13,7 +13,7 @@ from recbole_gro.utils.patching import replaced
 
 
 class LazyColumn:
-    """A list column of a dataset that makes its rows only when they are read."""
+    """Stand in for a list column of a dataset; build each row when it is read."""
 
     def __init__(self, dataset: Any, field: str):
         self.dataset, self.field = dataset, field
@@ -24,9 +24,9 @@ class LazyColumn:
 
 @register_scorer("FEARec")
 class FEARecScorer(NextItemScorer):
-    """FEARec contrasts a row with another that has the same next item; it looks both up in `inter_feat`.
+    """Give FEARec's loss whole rows of `inter_feat`; it contrasts rows with the same next item.
 
-    There our datasets hold pointers into the histories, and the lists are made when a row is read.
+    The datasets of this package store pointers into the histories there, and build the lists when a row is read.
     """
 
     def loss(self, interaction: Interaction) -> Tensor:

@@ -2,6 +2,7 @@
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.layers import MultiHeadAttention
 from recbole.model.loss import BPRLoss
 from torch import Tensor
@@ -11,8 +12,8 @@ from recbole_gro.scoring.base import NextItemScorer, cross_entropy, register_sco
 from recbole_gro.scoring.packing import pack
 from recbole_gro.scoring.sequences import keep_recent
 
-HIDDEN = -10000.0  # what RecBole adds to the attention on what is not to be seen
-MASKED_SLOTS = "masked_slots"  # field of a training batch: where its masked items stand, if its transform says so
+HIDDEN = -10000.0  # RecBole's additive attention mask of hidden items
+MASKED_SLOTS = "masked_slots"  # field of a training batch: places of its masked items, if its transform sets it
 
 
 @register_scorer("BERT4Rec")
@@ -21,13 +22,13 @@ class MaskedScorer(NextItemScorer):
 
     Only masked positions are scored; RecBole scores the filler of MASK_INDEX too and weighs it 0.
 
-    RecBole's full_sort_predict drops the oldest item of every sequence to make room for the mask, of a one-item query
-    too, whose list then depends on nothing. Here it is dropped only where the sequence is full.
+    RecBole's full_sort_predict drops the oldest item of every sequence to make room for the mask, even the only item of
+    a sequence. Here it is dropped only where the sequence is full.
     """
 
     any_length = True
 
-    def __init__(self, model):
+    def __init__(self, model: SequentialRecommender):
         super().__init__(model)
         self.longest = self.max_length - 1
 
@@ -57,7 +58,7 @@ class MaskedScorer(NextItemScorer):
         return sequences * (torch.arange(sequences.shape[1], device=place.device) < place.unsqueeze(1)), place
 
     def _slots(self, interaction: Interaction) -> Tensor:
-        """Return where in MASK_INDEX [B, M], read row by row, the masked items stand, [N]."""
+        """Return the places [N] of the masked items in the flattened MASK_INDEX [B, M]."""
         if MASKED_SLOTS in interaction:
             return interaction[MASKED_SLOTS]
         return (interaction[self.model.MASK_INDEX] > 0).flatten().nonzero().squeeze(1)
@@ -89,29 +90,32 @@ class MaskedScorer(NextItemScorer):
         items, places, owner = torch.zeros(3, rows * columns, dtype=torch.long).unbind()
         items[cell], places[cell], owner[cell] = masked[sequence, place], place, packing.slot[sequence] + 1
         owner = owner.view(rows, 1, 1, columns)
-        wanted = torch.zeros(rows, slots, index.shape[1], dtype=torch.long)
-        wanted[packing.row, packing.slot] = packing.start.unsqueeze(1) + index
-        wanted_by = torch.arange(1, slots + 1).repeat_interleave(index.shape[1]).view(1, 1, -1, 1)
+        columns_read = torch.zeros(rows, slots, index.shape[1], dtype=torch.long)
+        columns_read[packing.row, packing.slot] = packing.start.unsqueeze(1) + index
+        reader = torch.arange(1, slots + 1).repeat_interleave(index.shape[1]).view(1, 1, -1, 1)
         hidden = self._encoded(
             items.view(rows, columns),
             places.view(rows, columns),
             torch.where(owner == owner.transpose(2, 3), 0.0, HIDDEN),
-            wanted.flatten(1),
-            torch.where(owner == wanted_by, 0.0, HIDDEN),
+            columns_read.flatten(1),
+            torch.where(owner == reader, 0.0, HIDDEN),
         )
         return hidden.view(rows, slots, -1, hidden.shape[-1])[packing.row, packing.slot]
 
     def _encoded(
-        self, items: Tensor, places: Tensor, visible: Tensor, wanted: Tensor, visible_wanted: Tensor
+        self, items: Tensor, places: Tensor, visible: Tensor, columns: Tensor, visible_columns: Tensor
     ) -> Tensor:
-        """Return the model's output [R, A, H] at columns `wanted` [R, A] of rows `items` [R, W].
+        """Return the model's output [R, A, H] at `columns` [R, A] of rows `items` [R, W].
 
-        The last layer has queries at these places only, the layers before it at all: equal to the model's forward pass
-        there, at little more than half its cost for one place per row.
+        The last layer has queries at these columns only, the layers before it at all: equal to the model's forward pass
+        there, at little more than half its cost for one column per row.
 
         Args:
+            items: [R, W] item ids.
             places: [W] or [R, W] each item's place in its sequence.
-            visible: additive mask of what each item sees; visible_wanted: of what each of `wanted` sees.
+            visible: additive attention mask of the items.
+            columns: [R, A].
+            visible_columns: additive attention mask of these columns.
         """
         model = self.model
         hidden = model.dropout(model.LayerNorm(model.item_embedding(items) + model.position_embedding(places)))
@@ -119,8 +123,8 @@ class MaskedScorer(NextItemScorer):
         with self.fused():
             for layer in layers:
                 hidden = layer(hidden, visible)
-            queries = hidden.gather(1, wanted.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-            output = last.feed_forward(attend(last.multi_head_attention, queries, hidden, visible_wanted))
+            queries = hidden.gather(1, columns.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            output = last.feed_forward(attend(last.multi_head_attention, queries, hidden, visible_columns))
         return model.output_ln(model.output_gelu(model.output_ffn(output)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WORTH_IT = 0.85  # rows are packed where that leaves less than this share of the padded table
+WORTH_IT = 0.85  # sequences are packed where the packed table is below this share of the padded one
 
 
 @dataclass
@@ -26,13 +26,13 @@ class Packing:
 
 
 def pack(lengths: Tensor) -> Packing | None:
-    """Distribute sequences over as few rows as hold them, longest first, to and fro.
+    """Distribute sequences over as few rows as hold them: longest first, in alternating directions.
 
     Args:
         lengths: [B] items in each sequence.
 
     Returns:
-        None where it would save little, and on a GPU, where reading the lengths would wait for the device.
+        The packing; None where it would save little, and on a GPU, where reading the lengths would wait for the device.
 
     >>> pack(torch.tensor([3, 7, 4, 7])).row
     tensor([2, 0, 2, 1])

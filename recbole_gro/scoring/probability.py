@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recbole_gro.scoring.base import NextItemScorer, register_scorer
 
-TINY = 1e-8  # what these models add before they take a logarithm
+TINY = 1e-8  # added by these models before the logarithm
 
 
 @register_scorer("RepeatNet")

@@ -1,11 +1,13 @@
-"""Models around one GRU: a history that grows by an item costs one step of it, not all."""
+"""Models around one GRU: a sequence that grew by one item costs one step."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor, nn
 
 from recbole_gro.scoring.base import register_scorer
@@ -13,13 +15,13 @@ from recbole_gro.scoring.causal import CausalScorer
 from recbole_gro.scoring.trimmed import TrimmedScorer
 from recbole_gro.utils.patching import replaced
 
-# of a sequence that NARM weighs in one call: more are fewer calls, with more padding and memory
+# of a sequence, per call of NARM's attention: more are fewer calls, with more padding and memory
 PREFIXES_AT_ONCE = 8
 
 
 @dataclass
 class Carried:
-    """State of a GRU after the items that it has read.
+    """Hold the state of a GRU after the items that it has read.
 
     Attributes:
         outputs: [B, t, H] its output after each item.
@@ -31,9 +33,9 @@ class Carried:
 
 
 class RecurrentScorer(TrimmedScorer):
-    """Score histories that extend those of an earlier call."""
+    """Score sequences that extend those of an earlier call."""
 
-    def __init__(self, model):
+    def __init__(self, model: SequentialRecommender):
         super().__init__(model)
         self.gru = next(module for module in model.modules() if isinstance(module, nn.GRU))
 
@@ -67,12 +69,12 @@ class RecurrentScorer(TrimmedScorer):
 
 @register_scorer("GRU4Rec")
 class GRU4RecScorer(RecurrentScorer, CausalScorer):
-    """GRU4Rec reads its score off the GRU's output at the last item."""
+    """Score with GRU4Rec, which reads the GRU's output at the last item."""
 
 
 @register_scorer("NARM")
 class NARMScorer(RecurrentScorer):
-    """NARM weighs all outputs of its GRU: that and the weights' first layer run once, the rest once per prefix."""
+    """Score with NARM: its GRU and the first layer of its attention run once, the rest once per prefix."""
 
     all_prefixes_at_once = True
 
@@ -86,17 +88,17 @@ class NARMScorer(RecurrentScorer):
         first_layer = self.model.a_1(outputs)
         scores = []
         for t in lengths.split(PREFIXES_AT_ONCE, 1):
-            # what follows a prefix is padding, which NARM gives no weight: cut where looking does not wait for a GPU
+            # padding after a prefix has no weight in NARM: cut where reading the lengths does not wait for a GPU
             longest, times = int(t.max()) if t.is_cpu else width, t.shape[1]
             prefixes = sequences[:, None, :longest] * (read[:longest] < t.unsqueeze(2))  # [n, times, longest]
             with (
-                _gives(self.gru, (outputs[:, :longest].repeat_interleave(times, 0), None)),
-                _gives(self.model.a_1, first_layer[:, :longest].repeat_interleave(times, 0)),
+                _returns(self.gru, (outputs[:, :longest].repeat_interleave(times, 0), None)),
+                _returns(self.model.a_1, first_layer[:, :longest].repeat_interleave(times, 0)),
             ):
                 scores.append(self._scores_after(prefixes.flatten(0, 1), t.flatten()).view(n, times, -1))
         return torch.cat(scores, 1).flatten(0, 1)
 
 
-def _gives(layer: nn.Module, result) -> contextlib.AbstractContextManager:
+def _returns(layer: nn.Module, result: Any) -> contextlib.AbstractContextManager:
     """Let a layer return `result`, whatever its input."""
     return replaced(layer, "forward", lambda _: result)

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-GROUPS = 8  # of similar length a batch is split into, at most
-ROWS_A_GROUP = 32  # below that a group's matrix products are too small to pay
+GROUPS = 8  # maximum groups of similar length per batch
+ROWS_PER_GROUP = 32  # minimum: the matrix products of smaller groups cost more than their padding
 
 
 def length_groups(lengths: Tensor, widest: int) -> list[tuple[Any, int]]:
@@ -29,7 +29,7 @@ def length_groups(lengths: Tensor, widest: int) -> list[tuple[Any, int]]:
         return [(slice(None), widest)]
     order = lengths.argsort(stable=True)
     groups: list[tuple[Any, int]] = []
-    for rows in reversed(order.split(max(ROWS_A_GROUP, -(-len(order) // GROUPS)))):
+    for rows in reversed(order.split(max(ROWS_PER_GROUP, -(-len(order) // GROUPS)))):
         width = min(int(lengths[rows[-1]]), widest)
         if groups and width > 0.9 * groups[-1][1]:
             rows, width = torch.cat([rows, groups[-1][0]]), groups.pop()[1]
@@ -73,7 +73,7 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
         fits, reason = False, " ".join(str(error).split())
     if not fits:
         raise ValueError(
-            f"sequences are wanted as integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}"
+            f"sequences must be integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}"
         )
     rows = rows.long()
     lengths = (rows != 0).sum(1)

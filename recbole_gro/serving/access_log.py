@@ -10,16 +10,16 @@ from torch import Tensor
 from recbole_gro.scoring import pad_sequences
 from recbole_gro.utils.files import append_line, whole_lines
 
-SHOWN = 1000  # characters of a query that cannot be read
+SHOWN = 1000  # characters logged of a query that cannot be read
 
 
 class AccessLog:
     """Write one line of JSON per query: {"time": "2024-03-04T05:06:07.089012+00:00", "lists": 2, "refused": null,
     "sequences": [[3, 1, 4], [5]]}.
 
-    `time` is UTC, `lists` the number of histories, `refused` why there was no answer (null where there was one),
-    `sequences` the item ids of each history without padding, or text where they were no histories. A line is
-    handed to the operating system before the next query. Earlier lines stay; one process at a time writes to a file.
+    `time` is UTC, `lists` the number of sequences, `refused` the reason of a refusal (null where lists were returned),
+    `sequences` the item ids of each sequence without padding, or text where they cannot be read. A line is handed to
+    the operating system before the next query. Earlier lines stay; one process at a time writes to a file.
 
     Args:
         file: to append to.
@@ -39,8 +39,8 @@ class AccessLog:
         """Append a query.
 
         Args:
-            sequences: histories as `BlackBox.query` takes them.
-            refused: why they were not answered; None where they were.
+            sequences: as `BlackBox.query` takes them.
+            refused: reason of a refusal; None where lists were returned.
 
         Raises:
             UserError: the file cannot be written; no part of the line is in it then.
@@ -49,13 +49,13 @@ class AccessLog:
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds"),
             "lists": len(sequences),
             "refused": refused,
-            "sequences": _histories(sequences),
+            "sequences": _readable(sequences),
         }
         append_line(json.dumps(line), self.file)
 
 
-def _histories(sequences: Any) -> list[list[int]] | str:
-    """Return the item ids of each history without padding, or text."""
+def _readable(sequences: Any) -> list[list[int]] | str:
+    """Return the item ids of each sequence without padding, or text where they cannot be read."""
     try:
         padded, lengths = pad_sequences(sequences)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The ids of a dataset, brought to those of a checkpoint."""
+"""Renumbering of a dataset to the ids of a checkpoint."""
 
 import numpy as np
 from recbole.data.dataset import Dataset
@@ -24,7 +24,7 @@ def renumber(dataset: Dataset, item_tokens: list[str], user_tokens: list[str]) -
     if unknown:
         raise UserError(
             f"item {unknown[0]!r} is unknown to the model ({len(unknown)} of {dataset.item_num - 1} items are); "
-            f"it was trained on {len(item_tokens) - 1} items, and serves data that have no others"
+            f"it was trained on {len(item_tokens) - 1} items and serves data that have no others"
         )
     known = set(user_tokens)
     newer = [token for token in dataset.field2id_token[dataset.uid_field].tolist() if token not in known]

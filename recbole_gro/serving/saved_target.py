@@ -29,7 +29,7 @@ class SavedTarget:
         model: the RecBole model, on the config's device, in evaluation mode.
         dataset: the data, numbered as the model's; None where none were read.
         config: the settings it was trained with.
-        item_tokens: original tokens by item id, padding first; None for a surrogate, which knows none.
+        item_tokens: original tokens by item id, padding first; None for a surrogate, whose checkpoint holds none.
     """
 
     model: nn.Module
@@ -54,7 +54,7 @@ class SavedTarget:
         """
         service = self._services.setdefault(k, Service(self.model, k))
         if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
-            raise UserError("sequences: a list of sequences is wanted, such as [['242', '302']], not a list of items")
+            raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not a list of items")
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
         if self.item_tokens is None:
@@ -73,7 +73,7 @@ class SavedTarget:
 
 
 class StoredCatalogue(StandInDataset):
-    """What a checkpoint holds of its dataset, beside the data where they are given.
+    """Stand in for the data of a checkpoint: what the checkpoint holds, and the data where they are given.
 
     Args:
         config: the model's settings.
@@ -87,12 +87,14 @@ class StoredCatalogue(StandInDataset):
         if rows is not None:
             self.inter_feat = rows.inter_feat
         elif ":" in reference_to(config.model_class):
-            del self.inter_feat  # RecBole's models read interactions to train; of others nobody knows what for
+            del (
+                self.inter_feat
+            )  # RecBole's models read interactions in training only; other models may read them to be built
 
-    def refused(self, wanted: str) -> UserError:
+    def refused(self, field: str) -> UserError:
         """Return the error for a model that reads more than a checkpoint holds."""
         name = self.config["model"]
-        return UserError(f"data_path: {name} reads {wanted} of the data, which no checkpoint holds; give their folder")
+        return UserError(f"data_path: {name} reads {field} of the data, which no checkpoint holds; give their folder")
 
     def __getitem__(self, index: Any) -> Any:
         if self.rows is None:
@@ -146,11 +148,7 @@ def load_target(
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a checkpoint's plain data.
-
-    Raises:
-        UserError: no such file, or no checkpoint of plain data.
-    """
+    """Return a checkpoint's plain data."""
     try:
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
         return {**checkpoint, "config": dict(checkpoint["config"]), "state_dict": checkpoint["state_dict"]}
@@ -162,11 +160,7 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
-    """Return the settings of a checkpoint, for the device to serve on.
-
-    Raises:
-        UserError: a model that only its class can tell, or no such device.
-    """
+    """Return the settings of a checkpoint, for the device to serve on."""
     made_by = settings.get("model")
     if model is None and ":" in str(made_by):
         raise UserError(
@@ -186,11 +180,7 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
 
 
 def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.device:
-    """Return the device to serve on.
-
-    Raises:
-        UserError: torch has no such device here.
-    """
+    """Return the device to serve on."""
     if device is None:
         return torch.device("cuda" if gpu_allowed and torch.cuda.is_available() else "cpu")
     try:
@@ -200,11 +190,7 @@ def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.devic
 
 
 def _dataset(file: str | os.PathLike[str], config: Config, stored: dict[str, Any] | None) -> SequenceDataset:
-    """Return the data of a config in the numbering of the checkpoint; of one without tokens as they are.
-
-    Raises:
-        UserError: there are none, or they cannot be matched to the model's items.
-    """
+    """Return the data of a config in the numbering of the checkpoint; without stored tokens in their own."""
     if stored is not None and stored["item_tokens"] is None:
         raise UserError(f"data_path: {file} is a surrogate's and holds no item tokens, so no data can be matched to it")
     try:
@@ -221,14 +207,10 @@ def _dataset(file: str | os.PathLike[str], config: Config, stored: dict[str, Any
 
 
 def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDataset | None) -> nn.Module:
-    """Return the model of a checkpoint, on the CPU.
-
-    Raises:
-        UserError: it cannot be built, or its weights do not fit.
-    """
+    """Return the model of a checkpoint, on the CPU."""
     stored, rows = checkpoint.get("catalogue"), None
     if dataset is not None:
-        # models look at what only a built dataset has; a built one cannot be built again
+        # models read what only a built dataset has; a built one cannot be built again
         rows, *_ = dataset.copy(dataset.inter_feat).build()
     construct_transform(config)  # leaves the field names of masked models in the config
     try:

@@ -17,15 +17,15 @@ from recbole_gro.utils.ranking import top_k
 
 SCORES_AT_ONCE = 2**24  # entries of the score table held at a time (64 MiB in float32)
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
-ROWS_REMEMBERED = 2**13  # most sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
+ROWS_KEPT = 2**13  # maximum sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
 
 
 @dataclass(frozen=True)
 class Query:
-    """Hold the part of a query that is scored at a time: B histories and the model's scores after them.
+    """Hold the part of a query that is scored at a time: B sequences and the model's scores after them.
 
     Attributes:
-        sequences: [B, L] item ids that the model reads of each history (the most recent ones, where it is longer),
+        sequences: [B, L] item ids that the model reads of each sequence (the most recent ones, where it is longer),
             padded right with 0; on the device that the query came from.
         lengths: [B] items in each.
         scores: [B, n_items] of the next item; read-only.
@@ -45,16 +45,16 @@ def as_ranked(ranked: Tensor, query: Query) -> Tensor:
 
 
 def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
-    """Check the highest scores [B, 1] of a query; NaN ranks first, so none is below them.
+    """Refuse a query with NaN among its highest scores [B, 1]; NaN ranks first, so no other score has to be checked.
 
-    On a GPU this waits for the lists once per query, when all of them are under way.
+    On a GPU this waits for the device once per query, after all lists are computed.
 
     Raises:
         UserError: one of them is NaN.
     """
     if bool(highest.isnan().any()):
         name = type(model).__name__
-        raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training went wrong")
+        raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
 class Service:
@@ -72,13 +72,14 @@ class Service:
     def __init__(self, model: SequentialRecommender, k: int = 100, output: Output = as_ranked):
         self.model, self.k, self.output = model, k, output
         self.scorer = create_scorer(model)
-        self._sessions: dict[int, Session] = {}
+        self._sessions: dict[int, Session] = {}  # by part of a query: the next query may extend the same sequences
         self.n_items: int = model.n_items
         if not 1 <= k < self.n_items:
             raise UserError(f"served_k: {k} is not between 1 and the {self.n_items - 1} items of the catalogue")
 
     @property
     def device(self) -> torch.device:
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     @torch.no_grad()
@@ -94,8 +95,8 @@ class Service:
             ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
             UserError: the model's scores are NaN.
         """
-        answers = [self._answered(*chunk) for chunk in self._chunks(sequences)]
-        lists, highest = (torch.cat(parts) for parts in zip(*answers, strict=True))
+        responses = [self._respond(*chunk) for chunk in self._chunks(sequences)]
+        lists, highest = (torch.cat(parts) for parts in zip(*responses, strict=True))
         refuse_nan(highest, self.model)
         return lists
 
@@ -121,18 +122,21 @@ class Service:
             session.follow(*part)
 
     def _chunks(self, sequences: Any) -> Iterator[tuple[Session, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-        """Yield the parts of a query that are scored at a time: session, sequences and lengths, and what is read."""
-        # checked before they go to a GPU, so that nothing waits for it
+        """Yield the parts of a query that are scored at a time: session, sequences and lengths, and those read."""
+        # checked before they are moved to a GPU, so that no check waits for the device
         sequences, lengths = self.histories(sequences)
         self.model.eval()
         rows = max(1, min(ROWS_AT_ONCE, SCORES_AT_ONCE // self.n_items))
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
-        read = zip(*(ids.split(rows) for ids in self._read(sequences, lengths)), strict=True)
-        remembered = len(sequences) <= ROWS_REMEMBERED
-        for i, (part, seen) in enumerate(zip(parts, read, strict=True)):
-            yield self._session(i, remembered), part, seen
+        longest = self.scorer.longest
+        if sequences.shape[1] > longest:
+            sequences, lengths = keep_recent(sequences, lengths, longest, longest)
+        read = zip(sequences.split(rows), lengths.split(rows), strict=True)
+        sessions = self._sessions if len(sequences) <= ROWS_KEPT else {}
+        for i, (part, part_read) in enumerate(zip(parts, read, strict=True)):
+            yield sessions.setdefault(i, Session(self.scorer)), part, part_read
 
-    def _answered(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]):
+    def _respond(self, session: Session, part: tuple[Tensor, Tensor], read: tuple[Tensor, Tensor]):
         """Return the lists [B, k] of a part of a query, and the highest score of each, [B, 1].
 
         The scores are freed before those of the next part are computed.
@@ -140,13 +144,3 @@ class Service:
         scores = session.scores(*part)
         ranked = top_k(scores, self.k)
         return self.output(ranked, Query(*read, scores)), scores.gather(1, ranked[:, :1])
-
-    def _read(self, sequences: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the model reads of sequences [B, L] of lengths [B]: the most recent items of longer ones."""
-        longest = self.scorer.longest
-        longer = sequences.shape[1] > longest
-        return keep_recent(sequences, lengths, longest, longest) if longer else (sequences, lengths)
-
-    def _session(self, part: int, remembered: bool) -> Session:
-        """Return the session of a part of the query: histories come again, each longer by an item."""
-        return self._sessions.setdefault(part, Session(self.scorer)) if remembered else Session(self.scorer)

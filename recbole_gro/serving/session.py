@@ -1,4 +1,4 @@
-"""The state that a service keeps between queries: a GRU reads one item of a history that grew by it, not all."""
+"""The state that a service keeps between queries, so that a GRU reads only the new item of a sequence."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from recbole_gro.scoring.recurrent import Carried, RecurrentScorer
 
 
 class Session:
-    """Score one query after another; where all histories grew by an item, a GRU reads that item alone.
+    """Score one query after another; where all sequences grew by one item, a GRU reads that item alone.
 
     Args:
         scorer: of a model in evaluation mode.

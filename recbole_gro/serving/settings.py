@@ -4,14 +4,14 @@ from recbole_gro.config.settings import Settings, key
 
 
 class ServiceSettings(Settings):
-    """What is served."""
+    """The lists that the service returns."""
 
     section = "Defense"
     served_k: int = key(100, "int >= 2", "length of the list the service returns")
 
 
 class AccessLogSettings(Settings):
-    """What the provider writes down."""
+    """The access log of the provider."""
 
     section = "Attack"
     access_log: bool = key(

@@ -1,4 +1,4 @@
-"""Services whose right answers are known, and what every query strategy and every attacker must do with them."""
+"""Services with known lists, and the suites of query strategies and attackers."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ from recbole_gro.attack import query_budget
 
 
 class RuleService(Service):
-    """Serves the k items that follow the last item of a history, in a ring of items 1 .. n_items - 1."""
+    """Serve the k items that follow the last item of a sequence, in a ring of items 1 .. n_items - 1."""
 
     def __init__(self, n_items=31, k=10):
         self.n_items, self.k = n_items, k
@@ -28,7 +28,7 @@ class RuleService(Service):
 
 
 class PaddedService(RuleService):
-    """As RuleService, with 0 in place of the last items: each list has between 1 and k of them left."""
+    """Serve the lists of RuleService with 0 in place of the last items: 1 to k items remain."""
 
     def recommend(self, sequences):
         lists = super().recommend(sequences)
@@ -37,10 +37,10 @@ class PaddedService(RuleService):
 
 
 class QueryStrategyCases:
-    """A new strategy gets its suite by one line: `class TestMine(QueryStrategyCases): name = "mine"`.
+    """The suite of a query strategy: `class TestOwn(QueryStrategyCases): name = "own"`.
 
     Attributes:
-        name: what it is registered as.
+        name: of the registered strategy.
     """
 
     name: str
@@ -60,13 +60,13 @@ class QueryStrategyCases:
         log = self.query(n_sequences=20, length=6)
         assert self.box.lists_returned == log.n_lists == 120
 
-    def test_lists_are_the_answers_to_the_prefixes(self):
+    def test_lists_are_those_served_for_the_prefixes(self):
         log = self.query()
         for s, sequence in enumerate(log.sequences):
             for t in range(len(sequence)):
                 assert torch.equal(self.box.query(sequence[None, : t + 1])[0], log.lists[s, t].long())
 
-    def test_lists_of_a_model_are_the_answers_to_the_prefixes(self, make_model):
+    def test_lists_of_a_model_are_those_served_for_the_prefixes(self, make_model):
         service = Service(make_model("BERT4Rec"), 5)
         log = self.query(n_sequences=3, length=12, service=service)
         for t in range(12):
@@ -77,7 +77,7 @@ class QueryStrategyCases:
         assert int(log.sequences.min()) >= 1
         assert int(log.sequences.max()) <= 30
 
-    def test_padding_of_lists_is_never_asked_about(self):
+    def test_padding_of_lists_is_never_queried(self):
         log = self.query(n_sequences=100, service=PaddedService())
         assert int(log.lists.min()) == 0
         assert int(log.sequences.min()) >= 1
@@ -102,11 +102,11 @@ class QueryStrategyCases:
 
 
 class AttackerCases:
-    """A new attacker gets its suite by one line: `class TestMine(AttackerCases): name = "mine"`.
+    """The suite of an attacker: `class TestOwn(AttackerCases): name = "own"`.
 
     Attributes:
-        name: what it is registered as.
-        settings: keys it is tried with.
+        name: of the registered attacker.
+        settings: of its tests.
     """
 
     name: str
@@ -130,7 +130,7 @@ class AttackerCases:
         return create_attacker(self.name, self.make_config("NARM", **{**settings, **self.settings, **more}))
 
     def auxiliary(self, attacker):
-        """Histories of five users of 2 to 10 items, for an attacker who is to be handed some."""
+        """Return histories of five users, of 2 to 10 items, for an attacker with auxiliary data."""
         if not attacker.auxiliary_share:
             return None
         items = torch.randint(1, 31, (5, 10), generator=torch.Generator().manual_seed(6))
@@ -140,26 +140,26 @@ class AttackerCases:
         self.box = BlackBox(service or RuleService(), budget=query_budget(attacker.config))
         return attacker.query(self.box, torch.Generator().manual_seed(seed), self.auxiliary(attacker))
 
-    def test_asks_no_more_than_the_budget(self):
+    def test_queries_stay_within_the_budget(self):
         attacker = self.attacker()
         log = self.query(attacker)
         assert self.box.lists_returned == log.n_lists * attacker.repeats
         assert 0.9 * 360 < self.box.lists_returned <= 360
 
-    def test_log_and_what_is_learned_of_it_have_the_same_sequences(self):
+    def test_log_and_training_log_have_the_same_sequences(self):
         attacker = self.attacker()
         log = self.query(attacker)
-        learned = attacker.training_log(log)
+        training_log = attacker.training_log(log)
         assert log.sequences.shape == (attacker.n_sequences, 6)
-        assert torch.equal(learned.sequences, log.sequences)
-        assert learned.lists.shape[:2] == log.lists.shape[:2] == (attacker.n_sequences, 6)
-        assert learned.lists.shape[2] <= log.lists.shape[2] <= 10
+        assert torch.equal(training_log.sequences, log.sequences)
+        assert training_log.lists.shape[:2] == log.lists.shape[:2] == (attacker.n_sequences, 6)
+        assert training_log.lists.shape[2] <= log.lists.shape[2] <= 10
 
-    def test_lists_are_the_answers_to_the_prefixes(self):
+    def test_lists_are_those_served_for_the_prefixes(self):
         log = self.query(self.attacker())
         for t in range(6):
-            answers = RuleService().recommend(log.sequences[:, : t + 1])
-            assert torch.equal(log.lists[:, t].long(), answers[:, : log.lists.shape[2]])
+            served = RuleService().recommend(log.sequences[:, : t + 1])
+            assert torch.equal(log.lists[:, t].long(), served[:, : log.lists.shape[2]])
 
     @pytest.mark.parametrize("service", [RuleService, PaddedService])
     def test_lists_hold_different_items_and_padding_after_them(self, service):
@@ -171,7 +171,7 @@ class AttackerCases:
             for row in lists.flatten(0, 1).tolist():
                 assert len(set(row) - {0}) == sum(item != 0 for item in row)
 
-    def test_same_seed_same_queries_whatever_else_was_drawn(self):
+    def test_same_seed_same_queries_regardless_of_other_draws(self):
         torch.manual_seed(1)
         one = self.query(self.attacker())
         torch.manual_seed(2)
@@ -184,14 +184,16 @@ class AttackerCases:
             self.query(self.attacker(), seed=3).sequences, self.query(self.attacker(), seed=4).sequences
         )
 
-    def test_same_seed_same_copy_from_the_log_alone(self):
+    def test_same_seed_same_surrogate_from_the_log_alone(self):
         log = self.query(self.attacker())
-        copies = [self.attacker(surrogate_epochs=1).train_surrogate(log, 31, seed=5) for _ in range(2)]
-        assert same_weights(*(weights_of(surrogate_trainer.model) for surrogate_trainer in copies))
-        other = self.attacker(surrogate_epochs=1).train_surrogate(log, 31, seed=6)
-        assert not same_weights(weights_of(copies[0].model), weights_of(other.model))
+        one, again, other = (
+            weights_of(self.attacker(surrogate_epochs=1).train_surrogate(log, 31, seed=seed).model)
+            for seed in (5, 5, 6)
+        )
+        assert same_weights(one, again)
+        assert not same_weights(one, other)
 
-    def test_copy_has_learned_and_is_the_one_that_is_saved(self):
+    def test_surrogate_improves_and_is_saved(self):
         attacker = self.attacker()
         surrogate_trainer = attacker.train_surrogate(self.query(attacker), self.box.n_items)
         histories = torch.randint(1, 31, (60, 4), generator=torch.Generator().manual_seed(9))

@@ -18,25 +18,25 @@ from recbole_gro.attack.attacker import query_budget, query_length
 class TestStandard(AttackerCases):
     name = "standard"
 
-    def test_log_is_the_query_strategys(self):
+    def test_log_is_that_of_the_query_strategy(self):
         for strategy in ("autoregressive", "random"):
             log = self.query(self.attacker(query_strategy=strategy))
             generator = torch.Generator().manual_seed(3)
-            wanted = create_query_strategy(strategy)(BlackBox(RuleService()), 60, 6, generator, False)
-            assert torch.equal(log.sequences, wanted.sequences)
-            assert torch.equal(log.lists, wanted.lists)
+            expected = create_query_strategy(strategy)(BlackBox(RuleService()), 60, 6, generator, False)
+            assert torch.equal(log.sequences, expected.sequences)
+            assert torch.equal(log.lists, expected.lists)
 
-    def test_copy_is_that_of_a_trainer_on_the_whole_log(self):
+    def test_surrogate_is_that_of_a_trainer_on_the_whole_log(self):
         attacker = self.attacker(surrogate_epochs=2)
         log = self.query(attacker)
-        stolen = attacker.train_surrogate(log, 31, seed=5).model.state_dict()
+        weights = attacker.train_surrogate(log, 31, seed=5).model.state_dict()
         torch.manual_seed(5)
         surrogate, config = create_surrogate(attacker.config, 31)
         config["seed"] = 5
         trainer = ExtractionTrainer(config, surrogate)
         trainer.fit(*trainer.loaders(log))
         trainer.load_saved()
-        assert all(torch.equal(stolen[name], values) for name, values in trainer.model.state_dict().items())
+        assert all(torch.equal(weights[name], values) for name, values in trainer.model.state_dict().items())
 
     def test_a_trainer_of_a_subclass_trains_the_surrogate(self):
         class LastEpoch(ExtractionTrainer):
@@ -48,19 +48,19 @@ class TestStandard(AttackerCases):
         assert type(attacker.train_surrogate(self.query(attacker), 31)) is LastEpoch
 
 
-def test_budget_is_a_list_for_every_prefix(make_config):
+def test_budget_is_one_list_per_prefix(make_config):
     config = make_config(query_sequences=7, query_length=3)
     assert (query_length(config), query_budget(config)) == (3, 21)
     assert query_budget(make_config(query_sequences=7)) == 7 * 8  # MAX_ITEM_LIST_LENGTH
 
 
 @pytest.mark.parametrize("name", ["standard", "head", "repeat", "filtered"])
-def test_who_does_not_say_that_he_knows_users_knows_none(make_config, name):
+def test_attackers_without_auxiliary_share_get_no_data(make_config, name):
     assert create_attacker(name, make_config()).auxiliary_share == 0
     assert Attacker.auxiliary_share == 0
 
 
-def test_unknown_attacker_names_the_known_ones(make_config):
+def test_the_error_for_an_unknown_attacker_names_the_registered_ones(make_config):
     with pytest.raises(UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, repeat, standard"):
         create_attacker("haed", make_config())
 
@@ -70,6 +70,6 @@ def test_a_name_is_registered_once():
         register_attacker("standard")(Attacker)
 
 
-def test_an_unknown_query_strategy_is_told_at_once(make_config):
+def test_an_unknown_query_strategy_is_refused_before_querying(make_config):
     with pytest.raises(UserError, match="unknown query strategy 'randon'"):
         create_attacker("standard", make_config(query_strategy="randon"))

@@ -1,4 +1,4 @@
-"""The provider's log of a box that keeps its answers; the answers themselves are in tests/test_resume.py."""
+"""The access log of a cached black box; resuming an attack is tested in tests/trainer/test_epoch_checkpoint.py."""
 
 import contextlib
 import json
@@ -13,28 +13,28 @@ NO_ITEM = 31
 QUERIES = [[[1], [2]], [[1, 3], [2, NO_ITEM]], [[1, 3], [2, 4]], [[1, 3, 5], [2, 4, 6]]]
 
 
-class CutOffError(Exception):
-    """Stands in for the power cut."""
+class Interruption(Exception):
+    """The end of a process in the middle of an attack."""
 
 
 @pytest.fixture
-def ask(tmp_path, make_config, make_model):
-    """Ask all that QUERIES has from the start, up to a power cut: `ask(answers=2)`, and `ask()` to go on."""
+def attack(tmp_path, make_config, make_model):
+    """Send QUERIES from the first on, until an interruption: `attack(responses=2)`; `attack()` sends all."""
 
-    def start(answers=9, logged=True):
+    def start(responses=9, logged=True):
         defense = create_defense("none", make_config("NARM"))
         service = Service(make_model("NARM"), 5, defense.answer)
-        recommend, left = service.recommend, iter(range(answers))
+        recommend, left = service.recommend, iter(range(responses))
 
-        def cut_off(sequences):
+        def interrupted(sequences):
             lists = recommend(sequences)
             if next(left, None) is None:
-                raise CutOffError
+                raise Interruption
             return lists
 
-        service.recommend = cut_off
-        log = tmp_path / "asked.jsonl" if logged else None
-        box = CachedBlackBox(service, tmp_path / "answers", defense, access_log=log)
+        service.recommend = interrupted
+        log = tmp_path / "access.jsonl" if logged else None
+        box = CachedBlackBox(service, tmp_path / "responses", defense, access_log=log)
         for rows in QUERIES:
             with contextlib.suppress(ValueError):
                 box.query(rows)
@@ -42,42 +42,42 @@ def ask(tmp_path, make_config, make_model):
     return start
 
 
-def asked(tmp_path):
-    return [json.loads(line)["sequences"] for line in (tmp_path / "asked.jsonl").read_text().splitlines()]
+def logged_queries(tmp_path):
+    return [json.loads(line)["sequences"] for line in (tmp_path / "access.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("answers", [0, 1, 2])
-def test_a_log_that_was_cut_off_goes_on_without_repeating_itself(ask, tmp_path, answers):
-    with pytest.raises(CutOffError):
-        ask(answers)
-    cut = (tmp_path / "asked.jsonl").read_text()
-    ask()
-    assert asked(tmp_path) == QUERIES
-    assert (tmp_path / "asked.jsonl").read_text().startswith(cut)
-    ask()
-    assert asked(tmp_path) == QUERIES
+@pytest.mark.parametrize("responses", [0, 1, 2])
+def test_a_resumed_attack_repeats_no_line(attack, tmp_path, responses):
+    with pytest.raises(Interruption):
+        attack(responses)
+    cut = (tmp_path / "access.jsonl").read_text()
+    attack()
+    assert logged_queries(tmp_path) == QUERIES
+    assert (tmp_path / "access.jsonl").read_text().startswith(cut)
+    attack()
+    assert logged_queries(tmp_path) == QUERIES
 
 
-def test_a_cut_between_an_answer_and_its_line_loses_no_line(ask, tmp_path):
-    with pytest.raises(CutOffError):
-        ask(answers=2)
-    log = tmp_path / "asked.jsonl"
+def test_an_interruption_between_a_response_and_its_line_loses_no_line(attack, tmp_path):
+    with pytest.raises(Interruption):
+        attack(responses=2)
+    log = tmp_path / "access.jsonl"
     log.write_text("".join(log.read_text().splitlines(keepends=True)[:-1]))
-    assert asked(tmp_path) == QUERIES[:2]
-    ask()
-    assert asked(tmp_path) == QUERIES
+    assert logged_queries(tmp_path) == QUERIES[:2]
+    attack()
+    assert logged_queries(tmp_path) == QUERIES
 
 
-def test_a_log_that_is_wanted_later_has_the_earlier_queries_too(ask, tmp_path):
-    with pytest.raises(CutOffError):
-        ask(answers=2, logged=False)
-    assert not (tmp_path / "asked.jsonl").exists()
-    ask()
-    assert asked(tmp_path) == QUERIES
+def test_a_log_that_is_switched_on_later_has_the_earlier_queries_too(attack, tmp_path):
+    with pytest.raises(Interruption):
+        attack(responses=2, logged=False)
+    assert not (tmp_path / "access.jsonl").exists()
+    attack()
+    assert logged_queries(tmp_path) == QUERIES
 
 
-def test_what_is_asked_anew_is_written_down_anew(ask, tmp_path):
-    ask()
-    shutil.rmtree(tmp_path / "answers")
-    ask()
-    assert asked(tmp_path) == QUERIES * 2
+def test_repeated_queries_are_logged_again(attack, tmp_path):
+    attack()
+    shutil.rmtree(tmp_path / "responses")
+    attack()
+    assert logged_queries(tmp_path) == QUERIES * 2

@@ -1,15 +1,15 @@
 import torch
 from attack.cases import AttackerCases
 
-from recbole_gro.attack.filtered import agreed
+from recbole_gro.attack.filtered import shared_with_neighbours
 
 
 class TestFiltered(AttackerCases):
     name = "filtered"
 
 
-def slowly_agreed(lists):
-    """The definition, an item at a time."""
+def slowly_shared(lists):
+    """The definition, one item at a time."""
     filtered = []
     for sequence in lists:
         rows = []
@@ -21,22 +21,22 @@ def slowly_agreed(lists):
     return filtered
 
 
-def test_agreed_items_are_those_of_the_definition():
+def test_shared_items_are_those_of_the_definition():
     generator = torch.Generator().manual_seed(1)
     for length in (1, 2, 7):
         lists = torch.rand(50, length, 40, generator=generator).argsort(2)[:, :, :8] + 1
         lists *= torch.arange(8) < torch.randint(0, 9, (50, length, 1), generator=generator)
-        assert agreed(lists).tolist() == slowly_agreed(lists.tolist())
+        assert shared_with_neighbours(lists).tolist() == slowly_shared(lists.tolist())
 
 
-def test_planted_items_go_and_the_rest_keeps_its_order():
+def test_decoys_are_removed_and_the_rest_keeps_its_order():
     true = torch.arange(1, 6).expand(20, 4, 5)
-    planted = 10 + torch.arange(20 * 4 * 2).view(20, 4, 2)  # no item twice
-    lists = torch.cat([planted[..., :1], true[..., :3], planted[..., 1:], true[..., 3:]], 2)
-    assert torch.equal(agreed(lists)[..., :5], true)
-    assert not agreed(lists)[..., 5:].any()
+    decoys = 10 + torch.arange(20 * 4 * 2).view(20, 4, 2)  # no item twice
+    lists = torch.cat([decoys[..., :1], true[..., :3], decoys[..., 1:], true[..., 3:]], 2)
+    assert torch.equal(shared_with_neighbours(lists)[..., :5], true)
+    assert not shared_with_neighbours(lists)[..., 5:].any()
 
 
-def test_items_that_every_list_has_stay():
+def test_items_of_every_list_stay():
     lists = torch.tensor([[[1, 9], [2, 9], [3, 9]]])
-    assert agreed(lists).tolist() == [[[9, 0], [9, 0], [9, 0]]]
+    assert shared_with_neighbours(lists).tolist() == [[[9, 0], [9, 0], [9, 0]]]

@@ -5,22 +5,22 @@ from attack.cases import AttackerCases, RuleService
 from recbole_gro import QueryLog, UserError, register_query_strategy
 from recbole_gro.attack import head
 from recbole_gro.attack import query_strategies as queries
-from recbole_gro.attack.head import with_own_tail
+from recbole_gro.attack.head import with_random_tail
 
 
 class TestHead(AttackerCases):
     name = "head"
 
     @pytest.fixture(autouse=True)
-    def heads_shorter_than_the_lists_here(self, monkeypatch):
+    def heads_shorter_than_the_lists(self, monkeypatch):
         monkeypatch.setattr(head, "HEADS", (5,))
 
-    def test_queries_go_on_from_the_shortest_head(self):
+    def test_next_items_are_in_the_shortest_head(self):
         log = self.query(self.attacker())
         assert log.lists.shape[2] == 10
         assert (log.lists[:, :-1, :5] == log.sequences[:, 1:, None]).any(2).all()
 
-    def test_tells_what_it_chose_and_why(self):
+    def test_the_selected_head_and_the_agreement_are_reported(self):
         attacker = self.attacker(surrogate_epochs=1)
         attacker.train_surrogate(self.query(attacker), 31)
         assert attacker.selected["attacker_head_k"] in (5, 10)
@@ -28,7 +28,7 @@ class TestHead(AttackerCases):
         assert list(agreement) == ["5", "10"]
         assert agreement[str(attacker.selected["attacker_head_k"])] == max(agreement.values())
 
-    def test_copies_are_compared_on_the_same_held_out_heads(self, monkeypatch):
+    def test_candidates_are_compared_on_the_same_held_out_heads(self, monkeypatch):
         attacker, seen = self.attacker(surrogate_epochs=1), []
         log = self.query(attacker)
         trainer_class = type(attacker.train_surrogate(log, 31))
@@ -37,18 +37,18 @@ class TestHead(AttackerCases):
             trainer_class, "held_out_figures", lambda self, held: (seen.append(held.log), measured(self, held))[1]
         )
         attacker.train_surrogate(log, 31)
-        # each copy is measured on lists of its own before and after its epoch, and on what all have seen at its end
+        # each candidate is measured on its own lists before and after its epoch, then on the head that all have
         assert [held.lists.shape[2] for held in seen] == [10, 10, 5, 10, 10, 5]
         assert all(torch.equal(held.sequences, seen[0].sequences) for held in seen)
 
-    def test_longer_than_every_list_is_not_tried(self):
+    def test_a_head_longer_than_every_list_is_no_candidate(self):
         attacker = self.attacker(surrogate_epochs=1)
         log = self.query(attacker)
         log.lists[:, :, 4:] = 0
         attacker.train_surrogate(log, 31)
         assert attacker.selected["attacker_head_k"] == 4
 
-    def test_a_strategy_of_another_order_is_told_to_name_h(self, monkeypatch):
+    def test_a_strategy_of_another_order_needs_attacker_head_k(self, monkeypatch):
         monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
 
         @register_query_strategy("one_by_one")
@@ -70,7 +70,7 @@ class TestGivenHead(AttackerCases):
     name = "head"
     settings = {"attacker_head_k": 5}
 
-    def test_what_stands_below_the_head_changes_nothing(self):
+    def test_items_below_the_head_change_nothing(self):
         class Shuffled(RuleService):
             def recommend(self, sequences):
                 lists = super().recommend(sequences)
@@ -82,10 +82,10 @@ class TestGivenHead(AttackerCases):
         assert one.lists.shape == (60, 6, 5)
 
 
-def test_below_the_head_stand_random_items_of_his_own():
+def test_random_items_follow_the_head():
     lists = torch.stack([torch.randperm(30)[:4] + 1 for _ in range(120)]).view(20, 6, 4)
     log = QueryLog(torch.ones(20, 6, dtype=torch.long), lists)
-    filled = with_own_tail(log, 10, 31, seed=1)
+    filled = with_random_tail(log, 10, 31, seed=1)
     assert torch.equal(filled.lists[:, :, :4], lists)
     rows = filled.lists.flatten(0, 1)
     assert all(len(set(row)) == 10 and 0 not in row for row in rows.tolist())
@@ -93,17 +93,17 @@ def test_below_the_head_stand_random_items_of_his_own():
     counts = torch.bincount(rows[:, 4:].flatten(), minlength=31)[1:]
     assert counts.min() > 5
     assert len({tuple(row) for row in rows[:, 4:].tolist()}) == 120
-    assert torch.equal(with_own_tail(log, 10, 31, seed=1).lists, filled.lists)
-    assert not torch.equal(with_own_tail(log, 10, 31, seed=2).lists, filled.lists)
+    assert torch.equal(with_random_tail(log, 10, 31, seed=1).lists, filled.lists)
+    assert not torch.equal(with_random_tail(log, 10, 31, seed=2).lists, filled.lists)
 
 
-def test_lists_that_end_early_are_filled_from_where_they_end():
+def test_short_lists_are_filled_after_their_last_item():
     log = QueryLog(torch.ones(1, 2, dtype=torch.long), torch.tensor([[[3, 1, 2], [7, 0, 0]]]))
-    filled = with_own_tail(log, 5, 31, seed=1).lists[0].tolist()
+    filled = with_random_tail(log, 5, 31, seed=1).lists[0].tolist()
     assert [filled[0][:3], filled[1][:1]] == [[3, 1, 2], [7]]
     assert all(len(set(row)) == 5 and 0 not in row for row in filled)
 
 
-def test_whole_lists_stay_as_they_are():
+def test_whole_lists_stay_unchanged():
     log = QueryLog(torch.ones(1, 1, dtype=torch.long), torch.tensor([[[3, 1, 2]]]))
-    assert torch.equal(with_own_tail(log, 3, 31, seed=1).lists, log.lists)
+    assert torch.equal(with_random_tail(log, 3, 31, seed=1).lists, log.lists)

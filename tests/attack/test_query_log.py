@@ -1,4 +1,4 @@
-"""The attacker's log: written and read back, nothing in it executed, every example visited once."""
+"""The query log: saved and loaded, nothing in it executed, every example visited once per epoch."""
 
 import pickle
 
@@ -12,8 +12,8 @@ from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader
 FIELDS = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
 
 
-def made_up_log(n=7, length=4, k=3, largest=50, dtype=torch.long):
-    """A log whose lists tell which sequence and prefix they belong to: list entries are 100 row + 10 prefix + place."""
+def labelled_log(n=7, length=4, k=3, largest=50, dtype=torch.long):
+    """Return a log whose lists encode their sequence and prefix: list entries are 100 row + 10 prefix + place + 1."""
     sequences = torch.randint(1, largest, (n, length), generator=torch.Generator().manual_seed(0))
     row, prefix, place = torch.meshgrid(torch.arange(n), torch.arange(length), torch.arange(k), indexing="ij")
     return QueryLog(sequences, (100 * row + 10 * prefix + place + 1).to(dtype))
@@ -23,8 +23,8 @@ def made_up_log(n=7, length=4, k=3, largest=50, dtype=torch.long):
 
 
 @pytest.mark.parametrize("dtype", [torch.long, torch.int32])
-def test_a_saved_log_is_read_back(tmp_path, dtype):
-    log = made_up_log(dtype=dtype)
+def test_a_saved_log_is_loaded(tmp_path, dtype):
+    log = labelled_log(dtype=dtype)
     log.save(tmp_path / "log.npz")
     again = QueryLog.load(tmp_path / "log.npz")
     assert torch.equal(again.sequences, log.sequences)
@@ -36,7 +36,7 @@ def test_a_saved_log_is_read_back(tmp_path, dtype):
 
 @pytest.mark.parametrize(("largest", "width"), [(255, 1), (256, 2), (65_535, 2), (65_536, 4)])
 @pytest.mark.parametrize("where", ["sequences", "lists"])
-def test_ids_are_stored_as_narrow_as_they_allow(tmp_path, largest, width, where):
+def test_ids_are_stored_in_the_narrowest_type(tmp_path, largest, width, where):
     log = QueryLog(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, 4, dtype=torch.long))
     getattr(log, where).view(-1)[-1] = largest
     log.save(tmp_path / "log.npz")
@@ -46,7 +46,7 @@ def test_ids_are_stored_as_narrow_as_they_allow(tmp_path, largest, width, where)
 
 
 class Harmful:
-    """Leaves a file behind when it is unpickled."""
+    """Write a file when it is unpickled."""
 
     def __init__(self, trace):
         self.trace = trace
@@ -66,7 +66,7 @@ def test_pickled_content_is_refused_and_not_executed(tmp_path):
     assert not trace.exists()
     with np.load(tmp_path / "crafted.npz", allow_pickle=True) as stored:
         stored["lists"]
-    assert trace.exists()  # it would have
+    assert trace.exists()  # the file is harmful indeed
 
 
 def write_nothing(file, whole):
@@ -120,8 +120,8 @@ def write_words(file, whole):
         write_words,
     ],
 )
-def test_what_is_no_query_log_is_said_in_one_line(tmp_path, write):
-    made_up_log().save(tmp_path / "whole.npz")
+def test_another_file_is_refused_in_one_line(tmp_path, write):
+    labelled_log().save(tmp_path / "whole.npz")
     write(tmp_path / "log.npz", (tmp_path / "whole.npz").read_bytes())
     with pytest.raises(UserError, match=r"query log .*log.npz") as caught:
         QueryLog.load(tmp_path / "log.npz")
@@ -143,7 +143,7 @@ def test_lists_that_do_not_belong_to_the_sequences_are_refused(tmp_path, sequenc
 
 @pytest.mark.parametrize(("n", "share", "held"), [(10, 0.1, 1), (7, 0.5, 4), (2, 0.1, 1), (3, 0.99, 2), (50, 0.1, 5)])
 def test_split_holds_out_a_share_of_the_sequences(n, share, held):
-    log = made_up_log(n)
+    log = labelled_log(n)
     kept, out = log.split(share, torch.Generator().manual_seed(1))
     assert (len(kept.sequences), len(out.sequences)) == (n - held, held)
     assert kept.n_lists + out.n_lists == log.n_lists
@@ -153,8 +153,8 @@ def test_split_holds_out_a_share_of_the_sequences(n, share, held):
     assert torch.equal(torch.cat([kept.sequences, out.sequences])[order], log.sequences)
 
 
-def test_split_is_drawn_by_its_generator():
-    log = made_up_log(40)
+def test_split_depends_on_the_generator_alone():
+    log = labelled_log(40)
     held = [log.split(0.2, torch.Generator().manual_seed(seed))[1].lists for seed in (1, 1, 2)]
     assert torch.equal(held[0], held[1])
     assert not torch.equal(held[0], held[2])
@@ -171,7 +171,7 @@ def loader_of(log, batch_size, drawn, shared):
 @pytest.mark.parametrize("drawn", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 20, 100, 10_000])
 def test_an_epoch_visits_every_example_once(drawn, shared, batch_size):
-    log = made_up_log(length=9)
+    log = labelled_log(length=9)
     loader = loader_of(log, batch_size, drawn, shared)
     for _ in range(3):
         batches = list(loader)
@@ -185,7 +185,7 @@ def test_an_epoch_visits_every_example_once(drawn, shared, batch_size):
 @pytest.mark.parametrize("drawn", [True, False])
 @pytest.mark.parametrize("batch_size", [3, 16, 64])
 def test_a_batch_has_the_list_of_each_prefix_of_its_sequences(drawn, shared, batch_size):
-    log = made_up_log(length=9)
+    log = labelled_log(length=9)
     for batch in loader_of(log, batch_size, drawn, shared):
         sequences, lengths = batch["item_id_list"], batch["item_length"]
         assert sequences.shape[1] == lengths.max()
@@ -199,7 +199,7 @@ def test_a_batch_has_the_list_of_each_prefix_of_its_sequences(drawn, shared, bat
 
 
 @pytest.mark.parametrize(("length", "prefixes"), [(50, 10), (9, 9), (7, 7), (47, 1), (200, 10), (26, 2)])
-def test_prefixes_of_a_sequence_are_read_together_by_models_that_can(length, prefixes):
+def test_prefixes_of_a_sequence_share_a_row_where_the_model_reads_it_once(length, prefixes):
     log = QueryLog(torch.ones(90, length, dtype=torch.long), torch.ones(90, length, 1, dtype=torch.long))
     assert next(iter(loader_of(log, 256, True, True)))["item_length"].shape == (256 // prefixes, prefixes)
     assert next(iter(loader_of(log, 256, True, False)))["item_length"].shape == (256, 1)
@@ -213,46 +213,46 @@ def test_a_batch_mixes_lengths(shared):
             assert len(batch["item_length"].unique()) > 40
 
 
-def test_batches_hold_long_ids_whatever_the_log_holds():
-    batch = next(iter(QueryLoader(made_up_log(dtype=torch.int32), FIELDS, 3)))
+def test_batches_have_long_ids_for_any_type_of_the_log():
+    batch = next(iter(QueryLoader(labelled_log(dtype=torch.int32), FIELDS, 3)))
     assert batch[LISTED].dtype == batch["item_id_list"].dtype == torch.long
 
 
 def padded(log, generator):
-    """The log with 0 in place of the last items of its lists, and how many each has left: 0 to k."""
+    """Return the log with 0 in place of the last items of its lists, and how many each has: 0 to k."""
     lengths = torch.randint(0, log.lists.shape[2] + 1, log.lists.shape[:2], generator=generator)
     return QueryLog(log.sequences, log.lists * (torch.arange(log.lists.shape[2]) < lengths.unsqueeze(2))), lengths
 
 
-def test_a_log_of_padded_lists_is_read_back(tmp_path):
-    log, _ = padded(made_up_log(), torch.Generator().manual_seed(0))
+def test_a_log_of_padded_lists_is_loaded(tmp_path):
+    log, _ = padded(labelled_log(), torch.Generator().manual_seed(0))
     log.save(tmp_path / "log.npz")
     assert torch.equal(QueryLog.load(tmp_path / "log.npz").lists, log.lists)
 
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("drawn", [True, False])
-def test_batches_tell_how_many_items_padded_lists_have(drawn, shared):
-    log, lengths = padded(made_up_log(length=9), torch.Generator().manual_seed(0))
+def test_batches_have_the_lengths_of_padded_lists(drawn, shared):
+    log, lengths = padded(labelled_log(length=9), torch.Generator().manual_seed(0))
     for batch in loader_of(log, 16, drawn, shared):
         assert batch[LISTED_LENGTH].tolist() == (batch[LISTED] != 0).sum(1).tolist()
     assert lengths.min() == 0
-    assert LISTED_LENGTH not in next(iter(loader_of(made_up_log(length=9), 16, drawn, shared)))
+    assert LISTED_LENGTH not in next(iter(loader_of(labelled_log(length=9), 16, drawn, shared)))
 
 
-def test_order_and_grouping_are_drawn_anew_each_epoch_and_by_the_seed():
+def test_order_and_batches_differ_per_epoch_and_follow_the_seed():
     def epochs(seed):
-        loader = QueryLoader(made_up_log(30), FIELDS, 4, torch.Generator().manual_seed(seed))
+        loader = QueryLoader(labelled_log(30), FIELDS, 4, torch.Generator().manual_seed(seed))
         return [[tuple(batch[LISTED][:, 0].tolist()) for batch in loader] for _ in range(2)]
 
     first, second = epochs(3)
     assert epochs(3) == [first, second]
     assert first != second
-    assert set(first) != set(second)  # other companions, not only another order
+    assert set(first) != set(second)  # other batches, not only another order
     assert epochs(4)[0] != first
 
 
 def test_a_held_out_log_is_read_in_order():
-    loader = QueryLoader(made_up_log(), FIELDS, 4)
+    loader = QueryLoader(labelled_log(), FIELDS, 4)
     assert [batch["item_length"].flatten().tolist() for batch in loader] == [[1, 2, 3, 4]] * 7
     assert all(torch.equal(a[LISTED], b[LISTED]) for a, b in zip(loader, loader, strict=True))

@@ -60,7 +60,7 @@ def test_options_and_settings_have_values():
         ([], "name: which experiment? Give one of "),
         (["defences"], "Did you mean 'defenses'?"),
         (["tradeoff", "--defense=[gro, truncate]", "--dry_run"], "add none to its values"),
-        (["tradeoff", "--attacker_known_share=0"], "attacker_known_share: 0 leaves few_shot nothing to know"),
+        (["tradeoff", "--attacker_known_share=0"], "attacker_known_share: 0 gives few_shot no auxiliary data"),
         (["lambda", "--dataset=ml-10k", "--dry_run"], "did you mean ml-100k?"),
         (["defenses", "--workers=0"], "workers: 0 is not allowed; it takes a whole number >= 1"),
         (["defenses", "--workers=two"], "workers: 'two' is not allowed"),

@@ -11,7 +11,13 @@ from recbole_gro.evaluator.agreement import Agreement, common_share
 from recbole_gro.utils.units import UNITS, shown
 
 
+@pytest.fixture(autouse=True)
+def recbole_writes_to_a_temporary_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
 def top_of(model, test, k):
+    """Return the k best items [rows, k] of a model on the rows of a data loader."""
     model.eval()
     with torch.no_grad():
         scores = torch.cat([model.full_sort_predict(batch[0]) for batch in test])
@@ -19,68 +25,63 @@ def top_of(model, test, k):
     return scores.topk(k).indices
 
 
-def test_common_share_of_lists_worked_out_by_hand():
-    mine = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
-    other = torch.tensor([[4, 3, 9, 10], [8, 7, 6, 5], [11, 12, 13, 14]])
-    assert common_share(mine, other).tolist() == [0.5, 1.0, 0.0]
+def test_common_share_by_hand():
+    lists = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
+    reference = torch.tensor([[4, 3, 9, 10], [8, 7, 6, 5], [11, 12, 13, 14]])
+    assert common_share(lists, reference).tolist() == [0.5, 1.0, 0.0]
 
 
-def slow_common_share(mine, reference):
-    one, other = (set(row) - {0} for row in (mine, reference))
+def slow_common_share(row, reference):
+    one, other = (set(items) - {0} for items in (row, reference))
     return len(one & other) / max(min(len(one), len(other)), 1)
 
 
-def test_padding_is_nothing_in_common():
+def test_padding_is_no_common_item():
     draw = torch.Generator().manual_seed(0)
-    lists = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
-    lists *= torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw)
-    mine, reference = lists
-    slow = [slow_common_share(*rows) for rows in zip(mine.tolist(), reference.tolist(), strict=True)]
-    assert common_share(mine, reference).tolist() == pytest.approx(slow)
+    items = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
+    lists, reference = items * (torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw))
+    slow = [slow_common_share(*rows) for rows in zip(lists.tolist(), reference.tolist(), strict=True)]
+    assert common_share(lists, reference).tolist() == pytest.approx(slow)
     assert {0.0, 1.0} < set(slow)
 
 
 @pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])
-def test_two_models_agree_as_counted_by_hand(make_loaders, tmp_path, monkeypatch, metrics):
-    monkeypatch.chdir(tmp_path)
+def test_agreement_of_two_models_by_hand(make_loaders, metrics):
     config, train, _, test = make_loaders("NARM", topk=[1, 5], metrics=metrics, valid_metric=f"{metrics[0]}@5")
     one, other = untrained(config, train, seed=1), untrained(config, train, seed=2)
     reference = top_of(one, test, 5)
     trainer = Trainer(config, other)
     agree_with(trainer, reference)
     result = trainer.evaluate(test, load_best_model=False)
-    mine = top_of(other, test, 5)
+    lists = top_of(other, test, 5)
     for k in (1, 5) if "Agreement" in metrics else (1,):
-        pairs = zip(mine[:, :k].tolist(), reference[:, :k].tolist(), strict=True)
+        pairs = zip(lists[:, :k].tolist(), reference[:, :k].tolist(), strict=True)
         shares = [len(set(a) & set(b)) / k for a, b in pairs]
         assert result[f"agreement@{k}"] == pytest.approx(sum(shares) / len(shares), abs=1e-6)
 
 
-def test_agreement_at_a_place_does_not_follow_topk(make_loaders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    wanted = {"metrics": ["NDCG", "Agreement@1", "Agreement@10"], "topk": [12], "valid_metric": "NDCG@12"}
-    config, train, _, test = make_loaders("NARM", served_k=12, **wanted)
+def test_agreement_at_one_k_does_not_depend_on_topk(make_loaders):
+    settings = {"metrics": ["NDCG", "Agreement@1", "Agreement@10"], "topk": [12], "valid_metric": "NDCG@12"}
+    config, train, _, test = make_loaders("NARM", served_k=12, **settings)
     trainer = Trainer(config, untrained(config, train, seed=1))
     reference = top_of(untrained(config, train, seed=2), test, 12)
     agree_with(trainer, reference)
     result = trainer.evaluate(test, load_best_model=False)
-    mine = top_of(trainer.model, test, 12)
+    lists = top_of(trainer.model, test, 12)
     assert set(result) == {"ndcg@12", "agreement@1", "agreement@10"}
     for k in (1, 10):
-        share = common_share(mine[:, :k], reference[:, :k]).mean()
+        share = common_share(lists[:, :k], reference[:, :k]).mean()
         assert result[f"agreement@{k}"] == pytest.approx(float(share), abs=1e-6)
 
 
-def test_a_model_agrees_with_itself(make_loaders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_model_agrees_with_itself(make_loaders):
     config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
     trainer = Trainer(config, untrained(config, train))
     agree_with(trainer, top_of(trainer.model, test, 5))
     assert trainer.evaluate(test, load_best_model=False)["agreement@5"] == 1
 
 
-def test_reference_stays_for_the_next_evaluation(make_loaders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_reference_stays_for_the_next_evaluation(make_loaders):
     config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
     trainer = Trainer(config, untrained(config, train))
     agree_with(trainer, top_of(untrained(config, train, seed=9), test, 5))
@@ -88,16 +89,14 @@ def test_reference_stays_for_the_next_evaluation(make_loaders, tmp_path, monkeyp
     assert trainer.evaluate(test, load_best_model=False) == first
 
 
-def test_nothing_to_agree_with_is_said(make_loaders, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_missing_reference_lists_are_an_error(make_loaders):
     config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
-    with pytest.raises(UserError, match="agree_with"):
+    with pytest.raises(UserError, match=r"no reference lists; call recbole_gro\.agree_with"):
         Trainer(config, untrained(config, train)).evaluate(test, load_best_model=False)
 
 
 @pytest.mark.parametrize("cut", [(slice(1, None), slice(None)), (slice(None), slice(0, 3))], ids=["rows", "length"])
-def test_lists_of_another_shape_are_refused(make_loaders, tmp_path, monkeypatch, cut):
-    monkeypatch.chdir(tmp_path)
+def test_lists_of_another_shape_are_refused(make_loaders, cut):
     config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
     trainer = Trainer(config, untrained(config, train))
     agree_with(trainer, top_of(trainer.model, test, 5)[cut])
@@ -107,7 +106,7 @@ def test_lists_of_another_shape_are_refused(make_loaders, tmp_path, monkeypatch,
 
 @pytest.fixture
 def unchanged_metrics(monkeypatch):
-    """RecBole's tables of metrics are put back afterwards."""
+    """Restore RecBole's tables of metrics after the test."""
     for name in ("metrics_dict", "metric_information", "metric_types"):
         for key in ("blandness", "keenness"):
             monkeypatch.setitem(getattr(register, name), key, None)
@@ -119,9 +118,7 @@ def unchanged_metrics(monkeypatch):
     register.smaller_metrics[:] = smaller
 
 
-def test_a_registered_metric_is_measured_and_ordered(make_loaders, tmp_path, monkeypatch, unchanged_metrics):
-    monkeypatch.chdir(tmp_path)
-
+def test_a_registered_metric_is_computed_and_ordered(make_loaders, unchanged_metrics):
     class Blandness(AbstractMetric):
         metric_type = EvaluatorType.RANKING
         metric_need = ["rec.items"]
@@ -138,12 +135,12 @@ def test_a_registered_metric_is_measured_and_ordered(make_loaders, tmp_path, mon
     assert (shown("blandness@5", 0.5), shown("Keenness@5", 0.5)) == ("50.00 %", "0.5000")
     config, train, _, test = make_loaders("NARM", metrics=["Blandness"], valid_metric="Blandness@5")
     trainer = Trainer(config, untrained(config, train))
-    wanted = len(set(top_of(trainer.model, test, 1)[:, 0].tolist()))
-    assert trainer.evaluate(test, load_best_model=False) == {"blandness@5": wanted}
+    expected = len(set(top_of(trainer.model, test, 1)[:, 0].tolist()))
+    assert trainer.evaluate(test, load_best_model=False) == {"blandness@5": expected}
     assert config["valid_metric_bigger"] is False
     assert "keenness" not in register.smaller_metrics
 
 
-def test_a_metric_name_is_taken_once():
+def test_a_metric_name_is_registered_once():
     with pytest.raises(ValueError, match="registered already"):
         register_metric("NDCG", Agreement)

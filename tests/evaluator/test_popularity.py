@@ -6,7 +6,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import PopularityService, evaluate_service
 
 
-def test_everybody_gets_the_most_popular_items_first(make_model):
+def test_every_query_has_the_most_popular_items_first(make_model):
     model = make_model("NARM")
     service = PopularityService(model, 6, {4: 9, 30: 2, 7: 5, 2: 5})
     lists = service.recommend(torch.tensor([[1, 2], [3, 0]]))
@@ -14,7 +14,7 @@ def test_everybody_gets_the_most_popular_items_first(make_model):
 
 
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
-def test_its_metrics_are_those_of_a_list_made_by_hand(write_dataset, make_config, model):
+def test_metrics_are_those_of_a_list_by_hand(write_dataset, make_config, model):
     # x is in every training history, y in one; the last item of each history is tested, the one before validated
     histories = {f"u{n}": ["a", "x", "x", "b", "x"] for n in range(3)} | {"odd": ["a", "y", "x", "b", "y"]}
     settings = {"served_k": 2, "topk": [1, 2], "valid_metric": "NDCG@2"}

@@ -11,20 +11,26 @@ from recbole_gro.evaluator.served_lists import scores_of_lists
 
 
 class Fixed(Service):
-    """Serves prepared lists, row by row, whatever it is asked."""
+    """Serve prepared lists, row by row, for any query."""
 
     def __init__(self, model, lists):
         super().__init__(model, lists.shape[1])
-        self.prepared, self.asked = lists, 0
+        self.prepared, self.n_served = lists, 0
 
     def recommend(self, sequences):
-        rows = self.prepared[self.asked : self.asked + len(sequences)]
-        self.asked += len(sequences)
-        return rows
+        self.n_served += len(sequences)
+        return self.prepared[self.n_served - len(sequences) : self.n_served]
+
+
+def assert_hit_and_ndcg(result, places, k):
+    """Compare the metrics at k with those of test items at known places: 1 = first, None = not listed."""
+    gains = [1 / math.log2(place + 1) if place is not None and place <= k else 0 for place in places]
+    assert result[f"hit@{k}"] == pytest.approx(sum(gain > 0 for gain in gains) / len(places), abs=1e-6)
+    assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
 
 
 def lists_with_positive_at(places, positives, n_items, k):
-    """Lists of k items in which the row's test item stands at its place (1 = first), or nowhere (None)."""
+    """Return lists of k items with the row's test item at its place: 1 = first, None = not listed."""
     lists = []
     for place, positive in zip(places, positives.tolist(), strict=True):
         row = [item for item in range(1, n_items) if item != positive][:k]
@@ -34,7 +40,7 @@ def lists_with_positive_at(places, positives, n_items, k):
     return torch.tensor(lists)
 
 
-def test_hit_and_ndcg_of_lists_made_by_hand(make_loaders):
+def test_hit_and_ndcg_of_lists_by_hand(make_loaders):
     config, train, _, test = make_loaders("NARM", served_k=6, topk=[1, 3, 5], valid_metric="NDCG@5")
     model = untrained(config, train)
     positives = torch.cat([batch[3] for batch in test])
@@ -42,14 +48,11 @@ def test_hit_and_ndcg_of_lists_made_by_hand(make_loaders):
     service = Fixed(model, lists_with_positive_at(places, positives, model.n_items, 6))
     result = ServedEvaluator(config, service).evaluate(test)
     for k in (1, 3, 5):
-        within = [place is not None and place <= k for place in places]
-        gains = [1 / math.log2(place + 1) if hit else 0 for place, hit in zip(places, within, strict=True)]
-        assert result[f"hit@{k}"] == pytest.approx(sum(within) / len(places), abs=1e-6)
-        assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
+        assert_hit_and_ndcg(result, places, k)
 
 
 @pytest.mark.parametrize("left", [1, 2, 5])
-def test_a_place_that_is_padded_is_a_miss(make_loaders, left):
+def test_a_padded_position_is_a_miss(make_loaders, left):
     cut_offs = {"served_k": 6, "topk": [1, 3, 6], "valid_metric": "NDCG@6", "metrics": ["Hit", "NDCG", "ItemCoverage"]}
     config, train, _, test = make_loaders("NARM", **cut_offs)
     model = untrained(config, train)
@@ -61,12 +64,9 @@ def test_a_place_that_is_padded_is_a_miss(make_loaders, left):
     evaluator.eval_collector.data_collect(train)
     result = evaluator.evaluate(test)
     for k in (1, 3, 6):
-        within = [place is not None and place <= min(k, left) for place in places]
-        gains = [1 / math.log2(place + 1) if hit else 0 for place, hit in zip(places, within, strict=True)]
-        assert result[f"hit@{k}"] == pytest.approx(sum(within) / len(places), abs=1e-6)
-        assert result[f"ndcg@{k}"] == pytest.approx(sum(gains) / len(places), abs=1e-6)
-        shown = len(lists[:, :k].unique())  # with 0, which stands for no item
-        assert result[f"itemcoverage@{k}"] == pytest.approx(shown / model.n_items, abs=1e-6)
+        assert_hit_and_ndcg(result, [place if place is not None and place <= left else None for place in places], k)
+        n_listed = len(lists[:, :k].unique())  # with 0, which is no item
+        assert result[f"itemcoverage@{k}"] == pytest.approx(n_listed / model.n_items, abs=1e-6)
 
 
 def test_scores_rank_a_padded_list_and_no_item_after_it():
@@ -86,7 +86,7 @@ def test_scores_rank_the_list_and_nothing_else():
 
 
 @pytest.mark.parametrize(("model", "shortest"), [("NARM", 1), ("BERT4Rec", 8)])
-def test_undefended_service_measures_as_recbole_does(make_loaders, model, shortest, tmp_path, monkeypatch):
+def test_metrics_of_an_undefended_service_are_those_of_recbole(make_loaders, model, shortest, tmp_path, monkeypatch):
     # RecBole's BERT4Rec drops the oldest item of short histories too, so full ones are compared
     monkeypatch.chdir(tmp_path)
     config, train, _, test = make_loaders(model, user_inter_num_interval=f"[{shortest + 3},inf)")
@@ -95,18 +95,18 @@ def test_undefended_service_measures_as_recbole_does(make_loaders, model, shorte
     assert ServedEvaluator(config, Service(target, config["served_k"])).evaluate(test) == plain
 
 
-def test_list_turned_round_is_measured_as_served(make_loaders):
+def test_a_reversed_list_is_evaluated_as_served(make_loaders):
     config, train, _, test = make_loaders("NARM", served_k=5)
     target = untrained(config, train)
     service = Service(target, 5, lambda ranked, _: ranked.flip(1))
     evaluator = ServedEvaluator(config, service)
     result = evaluator.evaluate(test)
-    straight = ServedEvaluator(config, Service(target, 5))
-    straight_result = straight.evaluate(test)
-    assert torch.equal(evaluator.lists, straight.lists.flip(1))
-    assert result["hit@5"] == straight_result["hit@5"]
+    undefended = ServedEvaluator(config, Service(target, 5))
+    undefended_result = undefended.evaluate(test)
+    assert torch.equal(evaluator.lists, undefended.lists.flip(1))
+    assert result["hit@5"] == undefended_result["hit@5"]
     positives = torch.cat([batch[3] for batch in test])
-    assert result["hit@1"] == pytest.approx((straight.lists[:, 4] == positives).float().mean().item(), abs=1e-6)
+    assert result["hit@1"] == pytest.approx((undefended.lists[:, 4] == positives).float().mean().item(), abs=1e-6)
 
 
 def test_lists_are_those_of_the_last_evaluation(make_loaders):
@@ -115,8 +115,8 @@ def test_lists_are_those_of_the_last_evaluation(make_loaders):
     evaluator = ServedEvaluator(config, service)
     evaluator.evaluate(test)
     evaluator.evaluate(test)
-    asked = torch.cat([batch[0]["item_id_list"] for batch in test])
-    assert torch.equal(evaluator.lists, service.recommend(asked))
+    sequences = torch.cat([batch[0]["item_id_list"] for batch in test])
+    assert torch.equal(evaluator.lists, service.recommend(sequences))
 
 
 def test_evaluation_writes_nothing(make_loaders, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_evaluation_writes_nothing(make_loaders, tmp_path, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_both_parts_are_measured_and_agreement_only_against_a_reference(make_loaders):
+def test_both_parts_are_evaluated_and_agreement_only_with_a_reference(make_loaders):
     config, train, valid, test = make_loaders("NARM", served_k=10, topk=[5, 10], valid_metric="NDCG@10")
     service = Service(untrained(config, train), 10)
     metrics, lists = evaluate_service(config, service, train, valid, test)

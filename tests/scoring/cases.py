@@ -1,4 +1,4 @@
-"""What holds for the scorer of any model, against the model itself."""
+"""The suite of scorers: every scorer against its model."""
 
 import pytest
 import torch
@@ -13,32 +13,44 @@ LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
 
 
 def random_sequences(lengths, n_items, width=LONGEST, seed=0):
-    """[B, width] item ids padded right with 0, and [B] lengths."""
+    """Return item ids [B, width] padded right with 0, and lengths [B]."""
     lengths = torch.tensor(lengths)
     items = torch.randint(1, n_items, (len(lengths), width), generator=torch.Generator().manual_seed(seed))
     return items * (torch.arange(width) < lengths.unsqueeze(1)), lengths
 
 
 def attributes_of(model):
-    """Names of the attributes of each part of a model, with its mode and its functions."""
+    """Return the attributes of each part of a model by name, with the values of its modes and functions."""
     return [
         {name: value if callable(value) or isinstance(value, bool) else None for name, value in vars(part).items()}
         for part in model.modules()
     ]
 
 
+def record_reads(gru, monkeypatch):
+    """Return a list that gets the shape [rows, items] of every input that a GRU reads."""
+    shapes, forward = [], gru.forward
+
+    def recorded(items, state=None):
+        shapes.append(tuple(items.shape[:2]))
+        return forward(items, state)
+
+    monkeypatch.setattr(gru, "forward", recorded)
+    return shapes
+
+
 class ScorerCases:
-    """What holds for the scorer of any model; a subclass names the model."""
+    """The suite of a scorer; a subclass names the model."""
 
     model_name: str
     settings: dict = {}
     kind: type = NextItemScorer
     loss_is_cross_entropy = True
-    lengths_alike: tuple[int, ...] = tuple(range(1, LONGEST + 1))  # where RecBole's full_sort_predict says the same
+    lengths_alike: tuple[int, ...] = tuple(range(1, LONGEST + 1))  # where RecBole's full_sort_predict agrees
 
     @pytest.fixture
     def model(self, make_model):
-        """The model, untouched by any scorer."""
+        """Return the model, not used by any scorer."""
         return make_model(self.model_name, **self.settings)
 
     @pytest.fixture
@@ -54,22 +66,22 @@ class ScorerCases:
         return next(iter(train))
 
     def own_loss(self, model, batch):
-        """[] the model's loss, without a scorer."""
+        """Return the model's loss [], computed without a scorer."""
         return model.calculate_loss(batch)
 
     def own_scores(self, model, query):
-        """[B, n_items] the model's scores for a query of item_id_list and item_length, without a scorer."""
+        """Return the model's scores [B, n_items] for a query of item_id_list and item_length, without a scorer."""
         return model.full_sort_predict(Interaction(query)).view(-1, model.n_items)
 
     def items_of(self, scorer):
-        """The model's table of items."""
+        """Return the model's embedding of items."""
         return scorer.model.item_embedding
 
     def targets(self, batch):
-        """[N] the item to predict at each training position."""
+        """Return the item to predict at each training position, [N]."""
         return batch["item_id"]
 
-    def test_the_right_scorer_is_made(self, scorer):
+    def test_the_scorer_of_the_model_is_created(self, scorer):
         assert type(scorer) is self.kind
 
     def test_loss_is_the_models_own(self, model, scorer, batch):
@@ -96,7 +108,7 @@ class ScorerCases:
         if self.loss_is_cross_entropy:
             assert torch.allclose(loss, functional.cross_entropy(scores, self.targets(batch)), rtol=1e-4)
 
-    def test_left_out_items_are_no_rivals_of_the_others(self, scorer, batch):
+    def test_left_out_items_are_no_negatives_of_the_others(self, scorer, batch):
         targets = self.targets(batch)
         left_out = torch.zeros(scorer.n_items, dtype=torch.bool)
         left_out[targets[0]] = left_out[1] = True
@@ -107,26 +119,28 @@ class ScorerCases:
             return
         losses = []
         for row, target in zip(scores, targets.tolist(), strict=True):
-            rivals = row[~left_out] if not left_out[target] else torch.cat([row[~left_out], row[target : target + 1]])
-            losses.append(rivals.logsumexp(0) - row[target])
+            candidates = (
+                row[~left_out] if not left_out[target] else torch.cat([row[~left_out], row[target : target + 1]])
+            )
+            losses.append(candidates.logsumexp(0) - row[target])
         assert torch.allclose(loss, torch.stack(losses).mean(), rtol=1e-4)
 
     def test_gradients_are_those_of_the_models_own_loss(self, model, scorer, batch):
         self.own_loss(model, batch).backward()
         scorer.loss_and_scores(batch)[0].backward()
-        theirs = dict(model.named_parameters())
+        parameters = dict(model.named_parameters())
         for name, weights in scorer.model.named_parameters():
-            own = theirs[name].grad
+            own = parameters[name].grad
             if own is None:
                 assert weights.grad is None or not weights.grad.any(), name
             else:
                 assert torch.allclose(weights.grad, own, rtol=1e-3, atol=1e-5), name
 
-    def test_position_scores_teach_the_model(self, scorer, batch):
+    def test_position_scores_have_gradients(self, scorer, batch):
         scorer.position_scores(batch).square().sum().backward()
         assert self.items_of(scorer).weight.grad.abs().sum() > 0
 
-    def test_contexts_are_what_came_before_each_target(self, scorer, train, batch):
+    def test_contexts_are_the_items_before_each_target(self, scorer, train, batch):
         contexts, lengths = scorer.contexts(batch)
         items = train._dataset.history["item_id"].tolist()
         users = train._dataset.history["user_id"].tolist()
@@ -151,12 +165,12 @@ class ScorerCases:
     def test_next_item_scores_are_the_models_own(self, model, scorer):
         lengths = list(self.lengths_alike)
         sequences, lengths = random_sequences(lengths, model.n_items)
-        theirs = self.own_scores(model, {"item_id_list": sequences, "item_length": lengths})
-        ours = scorer.next_item_scores(sequences, lengths)
-        assert ours.shape == (len(sequences), model.n_items)
-        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+        own = self.own_scores(model, {"item_id_list": sequences, "item_length": lengths})
+        scores = scorer.next_item_scores(sequences, lengths)
+        assert scores.shape == (len(sequences), model.n_items)
+        assert torch.allclose(scores, own, rtol=1e-4, atol=1e-4)
 
-    def test_scores_do_not_depend_on_the_rows_beside_them(self, scorer):
+    def test_scores_do_not_depend_on_the_other_rows(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3, 5, 2], scorer.n_items)
         together = scorer.next_item_scores(sequences, lengths)
         for row in range(5):
@@ -167,16 +181,16 @@ class ScorerCases:
     def test_scores_do_not_depend_on_padding(self, scorer, width):
         sequences, lengths = random_sequences([1, 3, 4], scorer.n_items, width=4)
         padded = functional.pad(sequences, (0, width - 4))
-        bare = scorer.next_item_scores(sequences, lengths)
-        assert torch.allclose(bare, scorer.next_item_scores(padded, lengths), rtol=1e-4, atol=1e-4)
+        unpadded = scorer.next_item_scores(sequences, lengths)
+        assert torch.allclose(unpadded, scorer.next_item_scores(padded, lengths), rtol=1e-4, atol=1e-4)
 
-    def test_a_query_of_one_item_is_answered_by_that_item(self, scorer):
+    def test_scores_of_one_item_depend_on_that_item(self, scorer):
         items = torch.arange(1, scorer.n_items).unsqueeze(1)
         scores = scorer.next_item_scores(items, torch.ones(len(items), dtype=torch.long))
         assert len(torch.unique(scores.topk(5).indices, dim=0)) > 1
         assert (scores[1:] - scores[:1]).abs().max(1).values.min() > 1e-3
 
-    def test_the_order_of_a_full_sequence_counts_to_its_oldest_known_item(self, scorer):
+    def test_scores_depend_on_the_oldest_item_that_is_read(self, scorer):
         sequences, lengths = random_sequences([LONGEST - 1], scorer.n_items)
         other = sequences.clone()
         other[0, 0] = other[0, 0] % (scorer.n_items - 1) + 1
@@ -189,31 +203,31 @@ class ScorerCases:
         recent = [row[:length][-LONGEST:] for row, length in zip(sequences, lengths, strict=True)]
         assert torch.allclose(scores, scorer.next_item_scores(*pad_sequences(recent)), rtol=1e-4, atol=1e-4)
 
-    def test_next_item_scores_teach_the_model(self, scorer):
+    def test_next_item_scores_have_gradients(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3], scorer.n_items)
         scorer.next_item_scores(sequences, lengths).square().sum().backward()
         gradient = self.items_of(scorer).weight.grad
         assert gradient[sequences[sequences > 0]].abs().sum(1).min() > 0
 
-    def test_asking_changes_no_argument(self, scorer):
+    def test_scoring_changes_no_argument(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3], scorer.n_items)
         before = sequences.clone(), lengths.clone()
         scorer.next_item_scores(sequences, lengths)
         assert torch.equal(sequences, before[0])
         assert torch.equal(lengths, before[1])
 
-    def test_rows_grouped_or_packed_by_length_say_what_padded_rows_say(self, scorer, batch, monkeypatch):
+    def test_grouped_and_packed_rows_give_the_scores_of_padded_rows(self, scorer, batch, monkeypatch):
         sequences, lengths = random_sequences([3, 1, 8, 2, 8, 5, 1, 4, 7, 2, 6], scorer.n_items)
-        said = []
+        results = []
         for rows, worth_it in ((10_000, 0), (2, 10)):
-            monkeypatch.setattr(grouping, "ROWS_A_GROUP", rows)
+            monkeypatch.setattr(grouping, "ROWS_PER_GROUP", rows)
             monkeypatch.setattr(packing, "WORTH_IT", worth_it)
             scorer.model.zero_grad()
             loss, scores = scorer.loss_and_scores(batch)
             (loss + scorer.loss(batch)).backward()
             gradients = {name: weights.grad for name, weights in scorer.model.named_parameters()}
-            said.append((loss, scores, scorer.next_item_scores(sequences, lengths), gradients))
-        (loss, scores, after, gradients), (grouped_loss, grouped_scores, grouped_after, grouped_gradients) = said
+            results.append((loss, scores, scorer.next_item_scores(sequences, lengths), gradients))
+        (loss, scores, after, gradients), (grouped_loss, grouped_scores, grouped_after, grouped_gradients) = results
         assert torch.allclose(loss, grouped_loss, rtol=1e-4)
         assert torch.allclose(scores, grouped_scores, atol=1e-5)
         assert torch.allclose(after, grouped_after, atol=1e-5)
@@ -236,7 +250,7 @@ class ScorerCases:
         ]
         assert torch.allclose(scores, torch.cat(alone), rtol=1e-4, atol=1e-5)
 
-    def test_prefix_scores_teach_the_model_what_sequences_of_their_own_do(self, scorer):
+    def test_prefix_scores_have_the_gradients_of_sequences_of_their_own(self, scorer):
         sequences, _ = random_sequences([6] * 2, scorer.n_items, width=6)
         lengths, gradients = torch.tensor([[2, 6, 3], [1, 4, 2]]), []
         rows = sequences.repeat_interleave(3, 0) * (torch.arange(6) < lengths.flatten().unsqueeze(1))
@@ -249,10 +263,10 @@ class ScorerCases:
             gradients.append(self.items_of(scorer).weight.grad)
         assert torch.allclose(*gradients, rtol=1e-3, atol=1e-6)
 
-    def test_a_scorer_changes_neither_attributes_nor_mode_of_the_model(self, model, batch):
+    def test_a_scorer_changes_neither_attributes_nor_modes_of_the_model(self, model, batch):
         model.train()
         next(iter(model.children())).eval()
-        self.own_loss(model, batch)  # a model may keep tensors of its last pass
+        self.own_loss(model, batch)  # a model may store tensors of its last forward pass
         before = attributes_of(model)
         scorer = create_scorer(model)
         scorer.loss_and_scores(batch)
@@ -262,7 +276,7 @@ class ScorerCases:
         scorer.prefix_scores(sequences, torch.tensor([[1, 3]] * 3))
         assert attributes_of(model) == before
 
-    def test_asking_leaves_the_model_as_it_was(self, scorer):
+    def test_scoring_leaves_the_model_unchanged(self, scorer):
         sequences, lengths = random_sequences([4] * 3, scorer.n_items, width=4)
         before = scorer.next_item_scores(sequences, lengths)
         scorer.prefix_scores(sequences, torch.tensor([[1, 3]] * 3))

@@ -18,7 +18,7 @@ def test_layers_that_compute_gelu_are_found(make_model, activation, layers):
     assert gelu_layers(make_model("NARM")) == []
 
 
-def test_the_function_is_the_models_own_before_and_after(make_model):
+def test_the_activation_is_the_models_own_before_and_after(make_model):
     layers = gelu_layers(make_model("SASRec"))
     hidden = torch.randn(3, 16)
     before = [layer(hidden) for layer in layers]
@@ -30,14 +30,14 @@ def test_the_function_is_the_models_own_before_and_after(make_model):
     assert all(torch.equal(layer(hidden), own) for layer, own in zip(layers, before, strict=True))
 
 
-def test_a_scorer_that_is_made_inside_a_pass_finds_the_layers_too(make_model):
+def test_a_scorer_that_is_created_during_a_pass_finds_the_layers(make_model):
     model = make_model("SASRec")
     layers = gelu_layers(model)
     with fused_gelu(layers):
         assert gelu_layers(model) == layers
 
 
-def test_a_pass_that_ends_leaves_the_function_to_another(make_model):
+def test_a_pass_that_ends_leaves_the_activation_to_another(make_model):
     layers = gelu_layers(make_model("SASRec"))
     inside, end = threading.Event(), threading.Event()
 
@@ -57,7 +57,7 @@ def test_a_pass_that_ends_leaves_the_function_to_another(make_model):
 
 
 @pytest.mark.parametrize("model", ["SASRec", "BERT4Rec"])
-def test_a_scorer_runs_the_model_with_it(make_model, model):
+def test_a_scorer_runs_the_model_with_fused_activations(make_model, model):
     scorer = create_scorer(make_model(model))
     seen = []
     layer = gelu_layers(scorer.model)[-1]

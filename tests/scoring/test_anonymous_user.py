@@ -11,7 +11,7 @@ from recbole_gro.scoring import AnonymousUserScorer
 
 
 class AnonymousUserCases:
-    """What holds for the scorer of a model with users; a subclass names the model."""
+    """The suite of the scorer of a model with users; a subclass names the model."""
 
     model_name: str
     settings: dict = {}
@@ -33,26 +33,26 @@ class AnonymousUserCases:
         query = Interaction({"user_id": users, "item_id_list": sequences, "item_length": lengths})
         return model.full_sort_predict(query).view(-1, model.n_items)
 
-    def test_an_anonymous_user_is_served_as_an_average_user(self, model, scorer):
+    def test_scores_are_those_of_the_average_user(self, model, scorer):
         assert isinstance(scorer, AnonymousUserScorer)
         sequences, lengths = random_sequences([1, 4, 8], model.n_items)
-        shown = scorer.next_item_scores(sequences, lengths)
+        scores = scorer.next_item_scores(sequences, lengths)
         with torch.no_grad():
             scorer.users.weight[1] = scorer.users.weight[1:].mean(0)
-        assert torch.allclose(shown, self.own_scores(model, sequences, lengths, user=1), rtol=1e-4, atol=1e-4)
+        assert torch.allclose(scores, self.own_scores(model, sequences, lengths, user=1), rtol=1e-4, atol=1e-4)
 
-    def test_who_asks_does_not_matter(self, scorer, batch):
+    def test_position_scores_do_not_depend_on_the_user(self, scorer, batch):
         before = scorer.position_scores(batch)
         batch.update(Interaction({"user_id": batch["user_id"].flip(0)}))
         assert torch.equal(before, scorer.position_scores(batch))
 
-    def test_known_users_keep_their_own_loss(self, model, scorer, batch):
+    def test_training_users_keep_their_own_loss(self, model, scorer, batch):
         loss, scores = scorer.loss_and_scores(batch)
         assert scores.shape == (len(batch), model.n_items)
         assert torch.equal(scores, scorer.position_scores(batch))
         assert torch.allclose(loss, model.calculate_loss(batch), rtol=1e-4)
 
-    def test_scores_teach_all_users_alike(self, scorer, batch):
+    def test_all_users_have_the_same_gradient(self, scorer, batch):
         scorer.position_scores(batch).square().sum().backward()
         gradient = scorer.users.weight.grad
         assert gradient[1:].abs().sum() > 0
@@ -61,7 +61,7 @@ class AnonymousUserCases:
             torch.cat([p.grad.flatten() for p in scorer.model.parameters() if p.grad is not None])
         ).all()
 
-    def test_padding_and_other_rows_do_not_matter(self, scorer):
+    def test_scores_do_not_depend_on_padding_and_other_rows(self, scorer):
         sequences, lengths = random_sequences([1, 3, 8], scorer.n_items)
         together = scorer.next_item_scores(sequences, lengths)
         alone = [scorer.next_item_scores(sequences[i : i + 1, :n], lengths[i : i + 1]) for i, n in enumerate([1, 3, 8])]
@@ -76,10 +76,10 @@ class AnonymousUserCases:
         ]
         assert torch.allclose(scores, torch.cat(alone), rtol=1e-4, atol=1e-4)
 
-    def test_a_copy_knows_nobody(self, make_config):
+    def test_a_surrogate_has_the_anonymous_user_alone(self, make_config):
         config = make_config(self.model_name, embedding_size=16, **self.settings)
-        copy, _ = create_surrogate(config, 31)
-        scorer = create_scorer(copy.eval())
+        surrogate, _ = create_surrogate(config, 31)
+        scorer = create_scorer(surrogate.eval())
         assert len(scorer.users.weight) == 1
         assert torch.isfinite(scorer.next_item_scores(*random_sequences([1, 8], 31))).all()
 
@@ -118,7 +118,7 @@ class TestSHAN(AnonymousUserCases):
     model_name = "SHAN"
 
     def own_scores(self, model, sequences, lengths, user):
-        """RecBole's full_sort_predict, of sequences as SHAN is trained on them."""
+        """Return the scores of RecBole's full_sort_predict, for sequences padded on the left as in SHAN's training."""
         padded = InverseItemSequence(
             {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "n"}
         )(None, Interaction({"item_id_list": sequences, "n": lengths}))

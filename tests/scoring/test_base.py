@@ -1,4 +1,4 @@
-"""The default scorer, and which scorer a model gets."""
+"""The default scorer, and the choice of a scorer for a model."""
 
 import pytest
 from recbole.model.sequential_recommender import BERT4Rec
@@ -16,31 +16,28 @@ class TestSTAMP(ScorerCases):
 
 
 class TestNextItNet(ScorerCases):
-    """Its cross-entropy comes with a penalty on its embeddings: no loss to be had from the scores alone."""
+    """Its loss is cross-entropy and a penalty on its embeddings, so it cannot be computed from the scores alone."""
 
     model_name = "NextItNet"
     settings = {"embedding_size": 16, "block_num": 1, "dilations": [1, 2], "reg_weight": 0.1}
     loss_is_cross_entropy = False
 
 
-def test_a_class_of_ones_own_gets_the_scorer_of_what_it_derives_from(make_model):
+def test_a_subclass_has_the_scorer_of_its_base_class(make_model):
     model = make_model("BERT4Rec")
 
-    class Mine(BERT4Rec):
-        pass
-
-    model.__class__ = Mine
+    model.__class__ = type("OwnBERT4Rec", (BERT4Rec,), {})
     assert type(create_scorer(model)) is MaskedScorer
 
 
-def test_a_scorer_can_be_registered_for_a_class_of_ones_own(make_model):
+def test_a_scorer_can_be_registered_for_a_class_outside_recbole(make_model):
     model = make_model("NARM")
 
-    @register_scorer("NarmThatCountsItsQuestions")
-    class Counting(RecurrentScorer):
+    @register_scorer("OwnNARM")
+    class OwnScorer(RecurrentScorer):
         pass
 
-    model.__class__ = type("NarmThatCountsItsQuestions", (type(model),), {})
-    assert type(create_scorer(model)) is Counting
+    model.__class__ = type("OwnNARM", (type(model),), {})
+    assert type(create_scorer(model)) is OwnScorer
     with pytest.raises(ValueError, match="scorer 'NARM' is registered already"):
-        register_scorer("NARM")(Counting)
+        register_scorer("NARM")(OwnScorer)

@@ -1,4 +1,4 @@
-"""Models that say all prefixes in one forward pass."""
+"""Models that score all prefixes in one forward pass."""
 
 from unittest import mock
 

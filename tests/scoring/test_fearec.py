@@ -16,7 +16,7 @@ class TestFEARec(ScorerCases):
     settings = {"hidden_size": 16, "inner_size": 32}
 
     def own_loss(self, model, batch):
-        """As with a dataset of RecBole's, which holds all its lists."""
+        """Return the loss on a dataset of RecBole's, which stores all its lists."""
         dataset = model.dataset
         rows = dataset[torch.arange(len(dataset.inter_feat))]
         model.dataset = type("Rows", (), {"inter_feat": rows})
@@ -31,5 +31,5 @@ class TestContrastiveFEARec(TestFEARec):
 
     @pytest.fixture(autouse=True)
     def same_partners(self, monkeypatch):
-        """FEARec draws a partner for each row, anew each time."""
+        """Fix the row that FEARec draws to contrast each row with."""
         monkeypatch.setattr(random, "choice", lambda rows: rows[0])

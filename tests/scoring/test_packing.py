@@ -1,4 +1,4 @@
-"""Sequences dealt out to rows."""
+"""Packing of sequences into rows."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ ANY_LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=300)
 
 
 @given(ANY_LENGTHS)
-def test_no_two_sequences_share_a_cell_and_none_stands_outside(lengths):
+def test_no_two_sequences_share_a_cell_and_none_is_outside(lengths):
     packed = pack(torch.tensor(lengths))
     if packed is None:
         return
@@ -27,28 +27,28 @@ def test_no_two_sequences_share_a_cell_and_none_stands_outside(lengths):
 
 
 @given(ANY_LENGTHS)
-def test_packed_rows_spare_what_they_are_to_spare(lengths):
+def test_packed_rows_save_their_minimum(lengths):
     packed = pack(torch.tensor(lengths))
     if packed is not None:
         rows, _, columns = packed.shape
         assert rows * columns <= packing.WORTH_IT * len(lengths) * max(lengths)
 
 
-def test_lengths_of_all_kinds_leave_little_padding():
+def test_uniform_lengths_leave_little_padding():
     lengths = torch.randint(1, 51, (256,), generator=torch.Generator().manual_seed(1))
     rows, _, columns = pack(lengths).shape
     assert rows * columns < 1.1 * int(lengths.sum())
 
 
-def test_one_long_sequence_does_not_make_all_rows_long():
+def test_one_long_sequence_does_not_widen_all_rows():
     rows, _, columns = pack(torch.tensor([50] + [5] * 200)).shape
     assert rows * columns < 0.2 * 201 * 50
 
 
 @pytest.mark.parametrize("lengths", [[50] * 64, [50] * 60 + [20] * 4, [7]])
-def test_rows_that_are_nearly_full_stay_as_they_are(lengths):
+def test_nearly_full_rows_are_not_packed(lengths):
     assert pack(torch.tensor(lengths)) is None
 
 
-def test_lengths_on_another_device_are_not_looked_at():
+def test_lengths_on_another_device_are_not_read():
     assert pack(torch.ones(500, dtype=torch.long, device="meta")) is None

@@ -21,7 +21,7 @@ class ProbabilityCases(ScorerCases):
 
 
 class TestRepeatNet(ProbabilityCases):
-    """Its loss is the log-likelihood, but nothing in it says so."""
+    """Its loss is the log-likelihood, but it has no `loss_type`."""
 
     model_name = "RepeatNet"
     settings = {"embedding_size": 16, "hidden_size": 16, "reranker_CAN_NUM": 10}
@@ -43,7 +43,7 @@ class TestSASRecCPR(ProbabilityCases):
     settings = {"hidden_size": 16, "inner_size": 32, "reranker_CAN_NUM": 10}
 
 
-def test_items_of_the_history_are_left_out_where_the_model_leaves_them_out(make_model):
+def test_items_of_the_sequence_are_left_out_where_the_model_leaves_them_out(make_model):
     model = make_model("SASRecCPR", hidden_size=16, inner_size=32, reranker_CAN_NUM=10)
     model.post_remove_context = True
     sequences, lengths = random_sequences([3], model.n_items)

@@ -1,40 +1,26 @@
-"""Models around a GRU: all prefixes from one pass."""
+"""Models around a GRU: all prefixes from one forward pass."""
 
-from unittest import mock
-
-import pytest
 import torch
-from scoring.cases import LONGEST, ScorerCases, random_sequences
+from scoring.cases import LONGEST, ScorerCases, random_sequences, record_reads
 
 from recbole_gro.scoring.recurrent import PREFIXES_AT_ONCE, GRU4RecScorer, NARMScorer
 
 
 class RecurrentCases(ScorerCases):
-    """What holds for the scorer of any model around a GRU, beside what holds for every scorer."""
+    """The suite of the scorer of a model around a GRU."""
 
-    @pytest.fixture
-    def read(self, scorer):
-        """Widths of what the GRU has read, a call an entry."""
-        widths, run = [], scorer.gru.forward
-
-        def forward(embedded, state=None):
-            widths.append(embedded.shape[1])
-            return run(embedded, state)
-
-        with mock.patch.object(scorer.gru, "forward", forward):
-            yield widths
-
-    def test_a_sequence_is_read_once_for_all_its_prefixes(self, scorer, read):
+    def test_a_sequence_is_read_once_for_all_its_prefixes(self, scorer, monkeypatch):
+        reads = record_reads(scorer.gru, monkeypatch)
         sequences, _ = random_sequences([6] * 3, scorer.n_items, width=6)
         scorer.prefix_scores(sequences, torch.tensor([[1, 2, 4, 6]] * 3))
-        assert read == [6]
+        assert reads == [(3, 6)]
 
 
 class TestNARM(RecurrentCases):
     model_name = "NARM"
     kind = NARMScorer
 
-    def test_more_prefixes_than_a_call_takes(self, scorer):
+    def test_more_prefixes_than_one_call_takes(self, scorer):
         scorer.model.eval()
         sequences, _ = random_sequences([LONGEST] * 3, scorer.n_items)
         n = 2 * PREFIXES_AT_ONCE + 3

@@ -1,4 +1,4 @@
-"""Sequences as they are read, cut and grouped."""
+"""Sequences read, cut and grouped by length."""
 
 import pytest
 import torch
@@ -57,7 +57,7 @@ def test_each_row_is_in_one_group_that_is_wide_enough(lengths, widest):
         assert width == min(int(lengths[part].max()), widest)
 
 
-def test_groups_spare_most_of_the_padding():
+def test_groups_save_most_of_the_padding():
     lengths = torch.arange(1, 51).repeat(8)
     computed = sum(len(rows) * width for rows, width in length_groups(lengths, 50))
     assert computed < 1.2 * int(lengths.sum())
@@ -71,5 +71,5 @@ def test_rows_of_one_length_stay_one_batch(lengths):
     assert width == max(lengths)
 
 
-def test_lengths_on_another_device_are_not_looked_at():
+def test_lengths_on_another_device_are_not_read():
     assert length_groups(torch.ones(500, dtype=torch.long, device="meta"), 50) == [(slice(None), 50)]

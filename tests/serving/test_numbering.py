@@ -8,7 +8,7 @@ from recbole_gro.serving.numbering import renumber
 
 @pytest.fixture
 def dataset(make_config, write_dataset, tmp_path):
-    """Two users and four items, with their classes and similar items."""
+    """Return a dataset of two users and four items, with their classes and similar items."""
     write_dataset({"ann": ["x", "y", "z"], "bob": ["z", "w"]})
     rows = ("z\tlast\tx y", "x\tfirst\tz", "y\tmiddle\tx", "w\tlast\ty")
     lines = ["item_id:token\tclass:token\tsimilar:token_seq", *rows]
@@ -19,7 +19,7 @@ def dataset(make_config, write_dataset, tmp_path):
 
 
 def contents(dataset):
-    """What a dataset says in tokens: its interactions, and the class and similar items of each item."""
+    """Return a dataset in tokens: the class and similar items of each item, and the interactions."""
     name, item, user = dataset.id2token, dataset.item_feat, dataset.inter_feat
     rows = zip(item["item_id"], item["class"], item["similar"], strict=True)
     described = {
@@ -31,7 +31,7 @@ def contents(dataset):
     return described, sorted(pairs)
 
 
-def test_ids_change_and_contents_stay(dataset):
+def test_ids_change_and_contents_do_not(dataset):
     before = contents(dataset)
     assert before[0]["z"] == ("last", ["x", "y"])
     renumber(dataset, ["[PAD]", "w", "gone", "z", "y", "x"], ["[PAD]", "bob"])
@@ -41,7 +41,7 @@ def test_ids_change_and_contents_stay(dataset):
     assert dataset.token2id("user_id", ["bob", "ann"]).tolist() == [1, 2]
     assert (dataset.item_num, dataset.user_num) == (6, 3)
     assert dataset.item_feat["item_id"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert dataset.item_feat["class"][2] == 0  # nothing is known of an item without interactions
+    assert dataset.item_feat["class"][2] == 0  # no features of an item without interactions
 
 
 def test_unknown_items_are_counted_and_nothing_is_changed(dataset):

@@ -26,8 +26,8 @@ from recbole_gro.evaluator import evaluate_service
 from recbole_gro.trainer.base import TargetTrainer
 
 
-class Trap:
-    """Unpickling this makes a folder."""
+class Harmful:
+    """Make a folder when it is unpickled."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -38,13 +38,13 @@ class Trap:
 
 @pytest.fixture(params=["BERT4Rec", "NARM"])
 def saved(request, make_loaders, tmp_path, monkeypatch):
-    """A saved target and the model it holds."""
+    """Return the checkpoint of a target and the model that it holds."""
     monkeypatch.chdir(tmp_path)
     return trained(make_loaders, request.param, output_dir=str(tmp_path))
 
 
 def trained(make_loaders, model, **settings):
-    """The file and the model of a target after one epoch."""
+    """Train a target for one epoch; return its checkpoint and model."""
     config, train, valid, _ = make_loaders(model, **settings)
     trainer = TargetTrainer(config, untrained(config, train))
     trainer.fit(train, valid, verbose=False)
@@ -52,20 +52,20 @@ def trained(make_loaders, model, **settings):
 
 
 def served(target):
-    """What a target serves after each item of the tiny data, as tokens."""
+    """Return the list that a target serves for each item of the tiny data, in tokens."""
     items = [f"i{item}" for item in range(30)]
     return dict(zip(items, target.recommend([[item] for item in items], k=10), strict=True))
 
 
 def of_an_earlier_version(file):
-    """The checkpoint, without the tokens that it holds."""
+    """Remove the tokens from a checkpoint, and return it."""
     checkpoint = torch.load(file)
     del checkpoint["catalogue"]
     torch.save(checkpoint, file)
     return file
 
 
-def test_loaded_target_answers_as_the_saved_one(saved):
+def test_loaded_target_serves_the_lists_of_the_saved_one(saved):
     file, model = saved
     queries = [[1, 2, 3], [7], [9, 8, 7, 6, 5, 4, 3, 2, 1]]
     assert torch.equal(load_target(file).recommend(queries, k=5), BlackBox(model, k=5).query(queries))
@@ -75,7 +75,7 @@ class OwnModel(NARM):
     """A model outside RecBole."""
 
 
-def test_a_model_of_ones_own_is_loaded_with_its_class_alone(make_loaders, tmp_path):
+def test_a_model_outside_recbole_is_loaded_with_its_class_alone(make_loaders, tmp_path):
     config, train, _, _ = make_loaders(OwnModel, embedding_size=16, output_dir=str(tmp_path), student_model=OwnModel)
     trainer = TargetTrainer(config, untrained(config, train))
     trainer.fit(train, verbose=False)
@@ -115,7 +115,7 @@ def test_a_checkpoint_of_another_model_names_both_models(saved):
 
 def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "trap.py").write_text("import pathlib\npathlib.Path('sprung').touch()\n")
+    (tmp_path / "trap.py").write_text("import pathlib\npathlib.Path('imported').touch()\n")
     config, train, _, _ = make_loaders("NARM", output_dir=str(tmp_path))
     trainer = TargetTrainer(config, untrained(config, train))
     trainer._save_checkpoint(0, verbose=False)
@@ -124,10 +124,10 @@ def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monk
         torch.save({**checkpoint, "config": {**checkpoint["config"], **settings}}, "crafted.pth")
         with contextlib.suppress(UserError):
             load_target("crafted.pth")
-        assert not (tmp_path / "sprung").exists()
+        assert not (tmp_path / "imported").exists()
 
 
-def test_loaded_target_can_be_evaluated_and_trained_on(saved, tiny_data_path):
+def test_loaded_target_can_be_evaluated_and_trained_further(saved, tiny_data_path):
     target = load_target(saved[0], data_path=tiny_data_path)
     assert not target.model.training
     assert target.config["output_dir"] is None
@@ -174,7 +174,7 @@ def test_other_plain_data_is_refused_in_one_line(tmp_path, content):
 @pytest.mark.parametrize("writer", [torch.save, lambda trap, file: file.write_bytes(pickle.dumps(trap))])
 def test_crafted_file_is_refused_and_not_executed(tmp_path, writer):
     file, made = tmp_path / "trap.pth", tmp_path / "made"
-    writer({"config": Trap(made), "state_dict": {}} if writer is torch.save else Trap(made), file)
+    writer({"config": Harmful(made), "state_dict": {}} if writer is torch.save else Harmful(made), file)
     with pytest.raises(UserError, match=r"trap\.pth: not a checkpoint"):
         load_target(file)
     assert not made.exists()
@@ -188,7 +188,7 @@ def test_truncated_file_is_refused(saved, tmp_path):
         load_target(cut)
 
 
-def test_other_data_under_the_same_name_is_refused(saved, tiny_data_path, tmp_path):
+def test_other_data_of_the_same_name_are_refused(saved, tiny_data_path, tmp_path):
     checkpoint = torch.load(saved[0])
     fewer = tmp_path / "other" / "tiny"
     fewer.mkdir(parents=True)
@@ -201,20 +201,22 @@ def test_other_data_under_the_same_name_is_refused(saved, tiny_data_path, tmp_pa
         load_target(file, data_path=fewer.parent)
 
 
-def test_brackets_forgotten_are_noticed(saved):
+def test_a_sequence_in_place_of_a_list_of_sequences_is_refused(saved):
     target = load_target(saved[0])
     for query in (["i3", "i4"], "i3"):
-        with pytest.raises(UserError, match="a list of sequences is wanted"):
+        with pytest.raises(UserError, match="expected a list of sequences"):
             target.recommend(query)
 
 
-def test_an_earlier_checkpoint_is_read_with_its_data(make_loaders, tiny_data_path, tmp_path, monkeypatch):
+def test_a_checkpoint_of_an_earlier_version_is_loaded_with_its_data(
+    make_loaders, tiny_data_path, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tiny_data_path.parent)
     file, _ = trained(make_loaders, "NARM", data_path=tiny_data_path.name, output_dir=str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    wanted = served(load_target(file))
+    expected = served(load_target(file))
     target = load_target(of_an_earlier_version(file))
-    assert served(target) == wanted
+    assert served(target) == expected
     assert target.dataset.item_num == 31
     shutil.copy(file, "moved.pth")
     checkpoint = torch.load("moved.pth")
@@ -222,11 +224,11 @@ def test_an_earlier_checkpoint_is_read_with_its_data(make_loaders, tiny_data_pat
     torch.save(checkpoint, "moved.pth")
     with pytest.raises(UserError, match=r"moved\.pth: made by an earlier version, it holds no item tokens; give"):
         load_target("moved.pth")
-    assert served(load_target("moved.pth", data_path=tiny_data_path)) == wanted
+    assert served(load_target("moved.pth", data_path=tiny_data_path)) == expected
 
 
 def changed_data(folder, source, change):
-    """The tiny data with its lines changed, in another folder."""
+    """Write the tiny data with changed lines into another folder, and return it."""
     head, *lines = (source / "tiny" / "tiny.inter").read_text().splitlines()
     (folder / "tiny").mkdir(parents=True)
     (folder / "tiny" / "tiny.inter").write_text("\n".join([head, *change(lines)]) + "\n")
@@ -243,7 +245,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("model", ["NARM", "FPMC"])
-def test_data_that_are_numbered_otherwise_take_the_models_ids(make_loaders, tiny_data_path, tmp_path, model, change):
+def test_data_with_another_numbering_take_the_ids_of_the_model(make_loaders, tiny_data_path, tmp_path, model, change):
     file, _ = trained(make_loaders, model, output_dir=str(tmp_path / "run"))
     before = load_target(file, data_path=tiny_data_path)
     moved = load_target(file, data_path=changed_data(tmp_path / "moved", tiny_data_path, CHANGES[change]))
@@ -259,13 +261,13 @@ def test_data_that_are_numbered_otherwise_take_the_models_ids(make_loaders, tiny
     for user, item in zip(users.tolist(), items.tolist(), strict=True):
         histories.setdefault(user, []).append(item)
     lines = CHANGES[change]((tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:])
-    wanted = {}
+    expected = {}
     for user, item, _ in sorted((line.split("\t") for line in lines), key=lambda row: int(row[2])):
-        wanted.setdefault(user, []).append(item)
-    assert histories == wanted
+        expected.setdefault(user, []).append(item)
+    assert histories == expected
 
 
-def test_data_with_an_item_that_the_model_does_not_know_are_refused(saved, tiny_data_path, tmp_path):
+def test_data_with_an_unknown_item_are_refused(saved, tiny_data_path, tmp_path):
     data = changed_data(tmp_path / "moved", tiny_data_path, lambda lines: ["u1\tunheard\t99", *lines])
     with pytest.raises(
         UserError, match=r"^data_path: tiny in .*moved.*: item 'unheard' is unknown to the model \(1 of"
@@ -274,16 +276,16 @@ def test_data_with_an_item_that_the_model_does_not_know_are_refused(saved, tiny_
     assert "\n" not in str(error.value)
 
 
-def test_it_serves_where_the_data_are_gone(make_loaders, tiny_data_path, tmp_path, monkeypatch):
+def test_it_serves_without_the_data(make_loaders, tiny_data_path, tmp_path, monkeypatch):
     data = tmp_path / "data"
     shutil.copytree(tiny_data_path, data)
     file, _ = trained(make_loaders, "BERT4Rec", data_path=str(data), output_dir=str(tmp_path / "run"))
-    wanted = served(load_target(file, data_path=data))
+    expected = served(load_target(file, data_path=data))
     shutil.rmtree(data)
     monkeypatch.chdir(tmp_path / "run")
     target = load_target("target.pth")
     assert target.dataset is None
-    assert served(target) == wanted
+    assert served(target) == expected
     with pytest.raises(UserError, match="tiny"):
         load_target("target.pth", data_path=data)
 
@@ -300,18 +302,18 @@ def test_a_model_of_item_features_serves_without_the_data(make_loaders, tiny_dat
     table.write_text("\n".join(["item_id:token\tclass:token_seq\tsize:float", *rows]) + "\n")
     given = {"data_path": str(data), "selected_features": ["class", "size"], "numerical_features": ["size"], **FEATURES}
     file, trained_model = trained(make_loaders, model, output_dir=str(tmp_path / "run"), **given)
-    wanted = BlackBox(trained_model, k=5).query([[1, 2, 3], [30]])
-    assert torch.equal(load_target(file).recommend([[1, 2, 3], [30]], k=5), wanted)
+    expected = BlackBox(trained_model, k=5).query([[1, 2, 3], [30]])
+    assert torch.equal(load_target(file).recommend([[1, 2, 3], [30]], k=5), expected)
     # classes and items in another order
     table.write_text("\n".join(["item_id:token\tclass:token_seq\tsize:float", *rows[::-1]]) + "\n")
     target = load_target(file, data_path=data)
-    assert torch.equal(target.recommend([[1, 2, 3], [30]], k=5), wanted)
+    assert torch.equal(target.recommend([[1, 2, 3], [30]], k=5), expected)
     item = target.item_tokens.index("i29")
     assert target.dataset.item_feat["item_id"].tolist() == list(range(31))
     assert target.dataset.id2token("class", target.dataset.item_feat["class"][item][0]) == "kind1"
 
 
-def test_a_model_that_trains_on_rows_is_trained_on(make_loaders, tiny_data_path, tmp_path):
+def test_a_model_that_reads_rows_in_training_can_be_trained_further(make_loaders, tiny_data_path, tmp_path):
     file, _ = trained(make_loaders, "FEARec", n_layers=2, n_heads=2, hidden_size=16, output_dir=str(tmp_path))
     target = load_target(file, data_path=tiny_data_path)
     train, *_ = build_loaders(target.config, target.dataset)
@@ -327,14 +329,14 @@ class NeedsCounts(NARM):
         self.popular = len(dataset.item_counter) + len(dataset.inter_feat)
 
 
-def test_a_model_that_reads_more_of_the_data_is_given_them(make_loaders, tiny_data_path, tmp_path):
+def test_a_model_that_reads_more_of_the_data_needs_data_path(make_loaders, tiny_data_path, tmp_path):
     file, model = trained(make_loaders, NeedsCounts, embedding_size=16, output_dir=str(tmp_path))
     with pytest.raises(UserError, match="data_path: NeedsCounts reads item_counter of the data, which no checkpoint"):
         load_target(file, NeedsCounts)
     assert load_target(file, NeedsCounts, data_path=tiny_data_path).model.popular == model.popular
 
 
-def test_a_surrogate_serves_ids_and_knows_no_tokens(make_config, tmp_path, tiny_data_path):
+def test_a_surrogate_serves_ids_and_no_tokens(make_config, tmp_path, tiny_data_path):
     config = make_config("NARM", output_dir=str(tmp_path), surrogate_epochs=1)
     surrogate, its_config = create_surrogate(config, 31)
     trainer = ExtractionTrainer(its_config, surrogate)
@@ -348,14 +350,14 @@ def test_a_surrogate_serves_ids_and_knows_no_tokens(make_config, tmp_path, tiny_
         load_target(trainer.saved_model_file, data_path=tiny_data_path)
 
 
-def test_the_process_is_left_alone(saved, tiny_data_path, monkeypatch):
+def test_the_state_of_the_process_stays_unchanged(saved, tiny_data_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
-    wanted = torch.rand(2).tolist(), random.random(), np.random.rand()
+    expected = torch.rand(2).tolist(), random.random(), np.random.rand()
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
     load_target(saved[0])
     load_target(saved[0], data_path=tiny_data_path)
-    assert (torch.rand(2).tolist(), random.random(), np.random.rand()) == wanted
+    assert (torch.rand(2).tolist(), random.random(), np.random.rand()) == expected
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,6"
 
 

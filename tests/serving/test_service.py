@@ -1,9 +1,10 @@
-"""The service: lists of items best first, whole or in pieces, and refusals before anything is scored."""
+"""The service: lists of items best first, scored at once or in parts, and refusals before anything is scored."""
 
 import pytest
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.sequential_recommender import STAMP
+from scoring.cases import record_reads
 
 from recbole_gro import Service, UserError
 from recbole_gro.serving import service as service_module
@@ -23,17 +24,9 @@ def queries(n=11, width=8, n_items=31):
     return torch.randint(1, n_items, (n, width), generator=generator) * (torch.arange(width) < lengths)
 
 
-def test_top_k_is_a_sort_that_passes_padding_over():
-    scores = torch.randn(6, 9)
-    scores[:, 0] = 99
-    listed = top_k(scores, 4)
-    for row, items in zip(scores.tolist(), listed.tolist(), strict=True):
-        assert items == sorted(range(1, 9), key=lambda item: -row[item])[:4]
-
-
 @pytest.mark.parametrize("k", [1, 5, 30])
 def test_lists_hold_k_different_items_and_never_padding(model, k):
-    model.item_embedding.weight.data[0] = 50.0  # scores high, were it looked at
+    model.item_embedding.weight.data[0] = 50.0  # padding would score high
     lists = Service(model, k).recommend(queries())
     assert lists.shape == (11, k)
     assert lists.min() >= 1
@@ -43,15 +36,15 @@ def test_lists_hold_k_different_items_and_never_padding(model, k):
 
 def test_lists_are_the_models_ranking(make_model):
     model = make_model("NARM")
-    asked = queries()
-    lists = Service(model, 5).recommend(asked)
-    lengths = (asked > 0).sum(1)
-    scores = model.full_sort_predict(Interaction({"item_id_list": asked, "item_length": lengths}))
+    sequences = queries()
+    lists = Service(model, 5).recommend(sequences)
+    lengths = (sequences > 0).sum(1)
+    scores = model.full_sort_predict(Interaction({"item_id_list": sequences, "item_length": lengths}))
     assert torch.equal(lists, top_k(scores, 5))
 
 
 @pytest.mark.parametrize("at_once", [1, 31 * 4, 31 * 11])
-def test_pieces_give_the_same_lists(model, monkeypatch, at_once):
+def test_lists_do_not_depend_on_the_size_of_the_parts(model, monkeypatch, at_once):
     whole = Service(model, 5).recommend(queries())
     sizes = []
     scored = service_module.top_k
@@ -62,37 +55,37 @@ def test_pieces_give_the_same_lists(model, monkeypatch, at_once):
     assert sum(sizes) == 11
 
 
-def test_lists_of_ids_and_tensors_are_answered_alike(model):
+def test_id_lists_and_tensors_have_the_same_lists(model):
     service = Service(model, 5)
     assert torch.equal(service.recommend([[3, 1, 2], [5]]), service.recommend(torch.tensor([[3, 1, 2], [5, 0, 0]])))
 
 
-def test_what_is_shown_is_the_defended_list(model):
+def test_lists_are_those_of_the_output_step(model):
     plain = Service(model, 5).recommend(queries())
     assert torch.equal(Service(model, 5, lambda ranked, _: ranked.flip(1)).recommend(queries()), plain.flip(1))
 
 
 @pytest.mark.parametrize("at_once", [31 * 4, 31 * 99])
-def test_an_output_step_is_told_what_was_asked(model, monkeypatch, at_once):
+def test_an_output_step_gets_the_sequences_that_are_read(model, monkeypatch, at_once):
     monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
-    told, asked = [], queries(width=12)
+    parts, sequences = [], queries(width=12)
     plain = Service(model, 5)
 
     def watched(ranked, part):
-        told.append(part)
+        parts.append(part)
         assert torch.equal(top_k(part.scores, 5), ranked)
         return ranked
 
-    assert torch.equal(Service(model, 5, watched).recommend(asked), plain.recommend(asked))
-    assert [len(part.scores) for part in told] == ([4, 4, 3] if at_once == 31 * 4 else [11])
+    assert torch.equal(Service(model, 5, watched).recommend(sequences), plain.recommend(sequences))
+    assert [len(part.scores) for part in parts] == ([4, 4, 3] if at_once == 31 * 4 else [11])
     reads = plain.scorer.longest
-    told_rows = [row for part in told for row in zip(part.sequences, part.lengths, strict=True)]
-    for row, (read, length) in zip(asked, told_rows, strict=True):
+    rows = [row for part in parts for row in zip(part.sequences, part.lengths, strict=True)]
+    for row, (read, length) in zip(sequences, rows, strict=True):
         assert read[:length].tolist() == row[row > 0].tolist()[-reads:]
         assert not read[length:].any()
 
 
-def test_the_model_answers_without_dropout_and_takes_no_gradient(make_model):
+def test_the_model_runs_without_dropout_and_gradients(make_model):
     model = make_model("NARM", dropout_probs=[0.5, 0.5]).train()
     service = Service(model, 5)
     scored = service.scorer.next_item_scores
@@ -108,7 +101,7 @@ def test_the_model_answers_without_dropout_and_takes_no_gradient(make_model):
     assert needed_gradients == [False, False]
 
 
-def test_the_model_can_train_on_after_serving(make_loaders, make_model):
+def test_the_model_can_be_trained_after_serving(make_loaders, make_model):
     model, (_, train, _, _) = make_model("BERT4Rec"), make_loaders("BERT4Rec")
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     service = Service(model, 5)
@@ -149,14 +142,16 @@ def test_the_model_can_train_on_after_serving(make_loaders, make_model):
     ],
     ids=str,
 )
-def test_what_is_no_query_is_a_value_error(model, sequences):
-    with pytest.raises(ValueError, match=r"item ids lie between 1 and 30|empty sequence|padded on the right|wanted"):
+def test_an_invalid_query_is_a_value_error(model, sequences):
+    with pytest.raises(
+        ValueError, match=r"item ids lie between 1 and 30|empty sequence|padded on the right|must be integer ids"
+    ):
         Service(model, 5).recommend(sequences)
 
 
 @pytest.mark.parametrize("items", [slice(None), 17])
 @pytest.mark.parametrize("k", [1, 5])
-def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
+def test_nan_scores_are_an_error(make_model, items, k):
     model = make_model("NARM")
     score = model.full_sort_predict
 
@@ -172,13 +167,13 @@ def test_scores_that_are_no_numbers_make_no_list(make_model, items, k):
 
 
 def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
-    class Nosy(STAMP):
+    class NeedsAge(STAMP):
         def full_sort_predict(self, interaction):
             return super().full_sort_predict(interaction) + interaction["age"].unsqueeze(1)
 
     model = make_model("STAMP")
-    model.__class__ = Nosy
-    with pytest.raises(UserError, match="model: Nosy reads 'age' too; a query is an item sequence and no more"):
+    model.__class__ = NeedsAge
+    with pytest.raises(UserError, match="model: NeedsAge reads 'age' too; a query is an item sequence and no more"):
         Service(model, 5).recommend([[1, 2]])
 
 
@@ -188,22 +183,20 @@ def test_lists_longer_than_the_catalogue_are_refused(model, k):
         Service(model, k)
 
 
-def test_a_service_knows_its_catalogue_and_device(model):
+def test_a_service_has_the_catalogue_and_device_of_its_model(model):
     service = Service(model, 5)
     assert service.n_items == 31
     assert service.k == 5
     assert service.device == torch.device("cpu")
 
 
-def test_state_of_few_histories_is_carried_on_and_that_of_many_is_not(make_model, monkeypatch):
+def test_state_is_kept_for_queries_of_few_sequences_only(make_model, monkeypatch):
     service = Service(make_model("GRU4Rec"), 5)
-    gru = service.scorer.gru
-    read, run = [], gru.forward
-    monkeypatch.setattr(gru, "forward", lambda items, state=None: read.append(items.shape[1]) or run(items, state))
+    reads = record_reads(service.scorer.gru, monkeypatch)
     histories = torch.randint(1, service.n_items, (6, 5), generator=torch.Generator().manual_seed(1))
-    carried = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
-    assert read == [3, 1, 1]
-    monkeypatch.setattr(service_module, "ROWS_REMEMBERED", 5)
-    anew = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
-    assert read[3:] == [3, 4, 5]
-    assert all(torch.equal(one, other) for one, other in zip(carried, anew, strict=True))
+    kept = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert reads == [(6, 3), (6, 1), (6, 1)]
+    monkeypatch.setattr(service_module, "ROWS_KEPT", 5)
+    recomputed = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
+    assert reads[3:] == [(6, 3), (6, 4), (6, 5)]
+    assert all(torch.equal(one, other) for one, other in zip(kept, recomputed, strict=True))
