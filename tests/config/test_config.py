@@ -378,7 +378,7 @@ def test_evaluation_that_a_list_cannot_have_is_refused(make_config):
         make_config(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni100"})
     with pytest.raises(UserError, match="valid_metric: NDCG@4 is not measured"):
         make_config(valid_metric="NDCG@4")
-    with pytest.raises(UserError, match="topk: position 9 lies past"):
+    with pytest.raises(UserError, match="topk: position 9 is beyond"):
         make_config(topk=[5, 9])
 
 

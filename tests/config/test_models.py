@@ -68,7 +68,7 @@ def test_any_other_text_is_an_unknown_model(name):
 
 
 def test_a_bare_name_of_ones_own_is_told_the_form():
-    with pytest.raises(UserError, match=r"one of your own is named module:Class, such as my_module:Zzyzx\.") as caught:
+    with pytest.raises(UserError, match=r"a custom model is named module:Class, such as my_module:Zzyzx\.") as caught:
         sequential_model("Zzyzx")
     assert "BERT4Rec" in str(caught.value)
     assert "S3Rec" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Modules of a user's own are imported before anything is checked."""
+"""Plugins are imported before settings are checked."""
 
 import subprocess
 import sys
