@@ -13,15 +13,17 @@ from filelock import FileLock
 
 from recbole_gro.utils.errors import UserError
 
-PART = ".part"  # what ends the name of a file that is being written; nobody reads it
+PART = ".part"  # suffix of a file that is being written
 
 
 @contextlib.contextmanager
 def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a stream that becomes `file` at the end of the block, when it is complete and on the disk.
 
+    Where the block raises, nothing is left of it, and an earlier file of that name stays.
+
     Raises:
-        UserError: it cannot be written, for example on a full disk. An earlier file of that name stays.
+        UserError: it cannot be written, for example on a full disk.
     """
     part = Path(f"{file}{PART}")
     try:
@@ -31,18 +33,20 @@ def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
             # a rename may reach the disk before the content does, and a power cut come between
             os.fsync(stream.fileno())
         os.replace(part, file)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+        raise
 
 
 @contextlib.contextmanager
 def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a file inside the block; it ends with the process, however that ends.
+    """Hold the lock of a file inside the block; it ends with the process at the latest.
 
     Args:
-        file: FILE.lock is the lock and stays in its folder, which is made where there is none.
+        file: FILE.lock is the lock and stays in its folder, which is created if necessary.
         wait: whether to wait while another process holds it.
 
     Raises:
@@ -60,14 +64,14 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    buffer = io.BytesIO()  # torch.save's own writer says of a full disk that a file pointer is not where it expected
+    buffer = io.BytesIO()  # torch.save's own writer reports a full disk as an unexpected file position
     torch.save(state, buffer)
     with written(file) as stream:
         stream.write(buffer.getbuffer())
 
 
 def append_line(line: str, file: str | os.PathLike) -> None:
-    """Append a complete line to a file, or nothing, and hand it to the operating system.
+    """Append a complete line to a file, or nothing, and pass it to the operating system.
 
     Raises:
         UserError: it cannot be written, for example on a full disk. The lines before it stay.
@@ -85,7 +89,7 @@ def append_line(line: str, file: str | os.PathLike) -> None:
 
 
 def whole_lines(file: str | os.PathLike) -> int:
-    """Count the lines of a file, which is made where there is none.
+    """Count the lines of a file, which is created if necessary.
 
     A last line without its end, which an interrupted process leaves, is removed.
 
@@ -106,7 +110,7 @@ def whole_lines(file: str | os.PathLike) -> int:
 
 
 def read_plain(file: str | os.PathLike) -> Any:
-    """Load what `write_atomically` saved, on the CPU.
+    """Load a file of `write_atomically` on the CPU.
 
     Raises:
         UserError: it cannot be read, or holds anything but plain values and tensors.

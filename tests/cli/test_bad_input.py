@@ -98,7 +98,7 @@ RECBOLES = {
     "--eval_batch_size=0": ["eval_batch_size: 0 is not allowed; it takes a whole number >= 1"],
     "--eval_step=-1": ["eval_step: -1 is not allowed; it takes a whole number >= 1"],
     "--stopping_step=-1": ["stopping_step: -1 is not allowed; it takes a whole number >= 0"],
-    "-m BERT4Rec --MAX_ITEM_LIST_LENGTH=1": ["MAX_ITEM_LIST_LENGTH: BERT4Rec masks", "takes 2 or more"],
+    "-m BERT4Rec --MAX_ITEM_LIST_LENGTH=1": ["MAX_ITEM_LIST_LENGTH: BERT4Rec predicts an item", "takes 2 or more"],
     "--surrogate_model=BERT4Rec --MAX_ITEM_LIST_LENGTH=1": ["MAX_ITEM_LIST_LENGTH: BERT4Rec", "takes 2 or more"],
     "--MAX_ITEM_LIST_LENGTH=0": ["MAX_ITEM_LIST_LENGTH: 0 is not allowed; it takes a whole number >= 1"],
     "-m BERT4Rec --mask_ratio=2": ["mask_ratio: 2 is not allowed; it takes a number 0 to 1"],

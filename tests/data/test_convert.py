@@ -205,17 +205,17 @@ def test_a_file_without_a_row_is_refused_with_an_example(raw, tmp_path, name, co
     interactions = PUBLISHED[name][0]
     reason = refused(tmp_path, name, raw("some file", content))
     assert "some file: " in reason
-    assert f"lines such as {interactions.example} are wanted" in reason
-    assert ("it holds no row" if not content.strip() else "of its") in reason
+    assert f"lines such as {interactions.example} are expected" in reason
+    assert ("it has no row" if not content.strip() else "of its") in reason
 
 
 def test_the_header_alone_is_no_row(raw, tmp_path):
-    assert "it holds no row" in refused(tmp_path, "ml-20m", raw("ratings.csv", ratings_csv(events=[])))
+    assert "it has no row" in refused(tmp_path, "ml-20m", raw("ratings.csv", ratings_csv(events=[])))
 
 
 def test_the_file_of_another_dataset_is_refused(raw, tmp_path):
     reason = refused(tmp_path, "ml-1m", raw("ratings.csv", ratings_csv()))
-    assert "none of its 6 lines is right (line 1: 4 fields wanted, found 1)" in reason
+    assert "none of its 6 lines is valid (line 1: 4 fields wanted, found 1)" in reason
 
 
 def test_bad_items_leave_no_interactions_either(raw, tmp_path):
@@ -231,16 +231,16 @@ def test_a_download_cut_short_leaves_nothing(raw, tmp_path):
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    assert "no such file or folder; ratings.dat is wanted" in refused(tmp_path, "ml-1m", tmp_path / "absent")
+    assert "no such file or folder; ratings.dat is expected" in refused(tmp_path, "ml-1m", tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    assert "neither it nor a folder in it holds ratings.csv" in refused(tmp_path, "ml-20m", tmp_path / "empty")
+    assert "neither it nor a folder in it has ratings.csv" in refused(tmp_path, "ml-20m", tmp_path / "empty")
     assert "unknown dataset 'ml-10m'. Did you mean 'ml-1m'" in refused(tmp_path, "ml-10m", tmp_path)
 
 
 def test_two_candidates_are_not_chosen_between(raw, tmp_path):
     raw("a/ratings.dat", ratings_dat())
     raw("b/ratings.dat", ratings_dat())
-    assert "are both there; give one of them" in refused(tmp_path, "ml-1m", tmp_path / "raw")
+    assert "both exist; give one of them" in refused(tmp_path, "ml-1m", tmp_path / "raw")
 
 
 def test_a_zip_is_to_be_extracted(raw, tmp_path):
@@ -251,7 +251,7 @@ def test_nothing_is_written_over(raw, tmp_path):
     path = raw("ratings.dat", ratings_dat())
     convert("ml-1m", path, tmp_path)
     before = (tmp_path / "ml-1m" / "ml-1m.inter").read_bytes()
-    with pytest.raises(UserError, match=r"ml-1m\.inter is there already; remove it or name another folder"):
+    with pytest.raises(UserError, match=r"ml-1m\.inter exists; remove it or name another folder"):
         convert("ml-1m", path, tmp_path)
     assert (tmp_path / "ml-1m" / "ml-1m.inter").read_bytes() == before
 

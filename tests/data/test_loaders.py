@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 import pytest
 import torch
+from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import MaskItemSequence
 from recbole.utils import init_seed
@@ -105,7 +106,7 @@ def test_check_served_k_counts_padding_out():
 def test_nobody_left_to_evaluate_is_said(write_dataset, make_config, rows, items):
     path = write_dataset({user: list(items) for user in ("ann", "bob", "cid")})
     config = make_config(data_path=str(path), train_rows=rows)
-    with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation; .* at least 4 interactions"):
+    with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation by .* at least 4 interactions"):
         loaders_of(config)
 
 
@@ -274,21 +275,50 @@ def test_no_two_batches_of_equal_rows_get_equal_masks(make_loaders, workers, mon
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
-        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split .* no part for each of training, validation and test"),
-        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split .* three numbers above 0"),
-        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* three numbers above 0"),
-        ({"split": {"RS": 0.8}}, "eval_args: split .* three numbers above 0"),
-        ({"split": {"LS": "valid_only"}}, r"no user is left for test; by the split of eval_args, .*valid_only"),
-        ({"split": {"LS": "test_only"}}, r"no user is left for validation; .*test_only.* \(LS: valid_and_test\) needs"),
-        ({"group_by": "item"}, "eval_args: group_by 'item' is not supported; it takes user or none"),
+        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split RS .* takes the shares of training, validation and test"),
+        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"RS": 0.8}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"LS": "valid_only"}}, r"no user is left for test by the split of eval_args, .*valid_only"),
+        (
+            {"split": {"LS": "test_only"}},
+            r"no user is left for validation by .*test_only.* \(LS: valid_and_test\) needs",
+        ),
+        ({"group_by": "item"}, "eval_args: group_by 'item' is not allowed; it takes user or none"),
+        ({"order": "RO"}, "eval_args: order 'RO' is not allowed"),
     ],
 )
-def test_a_split_without_validation_or_test_is_named(make_config, part, reason):
+def test_a_split_of_recboles_config_without_validation_or_test_is_named(make_config, monkeypatch, part, reason):
+    monkeypatch.setattr("sys.argv", ["script.py"])
     arguments = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user", **part}
-    config = make_config("NARM", eval_args=arguments)
+    given = make_config("NARM").external_config_dict
+    given = {**given, "eval_args": arguments, "train_neg_sample_args": None}
+    config = RecBoleConfig("NARM", "tiny", config_dict=given)
+    config["served_k"] = 5
     with pytest.raises(UserError, match=reason) as caught:
         loaders_of(config)
     assert one_line(caught.value)
+
+
+@pytest.mark.parametrize(("ratio", "length"), [(0, 8), (0.1, 9), (0.4, 2)])
+def test_prefixes_without_a_place_for_recboles_masks_are_refused(make_config, ratio, length):
+    config = make_config("BERT4Rec", train_rows="prefixes", mask_ratio=ratio, MAX_ITEM_LIST_LENGTH=length)
+    with pytest.raises(
+        UserError, match=f"^mask_ratio: .* here {ratio} x {length}, less than one; .*=windows"
+    ) as caught:
+        loaders_of(config)
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mask_ratio": 0.2, "MAX_ITEM_LIST_LENGTH": 5}, {"train_rows": "windows"}], ids=str
+)
+def test_prefixes_with_one_place_and_windows_take_small_mask_ratios(make_loaders, settings):
+    given = {"train_rows": "prefixes", "mask_ratio": 0.1, "MAX_ITEM_LIST_LENGTH": 5, **settings}
+    _, train, *_ = make_loaders("BERT4Rec", **given)
+    for batch in train:
+        assert batch["MASK_INDEX"].shape == batch["Pos_item_id"].shape
+        assert batch["MASK_INDEX"].shape[1] >= 1
 
 
 @pytest.mark.parametrize("error", [URLError("no route to host"), BadZipFile("no zip file"), TimeoutError("too slow")])

@@ -120,6 +120,24 @@ def test_a_ratio_split_cuts_at_the_files_times(write_dataset, make_config):
     assert (train.inter_feat["timestamp"] > 1.6e9).all()
 
 
+def test_a_time_based_split_cuts_at_the_files_times(write_dataset, make_config):
+    # 4 users with 10 events each; the boundary is the 75th percentile of the 36 targets' times, of which 9 lie above
+    clock = 1_700_000_000
+    events = {f"u{n}": [(f"i{n}-{place}", clock + 4 * place + n) for place in range(10)] for n in (3, 2, 1, 0)}
+    split = {"split": {"TS": [0.5, 0.25, 0.25]}, "order": "TO", "mode": "full"}
+    config = make_config("NARM", data_path=str(write_dataset(events)), eval_args=split)
+    found = [
+        sorted(str(name) for name in part.id2token("item_id", part.inter_feat["item_id"].numpy()))
+        for part in SequenceDataset(config).build()
+    ]
+    places = {"train": range(1, 5), "valid": range(5, 8), "test": range(8, 10)}
+    wanted = {part: {f"i{n}-{place}" for n in range(4) for place in range_} for part, range_ in places.items()}
+    # of the 9 latest events the first is that of u3 at place 7; 2/3 of a user's earlier ones, rounded down, train
+    wanted["valid"].remove("i3-7")
+    wanted["test"].add("i3-7")
+    assert found == [sorted(items) for items in wanted.values()]
+
+
 # RecBole's own dataset
 
 
