@@ -17,6 +17,14 @@ PART = ".part"  # suffix of a file that is being written
 
 
 @contextlib.contextmanager
+def _write_errors(file: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
 def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a stream that becomes `file` at the end of the block, when it is complete and on the disk.
 
@@ -26,19 +34,17 @@ def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
         UserError: it cannot be written, for example on a full disk.
     """
     part = Path(f"{file}{PART}")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-            stream.flush()
-            # a rename may reach the disk before the content does, and a power cut come between
-            os.fsync(stream.fileno())
-        os.replace(part, file)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError):
-            raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
-        raise
+    with _write_errors(file):
+        try:
+            with part.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())  # a power cut may follow a rename that reaches the disk before the content
+            os.replace(part, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
 
 
 @contextlib.contextmanager
@@ -77,15 +83,16 @@ def append_line(line: str, file: str | os.PathLike) -> None:
         UserError: it cannot be written, for example on a full disk. The lines before it stay.
     """
     end = None
-    try:
-        with open(file, "ab") as stream:
-            end = stream.tell()
-            stream.write(f"{line}\n".encode())
-    except OSError as error:
-        if end is not None:
-            with contextlib.suppress(OSError):
-                os.truncate(file, end)
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    with _write_errors(file):
+        try:
+            with open(file, "ab") as stream:
+                end = stream.tell()
+                stream.write(f"{line}\n".encode())
+        except OSError:
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(file, end)
+            raise
 
 
 def whole_lines(file: str | os.PathLike) -> int:
@@ -97,15 +104,12 @@ def whole_lines(file: str | os.PathLike) -> int:
         UserError: it cannot be written.
     """
     lines = end = 0
-    try:
-        with open(file, "a+b") as stream:
-            stream.seek(0)
-            for line in stream:
-                if line.endswith(b"\n"):
-                    lines, end = lines + 1, end + len(line)
-            stream.truncate(end)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    with _write_errors(file), open(file, "a+b") as stream:
+        stream.seek(0)
+        for line in stream:
+            if line.endswith(b"\n"):
+                lines, end = lines + 1, end + len(line)
+        stream.truncate(end)
     return lines
 
 

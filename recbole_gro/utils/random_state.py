@@ -1,4 +1,4 @@
-"""Random generators, and other state of the process that stays as its user set it."""
+"""Random generators, and the state of the process that a run restores."""
 
 import contextlib
 import os

@@ -197,7 +197,7 @@ NAMES = {
     "--drop_preload_weight=True": ["unknown key 'drop_preload_weight'; RecBole does not read it"],
     "-d no-such-data": ["no-such-data"],
     "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
-    "--served_k": ["argument '--served_k' is not understood; settings are given as --KEY=VALUE"],
+    "--served_k": ["argument '--served_k' is invalid; settings have the form --KEY=VALUE"],
     "--gro_lambda=1 --gro_lambda=2": ["--gro_lambda is given twice, as '1' and as '2'"],
 }
 
@@ -276,7 +276,7 @@ DATA = {
     "no types": ("user_id\titem_id\ttimestamp\na\tx\t1\n", ["line 1: column 'user_id' is not of the form name:type"]),
     "commas": (HEADER.replace("\t", ","), ["line 1: column 'user_id:token,item_id", "(field_separator)"]),
     "unknown type": (HEADER.replace("item_id:token", "item_id:tokn"), ["column item_id", "did you mean 'token'?"]),
-    "twice": (HEADER.replace("item_id", "user_id"), ["line 1: column user_id is there twice"]),
+    "twice": (HEADER.replace("item_id", "user_id"), ["line 1: column user_id occurs twice"]),
     "no items": (HEADER.replace("item_id", "movie"), ["no column 'item_id' (ITEM_ID_FIELD)", "movie"]),
     "no timestamps": ("user_id:token\titem_id:token\na\tx\n", ["no column 'timestamp' (TIME_FIELD)"]),
     "time as token": (HEADER.replace("float", "token"), ["(TIME_FIELD) is token; write timestamp:float"]),

@@ -39,7 +39,7 @@ def test_white_space_around_a_line_goes_with_a_pattern_for_runs_of_it_alone():
         ("user_id:token item_id:token", "\t", r"column 'user_id:token item_id:token' is not of the form name:type"),
         ("user_id:token::item_id:token", "(", r"not of the form name:type.* '\(' between them"),
         ("user_id:tokn", "\t", "unknown type 'tokn'; did you mean 'token'"),
-        ("a:token\ta:float", "\t", "column a is there twice"),
+        ("a:token\ta:float", "\t", "column a occurs twice"),
     ],
 )
 def test_headers_that_cannot_work_are_one_line(header, separator, reason):

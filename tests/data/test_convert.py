@@ -134,13 +134,13 @@ def test_odd_names_stay_apart(raw, tmp_path):
     assert users == dict.fromkeys(names, 5)
 
 
-def test_bad_lines_are_told_by_number_and_left_out(raw, tmp_path):
+def test_bad_lines_are_reported_by_number_and_left_out(raw, tmp_path):
     lines = ratings_dat().splitlines(keepends=True)
     lines[2:2] = ["1::20::5\n", "\n", "::20::5::3\n", "1::20::many::3\n"]
     (done,) = convert("ml-1m", raw("ratings.dat", "".join(lines)), tmp_path / "out")
     assert (done.rows, done.bad) == (len(EVENTS), 3)
     assert done.reasons == [
-        "line 3: 4 fields wanted, found 3", "line 5: no user", "line 6: rating 'many' is not a number"
+        "line 3: 4 fields expected, found 3", "line 5: no user", "line 6: rating 'many' is not a number"
     ]  # fmt: skip
 
 
@@ -150,7 +150,7 @@ def test_of_many_bad_lines_a_few_are_shown_and_all_are_counted(raw, tmp_path, ca
     printed = capsys.readouterr().out
     assert "bad lines left out: 1234" in printed
     assert [line.strip() for line in printed.splitlines() if "line" in line and "fields" in line] == [
-        f"line {n}: 4 fields wanted, found 1" for n in range(6, 11)
+        f"line {n}: 4 fields expected, found 1" for n in range(6, 11)
     ]
     assert "..." in printed
 
@@ -215,7 +215,7 @@ def test_the_header_alone_is_no_row(raw, tmp_path):
 
 def test_the_file_of_another_dataset_is_refused(raw, tmp_path):
     reason = refused(tmp_path, "ml-1m", raw("ratings.csv", ratings_csv()))
-    assert "none of its 6 lines is valid (line 1: 4 fields wanted, found 1)" in reason
+    assert "none of its 6 lines is valid (line 1: 4 fields expected, found 1)" in reason
 
 
 def test_bad_items_leave_no_interactions_either(raw, tmp_path):

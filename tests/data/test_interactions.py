@@ -148,7 +148,7 @@ def test_an_item_without_id_and_a_price_that_is_none_are_reported(write_file, ma
         (
             None,
             {},
-            r"reads the item feature 'class', which is no column of shop\.item or not in load_col; .* not there",
+            r"reads the item feature 'class', which is no column of shop\.item or not in load_col; .* does not exist",
         ),
         (
             ITEMS,

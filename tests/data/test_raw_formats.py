@@ -58,15 +58,15 @@ def test_lines_become_rows(row, line, expected):
 @pytest.mark.parametrize(
     ("row", "line", "reason"),
     [
-        (colon_rating, "1::1193::5", "4 fields wanted, found 3"),
-        (colon_rating, "1,1193,5,978300760", "4 fields wanted, found 1"),
+        (colon_rating, "1::1193::5", "4 fields expected, found 3"),
+        (colon_rating, "1,1193,5,978300760", "4 fields expected, found 1"),
         (colon_rating, "::1193::5::978300760", "no user"),
         (colon_rating, "1::::5::978300760", "no item"),
         (colon_rating, "1::1193::five::978300760", "rating 'five' is not a number"),
         (colon_rating, "1::1193::nan::978300760", "rating 'nan' is not a number"),
         (colon_rating, "1::1193::5::", "timestamp '' is not a number"),
         (colon_rating, "1::1193::5::1_000", "timestamp '1_000' is not a number"),
-        (csv_rating, "1,2,3.5", "4 fields wanted, found 3"),
+        (csv_rating, "1,2,3.5", "4 fields expected, found 3"),
         (csv_rating, '1,"2,3.5,1112486027', "not csv"),
         (amazon_rating, "user,item,rating,timestamp", "rating 'rating' is not a number"),
         (amazon_rating, "{}", "no user"),

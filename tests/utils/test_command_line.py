@@ -11,7 +11,7 @@ def test_words_are_settings():
 
 @pytest.mark.parametrize("word", ["a=1", "--a", "-a=1", "--=1", ""])
 def test_other_words_are_refused_by_name(word):
-    with pytest.raises(UserError, match="is not understood; settings are given as --KEY=VALUE") as caught:
+    with pytest.raises(UserError, match="is invalid; settings have the form --KEY=VALUE") as caught:
         settings_of(["--fine=1", word])
     assert repr(word) in str(caught.value)
 
