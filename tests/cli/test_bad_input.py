@@ -244,7 +244,7 @@ def test_every_key_of_this_plugin_has_a_case():
     assert ours - elsewhere <= {word[2:].partition("=")[0] for case in OURS for word in case.split()}
 
 
-def test_a_model_is_wanted(tmp_path, monkeypatch, capsys):
+def test_a_missing_model_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
     assert "model: not set; give --model=NAME" in capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_a_gpu_that_is_not_there_is_refused_where_it_was_named(refused, gpu):
     assert "gpu_id: torch sees no GPU" in refused(f"--gpu_id={gpu}")
 
 
-def test_wandb_is_wanted_where_it_is_to_log(refused, monkeypatch):
+def test_missing_wandb_is_reported_where_it_is_to_log(refused, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "log_wandb: wandb is not installed; pip install wandb" in refused("--log_wandb=True")
 
@@ -304,7 +304,7 @@ def test_a_bad_dataset_is_named(refused, tmp_path, case):
 
 
 @pytest.mark.parametrize("items", ["a", "ab", "abc"])
-def test_users_with_too_short_a_history_are_told(refused, tmp_path, items):
+def test_users_with_too_short_histories_are_reported(refused, tmp_path, items):
     write_inter(tmp_path / "data", {user: list(items) for user in ("ann", "bob", "cid")})
     line = refused("--served_k=2", "--topk=1", "--valid_metric=NDCG@1", data_path=tmp_path / "data")
     assert ("no user has two interactions" if items == "a" else "users with at least 4 interactions") in line
@@ -357,7 +357,7 @@ PROCESSES = {
 
 
 @pytest.mark.parametrize("word", PROCESSES)
-def test_the_process_says_one_line_and_no_more(tiny_data_path, tmp_path, word):
+def test_the_process_prints_exactly_one_line(tiny_data_path, tmp_path, word):
     words = ["-m", "NARM", "-d", "tiny", word]
     words += [] if word.startswith("--data_path") else [f"--data_path={tiny_data_path}"]
     ended = subprocess.run(

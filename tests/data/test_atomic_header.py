@@ -26,7 +26,7 @@ def test_a_pattern_that_is_not_in_the_header_splits_it_and_the_lines(separator, 
     assert splitter(separator, header)(between.join("123")) == ["1", "2", "3"]
 
 
-def test_white_space_around_a_line_goes_with_a_pattern_for_runs_of_it_alone():
+def test_only_a_pattern_for_runs_of_white_space_strips_a_line():
     assert splitter(r"\s+", "a:token b:token")(" 1 2 ") == ["1", "2"]
     assert splitter(r"\t", "a:token\tb:token")("1\t") == ["1", ""]
 

@@ -36,7 +36,7 @@ def test_what_recbole_downloads_is_left_to_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_users_own_ml_100k_goes_before_recboles(tmp_path):
+def test_a_users_own_ml_100k_takes_precedence_over_recboles(tmp_path):
     shutil.copytree(Path(recbole.__file__).parent / "dataset_example" / "ml-100k", tmp_path / "ml-100k")
     first_500 = (tmp_path / "ml-100k" / "ml-100k.inter").read_text().splitlines(keepends=True)[:501]
     (tmp_path / "ml-100k" / "ml-100k.inter").write_text("".join(first_500))

@@ -73,7 +73,7 @@ def test_every_user_with_three_items_is_tested_and_with_four_validated(make_load
     assert len(valid._dataset) == 1 + 21 + 12
 
 
-def test_reseed_starts_order_and_masks_anew(make_loaders):
+def test_reseed_repeats_order_and_masks(make_loaders):
     _, train, _, _ = make_loaders("BERT4Rec")
 
     def epoch():
@@ -103,7 +103,7 @@ def test_check_served_k_counts_padding_out():
 
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
 @pytest.mark.parametrize("items", ["abc", "ab"])
-def test_nobody_left_to_evaluate_is_said(write_dataset, make_config, rows, items):
+def test_a_split_without_users_to_evaluate_is_reported(write_dataset, make_config, rows, items):
     path = write_dataset({user: list(items) for user in ("ann", "bob", "cid")})
     config = make_config(data_path=str(path), train_rows=rows)
     with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation by .* at least 4 interactions"):
@@ -114,13 +114,13 @@ def one_line(error):
     return isinstance(error, UserError) and "\n" not in str(error)
 
 
-def test_a_missing_dataset_is_said_in_one_line(make_config):
+def test_a_missing_dataset_is_reported_in_one_line(make_config):
     with pytest.raises(UserError, match="dataset: nowhere is not in") as caught:
         loaders_of(make_config(dataset="nowhere"))
     assert one_line(caught.value)
 
 
-def test_a_file_without_the_wanted_columns_is_said_in_one_line(tmp_path, make_config):
+def test_a_file_without_the_needed_columns_is_reported_in_one_line(tmp_path, make_config):
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "torn.inter").write_text("nothing that RecBole reads\n1 2 3\n")
     with pytest.raises(UserError, match=r"torn\.inter, line 1: column .* is not of the form name:type") as caught:
@@ -128,7 +128,7 @@ def test_a_file_without_the_wanted_columns_is_said_in_one_line(tmp_path, make_co
     assert one_line(caught.value)
 
 
-def test_an_empty_file_is_said_in_one_line(tmp_path, make_config):
+def test_an_empty_file_is_reported_in_one_line(tmp_path, make_config):
     (tmp_path / "void").mkdir()
     (tmp_path / "void" / "void.inter").write_text("")
     with pytest.raises(UserError, match=r"void\.inter: the file is empty") as caught:
@@ -136,7 +136,7 @@ def test_an_empty_file_is_said_in_one_line(tmp_path, make_config):
     assert one_line(caught.value)
 
 
-def test_a_filter_that_leaves_nothing_is_said_in_one_line(make_config):
+def test_a_filter_that_leaves_nothing_is_reported_in_one_line(make_config):
     with pytest.raises(UserError, match="dataset tiny") as caught:
         loaders_of(make_config(user_inter_num_interval="[1000,inf)"))
     assert one_line(caught.value)
@@ -152,7 +152,7 @@ def test_a_filter_that_leaves_nothing_is_said_in_one_line(make_config):
     ids=["no timestamps", "random order", "unknown split"],
 )
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
-def test_what_recbole_cannot_split_is_said_in_one_line(make_config, settings, reason, rows):
+def test_an_unsupported_split_is_reported_in_one_line(make_config, settings, reason, rows):
     with pytest.raises(UserError, match=reason) as caught:
         loaders_of(make_config(train_rows=rows, **settings))
     assert one_line(caught.value)
@@ -322,7 +322,7 @@ def test_prefixes_with_one_place_and_windows_take_small_mask_ratios(make_loaders
 
 
 @pytest.mark.parametrize("error", [URLError("no route to host"), BadZipFile("no zip file"), TimeoutError("too slow")])
-def test_a_download_that_fails_is_said_in_one_line(make_config, tmp_path, monkeypatch, error):
+def test_a_failed_download_is_reported_in_one_line(make_config, tmp_path, monkeypatch, error):
     def fail(url):
         raise error
 

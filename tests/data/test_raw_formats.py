@@ -82,7 +82,7 @@ def test_lines_become_rows(row, line, expected):
         (steam_review, "9" * 5000, "neither JSON nor a Python literal"),
     ],
 )  # fmt: skip
-def test_a_bad_line_says_why(row, line, reason):
+def test_an_invalid_line_raises_the_reason(row, line, reason):
     with pytest.raises(ValueError, match=reason):
         row(line)
 

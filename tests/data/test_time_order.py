@@ -34,7 +34,7 @@ def test_ranks_are_those_of_exact_numbers(numbers):
     assert time_ranks(texts).tolist() == [in_order.index(Fraction(number)) for number in numbers]
 
 
-def test_times_that_float64_rounds_are_told_apart_and_equal_ones_are_not():
+def test_times_that_float64_rounds_differ_in_rank_and_equal_ones_do_not():
     texts = ["9007199254740993", "9007199254740992", "9007199254740992.0", "9007199254740992.5", "1", "1.0"]
     assert time_ranks(np.array(texts, dtype=object)).tolist() == [3, 1, 1, 2, 0, 0]
 

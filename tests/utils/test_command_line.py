@@ -29,7 +29,7 @@ def test_a_setting_with_two_values_is_refused():
         (KeyboardInterrupt(), 130, "tool: stopped\n"),
     ],
 )
-def test_a_command_ends_in_a_code_and_a_line(capsys, error, code, told):
+def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, code, told):
     def work(words):
         if error:
             raise error
