@@ -169,10 +169,6 @@ def _check_clipping(name: str, value: Any) -> None:
     _check_parts(name, value, CLIPPING)
 
 
-def _check_negatives(name: str, value: Any) -> None:
-    _check_parts(name, value or {}, NEGATIVES)
-
-
 def _check_eval_args(name: str, value: Any) -> None:
     _check_parts(name, value, dict.fromkeys(EVAL_ARGS, ""))
     split = value.get("split", {"LS": LEAVE_ONE_OUT[0]})
@@ -226,10 +222,6 @@ def _check_metrics(name: str, value: Any) -> None:
             raise UserError(f"{name}: {metric} needs scores of all items; a service returns lists without scores")
 
 
-def _check_watched(name: str, value: Any) -> None:
-    _check_metrics(name, value.partition("@")[0])
-
-
 def _check_wandb(name: str, value: Any) -> None:
     if value and importlib.util.find_spec("wandb") is None:
         raise UserError(f"{name}: wandb is not installed; pip install wandb, or leave {name} out")
@@ -247,9 +239,9 @@ FURTHER: dict[str, Callable[[str, Any], None]] = {
     "user_inter_num_interval": _check_interval,
     "item_inter_num_interval": _check_interval,
     "metrics": _check_metrics,
-    "valid_metric": _check_watched,
+    "valid_metric": lambda name, value: _check_metrics(name, value.partition("@")[0]),
     "repeatable": _check_repeatable,
-    "train_neg_sample_args": _check_negatives,
+    "train_neg_sample_args": lambda name, value: _check_parts(name, value or {}, NEGATIVES),
     "log_wandb": _check_wandb,
     "nproc": _check_processes,
 }

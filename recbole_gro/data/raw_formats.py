@@ -54,6 +54,11 @@ def counted(values: list[str], count: int) -> list[str]:
     return values
 
 
+def colon_separated(line: str, count: int) -> list[str]:
+    """Return the fields of a line of MovieLens; ValueError where there are not `count` of them."""
+    return counted(line.split("::"), count)
+
+
 def comma_separated(line: str, count: int) -> list[str]:
     """Return the fields of a csv line, which may be quoted; ValueError where there are not `count` of them."""
     try:
@@ -114,29 +119,6 @@ def movie(item: str, title_and_year: str, genres: str) -> tuple[str, ...]:
     return name(item, "movie"), token(title), year, token(classes)
 
 
-# Values of a RawFile's `row`
-
-
-def colon_rating(line: str) -> tuple[str, ...]:
-    """Return a row of RATINGS for a line such as `1::1193::5::978300760`."""
-    return rating(*counted(line.split("::"), 4))
-
-
-def csv_rating(line: str) -> tuple[str, ...]:
-    """Return a row of RATINGS for a line such as `1,2,3.5,1112486027`."""
-    return rating(*comma_separated(line, 4))
-
-
-def colon_movie(line: str) -> tuple[str, ...]:
-    """Return a row of MOVIES for a line such as `1::Toy Story (1995)::Animation`."""
-    return movie(*counted(line.split("::"), 3))
-
-
-def csv_movie(line: str) -> tuple[str, ...]:
-    """Return a row of MOVIES for a line such as `1,Toy Story (1995),Animation`."""
-    return movie(*comma_separated(line, 3))
-
-
 def steam_review(line: str) -> tuple[str, ...]:
     """Return a row of REVIEWS; users are identified by name, as in the authors' code, since some have no user_id."""
     review = record(line)
@@ -150,7 +132,7 @@ def steam_review(line: str) -> tuple[str, ...]:
 def amazon_rating(line: str) -> tuple[str, ...]:
     """Return a row of RATINGS for a line of the ratings (csv) or of the reviews (JSON)."""
     if not line.startswith("{"):
-        return csv_rating(line)
+        return rating(*comma_separated(line, 4))
     review = record(line)
     return rating(review.get("reviewerID"), review.get("asin"), review.get("overall"), review.get("unixReviewTime"))
 
@@ -160,14 +142,40 @@ AMAZON_NAMES = ("ratings_Beauty.csv", "ratings_Beauty.csv.gz", "reviews_Beauty.j
 # dataset -> its files: the interactions, then files that are converted if they exist in the same folder
 PUBLISHED: dict[str, tuple[RawFile, ...]] = {
     "ml-1m": (
-        RawFile("inter", ("ratings.dat",), RATINGS, colon_rating, "1::1193::5::978300760", encoding="latin-1"),
-        RawFile("item", ("movies.dat",), MOVIES, colon_movie, "1::Toy Story (1995)::Animation", encoding="latin-1"),
+        RawFile(
+            "inter",
+            ("ratings.dat",),
+            RATINGS,
+            lambda line: rating(*colon_separated(line, 4)),
+            "1::1193::5::978300760",
+            encoding="latin-1",
+        ),
+        RawFile(
+            "item",
+            ("movies.dat",),
+            MOVIES,
+            lambda line: movie(*colon_separated(line, 3)),
+            "1::Toy Story (1995)::Animation",
+            encoding="latin-1",
+        ),
     ),
     "ml-20m": (
         RawFile(
-            "inter", ("ratings.csv",), RATINGS, csv_rating, "1,2,3.5,1112486027", "userId,movieId,rating,timestamp"
+            "inter",
+            ("ratings.csv",),
+            RATINGS,
+            lambda line: rating(*comma_separated(line, 4)),
+            "1,2,3.5,1112486027",
+            "userId,movieId,rating,timestamp",
         ),
-        RawFile("item", ("movies.csv",), MOVIES, csv_movie, "1,Toy Story (1995),Animation", "movieId,title,genres"),
+        RawFile(
+            "item",
+            ("movies.csv",),
+            MOVIES,
+            lambda line: movie(*comma_separated(line, 3)),
+            "1,Toy Story (1995),Animation",
+            "movieId,title,genres",
+        ),
     ),
     "steam": (RawFile("inter", ("steam_reviews.json.gz", "steam_reviews.json"), REVIEWS, steam_review, STEAM_EXAMPLE),),
     "amazon-beauty": (

@@ -72,8 +72,7 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
     """
     buffer = io.BytesIO()  # torch.save's own writer reports a full disk as an unexpected file position
     torch.save(state, buffer)
-    with written(file) as stream:
-        stream.write(buffer.getbuffer())
+    write_whole(Path(file), buffer.getvalue())
 
 
 def append_line(line: str, file: str | os.PathLike) -> None:

@@ -2,22 +2,16 @@
 
 import contextlib
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from recbole.utils.logger import RemoveColorFilter
 from tqdm import tqdm
 
 console = logging.getLogger("recbole_gro")
 LOG = "run.log"
-COLOUR = re.compile(r"\x1B\[[0-9;]*m")
-
-
-class _PlainFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return COLOUR.sub("", super().format(record))
 
 
 class _LogFile(logging.FileHandler):
@@ -69,7 +63,8 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
     """
     root = logging.getLogger()
     file = _LogFile(folder / LOG, encoding="utf-8")
-    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    file.addFilter(RemoveColorFilter())
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root.addHandler(file)
     root.setLevel(level.upper())
     try:

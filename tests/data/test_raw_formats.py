@@ -1,16 +1,11 @@
+"""Lines of published files as rows, and the reasons why others are invalid."""
+
 import pytest
 
-from recbole_gro.data.raw_formats import (
-    PUBLISHED,
-    amazon_rating,
-    colon_movie,
-    colon_rating,
-    csv_movie,
-    csv_rating,
-    record,
-    steam_review,
-)
+from recbole_gro.data.raw_formats import PUBLISHED, amazon_rating, record, steam_review
 
+colon_rating, colon_movie = (raw.row for raw in PUBLISHED["ml-1m"])
+csv_rating, csv_movie = (raw.row for raw in PUBLISHED["ml-20m"])
 STEAM = (
     "{u'username': u'Chaos Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', u'page_order': 0, "
     "u'date': u'2017-12-17', u'text': u'This would not be acceptable as an entertainment even back in the day.\\n', "
