@@ -104,8 +104,7 @@ class Config(RecBoleConfig):
                 self.internal_config_dict.update(settings)
                 if name.startswith("dataset/"):
                     self.packaged_settings[f"properties/{name}.yaml"] = settings
-        self._load_time_field()
-        self._load_item_features()
+        self._load_columns()
 
     def _check_given(self, model_class: type) -> None:
         """Refuse invalid settings before RecBole reads them, whose errors seldom name the key."""
@@ -131,27 +130,23 @@ class Config(RecBoleConfig):
         # RecBole's loader leaves this out for CE and raises on its own default
         self.internal_config_dict[name] = None
 
-    def _load_time_field(self) -> None:
-        """Load the fields that make a sequence; RecBole's default omits the time and then fails."""
-        fields = {**self.internal_config_dict, **self.external_config_dict}
-        columns = [fields[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
-        load_col = self.internal_config_dict["load_col"]
-        self.internal_config_dict["load_col"] = {
-            **load_col,
-            "inter": list(dict.fromkeys([*columns, *load_col["inter"]])),
-        }
+    def _load_columns(self) -> None:
+        """Load the columns of sequences, and the item features that target, student or surrogate reads.
 
-    def _load_item_features(self) -> None:
-        """Load the item features that target, student or surrogate reads; RecBole does so for ml-100k alone."""
+        RecBole's default omits the time and then fails, and loads features for ml-100k and its own models alone.
+        """
         given = {**self.internal_config_dict, **self.external_config_dict}
         features = list(given.get("selected_features") or [])
         for role in ROLES:
             if given.get(role) is not None:
                 features += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
+        load_col = self.internal_config_dict["load_col"]
+        sequences = [given[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
+        columns = {"inter": [*sequences, *load_col["inter"]]}
         if features:
-            load_col = self.internal_config_dict["load_col"]
-            columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *features]
-            self.internal_config_dict["load_col"] = {**load_col, "item": list(dict.fromkeys(columns))}
+            columns["item"] = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *features]
+        unique = {suffix: list(dict.fromkeys(names)) for suffix, names in columns.items()}
+        self.internal_config_dict["load_col"] = {**load_col, **unique}
 
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
