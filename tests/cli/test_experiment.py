@@ -7,7 +7,7 @@ import pytest
 from conftest import SMALL, WIDTHS
 
 from recbole_gro import UserError
-from recbole_gro.cli.experiment import main
+from recbole_gro.cli.experiment import main, parse
 from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.cell import Cell
 from recbole_gro.experiment.run import run_experiment
@@ -162,3 +162,8 @@ def test_from_python(words, tmp_path):
         "defenses", {**{k: literal(v) for k, v in settings.items()}, "defense": ["none"], "seeds": [1]}, "own"
     )
     assert (folder / "results.csv").is_file()
+
+
+def test_texts_in_a_list_of_values_stay_texts():
+    _, settings = parse(["table1", "--dataset=[2024,ml-1m]", "--gro_lambda=[0.1,1]", "--data_path=2024"])
+    assert settings == {"dataset": ["2024", "ml-1m"], "gro_lambda": [0.1, 1], "data_path": "2024"}
