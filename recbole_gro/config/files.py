@@ -21,7 +21,8 @@ GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "tim
 class SafeLoader(yaml.SafeLoader):
     """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node; scalars of text keys are texts."""
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and is_text(key.value):
                 for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:

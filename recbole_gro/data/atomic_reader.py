@@ -107,7 +107,7 @@ class AtomicTable:
                     text = stream.read(BLOCK)
                     text += stream.readline()
         except LookupError:
-            raise UserError(f"encoding: Python knows no encoding {self._encoding!r}; most files are utf-8") from None
+            raise UserError(f"encoding: Python has no encoding {self._encoding!r}; most files are utf-8") from None
         except UnicodeError as error:
             raise self._undecodable(done) or UserError(f"{self.file}: {error} (encoding)") from None
         except OSError as error:

@@ -87,7 +87,12 @@ class SequenceDataset(InteractionDataset):
         rows[self.row_start_field] = torch.from_numpy(start)
         self.inter_feat = rows
 
-    def data_augmentation(self):
+    def data_augmentation(self) -> None:
+        """Sort the interactions by user and exact time, and replace them by rows that point into them.
+
+        Raises:
+            UserError: times are not loaded, or no user has two interactions.
+        """
         self._aug_presets()
         if self.time_field not in self.inter_feat:
             raise UserError(
@@ -117,7 +122,8 @@ class SequenceDataset(InteractionDataset):
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[first]] = torch.from_numpy(first)
 
-    def build(self):
+    def build(self) -> list["SequenceDataset"]:
+        """Return training, validation and test part."""
         train, *held_out = super().build()
         train.is_training_part = True
         for part in (self, train, *held_out):

@@ -21,7 +21,7 @@ SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256
 
 
 def build_dataset(config: Any) -> SequenceDataset:
-    """Read the dataset of a config from RecBole's atomic files; RecBole downloads those of datasets that it knows.
+    """Read the dataset of a config from RecBole's atomic files; RecBole downloads those that it can.
 
     Args:
         config: RecBole's Config or ours.

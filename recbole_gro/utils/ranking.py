@@ -92,7 +92,7 @@ def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
 
 
 def found_in(items: Tensor, others: Tensor) -> Tensor:
-    """Return whether each of `items` [..., k] stands anywhere in the same row of `others` [..., n], as [..., k].
+    """Return whether each of `items` [..., k] occurs in the same row of `others` [..., n], as [..., k].
 
     0 is no item and is found nowhere. The rows are sorted and searched, so that no table [..., k, n] is built.
 

@@ -53,8 +53,8 @@ def test_rows_are_the_files_with_the_most_recent_items(write_parts, make_config,
     for part, places in zip(dataset.build(), PARTS.values(), strict=True):
         rows = part[torch.arange(len(part))]
         assert rows["item_id_list"].shape == (len(part), length)
-        wanted = [(user, items[:n][-length:], items[n]) for user, items in USERS.items() for n in places]
-        assert tokens(part, rows) == wanted
+        expected = [(user, items[:n][-length:], items[n]) for user, items in USERS.items() for n in places]
+        assert tokens(part, rows) == expected
 
 
 def test_an_item_called_0_stays_one(write_parts, make_config):

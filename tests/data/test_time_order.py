@@ -40,7 +40,7 @@ def test_times_that_float64_rounds_differ_in_rank_and_equal_ones_do_not():
 
 
 def walks(n_users=30, length=8):
-    """User -> its items, each followed by the one that NEXT says."""
+    """User -> its items, each followed by its NEXT."""
     found = {}
     for user in range(n_users):
         items = [user % 10]
@@ -73,10 +73,10 @@ def histories(dataset):
 def test_histories_are_in_the_order_of_the_files_times(tmp_path, make_config, time, settings):
     dataset = SequenceDataset(make_config("NARM", data_path=newest_first(tmp_path, time), **settings))
     dataset.build()
-    wanted = walks()
+    expected = walks()
     if settings.get("rm_dup_inter"):
-        wanted = {user: list(dict.fromkeys(items)) for user, items in wanted.items()}
-    assert histories(dataset) == wanted
+        expected = {user: list(dict.fromkeys(items)) for user, items in expected.items()}
+    assert histories(dataset) == expected
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
@@ -131,11 +131,11 @@ def test_a_time_based_split_cuts_at_the_files_times(write_dataset, make_config):
         for part in SequenceDataset(config).build()
     ]
     places = {"train": range(1, 5), "valid": range(5, 8), "test": range(8, 10)}
-    wanted = {part: {f"i{n}-{place}" for n in range(4) for place in range_} for part, range_ in places.items()}
+    expected = {part: {f"i{n}-{place}" for n in range(4) for place in range_} for part, range_ in places.items()}
     # of the 9 latest events the first is that of u3 at place 7; 2/3 of a user's earlier ones, rounded down, train
-    wanted["valid"].remove("i3-7")
-    wanted["test"].add("i3-7")
-    assert found == [sorted(items) for items in wanted.values()]
+    expected["valid"].remove("i3-7")
+    expected["test"].add("i3-7")
+    assert found == [sorted(items) for items in expected.values()]
 
 
 # RecBole's own dataset

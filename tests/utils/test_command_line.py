@@ -22,20 +22,20 @@ def test_a_setting_with_two_values_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (None, 0, ""),
         (UserError("epochs: no"), 2, "tool: error: epochs: no\n"),
         (KeyboardInterrupt(), 130, "tool: stopped\n"),
     ],
 )
-def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, code, told):
+def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, code, message):
     def work(words):
         if error:
             raise error
 
     assert exit_code("tool", work, []) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize(
