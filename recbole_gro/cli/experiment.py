@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_gro.config.files import literal, value_of
+from recbole_gro.config.files import literal, values_of
 from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
@@ -42,12 +42,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError(f"name: which experiment? Give one of {known}")
     if "config_files" in settings:
         raise UserError("config_files: give the keys as --KEY=VALUE, or under `fixed` in a yaml file of an experiment")
-    return options, {name: _value(name, text) for name, text in settings.items()}
-
-
-def _value(name: str, text: str) -> Any:
-    values = literal(text)  # of a varied key
-    return values if isinstance(values, list) else value_of(name, text)
+    return options, {name: values_of(name, text) for name, text in settings.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,12 +1,12 @@
 """RecBole's Config with this plugin's defaults below it and without its traps.
 
 Differences from RecBole's, each because the plain one costs a user hours:
-- our packaged yaml files come after RecBole's internal ones and before anything the user gives;
-- sys.argv is read by the command only and handed in as `command_line`, so a Config made by a program, a test or for
-  a second model does not pick up flags that were meant for something else;
+- the packaged yaml files of this plugin take precedence over RecBole's own, and all that is given over both;
+- only the command reads sys.argv and passes it as `command_line`, so that a Config made by a program, a test or for a
+  second model ignores the flags of the process;
 - values are Python literals, else safe yaml, else strings, and those of text keys always strings; RecBole evaluates
   them as code;
-- keys that nothing reads, unknown models and values out of range end in one line (UserError).
+- unknown keys and models and values out of range raise a UserError of one line.
 """
 
 import copy
@@ -18,7 +18,7 @@ from recbole.data.transform import construct_transform
 from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
-from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys whose default is ours)
+from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
 from recbole_gro.config import recbole_settings as recbole_keys
 from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
 from recbole_gro.config.known_names import check_names, is_known, only_read
@@ -29,7 +29,7 @@ from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.errors import UserError
 
 DEFAULT_DATASET = "ml-100k"
-ROLES = ("student_model", "surrogate_model")  # keys that name the models beside the target
+ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target
 
 
 class Config(RecBoleConfig):
@@ -38,15 +38,15 @@ class Config(RecBoleConfig):
     Args:
         model: RecBole model name or a sequential model class.
         dataset: dataset name.
-        config_file_list: yaml files, in the working folder or packaged; a text of names with spaces between works too.
-        config_dict: settings that win over files.
-        command_line: settings that win over everything; values may be strings.
+        config_file_list: yaml files, in the working folder or packaged; or their names in a text, separated by spaces.
+        config_dict: settings that take precedence over files.
+        command_line: settings that take precedence over all others; values may be strings.
 
     Raises:
         UserError: unknown model, key or file, or a value that is not allowed.
     """
 
-    external_config_dict: dict[str, Any]  # what was given
+    external_config_dict: dict[str, Any]  # the given settings
 
     def __init__(
         self,
@@ -88,14 +88,14 @@ class Config(RecBoleConfig):
         return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
 
     def _load_internal_config_dict(self, model, model_class, dataset):
-        # a class of one's own takes the defaults of the RecBole model it derives from
+        # a custom class takes the defaults of the RecBole model that it derives from
         model = recbole_name(model_class) or model
         super()._load_internal_config_dict(model, model_class, dataset)
         self._check_given(model_class)
         if not hasattr(model_class, "input_type"):
-            # of a model of one's own that says nothing: a loss over all items, no sampled negatives
+            # a custom model without an input type: a loss over all items, no sampled negatives
             self.internal_config_dict.setdefault("loss_type", "CE")
-        self._settle_negatives(model_class)
+        self._choose_negatives(model_class)
         self.internal_config_dict.update({name: copy.deepcopy(key.default) for name, key in declared_keys().items()})
         for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
             file = packaged_file(f"{name}.yaml")
@@ -104,11 +104,10 @@ class Config(RecBoleConfig):
                 self.internal_config_dict.update(settings)
                 if name.startswith("dataset/"):
                     self.packaged_settings[f"properties/{name}.yaml"] = settings
-        self._load_time_field()
-        self._load_item_features()
+        self._load_columns()
 
     def _check_given(self, model_class: type) -> None:
-        """Refuse what was given and cannot work, before RecBole works with it: its own errors seldom name the key."""
+        """Refuse invalid settings before RecBole reads them, whose errors seldom name the key."""
         given, ours = self.external_config_dict, plugin_keys()
         check_names(given, _models(given, model_class))
         for name, value in given.items():
@@ -117,44 +116,37 @@ class Config(RecBoleConfig):
             else:
                 recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
 
-    def _settle_negatives(self, model_class: type) -> None:
-        """Leave sampled negatives to losses that read them: those of pairs always have some, cross-entropy none."""
+    def _choose_negatives(self, model_class: type) -> None:
+        """Set sampled negatives as the loss needs them: pairwise losses read some, cross-entropy none."""
         given, name = self.external_config_dict, "train_neg_sample_args"
         loss = given.get("loss_type", self.internal_config_dict.get("loss_type"))
         kind = getattr(model_class, "input_type", None)
         if loss == "BPR" or kind is InputType.PAIRWISE:
             if given.get(name, {}) is None:
-                del given[name]  # as examples of RecBole have it, whatever the model
+                del given[name]  # RecBole's examples set it to None for every model
         elif loss == "CE":
             if kind is None and given.get(name) is not None:
                 raise UserError(f"{name}: loss_type CE compares all items and samples none; leave it out, or take BPR")
             # RecBole's loader leaves this out for CE and raises on its own default
             self.internal_config_dict[name] = None
 
-    def _load_time_field(self) -> None:
-        """Have the fields that make a sequence loaded; RecBole's default leaves the time out and then fails."""
-        fields = {**self.internal_config_dict, **self.external_config_dict}
-        columns = [fields[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
-        load_col = self.internal_config_dict["load_col"]
-        self.internal_config_dict["load_col"] = {
-            **load_col,
-            "inter": list(dict.fromkeys([*columns, *load_col["inter"]])),
-        }
+    def _load_columns(self) -> None:
+        """Load the columns of sequences, and the item features that target, student or surrogate reads.
 
-    def _load_item_features(self) -> None:
-        """Have the item features loaded that the target, its student or the surrogate reads, as far as files have them.
-
-        RecBole does so for ml-100k and its own feature models only.
+        RecBole's default omits the time and then fails, and loads features for ml-100k and its own models alone.
         """
         given = {**self.internal_config_dict, **self.external_config_dict}
-        wanted = list(given.get("selected_features") or [])
+        features = list(given.get("selected_features") or [])
         for role in ROLES:
             if given.get(role) is not None:
-                wanted += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
-        if wanted:
-            load_col = self.internal_config_dict["load_col"]
-            columns = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *wanted]
-            self.internal_config_dict["load_col"] = {**load_col, "item": list(dict.fromkeys(columns))}
+                features += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
+        load_col = self.internal_config_dict["load_col"]
+        sequences = [given[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
+        columns = {"inter": [*sequences, *load_col["inter"]]}
+        if features:
+            columns["item"] = [given["ITEM_ID_FIELD"], *load_col.get("item", []), *features]
+        unique = {suffix: list(dict.fromkeys(names)) for suffix, names in columns.items()}
+        self.internal_config_dict["load_col"] = {**load_col, **unique}
 
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
@@ -165,7 +157,7 @@ class Config(RecBoleConfig):
     def _set_default_parameters(self):
         self._complete_metrics()
         super()._set_default_parameters()
-        # of ml-100k RecBole reads its own copy, whatever data_path says
+        # RecBole ignores data_path for ml-100k and reads its packaged files
         given = self.external_config_dict.get("data_path")
         if given and os.path.isdir(os.path.join(given, self.dataset)):
             self.final_config_dict["data_path"] = os.path.join(given, self.dataset)
@@ -173,7 +165,7 @@ class Config(RecBoleConfig):
     def _init_device(self):
         given = self.final_config_dict["gpu_id"]
         if given is None or not self.final_config_dict["use_gpu"]:
-            self.final_config_dict["gpu_id"] = ""  # RecBole takes a GPU whatever use_gpu says
+            self.final_config_dict["gpu_id"] = ""  # RecBole ignores use_gpu and takes a GPU
         super()._init_device()
         named = self.external_config_dict.get("gpu_id") is not None and self.final_config_dict["gpu_id"] != ""
         if named and self.final_config_dict["device"].type == "cpu":
@@ -183,21 +175,21 @@ class Config(RecBoleConfig):
         longest = max(self["topk"], default=0)
         if longest > self["served_k"]:
             raise UserError(
-                f"topk: position {longest} lies past the served list (served_k={self['served_k']}); "
+                f"topk: position {longest} is beyond the served list (served_k={self['served_k']}); "
                 f"lower topk or raise served_k"
             )
         self._check_valid_metric()
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
-            raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} masks an item, reads others, and takes 2 or more")
+            raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])
 
     def _complete_metrics(self) -> None:
-        """Let what is measured follow from valid_metric where that alone was given, and the other way round.
+        """Add a given valid_metric to the default metrics and topk, or derive it from given ones.
 
-        A valid_metric given alone is measured besides the default ones. Metrics or topk without the default
-        valid_metric have early stopping watch the largest topk, of the default metric or else of the first.
+        Given metrics or topk that lack the default valid_metric have early stopping watch the largest topk, of the
+        default metric or else of the first.
         """
         final, given = self.final_config_dict, self.external_config_dict
         metrics, topk = (value if isinstance(value, list) else [value] for value in (final["metrics"], final["topk"]))
@@ -225,12 +217,12 @@ class Config(RecBoleConfig):
             raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
 
     def plain(self) -> dict[str, Any]:
-        """What the user set, with model and dataset, as plain types: `Config(config_dict=...)` rebuilds this one."""
+        """Return the given settings, model and dataset as plain types; `Config(config_dict=...)` restores it."""
         return plain_settings(self)
 
 
 def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
-    """The settings given to a RecBole or recbole_gro Config, model and dataset among them, as plain types."""
+    """Return the given settings of a Config, RecBole's or ours, with model and dataset, as plain types."""
     given = {key: plain(value) for key, value in _given(config).items()}
     if given.get("data_path"):
         given["data_path"] = os.path.abspath(given["data_path"])  # so that it is found from another folder
@@ -238,18 +230,18 @@ def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
 
 
 def _models(given: dict[str, Any], model_class: type) -> list[type]:
-    """The classes of target, student and surrogate."""
+    """Return the classes of target, student and surrogate."""
     return [model_class, *(sequential_model(given[role], role) for role in ROLES if given.get(role) is not None)]
 
 
 def _given(config: RecBoleConfig) -> dict[str, Any]:
-    """What was given; of RecBole's own Config, which takes any key, what something reads."""
+    """Return the given settings; those of RecBole's Config, which takes any key, without unknown ones."""
     given = config.external_config_dict
     return given if isinstance(config, Config) else only_read(given, _models(given, config.model_class))
 
 
 def plain(value: Any) -> Any:
-    """A setting as the types that yaml, json and torch.load(weights_only=True) know."""
+    """Return a value as types that yaml, json and torch.load(weights_only=True) support."""
     if isinstance(value, dict):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -262,14 +254,19 @@ def plain(value: Any) -> Any:
 def derive(
     config: RecBoleConfig, model: str | type | None, config_file: str | None, key: str = "model"
 ) -> RecBoleConfig:
-    """The settings of a second model (student or surrogate) beside the target's.
+    """Return the settings of a second model, student or surrogate, from those of the target.
 
-    The same class shares the target's architecture. Another class takes its own defaults: settings that belong to
-    some model's architecture (those of RecBole's properties/model) do not cross from one class to the other.
-    `config_file` wins over both. `key`, for messages, named the model.
+    A model of the target's class shares its architecture. One of another class takes its own defaults instead of the
+    settings of an architecture (those of RecBole's properties/model).
+
+    Args:
+        config: of the target.
+        model: name or class; None: the target's.
+        config_file: settings that take precedence.
+        key: the setting whose value `model` is, for messages.
 
     Raises:
-        UserError: unknown model or file.
+        UserError: unknown model or file, or an invalid value.
     """
     model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}

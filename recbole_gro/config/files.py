@@ -1,4 +1,4 @@
-"""Config files, and words of a command line, read as plain values; nothing of them is run as code."""
+"""Config files and command-line values, read as plain values and never evaluated as code."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from recbole_gro.config.properties import packaged_file, packaged_properties
 from recbole_gro.config.recbole_settings import is_text, may_be_none
 from recbole_gro.utils.errors import UserError, nearest
 
-# A number as a person writes it, 1e-3 included, which yaml 1.1 alone reads as text
+# Numbers, with 1e-3 and its like, which yaml 1.1 reads as text
 FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
 )
@@ -19,9 +19,10 @@ GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "tim
 
 
 class SafeLoader(yaml.SafeLoader):
-    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and what a text key has as a text."""
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts."""
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping of a node; scalars of text keys are texts."""
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and is_text(key.value):
                 for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -33,20 +34,16 @@ SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+01234
 
 
 def safe_yaml(text: str) -> Any:
-    """Plain values from yaml text: yaml.safe_load, which takes no loader, with 1e-3 read as a number.
+    """Return the plain values in a yaml text, read by `SafeLoader`.
 
     Raises:
-        yaml.YAMLError: no yaml, or a tag that would build an object.
+        yaml.YAMLError: invalid yaml, or a tag that would build an object.
     """
-    loader = SafeLoader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+    return yaml.load(text, SafeLoader)
 
 
 def literal(text: str) -> Any:
-    """The value of a command-line word: a Python literal, else safe yaml, else the text itself.
+    """Return the value of a command-line word: a Python literal, else safe yaml, else the text itself.
 
     >>> literal("1e-3"), literal("None"), literal("[none, gro]"), literal("true"), literal("ml-100k")
     (0.001, None, ['none', 'gro'], True, 'ml-100k')
@@ -72,11 +69,24 @@ def value_of(name: str, text: str) -> Any:
     return None if may_be_none(name) and text in ("", "None", "null", "~") else text
 
 
+def values_of(name: str, text: str) -> Any:
+    """Return what `value_of` does, and of a text key that was given as a list of texts this list.
+
+    >>> values_of("dataset", "[2024, ml-1m]"), values_of("dataset", "2024"), values_of("topk", "[1, 5]")
+    (['2024', 'ml-1m'], '2024', [1, 5])
+    """
+    read = literal(f"{name}: {text}") if is_text(name) else None  # by yaml, where the key makes the entries texts
+    several = read.get(name) if isinstance(read, dict) else None
+    if not isinstance(several, list):
+        return value_of(name, text)
+    return [value_of(name, entry) if isinstance(entry, str) else entry for entry in several]
+
+
 def resolve_config_file(name: str) -> str:
-    """The yaml text of a config file, looked up in the working folder, then among the packaged properties.
+    """Return the text of a config file from the working folder or else from the packaged properties.
 
     Raises:
-        UserError: no such file in either place.
+        UserError: neither has the file.
     """
     if Path(name).is_file():
         return Path(name).read_text(encoding="utf-8")
@@ -93,13 +103,17 @@ def resolve_config_file(name: str) -> str:
 
 
 def read_config_file(name: str) -> dict[str, Any]:
-    """The mapping in a config file; UserError where it is no yaml or no mapping of keys to values."""
+    """Return the mapping in a config file.
+
+    Raises:
+        UserError: no such file, invalid yaml, or no mapping of keys to values.
+    """
     try:
         values = safe_yaml(resolve_config_file(name))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
-        raise UserError(f"config file {name}: `key: value` lines are wanted, found {type(values).__name__}")
+        raise UserError(f"config file {name}: `key: value` lines are expected, found {type(values).__name__}")
     for key in values or {}:
         if not isinstance(key, str):
             raise UserError(f"config file {name}: key {key!r} is no name")

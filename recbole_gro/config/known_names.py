@@ -1,4 +1,4 @@
-"""Which keys something reads: RecBole, this plugin, or the class of a model; and what was probably meant by others."""
+"""Names of the keys that RecBole, this plugin or a model class reads, and suggestions for unknown ones."""
 
 import ast
 import inspect
@@ -13,9 +13,9 @@ from recbole_gro.config.properties import model_keys, recbole_keys, recbole_mode
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
-READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads and no file of its lists
-SET_BY_RECBOLE = {"device", "eval_type", "single_spec", "MODEL_TYPE", "MODEL_INPUT_TYPE"}  # models read what it set
-# What other libraries and RecBole before 1.1 call a setting, and its name today
+READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads but does not list
+SET_BY_RECBOLE = {"device", "eval_type", "single_spec", "MODEL_TYPE", "MODEL_INPUT_TYPE"}  # set by RecBole
+# Names of settings in other libraries and in RecBole before 1.1, and the names today
 TODAY = {
     "query_log": "access_log",
     "batch_size": "train_batch_size",
@@ -57,8 +57,8 @@ def recbole_names() -> frozenset[str]:
 def names_in(model_class: type) -> frozenset[str]:
     """Return the settings that a model class can read, by its source and the sources of its base classes.
 
-    Every text of the source counts, as in `config["width"]` and `config.get("width")`, and every `config.width`. A
-    class that puts its names together declares them: `config_keys = ("width_1", "width_2")`.
+    Every string of the source counts, as in `config["width"]` and `config.get("width")`, and every `config.width`. A
+    class that composes names at run time declares them: `config_keys = ("width_1", "width_2")`.
     """
     found: set[str] = set()
     for cls in model_class.__mro__:
@@ -67,7 +67,7 @@ def names_in(model_class: type) -> frozenset[str]:
         try:
             source = ast.parse(textwrap.dedent(inspect.getsource(cls)))
         except (OSError, TypeError, SyntaxError):
-            continue  # a class made at a prompt
+            continue  # a class without a source file
         for node in ast.walk(source):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
@@ -91,14 +91,14 @@ def _all_of_recbole(models: Iterable[type]) -> bool:
 
 
 def check_names(names: Iterable[str], models: Sequence[type]) -> None:
-    """Refuse keys that nothing reads; where a model is not RecBole's, which may read them unseen, warn of them.
+    """Refuse keys that nothing reads; warn of them instead where a custom model might read them.
 
     Args:
-        names: keys that were given.
+        names: the given keys.
         models: classes of the target, the student and the surrogate.
 
     Raises:
-        UserError: the first such key, with the one that was probably meant.
+        UserError: a key is unknown; the message suggests a known one.
     """
     for name in names:
         if is_known(name, models):
@@ -106,14 +106,14 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
         what = f"unknown key {name!r}; {_meant(name, models)}"
         if _all_of_recbole(models):
             raise UserError(what)
-        warnings.warn(f"{what} (a model of one's own can declare it in config_keys)", stacklevel=2)
+        warnings.warn(f"{what} (a custom model can declare it in config_keys)", stacklevel=2)
 
 
 def _meant(name: str, models: Sequence[type]) -> str:
     if name in TODAY:
         return f"today it is {TODAY[name]}"
     if name in GONE:
-        return "RecBole has done without it since 1.1; leave it out"
+        return "RecBole does not read it since 1.1; leave it out"
     own = {key for model in models for key in recbole_model_settings(model)}
     general = recbole_keys() - model_keys() | set(declared_keys())
     hint = nearest(name, own) or nearest(name, general | own)

@@ -1,10 +1,10 @@
-"""Settings of Eq. 4 and Eq. 5 that attack and defense share."""
+"""Settings of Eq. 4 that attack and defense share."""
 
 from recbole_gro.config.settings import Settings, key
 
 
 class ExtractionLossSettings(Settings):
-    """What Eq. 4 depends on."""
+    """Margins and variant of Eq. 4."""
 
     section = "Defense"
     margin_rank: float = key(0.5, "float >= 0", "m1 of Eq. 4, between neighbours in the list")

@@ -1,16 +1,15 @@
-"""Which models there are: RecBole's sequential recommenders by name, and classes of one's own."""
+"""Model classes by name: RecBole's sequential recommenders and custom ones, `module:Class`."""
 
 import copy
-import importlib
-import os
-import sys
 from functools import cache
 from pathlib import Path
 
 import recbole
+import torch
 from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
+from recbole_gro.config.plugins import imported_module
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
 OTHER_KINDS = {
@@ -19,7 +18,7 @@ OTHER_KINDS = {
     "knowledge_aware_recommender": "knowledge-aware",
     "exlib_recommender": "external-library",
 }
-# Models of RecBole that cannot serve a list for an item sequence, and why; docs/models.md says it in these words
+# Models of RecBole that cannot serve a list for an item sequence, and the reason, as in docs/models.md
 CANNOT_SERVE = {
     "DIEN": "it is not a full-ranking model: it rates one item at a time and has no scores of all items",
     "DIN": "it is not a full-ranking model: it rates one item at a time and has no scores of all items",
@@ -31,7 +30,7 @@ CANNOT_SERVE = {
 
 @cache
 def sequential_models() -> dict[str, type[SequentialRecommender]]:
-    """RecBole's sequential models by class name."""
+    """Return RecBole's sequential models by class name."""
     from recbole.model import sequential_recommender
 
     return {
@@ -45,18 +44,18 @@ def sequential_models() -> dict[str, type[SequentialRecommender]]:
 
 
 def sequential_model(model: str | type, key: str = "model") -> type[SequentialRecommender]:
-    """The model class for a name; a class is checked and given back.
+    """Return the model class for a name; a class is checked and returned.
 
     Args:
-        model: a class, RecBole's name of one, or `module:Class` for one of one's own that Python can import.
-        key: that named it, for the message.
+        model: a class, RecBole's name of one, or `module:Class` for a custom one that Python can import.
+        key: the setting whose value it is, for messages.
 
     Raises:
         UserError: no such model, one that does not read sequences, or one that cannot rank all items for them.
     """
     known = sequential_models()
     if isinstance(model, str) and ":" in model:
-        model = imported_class(model, key)
+        model = _imported_class(model, key)
     if isinstance(model, type):
         if not issubclass(model, SequentialRecommender):
             raise UserError(f"{key}: {model.__name__} is not a sequential model (a subclass of SequentialRecommender)")
@@ -73,14 +72,14 @@ def sequential_model(model: str | type, key: str = "model") -> type[SequentialRe
             )
     if isinstance(model, str) and model.isidentifier() and nearest(model, known) is None:
         raise UserError(
-            f"unknown {key} {model!r}; one of your own is named module:Class, such as my_module:{model}. "
+            f"unknown {key} {model!r}; a custom model is named module:Class, such as my_module:{model}. "
             f"Known: {', '.join(serving())}."
         )
     raise unknown_name(key, model, serving())
 
 
 def serving() -> list[str]:
-    """Names of RecBole's models that can serve lists."""
+    """Return the names of RecBole's models that can serve lists."""
     return sorted(set(sequential_models()) - set(CANNOT_SERVE))
 
 
@@ -90,51 +89,28 @@ def _check_serves(model_class: type, key: str) -> None:
             raise UserError(f"{key}: {name} cannot serve lists: {reason}")
 
 
-def imported_class(reference: str, key: str = "model") -> type:
-    """The class that `module:Class` names; modules in the working folder count. `key`, for the message, named it.
-
-    Raises:
-        UserError: no such module or class, or the module fails when it is imported.
-    """
+def _imported_class(reference: str, key: str) -> type:
     module_name, _, class_name = reference.partition(":")
-    sys.path.insert(0, os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except ValueError as error:
-        raise UserError(f"{key}: {reference} is not of the form module:Class, such as my_module:MyModel") from error
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{key}: {reference}: {error}; modules are looked up in {os.getcwd()} and where Python looks"
-        ) from error
-    except Exception as error:
-        raise UserError(f"{key}: {reference}: importing {module_name} failed: {in_a_line(error)}") from error
-    finally:
-        sys.path.remove(os.getcwd())
+    if not module_name:
+        raise UserError(f"{key}: {reference} is not of the form module:Class, such as my_module:MyModel")
+    module = imported_module(module_name, f"{key}: {reference}")
     member = getattr(module, class_name, None)
     if isinstance(member, type):
         return member
-    models = [name for name, entry in vars(module).items() if _is_own_model(entry, module)]
+    members = [entry for entry in vars(module).values() if isinstance(entry, type) and entry.__module__ == module_name]
+    models = [entry.__name__ for entry in members if issubclass(entry, SequentialRecommender)]
     raise UserError(
         f"{key}: {module_name} has no class {class_name!r}; its sequential models are {', '.join(models) or 'none'}"
     )
 
 
-def copied_model(model):
-    """A copy of a model with weights of its own; data that it holds on to are shared, not copied."""
-    held = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Dataset)]
-    return copy.deepcopy(model, {id(dataset): dataset for dataset in held})
+def copied_model(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a deep copy of a model that shares the datasets which the model refers to."""
+    members = [member for module in model.modules() for member in vars(module).values()]
+    return copy.deepcopy(model, {id(member): member for member in members if isinstance(member, Dataset)})
 
 
 def reference_to(model_class: type) -> str:
-    """How a model is named in settings: RecBole's name, or `module:Class` for one of one's own."""
+    """Return a model class's name in settings: RecBole's, or `module:Class` for a custom one."""
     name = model_class.__name__
     return name if sequential_models().get(name) is model_class else f"{model_class.__module__}:{name}"
-
-
-def _is_own_model(entry, module) -> bool:
-    return isinstance(entry, type) and issubclass(entry, SequentialRecommender) and entry.__module__ == module.__name__
-
-
-def in_a_line(error: Exception) -> str:
-    """Return what an error is and says, in a line."""
-    return f"{type(error).__name__} {' '.join(str(error).split())}".strip()

@@ -1,4 +1,4 @@
-"""Modules of a user's own, imported before anything is checked, so that the parts they register are known."""
+"""Plugins: modules imported before settings are checked, so that what they register is known."""
 
 import importlib
 import os
@@ -10,19 +10,19 @@ from typing import Any
 
 from recbole_gro.config.files import literal, read_config_file
 from recbole_gro.config.settings import Settings, key
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line
 
 GROUP = "recbole_gro.plugins"
 
 
 class PluginSettings(Settings):
-    """Which modules are imported first."""
+    """Modules to import first."""
 
     section = "Data and output"
     plugins: Any = key(
         None,
         "names of module or None",
-        "modules imported before anything is checked, such as [my_defense], for the parts that they register",
+        "modules imported before settings are checked, such as [my_defense], for the parts that they register",
     )
 
 
@@ -30,11 +30,11 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
     """Import the installed plugins (entry points of recbole_gro.plugins) and the modules that `plugins` names.
 
     Args:
-        sources: settings, the one that wins last; a value may be the text of a command line.
-        files: config files, which all of the sources win over.
+        sources: settings in ascending order of precedence; a value may be the text of a command line.
+        files: config files, which all sources take precedence over.
 
     Raises:
-        UserError: a module that is not there or fails.
+        UserError: a module does not exist or fails when it is imported.
     """
     import_installed()
     named = None
@@ -42,7 +42,7 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
         named = settings.get("plugins", named)
     named = literal(named) if isinstance(named, str) else named
     for name in named if isinstance(named, list) else [named] if isinstance(named, str) else []:
-        # anything else is refused with the other values out of range
+        # a value of another type is refused when settings are checked
         imported_module(str(name), "plugins")
 
 
@@ -51,24 +51,24 @@ def import_installed() -> None:
     """Import the modules of the entry-point group once.
 
     Raises:
-        UserError: one fails.
+        UserError: a module fails when it is imported.
     """
     for entry in metadata.entry_points(group=GROUP):
         try:
             entry.load()
         except Exception as error:
-            raise UserError(f"plugin {entry.name} ({entry.value}): importing it failed: {_in_a_line(error)}") from error
+            raise UserError(f"plugin {entry.name} ({entry.value}): import failed: {in_one_line(error)}") from error
 
 
 def imported_module(name: str, setting: str) -> Any:
-    """Import a module by name; modules in the working folder count.
+    """Import a module by its dotted name; the working folder is searched first.
 
     Args:
-        name: of the module, dotted.
-        setting: that named it, for the message.
+        name: of the module.
+        setting: whose value it is, for messages.
 
     Raises:
-        UserError: no such module, or one that fails when it is imported.
+        UserError: the module does not exist or fails when it is imported.
     """
     sys.path.insert(0, os.getcwd())
     try:
@@ -76,10 +76,6 @@ def imported_module(name: str, setting: str) -> Any:
     except ModuleNotFoundError as error:
         raise UserError(f"{setting}: {error}; modules are looked up in {os.getcwd()} and where Python looks") from error
     except Exception as error:
-        raise UserError(f"{setting}: importing {name} failed: {_in_a_line(error)}") from error
+        raise UserError(f"{setting}: importing {name} failed: {in_one_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
-
-
-def _in_a_line(error: Exception) -> str:
-    return f"{type(error).__name__} {' '.join(str(error).split())}".strip()

@@ -1,4 +1,4 @@
-"""RecBole's own settings whose default here is another one, by the stage that reads them."""
+"""RecBole's own settings with another default, by the stage that reads them."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ SECTION = "RecBole's own keys where the default here is another one"
 
 
 class DatasetSettings(Settings):
-    """Which data a run reads."""
+    """The data of a run."""
 
     section = SECTION
     dataset: str = key("ml-100k", "str", "ships inside the recbole wheel")
 
 
 class TrainingSettings(Settings):
-    """How long the target's own training goes on."""
+    """Duration of the target's own training."""
 
     section = SECTION
     epochs: int = key(200, "int >= 1", "maximum epochs of the target's own training")
@@ -24,7 +24,7 @@ class TrainingSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """What is measured on served lists; no training depends on it."""
+    """Measurements on served lists; no training depends on them."""
 
     section = SECTION
     eval_batch_size: int = key(1024, "int >= 1", "rows evaluated at once")
@@ -33,7 +33,7 @@ class EvaluationSettings(Settings):
 
 
 class ValidationSettings(Settings):
-    """What early stopping of the target watches."""
+    """The metric for early stopping of the target."""
 
     section = SECTION
     valid_metric: str = key("NDCG@10", "str", "what early stopping of the target watches")

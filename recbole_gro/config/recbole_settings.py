@@ -1,4 +1,4 @@
-"""What RecBole's own keys take. RecBole has no types for them: a wrong value fails late, or goes by without a word."""
+"""Types and ranges of RecBole's own keys. RecBole has none: a wrong value fails late, or is ignored silently."""
 
 import importlib.util
 import re
@@ -8,10 +8,10 @@ from typing import Any
 from recbole.evaluator.register import metric_information, metric_types
 from recbole.utils import EvaluatorType
 
-from recbole_gro.config.settings import Key, declared_keys, plugin_keys
+from recbole_gro.config.settings import Key, declared_keys
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
-MASKED_TRANSFORM = "mask_itemseq"  # what models have for `transform` that learn to fill in masked items
+MASKED_TRANSFORM = "mask_itemseq"  # the `transform` of masked models
 TYPES = {
     **dict.fromkeys(
         (
@@ -78,26 +78,24 @@ INTERVAL = re.compile(r"[\[(] *(?P<low>-?inf|-?[\d.]+) *, *(?P<high>inf|-?[\d.]+
 
 
 def type_of(name: str) -> str | None:
-    """The type of one of RecBole's keys, as the comments of properties/overall.yaml write types; None: not known."""
+    """Return the type of a key as the comments of properties/overall.yaml write types; None where it is not known."""
     declared = declared_keys().get(name)
     return TYPES.get(name) if declared is None else declared.type
 
 
 def is_text(name: str) -> bool:
     """Return whether a key, of this plugin or of RecBole, takes a text, which is then never read as anything else."""
-    ours = plugin_keys()
-    kind = ours[name].type if name in ours else type_of(name) or ""
+    kind = type_of(name) or ""
     return kind.split(" ")[0] in ("str", "file", "model", "name") or "|" in kind
 
 
 def may_be_none(name: str) -> bool:
     """Return whether None is a value of a text key."""
-    ours = plugin_keys()
-    return str(ours[name].type if name in ours else type_of(name)).endswith(" or None")
+    return str(type_of(name)).endswith(" or None")
 
 
 def normalised(name: str, value: Any) -> Any:
-    """Return a value as RecBole knows it: a name in its case, a list for a tuple, a tab for the two characters `\\t`.
+    """Return a value as RecBole reads it: a name in its case, a list for a tuple, a tab for the two characters `\\t`.
 
     Backslash and t are what single-quoted yaml and a shell leave of a tab. `eval_args` without an order get TO, the
     one that sequences have.
@@ -121,17 +119,22 @@ def _listed(value: Any) -> Any:
 
 
 def _cased(value: Any, names: Iterable[str]) -> Any:
-    """The name that `value` is but for its case; of a mapping, of each entry."""
+    """Return the name that equals `value` but for case; of a mapping, for each entry."""
     if isinstance(value, dict):
         return {key: _cased(entry, names) for key, entry in value.items()}
     return next((name for name in names if isinstance(value, str) and name.lower() == value.lower()), value)
 
 
 def check_value(name: str, value: Any, default: Any) -> None:
-    """Check a value that the user gave for one of RecBole's keys; one without a type here goes by its default.
+    """Check a value of one of RecBole's keys; a key without a type here takes what its default is.
+
+    Args:
+        name: of the key.
+        value: that was given, as of `normalised`.
+        default: RecBole's.
 
     Raises:
-        UserError: the value is not of the key's type, is out of range, or asks for what a run does not do.
+        UserError: the value is not of the key's type, is out of range, or is not supported.
     """
     if name in UNSUPPORTED and value is not None and value is not False:
         raise UserError(f"{name}: not supported; {UNSUPPORTED[name]}")
@@ -152,8 +155,8 @@ def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> Non
     for part, entry in value.items():
         if part not in kinds:
             hint = nearest(part, kinds)
-            told = f"did you mean {hint!r}?" if hint else f"the parts are {', '.join(kinds)}"
-            raise UserError(f"{name}: unknown part {part!r}; {told}")
+            suggestion = f"did you mean {hint!r}?" if hint else f"the parts are {', '.join(kinds)}"
+            raise UserError(f"{name}: unknown part {part!r}; {suggestion}")
         if kinds[part]:
             Key(f"{name}: {part}", None, kinds[part], "").check(entry)
 
@@ -164,10 +167,6 @@ def _check_clipping(name: str, value: Any) -> None:
     if "max_norm" not in value:
         raise UserError(f"{name}: {value!r} lacks max_norm; write {{'max_norm': 5}}")
     _check_parts(name, value, CLIPPING)
-
-
-def _check_negatives(name: str, value: Any) -> None:
-    _check_parts(name, value or {}, NEGATIVES)
 
 
 def _check_eval_args(name: str, value: Any) -> None:
@@ -223,10 +222,6 @@ def _check_metrics(name: str, value: Any) -> None:
             raise UserError(f"{name}: {metric} needs scores of all items; a service returns lists without scores")
 
 
-def _check_watched(name: str, value: Any) -> None:
-    _check_metrics(name, value.partition("@")[0])
-
-
 def _check_wandb(name: str, value: Any) -> None:
     if value and importlib.util.find_spec("wandb") is None:
         raise UserError(f"{name}: wandb is not installed; pip install wandb, or leave {name} out")
@@ -237,16 +232,16 @@ def _check_processes(name: str, value: Any) -> None:
         raise UserError(f"{name}: {value!r} is not supported; a run uses one process ({name}=1)")
 
 
-# checks that go on where a type is met
+# checks of values that have the right type
 FURTHER: dict[str, Callable[[str, Any], None]] = {
     "clip_grad_norm": _check_clipping,
     "eval_args": _check_eval_args,
     "user_inter_num_interval": _check_interval,
     "item_inter_num_interval": _check_interval,
     "metrics": _check_metrics,
-    "valid_metric": _check_watched,
+    "valid_metric": lambda name, value: _check_metrics(name, value.partition("@")[0]),
     "repeatable": _check_repeatable,
-    "train_neg_sample_args": _check_negatives,
+    "train_neg_sample_args": lambda name, value: _check_parts(name, value or {}, NEGATIVES),
     "log_wandb": _check_wandb,
     "nproc": _check_processes,
 }

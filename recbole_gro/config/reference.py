@@ -25,14 +25,14 @@ def _yaml_line(key: Key) -> str:
 
 
 def yaml_value(value: Any) -> str:
-    """Return a default as yaml writes it in a line."""
+    """Return a default as yaml of one line."""
     if isinstance(value, list):
         return f"[{', '.join(map(yaml_value, value))}]"
     return "~" if value is None else str(value)
 
 
 def markdown_table() -> str:
-    """Return the plugin's keys as the reference page shows them."""
+    """Return the plugin's keys as the markdown table of the reference page."""
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
     for key in _in_order(ORDER):
         default = "None" if key.default is None else yaml_value(key.default)
@@ -41,7 +41,7 @@ def markdown_table() -> str:
 
 
 def help_text() -> str:
-    """Return every key of this plugin, and of what is plugged in, with type, default and meaning, for --help."""
+    """Return the keys of this plugin and of those that extend it, with type, default and meaning, for --help."""
     lines = ["keys of recbole_gro, each as --KEY=VALUE or in a config file (all of RecBole's keys work too):"]
     for key in _in_order([*ORDER, *(section for section in sections() if section not in ORDER)]):
         lines += [f"  --{key.name}  ({key.type}; default {key.default})", f"      {key.meaning}"]

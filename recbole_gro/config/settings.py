@@ -1,4 +1,4 @@
-"""Typed settings: each part declares what it reads as a class; checks, help, yaml and fingerprints come from these.
+"""Typed settings: each part declares the keys that it reads; checks, help, yaml and fingerprints derive from them.
 
 class TailSettings(Settings):
     section = "Defense"
@@ -35,9 +35,9 @@ class Key:
 
     Attributes:
         name: as in config files and on the command line.
-        default: its value where nothing else is given.
-        type: what it takes, such as `int >= 1 or None`; what `check` goes by.
-        meaning: in a line.
+        default: its value where none is given.
+        type: of its values, such as `int >= 1 or None`.
+        meaning: in one line.
     """
 
     name: str
@@ -46,9 +46,13 @@ class Key:
     meaning: str
 
     def check(self, value: Any) -> None:
-        """Raise UserError where `value` is not of this key's type or out of its range."""
-        wanted = self.type.removesuffix(" or None")
-        if (value is None and wanted != self.type) or _fits(value, wanted):
+        """Check a value.
+
+        Raises:
+            UserError: it is not of this key's type or out of its range.
+        """
+        required = self.type.removesuffix(" or None")
+        if (value is None and required != self.type) or _fits(value, required):
             return
         kind, _, rest = self.type.partition(" ")
         words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
@@ -60,10 +64,10 @@ def key(default: Any, type_: str, meaning: str) -> Any:
     """Declare a setting in the body of a Settings class.
 
     Args:
-        default: its value where nothing else is given.
+        default: its value where none is given.
         type_: int, ints, float, bool, str, file, model, name, names, mapping or a|b|c; then a range such as `>= 1` or
             `0..1`, then `or None`.
-        meaning: in a line.
+        meaning: in one line.
     """
     return Key("", default, type_, meaning)
 
@@ -73,14 +77,14 @@ _sections: dict[str, list[str]] = {}
 
 
 class Settings:
-    """The settings that a part reads; a subclass declares them, an instance holds their values.
+    """The settings that a part reads: declared by a subclass, with values in an instance.
 
     A declared key is known to every command from then on: it is checked, listed by --help, and part of the fingerprint
     of each stage that reads its class.
 
     Attributes:
-        section: heading that the keys stand under in properties/overall.yaml.
-        names: of the keys of this class, those of its base classes first.
+        section: heading of the keys in properties/overall.yaml.
+        names: of the keys of this class, after those of its base classes.
     """
 
     section: ClassVar[str] = "Plugins"
@@ -134,15 +138,15 @@ def sections() -> dict[str, list[Key]]:
 
 
 def key_contents(config: Any, name: str) -> Any:
-    """Return what a result depends on: the value of a setting, or the mapping in the file that it names."""
-    from recbole_gro.config.files import read_config_file  # files read text as the declared keys say
+    """Return the value of a setting, or the mapping in the file that it names."""
+    from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
 
     value = setting(config, name)
     return read_config_file(value) if _declared[name].type.startswith("file") and value is not None else value
 
 
-def _fits(value: Any, wanted: str) -> bool:
-    kind, _, limit = wanted.partition(" ")
+def _fits(value: Any, type_: str) -> bool:
+    kind, _, limit = type_.partition(" ")
     if kind == "bool":
         return isinstance(value, bool)
     if kind in ("int", "float"):

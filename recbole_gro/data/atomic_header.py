@@ -1,4 +1,4 @@
-"""The first line of an atomic file: its columns, their types and what stands between them."""
+"""The header of an atomic file: columns, their types and the separator."""
 
 import os
 import re
@@ -13,8 +13,8 @@ EXAMPLE = "user_id:token, item_id:token, timestamp:float"
 def splitter(separator: str, header: str) -> Callable[[str], list[str]]:
     """Return the function that cuts a line into its values, for the header and the lines below alike.
 
-    A separator is literal text. One of several characters that is not in the header is a regular expression, if it
-    matches there; the white space around a line goes where the expression takes runs of it, as `\\s+` does.
+    A separator is literal text. One of several characters that does not occur in the header but matches it is a regular
+    expression; white space around a line is dropped where the expression matches runs of it, as `\\s+` does.
 
     >>> splitter("::", "a:token::b:token")("1::2"), splitter(r"\\s+", "a:token b:token")(" 1  2 ")
     (['1', '2'], ['1', '2'])
@@ -50,7 +50,7 @@ def columns_of(file: str | os.PathLike, header: str, separator: str) -> dict[str
         name, colon, kind = column.partition(":")
         if not name or not colon or not kind or ":" in kind:
             raise UserError(
-                f"{file}, line 1: column {column!r} is not of the form name:type; {EXAMPLE} are wanted, with "
+                f"{file}, line 1: column {column!r} is not of the form name:type; {EXAMPLE} are expected, with "
                 f"{separator!r} between them (field_separator)"
             )
         if kind not in TYPES:
@@ -60,23 +60,23 @@ def columns_of(file: str | os.PathLike, header: str, separator: str) -> dict[str
                 + (f"did you mean {hint!r}?" if hint else f"types are {', '.join(TYPES)}")
             )
         if name in columns:
-            raise UserError(f"{file}, line 1: column {name} is there twice")
+            raise UserError(f"{file}, line 1: column {name} occurs twice")
         columns[name] = kind
     return columns
 
 
-def check_columns(file: str | os.PathLike, columns: Mapping[str, str], wanted: Mapping[str, tuple[str, str]]) -> None:
-    """Check that columns are there and of the type that a history needs.
+def check_columns(file: str | os.PathLike, columns: Mapping[str, str], needed: Mapping[str, tuple[str, str]]) -> None:
+    """Check that columns exist and have the type that a history needs.
 
     Args:
         file: for the message.
         columns: as of `columns_of`.
-        wanted: {config key: (column that it names, its type)}.
+        needed: {config key: (column that it names, its type)}.
 
     Raises:
         UserError: a column is missing or of another type.
     """
-    for key, (name, kind) in wanted.items():
+    for key, (name, kind) in needed.items():
         if name not in columns:
             raise UserError(f"{file}: there is no column {name!r} ({key}); it has {', '.join(columns)}")
         if columns[name] != kind:

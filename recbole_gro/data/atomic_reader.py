@@ -1,6 +1,6 @@
-"""The values of an atomic file as they stand in it: quotation marks are characters, `null` and `NA` are names.
+"""The exact values of an atomic file: quotation marks are characters, `null` and `NA` are names.
 
-RecBole reads with pandas' defaults, which pair quotation marks across lines and take such names for missing values.
+RecBole reads with pandas' defaults, which pair quotation marks across lines and read such names as missing values.
 """
 
 import os
@@ -13,7 +13,7 @@ import pandas as pd
 from recbole_gro.data.atomic_header import columns_of, splitter
 from recbole_gro.utils.errors import UserError
 
-BLOCK = 2**24  # characters that are cut into values at once
+BLOCK = 2**24  # characters that are split into values at once
 SHOWN = 60  # characters of a value or a line in a message
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 
@@ -45,14 +45,14 @@ class AtomicTable:
         Args:
             names: columns to read.
             complete: columns, also of `names`, without missing values.
-            exact: a float column to read as texts, for `time_ranks`; its values are checked as those of any other.
+            exact: a float column to check as any other and to return as texts, for `time_ranks`.
 
         Returns:
-            One row per line that is not blank; its index is the number of the line.
+            One row per line that is not blank; the index is the line number.
 
         Raises:
-            UserError: a line that cannot be read, with its number: undecodable bytes, another number of values than
-                of columns, a float that is no number, a missing value in `complete`.
+            UserError: a line, reported with its number, has undecodable bytes, another number of values than of
+                columns, a float that is no number, or a missing value in `complete`.
         """
         blocks = self._blocks()
         number = next(blocks).count("\n") + 2
@@ -74,7 +74,15 @@ class AtomicTable:
         return pd.concat(parts)
 
     def sequences(self, column: pd.Series, separator: str) -> list[np.ndarray]:
-        """Cut the texts of a token_seq or float_seq column of `read` at the setting `seq_separator`."""
+        """Return one array per row of a token_seq or float_seq column.
+
+        Args:
+            column: of `read`.
+            separator: the setting `seq_separator`.
+
+        Raises:
+            UserError: a float of a line, reported with its number, is no number.
+        """
         floats = self.columns[str(column.name)] == "float_seq"
         rows = [[value for value in text.split(separator) if value] for text in column.fillna("")]
         try:
@@ -88,7 +96,7 @@ class AtomicTable:
         return UserError(f"{self.file}, line {number}: {reason}")
 
     def _blocks(self) -> Iterator[str]:
-        """The first line, then the others, in texts of whole lines; without the last line end of each."""
+        """Yield the first line, then texts of whole lines, each without its last line end."""
         done = 0
         try:
             with open(self.file, encoding=self._encoding) as stream:
@@ -99,14 +107,14 @@ class AtomicTable:
                     text = stream.read(BLOCK)
                     text += stream.readline()
         except LookupError:
-            raise UserError(f"encoding: Python knows no encoding {self._encoding!r}; most files are utf-8") from None
+            raise UserError(f"encoding: Python has no encoding {self._encoding!r}; most files are utf-8") from None
         except UnicodeError as error:
             raise self._undecodable(done) or UserError(f"{self.file}: {error} (encoding)") from None
         except OSError as error:
             raise UserError(f"{self.file}: {error.strerror}") from error
 
     def _undecodable(self, done: int) -> UserError | None:
-        """The error for the first line, after `done` good ones, that the encoding cannot decode."""
+        """Return the error for the first line, after `done` good ones, that the encoding cannot decode."""
         with open(self.file, encoding=self._encoding, errors="replace") as stream:
             for number, line in enumerate(stream, start=1):
                 if number > done and "\ufffd" in line:
@@ -116,11 +124,11 @@ class AtomicTable:
         return None
 
     def _values(self, text: str, number: int) -> tuple[list[str], int, np.ndarray]:
-        """Cut whole lines, the first of them line `number`.
+        """Split whole lines, the first of which has the number `number`, into values.
 
         Returns:
-            values; how far apart those of a column are; the line number of each row. At place n, 2n + 1, .. of the
-            values of n columns stands a line end where every line has n values, which no loop over lines has to check.
+            The values, the distance between those of a column, and the line number of each row. With n values in every
+            line, the values at n, 2n + 1, .. are line ends, which is checked without a loop over lines.
         """
         n, end = len(self.columns), self._separator + "\n" + self._separator
         if "\n\n" not in f"\n{text}\n":

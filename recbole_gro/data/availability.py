@@ -1,6 +1,7 @@
-"""Whether a dataset is where the settings say: there, or downloaded by RecBole, or RecBole's own copy instead."""
+"""Availability of a dataset: a folder of the user's, RecBole's packaged files, or a download."""
 
 from pathlib import Path
+from typing import Any
 
 import recbole
 import yaml
@@ -12,22 +13,22 @@ UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_i
 SIZES = ("users", "items", "interactions")
 
 
-def check_obtainable(config) -> None:
-    """Check that the files of a dataset are in its folder, or that RecBole can download them.
+def check_obtainable(config: Any) -> None:
+    """Check that the files of a dataset exist or that RecBole can download them.
 
     Args:
         config: RecBole's Config or ours.
 
     Raises:
-        UserError: they are not; the message names the file, or the nearest dataset that there is.
+        UserError: neither; the message names the missing file or the nearest dataset.
     """
     folder, name = Path(config["data_path"]), config["dataset"]
     if folder.exists():
         parts = config["benchmark_filename"]
         if parts is not None and (not isinstance(parts, list) or len(parts) != 3):
             raise UserError(
-                f"benchmark_filename: {parts!r} is no list of three names, for training, validation and test, such as "
-                f"[train, valid, test]"
+                f"benchmark_filename: {parts!r} is not a list of three names for training, validation and test, such "
+                f"as [train, valid, test]"
             )
         for key in UNFILTERED if parts is not None else ():
             if config.external_config_dict.get(key) is not None:
@@ -50,29 +51,29 @@ def check_obtainable(config) -> None:
 
 
 def downloadable() -> list[str]:
-    """Names that RecBole has an address for."""
+    """Return the names of the datasets that RecBole can download."""
     file = Path(recbole.__file__).parent / "properties" / "dataset" / "url.yaml"
     return list(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-def passed_over(config) -> str:
-    """What to say where RecBole's own copy of the dataset is read because `data_path` has none; else nothing."""
+def passed_over(config: Any) -> str:
+    """Return a note where RecBole's packaged dataset is read because `data_path` lacks it, else an empty text."""
     given = config.external_config_dict.get("data_path")
     if given is None or Path(config["data_path"]) == Path(given) / config["dataset"]:
         return ""
-    return f", RecBole's own; {(Path(given) / config['dataset']).absolute()} is not there"
+    return f", RecBole's own; {(Path(given) / config['dataset']).absolute()} does not exist"
 
 
-def announce_packaged(config, dataset) -> None:
-    """Log which packaged files set what for this dataset, and what the filters dropped; nothing without such a file.
+def announce_packaged(config: Any, dataset: Any) -> None:
+    """Log the packaged settings of a dataset, if there are any, and what its filters kept.
 
     Args:
         config: a Config of ours.
         dataset: the dataset that was built from it.
     """
     for file, settings in config.packaged_settings.items():
-        brought = {key: value for key, value in settings.items() if key not in config.external_config_dict}
-        listed = ", ".join(f"{key}={value}" for key, value in brought.items()) or "nothing beside what you set"
+        effective = {key: value for key, value in settings.items() if key not in config.external_config_dict}
+        listed = ", ".join(f"{key}={value}" for key, value in effective.items()) or "overridden by yours"
         console.info(f"dataset: packaged settings of {file}: {listed}")
     if config.packaged_settings and hasattr(dataset, "filtered"):
         counts = (f"{n} of {all_} {what}" for all_, n, what in zip(*dataset.filtered, SIZES, strict=True))

@@ -8,16 +8,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-from recbole_gro.data.atomic_writer import AtomicFile, atomic_files
+from recbole_gro.data.atomic_writer import atomic_files, write_row
 from recbole_gro.data.raw_formats import PUBLISHED, RawFile
 from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
 from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.errors import UserError, unknown_name
 
-SHOWN = 5  # bad lines of a file that are reported one by one
+SHOWN = 5  # bad lines per file that are reported individually
 LONGEST_REASON = 200  # characters; a reason may quote what it found
-RECBOLES_FOLDER = "dataset"  # data_path where nothing else is said
+RECBOLES_FOLDER = "dataset"  # default of data_path
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Conversion:
     Attributes:
         source: the published file.
         file: the atomic file.
-        rows: number of lines written to it.
+        rows: number of rows written to it.
         bad: number of lines left out.
-        reasons: of the first of those, `line 7: ...`.
+        reasons: why, for the first of them, `line 7: ...`.
     """
 
     source: Path
@@ -39,6 +40,7 @@ class Conversion:
     reasons: list[str] = field(default_factory=list)
 
     def leave_out(self, number: int, reason: str) -> None:
+        """Count line `number` as left out, and keep the reason of the first ones."""
         self.bad += 1
         if self.bad <= SHOWN:
             self.reasons.append(f"line {number}: {textwrap.shorten(reason, LONGEST_REASON, placeholder=' ...')}")
@@ -51,7 +53,7 @@ def convert(
 
     Args:
         name: a dataset of PUBLISHED.
-        path: its file with the interactions, or a folder that holds it, at most one folder down.
+        path: its file of interactions, or a folder that has it directly or one level down.
         output: RecBole's `data_path`.
         show_progress: whether to show a progress bar per file.
 
@@ -59,7 +61,7 @@ def convert(
         One conversion per published file.
 
     Raises:
-        UserError: unknown name or file, an existing output, or no line that can be read. Nothing is left behind.
+        UserError: unknown name or file, an existing output, or no valid line; nothing is written then.
     """
     if name not in PUBLISHED:
         raise unknown_name("dataset", name, PUBLISHED)
@@ -69,7 +71,7 @@ def convert(
     ]
     for _, done in work:
         if done.file.exists():
-            raise UserError(f"{done.file} is there already; remove it or name another folder with --output")
+            raise UserError(f"{done.file} exists; remove it or name another folder with --output")
     try:
         with atomic_files(folder, {done.file.name: raw.columns for raw, done in work}) as files:
             for raw, done in work:
@@ -93,7 +95,7 @@ def find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
     elif path.is_file():
         source = path
     else:
-        raise UserError(f"{path}: no such file or folder; {' or '.join(interactions.names)} is wanted")
+        raise UserError(f"{path}: no such file or folder; {' or '.join(interactions.names)} is expected")
     beside = [(raw, source.parent / file) for raw in others for file in raw.names]
     return [(interactions, source), *((raw, file) for raw, file in beside if file.is_file())]
 
@@ -102,13 +104,13 @@ def _find_in(folder: Path, raw: RawFile) -> Path:
     for file in raw.names:
         found = [place for place in (folder / file, *sorted(folder.glob(f"*/{file}"))) if place.is_file()]
         if len(found) > 1:
-            raise UserError(f"{folder}: {' and '.join(map(str, found))} are both there; give one of them")
+            raise UserError(f"{folder}: {' and '.join(map(str, found))} both exist; give one of them")
         if found:
             return found[0]
-    raise UserError(f"{folder}: neither it nor a folder in it holds {' or '.join(raw.names)}")
+    raise UserError(f"{folder}: neither it nor a folder in it has {' or '.join(raw.names)}")
 
 
-def _convert_file(raw: RawFile, done: Conversion, atomic: AtomicFile, show_progress: bool) -> None:
+def _convert_file(raw: RawFile, done: Conversion, stream: TextIO, show_progress: bool) -> None:
     with warnings.catch_warnings():
         # reading a Python literal warns of odd escapes in the text of reviews
         warnings.simplefilter("ignore", SyntaxWarning)
@@ -122,11 +124,11 @@ def _convert_file(raw: RawFile, done: Conversion, atomic: AtomicFile, show_progr
             except ValueError as error:
                 done.leave_out(number, str(error))
             else:
-                atomic.write(row)
-    done.rows = atomic.rows
+                write_row(stream, row)
+                done.rows += 1
     if not done.rows:
-        reason = f"none of its {done.bad} lines is right ({done.reasons[0]})" if done.bad else "it holds no row"
-        raise UserError(f"{done.source}: {reason}; lines such as {raw.example} are wanted")
+        reason = f"none of its {done.bad} lines is valid ({done.reasons[0]})" if done.bad else "it has no row"
+        raise UserError(f"{done.source}: {reason}; lines such as {raw.example} are expected")
 
 
 def _decoded(line: bytes | None, encoding: str) -> str:
@@ -139,7 +141,7 @@ def _decoded(line: bytes | None, encoding: str) -> str:
 
 
 def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
-    """Return the lines that name each file, what was left out, and the next commands."""
+    """Return the report on a conversion: files, lines left out, and the next commands."""
     lines = []
     for done in conversions:
         lines.append(f"{done.source} -> {done.file}: {done.rows} rows")
@@ -152,7 +154,7 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
     return "\n".join(
         [
             *lines,
-            f"Look at it: python -m recbole_gro.data.statistics {name} {data_path}",
+            f"Measure it: python -m recbole_gro.data.statistics {name} {data_path}",
             f"Use it:     recbole-gro -m BERT4Rec -d {name} {data_path}",
         ]
     )

@@ -1,6 +1,7 @@
-"""RecBole's SequentialDataset with its rows made lazily, with windows beside prefixes, and a filter of one pass."""
+"""RecBole's SequentialDataset with lazy rows, which are prefixes or windows of histories."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,23 +16,23 @@ from recbole_gro.data.presplit import joined
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
-ROUNDED_TIME = "rounded_time"  # column of the times while ranks stand in their place
+ROUNDED_TIME = "rounded_time"  # column of the times while the time column has their ranks
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
-def train_rows_of(config) -> str:
+def train_rows_of(config: Any) -> str:
     """Return `windows` or `prefixes`: the config's `train_rows`; auto is windows for masked models.
 
     Rows of pre-split files are prefixes.
 
     Raises:
-        UserError: windows for a model that masks nothing; its rows would hold the item they are to predict.
+        UserError: windows of pre-split files, or for a model that is not masked, whose rows would have their targets.
     """
     chosen = setting(config, "train_rows")
     masks = config["transform"] == MASKED_TRANSFORM
     if config["benchmark_filename"] is not None:
         if chosen == "windows":
-            raise UserError("train_rows: windows need whole histories; with benchmark_filename set train_rows=prefixes")
+            raise UserError("train_rows: windows need complete histories; benchmark_filename takes prefixes")
         return "prefixes"
     if chosen == "windows" and not masks:
         raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {config['model']} takes prefixes")
@@ -41,23 +42,23 @@ def train_rows_of(config) -> str:
 
 
 class SequenceDataset(InteractionDataset):
-    """Rows of a user's history that point into the interactions instead of holding copies.
+    """A dataset whose rows are positions in the users' histories.
 
     RecBole's augmentation copies up to MAX_ITEM_LIST_LENGTH items for every interaction: tens of GB for ML-20M. Here
-    a row is a start and a length; the list columns are gathered for the rows of a batch when a data loader asks.
+    a row is a start and a length, and the list columns are gathered for the rows of a batch.
 
-    Two kinds of training rows (`train_rows`):
-        prefixes: RecBole's, one row for each item that has a history.
-        windows: a user's training items cut into pieces of MAX_ITEM_LIST_LENGTH, counted from the most recent item
-            back, as the paper's masked models read them. The validation and the test row follow as in RecBole, so
-            its leave-one-out split finds the same rows either way. Each time a training window is read it is, with
-            chance `window_shift`, moved back by a random part of its length, so that its cuts are not learned.
+    Training rows (`train_rows`) are
+        prefixes: RecBole's, one row per item that has a history;
+        windows: a user's training items split into pieces of MAX_ITEM_LIST_LENGTH, from the most recent item back, as
+            the paper's masked models read them. Validation and test rows are RecBole's. Whenever a training window is
+            read it is moved back, with probability `window_shift`, by a random part of its length, so that a model
+            sees no fixed boundaries.
     """
 
     inter_feat: Interaction
     is_training_part = False
-    trimmed = False  # lists as wide as the longest of a batch, for models whose scores do not change with padding
-    window_generator: torch.Generator | None = None  # set on training windows: source of their moves
+    trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding
+    window_generator: torch.Generator | None = None  # of training windows: source of their shifts
 
     def _change_feat_format(self):
         if self.benchmark_filename_list is None:
@@ -73,7 +74,7 @@ class SequenceDataset(InteractionDataset):
         users = self.inter_feat[self.uid_field].numpy()
         history[self.uid_field] = users[owner]
         self.history = Interaction({field: torch.from_numpy(values) for field, values in history.items()})
-        # a user's longest training row stands behind the others: the last one that is written here
+        # a user's longest training row comes last, so that its start overwrites those of the others
         trained = np.argsort(start[: self.file_size_list[0]])
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[trained]] = torch.from_numpy(start[trained])
@@ -86,7 +87,12 @@ class SequenceDataset(InteractionDataset):
         rows[self.row_start_field] = torch.from_numpy(start)
         self.inter_feat = rows
 
-    def data_augmentation(self):
+    def data_augmentation(self) -> None:
+        """Sort the interactions by user and exact time, and replace them by rows that point into them.
+
+        Raises:
+            UserError: times are not loaded, or no user has two interactions.
+        """
         self._aug_presets()
         if self.time_field not in self.inter_feat:
             raise UserError(
@@ -109,14 +115,15 @@ class SequenceDataset(InteractionDataset):
             start, length, target = self._prefix_rows(first, count)
         self.history = history
         rows = Interaction({field: history[field][target] for field in history})
-        # RecBole splits by this column: until then it holds ranks, as float32 does not tell near times apart
+        # RecBole splits by this column: until then it has ranks, as float32 rounds times
         rows[ROUNDED_TIME] = rows[self.time_field]
         rows[self.time_field] = torch.from_numpy(self.time_ranks.to_numpy()[order][target])
         self._point_rows(rows, start, length)
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[first]] = torch.from_numpy(first)
 
-    def build(self):
+    def build(self) -> list["SequenceDataset"]:
+        """Return training, validation and test part."""
         train, *held_out = super().build()
         train.is_training_part = True
         for part in (self, train, *held_out):
@@ -128,13 +135,13 @@ class SequenceDataset(InteractionDataset):
         return [train, *held_out]
 
     def _prefix_rows(self, first, count):
-        """Start, length and target index of RecBole's rows: every item but a user's first, with what came before."""
+        """Return start, length and target index of RecBole's rows: every item but a user's first, with those before."""
         target = np.delete(np.arange(count.sum()), first)
         start = np.maximum(np.repeat(first, count - 1), target - self.max_item_list_len)
         return start, target - start, target
 
     def _window_rows(self, first, count):
-        """Windows over all but the held-out items of each user, then the held-out rows as prefixes."""
+        """Return start, length and target index of windows over training items and of held-out prefixes."""
         split = self.config["eval_args"]["split"]
         if "LS" not in split:
             raise UserError(
@@ -142,10 +149,10 @@ class SequenceDataset(InteractionDataset):
                 f"set train_rows=prefixes"
             )
         first, count = first[count > 1], count[count > 1]
-        # RecBole's leave-one-out keeps at least one training row a user: two items
+        # RecBole's leave-one-out keeps at least one training row per user: two items
         held = np.minimum(HELD_OUT.get(split["LS"], 2), count - 2)
         trained = count - held
-        # a remainder of one item would be a row that teaches nothing
+        # a remainder of one item has nothing to predict
         windows = -(-(trained - 1) // self.max_item_list_len)
         rows = windows + held
         row_of_user = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
@@ -157,7 +164,7 @@ class SequenceDataset(InteractionDataset):
             + np.where(is_window, -(windows - 1 - row_of_user) * self.max_item_list_len, row_of_user - windows)
         )
         start = np.maximum(first, end - self.max_item_list_len)
-        # a window's own item and time are those of its last item; a held-out row predicts the item at its end
+        # a window's item and time are those of its last item; a held-out row predicts the item at its end
         return start, end - start, np.where(is_window, end - 1, end)
 
     def __getitem__(self, index, join=True):
@@ -167,7 +174,7 @@ class SequenceDataset(InteractionDataset):
         return self._with_lists(rows if self.window_generator is None else self._moved(rows, self.window_generator))
 
     def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
-        """Training windows, some of them moved back: still at most MAX_ITEM_LIST_LENGTH items, at least two."""
+        """Move some training windows back; each has 2 to MAX_ITEM_LIST_LENGTH items."""
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]
         draws = torch.rand(2, *length.shape, generator=process_generator(generator))
         back = (draws[0] * (length - 1)).long() * (draws[1] < setting(self.config, "window_shift"))
@@ -191,23 +198,23 @@ class SequenceDataset(InteractionDataset):
         return rows
 
     def spans_of_users(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return where the interactions of this part, a training part, stand in `history`.
+        """Return the positions in `history` of the interactions of this part, a training part.
 
         Returns:
-            [u] users that have rows here, [u] the place of the first interaction of each, [u] the place behind the
-            last; with pre-split files those of a user's longest row.
+            [u] users with rows, [u] the position of the first interaction of each, [u] the position after the last;
+            with pre-split files those of a user's longest row.
         """
         rows = self.inter_feat
         end = rows[self.row_start_field] + rows[self.item_list_length_field]
         if train_rows_of(self.config) == "prefixes":
-            end = end + 1  # the item that the row is to predict
+            end = end + 1  # the target of the row
         ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
         users = ends.nonzero().squeeze(1)
         return users, self.first_of_user[users], ends[users]
 
     @property
     def item_counter(self) -> Counter:
-        """How often each item occurs in the interactions of the training part; in other parts, as a target."""
+        """Number of interactions per item in a training part, of targets in another part."""
         if not self.is_training_part:
             return super().item_counter
         _, first, end = self.spans_of_users()

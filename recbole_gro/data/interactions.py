@@ -1,4 +1,4 @@
-"""The interactions of a dataset as they stand in its files, and RecBole's filters over them."""
+"""The interactions of a dataset with the exact values of its files, and RecBole's filters over them."""
 
 from functools import partial
 from typing import Any
@@ -19,12 +19,12 @@ from recbole_gro.utils.errors import UserError, nearest
 
 
 class InteractionDataset(SequentialDataset):
-    """RecBole's SequentialDataset with a reader of its own, and what is exact in the file kept exact.
+    """RecBole's SequentialDataset with a reader that keeps the exact values of the files.
 
     Attributes:
-        time_ranks: rank in time of each row of `inter_feat`, until it is split; absent with pre-split files.
+        time_ranks: rank in time of each row of `inter_feat` before the split; absent with pre-split files.
         file_columns: {suffix of a file: all its columns}.
-        filtered: numbers of users, items and interactions before and after the filters.
+        filtered: numbers of users, items and interactions before and after the filters; absent with pre-split files.
     """
 
     inter_feat: Any
@@ -67,7 +67,7 @@ class InteractionDataset(SequentialDataset):
         return rows.reset_index(drop=True)
 
     def _needed_columns(self, source) -> dict[str, tuple[str, str]]:
-        """{setting: (column that it names, its type)} of the columns that a file must have."""
+        """Return {setting: (column that it names, its type)} of the columns that a file must have."""
         user, item = {"USER_ID_FIELD": (self.uid_field, "token")}, {"ITEM_ID_FIELD": (self.iid_field, "token")}
         if source is not FeatureSource.INTERACTION:
             return {FeatureSource.USER: user, FeatureSource.ITEM: item}.get(source, {})
@@ -80,7 +80,7 @@ class InteractionDataset(SequentialDataset):
         return self.iid_field + self.config["LIST_SUFFIX"]
 
     def _describe(self, column: str, rows: pd.DataFrame, table: AtomicTable, source) -> None:
-        """Note a column's type, source and length as RecBole keeps them; texts of sequences become arrays."""
+        """Register a column's type, source and length with RecBole; texts of sequences become arrays."""
         kind, length = FeatureType(table.columns[column]), 1
         if kind in (FeatureType.TOKEN_SEQ, FeatureType.FLOAT_SEQ):
             longest = (self.config["seq_len"] or {}).get(column)
@@ -97,7 +97,7 @@ class InteractionDataset(SequentialDataset):
         super()._set_alias(alias_name, default_value)
 
     def _benchmark_presets(self):
-        """Leave out RecBole's step: lists become pointers into a history."""
+        """Skip RecBole's step: lists become pointers into a history."""
 
     def _data_processing(self):
         self._check_named_fields()
@@ -110,7 +110,7 @@ class InteractionDataset(SequentialDataset):
         super()._data_processing()
 
     def _check_named_fields(self) -> None:
-        """Check that settings of filters and normalization name loaded columns, and intervals that RecBole can read."""
+        """Check that settings of filters and normalization name loaded columns and valid intervals."""
         for key in ("val_interval", "normalize_field", "threshold", "discretization"):
             for field in self.config[key] or []:
                 if field not in self.field2type:
@@ -128,7 +128,7 @@ class InteractionDataset(SequentialDataset):
         self.filtered = before, self._sizes()
 
     def _sizes(self) -> tuple[int, int, int]:
-        """Numbers of users, items and interactions, before ids are made."""
+        """Return the numbers of users, items and interactions in the rows loaded."""
         rows = self.inter_feat
         return rows[self.uid_field].nunique(), rows[self.iid_field].nunique(), len(rows)
 
@@ -142,8 +142,8 @@ class InteractionDataset(SequentialDataset):
         for name in self.feat_name_list:
             if getattr(self, name).empty:
                 raise UserError(
-                    f"dataset {self.dataset_name}: the filters leave nothing in {name}; ease user_inter_num_interval, "
-                    f"item_inter_num_interval or val_interval, or see whether .user and .item files fit the .inter file"
+                    f"dataset {self.dataset_name}: the filters leave nothing in {name}; widen user_inter_num_interval, "
+                    f"item_inter_num_interval or val_interval, or check that .user and .item files match .inter"
                 )
         if hasattr(self, "time_ranks"):
             self.time_ranks = self.time_ranks.loc[self.inter_feat.index].reset_index(drop=True)
@@ -161,7 +161,7 @@ class InteractionDataset(SequentialDataset):
         if not fits:
             return
         self.inter_feat.drop(dropped_once(self.inter_feat, fits), inplace=True)
-        # the catalogue is what is left: an item whose last user went would otherwise stay in it by its features
+        # features alone do not keep an item in the catalogue
         for features, field in ((self.item_feat, self.iid_field), (self.user_feat, self.uid_field)):
             if features is not None:
                 features.drop(features.index[~features[field].isin(self.inter_feat[field])], inplace=True)

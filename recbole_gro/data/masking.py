@@ -1,4 +1,6 @@
-"""BERT4Rec's masks for a whole batch at once, in the fields that RecBole's MaskItemSequence fills."""
+"""BERT4Rec's masks for a batch at once, in the fields of RecBole's MaskItemSequence."""
+
+from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
@@ -8,22 +10,21 @@ from recbole_gro.utils.random_state import process_generator
 
 
 class WindowMask:
-    """Mask each item of training windows with chance `mask_ratio`, the last one with `mask_last` more.
+    """Mask each item of training windows with probability `mask_ratio`, and the last one with `mask_last` besides.
 
-    RecBole's own masks half of the stock batches at the last item only (`ft_ratio`), which suits rows that end at
-    every item of a user. A window ends once, so here both kinds of mask share a row: random ones for the bulk of the
-    training signal, the last item because a service predicts the item at the end.
+    RecBole masks only the last item in a share of the batches (`ft_ratio`), which suits rows that end at every item of
+    a user. A window ends once, so a row has both kinds of masks: random ones for most of the training signal, and one
+    at the end, where a service predicts.
 
-    As in RecBole a mask at place 0 cannot be expressed (0 is the filler of MASK_INDEX), so the first item of a row
-    is never masked. A row that drew no mask gets one at its last item. There is no cap on masks per row: MASK_INDEX
-    is as wide as the batch needs. MASKED_SLOTS [N] says where in it, read row by row, the masked items stand: counted
-    here, so that a GPU need not be waited for to count them.
+    As in RecBole the first item of a row is never masked, since 0 is the filler of MASK_INDEX. A row without a mask
+    gets one at its last item. MASK_INDEX is as wide as the batch needs. MASKED_SLOTS [N] has the flat positions of the
+    masked items in it, counted on the CPU so that a GPU is not synchronized for them.
 
     Args:
         config: names of fields, `mask_ratio`, `mask_last`, `seed`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config: Any):
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.masked_field = config["MASK_ITEM_SEQ"]
@@ -35,7 +36,8 @@ class WindowMask:
         self.samples_negatives = config["loss_type"] == "BPR"
         self.generator = torch.Generator().manual_seed(config["seed"])
 
-    def __call__(self, dataset, interaction):
+    def __call__(self, dataset: Any, interaction: Interaction) -> Interaction:
+        """Add masked sequences, targets and positions to a batch of windows."""
         sequences, lengths = interaction[self.sequence_field], interaction[self.length_field]
         n_items = dataset.num(dataset.iid_field)
         place = torch.arange(sequences.shape[1])
@@ -44,7 +46,7 @@ class WindowMask:
         masked = torch.rand(sequences.shape, generator=process_generator(self.generator)) < chance
         masked &= (place > 0) & (place < lengths.unsqueeze(-1))
         masked |= ~masked.any(1, keepdim=True) & (place > 0) & is_last
-        # masked places first, in order, then filler: a stable sort of the flags
+        # masked positions in order, then filler: a stable sort of the flags
         order = masked.logical_not().to(torch.uint8).argsort(dim=1, stable=True)
         index = order[:, : max(int(masked.sum(1).max()), 1)]
         kept = masked.gather(1, index)
@@ -63,7 +65,7 @@ class WindowMask:
         return interaction
 
     def _negatives(self, sequences, index, n_items):
-        """Draw one item per mask that the row does not hold, where the loss reads it (BPR)."""
+        """Draw one item per mask from outside the row, for losses that read it (BPR)."""
         if not self.samples_negatives:
             return torch.zeros_like(index)
         held = torch.zeros(len(sequences), n_items, dtype=torch.bool).scatter_(1, sequences, True)

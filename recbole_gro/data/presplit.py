@@ -11,14 +11,14 @@ PADDING = "0"
 
 
 def unpadded(rows: pd.DataFrame, item: str, suffix: str, padded: bool, files: Mapping[str, int]) -> pd.DataFrame:
-    """Return rows with the padding taken out of their lists.
+    """Return rows with the padding removed from their lists.
 
     Args:
         rows: one per next item; lists are arrays in the columns that end in `suffix`.
         item: the item column.
         suffix: the setting LIST_SUFFIX.
-        padded: whether the item token "0" in a list is padding, as in RecBole's files, and no item's name.
-        files: {file: how many of the rows it holds}, in their order.
+        padded: whether the item token "0" in a list is padding, as in RecBole's files, rather than an item.
+        files: {file: number of its rows}, in their order.
 
     Raises:
         UserError: a row without history, or lists of different length in a row.
@@ -35,7 +35,7 @@ def unpadded(rows: pd.DataFrame, item: str, suffix: str, padded: bool, files: Ma
         lists[field + suffix] = [row[keep] for row, keep in zip(values, kept, strict=True)]
     empty = ~kept.map(any)
     if empty.any():
-        raise UserError(f"{_place(files, empty.argmax())}: {item + suffix} holds no item")
+        raise UserError(f"{_place(files, empty.argmax())}: {item + suffix} has no item")
     return rows.assign(**{name: pd.Series(values, index=rows.index) for name, values in lists.items()})
 
 
@@ -48,14 +48,14 @@ def _place(files: Mapping[str, int], row: int) -> str:
 def joined(
     lists: Mapping[str, pd.Series], targets: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-    """Write the rows' histories, each with its next item, one behind the other, the shortest first.
+    """Concatenate the rows' histories, each followed by its next item, from the shortest to the longest.
 
     Args:
-        lists: {field: n arrays, the values of a row's history, in order of time}; as long for every field.
+        lists: {field: n arrays, the values of a row's history in order of time}, of one length per row.
         targets: {field: [n] value of the row's next item}.
 
     Returns:
-        {field: [t] values}, [t] the row of each, [n] where a row's history starts, [n] where its next item stands.
+        {field: [t] values}, [t] the row of each, [n] start of a row's history, [n] position of its next item.
     """
     sizes = next(iter(lists.values())).map(len).to_numpy()
     order = np.argsort(sizes, kind="stable")

@@ -28,12 +28,14 @@ MOVIES = ("item_id:token", "movie_title:token_seq", "release_year:token", "class
 class RawFile:
     """One file of a published dataset.
 
-    suffix: of the atomic file it becomes, `inter` or `item`.
-    names: what it is called, the most wanted first.
-    columns: of the atomic file.
-    row: the values of a line, one for each column.
-    example: a line as it should be.
-    header: the first line of a file that begins with the names of its columns.
+    Attributes:
+        suffix: of the atomic file, `inter` or `item`.
+        names: of the published file, the preferred one first.
+        columns: of the atomic file.
+        row: function from a line to one value per column; ValueError where the line is invalid.
+        example: a valid line.
+        header: the first line of a file that names its columns.
+        encoding: of the published file.
     """
 
     suffix: str
@@ -46,14 +48,19 @@ class RawFile:
 
 
 def counted(values: list[str], count: int) -> list[str]:
-    """The fields of a line, of which there must be `count`."""
+    """Return the fields of a line; ValueError where there are not `count` of them."""
     if len(values) != count:
-        raise ValueError(f"{count} fields wanted, found {len(values)}")
+        raise ValueError(f"{count} fields expected, found {len(values)}")
     return values
 
 
+def colon_separated(line: str, count: int) -> list[str]:
+    """Return the fields of a line of MovieLens; ValueError where there are not `count` of them."""
+    return counted(line.split("::"), count)
+
+
 def comma_separated(line: str, count: int) -> list[str]:
-    """The fields of a csv line, which may be quoted."""
+    """Return the fields of a csv line, which may be quoted; ValueError where there are not `count` of them."""
     try:
         return counted(next(csv.reader([line], strict=True)), count)
     except csv.Error as error:
@@ -61,7 +68,7 @@ def comma_separated(line: str, count: int) -> list[str]:
 
 
 def name(text: Any, column: str) -> str:
-    """A user or item as a token of the atomic file."""
+    """Return the name of a user or item as a token; ValueError, which names the column, where it is no text."""
     if text in (None, ""):
         raise ValueError(f"no {column}")
     if not isinstance(text, str):
@@ -70,14 +77,14 @@ def name(text: Any, column: str) -> str:
 
 
 def number(text: Any, column: str) -> str:
-    """A rating or time, checked, as it was written."""
+    """Return a rating or time as text; ValueError, which names the column, where it is no number."""
     if not NUMBER.fullmatch(str(text)):
         raise ValueError(f"{column} {text!r} is not a number")
     return str(text)
 
 
 def seconds(text: Any, column: str) -> str:
-    """A day as seconds since 1970, midnight UTC."""
+    """Return a day as text of the seconds from 1970 to its midnight UTC; ValueError where it is no day."""
     try:
         return str(calendar.timegm(date.fromisoformat(text).timetuple()))
     except (TypeError, ValueError) as error:
@@ -85,7 +92,7 @@ def seconds(text: Any, column: str) -> str:
 
 
 def record(line: str) -> dict[str, Any]:
-    """The mapping of a review's line: JSON, or the Python literal that older files hold, which is never run."""
+    """Return the mapping in a review's line, JSON or the Python literal of older files; ValueError for any other."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
@@ -99,12 +106,12 @@ def record(line: str) -> dict[str, Any]:
 
 
 def rating(user: Any, item: Any, stars: Any, time: Any) -> tuple[str, ...]:
-    """A row of RATINGS."""
+    """Return a row of RATINGS."""
     return name(user, "user"), name(item, "item"), number(stars, "rating"), number(time, "timestamp")
 
 
 def movie(item: str, title_and_year: str, genres: str) -> tuple[str, ...]:
-    """A row of MOVIES, which has title, year and genres apart, as RecBole's own files do."""
+    """Return a row of MOVIES, which has title, year and genres in columns of their own, as RecBole's files."""
     title, year = title_and_year.strip(), ""
     if match := YEAR_AT_END.search(title):
         title, year = title[: match.start()].rstrip(), match[1]
@@ -112,27 +119,8 @@ def movie(item: str, title_and_year: str, genres: str) -> tuple[str, ...]:
     return name(item, "movie"), token(title), year, token(classes)
 
 
-# What a RawFile's `row` can be
-
-
-def colon_rating(line: str) -> tuple[str, ...]:
-    return rating(*counted(line.split("::"), 4))
-
-
-def csv_rating(line: str) -> tuple[str, ...]:
-    return rating(*comma_separated(line, 4))
-
-
-def colon_movie(line: str) -> tuple[str, ...]:
-    return movie(*counted(line.split("::"), 3))
-
-
-def csv_movie(line: str) -> tuple[str, ...]:
-    return movie(*comma_separated(line, 3))
-
-
 def steam_review(line: str) -> tuple[str, ...]:
-    """Users go by their names, as in the authors' code; not every review has a user_id."""
+    """Return a row of REVIEWS; users are identified by name, as in the authors' code, since some have no user_id."""
     review = record(line)
     return (
         name(review.get("username"), "username"),
@@ -142,26 +130,52 @@ def steam_review(line: str) -> tuple[str, ...]:
 
 
 def amazon_rating(line: str) -> tuple[str, ...]:
-    """A line of the ratings (csv) or of the reviews (JSON)."""
+    """Return a row of RATINGS for a line of the ratings (csv) or of the reviews (JSON)."""
     if not line.startswith("{"):
-        return csv_rating(line)
+        return rating(*comma_separated(line, 4))
     review = record(line)
     return rating(review.get("reviewerID"), review.get("asin"), review.get("overall"), review.get("unixReviewTime"))
 
 
 STEAM_EXAMPLE = "{'username': 'Ann', 'product_id': '10', 'date': '2017-12-31'}"
 AMAZON_NAMES = ("ratings_Beauty.csv", "ratings_Beauty.csv.gz", "reviews_Beauty.json.gz", "reviews_Beauty.json")
-# dataset -> its files; the first holds the interactions, further ones are converted where they lie beside it
+# dataset -> its files: the interactions, then files that are converted if they exist in the same folder
 PUBLISHED: dict[str, tuple[RawFile, ...]] = {
     "ml-1m": (
-        RawFile("inter", ("ratings.dat",), RATINGS, colon_rating, "1::1193::5::978300760", encoding="latin-1"),
-        RawFile("item", ("movies.dat",), MOVIES, colon_movie, "1::Toy Story (1995)::Animation", encoding="latin-1"),
+        RawFile(
+            "inter",
+            ("ratings.dat",),
+            RATINGS,
+            lambda line: rating(*colon_separated(line, 4)),
+            "1::1193::5::978300760",
+            encoding="latin-1",
+        ),
+        RawFile(
+            "item",
+            ("movies.dat",),
+            MOVIES,
+            lambda line: movie(*colon_separated(line, 3)),
+            "1::Toy Story (1995)::Animation",
+            encoding="latin-1",
+        ),
     ),
     "ml-20m": (
         RawFile(
-            "inter", ("ratings.csv",), RATINGS, csv_rating, "1,2,3.5,1112486027", "userId,movieId,rating,timestamp"
+            "inter",
+            ("ratings.csv",),
+            RATINGS,
+            lambda line: rating(*comma_separated(line, 4)),
+            "1,2,3.5,1112486027",
+            "userId,movieId,rating,timestamp",
         ),
-        RawFile("item", ("movies.csv",), MOVIES, csv_movie, "1,Toy Story (1995),Animation", "movieId,title,genres"),
+        RawFile(
+            "item",
+            ("movies.csv",),
+            MOVIES,
+            lambda line: movie(*comma_separated(line, 3)),
+            "1,Toy Story (1995),Animation",
+            "movieId,title,genres",
+        ),
     ),
     "steam": (RawFile("inter", ("steam_reviews.json.gz", "steam_reviews.json"), REVIEWS, steam_review, STEAM_EXAMPLE),),
     "amazon-beauty": (

@@ -1,4 +1,4 @@
-"""The lines of a published file, plain or gzipped, one at a time however large the file is."""
+"""The lines of a published file, plain or gzipped, read one at a time."""
 
 import gzip
 import zlib
@@ -14,7 +14,14 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, bytes | None]]:
-    """Number (from 1) and bytes of each line that is not blank, without its end; None for one above LONGEST_LINE.
+    """Yield the number (from 1) and bytes of each line that is not blank, without its end.
+
+    Args:
+        path: of the file.
+        show_progress: whether to show a progress bar.
+
+    Returns:
+        An iterator; the bytes of a line longer than LONGEST_LINE are None.
 
     Raises:
         UserError: the file cannot be read, or its compressed data are damaged.
@@ -39,12 +46,12 @@ def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, by
             bar.update(stored.tell() - bar.n)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
-            f"{path}: damaged or incomplete gzip after line {number} ({error}); a complete download is wanted"
+            f"{path}: damaged or incomplete gzip after line {number} ({error}); a complete download is needed"
         ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _is_whole(line: bytes) -> bool:
-    """Whether reading stopped at the line's end, not at the limit."""
+    """Return whether reading stopped at the line's end, not at the limit."""
     return line.endswith(b"\n") or len(line) < LONGEST_LINE

@@ -1,10 +1,10 @@
-"""Settings of what a model is trained on."""
+"""Settings of training data."""
 
 from recbole_gro.config.settings import Settings, key
 
 
 class DataSettings(Settings):
-    """How interactions are filtered, and cut into training rows."""
+    """Filters of interactions, and training rows."""
 
     section = "Data and output"
     core_filter: str = key(

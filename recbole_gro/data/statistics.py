@@ -11,6 +11,7 @@ from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset
 from recbole_gro.utils.command_line import exit_code, settings_of
+from recbole_gro.utils.errors import UserError
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
 HEAD = ("dataset", "users", "items", "mean length", "density")
@@ -20,9 +21,11 @@ HEAD = ("dataset", "users", "items", "mean length", "density")
 class Statistics:
     """A row of Table 1.
 
-    users, items: that have interactions left after filtering, or features.
-    mean_length: interactions per user.
-    density: share of all pairs of user and item, 0 to 1; an interaction that is repeated counts each time.
+    Attributes:
+        users: number of users with interactions after filtering, or with features.
+        items: number of items, likewise.
+        mean_length: interactions per user.
+        density: interactions per pair of user and item; a repeated interaction counts each time.
     """
 
     users: int
@@ -31,7 +34,7 @@ class Statistics:
     density: float
 
     def cells(self) -> list[str]:
-        """As the paper prints it; density in percent."""
+        """Return the row as the paper prints it, density in percent."""
         return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
 
     def cells_beyond(self, other: "Statistics") -> list[str]:
@@ -55,14 +58,23 @@ PAPER = {
 
 
 def dataset_statistics(dataset: SequenceDataset) -> Statistics:
-    """The size of a dataset after its filters, before or after it is split."""
+    """Return the size of a dataset after its filters, before or after it is split.
+
+    Raises:
+        UserError: its files are pre-split: an interaction may be in several rows, so the rows do not tell their number.
+    """
+    if dataset.benchmark_filename_list is not None:
+        raise UserError(
+            f"benchmark_filename: the rows of pre-split files repeat interactions, so {dataset.dataset_name} has no "
+            f"statistics; measure the file that they were split from"
+        )
     interactions = len(getattr(dataset, "history", dataset.inter_feat))
     users, items = dataset.user_num - 1, dataset.item_num - 1  # RecBole counts the padding
     return Statistics(users, items, interactions / users, interactions / users / items)
 
 
 def rows(name: str, found: Statistics) -> dict[str, list[str]]:
-    """{whose: cells} of a dataset: as found `here`; where Table 1 has it, the `paper`'s row and the `difference`."""
+    """Return {row: cells} of a dataset: `here`, and for one of Table 1 also `paper` and `difference`."""
     if name not in PAPER:
         return {"here": found.cells()}
     paper = PAPER[name]
@@ -71,7 +83,7 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
 
 def table(name: str, found: Statistics) -> list[str]:
     """Return the lines of a markdown table: the dataset and, if Table 1 has it, the paper's row and the difference."""
-    lines = [[name if whose == "here" else whose, *cells] for whose, cells in rows(name, found).items()]
+    lines = [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()]
     sides = ["left", *["right"] * (len(HEAD) - 1)]
     return tabulate(lines, HEAD, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 

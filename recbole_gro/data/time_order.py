@@ -8,12 +8,12 @@ from recbole.data.dataset import Dataset
 
 from recbole_gro.utils.log import console
 
-DIGITS = 15  # float64 tells decimal numbers of so many digits apart
-COARSE = 2.0**24  # from here on neighbouring float32 values lie 2 and more apart: whole seconds are rounded
+DIGITS = 15  # float64 distinguishes decimal numbers of so many digits
+COARSE = 2.0**24  # from here on neighbouring float32 values differ by 2 or more: whole seconds are rounded
 
 
 def time_ranks(texts: np.ndarray) -> np.ndarray:
-    """Return the rank of each time by its exact decimal value; equal times share one.
+    """Return the rank of each time by its exact decimal value; equal times have equal ranks.
 
     Args:
         texts: [n] times as numbers in text, of any length.
@@ -27,7 +27,7 @@ def time_ranks(texts: np.ndarray) -> np.ndarray:
     values = texts.astype(np.float64)
     exact = np.zeros(len(values), dtype=np.int64)
     if max(map(len, texts), default=0) > DIGITS:
-        # float64 rounds, but never reverses: only times that it makes equal are left to tell apart
+        # float64 rounds but keeps the order: only times that become equal are compared exactly
         alike = pd.Series(values).duplicated(keep=False).to_numpy()
         codes, names = pd.factorize(texts[alike])
         exact[alike] = np.unique([Decimal(name.strip()) for name in names], return_inverse=True)[1][codes]
@@ -39,10 +39,10 @@ def time_ranks(texts: np.ndarray) -> np.ndarray:
 
 
 def warn_of_rounded_times(dataset: Dataset) -> None:
-    """Log one warning where RecBole's own dataset may have lost the order of neighbouring interactions.
+    """Log a warning where RecBole's own dataset may have lost the order of interactions.
 
-    That is where a user's neighbouring times are equal and so large that float32 cannot tell two seconds apart. A
-    `SequenceDataset` sorts before it rounds and is passed over.
+    It may where successive times of a user are equal and so large that float32 rounds seconds. A `SequenceDataset`
+    sorts before it rounds and is skipped.
 
     Args:
         dataset: the training part of a split dataset.

@@ -11,12 +11,12 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.config.models import copied_model, in_a_line
+from recbole_gro.config.models import copied_model
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -116,4 +116,4 @@ def _named(role: str, model: Any) -> Iterator[None]:
         raise UserError(f"{role}_{error}") from error  # the key is student_model or surrogate_model
     except Exception as error:
         name = getattr(model, "__name__", model)
-        raise UserError(f"{role}: cannot work with these settings: {name}: {in_a_line(error)}") from error
+        raise UserError(f"{role}: cannot work with these settings: {name}: {in_one_line(error)}") from error

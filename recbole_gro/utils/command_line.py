@@ -1,4 +1,4 @@
-"""What the commands of this package have in common: --KEY=VALUE words, --debug, and how they end."""
+"""Common parts of the commands: --KEY=VALUE words, --debug and exit statuses."""
 
 import argparse
 import os
@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from recbole_gro.utils.errors import UserError
 
 BAD_INPUT = 2
-STOPPED = 130  # as a shell says it of Ctrl-C
+STOPPED = 130  # as of a shell after Ctrl-C
 DEBUG = "--debug"
 DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
 def settings_of(words: Iterable[str]) -> dict[str, str]:
-    """The settings in words of the form --KEY=VALUE.
+    """Return the settings in words of the form --KEY=VALUE.
 
     Raises:
         UserError: a word of another form, or a key with two values.
@@ -24,7 +24,7 @@ def settings_of(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not word.startswith("--") or not equals or not name[2:]:
-            raise UserError(f"argument {word!r} is not understood; settings are given as --KEY=VALUE")
+            raise UserError(f"argument {word!r} is invalid; settings have the form --KEY=VALUE")
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
     return settings
@@ -52,10 +52,10 @@ def exit_code(command: str, work: Callable[[list[str]], object], arguments: Sequ
         command: its name, for messages.
         work: called with the arguments, less --debug.
         arguments: of the command line; None: those of the process. With --debug among them, or RECBOLE_GRO_DEBUG=1 in
-            the environment, invalid input is shown with its traceback.
+            the environment, invalid input is reported with its traceback.
 
     Returns:
-        0; 2 after one line on invalid input; 130 where it was stopped.
+        0; 2 after one line on invalid input; 130 after an interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"

@@ -1,12 +1,12 @@
-"""What RecBole 1.2.1 needs on today's libraries; each adjustment with its reason and when it can go.
+"""Adjustments of RecBole 1.2.1 to current libraries, each with its reason and the condition for its removal.
 
-The bounds in setup.cfg do the rest: numpy < 2 (Config touches np.float_ and three more that numpy 2 removed),
+setup.cfg bounds the others: numpy < 2 (Config touches np.float_ and three more that numpy 2 removed),
 pandas < 3 (its copy-on-write turns RecBole's `feat[field].fillna(..., inplace=True)` into a silent no-op),
 setuptools < 81 (ray 2.6.3, which recbole pulls in, imports pkg_resources).
 
 Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values` and `anomaly_mode_left_alone`. The first two
-only make work what raised before, the third keeps a setting as the user had it, so a program that also uses plain
-RecBole is not changed by them.
+affect only calls that raise without them, the third restores a setting, so that plain RecBole works as before in the
+same program.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def collector_of_plain_values() -> None:
     """Let ItemCoverage, GiniIndex, AveragePopularity and TailPercentage run.
 
     Collector.get_data_struct calls .cpu() on everything it holds, the item count (an int) and the item counter among
-    them, and raises. The plain values step aside while it does. Can go when RecBole moves tensors only.
+    them, and raises. The plain values are removed during the call. Can go when RecBole moves tensors only.
     """
     original = Collector.get_data_struct
     if getattr(original, "keeps_plain_values", False):
@@ -103,7 +103,7 @@ def no_process_group() -> Iterator[None]:
 def no_scaler_warning() -> Iterator[None]:
     """Silence the warning about torch.cuda.amp.GradScaler inside the block.
 
-    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name, which the user cannot change.
+    RecBole's Trainer makes one each epoch, on a CPU too, and torch warns of its name.
     Can go when RecBole calls torch.amp.GradScaler.
     """
     with warnings.catch_warnings():

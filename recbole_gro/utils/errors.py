@@ -1,23 +1,34 @@
-"""The one exception a user is meant to read."""
+"""The exception for invalid input, and the wording of its messages."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something the user gave cannot work; the message is one line that says what, where and what would be right."""
+    """Invalid input; the message is one line that names the setting or file, what was wrong and what is right."""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name most like `name`, or None where none is alike (case does not count)."""
+    """Return the known name most similar to `name`, regardless of case; None where none is similar.
+
+    Args:
+        name: that was given.
+        known: names to choose from.
+        cutoff: least similarity, 0 to 1.
+    """
     by_lower = {candidate.lower(): candidate for candidate in known}
     close = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=cutoff)
     return by_lower[close[0]] if close else None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not in a registry: the nearest known one, then all of them."""
+    """Return the error for an unknown name; its message has the nearest known name, then all of them."""
     names = sorted(known)
     hint = nearest(name, names)
     did_you_mean = f" Did you mean {hint!r}?" if hint else ""
     return UserError(f"unknown {kind} {name!r}.{did_you_mean} Known: {', '.join(names)}.")
+
+
+def in_one_line(error: Exception) -> str:
+    """Return the type and message of an exception as one line."""
+    return f"{type(error).__name__} {' '.join(str(error).split())}".strip()

@@ -13,36 +13,46 @@ from filelock import FileLock
 
 from recbole_gro.utils.errors import UserError
 
-PART = ".part"  # what ends the name of a file that is being written; nobody reads it
+PART = ".part"  # suffix of a file that is being written
+
+
+@contextlib.contextmanager
+def _write_errors(file: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
 def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a stream that becomes `file` at the end of the block, when it is complete and on the disk.
 
+    Where the block raises, nothing is left of it, and an earlier file of that name stays.
+
     Raises:
-        UserError: it cannot be written, for example on a full disk. An earlier file of that name stays.
+        UserError: it cannot be written, for example on a full disk.
     """
     part = Path(f"{file}{PART}")
-    try:
-        with part.open("wb") as stream:
-            yield stream
-            stream.flush()
-            # a rename may reach the disk before the content does, and a power cut come between
-            os.fsync(stream.fileno())
-        os.replace(part, file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    with _write_errors(file):
+        try:
+            with part.open("wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())  # a power cut may follow a rename that reaches the disk before the content
+            os.replace(part, file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
 
 
 @contextlib.contextmanager
 def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of a file inside the block; it ends with the process, however that ends.
+    """Hold the lock of a file inside the block; it ends with the process at the latest.
 
     Args:
-        file: FILE.lock is the lock and stays in its folder, which is made where there is none.
+        file: FILE.lock is the lock and stays in its folder, which is created if necessary.
         wait: whether to wait while another process holds it.
 
     Raises:
@@ -60,32 +70,32 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    buffer = io.BytesIO()  # torch.save's own writer says of a full disk that a file pointer is not where it expected
+    buffer = io.BytesIO()  # torch.save's own writer reports a full disk as an unexpected file position
     torch.save(state, buffer)
-    with written(file) as stream:
-        stream.write(buffer.getbuffer())
+    write_whole(Path(file), buffer.getvalue())
 
 
 def append_line(line: str, file: str | os.PathLike) -> None:
-    """Append a complete line to a file, or nothing, and hand it to the operating system.
+    """Append a complete line to a file, or nothing, and pass it to the operating system.
 
     Raises:
         UserError: it cannot be written, for example on a full disk. The lines before it stay.
     """
     end = None
-    try:
-        with open(file, "ab") as stream:
-            end = stream.tell()
-            stream.write(f"{line}\n".encode())
-    except OSError as error:
-        if end is not None:
-            with contextlib.suppress(OSError):
-                os.truncate(file, end)
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    with _write_errors(file):
+        try:
+            with open(file, "ab") as stream:
+                end = stream.tell()
+                stream.write(f"{line}\n".encode())
+        except OSError:
+            if end is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(file, end)
+            raise
 
 
 def whole_lines(file: str | os.PathLike) -> int:
-    """Count the lines of a file, which is made where there is none.
+    """Count the lines of a file, which is created if necessary.
 
     A last line without its end, which an interrupted process leaves, is removed.
 
@@ -93,20 +103,17 @@ def whole_lines(file: str | os.PathLike) -> int:
         UserError: it cannot be written.
     """
     lines = end = 0
-    try:
-        with open(file, "a+b") as stream:
-            stream.seek(0)
-            for line in stream:
-                if line.endswith(b"\n"):
-                    lines, end = lines + 1, end + len(line)
-            stream.truncate(end)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
+    with _write_errors(file), open(file, "a+b") as stream:
+        stream.seek(0)
+        for line in stream:
+            if line.endswith(b"\n"):
+                lines, end = lines + 1, end + len(line)
+        stream.truncate(end)
     return lines
 
 
 def read_plain(file: str | os.PathLike) -> Any:
-    """Load what `write_atomically` saved, on the CPU.
+    """Load a file of `write_atomically` on the CPU.
 
     Raises:
         UserError: it cannot be read, or holds anything but plain values and tensors.

@@ -1,27 +1,21 @@
-"""What a run logs: the console's lines and run.log."""
+"""Logging of a run: the console and run.log."""
 
 import contextlib
 import logging
-import re
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from recbole.utils.logger import RemoveColorFilter
 from tqdm import tqdm
 
 console = logging.getLogger("recbole_gro")
 LOG = "run.log"
-COLOUR = re.compile(r"\x1B\[[0-9;]*m")
-
-
-class _PlainFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return COLOUR.sub("", super().format(record))
 
 
 class _LogFile(logging.FileHandler):
-    """run.log; a run that can no longer write it ends, as one does that cannot write its results."""
+    """The handler of run.log, which raises where it cannot write: the run then ends."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
@@ -31,7 +25,7 @@ class _LogFile(logging.FileHandler):
 
 
 class _ProgressSafeHandler(logging.Handler):
-    """Prints above the progress bars."""
+    """A handler that prints above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record))
@@ -39,7 +33,7 @@ class _ProgressSafeHandler(logging.Handler):
 
 @contextlib.contextmanager
 def shown_on_console() -> Iterator[None]:
-    """The run's own lines, and warnings of anybody, are printed; log levels and handlers are put back at the end."""
+    """Print the run's lines and all warnings inside the block; levels and handlers are restored after it."""
     root = logging.getLogger()
     before = root.level, console.level
     own, trouble = _ProgressSafeHandler(logging.INFO), _ProgressSafeHandler(logging.WARNING)
@@ -49,7 +43,7 @@ def shown_on_console() -> Iterator[None]:
     console.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
-            # deprecations inside RecBole are not the user's to mend
+            # users cannot act on deprecations inside RecBole
             warnings.filterwarnings("ignore", module=r"recbole\.")
             yield
     finally:
@@ -61,10 +55,16 @@ def shown_on_console() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
-    """Everything that is logged goes to run.log; RecBole logs to the root logger."""
+    """Write all that is logged inside the block, by RecBole too, to run.log.
+
+    Args:
+        folder: of the file.
+        level: the least level to write, as logging names it.
+    """
     root = logging.getLogger()
     file = _LogFile(folder / LOG, encoding="utf-8")
-    file.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    file.addFilter(RemoveColorFilter())
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root.addHandler(file)
     root.setLevel(level.upper())
     try:

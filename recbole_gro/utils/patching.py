@@ -1,4 +1,4 @@
-"""Changes to other people's objects that end with a block."""
+"""Temporary changes to objects of other libraries."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Replace an attribute of an object or a module inside the block.
 
     Args:
-        owner: whose attribute it is; one that its class defines is hidden, not changed.
-        name: of an attribute that exists.
+        owner: the object or module; an attribute of its class is hidden, not changed.
+        name: of an existing attribute.
         value: the attribute inside the block.
     """
     own, before = name in vars(owner), getattr(owner, name)

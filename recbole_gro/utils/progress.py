@@ -6,12 +6,19 @@ from tqdm import tqdm
 
 
 def progress_bar(stage: str, total: int, unit: str, shown: bool) -> tqdm:
-    """A bar of RecBole's width; written to a file it moves every half minute, not ten times a second."""
+    """Return a progress bar of RecBole's width, which a terminal updates often and a file every half minute.
+
+    Args:
+        stage: its label.
+        total: number of units.
+        unit: of progress; `B` is shown as kB, MB or GB.
+        shown: whether to show it.
+    """
     return tqdm(
         total=total,
         desc=stage,
         unit=unit,
-        unit_scale=unit == "B",  # bytes are shown as kB, MB or GB
+        unit_scale=unit == "B",
         ncols=100,
         disable=not shown,
         mininterval=0.1 if sys.stderr.isatty() else 30,

@@ -1,4 +1,4 @@
-"""Random generators, and other state of the process that stays as its user set it."""
+"""Random generators, and the state of the process that a run restores."""
 
 import contextlib
 import os
@@ -20,16 +20,13 @@ def global_state_kept() -> Iterator[None]:
 
     RecBole's init_seed seeds every generator and sets cuDNN's switches, its Config sets CUDA_VISIBLE_DEVICES.
     """
-    python, legacy = random.getstate(), np.random.get_state()
+    state, threads, visible = random_state(), torch.get_num_threads(), os.environ.get(VISIBLE_GPUS)
     cudnn = torch.backends.cudnn
     benchmark, deterministic = cudnn.benchmark, cudnn.deterministic
-    threads, visible = torch.get_num_threads(), os.environ.get(VISIBLE_GPUS)
     try:
-        with torch.random.fork_rng(range(torch.cuda.device_count())):
-            yield
+        yield
     finally:
-        random.setstate(python)
-        np.random.set_state(legacy)
+        set_random_state(state)
         cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
         torch.set_num_threads(threads)
         if visible is None:

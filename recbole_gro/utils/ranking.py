@@ -1,4 +1,4 @@
-"""Lists of items: the k highest of a model's scores, random items, searches."""
+"""Lists of items: top k, random items, membership."""
 
 import math
 from collections.abc import Callable
@@ -29,21 +29,21 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     return candidates.gather(1, items.gather(1, candidates).topk(k, dim=-1).indices) + 1
 
 
-def random_others(head: Tensor, wanted: int, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
-    """Return different items [B, wanted] in a random order, none of them in `head`, all others equally likely.
+def random_others(head: Tensor, count: int, n_items: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """Return different items [B, count] in a random order, none of them in `head`, all others equally likely.
 
     A small catalogue is permuted. From a large one items are drawn with replacement, and repeated ones are skipped.
-    Each draw is new with a chance of at least 3/4 there, so that half as many draws again as are wanted and 48
-    more are too few less than once in 10**12 lists; the first items of the catalogue then fill the list.
+    Each draw is new with probability 3/4 or more there, so that 1.5 count + 48 draws are too few less than once in
+    10**12 lists; the first items of the catalogue then fill the list.
 
     Args:
         head: [B, h] different items.
-        wanted: at most n_items - 1 - h.
+        count: at most n_items - 1 - h.
         n_items: size of the id space, padding included.
         draw: n to [B, n] whole numbers, uniform over a range far above the number of items.
     """
-    k = head.shape[1] + wanted
-    drawn = _drawn(len(head), k, wanted, n_items, draw, head.device)
+    k = head.shape[1] + count
+    drawn = _drawn(len(head), k, count, n_items, draw, head.device)
     return first_different(torch.cat([head, drawn], 1), k, n_items)[:, head.shape[1] :]
 
 
@@ -62,13 +62,13 @@ def completed(lists: Tensor, n_items: int, draw: Callable[[int], Tensor]) -> Ten
     return first_different(torch.cat([lists.where(lists != 0, lists[:, :1]), drawn], 1), k, n_items)
 
 
-def _drawn(rows: int, k: int, wanted: int, n_items: int, draw, device) -> Tensor:
-    """Return random items [rows, c], some of them repeated; enough for `wanted` that are not in a list of k."""
+def _drawn(rows: int, k: int, count: int, n_items: int, draw: Callable[[int], Tensor], device: torch.device) -> Tensor:
+    """Return random items [rows, c], some of them repeated; enough for `count` that are not in a list of k."""
     catalogue = n_items - 1
     if catalogue < 4 * k:
         drawn = draw(catalogue).to(device).argsort(1) + 1
     else:
-        drawn = draw(wanted + wanted // 2 + 48).to(device) % catalogue + 1
+        drawn = draw(count + count // 2 + 48).to(device) % catalogue + 1
     filler = torch.arange(1, k + 1, device=device).expand(rows, k)
     return torch.cat([drawn, filler], 1)
 
@@ -86,13 +86,13 @@ def first_different(items: Tensor, count: int, n_items: int) -> Tensor:
     first.scatter_reduce_(1, items, place, "amin")
     is_first = first.gather(1, items) == place
     position = is_first.cumsum(1) - 1
-    # what is not wanted goes to a last column that is cut off
+    # all others go to a last column that is cut off
     position = position.where(is_first & (position < count), torch.full_like(position, count))
     return items.new_zeros(len(items), count + 1).scatter_(1, position, items)[:, :count]
 
 
 def found_in(items: Tensor, others: Tensor) -> Tensor:
-    """Return whether each of `items` [..., k] stands anywhere in the same row of `others` [..., n], as [..., k].
+    """Return whether each of `items` [..., k] occurs in the same row of `others` [..., n], as [..., k].
 
     0 is no item and is found nowhere. The rows are sorted and searched, so that no table [..., k, n] is built.
 

@@ -1,4 +1,4 @@
-"""A table of named classes or functions: what register_* and create_* of every extension point share."""
+"""Registries of named classes or functions, one per extension point."""
 
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -9,7 +9,10 @@ Entry = TypeVar("Entry")
 
 
 class Registry(Generic[Entry]):
-    """Names and what they stand for; loud on a name taken twice and on one that nobody registered.
+    """A mapping from names to entries that refuses duplicate names and reports unknown ones.
+
+    Args:
+        kind: of the entries, for messages.
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("square")
@@ -27,7 +30,11 @@ class Registry(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
-        """Decorator that files an entry under `name`; ValueError where the name is taken."""
+        """Return a decorator that registers an entry.
+
+        Raises:
+            ValueError: the name is registered already.
+        """
 
         def file(entry: Entry) -> Entry:
             if name in self._entries:

@@ -1,11 +1,11 @@
-"""Units of metrics: shares are shown in percent, everything else as it is."""
+"""Units of metrics: shares are shown in percent, other metrics unscaled."""
 
-# of metrics of lists that are no shares; RecBole divides the entropy by the number of listed items
+# metrics that are no shares; RecBole divides the entropy by the number of listed items
 UNITS = {"averagepopularity": "interactions", "shannonentropy": "nats per item"}
 
 
 def unit(metric: str) -> str:
-    """Return the unit of a metric, which is named in any case, with or without a cut-off; `%` for shares."""
+    """Return the unit of a metric, `%` for shares; its name may have any case and a cut-off."""
     return UNITS.get(metric.partition("@")[0].lower(), "%")
 
 

@@ -81,3 +81,8 @@ def test_invalid_input_is_reported_in_one_line_and_leaves_nothing(given, message
     assert len(lines) == 1
     assert message in lines[0]
     assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_texts_in_a_list_of_values_stay_texts():
+    _, settings = parse(["table1", "--dataset=[2024,ml-1m]", "--gro_lambda=[0.1,1]", "--data_path=2024"])
+    assert settings == {"dataset": ["2024", "ml-1m"], "gro_lambda": [0.1, 1], "data_path": "2024"}

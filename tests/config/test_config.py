@@ -1,5 +1,4 @@
 import copy
-import os
 
 import pytest
 from conftest import SMALL
@@ -10,7 +9,6 @@ from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
 from recbole_gro.config.config import derive, plain_settings
-from recbole_gro.config.files import literal, read_config_file, resolve_config_file
 from recbole_gro.config.reference import ORDER
 from recbole_gro.config.settings import plugin_keys, sections, setting
 
@@ -91,37 +89,6 @@ def test_defaults_are_allowed(name):
     key.check(key.default)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("3", 3), ("1e-3", 0.001), ("1e-3x", "1e-3x"), ("-.5", -0.5), ("None", None), ("null", None), ("True", True),
-        ("true", True), ("[1, 5]", [1, 5]), ("[none, gro]", ["none", "gro"]), ("{'a': 1}", {"a": 1}),
-        ("ml-100k", "ml-100k"), ("[5,inf)", "[5,inf)"), ("a: b: c", "a: b: c"), ("", None),
-        ("[none, 1e-3]", ["none", 0.001]), ("{[1]: 2}", "{[1]: 2}"), ("2020-99-99", "2020-99-99"), ("0b_", "0b_"),
-        ("[" * 5000, "[" * 5000), ("7" * 5000, "7" * 5000),
-    ],
-)  # fmt: skip
-def test_words_become_values(text, value):
-    assert literal(text) == value
-
-
-def test_words_are_never_run(tmp_path):
-    made = tmp_path / "made"
-    for word in (f"__import__('os').mkdir('{made}')", f"!!python/object/apply:os.mkdir ['{made}']"):
-        assert literal(word) == word
-        config = Config("NARM", command_line={"checkpoint_dir": word}, config_dict={"data_path": word})
-        assert config["checkpoint_dir"] == word
-    assert not made.exists()
-
-
-def test_config_files_are_read_as_plain_data(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "trap.yaml").write_text("seed: !!python/object/apply:os.mkdir ['made']\n")
-    with pytest.raises(UserError, match=r"trap\.yaml"):
-        Config("NARM", config_file_list=["trap.yaml"])
-    assert os.listdir(tmp_path) == ["trap.yaml"]
-
-
 def test_command_line_beats_dict_beats_file_beats_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.yaml").write_text("epochs: 11\nstopping_step: 12\nseed: 13\n")
@@ -142,19 +109,6 @@ def test_sys_argv_is_left_to_the_command(monkeypatch):
     assert Config("NARM")["epochs"] != 3
 
 
-def test_packaged_file_is_found_from_anywhere_and_a_local_one_wins(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert read_config_file("gro.yaml")["dataset"] == "ml-100k"
-    assert resolve_config_file("model/NARM.yaml")
-    (tmp_path / "gro.yaml").write_text("dataset: mine\n")
-    assert read_config_file("gro.yaml") == {"dataset": "mine"}
-
-
-def test_empty_config_file_says_nothing(tmp_path):
-    (tmp_path / "empty.yaml").write_text("# only a comment\n")
-    assert read_config_file(str(tmp_path / "empty.yaml")) == {}
-
-
 @pytest.mark.parametrize(
     ("given", "hint"),
     [
@@ -165,12 +119,12 @@ def test_empty_config_file_says_nothing(tmp_path):
         ("epoch", "epochs"),
     ],
 )
-def test_near_misses_are_told_the_key(make_config, given, hint):
+def test_near_misses_are_reported_with_the_key(make_config, given, hint):
     with pytest.raises(UserError, match=f"unknown key '{given}'; did you mean '{hint}'"):
         make_config(**{given: 1})
 
 
-def test_own_prefixes_are_never_taken_silently(make_config):
+def test_keys_with_a_prefix_of_the_plugin_are_never_ignored(make_config):
     with pytest.raises(UserError, match="unknown key 'gro_something_else'"):
         make_config(gro_something_else=1)
 
@@ -188,7 +142,7 @@ OWN = {"gro_width": 3, "epoch": 5, "lr": 0.5}
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("role", ["model", "student_model", "surrogate_model"])
-def test_settings_that_a_model_of_ones_own_reads_are_taken_whatever_they_are_called(make_config, role):
+def test_settings_that_a_custom_model_reads_are_accepted_under_any_name(make_config, role):
     config = make_config(**{"model": "NARM", role: Own}, **OWN)
     assert {name: config[name] for name in OWN} == OWN
     assert derive(config, Own, None)["gro_width"] == 3
@@ -196,7 +150,7 @@ def test_settings_that_a_model_of_ones_own_reads_are_taken_whatever_they_are_cal
     assert Config(config_dict=config.plain())["epoch"] == 5
 
 
-def test_a_setting_that_a_model_of_ones_own_does_not_read_is_warned_of(make_config):
+def test_a_setting_that_a_custom_model_does_not_read_is_a_warning(make_config):
     with pytest.warns(UserWarning, match="unknown key 'gro_lamda'; did you mean 'gro_lambda'.*config_keys"):
         config = make_config(Own, gro_lamda=3)
     assert config["gro_lamda"] == 3
@@ -205,7 +159,7 @@ def test_a_setting_that_a_model_of_ones_own_does_not_read_is_warned_of(make_conf
 
 def test_a_config_of_recboles_may_hold_settings_that_nothing_reads(monkeypatch):
     monkeypatch.setattr("sys.argv", ["script.py"])
-    given = {"note": "mine", "hidden_size": 24, "gro_lambda": 0.5, "train_neg_sample_args": None}
+    given = {"note": "own", "hidden_size": 24, "gro_lambda": 0.5, "train_neg_sample_args": None}
     config = RecBoleConfig("GRU4Rec", "ml-100k", config_dict=given)
     assert Config(config_dict=plain_settings(config))["hidden_size"] == 24
     assert derive(config, None, None)["gro_lambda"] == 0.5
@@ -236,40 +190,40 @@ def test_settings_of_another_models_architecture_are_taken(make_config, model):
 )
 def test_models_that_read_no_sequences_are_refused(make_config, model, reason):
     for name in ("model", "surrogate_model", "student_model"):
-        told = f"unknown {name}{reason[13:]}" if reason.startswith("unknown model") else f"{name}: {reason}"
-        with pytest.raises(UserError, match=f"^{told}") as caught:
+        message = f"unknown {name}{reason[13:]}" if reason.startswith("unknown model") else f"{name}: {reason}"
+        with pytest.raises(UserError, match=f"^{message}") as caught:
             make_config(**{name: model})
         assert one_line(caught.value)
     with pytest.raises(UserError, match=reason):
         derive(make_config(), model, None)
 
 
-def test_a_model_class_of_ones_own_is_taken(make_config):
-    class Mine(NARM):
+def test_a_custom_model_class_is_accepted(make_config):
+    class Custom(NARM):
         pass
 
-    config = make_config(Mine, embedding_size=8, hidden_size=8, dropout_probs=[0.1, 0.1], loss_type="CE")
-    assert config["model"] == "Mine"
-    assert config.model_class is Mine
-    assert derive(config, None, None).model_class is Mine
-    assert config.plain()["model"] == f"{__name__}:Mine"
+    config = make_config(Custom, embedding_size=8, hidden_size=8, dropout_probs=[0.1, 0.1], loss_type="CE")
+    assert config["model"] == "Custom"
+    assert config.model_class is Custom
+    assert derive(config, None, None).model_class is Custom
+    assert config.plain()["model"] == f"{__name__}:Custom"
 
 
-def test_a_class_of_ones_own_takes_the_defaults_of_what_it_derives_from(make_config):
-    class Mine(NARM):
+def test_a_custom_class_has_the_defaults_of_its_base_class(make_config):
+    class Custom(NARM):
         pass
 
-    config = make_config(Mine, embedding_size=8)
+    config = make_config(Custom, embedding_size=8)
     assert config["hidden_size"] == Config("NARM")["hidden_size"]
     assert config["embedding_size"] == 8
-    assert config["model"] == "Mine"
+    assert config["model"] == "Custom"
 
 
-def test_a_class_that_says_nothing_of_its_loss_gets_no_sampled_negatives(make_config):
-    class Mine(SequentialRecommender):
+def test_a_class_without_an_input_type_has_no_sampled_negatives(make_config):
+    class Custom(SequentialRecommender):
         pass
 
-    config = make_config(Mine)
+    config = make_config(Custom)
     assert (config["loss_type"], config["train_neg_sample_args"]["distribution"]) == ("CE", "none")
 
 
@@ -292,40 +246,6 @@ def test_packaged_settings_of_a_dataset_are_known_by_file():
     assert list(found) == ["properties/dataset/ml-1m.yaml", "properties/dataset/ml-1m.BERT4Rec.yaml"]
     assert found["properties/dataset/ml-1m.yaml"]["core_filter"] == "once"
     assert Config("NARM", "tiny").packaged_settings == {}
-
-
-@pytest.mark.parametrize(("given", "hint"), [("grow.yaml", "gro.yaml"), ("qqq.yml", "gro.yaml")])
-def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, given, hint):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=f"config file '{given}' is neither in .* did you mean {hint}") as caught:
-        Config("NARM", config_file_list=[given])
-    assert one_line(caught.value)
-
-
-def test_a_missing_config_file_suggests_one_beside_it(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    for name in ("settings.yaml", "mine/weekly.yaml", "mine/grow.yaml"):
-        (tmp_path / name).write_text("seed: 1\n")
-    for given, hint in {
-        "setings.yaml": "settings.yaml",
-        "mine/weakly.yml": "mine/weekly.yaml",
-        str(tmp_path / "mine" / "weekli.yaml"): str(tmp_path / "mine" / "weekly.yaml"),
-        "mine/groww.yaml": "mine/grow.yaml",
-        "grow.yaml": "gro.yaml",
-        "nowhere/settings.yaml": "gro.yaml",
-    }.items():
-        with pytest.raises(UserError) as caught:
-            read_config_file(given)
-        assert str(caught.value).endswith(f"did you mean {hint}?")
-
-
-@pytest.mark.parametrize("text", ["- a list\n- of things\n", "only words\n", "a: [1\nb: 2\n", "a: 1\n\tb: 2\n"])
-def test_a_config_file_without_settings_is_refused_in_one_line(tmp_path, text):
-    (tmp_path / "odd.yaml").write_text(text)
-    with pytest.raises(UserError, match=r"config file .*odd\.yaml: ") as caught:
-        Config("NARM", config_file_list=[str(tmp_path / "odd.yaml")])
-    assert one_line(caught.value)
 
 
 @pytest.mark.parametrize("processes", [2, 0, "all"])
@@ -368,7 +288,7 @@ def test_settings_given_as_a_dict_are_left_as_they_were(make_config):
     assert given == before
 
 
-def test_model_is_wanted():
+def test_a_missing_model_is_reported():
     with pytest.raises(UserError, match="model: not set"):
         Config()
 
@@ -378,7 +298,7 @@ def test_evaluation_that_a_list_cannot_have_is_refused(make_config):
         make_config(eval_args={"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "uni100"})
     with pytest.raises(UserError, match="valid_metric: NDCG@4 is not measured"):
         make_config(valid_metric="NDCG@4")
-    with pytest.raises(UserError, match="topk: position 9 lies past"):
+    with pytest.raises(UserError, match="topk: position 9 is beyond"):
         make_config(topk=[5, 9])
 
 
@@ -485,7 +405,7 @@ def test_a_models_own_file_wins(make_config, tmp_path, model):
     assert derived["hidden_size"] == 48
 
 
-def test_derived_masked_model_knows_its_fields(make_config):
+def test_the_config_of_a_derived_masked_model_has_its_fields(make_config):
     assert derive(make_config("NARM"), "BERT4Rec", None)["MASK_ITEM_SEQ"] == "Mask_item_id_list"
 
 

@@ -1,4 +1,4 @@
-"""Which models can be named, and what is said about the others."""
+"""Names of models, and the messages about those that cannot be used."""
 
 import sys
 
@@ -21,10 +21,10 @@ def test_models_are_recboles_sequential_ones():
 
 
 def test_a_class_of_ones_own_is_taken_as_it_is():
-    class Mine(NARM):
+    class Custom(NARM):
         pass
 
-    assert sequential_model(Mine) is Mine
+    assert sequential_model(Custom) is Custom
     assert sequential_model("NARM") is NARM
 
 
@@ -67,8 +67,8 @@ def test_any_other_text_is_an_unknown_model(name):
         sequential_model(name)
 
 
-def test_a_bare_name_of_ones_own_is_told_the_form():
-    with pytest.raises(UserError, match=r"one of your own is named module:Class, such as my_module:Zzyzx\.") as caught:
+def test_a_bare_name_is_reported_with_the_form_of_custom_models():
+    with pytest.raises(UserError, match=r"a custom model is named module:Class, such as my_module:Zzyzx\.") as caught:
         sequential_model("Zzyzx")
     assert "BERT4Rec" in str(caught.value)
     assert "S3Rec" not in str(caught.value)
@@ -90,7 +90,7 @@ class TestModuleAndClass:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "path", list(sys.path))
         (tmp_path / "own_models.py").write_text(
-            "from recbole.model.sequential_recommender import NARM\nclass Mine(NARM): ...\nclass Other: ...\n"
+            "from recbole.model.sequential_recommender import NARM\nclass Custom(NARM): ...\nclass Other: ...\n"
         )
         (tmp_path / "broken_models.py").write_text("1 / 0\n")
         yield
@@ -98,31 +98,31 @@ class TestModuleAndClass:
             sys.modules.pop(name, None)
 
     def test_is_imported(self):
-        model = sequential_model("own_models:Mine")
-        assert model.__name__ == "Mine"
+        model = sequential_model("own_models:Custom")
+        assert model.__name__ == "Custom"
         assert issubclass(model, NARM)
-        assert reference_to(model) == "own_models:Mine"
+        assert reference_to(model) == "own_models:Custom"
 
     def test_leaves_no_trace_in_the_search_path(self):
         before = list(sys.path)
-        sequential_model("own_models:Mine")
+        sequential_model("own_models:Custom")
         assert sys.path == before
 
     @pytest.mark.parametrize(
-        ("reference", "said"),
+        ("reference", "reason"),
         [
-            ("own_models:Min", "own_models has no class 'Min'; its sequential models are Mine"),
-            ("own_models:", "own_models has no class ''; its sequential models are Mine"),
+            ("own_models:Min", "own_models has no class 'Min'; its sequential models are Custom"),
+            ("own_models:", "own_models has no class ''; its sequential models are Custom"),
             ("own_models:Other", "Other is not a sequential model"),
-            ("no_models:Mine", "no_models:Mine: No module named 'no_models'; modules are looked up in"),
-            (":Mine", ":Mine is not of the form module:Class"),
-            ("broken_models:Mine", "importing broken_models failed: ZeroDivisionError"),
+            ("no_models:Custom", "no_models:Custom: No module named 'no_models'; modules are looked up in"),
+            (":Custom", ":Custom is not of the form module:Class"),
+            ("broken_models:Custom", "importing broken_models failed: ZeroDivisionError"),
         ],
     )
-    def test_that_cannot_be_had_is_a_line(self, reference, said):
+    def test_that_cannot_be_imported_is_reported(self, reference, reason):
         with pytest.raises(UserError) as caught:
             sequential_model(reference)
-        assert said in str(caught.value)
+        assert reason in str(caught.value)
         assert "\n" not in str(caught.value)
 
 

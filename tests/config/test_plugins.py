@@ -1,4 +1,4 @@
-"""Modules of a user's own are imported before anything is checked."""
+"""Plugins are imported before settings are checked."""
 
 import subprocess
 import sys
@@ -60,8 +60,8 @@ def test_a_part_of_a_plugin_is_reachable_from_the_command(plugin, words, tmp_pat
 
 
 def test_a_part_of_a_plugin_is_reachable_from_a_config_file(plugin, words, tmp_path):
-    (tmp_path / "mine.yaml").write_text(f"plugins: [{plugin('twist')}]\ndefense: [twist]\n")
-    command = ["-m", "BERT4Rec", "-d", "tiny", "--config_files=mine.yaml", *words, "--output_dir=run"]
+    (tmp_path / "own.yaml").write_text(f"plugins: [{plugin('twist')}]\ndefense: [twist]\n")
+    command = ["-m", "BERT4Rec", "-d", "tiny", "--config_files=own.yaml", *words, "--output_dir=run"]
     assert main(command) == 0
 
 
@@ -100,7 +100,7 @@ def test_installed_plugins_are_imported_once(monkeypatch):
     loaded = []
 
     class Entry:
-        name, value = "mine", "my_module"
+        name, value = "own", "my_module"
 
         def load(self):
             loaded.append(self.name)
@@ -110,7 +110,7 @@ def test_installed_plugins_are_imported_once(monkeypatch):
     import_plugins()
     import_plugins()
     plugins.import_installed.cache_clear()
-    assert loaded == ["mine"]
+    assert loaded == ["own"]
 
 
 def test_help_lists_the_keys_of_the_package(tmp_path):

@@ -76,7 +76,7 @@ def test_a_general_file_trains_or_is_refused_before_training(name, data_path, mo
         (row,) = run(file, "GRU4Rec", data_path)["defenses"]
         assert 0 <= row["target"]["test"]["ndcg@5"] <= 1
         return
-    monkeypatch.setattr("recbole_gro.quick_start.run.compare", None)
+    monkeypatch.setattr("recbole_gro.quick_start.stages.Stages.target", None)
     with pytest.raises(UserError, match=GENERAL[name]) as caught:
         run(file, "GRU4Rec", data_path)
     assert "\n" not in str(caught.value)

@@ -113,7 +113,7 @@ def test_without_a_gpu_the_default_is_the_cpu():
     ],
     ids=str,
 )
-def test_values_become_those_that_recbole_knows(name, given, known):
+def test_values_become_those_that_recbole_reads(name, given, known):
     assert normalised(name, given) == known
 
 

@@ -1,41 +1,12 @@
-import re
+"""Typed settings: declaration, types, ranges and fingerprints."""
+
 from pathlib import Path
 
 import pytest
 
-from recbole_gro.config.properties import model_keys, packaged_file, packaged_properties, recbole_keys
-from recbole_gro.config.reference import ORDER, help_text, markdown_table, overall_yaml
-from recbole_gro.config.settings import Key, Settings, declared_keys, key, plugin_keys, sections
-from recbole_gro.experiment.plan import read_experiment
+from recbole_gro.config.reference import help_text
+from recbole_gro.config.settings import Key, Settings, declared_keys, key
 from recbole_gro.utils.errors import UserError
-
-
-def files(folder, prefix=""):
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != "__pycache__":
-            yield from files(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
-            yield prefix + entry.name
-
-
-PACKAGED = sorted(files(packaged_properties()))
-
-
-@pytest.mark.parametrize("name", [name for name in PACKAGED if name.startswith("experiment/")])
-def test_every_key_of_a_packaged_experiment_is_known(name):
-    experiment = read_experiment(Path(name).stem)
-    assert {*experiment.vary, *experiment.fixed} <= set(plugin_keys()) | recbole_keys()
-
-
-@pytest.mark.parametrize("name", [name for name in PACKAGED if not name.startswith("experiment/")])
-def test_every_key_of_a_packaged_file_is_known(name):
-    lines = [line for line in packaged_file(name).read_text().splitlines() if re.match(r"\w", line)]
-    assert lines
-    assert {line.partition(":")[0] for line in lines} <= set(plugin_keys()) | recbole_keys()
-
-
-def test_the_packaged_defaults_are_the_declared_ones():
-    assert packaged_file("overall.yaml").read_text() == overall_yaml()
 
 
 def test_every_declared_key_has_a_type_and_a_meaning():
@@ -85,16 +56,6 @@ def test_a_key_is_declared_in_one_way_only():
         type("Other", (Settings,), {"fruit": key("pear", "fig|pear", "another default")})
 
 
-def test_our_keys_do_not_shadow_recboles():
-    assert not set(plugin_keys()) & recbole_keys()
-    assert {"epochs", "learning_rate", "n_layers", "eval_args", "gpu_id"} <= recbole_keys()
-
-
-def test_architecture_is_told_from_training():
-    assert {"hidden_size", "n_layers", "dropout_probs", "mask_ratio", "loss_type"} <= model_keys()
-    assert not {"learning_rate", "epochs", "seed", "train_batch_size", "MAX_ITEM_LIST_LENGTH"} & model_keys()
-
-
 @pytest.mark.parametrize(
     ("kind", "right", "wrong"),
     [
@@ -117,10 +78,3 @@ def test_types_and_ranges(kind, right, wrong):
     for value in wrong:
         with pytest.raises(UserError, match=r"^size: .* is not allowed; it takes "):
             key.check(value)
-
-
-def test_table_has_one_line_per_key():
-    lines = markdown_table().splitlines()
-    ours = [key for section in ORDER for key in sections()[section] if key.name in plugin_keys()]
-    assert len(lines) == 2 + len(ours)
-    assert all(line.count("|") == 5 for line in lines)

@@ -26,7 +26,7 @@ def test_a_pattern_that_is_not_in_the_header_splits_it_and_the_lines(separator, 
     assert splitter(separator, header)(between.join("123")) == ["1", "2", "3"]
 
 
-def test_white_space_around_a_line_goes_with_a_pattern_for_runs_of_it_alone():
+def test_only_a_pattern_for_runs_of_white_space_strips_a_line():
     assert splitter(r"\s+", "a:token b:token")(" 1 2 ") == ["1", "2"]
     assert splitter(r"\t", "a:token\tb:token")("1\t") == ["1", ""]
 
@@ -39,7 +39,7 @@ def test_white_space_around_a_line_goes_with_a_pattern_for_runs_of_it_alone():
         ("user_id:token item_id:token", "\t", r"column 'user_id:token item_id:token' is not of the form name:type"),
         ("user_id:token::item_id:token", "(", r"not of the form name:type.* '\(' between them"),
         ("user_id:tokn", "\t", "unknown type 'tokn'; did you mean 'token'"),
-        ("a:token\ta:float", "\t", "column a is there twice"),
+        ("a:token\ta:float", "\t", "column a occurs twice"),
     ],
 )
 def test_headers_that_cannot_work_are_one_line(header, separator, reason):

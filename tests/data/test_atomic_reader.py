@@ -130,7 +130,7 @@ def test_undecodable_bytes_are_reported(tmp_path):
 
 def test_an_unknown_encoding_a_missing_file_and_a_file_without_rows_are_one_line(tmp_path):
     (tmp_path / "t").write_text("a:token\n")
-    with pytest.raises(UserError, match="encoding: Python knows no encoding 'utf-88'"):
+    with pytest.raises(UserError, match="encoding: Python has no encoding 'utf-88'"):
         AtomicTable(tmp_path / "t", "\t", "utf-88")
     with pytest.raises(UserError, match="gone: No such file"):
         AtomicTable(tmp_path / "gone", "\t")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas._libs.parsers import STR_NA_VALUES
 
-from recbole_gro.data.atomic_writer import atomic_files, token
+from recbole_gro.data.atomic_writer import atomic_files, token, write_row
 
 COLUMNS = ("user_id:token", "item_id:token", "timestamp:float")
 ODD = [
@@ -21,7 +21,7 @@ ODD = [
 def test_names_come_back_from_the_file(tmp_path):
     with atomic_files(tmp_path, {"odd.inter": COLUMNS}) as files:
         for clock, text in enumerate(ODD):
-            files["odd.inter"].write((token(text), token(text), str(clock)))
+            write_row(files["odd.inter"], (token(text), token(text), str(clock)))
     rows = pd.read_csv(
         tmp_path / "odd.inter", sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, lineterminator="\n"
     )
@@ -49,7 +49,7 @@ def test_a_token_is_one_field_of_one_line_and_no_two_texts_share_it(one, other):
 def test_all_files_appear_at_the_end(tmp_path):
     folder = tmp_path / "new" / "set"
     with atomic_files(folder, {"a.inter": COLUMNS, "a.item": ("item_id:token",)}) as files:
-        files["a.inter"].write(("u", "i", "1"))
+        write_row(files["a.inter"], ("u", "i", "1"))
         assert not (folder / "a.inter").exists()
     assert (folder / "a.inter").read_bytes() == b"user_id:token\titem_id:token\ttimestamp:float\nu\ti\t1\n"
     assert sorted(path.name for path in folder.iterdir()) == ["a.inter", "a.item"]
@@ -59,7 +59,7 @@ def test_all_files_appear_at_the_end(tmp_path):
 def test_an_error_leaves_nothing_and_takes_nothing(tmp_path, error):
     def stopped(folder):
         with atomic_files(folder, {"a.inter": COLUMNS, "a.item": COLUMNS}) as files:
-            files["a.inter"].write(("u", "i", "1"))
+            write_row(files["a.inter"], ("u", "i", "1"))
             raise error
 
     with pytest.raises(error):

@@ -25,8 +25,8 @@ def test_all_users_are_their_training_items_and_nothing_held_out(make_loaders, m
     _, train, _, _ = make_loaders(model)
     known = draw(train._dataset, 1.0, longest)
     assert known.shape[1] == longest
-    wanted = [tuple(items[-longest:]) for items in training_items().values()]
-    assert sorted(as_tokens(train._dataset, known)) == sorted(wanted)
+    expected = [tuple(items[-longest:]) for items in training_items().values()]
+    assert sorted(as_tokens(train._dataset, known)) == sorted(expected)
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.01, 1), (0.1, 4), (0.5, 19)])
@@ -36,8 +36,8 @@ def test_a_share_is_some_users_each_once(make_loaders, share, n):
     assert users == 38
     rows = as_tokens(train._dataset, draw(train._dataset, share, 40))
     assert len(rows) == n
-    wanted = [tuple(items) for items in training_items().values()]
-    assert all(rows.count(row) <= wanted.count(row) for row in rows)
+    expected = [tuple(items) for items in training_items().values()]
+    assert all(rows.count(row) <= expected.count(row) for row in rows)
 
 
 def test_the_draw_is_the_generators(make_loaders):

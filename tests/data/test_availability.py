@@ -1,4 +1,4 @@
-"""A dataset that is nowhere, and RecBole's own copy of ml-100k beside a user's."""
+"""A dataset that does not exist, and RecBole's packaged ml-100k beside a user's."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ def config_of(dataset, **settings):
     return Config("BERT4Rec", dataset, config_dict={"show_progress": False, **settings})
 
 
-def test_a_misspelt_name_is_told_with_the_nearest(tmp_path):
+def test_a_misspelt_name_is_reported_with_the_nearest(tmp_path):
     with pytest.raises(UserError, match=r"ml-10k is not in .*, and RecBole downloads none .* did you mean ml-100k\?"):
         build_dataset(config_of("ml-10k", data_path=str(tmp_path)))
     own = tmp_path / "our-shop"
@@ -26,7 +26,7 @@ def test_a_misspelt_name_is_told_with_the_nearest(tmp_path):
         check_obtainable(config_of("our-shpo", data_path=str(tmp_path)))
 
 
-def test_a_name_like_no_other_is_told_with_where_files_are_looked_for(tmp_path):
+def test_a_name_like_no_other_is_reported_with_where_files_are_searched(tmp_path):
     with pytest.raises(UserError, match=r"--data_path=FOLDER reads FOLDER/NAME/NAME\.inter"):
         check_obtainable(config_of("qqqqqqqqqq", data_path=str(tmp_path)))
 
@@ -36,7 +36,7 @@ def test_what_recbole_downloads_is_left_to_it(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_users_own_ml_100k_goes_before_recboles(tmp_path):
+def test_a_users_own_ml_100k_takes_precedence_over_recboles(tmp_path):
     shutil.copytree(Path(recbole.__file__).parent / "dataset_example" / "ml-100k", tmp_path / "ml-100k")
     first_500 = (tmp_path / "ml-100k" / "ml-100k.inter").read_text().splitlines(keepends=True)[:501]
     (tmp_path / "ml-100k" / "ml-100k.inter").write_text("".join(first_500))
@@ -45,9 +45,9 @@ def test_a_users_own_ml_100k_goes_before_recboles(tmp_path):
     assert passed_over(config) == ""
 
 
-def test_that_recboles_own_is_read_in_place_of_a_users_is_told(tmp_path):
+def test_reading_recboles_own_in_place_of_a_users_is_reported(tmp_path):
     config = config_of("ml-100k", data_path=str(tmp_path))
-    assert f"{tmp_path / 'ml-100k'} is not there" in passed_over(config)
+    assert f"{tmp_path / 'ml-100k'} does not exist" in passed_over(config)
     assert passed_over(config_of("ml-100k")) == ""
 
 

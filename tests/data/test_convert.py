@@ -85,7 +85,7 @@ def test_a_converted_dataset_is_read_as_it_happened(raw, tmp_path, make_config, 
 
 
 @pytest.mark.parametrize("file", ["ratings.dat", "inner/ratings.dat"])
-def test_a_folder_that_holds_the_file_will_do(raw, tmp_path, file):
+def test_a_folder_with_the_file_is_a_valid_path(raw, tmp_path, file):
     raw(file, ratings_dat())
     assert convert("ml-1m", tmp_path / "raw", tmp_path / "out")[0].source == tmp_path / "raw" / file
 
@@ -95,7 +95,7 @@ def test_a_gzipped_file_is_read_as_it_is(raw, tmp_path, name):
     assert convert("steam", raw(name, steam_reviews()), tmp_path / "out")[0].rows == len(EVENTS)
 
 
-def test_a_movie_is_described_where_its_file_lies_beside(raw, tmp_path, make_config):
+def test_movies_are_converted_if_their_file_is_in_the_folder(raw, tmp_path, make_config):
     path = raw("ratings.dat", ratings_dat())
     raw(
         "movies.dat",
@@ -134,13 +134,13 @@ def test_odd_names_stay_apart(raw, tmp_path):
     assert users == dict.fromkeys(names, 5)
 
 
-def test_bad_lines_are_told_by_number_and_left_out(raw, tmp_path):
+def test_bad_lines_are_reported_by_number_and_left_out(raw, tmp_path):
     lines = ratings_dat().splitlines(keepends=True)
     lines[2:2] = ["1::20::5\n", "\n", "::20::5::3\n", "1::20::many::3\n"]
     (done,) = convert("ml-1m", raw("ratings.dat", "".join(lines)), tmp_path / "out")
     assert (done.rows, done.bad) == (len(EVENTS), 3)
     assert done.reasons == [
-        "line 3: 4 fields wanted, found 3", "line 5: no user", "line 6: rating 'many' is not a number"
+        "line 3: 4 fields expected, found 3", "line 5: no user", "line 6: rating 'many' is not a number"
     ]  # fmt: skip
 
 
@@ -150,12 +150,12 @@ def test_of_many_bad_lines_a_few_are_shown_and_all_are_counted(raw, tmp_path, ca
     printed = capsys.readouterr().out
     assert "bad lines left out: 1234" in printed
     assert [line.strip() for line in printed.splitlines() if "line" in line and "fields" in line] == [
-        f"line {n}: 4 fields wanted, found 1" for n in range(6, 11)
+        f"line {n}: 4 fields expected, found 1" for n in range(6, 11)
     ]
     assert "..." in printed
 
 
-def test_a_reason_quotes_no_more_than_a_reader_wants(raw, tmp_path):
+def test_long_values_are_shortened_in_reasons(raw, tmp_path):
     (done,) = convert("ml-1m", raw("ratings.dat", ratings_dat() + f"1::20::{'many ' * 9999}::3\n"), tmp_path / "out")
     (reason,) = done.reasons
     assert reason.startswith("line 6: rating 'many many ")
@@ -180,7 +180,7 @@ def test_code_in_a_review_is_a_bad_line_and_does_not_run(raw, tmp_path):
     assert not made.exists()
 
 
-def test_odd_escapes_in_a_review_warn_nobody(raw, tmp_path):
+def test_odd_escapes_in_a_review_cause_no_warning(raw, tmp_path):
     line = "{'username': 'Ann', 'product_id': '1', 'date': '2017-12-17', 'text': '\\d 1 is 1'}\n"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -205,17 +205,17 @@ def test_a_file_without_a_row_is_refused_with_an_example(raw, tmp_path, name, co
     interactions = PUBLISHED[name][0]
     reason = refused(tmp_path, name, raw("some file", content))
     assert "some file: " in reason
-    assert f"lines such as {interactions.example} are wanted" in reason
-    assert ("it holds no row" if not content.strip() else "of its") in reason
+    assert f"lines such as {interactions.example} are expected" in reason
+    assert ("it has no row" if not content.strip() else "of its") in reason
 
 
 def test_the_header_alone_is_no_row(raw, tmp_path):
-    assert "it holds no row" in refused(tmp_path, "ml-20m", raw("ratings.csv", ratings_csv(events=[])))
+    assert "it has no row" in refused(tmp_path, "ml-20m", raw("ratings.csv", ratings_csv(events=[])))
 
 
 def test_the_file_of_another_dataset_is_refused(raw, tmp_path):
     reason = refused(tmp_path, "ml-1m", raw("ratings.csv", ratings_csv()))
-    assert "none of its 6 lines is right (line 1: 4 fields wanted, found 1)" in reason
+    assert "none of its 6 lines is valid (line 1: 4 fields expected, found 1)" in reason
 
 
 def test_bad_items_leave_no_interactions_either(raw, tmp_path):
@@ -230,28 +230,28 @@ def test_a_download_cut_short_leaves_nothing(raw, tmp_path):
     assert "damaged or incomplete gzip" in refused(tmp_path, "steam", path)
 
 
-def test_what_is_not_there_is_named(tmp_path):
-    assert "no such file or folder; ratings.dat is wanted" in refused(tmp_path, "ml-1m", tmp_path / "absent")
+def test_missing_files_and_datasets_are_reported(tmp_path):
+    assert "no such file or folder; ratings.dat is expected" in refused(tmp_path, "ml-1m", tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    assert "neither it nor a folder in it holds ratings.csv" in refused(tmp_path, "ml-20m", tmp_path / "empty")
+    assert "neither it nor a folder in it has ratings.csv" in refused(tmp_path, "ml-20m", tmp_path / "empty")
     assert "unknown dataset 'ml-10m'. Did you mean 'ml-1m'" in refused(tmp_path, "ml-10m", tmp_path)
 
 
-def test_two_candidates_are_not_chosen_between(raw, tmp_path):
+def test_two_candidates_are_ambiguous(raw, tmp_path):
     raw("a/ratings.dat", ratings_dat())
     raw("b/ratings.dat", ratings_dat())
-    assert "are both there; give one of them" in refused(tmp_path, "ml-1m", tmp_path / "raw")
+    assert "both exist; give one of them" in refused(tmp_path, "ml-1m", tmp_path / "raw")
 
 
 def test_a_zip_is_to_be_extracted(raw, tmp_path):
     assert "ml-1m.zip: extract it first" in refused(tmp_path, "ml-1m", raw("ml-1m.zip", "PK"))
 
 
-def test_nothing_is_written_over(raw, tmp_path):
+def test_no_existing_file_is_overwritten(raw, tmp_path):
     path = raw("ratings.dat", ratings_dat())
     convert("ml-1m", path, tmp_path)
     before = (tmp_path / "ml-1m" / "ml-1m.inter").read_bytes()
-    with pytest.raises(UserError, match=r"ml-1m\.inter is there already; remove it or name another folder"):
+    with pytest.raises(UserError, match=r"ml-1m\.inter exists; remove it or name another folder"):
         convert("ml-1m", path, tmp_path)
     assert (tmp_path / "ml-1m" / "ml-1m.inter").read_bytes() == before
 
@@ -265,7 +265,7 @@ def test_a_place_that_cannot_be_written_is_named(raw, tmp_path):
 # the command
 
 
-def test_the_command_says_what_is_where_and_how_to_go_on(raw, tmp_path, monkeypatch, capsys):
+def test_the_command_reports_files_and_the_next_commands(raw, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     raw("ratings.dat", ratings_dat())
     assert main(["ml-1m", "raw", "--output", "my data"]) == 0

@@ -91,6 +91,6 @@ def test_the_catalogue_is_what_is_left(write_dataset, make_config):
 def test_a_filter_that_leaves_nothing_is_one_line(write_dataset, make_config):
     config = make_config(data_path=str(write_dataset(CHAIN)), core_filter="once", user_inter_num_interval="[9,inf)")
     with pytest.raises(
-        UserError, match=r"dataset tiny: the filters leave nothing in inter_feat; ease user_inter_num_interval"
+        UserError, match=r"dataset tiny: the filters leave nothing in inter_feat; widen user_inter_num_interval"
     ):
         build_dataset(config)

@@ -89,8 +89,8 @@ def test_prefixes_of_ml_100k_are_recboles_rows(make_config):
     config = make_config("NARM", "ml-100k", MAX_ITEM_LIST_LENGTH=20, val_interval={"timestamp": "[0,876000000]"})
     ours, theirs = built(config), built(config, SequentialDataset)
     assert sum(map(len, theirs)) > 5000
-    for mine, its in zip(ours, theirs, strict=True):
-        assert_same_rows(mine, its)
+    for our_part, their_part in zip(ours, theirs, strict=True):
+        assert_same_rows(our_part, their_part)
 
 
 # windows
@@ -104,9 +104,9 @@ def test_windows_leave_recboles_validation_and_test_rows(make_config, split, len
     )
     ours, theirs = built(config), built(config, SequentialDataset)
     assert [len(part) for part in ours[1:]] == [len(part) for part in theirs[1:]]
-    for mine, its in zip(ours[1:], theirs[1:], strict=True):
-        if len(its):
-            assert_same_rows_by_user(mine, its)
+    for our_part, their_part in zip(ours[1:], theirs[1:], strict=True):
+        if len(their_part):
+            assert_same_rows_by_user(our_part, their_part)
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 8, 50])
@@ -206,8 +206,8 @@ def test_equal_timestamps_keep_the_order_of_the_file(write_dataset, windows_conf
     all_at_once = {f"v{n}": [(f"i{2 * n + place}", 7) for place in range(6)] for n in range(9)}
     config = windows_config(data_path=str(write_dataset(ties | all_at_once)), train_rows=rows, MAX_ITEM_LIST_LENGTH=4)
     ours, theirs = built(config), built(config, SequentialDataset)
-    for mine, its in zip(ours[1:], theirs[1:], strict=True):
-        assert_same_rows_by_user(mine, its)
+    for our_part, their_part in zip(ours[1:], theirs[1:], strict=True):
+        assert_same_rows_by_user(our_part, their_part)
     if rows == "prefixes":
         assert_same_rows_by_user(ours[0], theirs[0])
     else:
@@ -224,7 +224,7 @@ def test_timestamps_out_of_order_are_sorted(write_dataset, windows_config):
 
 
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
-def test_a_row_can_be_asked_for_by_number_slice_and_list(windows_config, rows):
+def test_rows_are_indexed_by_number_slice_and_list(windows_config, rows):
     train = built(windows_config(train_rows=rows))[0]
     everything = rows_of(train)["item_id_list"]
     assert torch.equal(train[3]["item_id_list"], everything[3])

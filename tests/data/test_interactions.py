@@ -95,7 +95,7 @@ def test_an_infinite_time_is_reported(write_file, make_config):
         ({"additional_feat_suffix": ["emb"]}, r"there is no file .*shop\.emb"),
     ],
 )
-def test_a_column_or_file_that_is_not_there_is_named(write_file, make_config, settings, reason):
+def test_a_missing_column_or_file_is_reported(write_file, make_config, settings, reason):
     config = make_config("NARM", "shop", data_path=write_file(lines()), **settings)
     with pytest.raises(UserError, match=reason):
         build_dataset(config)
@@ -148,7 +148,7 @@ def test_an_item_without_id_and_a_price_that_is_none_are_reported(write_file, ma
         (
             None,
             {},
-            r"reads the item feature 'class', which is no column of shop\.item or not in load_col; .* not there",
+            r"reads the item feature 'class', which is no column of shop\.item or not in load_col; .* does not exist",
         ),
         (
             ITEMS,
@@ -178,13 +178,13 @@ def test_packaged_settings_and_what_their_filter_dropped_are_announced(tmp_path,
     config = make_config("BERT4Rec", "ml-1m", data_path=str(path), gro_epochs=3)
     with caplog.at_level(logging.INFO, "recbole_gro"):
         announce_packaged(config, build_dataset(config))
-    said = "\n".join(record.message for record in caplog.records)
-    assert "packaged settings of properties/dataset/ml-1m.yaml: " in said
-    assert "packaged settings of properties/dataset/ml-1m.BERT4Rec.yaml: " in said
-    assert "core_filter=once" in said
-    assert "gro_lambda=1.0" in said
-    assert "gro_epochs" not in said  # the user's own
-    assert "the filters keep 7 of 8 users, 6 of 7 items, 42 of 44 interactions" in said
+    logged = "\n".join(record.message for record in caplog.records)
+    assert "packaged settings of properties/dataset/ml-1m.yaml: " in logged
+    assert "packaged settings of properties/dataset/ml-1m.BERT4Rec.yaml: " in logged
+    assert "core_filter=once" in logged
+    assert "gro_lambda=1.0" in logged
+    assert "gro_epochs" not in logged  # the user's own
+    assert "the filters keep 7 of 8 users, 6 of 7 items, 42 of 44 interactions" in logged
 
 
 def test_a_dataset_without_packaged_settings_is_not_announced(make_config, caplog):

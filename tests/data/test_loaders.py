@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 import pytest
 import torch
+from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.data.transform import MaskItemSequence
 from recbole.utils import init_seed
@@ -72,7 +73,7 @@ def test_every_user_with_three_items_is_tested_and_with_four_validated(make_load
     assert len(valid._dataset) == 1 + 21 + 12
 
 
-def test_reseed_starts_order_and_masks_anew(make_loaders):
+def test_reseed_repeats_order_and_masks(make_loaders):
     _, train, _, _ = make_loaders("BERT4Rec")
 
     def epoch():
@@ -102,10 +103,10 @@ def test_check_served_k_counts_padding_out():
 
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
 @pytest.mark.parametrize("items", ["abc", "ab"])
-def test_nobody_left_to_evaluate_is_said(write_dataset, make_config, rows, items):
+def test_a_split_without_users_to_evaluate_is_reported(write_dataset, make_config, rows, items):
     path = write_dataset({user: list(items) for user in ("ann", "bob", "cid")})
     config = make_config(data_path=str(path), train_rows=rows)
-    with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation; .* at least 4 interactions"):
+    with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation by .* at least 4 interactions"):
         loaders_of(config)
 
 
@@ -113,13 +114,13 @@ def one_line(error):
     return isinstance(error, UserError) and "\n" not in str(error)
 
 
-def test_a_missing_dataset_is_said_in_one_line(make_config):
+def test_a_missing_dataset_is_reported_in_one_line(make_config):
     with pytest.raises(UserError, match="dataset: nowhere is not in") as caught:
         loaders_of(make_config(dataset="nowhere"))
     assert one_line(caught.value)
 
 
-def test_a_file_without_the_wanted_columns_is_said_in_one_line(tmp_path, make_config):
+def test_a_file_without_the_needed_columns_is_reported_in_one_line(tmp_path, make_config):
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "torn.inter").write_text("nothing that RecBole reads\n1 2 3\n")
     with pytest.raises(UserError, match=r"torn\.inter, line 1: column .* is not of the form name:type") as caught:
@@ -127,7 +128,7 @@ def test_a_file_without_the_wanted_columns_is_said_in_one_line(tmp_path, make_co
     assert one_line(caught.value)
 
 
-def test_an_empty_file_is_said_in_one_line(tmp_path, make_config):
+def test_an_empty_file_is_reported_in_one_line(tmp_path, make_config):
     (tmp_path / "void").mkdir()
     (tmp_path / "void" / "void.inter").write_text("")
     with pytest.raises(UserError, match=r"void\.inter: the file is empty") as caught:
@@ -135,7 +136,7 @@ def test_an_empty_file_is_said_in_one_line(tmp_path, make_config):
     assert one_line(caught.value)
 
 
-def test_a_filter_that_leaves_nothing_is_said_in_one_line(make_config):
+def test_a_filter_that_leaves_nothing_is_reported_in_one_line(make_config):
     with pytest.raises(UserError, match="dataset tiny") as caught:
         loaders_of(make_config(user_inter_num_interval="[1000,inf)"))
     assert one_line(caught.value)
@@ -151,7 +152,7 @@ def test_a_filter_that_leaves_nothing_is_said_in_one_line(make_config):
     ids=["no timestamps", "random order", "unknown split"],
 )
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
-def test_what_recbole_cannot_split_is_said_in_one_line(make_config, settings, reason, rows):
+def test_an_unsupported_split_is_reported_in_one_line(make_config, settings, reason, rows):
     with pytest.raises(UserError, match=reason) as caught:
         loaders_of(make_config(train_rows=rows, **settings))
     assert one_line(caught.value)
@@ -274,30 +275,54 @@ def test_no_two_batches_of_equal_rows_get_equal_masks(make_loaders, workers, mon
 @pytest.mark.parametrize(
     ("part", "reason"),
     [
+        ({"split": {"RS": [0.8, 0.2]}}, r"eval_args: split RS .* takes the shares of training, validation and test"),
+        ({"split": {"RS": [0.8, 0, 0.2]}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"RS": 0.8}}, "eval_args: split RS .* each above 0"),
+        ({"split": {"LS": "valid_only"}}, r"no user is left for test by the split of eval_args, .*valid_only"),
         (
-            {"split": {"RS": [0.8, 0.2]}},
-            "eval_args: split .* the shares of training, validation and test, each above 0",
+            {"split": {"LS": "test_only"}},
+            r"no user is left for validation by .*test_only.* \(LS: valid_and_test\) needs",
         ),
-        (
-            {"split": {"RS": [0.8, 0, 0.2]}},
-            "eval_args: split .* the shares of training, validation and test, each above 0",
-        ),
-        ({"split": {"RS": [1, 0, 0]}}, "eval_args: split .* the shares of training, validation and test, each above 0"),
-        ({"split": {"RS": 0.8}}, "eval_args: split .* the shares of training, validation and test, each above 0"),
-        ({"split": {"LS": "valid_only"}}, r"no user is left for test; by the split of eval_args, .*valid_only"),
-        ({"split": {"LS": "test_only"}}, r"no user is left for validation; .*test_only.* \(LS: valid_and_test\) needs"),
         ({"group_by": "item"}, "eval_args: group_by 'item' is not allowed; it takes user or none"),
+        ({"order": "RO"}, "eval_args: order 'RO' is not allowed"),
     ],
 )
-def test_a_split_without_validation_or_test_is_named(make_config, part, reason):
+def test_a_split_of_recboles_config_without_validation_or_test_is_named(make_config, monkeypatch, part, reason):
+    monkeypatch.setattr("sys.argv", ["script.py"])
     arguments = {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full", "group_by": "user", **part}
+    given = make_config("NARM").external_config_dict
+    given = {**given, "eval_args": arguments, "train_neg_sample_args": None}
+    config = RecBoleConfig("NARM", "tiny", config_dict=given)
+    config["served_k"] = 5
     with pytest.raises(UserError, match=reason) as caught:
         loaders_of(make_config("NARM", eval_args=arguments))
     assert one_line(caught.value)
 
 
+@pytest.mark.parametrize(("ratio", "length"), [(0, 8), (0.1, 9), (0.4, 2)])
+def test_prefixes_without_a_place_for_recboles_masks_are_refused(make_config, ratio, length):
+    config = make_config("BERT4Rec", train_rows="prefixes", mask_ratio=ratio, MAX_ITEM_LIST_LENGTH=length)
+    with pytest.raises(
+        UserError, match=f"^mask_ratio: .* here {ratio} x {length}, less than one; .*=windows"
+    ) as caught:
+        loaders_of(config)
+    assert one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mask_ratio": 0.2, "MAX_ITEM_LIST_LENGTH": 5}, {"train_rows": "windows"}], ids=str
+)
+def test_prefixes_with_one_place_and_windows_take_small_mask_ratios(make_loaders, settings):
+    given = {"train_rows": "prefixes", "mask_ratio": 0.1, "MAX_ITEM_LIST_LENGTH": 5, **settings}
+    _, train, *_ = make_loaders("BERT4Rec", **given)
+    for batch in train:
+        assert batch["MASK_INDEX"].shape == batch["Pos_item_id"].shape
+        assert batch["MASK_INDEX"].shape[1] >= 1
+
+
 @pytest.mark.parametrize("error", [URLError("no route to host"), BadZipFile("no zip file"), TimeoutError("too slow")])
-def test_a_download_that_fails_is_said_in_one_line(make_config, tmp_path, monkeypatch, error):
+def test_a_failed_download_is_reported_in_one_line(make_config, tmp_path, monkeypatch, error):
     def fail(url):
         raise error
 

@@ -70,7 +70,7 @@ def test_every_row_has_a_mask_and_neither_its_first_place_nor_padding_does(mask_
     assert not (masked & (torch.arange(8) >= lengths.unsqueeze(1))).any()
 
 
-def test_there_is_no_cap_on_masks_a_row(mask_rows):
+def test_the_number_of_masks_per_row_is_unlimited(mask_rows):
     batch, masked = mask_rows([8] * 10, mask_ratio=1.0)
     assert (masked.sum(1) == 7).all()
     assert batch["MASK_INDEX"].shape == (10, 7)
@@ -112,7 +112,7 @@ def test_masks_do_not_touch_torchs_own_generator(mask_rows):
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_bpr_negatives_are_items_that_the_row_does_not_hold(mask_rows):
+def test_bpr_negatives_are_items_outside_the_row(mask_rows):
     batch, _ = mask_rows([3, 8] * 300, mask_ratio=0.4, loss_type="BPR")
     negatives, asked = batch["Neg_item_id"], batch["MASK_INDEX"] > 0
     assert not negatives[~asked].any()

@@ -53,8 +53,8 @@ def test_rows_are_the_files_with_the_most_recent_items(write_parts, make_config,
     for part, places in zip(dataset.build(), PARTS.values(), strict=True):
         rows = part[torch.arange(len(part))]
         assert rows["item_id_list"].shape == (len(part), length)
-        wanted = [(user, items[:n][-length:], items[n]) for user, items in USERS.items() for n in places]
-        assert tokens(part, rows) == wanted
+        expected = [(user, items[:n][-length:], items[n]) for user, items in USERS.items() for n in places]
+        assert tokens(part, rows) == expected
 
 
 def test_an_item_called_0_stays_one(write_parts, make_config):
@@ -106,9 +106,9 @@ def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"benchmark_filename": ["train", "test"]}, r"benchmark_filename: .* is no list of three names"),
+        ({"benchmark_filename": ["train", "test"]}, r"benchmark_filename: .* is not a list of three names"),
         ({"benchmark_filename": ["train", "valid", "tst"]}, r"there is no file .*cut\.tst\.inter"),
-        ({"train_rows": "windows"}, "train_rows: windows need whole histories"),
+        ({"train_rows": "windows"}, "train_rows: windows need complete histories"),
         ({"item_inter_num_interval": "[5,inf)"}, r"item_inter_num_interval: pre-split files .* are not filtered"),
         ({"LIST_SUFFIX": "_seq"}, r"cut\.train\.inter: there is no column 'item_id_seq' \(LIST_SUFFIX\)"),
     ],
@@ -127,7 +127,7 @@ HEAD = "user_id:token\titem_id_list:token_seq\titem_id:token"
     ("lines", "reason"),
     [
         ([HEAD, "u\ta\tb", "u\t\tb"], r"cut\.valid\.inter, line 3: no item_id_list"),
-        ([HEAD, "u\t0 0\tb"], r"cut\.valid\.inter, row 1 below the first line: item_id_list holds no item"),
+        ([HEAD, "u\t0 0\tb"], r"cut\.valid\.inter, row 1 below the first line: item_id_list has no item"),
         ([HEAD, "u\ta\t"], r"cut\.valid\.inter, line 2: no item_id"),
         ([HEAD], r"cut\.valid\.inter: there is no line below the first"),
     ],

@@ -1,16 +1,11 @@
+"""Lines of published files as rows, and the reasons why others are invalid."""
+
 import pytest
 
-from recbole_gro.data.raw_formats import (
-    PUBLISHED,
-    amazon_rating,
-    colon_movie,
-    colon_rating,
-    csv_movie,
-    csv_rating,
-    record,
-    steam_review,
-)
+from recbole_gro.data.raw_formats import PUBLISHED, amazon_rating, record, steam_review
 
+colon_rating, colon_movie = (raw.row for raw in PUBLISHED["ml-1m"])
+csv_rating, csv_movie = (raw.row for raw in PUBLISHED["ml-20m"])
 STEAM = (
     "{u'username': u'Chaos Syren', u'hours': 0.1, u'products': 41, u'product_id': u'725280', u'page_order': 0, "
     "u'date': u'2017-12-17', u'text': u'This would not be acceptable as an entertainment even back in the day.\\n', "
@@ -58,15 +53,15 @@ def test_lines_become_rows(row, line, expected):
 @pytest.mark.parametrize(
     ("row", "line", "reason"),
     [
-        (colon_rating, "1::1193::5", "4 fields wanted, found 3"),
-        (colon_rating, "1,1193,5,978300760", "4 fields wanted, found 1"),
+        (colon_rating, "1::1193::5", "4 fields expected, found 3"),
+        (colon_rating, "1,1193,5,978300760", "4 fields expected, found 1"),
         (colon_rating, "::1193::5::978300760", "no user"),
         (colon_rating, "1::::5::978300760", "no item"),
         (colon_rating, "1::1193::five::978300760", "rating 'five' is not a number"),
         (colon_rating, "1::1193::nan::978300760", "rating 'nan' is not a number"),
         (colon_rating, "1::1193::5::", "timestamp '' is not a number"),
         (colon_rating, "1::1193::5::1_000", "timestamp '1_000' is not a number"),
-        (csv_rating, "1,2,3.5", "4 fields wanted, found 3"),
+        (csv_rating, "1,2,3.5", "4 fields expected, found 3"),
         (csv_rating, '1,"2,3.5,1112486027', "not csv"),
         (amazon_rating, "user,item,rating,timestamp", "rating 'rating' is not a number"),
         (amazon_rating, "{}", "no user"),
@@ -82,7 +77,7 @@ def test_lines_become_rows(row, line, expected):
         (steam_review, "9" * 5000, "neither JSON nor a Python literal"),
     ],
 )  # fmt: skip
-def test_a_bad_line_says_why(row, line, reason):
+def test_an_invalid_line_raises_the_reason(row, line, reason):
     with pytest.raises(ValueError, match=reason):
         row(line)
 

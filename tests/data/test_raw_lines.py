@@ -47,6 +47,6 @@ def test_a_damaged_download_is_one_line(tmp_path, damage):
         list(raw_lines(tmp_path / "raw.gz"))
 
 
-def test_a_file_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_file_is_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match="absent: cannot be read"):
         list(raw_lines(tmp_path / "absent"))

@@ -1,3 +1,5 @@
+"""Sizes of datasets, counted by hand, and the table beside the paper's."""
+
 import pytest
 
 from recbole_gro.data import build_dataset, build_loaders
@@ -25,6 +27,24 @@ def test_a_split_dataset_has_the_size_it_had(make_config, rows):
     before = dataset_statistics(dataset)
     build_loaders(config, dataset)
     assert dataset_statistics(dataset) == before
+
+
+def test_the_size_does_not_depend_on_the_separator(tmp_path, capsys):
+    (tmp_path / "wide").mkdir()
+    rows = "".join(f"{user}   {item}  {clock}\n" for user, items in FOUR.items() for clock, item in enumerate(items))
+    (tmp_path / "wide" / "wide.inter").write_text("user_id:token  item_id:token   timestamp:float\n" + rows)
+    assert main(["wide", f"--data_path={tmp_path}", r"--field_separator=\s+"]) == 0
+    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")[1:-1]]
+    assert cells == ["wide", "4", "4", "4.0", "100.00 %"]
+
+
+def test_rows_of_pre_split_files_are_no_interactions(tmp_path, capsys):
+    (tmp_path / "cut").mkdir()
+    for part in ("train", "valid", "test"):
+        rows = "user_id:token\titem_id_list:token_seq\titem_id:token\nann\ta b\tc\n"
+        (tmp_path / "cut" / f"cut.{part}.inter").write_text(rows)
+    assert main(["cut", f"--data_path={tmp_path}", "--benchmark_filename=[train, valid, test]"]) == 2
+    assert "benchmark_filename: the rows of pre-split files repeat interactions" in capsys.readouterr().err
 
 
 def test_it_is_measured_after_the_filter(write_dataset, make_config):
@@ -66,7 +86,7 @@ def test_the_command_reads_as_configured(tiny_data_path, capsys):
     ("words", "expected"),
     [
         (["--core_filter=twice"], "core_filter: 'twice' is not allowed; it takes one of repeated, once"),
-        (["--data_path"], "argument '--data_path' is not understood; settings are given as --KEY=VALUE"),
+        (["--data_path"], "argument '--data_path' is invalid; settings have the form --KEY=VALUE"),
         (["--core_fliter=once"], "did you mean 'core_filter'?"),
         (["--user_inter_num_interval=[900,inf)"], "dataset tiny"),
     ],

@@ -34,13 +34,13 @@ def test_ranks_are_those_of_exact_numbers(numbers):
     assert time_ranks(texts).tolist() == [in_order.index(Fraction(number)) for number in numbers]
 
 
-def test_times_that_float64_rounds_are_told_apart_and_equal_ones_are_not():
+def test_times_that_float64_rounds_differ_in_rank_and_equal_ones_do_not():
     texts = ["9007199254740993", "9007199254740992", "9007199254740992.0", "9007199254740992.5", "1", "1.0"]
     assert time_ranks(np.array(texts, dtype=object)).tolist() == [3, 1, 1, 2, 0, 0]
 
 
 def walks(n_users=30, length=8):
-    """User -> its items, each followed by the one that NEXT says."""
+    """User -> its items, each followed by its NEXT."""
     found = {}
     for user in range(n_users):
         items = [user % 10]
@@ -73,10 +73,10 @@ def histories(dataset):
 def test_histories_are_in_the_order_of_the_files_times(tmp_path, make_config, time, settings):
     dataset = SequenceDataset(make_config("NARM", data_path=newest_first(tmp_path, time), **settings))
     dataset.build()
-    wanted = walks()
+    expected = walks()
     if settings.get("rm_dup_inter"):
-        wanted = {user: list(dict.fromkeys(items)) for user, items in wanted.items()}
-    assert histories(dataset) == wanted
+        expected = {user: list(dict.fromkeys(items)) for user, items in expected.items()}
+    assert histories(dataset) == expected
 
 
 @pytest.mark.parametrize("keep", ["first", "last"])
@@ -118,6 +118,24 @@ def test_a_ratio_split_cuts_at_the_files_times(write_dataset, make_config):
     assert max(places[1]) <= min(places[2])
     assert train.inter_feat["timestamp"].dtype == torch.float32
     assert (train.inter_feat["timestamp"] > 1.6e9).all()
+
+
+def test_a_time_based_split_cuts_at_the_files_times(write_dataset, make_config):
+    # 4 users with 10 events each; the boundary is the 75th percentile of the 36 targets' times, of which 9 lie above
+    clock = 1_700_000_000
+    events = {f"u{n}": [(f"i{n}-{place}", clock + 4 * place + n) for place in range(10)] for n in (3, 2, 1, 0)}
+    split = {"split": {"TS": [0.5, 0.25, 0.25]}, "order": "TO", "mode": "full"}
+    config = make_config("NARM", data_path=str(write_dataset(events)), eval_args=split)
+    found = [
+        sorted(str(name) for name in part.id2token("item_id", part.inter_feat["item_id"].numpy()))
+        for part in SequenceDataset(config).build()
+    ]
+    places = {"train": range(1, 5), "valid": range(5, 8), "test": range(8, 10)}
+    expected = {part: {f"i{n}-{place}" for n in range(4) for place in range_} for part, range_ in places.items()}
+    # of the 9 latest events the first is that of u3 at place 7; 2/3 of a user's earlier ones, rounded down, train
+    expected["valid"].remove("i3-7")
+    expected["test"].add("i3-7")
+    assert found == [sorted(items) for items in expected.values()]
 
 
 # RecBole's own dataset

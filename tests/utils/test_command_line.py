@@ -11,7 +11,7 @@ def test_words_are_settings():
 
 @pytest.mark.parametrize("word", ["a=1", "--a", "-a=1", "--=1", ""])
 def test_other_words_are_refused_by_name(word):
-    with pytest.raises(UserError, match="is not understood; settings are given as --KEY=VALUE") as caught:
+    with pytest.raises(UserError, match="is invalid; settings have the form --KEY=VALUE") as caught:
         settings_of(["--fine=1", word])
     assert repr(word) in str(caught.value)
 
@@ -22,20 +22,20 @@ def test_a_setting_with_two_values_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "message"),
     [
         (None, 0, ""),
         (UserError("epochs: no"), 2, "tool: error: epochs: no\n"),
         (KeyboardInterrupt(), 130, "tool: stopped\n"),
     ],
 )
-def test_a_command_ends_in_a_code_and_a_line(capsys, error, code, told):
+def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, code, message):
     def work(words):
         if error:
             raise error
 
     assert exit_code("tool", work, []) == code
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_no_tensorboard_writes_nothing(make_loaders, tmp_path, monkeypatch):
     assert threading.active_count() == threads
 
 
-def test_a_run_that_downloads_its_dataset_goes_on(make_config, tmp_path, monkeypatch):
+def test_a_run_that_downloads_its_dataset_continues(make_config, tmp_path, monkeypatch):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
         rows = "".join(f"u{n % 9}\tp{n // 9}\t{n}\n" for n in range(81))

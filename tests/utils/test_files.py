@@ -21,7 +21,7 @@ def write_query_log(file):
 
 
 @pytest.mark.parametrize("write", [lambda file: write_atomically({"a": 2}, file), write_query_log])
-def test_a_full_disk_is_told_in_a_line_and_leaves_the_earlier_file(tmp_path, monkeypatch, write):
+def test_a_full_disk_is_reported_in_one_line_and_leaves_the_earlier_file(tmp_path, monkeypatch, write):
     file = tmp_path / "weights.pth"
     write_atomically({"a": 1}, file)
     monkeypatch.setattr(os, "fsync", disk_full)
@@ -32,7 +32,7 @@ def test_a_full_disk_is_told_in_a_line_and_leaves_the_earlier_file(tmp_path, mon
     assert read_plain(file) == {"a": 1}
 
 
-def test_a_file_is_there_only_once_it_is_whole(tmp_path):
+def test_a_file_exists_only_when_it_is_complete(tmp_path):
     file = tmp_path / "words"
     with written(file) as stream:
         stream.write(b"half")

@@ -4,7 +4,7 @@ from recbole_gro.utils.progress import progress_bar
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_bar_counts_and_is_there_where_it_is_wanted(capsys, shown):
+def test_a_bar_counts_where_it_is_shown(capsys, shown):
     with progress_bar("target", 4, "batch", shown) as bar:
         for _ in range(4):
             bar.update()

@@ -96,8 +96,8 @@ def test_lists_without_padding_need_no_draw():
 def test_items_are_found_where_they_stand_in_the_other_list():
     generator = torch.Generator().manual_seed(1)
     items, others = (torch.rand(40, 5, 20, generator=generator).argsort(2)[..., :k] for k in (6, 9))
-    wanted = (items.unsqueeze(-1) == others.unsqueeze(-2)).any(-1) & (items != 0)
-    assert torch.equal(found_in(items, others), wanted)
+    expected = (items.unsqueeze(-1) == others.unsqueeze(-2)).any(-1) & (items != 0)
+    assert torch.equal(found_in(items, others), expected)
 
 
 def test_padding_is_found_nowhere():

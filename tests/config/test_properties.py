@@ -1,10 +1,14 @@
-"""The packaged settings of the paper's datasets: they load, and a user's own win over them."""
+"""Packaged yaml files: known keys, and the settings of the paper's datasets."""
+
+import re
+from pathlib import Path
 
 import pytest
 
 from recbole_gro import Config
-from recbole_gro.config.properties import packaged_file, packaged_properties, recbole_keys
+from recbole_gro.config.properties import model_keys, packaged_file, packaged_properties, recbole_keys
 from recbole_gro.config.settings import plugin_keys
+from recbole_gro.experiment.plan import read_experiment
 
 # as the authors' repository has them, for BERT4Rec: length, mask ratio, dropout, batch, lambda, epochs
 AUTHORS = {
@@ -41,7 +45,7 @@ def test_settings_are_the_authors(name):
 
 @pytest.mark.parametrize("model", ["NARM", "SASRec"])
 @pytest.mark.parametrize("name", AUTHORS)
-def test_what_is_bert4recs_stays_with_it(name, model):
+def test_settings_of_bert4rec_are_not_those_of_other_models(name, model):
     config, plain = Config(model, name), Config(model, "ml-100k")
     assert config["gro_lambda"] == AUTHORS[name][4]
     for key in OF_THE_MODEL:
@@ -49,12 +53,12 @@ def test_what_is_bert4recs_stays_with_it(name, model):
 
 
 @pytest.mark.parametrize("name", AUTHORS)
-def test_the_users_settings_win(name, tmp_path):
-    (tmp_path / "mine.yaml").write_text("gro_lambda: 0.5\nmask_ratio: 0.3\nMAX_ITEM_LIST_LENGTH: 7\n")
+def test_the_users_settings_take_precedence(name, tmp_path):
+    (tmp_path / "own.yaml").write_text("gro_lambda: 0.5\nmask_ratio: 0.3\nMAX_ITEM_LIST_LENGTH: 7\n")
     config = Config(
         "BERT4Rec",
         name,
-        config_file_list=[str(tmp_path / "mine.yaml")],
+        config_file_list=[str(tmp_path / "own.yaml")],
         config_dict={"core_filter": "repeated", "train_batch_size": 3, "load_col": None},
         command_line={"gro_epochs": "2", "MAX_ITEM_LIST_LENGTH": "9"},
     )
@@ -63,17 +67,42 @@ def test_the_users_settings_win(name, tmp_path):
     assert config["gro_epochs"] == 2
 
 
-@pytest.mark.parametrize("name", AUTHORS)
-def test_keys_are_known(name):
-    for file in (f"{name}.yaml", f"{name}.BERT4Rec.yaml"):
-        lines = packaged_file(f"dataset/{file}").read_text(encoding="utf-8").splitlines()
-        keys = {line.split(":")[0] for line in lines if line[:1].isalpha()}
-        assert keys
-        assert keys <= recbole_keys() | set(plugin_keys())
-
-
 def test_the_two_names_of_steam_differ_in_what_items_are_called_alone():
     ours, recboles = (Config("BERT4Rec", name).final_config_dict for name in ("steam", "steam-not-merged"))
     differ = {key for key in ours if ours[key] != recboles[key]}
     assert differ == {"ITEM_ID_FIELD", "load_col", "dataset", "data_path"}
     assert recboles["ITEM_ID_FIELD"] == "product_id"
+
+
+def files(folder, prefix=""):
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != "__pycache__":
+            yield from files(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".yaml"):
+            yield prefix + entry.name
+
+
+PACKAGED = sorted(files(packaged_properties()))
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if name.startswith("experiment/")])
+def test_every_key_of_a_packaged_experiment_is_known(name):
+    experiment = read_experiment(Path(name).stem)
+    assert {*experiment.vary, *experiment.fixed} <= set(plugin_keys()) | recbole_keys()
+
+
+@pytest.mark.parametrize("name", [name for name in PACKAGED if not name.startswith("experiment/")])
+def test_every_key_of_a_packaged_file_is_known(name):
+    lines = [line for line in packaged_file(name).read_text().splitlines() if re.match(r"\w", line)]
+    assert lines
+    assert {line.partition(":")[0] for line in lines} <= set(plugin_keys()) | recbole_keys()
+
+
+def test_our_keys_do_not_shadow_recboles():
+    assert not set(plugin_keys()) & recbole_keys()
+    assert {"epochs", "learning_rate", "n_layers", "eval_args", "gpu_id"} <= recbole_keys()
+
+
+def test_architecture_and_training_settings_are_distinguished():
+    assert {"hidden_size", "n_layers", "dropout_probs", "mask_ratio", "loss_type"} <= model_keys()
+    assert not {"learning_rate", "epochs", "seed", "train_batch_size", "MAX_ITEM_LIST_LENGTH"} & model_keys()
