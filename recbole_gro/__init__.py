@@ -1,6 +1,6 @@
 """recbole_gro: model extraction of sequential recommenders, and GRO's defense against it, as a RecBole plugin."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from recbole_gro.utils import compat  # noqa: F401, I001  (first: RecBole on today's libraries)
 

@@ -111,7 +111,7 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
 
 def _meant(name: str, models: Sequence[type]) -> str:
     if name in TODAY:
-        return f"today it is {TODAY[name]}"
+        return f"use {TODAY[name]}"
     if name in GONE:
         return "RecBole does not read it since 1.1; leave it out"
     own = {key for model in models for key in recbole_model_settings(model)}

@@ -214,10 +214,23 @@ class SequenceDataset(InteractionDataset):
 
     @property
     def item_counter(self) -> Counter:
-        """Number of interactions per item in a training part, of targets in another part."""
+        """Number of targets per item, as RecBole's metrics count: of a training part all but each user's first item.
+
+        Unlike RecBole's it is the same for windows and prefixes, and so for every model.
+        """
         if not self.is_training_part:
             return super().item_counter
         _, first, end = self.spans_of_users()
+        return self._counts(first + 1, end)
+
+    @property
+    def interaction_counter(self) -> Counter:
+        """Number of interactions per item of a training part."""
+        _, first, end = self.spans_of_users()
+        return self._counts(first, end)
+
+    def _counts(self, first: Tensor, end: Tensor) -> Counter:
+        """Return how often each item occurs between positions of `history`, [u] each."""
         change = torch.zeros(len(self.history) + 1, dtype=torch.long)
         change[first] += 1
         change[end] -= 1

@@ -17,7 +17,7 @@ class PopularityService(Service):
     Args:
         model: gives the number of items, the fields of a query and the device; it computes nothing.
         k: length of a list.
-        counts: how often each item occurs, a dataset's `item_counter`; of equal counts the lower id comes first.
+        counts: how often each item occurs, a dataset's `interaction_counter`; of equal counts the lower id comes first.
     """
 
     def __init__(self, model: SequentialRecommender, k: int, counts: dict[int, int]):

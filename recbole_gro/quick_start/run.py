@@ -117,7 +117,7 @@ def n_users(loader: Any) -> int:
 def popularity(config: Config, loaders: Any) -> dict[str, Any]:
     """Return the row of a service that returns the most popular training items to every query."""
     train = loaders[0]._dataset
-    service = PopularityService(config.model_class(config, train), config["served_k"], train.item_counter)
+    service = PopularityService(config.model_class(config, train), config["served_k"], train.interaction_counter)
     return {"defense": POPULARITY, "target": evaluate_service(config, service, *loaders)[0]}
 
 

@@ -47,6 +47,7 @@ class Stages:
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
         self.target_still_improving: bool | None = None
+        self._target_checkpoint: dict[str, Any] = {}
 
     def new_model(self) -> torch.nn.Module:
         """Return an untrained model of the target's architecture."""
@@ -73,6 +74,7 @@ class Stages:
 
         made = self._trained("target", self.prints.target, "target", make)
         self.target_still_improving = made["still_improving"]
+        self._target_checkpoint = made["checkpoint"]
         return self._load(self.new_model(), made["checkpoint"])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -90,7 +92,10 @@ class Stages:
             training = create_defense(part.name, config)
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
-            checkpoint = read_plain(file) if file.exists() else {"state_dict": model.state_dict()}
+            if file.exists():
+                checkpoint = read_plain(file)
+            else:  # of a defense that writes none: the target's, with its own weights
+                checkpoint = {**self._target_checkpoint, "state_dict": model.state_dict(), "optimizer": None}
             from_target = {"still_improving": self.target_still_improving}
             return {"checkpoint": checkpoint, "effective": training.effective, **from_target}
 

@@ -246,12 +246,16 @@ def test_rows_are_not_copies(make_config):
 
 @pytest.mark.parametrize("length", [2, 3, 8, 50])
 @pytest.mark.parametrize("rows", ["windows", "prefixes"])
-def test_item_counter_counts_each_training_interaction_once(write_dataset, make_config, rows, length):
+def test_counters_count_each_training_interaction_once_for_every_kind_of_row(write_dataset, make_config, rows, length):
     # "a" has one interaction, so no row; "d" and "e" are held out
     path = write_dataset({"one": ["a"], "two": ["a", "b"], "five": ["b", "c", "b", "d", "e"], "six": list("bbabde")})
     train, *_ = built(make_config(data_path=str(path), train_rows=rows, MAX_ITEM_LIST_LENGTH=length))
-    counts = {item: train.item_counter[train.token2id("item_id", item)] for item in "abcde"}
+    ids = {item: train.token2id("item_id", item) for item in "abcde"}
+    counts = {item: train.interaction_counter[number] for item, number in ids.items()}
     assert counts == {"a": 2, "b": 1 + 2 + 3, "c": 1, "d": 0, "e": 0}
+    # RecBole's metrics count targets: all but the first item of "two", "five" and "six"
+    counts = {item: train.item_counter[number] for item, number in ids.items()}
+    assert counts == {"a": 1, "b": 1 + 1 + 2, "c": 1, "d": 0, "e": 0}
 
 
 @pytest.mark.parametrize("split", [{"RS": [0.5, 0.25, 0.25]}, {"LS": "valid_and_test"}])
@@ -260,7 +264,7 @@ def test_item_counter_follows_the_split(write_dataset, make_config, split):
     arguments = {"split": split, **LEAVE_ONE_OUT}
     train, *held_out = built(make_config("NARM", data_path=str(path), eval_args=arguments))
     held = {item for part in held_out for item in rows_of(part)["item_id"].tolist()}
-    assert set(train.item_counter) == set(range(1, train.item_num)) - held
+    assert set(train.interaction_counter) == set(range(1, train.item_num)) - held
 
 
 def test_item_counter_of_held_out_parts_counts_what_they_predict(make_config):

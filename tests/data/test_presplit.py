@@ -83,7 +83,9 @@ def test_interactions_are_counted_once_and_known_to_an_attacker_whole(write_part
     config = make_config("GRU4Rec", "cut", data_path=write_parts(), **LISTS)
     train, *_ = build_loaders(config, build_dataset(config))
     trained = {user: items[:6] for user, items in USERS.items()}
-    counts = {str(train._dataset.id2token("item_id", item)): n for item, n in train._dataset.item_counter.items()}
+    counts = {
+        str(train._dataset.id2token("item_id", item)): n for item, n in train._dataset.interaction_counter.items()
+    }
     every = [item for items in trained.values() for item in items]
     assert counts == {item: every.count(item) for item in set(every)}
     known = auxiliary_sequences(train._dataset, 1.0, 50, torch.Generator())

@@ -20,7 +20,7 @@ def test_metrics_are_those_of_a_list_by_hand(write_dataset, make_config, model):
     settings = {"served_k": 2, "topk": [1, 2], "valid_metric": "NDCG@2"}
     config = make_config(model, data_path=str(write_dataset(histories)), **settings)
     loaders = build_loaders(config, build_dataset(config))
-    counts = loaders[0]._dataset.item_counter
+    counts = loaders[0]._dataset.interaction_counter
     service = PopularityService(untrained(config, loaders[0]), 1, counts)
     assert service.list.tolist() == [loaders[0]._dataset.token2id("item_id", "x")]
     service = PopularityService(untrained(config, loaders[0]), 2, counts)

@@ -4,7 +4,18 @@ import pytest
 import torch
 from pipeline import TINY_RUN, same_weights
 
-from recbole_gro import Service
+from recbole_gro import (
+    Defense,
+    GROTrainer,
+    Service,
+    Settings,
+    key,
+    load_target,
+    register_defense,
+    run_recbole_gro,
+)
+from recbole_gro.config.models import copied_model
+from recbole_gro.defense.gro import callback
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -80,3 +91,37 @@ def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages):
     (one, facts), (two, cached_facts) = surrogates
     assert same_weights(one.state_dict(), two.state_dict())
     assert facts == cached_facts
+
+
+def test_a_defense_that_writes_no_checkpoint_leaves_one_that_serves(tiny_data_path, tmp_path, own_parts):
+    @register_defense("negated")
+    class NegatedDefense(Defense):
+        training_settings, output_settings = (), ()
+
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            model = copied_model(target)
+            model.output_bias.data.neg_()
+            return model
+
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": ["negated"], "attack": False}
+    run_recbole_gro("BERT4Rec", "tiny", config_dict={**settings, "output_dir": str(tmp_path / "run")})
+    served = load_target(tmp_path / "run" / "target-negated.pth").model
+    target = load_target(tmp_path / "run" / "target.pth").model
+    assert torch.equal(served.output_bias, -target.output_bias)
+
+
+def test_a_setting_of_a_users_variant_of_gro_counts(make_config, make_model, own_parts, monkeypatch):
+    monkeypatch.setattr(callback._callbacks, "_entries", dict(callback._callbacks._entries))
+
+    class FreezeSettings(Settings):
+        gro_freeze: bool = key(False, "bool", "whether item embeddings stay")
+
+    @callback.register_callback("gro_freeze")
+    class Freeze(callback.GROCallback):
+        settings, off = (FreezeSettings,), False
+
+    off, on = (Fingerprints(make_config(gro_freeze=value), "gro") for value in (False, True))
+    assert off.target == on.target
+    assert off.defended != on.defended
+    trainer = GROTrainer(make_config(gro_freeze=True), make_model("BERT4Rec"))
+    assert [type(each) for each in trainer.callbacks] == [Freeze]

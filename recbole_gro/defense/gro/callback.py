@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_gro.config.settings import Settings
 from recbole_gro.defense.gro.settings import GROTrainerSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
@@ -24,6 +25,7 @@ class GROCallback:
         needs_converged: why it needs a converged target, for the error message; "" where it needs none.
     """
 
+    settings: ClassVar[tuple[type[Settings], ...]] = ()  # declared by variants outside the package
     off: ClassVar[Any] = None
     needs_converged: ClassVar[str] = ""
 
@@ -53,6 +55,11 @@ class GROCallback:
 
 _callbacks: Registry[type[GROCallback]] = Registry("variant of GRO")
 register_callback = _callbacks.register
+
+
+def callback_settings() -> tuple[type[Settings], ...]:
+    """Return the settings that the registered variants declare besides those of GROTrainerSettings."""
+    return tuple(declared for name in _callbacks for declared in _callbacks[name].settings)
 
 
 def create_callbacks(settings: GROTrainerSettings) -> list[GROCallback]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
-from recbole_gro.defense.gro.callback import create_callbacks
+from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS
 from recbole_gro.defense.gro.settings import GROTrainerSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
@@ -27,7 +27,7 @@ class GRODefense(Defense):
         create_callbacks(settings)  # contradicting settings are reported before anything is trained
         rule = create_swap_rule(settings.gro_swap, config)
         names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
-        self.training_settings = (GROTrainerSettings, *rule.settings)
+        self.training_settings = (GROTrainerSettings, *callback_settings(), *rule.settings)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_gro.config.config import derive
+from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
-from recbole_gro.defense.gro.callback import create_callbacks
+from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
@@ -85,6 +86,8 @@ class GROTrainer(StageTrainer):
     def effective_settings(cls, config: Any) -> GROTrainerSettings:
         """Return the settings of a config, with those that this class of trainer overrides."""
         settings = GROTrainerSettings.of(config)
+        for name in (name for declared in callback_settings() for name in declared.names):
+            setattr(settings, name, setting(config, name))
         for name, value in cls.overrides.items():
             setattr(settings, name, value)
         return settings
