@@ -280,5 +280,5 @@ def test_the_command_reports_files_and_the_next_commands(raw, tmp_path, monkeypa
 def test_the_command_ends_in_one_line(tmp_path, capsys):
     assert main(["ml-1m", str(tmp_path / "absent")]) == 2
     errors = capsys.readouterr().err
-    assert errors.startswith("convert: error: ")
+    assert errors.startswith("recbole-gro convert: error: ")
     assert len(errors.splitlines()) == 1

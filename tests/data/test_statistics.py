@@ -95,6 +95,6 @@ def test_the_command_reads_as_configured(tiny_data_path, capsys):
 def test_bad_input_ends_in_one_line(tiny_data_path, capsys, words, expected):
     assert main(["tiny", f"--data_path={tiny_data_path}", *words]) == 2
     errors = capsys.readouterr().err
-    assert errors.startswith("statistics: error: ")
+    assert errors.startswith("recbole-gro statistics: error: ")
     assert expected in errors
     assert len(errors.splitlines()) == 1
