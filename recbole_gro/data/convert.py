@@ -154,7 +154,7 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
     return "\n".join(
         [
             *lines,
-            f"Measure it: python -m recbole_gro.data.statistics {name} {data_path}",
+            f"Measure it: recbole-gro statistics {name} {data_path}",
             f"Use it:     recbole-gro -m BERT4Rec -d {name} {data_path}",
         ]
     )
