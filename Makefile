@@ -1,6 +1,6 @@
 # make demo      installs into .venv and runs the demo
 # make test      installs what the tests need as well; lint, types, the quick tests (six models)
-#                fails as well where the tests run less than 92 % of the lines of recbole_gro
+#                fails as well where the tests run less than 97 % of the lines of recbole_gro
 # make test-all  the same with every test (every model)
 # make clean     removes .venv and everything else that the two made, except runs/
 #
@@ -8,7 +8,7 @@
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
-COVERAGE = --cov --cov-report=term:skip-covered --cov-fail-under=92
+COVERAGE = --cov --cov-report=term:skip-covered --cov-fail-under=97
 PACKAGING = setup.cfg pyproject.toml constraints.txt
 
 .PHONY: demo test test-all clean

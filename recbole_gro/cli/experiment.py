@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_gro.config.files import literal, values_of
+from recbole_gro.config.plugins import import_plugins
 from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
@@ -42,6 +43,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError(f"name: which experiment? Give one of {known}")
     if "config_files" in settings:
         raise UserError("config_files: give the keys as --KEY=VALUE, or under `fixed` in a yaml file of an experiment")
+    import_plugins(settings)  # they declare how their settings are read
     return options, {name: values_of(name, text) for name, text in settings.items()}
 
 

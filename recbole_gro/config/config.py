@@ -57,6 +57,7 @@ class Config(RecBoleConfig):
         command_line: dict[str, Any] | None = None,
     ):
         self._command_line = dict(command_line or {})
+        self.data_digests: dict[str, str] = {}  # of the atomic files, once they are read
         self.packaged_settings: dict[str, dict[str, Any]] = {}  # of the dataset: file -> what it sets
         if isinstance(config_file_list, str):
             config_file_list = config_file_list.split()

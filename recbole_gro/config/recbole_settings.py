@@ -97,13 +97,16 @@ def may_be_none(name: str) -> bool:
 def normalised(name: str, value: Any) -> Any:
     """Return a value as RecBole reads it: a name in its case, a list for a tuple, a tab for the two characters `\\t`.
 
-    Backslash and t are what single-quoted yaml and a shell leave of a tab. `eval_args` without an order get TO, the
-    one that sequences have.
+    Backslash and t are what single-quoted yaml and a shell leave of a tab. `eval_args` without a split or an order get
+    those of sequences, LS and TO. The text None is None where a key takes it.
     """
+    if value == "None" and may_be_none(name):
+        return None
     if name in ("field_separator", "seq_separator") and isinstance(value, str):
         return value.replace("\\t", "\t")
     if name == "eval_args" and isinstance(value, dict):
-        parts = {"order": "TO", **{part: _cased(entry, EVAL_ARGS.get(part, ())) for part, entry in value.items()}}
+        parts = {"split": {"LS": LEAVE_ONE_OUT[0]}, "order": "TO"}
+        parts |= {part: _cased(entry, EVAL_ARGS.get(part, ())) for part, entry in value.items()}
         if isinstance(value.get("split"), dict):
             split = {_cased(kind, SPLITS): how for kind, how in value["split"].items()}
             parts["split"] = {kind: _cased(_listed(how), LEAVE_ONE_OUT) for kind, how in split.items()}

@@ -52,6 +52,13 @@ def defense_key(config: Any) -> bytes:
     return _stretched(given) if given is not None else _from_file(config)
 
 
+def key_digest(config: Any) -> str | None:
+    """Return a digest that tells secret keys apart and from which none can be computed; None for the run's seed."""
+    if setting(config, "defense_key") == "seed":
+        return None
+    return hashlib.blake2b(b"fingerprint", key=defense_key(config), digest_size=16).hexdigest()
+
+
 def _stretched(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=32, person=b"recbole_gro").digest()
 

@@ -14,7 +14,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
@@ -25,7 +25,10 @@ from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
 AGREEMENT_AT = (1, 10, 100)
-CHECKED_BY = ("dataset", "data_path", "model", "student_model", "surrogate_model", "served_k", "defense")
+CHECKED_BY = (
+    *("dataset", "data_path", "model", "loss_type", "eval_args", "served_k", "defense", "attacker"),
+    *("student_model", "student_config", "surrogate_model", "surrogate_config"),
+)
 
 
 @dataclass
@@ -82,7 +85,7 @@ def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder:
         folder: of the experiment.
     """
     config = experiment.config(values, seed)
-    name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")
+    name = "-".join(f"{value}" for value in values.values()).replace("/", "_").replace(":", "_")[-100:]
     return folder / "cells" / f"{name}-{seed}-{Fingerprints(config, config['defense'][0]).comparison}.npz"
 
 
@@ -153,9 +156,10 @@ def run_cell(
     with logged_to(logs), no_scaler_warning():
         config = experiment.config(values, seed)
         config["show_progress"] = show_progress
+        given = config.data_digests = data_fingerprint(config)
         cell = measured(config, values, seed, StageCache(stages_dir or folder / "stages"))
-        # the fingerprint of data that this cell downloaded is known only now
-        file = cell_file(experiment, values, seed, folder)
+        if not given:  # the fingerprint of data that this cell downloaded is known only now
+            file = cell_file(experiment, values, seed, folder)
         file.parent.mkdir(parents=True, exist_ok=True)
         cell.save(file)
     return cell

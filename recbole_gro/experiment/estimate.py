@@ -64,7 +64,8 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
             timed[sizes] = unit_seconds(experiment.config(values, seed), prints.defense)
         expected = stage_seconds(config, prints.defense, timed[sizes])
         for name in todo:
-            if measured := [cell.facts["seconds"][name] for cell in done if cell.values == values]:
+            alike = [cell.facts["seconds"] for cell in done if cell.values == values]
+            if measured := [seconds[name] for seconds in alike if name in seconds]:
                 expected[name] = mean(measured)
         estimates.append(sum(expected[name] for name in ("evaluation", *todo)))
     return estimates

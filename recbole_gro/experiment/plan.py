@@ -62,6 +62,8 @@ class Experiment:
         if len(names) != 1:
             raise UserError(f"defense: a cell has one, not {', '.join(names)}; list several under `vary`")
         config = Config(config_dict={**given, "defense": names})
+        if not config["attack"]:
+            raise UserError("attack: an experiment measures surrogates; leave it out, or use recbole-gro run")
         create_defense(names[0], config)
         create_attacker(config["attacker"], config)
         return config

@@ -13,18 +13,25 @@ from recbole_gro.attack import Attacker, create_attacker
 from recbole_gro.attack.query_strategies import settings_of_strategy
 from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
 from recbole_gro.config.config import plain
+from recbole_gro.config.known_names import names_in
 from recbole_gro.config.loss_settings import ExtractionLossSettings
+from recbole_gro.config.models import reference_to
+from recbole_gro.config.plugins import PluginSettings
 from recbole_gro.config.recbole_defaults import EvaluationSettings, TrainingSettings, ValidationSettings
 from recbole_gro.config.settings import Settings, declared_keys, key_contents, plugin_keys
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
-from recbole_gro.serving.settings import ServiceSettings
+from recbole_gro.defense.defense_key import key_digest
+from recbole_gro.defense.settings import KeyedSettings
+from recbole_gro.quick_start.settings import AttackedSettings, ComparisonSettings, OutputSettings
+from recbole_gro.serving.settings import AccessLogSettings, ServiceSettings
 
 # RecBole's keys of folders, devices and output; no result depends on them
 WITHOUT_EFFECT = {"data_path", "checkpoint_dir", "output_dir", "resume_dir", "config_files"}
 WITHOUT_EFFECT |= {"show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "device", "local_rank", "nproc"}
 WITHOUT_EFFECT |= {"world_size", "single_spec", "ip", "port", "offset", "group_offset"}
+RUN_SETTINGS = (ComparisonSettings, AttackedSettings, OutputSettings, AccessLogSettings, PluginSettings)
 TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
 ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
@@ -51,8 +58,12 @@ class Fingerprints:
         """Fingerprint of the undefended target: the data, RecBole's settings and those of training rows."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
+        if reference_to(self.config.model_class) != self.config.model_class.__name__:
+            unread -= names_in(self.config.model_class)  # a user's model may read any key
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
-        return fingerprint("target", data=data_fingerprint(self.config), settings=settings)
+        settings["model"] = reference_to(self.config.model_class)
+        data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
+        return fingerprint("target", data=data, settings=settings)
 
     @cached_property
     def defended(self) -> str:
@@ -65,8 +76,13 @@ class Fingerprints:
     @cached_property
     def service(self) -> str:
         """Fingerprint of the served lists."""
-        parts = {part.name: self._read(part.output_settings) for part in self.defense.parts}
-        return fingerprint("service", self.defended, parts=parts, settings=self._read((ServiceSettings,)))
+        parts = [[part.name, self._read(part.output_settings)] for part in self.defense.parts]
+        read = [part.output_settings for part in self.defense.parts]
+        keyed = any(declared is None or KeyedSettings in declared for declared in read)
+        settings = self._read((ServiceSettings,))
+        return fingerprint(
+            "service", self.defended, parts=parts, settings=settings, key=key_digest(self.config) if keyed else None
+        )
 
     @cached_property
     def evaluation(self) -> str:
@@ -105,7 +121,8 @@ class Fingerprints:
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
         """Return the values of settings classes; all values for a part that does not declare its settings (None)."""
         if declared is None:
-            return {name: key_contents(self.config, name) for name in declared_keys()}
+            run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
+            return {name: key_contents(self.config, name) for name in declared_keys() if name not in run_level}
         return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
 
 
@@ -124,8 +141,9 @@ def fingerprint(*before: str, **inputs: Any) -> str:
 
 def data_fingerprint(config: Any) -> dict[str, str]:
     """Return {file name: digest of its contents} of the atomic files of a config's dataset."""
+    suffixes = {*ATOMIC, *(config["additional_feat_suffix"] or ())}
     files = Path(config["data_path"]).glob(f"{glob.escape(str(config['dataset']))}.*")
-    return {file.name: file_digest(file) for file in sorted(files) if file.suffix[1:] in ATOMIC}
+    return {file.name: file_digest(file) for file in sorted(files) if file.suffix[1:] in suffixes}
 
 
 def file_digest(file: Path) -> str:

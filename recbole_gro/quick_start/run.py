@@ -12,6 +12,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
 from recbole_gro.quick_start.comparison import compare, metrics_in_words
+from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
 from recbole_gro.quick_start.stopwatch import Stopwatch
@@ -85,6 +86,8 @@ def read_config(config: Config) -> Config:
         UserError: an unknown name, or settings that contradict each other.
     """
     config["defense"] = as_names(config["defense"])
+    if len(set(config["defense"])) < len(config["defense"]):
+        raise UserError(f"defense: {', '.join(config['defense'])} names one twice; once is enough")
     for name in config["defense"]:
         create_defense(name, config)
     create_attacker(config["attacker"], config)
@@ -100,6 +103,7 @@ def read_data(config: Config) -> Any:
         UserError: invalid data, or a model that cannot be trained.
     """
     console.info(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
+    config.data_digests = data_fingerprint(config)  # of what is read now, whatever becomes of the files
     data = build_dataset(config)
     loaders = build_loaders(config, data)
     announce_packaged(config, data)

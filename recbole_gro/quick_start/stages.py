@@ -1,6 +1,7 @@
 """The stages of a comparison: target, defended model, evaluation, queries, surrogate; each runs once (StageCache)."""
 
 import copy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
 from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.config import plain_settings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -20,6 +22,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.utils import units
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
@@ -47,7 +50,6 @@ class Stages:
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
         self.target_still_improving: bool | None = None
-        self._target_checkpoint: dict[str, Any] = {}
 
     def new_model(self) -> torch.nn.Module:
         """Return an untrained model of the target's architecture."""
@@ -68,13 +70,12 @@ class Stages:
             watched = config["valid_metric"]
             console.info(
                 f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs"
-                + (", still improving" if trainer.still_improving else "")
+                + (", its maximum, before early stopping" if trainer.still_improving else "")
             )
             return {"checkpoint": read_plain(trainer.saved_model_file), "still_improving": trainer.still_improving}
 
         made = self._trained("target", self.prints.target, "target", make)
         self.target_still_improving = made["still_improving"]
-        self._target_checkpoint = made["checkpoint"]
         return self._load(self.new_model(), made["checkpoint"])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -92,10 +93,7 @@ class Stages:
             training = create_defense(part.name, config)
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
-            if file.exists():
-                checkpoint = read_plain(file)
-            else:  # of a defense that writes none: the target's, with its own weights
-                checkpoint = {**self._target_checkpoint, "state_dict": model.state_dict(), "optimizer": None}
+            checkpoint = read_plain(file) if file.exists() else self._checkpoint(model)
             from_target = {"still_improving": self.target_still_improving}
             return {"checkpoint": checkpoint, "effective": training.effective, **from_target}
 
@@ -242,12 +240,25 @@ class Stages:
             config.final_config_dict = dict(self.config.final_config_dict)
             config["output_dir"] = config["checkpoint_dir"] = str(self.output_dir or work)
             config["resume_dir"] = str(work / "resume")
+            # the best checkpoint is in the output folder, so another folder starts anew
+            place, here = work / "output_dir", str(self.output_dir and self.output_dir.resolve())
+            if place.exists() and place.read_text(encoding="utf-8") != here:
+                shutil.rmtree(work / "resume", ignore_errors=True)
+            place.write_text(here, encoding="utf-8")
             return make(config)
 
         made = self._once(stage, fingerprint, make_in)
         if self.output_dir and not (self.output_dir / f"{file}.pth").exists():
             write_atomically(made["checkpoint"], self.output_dir / f"{file}.pth")
         return made
+
+    def _checkpoint(self, model: Any) -> dict[str, Any]:
+        """Return the checkpoint of a model whose defense writes none."""
+        return {
+            "config": plain_settings(self.config),
+            "state_dict": model.state_dict(),
+            "catalogue": catalogue_state(self.config, model, self.train._dataset),
+        }
 
     def _load(self, model: Any, checkpoint: dict[str, Any]) -> torch.nn.Module:
         model.load_state_dict(checkpoint["state_dict"])

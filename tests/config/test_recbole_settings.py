@@ -108,7 +108,7 @@ def test_without_a_gpu_the_default_is_the_cpu():
             {"split": {"RS": [8, 1, 1]}, "order": "TO", "group_by": "user", "mode": {"valid": "full"}},
         ),
         ("eval_args", {"split": {"ls": "VALID_and_test"}}, {"split": {"LS": "valid_and_test"}, "order": "TO"}),
-        ("eval_args", {"mode": "FULL"}, {"order": "TO", "mode": "full"}),
+        ("eval_args", {"mode": "FULL"}, {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"}),
         ("eval_args", 5, 5),
     ],
     ids=str,

@@ -6,12 +6,14 @@ import pytest
 from conftest import synthetic_histories, write_inter
 from pipeline import TINY_RUN
 from recbole.config import Config as RecBoleConfig
+from recbole.model.sequential_recommender import BERT4Rec
 
 from recbole_gro import Config, Defense, Service, create_attacker, create_defense, register_defense
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.settings import Settings, key, plugin_keys
 from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -218,7 +220,8 @@ PARTS = [
 
 
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: "-".join(map(str, part.values())))
-def test_every_setting_that_a_part_reads_is_declared(undeclared, part):
+def test_every_setting_that_a_part_reads_is_declared(undeclared, part, monkeypatch):
+    monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "k" * 16)
     small = {"gro_epochs": 2} if part.get("name") == "gro_decoys" else {}
     assert undeclared(**{**small, **part}) == {}
 
@@ -228,3 +231,69 @@ def test_a_setting_that_is_not_declared_is_found(undeclared, monkeypatch):
         defenses["fingerprint_noise"], "shown", lambda self, ranked: ranked.roll(self.config["head_k"], 1)
     )
     assert undeclared("fingerprint_noise") == {"evaluation": ["head_k"], "queries": ["head_k"]}
+
+
+def test_the_order_of_combined_defenses_counts(prints):
+    one, other = prints("reverse+tail_decoy", head_k=2), prints("tail_decoy+reverse", head_k=2)
+    assert changed(one, other) == AFTER["service"]
+
+
+def test_a_users_class_of_the_same_name_is_another_target(make_config):
+    own = type("BERT4Rec", (BERT4Rec,), {"__module__": "my_module"})
+    one, other = (Fingerprints(make_config(model=model), "none") for model in ("BERT4Rec", own))
+    assert one.target != other.target
+
+
+def test_a_key_of_this_plugin_counts_for_a_users_model_that_reads_it(make_config):
+    one, other = (Fingerprints(make_config(model=ReadsHead, head_k=k), "none").target for k in (2, 3))
+    assert one != other
+
+
+class ReadsHead(BERT4Rec):
+    """A model with a setting that a defense has too."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.head = config["head_k"]
+
+
+def test_a_secret_key_counts_for_keyed_defenses_alone(prints, monkeypatch):
+    def keyed(defense, key):
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", key * 16)
+        return prints(defense, head_k=2, defense_key="secret")
+
+    assert changed(keyed("tail_shuffle", "a"), keyed("tail_shuffle", "b")) == AFTER["service"]
+    assert changed(keyed("tail_shuffle", "a"), keyed("tail_shuffle", "a")) == set()
+    assert changed(keyed("none", "a"), keyed("none", "b")) == set()
+
+
+def test_settings_that_a_subclass_of_gro_declares_count(prints):
+    class StrengthSettings(Settings):
+        strength_of_it: float = key(1.0, "float >= 0", "a setting of its own")
+
+    @register_defense("own_gro")
+    class OwnGRODefense(GRODefense):
+        training_settings = (StrengthSettings,)
+
+    assert changed(prints("own_gro"), prints("own_gro", strength_of_it=2.0)) == AFTER["defended"]
+
+
+def test_features_of_further_files_count(prints, make_config, tmp_path):
+    path = write_inter(tmp_path, synthetic_histories())
+    extra = path / "tiny" / "tiny.useremb"
+    extra.write_text("uid:token\n1\n")
+    given = {"data_path": str(path), "additional_feat_suffix": ["useremb"]}
+    before = prints(**given)
+    extra.write_text("uid:token\n2\n")
+    assert changed(before, prints(**given)) == set(STAGES)
+
+
+def test_data_that_change_while_a_run_goes_on_keep_the_fingerprint_of_what_was_read(make_config, tmp_path):
+    path = write_inter(tmp_path, synthetic_histories())
+    config = make_config(data_path=str(path))
+    config.data_digests = data_fingerprint(config)
+    before = Fingerprints(config, "none").target
+    file = path / "tiny" / "tiny.inter"
+    file.write_text(file.read_text() + "u1\ti1\t99\n")
+    assert Fingerprints(config, "none").target == before
+    assert Fingerprints(make_config(data_path=str(path)), "none").target != before

@@ -10,6 +10,7 @@ from recbole_gro import run_recbole_gro
 from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 
 
 def test_a_stage_is_computed_once_and_read_again(tmp_path):
@@ -81,3 +82,32 @@ def test_gro_from_scratch_trains_no_target(settings, tmp_path):
     run_recbole_gro(config_dict={**settings, "gro_start": "untrained", "output_dir": str(tmp_path / "run")})
     assert (tmp_path / "run" / "target-gro.pth").exists()
     assert not (tmp_path / "run" / "target.pth").exists()
+
+
+def test_both_orders_of_combined_defenses_are_measured(settings, tmp_path):
+    names = ["tail_decoy+reverse", "reverse+tail_decoy"]
+    given = {**settings, "defense": names, "head_k": 3, "attack": False}
+    together = run_recbole_gro(config_dict=given, saved=False)["defenses"]
+    alone = [run_recbole_gro(config_dict={**given, "defense": [name]}, saved=False)["defenses"][0] for name in names]
+    assert [row["target"] for row in together] == [row["target"] for row in alone]
+
+
+def test_a_run_that_was_interrupted_is_resumed_from_another_folder(settings, tmp_path, monkeypatch):
+    shared = {**settings, "defense": ["none"], "epochs": 4, "eval_step": 1, "stages_dir": str(tmp_path / "stages")}
+    save, epochs = EpochCheckpoint.save, []
+
+    def stopping(checkpoint, epoch, finished=False):
+        save(checkpoint, epoch, finished)
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochCheckpoint, "save", stopping)
+        patch.setattr("recbole_gro.quick_start.run.check_models", lambda *args: None)
+        with pytest.raises(KeyboardInterrupt):
+            run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / "one")})
+    resumed = run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / "two")})
+    whole = run_recbole_gro(config_dict={**shared, "stages_dir": None, "output_dir": str(tmp_path / "three")})
+    assert resumed["defenses"][0]["target"] == whole["defenses"][0]["target"]
+    assert (tmp_path / "two" / "target.pth").exists()

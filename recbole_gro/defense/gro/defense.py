@@ -27,7 +27,8 @@ class GRODefense(Defense):
         create_callbacks(settings)  # contradicting settings are reported before anything is trained
         rule = create_swap_rule(settings.gro_swap, config)
         names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
-        self.training_settings = (GROTrainerSettings, *callback_settings(), *rule.settings)
+        declared = type(self).training_settings or ()  # of a subclass
+        self.training_settings = (*declared, GROTrainerSettings, *callback_settings(), *rule.settings)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"

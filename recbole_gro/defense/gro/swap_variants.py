@@ -50,7 +50,10 @@ class DecoySwap(SwapRule):
         super().__init__(config)
         self.head_k = checked_head(config)
         if GROSettings.of(config).gro_epochs < 2:
-            raise UserError("gro_epochs: 1 leaves no epoch for the decoys, which the first one chooses; at least 2")
+            raise UserError(
+                "gro_epochs: 1 leaves no epoch for the decoys (gro_decoys, gro_swap=decoys), selected in the first; "
+                "set it to 2 or more, or leave that defense out"
+            )
         self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items
         self.decoys: Tensor | None = None
         self._scores: Tensor | float = 0.0
