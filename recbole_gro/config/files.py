@@ -39,7 +39,7 @@ def safe_yaml(text: str) -> Any:
     Raises:
         yaml.YAMLError: invalid yaml, or a tag that would build an object.
     """
-    return yaml.load(text, SafeLoader)
+    return yaml.load(text, SafeLoader)  # yaml.SafeLoader with our tags: plain values only
 
 
 def literal(text: str) -> Any:
