@@ -92,7 +92,7 @@ def concentration(served, before):
 def measured(config, loaders, cache):
     """Return the columns of a comparison, and the lists before and after the defense."""
     _, before, seconds = undefended(config, loaders, cache)
-    compared = compare(config, PARTS.get(config["defense"], config["defense"]), loaders, cache)
+    [compared] = compare(config, PARTS.get(config["defense"], config["defense"]), loaders, cache)
     row, served = compared.row, compared.served
     found = {"defense s": 0.0}
     found |= {f"{STAGES[name]} s": value for name, value in row["seconds"].items() if name in STAGES}

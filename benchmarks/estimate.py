@@ -20,6 +20,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.estimate import stage_seconds, unit_seconds
 from recbole_gro.experiment.plan import Experiment
+from recbole_gro.quick_start.fingerprint import Fingerprints
 
 USERS, LENGTH = 300, 40
 SETTINGS = {
@@ -51,7 +52,9 @@ def compare(model: str, items: int, train_rows: str) -> list[list]:
         config = experiment.config(values, 1)
         defense = create_defense("gro", config)
         start = time.perf_counter()
-        predicted = stage_seconds(config, defense, unit_seconds(experiment.config(values, 1), defense))
+        predicted = stage_seconds(
+            Fingerprints(config, config["defense"][0]), unit_seconds(experiment.config(values, 1), defense)
+        )
         timing = time.perf_counter() - start
         start = time.perf_counter()
         with contextlib.redirect_stdout(None):

@@ -43,7 +43,7 @@ if __name__ == "__main__":
     data = build_dataset(config)
     construct_transform(config)
     length = config["MAX_ITEM_LIST_LENGTH"]
-    ask = create_query_strategy("autoregressive")
+    ask = create_query_strategy("autoregressive").query
     logs = {}
 
     def run(way):

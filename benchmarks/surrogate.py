@@ -94,7 +94,7 @@ if __name__ == "__main__":
     config = Config(given.model, config_file_list=["gro.yaml"], config_dict=settings)
     config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
     box = BlackBox(trained_target(config), config["served_k"])
-    log = create_query_strategy("autoregressive")(
+    log = create_query_strategy("autoregressive").query(
         box, given.sequences, config["MAX_ITEM_LIST_LENGTH"], torch.Generator().manual_seed(2), False
     )
     print(machine())

@@ -1,5 +1,6 @@
 """The base class of attackers, their registry, and the paper's attacker."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,19 @@ from torch import Tensor
 
 from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.candidates import SELECTED_AT, held_out_agreement, keep_selected
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.query_strategies import create_query_strategy
-from recbole_gro.attack.surrogate_model import create_surrogate
+from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
+from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.config.config import replaced
+from recbole_gro.config.models import model_name
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
+
+STRONGEST = "strongest"  # the name of the best attack of the suite
 
 
 def query_length(config: Any) -> int:
@@ -46,19 +54,25 @@ class Attacker:
     settings: tuple[type[Settings], ...] | None = None
     auxiliary_share = 0.0  # share of the users whose training items are its auxiliary data; 0: none
     repeats = 1  # how often it queries each prefix of its log
-    n_surrogates = 1  # how many surrogates it trains
+    n_variants = 1  # how many training logs it makes of a query log, each for a candidate surrogate
+    variant_key = ""  # the setting that tells them apart
     trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate
 
     def __init__(self, config: Any):
         self.config = config
-        self.strategy = create_query_strategy(setting(config, "query_strategy"), config)
+        self.strategy_name: str = setting(config, "query_strategy")
+        self.strategy = create_query_strategy(self.strategy_name, config)
         self.selected: dict[str, Any] = {}
-        self.candidates_folder: Path | None = None  # of surrogates that are candidates only; None: with the others
 
     @property
     def n_sequences(self) -> int:
         """Sequences whose every prefix can be queried `repeats` times within the budget."""
         return setting(self.config, "query_sequences") // self.repeats
+
+    @property
+    def n_surrogates(self) -> int:
+        """Number of candidate surrogates that it trains."""
+        return self.n_variants * len(surrogate_models(self.config))
 
     def query(
         self,
@@ -76,11 +90,21 @@ class Attacker:
                 is 0.
             show_progress: whether to show a progress bar.
         """
-        return self.strategy(black_box, self.n_sequences, query_length(self.config), generator, show_progress)
+        return self.strategy.query(black_box, self.n_sequences, query_length(self.config), generator, show_progress)
 
     def training_log(self, log: QueryLog) -> QueryLog:
         """Return the part of a log that the surrogate is trained on, [S, L, at most k]; 0 pads lists at their end."""
         return log
+
+    def training_logs(self, log: QueryLog, n_items: int, seed: int) -> dict[Any, QueryLog]:
+        """Return the training logs of `n_variants` candidates by the value of `variant_key`; by default one.
+
+        Args:
+            log: from `query`.
+            n_items: size of the id space.
+            seed: of draws.
+        """
+        return {None: self.training_log(log)}
 
     def train_surrogate(
         self,
@@ -94,6 +118,10 @@ class Attacker:
     ) -> ExtractionTrainer:
         """Train a surrogate on a query log, and return its trainer.
 
+        Of several candidates (`surrogate_model`, `training_logs`) it is the one with the highest agreement@10 with
+        held-out lists as they were served; the first of equal ones. Losses of Eq. 4 on lists of different lengths are
+        not comparable.
+
         Args:
             log: from `query`.
             n_items: size of the id space.
@@ -103,16 +131,39 @@ class Attacker:
             show_progress: whether to show a progress bar.
         """
         seed = self.config["seed"] if seed is None else seed
-        init_seed(seed, self.config["reproducibility"])
-        surrogate, surrogate_config = create_surrogate(self.config, n_items, items)
-        surrogate_config["seed"] = seed
-        trainer = self.trainer(surrogate_config, surrogate, stage)
-        if self.candidates_folder:
-            self.candidates_folder.mkdir(parents=True, exist_ok=True)
-            trainer.saved_model_file = str(self.candidates_folder / f"{stage}.pth")
-        trainer.fit(*trainer.loaders(self.training_log(log)), show_progress=show_progress)
-        trainer.load_saved()
-        return trainer
+        logs = self.training_logs(log, n_items, seed)
+        models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
+
+        def trained(model: Any, variant: Any, stage: str, folder: Path | None = None) -> ExtractionTrainer:
+            init_seed(seed, self.config["reproducibility"])
+            surrogate, config = create_surrogate(self.config, n_items, items, model)
+            config["seed"] = seed
+            trainer = self.trainer(config, surrogate, stage)
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                trainer.saved_model_file = str(folder / f"{stage}.pth")
+            trainer.fit(*trainer.loaders(logs[variant]), show_progress=show_progress)
+            trainer.load_saved()
+            return trainer
+
+        if self.n_surrogates == 1:
+            [model], [variant] = models.values(), logs
+            return trained(model, variant, stage)
+        # an interrupted run resumes with the candidates that are trained, so their files stay until its end
+        folder = Path(self.config["resume_dir"]) / "candidates" if self.config["resume_dir"] else None
+        candidates, settings_of = {}, {}
+        for model, variant in itertools.product(models, logs):
+            chosen = {"surrogate_model": model} if len(models) > 1 else {}
+            chosen |= {self.variant_key: variant} if self.n_variants > 1 else {}
+            name = " ".join(map(str, chosen.values()))
+            settings_of[name] = chosen
+            file = "-".join([stage, *map(str, chosen.values())]).replace(":", ".")
+            candidates[name] = trained(models[model], variant, file, folder)
+        agreement = held_out_agreement(candidates, log)
+        selected = max(agreement, key=lambda name: agreement[name])
+        rounded = {name: round(share, 4) for name, share in agreement.items()}
+        self.selected = {**settings_of[selected], f"agreement@{min(SELECTED_AT, log.lists.shape[2])}": rounded}
+        return keep_selected(candidates, selected, stage, keep_others=folder is not None)
 
 
 _attackers: Registry[type[Attacker]] = Registry("attacker")
@@ -123,13 +174,23 @@ def create_attacker(name: str, config: Any) -> Attacker:
     """Return the attacker of that name.
 
     Args:
-        name: as registered.
+        name: as registered; a query strategy may follow, as in head+mixed, and takes precedence over `query_strategy`.
         config: the target's config.
 
     Raises:
         UserError: no such attacker, or settings that it cannot work with.
     """
-    return _attackers[name](config)
+    attacker, plus, strategy = name.partition("+")
+    if attacker not in _attackers and is_query_strategy(attacker):
+        raise UserError(f"attacker: {attacker} is a query strategy; use standard+{attacker}")
+    return _attackers[attacker](replaced(config, query_strategy=strategy) if plus else config)
+
+
+def attacks_of(config: Any) -> list[str]:
+    """Return the names of a config's attacks; `strongest` stands for those of `attacker_suite`."""
+    suite = as_names(setting(config, "attacker_suite"))
+    names = as_names(setting(config, "attacker"))
+    return list(dict.fromkeys(attack for name in names for attack in (suite if name == STRONGEST else [name])))
 
 
 @register_attacker("standard")

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.query_strategies import query_and_extend
 from recbole_gro.attack.settings import FewShotSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.scoring.sequences import keep_recent
@@ -20,8 +19,8 @@ class FewShotAttacker(Attacker):
     """Query with real histories of a share of the users (`attacker_known_share`) first, then with synthetic ones.
 
     A real history becomes a query sequence: its most recent items, up to `query_length`. A shorter one is extended to
-    that length as the autoregressive strategy does, with items of the lists returned. The rest of the budget goes to
-    `query_strategy`. Histories beyond the budget are not queried.
+    that length as `query_strategy` chooses next items, which generates the rest of the sequences too. Histories beyond
+    the budget are not queried.
 
     Raises:
         UserError: a share of 0, which gives no auxiliary data.
@@ -46,8 +45,8 @@ class FewShotAttacker(Attacker):
         length = query_length(self.config)
         auxiliary = auxiliary[: self.n_sequences]
         histories, _ = keep_recent(auxiliary, (auxiliary != 0).sum(1), length, length)
-        logs = [query_and_extend(black_box, histories, generator, show_progress)]
+        logs = [self.strategy.extend(black_box, histories, generator, show_progress)]
         synthetic = self.n_sequences - len(auxiliary)
         if synthetic:
-            logs.append(self.strategy(black_box, synthetic, length, generator, show_progress))
+            logs.append(self.strategy.query(black_box, synthetic, length, generator, show_progress))
         return QueryLog(torch.cat([log.sequences for log in logs]), torch.cat([log.lists for log in logs]))

@@ -1,8 +1,6 @@
 """An adaptive attack that trains on the head of each list alone."""
 
 import functools
-import shutil
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +10,6 @@ from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import HeadSettings
-from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import completed
@@ -29,8 +26,7 @@ class HeadAttacker(Attacker):
     negative, so lists of 20 items have a fifth of the comparisons of lists of 100; with a random tail all have as many.
 
     `attacker_head_k` sets h. Without it one surrogate is trained on each of several heads (`candidates`) of one query
-    log, and the one with the highest agreement with held-out lists is selected; the shorter head of equal ones. Losses
-    of Eq. 4 on lists of different length are not comparable, so agreement is measured on the shortest head.
+    log, and the one with the highest agreement with held-out lists is selected; the shorter head of equal ones.
 
     Queries are generated from the shortest head, before h is selected: a defense is likely to alter a list below it.
     All candidates train on the same queries, and none of the budget is divided among them.
@@ -40,13 +36,14 @@ class HeadAttacker(Attacker):
     """
 
     settings = (HeadSettings,)
+    variant_key = "attacker_head_k"
 
     def __init__(self, config: Any):
         super().__init__(config)
         self.head_k = setting(config, "attacker_head_k")
         self.served_k = served_k = setting(config, "served_k")
         if self.head_k is None:
-            self.n_surrogates = len(candidates(served_k))
+            self.n_variants = len(candidates(served_k))
             self.summary = "trains on the first h items of each list, h by agreement on held-out queries"
         elif self.head_k <= served_k:
             self.selected = {"attacker_head_k": self.head_k}
@@ -64,37 +61,9 @@ class HeadAttacker(Attacker):
         log = super().query(truncated, generator, None, show_progress)
         return log if self.head_k else truncated.with_whole_lists(log)
 
-    def train_surrogate(
-        self,
-        log: QueryLog,
-        n_items: int,
-        items: Any = None,
-        stage: str = "surrogate",
-        seed: int | None = None,
-        *,
-        show_progress: bool = False,
-    ) -> ExtractionTrainer:
-        tail_seed, train = self.config["seed"] if seed is None else seed, super().train_surrogate
-
-        def trained(h: int, stage: str) -> ExtractionTrainer:
-            filled = with_random_tail(log.first(h), self.served_k, n_items, tail_seed)
-            return train(filled, n_items, items, stage, seed, show_progress=show_progress)
-
-        if self.head_k:
-            return trained(self.head_k, stage)
-        heads = candidates(int((log.lists != 0).sum(2).max()))
-        # an interrupted run resumes with the candidates that are trained, so their files stay until its end
-        resume_dir = self.config["resume_dir"]
-        self.candidates_folder = Path(resume_dir) / "candidates" if resume_dir else None
-        surrogates, agreement = {}, {}
-        for h in heads:
-            surrogates[h] = trained(h, f"{stage}-first-{h}")
-            _, held_out = surrogates[h].loaders(log.first(heads[0]))  # the seed holds out the same sequences each time
-            agreement[h] = surrogates[h].held_out_figures(held_out)["agreement@10"]
-        selected = max(heads, key=lambda h: agreement[h])
-        rounded = {str(h): round(share, 4) for h, share in agreement.items()}
-        self.selected = {"attacker_head_k": selected, f"agreement@{min(heads[0], 10)}": rounded}
-        return keep_selected(surrogates, selected, stage, keep_others=bool(self.candidates_folder))
+    def training_logs(self, log: QueryLog, n_items: int, seed: int) -> dict[Any, QueryLog]:
+        heads = [self.head_k] if self.head_k else candidates(int((log.lists != 0).sum(2).max()))
+        return {h: with_random_tail(log.first(h), self.served_k, n_items, seed) for h in heads}
 
 
 def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
@@ -126,28 +95,6 @@ def candidates(k: int) -> list[int]:
     ([10, 20, 50, 100], [10, 12], [4])
     """
     return [h for h in HEADS if h < k] + [k]
-
-
-def keep_selected(
-    surrogates: dict[int, ExtractionTrainer], selected: int, stage: str, keep_others: bool
-) -> ExtractionTrainer:
-    """Return the selected surrogate, with its checkpoint named after the stage; remove the files of the others.
-
-    Args:
-        surrogates: trainers by length of the head.
-        selected: one of these lengths.
-        stage: name of the checkpoint in `output_dir`.
-        keep_others: keep the other files too.
-    """
-    best, files = surrogates[selected], {trainer.saved_model_file for trainer in surrogates.values()}
-    if best.config["output_dir"]:
-        file = Path(best.config["output_dir"]) / f"{stage}.pth"
-        shutil.copyfile(best.saved_model_file, file)
-        best.saved_model_file = str(file)
-    for other in files - {best.saved_model_file}:
-        if not keep_others:
-            Path(other).unlink(missing_ok=True)
-    return best
 
 
 class TruncatedBlackBox:

@@ -23,20 +23,25 @@ PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models t
 
 @dataclass
 class QueryLog:
-    """Hold S sequences of L items, and in `lists[s, t]` the list served for `sequences[s, :t + 1]`: S L examples.
+    """Hold S sequences of at most L items, and in `lists[s, t]` the list served for `sequences[s, :t + 1]`.
 
     Attributes:
-        sequences: [S, L] item ids.
-        lists: [S, L, k] item ids, best first; 0 pads a list that has fewer than k.
+        sequences: [S, L] item ids; 0 pads a sequence that has fewer than L.
+        lists: [S, L, k] item ids, best first; 0 pads a list that has fewer than k, and those past its sequence.
     """
 
     sequences: Tensor
     lists: Tensor
 
     @property
+    def lengths(self) -> Tensor:
+        """Items [S] of each sequence."""
+        return (self.sequences != 0).sum(1)
+
+    @property
     def n_lists(self) -> int:
-        """Number of lists, S L."""
-        return self.lists.shape[0] * self.lists.shape[1]
+        """Number of lists, one per item of each sequence."""
+        return int(self.lengths.sum())
 
     def first(self, h: int) -> "QueryLog":
         """Return the log with the first `h` items of each list; all of them where lists are no longer."""
@@ -78,7 +83,7 @@ class QueryLoader:
     """Batch a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
 
     An epoch visits every example once, in batches and an order drawn for the epoch. P is 1, one row per example,
-    unless the model reads a sequence once for many prefixes: then it is the largest divisor of the length up to 10.
+    unless the model reads a sequence once for many prefixes: then it is the largest divisor of all lengths up to 10.
     Each sequence has P lengths of its own, drawn per epoch: batches in which many examples share a length, which would
     need no padding, train worse surrogates (benchmarks/surrogate.py).
 
@@ -106,26 +111,28 @@ class QueryLoader:
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.generator = generator
         # computed once for all lists, not per batch
-        self.list_lengths = (log.lists != 0).sum(2) if bool((log.lists == 0).any()) else None
-        longest = log.sequences.shape[1]
+        list_lengths, queried = (log.lists != 0).sum(2), log.sequences != 0
+        self.list_lengths = list_lengths if bool((list_lengths[queried] < log.lists.shape[2]).any()) else None
+        common = math.gcd(*log.lengths.tolist())
         most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
-        self.prefixes = next(p for p in range(most, 0, -1) if longest % p == 0)
+        self.prefixes = next(p for p in range(most, 0, -1) if common % p == 0)
         self.sequences_at_once = batch_size // self.prefixes
 
     def __len__(self) -> int:
         return math.ceil(self.log.n_lists / self.prefixes / self.sequences_at_once)
 
     def __iter__(self) -> Iterator[Interaction]:
-        n, longest = self.log.sequences.shape
-        lengths, order = (
-            torch.arange(1, longest + 1).expand(n, longest),
-            torch.arange(self.log.n_lists // self.prefixes),
-        )
+        n, longest = len(self.log.sequences), int(self.log.lengths.max())
+        lengths = torch.arange(1, longest + 1).expand(n, longest)
+        order = torch.arange(self.log.n_lists // self.prefixes)
         if self.generator is not None:
-            lengths = torch.rand(n, longest, generator=self.generator).argsort(1) + 1
+            drawn = torch.rand(n, longest, generator=self.generator)
+            # lengths past the end of a sequence come last
+            lengths = drawn.masked_fill_(self.log.sequences[:, :longest] == 0, 2.0).argsort(1) + 1
             order = torch.randperm(len(order), generator=self.generator)
-        rows = torch.arange(n).repeat_interleave(longest // self.prefixes)
-        lengths = lengths.reshape(-1, self.prefixes)
+        parts = self.log.lengths // self.prefixes
+        rows = torch.arange(n).repeat_interleave(parts)
+        lengths = lengths.unflatten(1, (-1, self.prefixes))[torch.arange(longest // self.prefixes) < parts[:, None]]
         for part in order.split(self.sequences_at_once):
             row, length = rows[part], lengths[part]
             example = row.unsqueeze(1), length - 1

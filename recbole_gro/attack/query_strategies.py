@@ -1,108 +1,219 @@
-"""Query strategies: how an attack generates query sequences (Yue et al., RecSys'21, arXiv 2109.01165)."""
+"""Query strategies: how an attack generates query sequences."""
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.settings import CoverageSettings, MixedSettings, QuerySettings
+from recbole_gro.config.plugins import imported_member
 from recbole_gro.config.settings import Settings
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.registry import Registry
 
-QueryStrategy = Callable[[ListSource, int, int, torch.Generator, bool], QueryLog]
-_strategies: Registry[QueryStrategy] = Registry("query strategy")
-_settings: dict[str, type[Settings]] = {}
 
-
-def register_query_strategy(name: str, settings: type[Settings] | None = None) -> Callable[[Any], Any]:
-    """Register a query strategy under a name.
+class QueryStrategy:
+    """Generate query sequences: where they start (`prefixes`), and which item comes next (`next_items`).
 
     Args:
-        name: for `query_strategy`.
-        settings: class of the settings that it reads; the function is then called with `settings=`, an instance of it.
-
-    Raises:
-        ValueError: the name is taken.
+        config: `query_*` and the strategy's own settings are read from it.
     """
-    if settings is not None:
-        _settings[name] = settings
-    return _strategies.register(name)
+
+    settings: ClassVar[tuple[type[Settings], ...]] = ()  # classes of its own settings
+
+    def __init__(self, config: Any):
+        self.config = config
+        choice = QuerySettings.of(config).query_choice
+        self._choice = imported_member(choice, "query_choice") if choice else None
+        self.draw = draw_listed  # of an item from each list, which an attacker may replace
+
+    def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+        """Return [S, L] item ids, at least the first of each sequence; 0 for those that `next_items` chooses.
+
+        Args:
+            n_items: size of the id space; the catalogue is 1 .. n_items - 1.
+            n_sequences: number of sequences S.
+            length: items per sequence L.
+            generator: source of the draws.
+        """
+        sequences = random_items(n_items, n_sequences, length, generator)
+        sequences[:, 1:] = 0
+        return sequences
+
+    def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        """Return the item [S] that comes next in each sequence: by `query_choice`, or uniform over the list.
+
+        Args:
+            served: [S, k] the list returned for each sequence, best first; 0 pads those that have fewer than k.
+            sequences: [S, t] the items of each so far.
+            n_items: size of the id space.
+            generator: source of the draws.
+        """
+        return self._chosen(served, sequences, n_items, generator)
+
+    def query(
+        self,
+        black_box: ListSource,
+        n_sequences: int,
+        length: int,
+        generator: torch.Generator,
+        show_progress: bool = False,
+    ) -> QueryLog:
+        """Generate sequences and query every prefix of each.
+
+        Args:
+            black_box: gives S L lists.
+            n_sequences: number of sequences S.
+            length: items per sequence L.
+            generator: source of all draws.
+            show_progress: whether to show a progress bar.
+        """
+        prefixes = self.prefixes(black_box.n_items, n_sequences, length, generator)
+        return self.extend(black_box, prefixes, generator, show_progress)
+
+    def extend(
+        self,
+        black_box: ListSource,
+        prefixes: Tensor,
+        generator: torch.Generator,
+        show_progress: bool = False,
+        *,
+        queried: int = 0,
+    ) -> QueryLog:
+        """Query every prefix of sequences, and choose the items that they lack.
+
+        Args:
+            black_box: gives S L lists.
+            prefixes: [S, L] item ids, at least one per sequence; padded right with 0, where items are to be chosen.
+            generator: source of the draws.
+            show_progress: whether to show a progress bar.
+            queried: number of items whose prefixes are not queried again; the log has no lists for them.
+        """
+        sequences, (n_sequences, length) = prefixes.clone(), prefixes.shape
+        lacking = sequences == 0
+        lists = torch.zeros(n_sequences, length, black_box.k, dtype=torch.int32)
+        with progress_bar("queries", n_sequences * (length - queried), "list", show_progress) as bar:
+            for t in range(queried, length):
+                served = black_box.query(sequences[:, : t + 1])
+                lists[:, t] = served
+                if t + 1 < length and bool(lacking[:, t + 1].any()):
+                    chosen = self.next_items(served, sequences[:, : t + 1], black_box.n_items, generator)
+                    sequences[:, t + 1] = chosen.where(lacking[:, t + 1], sequences[:, t + 1])
+                bar.update(n_sequences)
+        return QueryLog(sequences, lists)
+
+    def _chosen(
+        self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator, decay: float = 0.0
+    ) -> Tensor:
+        """Return an item [S] of each list, by `query_choice` or drawn with weight rank^-decay."""
+        if self._choice is None:
+            return self.draw(served, generator, decay)
+        chosen = torch.as_tensor(self._choice(served, sequences, generator))
+        if chosen.shape != served.shape[:1] or not bool(((chosen > 0) & (chosen < n_items)).all()):
+            choice = QuerySettings.of(self.config).query_choice
+            raise UserError(f"query_choice: {choice} must return one item id of 1 to {n_items - 1} per sequence")
+        return chosen.long()
+
+
+_strategies: Registry[type[QueryStrategy]] = Registry("query strategy")
+register_query_strategy = _strategies.register
 
 
 def create_query_strategy(name: str, config: Any = None) -> QueryStrategy:
-    """Return the strategy of that name: `strategy(black_box, n_sequences, length, generator, show_progress)`.
+    """Return the query strategy of that name.
 
     Args:
         name: as registered.
-        config: source of the settings of a strategy that declares some; None: their defaults.
+        config: source of its settings; None: their defaults.
 
     Raises:
         UserError: no such strategy.
     """
-    if name not in _settings:
-        return _strategies[name]
-    keyword: Any = {"settings": _settings[name].of({} if config is None else config)}
-    return functools.partial(_strategies[name], **keyword)
+    return _strategies[name]({} if config is None else config)
 
 
-def settings_of_strategy(name: str) -> tuple[type[Settings], ...]:
-    """Return the classes of settings that a strategy declares: one or none."""
-    return (_settings[name],) if name in _settings else ()
+def is_query_strategy(name: str) -> bool:
+    """Return whether a query strategy has that name."""
+    return name in _strategies
 
 
 @register_query_strategy("autoregressive")
-def autoregressive(
-    black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
-) -> QueryLog:
-    """Draw the first item from the catalogue and each next one uniformly from the list returned; query every prefix."""
-    sequences = _random_items(black_box, n_sequences, length, generator)
-    sequences[:, 1:] = 0
-    return query_and_extend(black_box, sequences, generator, show_progress)
+class Autoregressive(QueryStrategy):
+    """Draw the first item from the catalogue and each next one uniformly from the list returned.
+
+    Source: Yue et al., RecSys'21 (arXiv 2109.01165), the strategy of the GRO paper.
+    """
 
 
 @register_query_strategy("random")
-def random(
-    black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator, show_progress: bool = False
-) -> QueryLog:
-    """Draw all items uniformly from the catalogue; query every prefix."""
-    sequences = _random_items(black_box, n_sequences, length, generator)
-    return query_and_extend(black_box, sequences, generator, show_progress)
+class Random(QueryStrategy):
+    """Draw all items uniformly from the catalogue. Source: Yue et al., RecSys'21 (arXiv 2109.01165)."""
+
+    def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+        return random_items(n_items, n_sequences, length, generator)
+
+    def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        return random_items(n_items, len(served), 1, generator).squeeze(1)
 
 
-def _random_items(black_box: ListSource, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
+@register_query_strategy("mixed")
+class Mixed(QueryStrategy):
+    """Draw each next item from the whole catalogue with probability `query_random_share`, else from the list returned.
+
+    An item at rank r of the list is drawn with weight r^-`query_rank_decay`. The random items lead a sequence away from
+    the few histories that a list-following walk reaches. Ours.
+    """
+
+    settings = (MixedSettings,)
+
+    def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        own = MixedSettings.of(self.config)
+        listed = self._chosen(served, sequences, n_items, generator, own.query_rank_decay)
+        anywhere = torch.randint(1, n_items, listed.shape, generator=generator)
+        at_random = torch.rand(listed.shape, generator=generator) < own.query_random_share
+        return anywhere.where(at_random, listed)
 
 
-def query_and_extend(
-    black_box: ListSource, prefixes: Tensor, generator: torch.Generator, show_progress: bool = False
-) -> QueryLog:
-    """Query every prefix of sequences, and draw the items that they lack uniformly from the list before each.
+@register_query_strategy("coverage")
+class Coverage(QueryStrategy):
+    """Draw random sequences until `query_coverage` of the catalogue was queried; the others are autoregressive.
+
+    Source: LLM4MEA (arXiv 2507.16969), without its language model, which `query_choice` can plug in. Where the budget
+    ends before that share is reached, all sequences are random.
+    """
+
+    settings = (CoverageSettings,)
+
+    def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+        sequences = random_items(n_items, n_sequences, length, generator)
+        # the first sequence that has each item, in ascending order: entry i - 1 is where i items are covered
+        number = torch.arange(n_sequences).repeat_interleave(length)
+        first = torch.full((n_items,), n_sequences).scatter_reduce_(0, sequences.flatten(), number, "amin")
+        needed = round(CoverageSettings.of(self.config).query_coverage * (n_items - 1))
+        n_random = int(first[1:].sort().values[needed - 1]) + 1 if needed else 0
+        sequences[n_random:, 1:] = 0
+        return sequences
+
+
+def random_items(n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+    """Draw item ids [S, L] uniformly from the catalogue 1 .. n_items - 1."""
+    return torch.randint(1, n_items, (n_sequences, length), generator=generator)
+
+
+def draw_listed(served: Tensor, generator: torch.Generator, decay: float = 0.0) -> Tensor:
+    """Draw an item [S] of each list; 0, which pads a list that has fewer than k, is never drawn.
 
     Args:
-        black_box: gives S L lists.
-        prefixes: [S, L] item ids, at least one per sequence; padded right with 0, where items are to be drawn.
+        served: [S, k] item ids, best first.
         generator: source of the draws.
-        show_progress: whether to show a progress bar.
+        decay: an item at rank r has the weight r^-decay; 0 draws uniformly.
     """
-    sequences, (n_sequences, length) = prefixes.clone(), prefixes.shape
-    drawn = sequences == 0
-    lists = torch.empty(n_sequences, length, black_box.k, dtype=torch.int32)
-    with progress_bar("queries", n_sequences * length, "list", show_progress) as bar:
-        for t in range(length):
-            served = black_box.query(sequences[:, : t + 1])
-            lists[:, t] = served
-            if t + 1 < length and bool(drawn[:, t + 1].any()):
-                sequences[:, t + 1] = draw_listed(served, generator).where(drawn[:, t + 1], sequences[:, t + 1])
-            bar.update(n_sequences)
-    return QueryLog(sequences, lists)
-
-
-def draw_listed(served: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw an item [S] of each list [S, k] uniformly; 0, which pads a list that has fewer than k, is never drawn."""
+    if decay:
+        weights = torch.arange(1, served.shape[1] + 1, dtype=torch.double).pow(-decay) * (served != 0)
+        return served.gather(1, torch.multinomial(weights, 1, generator=generator)).squeeze(1)
     place = torch.randint(served.shape[1], (len(served), 1), generator=generator)
     listed = (served != 0).sum(1, keepdim=True)
     if bool((listed < served.shape[1]).any()):

@@ -1,5 +1,7 @@
 """Settings of the attack: queries, attackers, surrogate."""
 
+from typing import Any
+
 from recbole_gro.config.settings import Settings, key
 
 
@@ -7,11 +9,16 @@ class AttackSettings(Settings):
     """The attacker."""
 
     section = "Attack"
-    attacker: str = key(
+    attacker: Any = key(
         "standard",
-        "name of attacker",
-        "standard: the paper's; ours, against a defense: head, repeat, filtered, few_shot; all within the same budget "
-        "of lists",
+        "names of attacker",
+        "standard: the paper's; adaptive ones: head, repeat, filtered, few_shot, rounds; head+mixed names the query "
+        "strategy too; strongest: all of attacker_suite; each has the whole query budget",
+    )
+    attacker_suite: Any = key(
+        ["standard+autoregressive", "standard+mixed", "rounds", "head+mixed", "filtered+mixed"],
+        "names of attacker",
+        "strongest: the attacks that are run, the best of them by agreement on the held-out queries of all",
     )
 
 
@@ -22,6 +29,32 @@ class QuerySettings(Settings):
     query_strategy: str = key("autoregressive", "name of query strategy", "how query sequences are generated")
     query_sequences: int = key(3000, "int >= 2", "sequences the attack queries; every prefix of one is a query")
     query_length: int | None = key(None, "int >= 1 or None", "items per sequence; None: MAX_ITEM_LIST_LENGTH")
+    query_choice: str | None = key(
+        None,
+        "function or None",
+        "module:function that chooses the next item [S] of the lists [S, k] and sequences [S, t], instead of a draw",
+    )
+
+
+class MixedSettings(Settings):
+    """Settings of the query strategy `mixed`."""
+
+    section = "Attack"
+    query_random_share: float = key(
+        0.3, "float 0..1", "mixed: probability that the next item is drawn from the whole catalogue"
+    )
+    query_rank_decay: float = key(
+        0.0, "float >= 0", "mixed, rounds: an item at rank r of a list is drawn with weight r^-decay; 0: uniformly"
+    )
+
+
+class CoverageSettings(Settings):
+    """Settings of the query strategy `coverage`."""
+
+    section = "Attack"
+    query_coverage: float = key(
+        0.9, "float 0..1", "coverage: share of the catalogue that random sequences query before autoregressive ones"
+    )
 
 
 class HeadSettings(Settings):
@@ -44,6 +77,16 @@ class RepeatSettings(Settings):
     )
 
 
+class RoundsSettings(Settings):
+    """Settings of the attacker `rounds`."""
+
+    section = "Attack"
+    attacker_rounds: int = key(5, "int >= 1", "rounds: number of rounds; each trains a surrogate on the log so far")
+    attacker_reproduced: float = key(
+        0.8, "float 0..1", "rounds: agreement@10 with its latest lists from which on a sequence is not extended"
+    )
+
+
 class FewShotSettings(Settings):
     """Settings of the attacker `few_shot`."""
 
@@ -57,7 +100,11 @@ class SurrogateSettings(Settings):
     """The surrogate and its training."""
 
     section = "Attack"
-    surrogate_model: str | None = key(None, "model or None", "architecture of the surrogate; None: the target's")
+    surrogate_model: Any = key(
+        None,
+        "models or None",
+        "architecture of the surrogate; of several the one that agrees best with held-out queries; None: the target's",
+    )
     surrogate_config: str | None = key(None, "file or None", "yaml file with the surrogate's architecture settings")
     surrogate_knows_features: bool = key(
         False,

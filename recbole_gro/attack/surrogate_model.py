@@ -5,7 +5,7 @@ from typing import Any
 from recbole.config import Config
 from torch import nn
 
-from recbole_gro.config.config import derive
+from recbole_gro.config.config import derive, models_of
 from recbole_gro.config.settings import setting
 from recbole_gro.trainer.catalogue import StandInDataset
 from recbole_gro.utils.errors import UserError
@@ -30,18 +30,24 @@ class SurrogateDataset(StandInDataset):
         return UserError(f"surrogate: its model reads {field} of the data; an attacker sees {sees}")
 
 
-def create_surrogate(config: Any, n_items: int, items: Any = None) -> tuple[nn.Module, Config]:
+def surrogate_models(config: Any) -> list[Any]:
+    """Return the architectures of the candidate surrogates: names, classes, or None for the target's."""
+    return models_of(setting(config, "surrogate_model"))
+
+
+def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = None) -> tuple[nn.Module, Config]:
     """Return an untrained surrogate, on the config's device, and its config.
 
     Args:
-        config: the target's config; its architecture is used where `surrogate_model` names no other.
+        config: the target's config; its architecture is used where no other is named.
         n_items: size of the id space, padding included.
         items: the target's dataset; its item features are used where `surrogate_knows_features` is set.
+        model: name or class, one of `surrogate_models`; None: the first of them.
 
     Raises:
         UserError: the surrogate's model reads more of the data than the attack has.
     """
-    name, file = setting(config, "surrogate_model"), setting(config, "surrogate_config")
-    derived = derive(config, name, file, "surrogate_model")
+    name = surrogate_models(config)[0] if model is None else model
+    derived = derive(config, name, setting(config, "surrogate_config"), "surrogate_model")
     features = items if setting(config, "surrogate_knows_features") else None
     return derived.model_class(derived, SurrogateDataset(derived, n_items, features)).to(derived["device"]), derived

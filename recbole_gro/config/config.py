@@ -138,9 +138,8 @@ class Config(RecBoleConfig):
         """
         given = {**self.internal_config_dict, **self.external_config_dict}
         features = list(given.get("selected_features") or [])
-        for role in ROLES:
-            if given.get(role) is not None:
-                features += recbole_model_settings(sequential_model(given[role], role)).get("selected_features", [])
+        for model in _role_models(given):
+            features += recbole_model_settings(model).get("selected_features", [])
         load_col = self.internal_config_dict["load_col"]
         sequences = [given[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
         columns = {"inter": [*sequences, *load_col["inter"]]}
@@ -232,7 +231,27 @@ def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
 
 def _models(given: dict[str, Any], model_class: type) -> list[type]:
     """Return the classes of target, student and surrogate."""
-    return [model_class, *(sequential_model(given[role], role) for role in ROLES if given.get(role) is not None)]
+    return [model_class, *_role_models(given)]
+
+
+def _role_models(given: dict[str, Any]) -> list[type]:
+    """Return the classes of student and surrogates, where others than the target's are given."""
+    return [sequential_model(model, role) for role in ROLES for model in models_of(given.get(role)) if model]
+
+
+def models_of(value: Any) -> list[Any]:
+    """Return the models that a setting names, in a list; [None] where it names none."""
+    if isinstance(value, str):
+        return recbole_keys.as_names(value)
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def replaced(config: RecBoleConfig, **settings: Any) -> Any:
+    """Return a copy of a config with other values of some settings."""
+    changed = copy.copy(config)
+    changed.final_config_dict = {**config.final_config_dict, **settings}
+    changed.external_config_dict = {**config.external_config_dict, **settings}
+    return changed
 
 
 def _given(config: RecBoleConfig) -> dict[str, Any]:

@@ -110,6 +110,11 @@ def copied_model(model: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(model, {id(member): member for member in members if isinstance(member, Dataset)})
 
 
+def model_name(model: str | type) -> str:
+    """Return a model's name in settings, from a class or such a name."""
+    return model if isinstance(model, str) else reference_to(model)
+
+
 def reference_to(model_class: type) -> str:
     """Return a model class's name in settings: RecBole's, or `module:Class` for a custom one."""
     name = model_class.__name__

@@ -1,6 +1,7 @@
 """Plugins: modules imported before settings are checked, so that what they register is known."""
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -79,3 +80,28 @@ def imported_module(name: str, setting: str) -> Any:
         raise UserError(f"{setting}: importing {name} failed: {in_one_line(error)}") from error
     finally:
         sys.path.remove(os.getcwd())
+
+
+def imported_member(reference: str, setting: str) -> Any:
+    """Return a member of a module.
+
+    Args:
+        reference: module:member.
+        setting: whose value it is, for messages.
+
+    Raises:
+        UserError: the module or the member does not exist, or the module fails when it is imported.
+    """
+    module, _, name = reference.partition(":")
+    member = getattr(imported_module(module, f"{setting}: {reference}"), name, None)
+    if member is None:
+        raise UserError(f"{setting}: {module} has no {name!r}; the value is module:function")
+    return member
+
+
+def module_source(reference: str, setting: str) -> str:
+    """Return the source of the module of a reference module:member; arguments as of `imported_member`."""
+    try:
+        return inspect.getsource(imported_module(reference.partition(":")[0], f"{setting}: {reference}"))
+    except OSError:  # a module without source, such as a compiled one
+        return ""

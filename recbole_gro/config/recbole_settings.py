@@ -86,7 +86,7 @@ def type_of(name: str) -> str | None:
 def is_text(name: str) -> bool:
     """Return whether a key, of this plugin or of RecBole, takes a text, which is then never read as anything else."""
     kind = type_of(name) or ""
-    return kind.split(" ")[0] in ("str", "file", "model", "name") or "|" in kind
+    return kind.split(" ")[0] in ("str", "file", "function", "model", "name") or "|" in kind
 
 
 def may_be_none(name: str) -> bool:
@@ -114,7 +114,7 @@ def normalised(name: str, value: Any) -> Any:
     kind = (type_of(name) or "").removesuffix(" or None")
     if "|" in kind:
         return _cased(value, kind.split("|"))
-    return _listed(value) if kind.startswith(("ints", "names")) else value
+    return _listed(value) if kind.startswith(("ints", "names", "models")) else value
 
 
 def _listed(value: Any) -> Any:

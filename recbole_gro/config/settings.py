@@ -9,6 +9,7 @@ TailSettings.of(config).head_k
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,8 @@ TYPE_WORDS = {
     "names": "a name or a list of different names",
     "name": "a name",
     "model": "the name of a RecBole sequential model",
+    "models": "the name of a RecBole sequential model or a list of different ones",
+    "function": "module:function, a function that Python can import",
     "file": "the path of a yaml file",
     "str": "a text",
     "mapping": "a mapping",
@@ -65,8 +68,8 @@ def key(default: Any, type_: str, meaning: str) -> Any:
 
     Args:
         default: its value where none is given.
-        type_: int, ints, float, bool, str, file, model, name, names, mapping or a|b|c; then a range such as `>= 1` or
-            `0..1`, then `or None`.
+        type_: int, ints, float, bool, str, file, function, model, models, name, names, mapping or a|b|c; then a range
+            such as `>= 1` or `0..1`, then `or None`.
         meaning: in one line.
     """
     return Key("", default, type_, meaning)
@@ -138,11 +141,14 @@ def sections() -> dict[str, list[Key]]:
 
 
 def key_contents(config: Any, name: str) -> Any:
-    """Return the value of a setting, or the mapping in the file that it names."""
+    """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
+    from recbole_gro.config.plugins import module_source
 
-    value = setting(config, name)
-    return read_config_file(value) if _declared[name].type.startswith("file") and value is not None else value
+    value, kind = setting(config, name), _declared[name].type.partition(" ")[0]
+    if value is None or kind not in ("file", "function"):
+        return value
+    return read_config_file(value) if kind == "file" else [value, module_source(value, name)]
 
 
 def _fits(value: Any, type_: str) -> bool:
@@ -156,17 +162,26 @@ def _fits(value: Any, type_: str) -> bool:
     if kind == "ints":
         numbers = value if isinstance(value, list | tuple) else [value]
         each = all(_fits(number, f"int {limit}") for number in numbers)
-        return bool(numbers) and each and len(set(numbers)) == len(numbers)
+        return bool(numbers) and each and _different(numbers)
     if kind == "mapping":
         return isinstance(value, dict)
     if kind == "names":
         names = value if isinstance(value, list | tuple) else [value]
-        return bool(names) and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+        return bool(names) and all(isinstance(name, str) for name in names) and _different(names)
     if "|" in kind:
         return value in kind.split("|")
     if kind == "model":
         return isinstance(value, str | type)
+    if kind == "models":
+        models = value if isinstance(value, list | tuple) else [value]
+        return bool(models) and all(isinstance(model, str | type) for model in models) and _different(models)
+    if kind == "function":
+        return isinstance(value, str) and value.count(":") == 1
     return isinstance(value, str | os.PathLike) and value != ""
+
+
+def _different(values: Sequence[Any]) -> bool:
+    return len(set(values)) == len(values)
 
 
 def _in_range(value: float, limit: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from recbole_gro.attack import ExtractionTrainer, create_attacker, create_surrogate, query_budget, query_length
+from recbole_gro.attack import ExtractionTrainer, attacks_of, create_surrogate, query_budget, query_length
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import Defense, GRODefense
@@ -54,32 +54,37 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
     estimates = []
     for values, seed in missing:
         config = experiment.config(values, seed)
-        prints = Fingerprints(config, config["defense"][0])
-        files = {stage: StageCache(stages_dir).file(stage, print_) for stage, print_ in prints.stages().items()}
-        todo = {name: file for name, file in files.items() if file not in seen and not file.exists()}
-        seen |= set(todo.values())
-        training = "defended" in files and prints.defense.parts[0].name
+        by_attack = {attack: Fingerprints(config, config["defense"][0], attack) for attack in attacks_of(config)}
+        files = {
+            (stage, attack): StageCache(stages_dir).file(stage, fingerprint)
+            for attack, prints in by_attack.items()
+            for stage, fingerprint in prints.stages().items()
+        }
+        files = {key: file for file, key in {file: key for key, file in reversed(files.items())}.items()}
+        todo = [key for key, file in files.items() if file not in seen and not file.exists()]
+        seen |= {files[key] for key in todo}
+        prints = next(iter(by_attack.values()))
+        training = "defended" in {stage for stage, _ in files} and prints.defense.parts[0].name
         sizes = (training, *(str(config[name]) for name in SIZES))
         if sizes not in timed:
             timed[sizes] = unit_seconds(experiment.config(values, seed), prints.defense)
-        expected = stage_seconds(config, prints.defense, timed[sizes])
-        for name in todo:
-            alike = [cell.facts["seconds"] for cell in done if cell.values == values]
-            if measured := [seconds[name] for seconds in alike if name in seconds]:
-                expected[name] = mean(measured)
-        estimates.append(sum(expected[name] for name in ("evaluation", *todo)))
+        alike = [cell.facts["seconds"] for cell in done if cell.values == values]
+        total = 0.0
+        for stage, attack in [("evaluation", next(iter(by_attack))), *todo]:
+            measured = [seconds[stage] for seconds in alike if stage in seconds]
+            total += mean(measured) if measured else stage_seconds(by_attack[attack], timed[sizes])[stage]
+        estimates.append(total)
     return estimates
 
 
-def stage_seconds(config: Any, defense: Defense, unit: dict[str, float]) -> dict[str, float]:
-    """Return the expected seconds of each stage of a cell, and of its evaluation.
+def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, float]:
+    """Return the expected seconds of each stage of a defense and an attack, and of their evaluation.
 
     Args:
-        config: of the cell.
-        defense: of the cell.
+        prints: config, defense and attacker.
         unit: from `unit_seconds`.
     """
-    attacker = create_attacker(config["attacker"], config)
+    config, defense, attacker = prints.config, prints.defense, prints.attacker
     gro_epochs = config["gro_epochs"]
     if isinstance(part := defense.parts[0], GRODefense):
         gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from recbole_gro.attack import create_attacker
+from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import packaged_properties
@@ -65,7 +65,11 @@ class Experiment:
         if not config["attack"]:
             raise UserError("attack: an experiment measures surrogates; leave it out, or use recbole-gro run")
         create_defense(names[0], config)
-        create_attacker(config["attacker"], config)
+        attacks = as_names(config["attacker"])
+        if len(attacks) != 1:
+            raise UserError(f"attacker: a cell has one, not {', '.join(attacks)}; list several under `vary`")
+        for attack in attacks_of(config):
+            create_attacker(attack, config)
         return config
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
+from recbole_gro.attack.candidates import SELECTED_AT
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -17,7 +20,7 @@ from recbole_gro.utils.units import shown
 
 @dataclass
 class Comparison:
-    """The measurements of one defense.
+    """The measurements of one attack on one defense.
 
     Attributes:
         row: as in results.json.
@@ -30,7 +33,9 @@ class Comparison:
     surrogate_lists: dict[str, Tensor] = field(default_factory=dict)
 
 
-def compare(config: Any, name: str, loaders: Any, cache: StageCache, output_dir: Path | None = None) -> Comparison:
+def compare(
+    config: Any, name: str, loaders: Any, cache: StageCache, output_dir: Path | None = None
+) -> list[Comparison]:
     """Defend the target, serve it, attack the service, and measure both.
 
     Args:
@@ -39,6 +44,9 @@ def compare(config: Any, name: str, loaders: Any, cache: StageCache, output_dir:
         loaders: training, validation and test loaders.
         cache: of the results of stages.
         output_dir: folder for checkpoints and logs; None writes none.
+
+    Returns:
+        One comparison per attack; one without a surrogate where the config has none.
     """
     stages = Stages(config, loaders, cache, Fingerprints(config, name), output_dir)
     defense = stages.prints.defense
@@ -53,20 +61,60 @@ def compare(config: Any, name: str, loaders: Any, cache: StageCache, output_dir:
     if effective:
         row["effective_settings"] = effective
     if not config["attack"]:
-        return Comparison(row, served)
+        return [Comparison(row, served)]
 
-    log, query_facts = stages.queries(service, defense, name)
-    surrogate, facts = stages.surrogate(log, name)
+    compared, surrogates, state = [], {}, defense.state_dict()
+    for attack in attacks_of(config):
+        defense.load_state_dict(state)  # each attack meets the same service
+        on = name if len(attacks_of(config)) == 1 else f"{name}-{attack}"
+        attacked = stages.attacked_by(attack)
+        log, query_facts = attacked.queries(service, defense, on)
+        surrogate, facts = attacked.surrogate(log, on)
+        extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, served)
+        report_attack(on, config, extracted, facts)
+        surrogates[attack] = surrogate, attacked.held_out(log)
+        own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
+        compared.append(Comparison(row | own, served, surrogate_lists))
+    if STRONGEST in as_names(config["attacker"]):
+        mark_strongest([one.row for one in compared], suite_agreement(surrogates))
+    return compared
+
+
+def report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Log what an attack reached.
+
+    Args:
+        on: defense and attack.
+        config: of the run or cell.
+        extracted: metrics of the surrogate by split.
+        facts: about the surrogate.
+    """
     if facts["selected_hyperparameters"]:
-        console.info(f"attack on {name}: selected {settings_in_words(facts['selected_hyperparameters'])}")
-    row["surrogate"], surrogate_lists = stages.surrogate_evaluation(surrogate, served)
-    console.info(f"attack on {name}: the surrogate reaches {metrics_in_words(row['surrogate'])}")
+        console.info(f"attack on {on}: selected {settings_in_words(facts['selected_hyperparameters'])}")
+    console.info(f"attack on {on}: the surrogate reaches {metrics_in_words(extracted)}")
     if not facts["surrogate_improved"]:
-        console.info(f"attack on {name}: its loss on held-out queries is no better than before training")
+        console.info(f"attack on {on}: its loss on held-out queries is no better than before training")
     elif facts["surrogate_still_improving"]:
         epochs = config["surrogate_epochs"]
-        console.info(f"attack on {name}: the surrogate was still improving after surrogate_epochs={epochs}")
-    return Comparison(row | facts | query_facts, served, surrogate_lists)
+        console.info(f"attack on {on}: the surrogate was still improving after surrogate_epochs={epochs}")
+
+
+def mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> None:
+    """Set `suite_agreement` and `strongest` in the rows of the attacks on one defense.
+
+    Args:
+        rows: as in results.json.
+        agreement: from `suite_agreement`.
+    """
+    best = max(agreement, key=lambda attack: agreement[attack])
+    for row in rows:
+        row["suite_agreement"] = round(agreement[row["attacker"]], 4)
+        row["strongest"] = row["attacker"] == best
+        if row["strongest"]:
+            console.info(
+                f"attack on {row['defense']}: strongest by agreement@{SELECTED_AT} with the held-out queries of all "
+                f"attacks: {best}, {100 * agreement[best]:.1f} %"
+            )
 
 
 def metrics_in_words(metrics: dict[str, dict[str, float]]) -> str:

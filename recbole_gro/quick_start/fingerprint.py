@@ -9,8 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.attack import Attacker, create_attacker
-from recbole_gro.attack.query_strategies import settings_of_strategy
+from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
 from recbole_gro.config.config import plain
 from recbole_gro.config.known_names import names_in
@@ -42,16 +41,18 @@ class Fingerprints:
     Args:
         config: of the run or cell.
         name: of the defense.
+        attack: name of the attacker; None: the first of the config's.
     """
 
-    def __init__(self, config: Any, name: str):
-        self.config = config
+    def __init__(self, config: Any, name: str, attack: str | None = None):
+        self.config, self.name = config, name
         self.defense: Defense = create_defense(name, config)
+        self.attack = attack or attacks_of(config)[0]
 
     @cached_property
     def attacker(self) -> Attacker:
-        """The attacker of the config."""
-        return create_attacker(self.config["attacker"], self.config)
+        """The attacker."""
+        return create_attacker(self.attack, self.config)
 
     @cached_property
     def target(self) -> str:
@@ -92,12 +93,13 @@ class Fingerprints:
     @cached_property
     def queries(self) -> str:
         """Fingerprint of the query log of the attack."""
-        strategy = settings_of_strategy(self.config["query_strategy"])
+        attacker = self.attacker
+        read = self._read((QuerySettings,)) | {"query_strategy": attacker.strategy_name}
         return fingerprint(
             "queries",
             self.service,
-            attacker=self.config["attacker"],
-            settings=[self._read((QuerySettings,)), self._read(strategy), self._read(self.attacker.settings)],
+            attacker=self.attack.partition("+")[0],
+            settings=[read, self._read(attacker.strategy.settings), self._read(attacker.settings)],
         )
 
     @cached_property
@@ -107,8 +109,9 @@ class Fingerprints:
 
     @cached_property
     def comparison(self) -> str:
-        """Fingerprint of the comparison: the service and the surrogate."""
-        return fingerprint("comparison", self.evaluation, self.surrogate)
+        """Fingerprint of the comparison: the service and the surrogates of the config's attacks."""
+        surrogates = [Fingerprints(self.config, self.name, attack).surrogate for attack in attacks_of(self.config)]
+        return fingerprint("comparison", self.evaluation, *surrogates)
 
     def stages(self) -> dict[str, str]:
         """Return {stage: fingerprint} of the stages that train or query, in order, less those that are not needed."""

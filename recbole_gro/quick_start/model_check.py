@@ -1,7 +1,6 @@
 """A step of every model of a run, before anything is trained."""
 
 import contextlib
-import copy
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.config import models_of, replaced
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
@@ -78,9 +78,9 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
                     with _named("student", config["student_model"] or config["model"]):
                         Service(create_student(config, config.model_class, data), 1).recommend([[1]])
                         part.trainer(config, copied_model(model)).fine_tune(rows, verbose=False, saved=False)
-            if config["attack"]:
-                with _named("surrogate", config["surrogate_model"] or config["model"]):
-                    surrogate, derived = create_surrogate(config, data.item_num, data)
+            for name in models_of(config["surrogate_model"]) if config["attack"] else ():
+                with _named("surrogate", name or config["model"]):
+                    surrogate, derived = create_surrogate(config, data.item_num, data, name)
                     Service(surrogate, 1).recommend([[1]])
                     trainer = ExtractionTrainer(derived, surrogate)
                     queries, _ = trainer.loaders(_two_queries(config["served_k"]))
@@ -93,10 +93,9 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
 
 def _for_a_step(config: Any, folder: str) -> Any:
     """Return a copy of a config for `ONE_STEP`, whose checkpoints go to a folder."""
-    short = copy.copy(config)
-    folders = {"output_dir": None, "checkpoint_dir": folder, "resume_dir": None}
-    short.final_config_dict = {**config.final_config_dict, **ONE_STEP, **folders}
-    short.external_config_dict = {**config.external_config_dict, **ONE_STEP}
+    short = replaced(config, **ONE_STEP)
+    short["output_dir"] = short["resume_dir"] = None
+    short["checkpoint_dir"] = folder
     return short
 
 

@@ -117,9 +117,9 @@ class ModelTrials:
     @cached_property
     def query_log(self) -> QueryLog:
         """Autoregressive queries to the target, and the lists that it returned."""
-        generate = create_query_strategy("autoregressive")
-        generator = torch.Generator().manual_seed(2)
-        return generate(BlackBox(self.target, LISTED), self.config["query_sequences"], LENGTH, generator, False)
+        black_box, generator = BlackBox(self.target, LISTED), torch.Generator().manual_seed(2)
+        strategy = create_query_strategy("autoregressive")
+        return strategy.query(black_box, self.config["query_sequences"], LENGTH, generator)
 
     @cached_property
     def histories(self) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.attack import create_attacker
+from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.data import build_dataset, build_loaders
@@ -47,7 +47,7 @@ def run_recbole_gro(
         command_line: settings that take precedence over all others, values as text.
 
     Returns:
-        The contents of results.json: one row per defense under "defenses".
+        The contents of results.json: one row per defense and attack under "defenses".
 
     Raises:
         UserError: an invalid setting, name or file, before anything is written; or training that diverged (NaN) or a
@@ -66,9 +66,9 @@ def run_recbole_gro(
                 reference = popularity(config, loaders)
             rows = []
             for name in config["defense"]:
-                row = compare(config, name, loaders, cache, folder if saved else None).row
-                warn_of_poor_service(config, row, reference)
-                rows.append(row)
+                compared = compare(config, name, loaders, cache, folder if saved else None)
+                warn_of_poor_service(config, compared[0].row, reference)
+                rows += [one.row for one in compared]
             results = {"defenses": rows, "reference": reference, "test_users": n_users(loaders[2])}
             results |= {"seconds": {"dataset": reading.seconds, POPULARITY: ranking.seconds}, **environment(config)}
             if saved:
@@ -90,7 +90,8 @@ def read_config(config: Config) -> Config:
         raise UserError(f"defense: {', '.join(config['defense'])} names one twice; once is enough")
     for name in config["defense"]:
         create_defense(name, config)
-    create_attacker(config["attacker"], config)
+    for name in attacks_of(config):
+        create_attacker(name, config)
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run always measures agreement of target and surrogate; leave it out")
     return config

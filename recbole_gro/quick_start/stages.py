@@ -11,7 +11,10 @@ import torch
 from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
 from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.surrogate_model import surrogate_models
+from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.config.config import plain_settings
+from recbole_gro.config.models import model_name, reference_to
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -50,6 +53,18 @@ class Stages:
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
         self.target_still_improving: bool | None = None
+
+    def attacked_by(self, attack: str) -> "Stages":
+        """Return the stages of another attack on the same service, with times of their own for its stages."""
+        prints = Fingerprints(self.config, self.prints.name, attack)
+        stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir)
+        stages.seconds = dict(self.seconds)
+        return stages
+
+    def held_out(self, log: QueryLog) -> QueryLog:
+        """Return the part of a query log that no surrogate of this run was trained on."""
+        seed = start_stage(self.config, "surrogate")
+        return log.split(HELD_OUT, torch.Generator().manual_seed(seed))[1]
 
     def new_model(self) -> torch.nn.Module:
         """Return an untrained model of the target's architecture."""
@@ -122,7 +137,7 @@ class Stages:
         Args:
             service: the target's, which is queried.
             defense: its defense, for the state of its random draws.
-            name: of the defense, for files and messages.
+            name: of defense and attack, for files and messages.
         """
         config, attacker = self.config, self.prints.attacker
 
@@ -132,15 +147,16 @@ class Stages:
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
-            console.info(f"attack on {name}: {config['attacker']}: {attacker.summary}")
+            console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {config['query_strategy']}, {attacker.n_sequences} sequences of "
+                f"attack on {name}: {attacker.strategy_name}, {attacker.n_sequences} sequences of "
                 f"{query_length(config)} items{repeats}, {query_budget(config)} lists of {black_box.k}"
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             facts = {
+                "query_strategy": attacker.strategy_name,
                 "query_sequences": len(log.sequences),
                 "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
                 "repeats": attacker.repeats,
@@ -167,23 +183,23 @@ class Stages:
 
         def make(config: Any) -> dict[str, Any]:
             console.info(f"attack on {name}: trains a surrogate for at most {config['surrogate_epochs']} epochs")
-            attacker = create_attacker(config["attacker"], config)
+            attacker = create_attacker(self.prints.attack, config)
             seed, show = start_stage(config, "surrogate"), config["show_progress"]
             trainer = attacker.train_surrogate(log, n_items, items, f"surrogate-{name}", seed, show_progress=show)
             facts = {
-                "surrogate_model": trainer.config["model"],
+                "surrogate_model": reference_to(trainer.config.model_class),
                 "surrogate_epochs": len(trainer.train_loss_dict),
                 "held_out": trainer.best_valid_result,
                 "held_out_untrained": trainer.untrained_loss,
                 "surrogate_improved": trainer.improved,
                 "surrogate_still_improving": trainer.still_improving,
-                "attacker": config["attacker"],
                 "selected_hyperparameters": attacker.selected,
             }
             return {"checkpoint": read_plain(trainer.saved_model_file), "facts": facts}
 
         made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
-        model, _ = create_surrogate(self.config, n_items, items)
+        named = {model_name(model): model for model in surrogate_models(self.config) if model}
+        model, _ = create_surrogate(self.config, n_items, items, named.get(made["facts"]["surrogate_model"]))
         return self._load(model, made["checkpoint"]), made["facts"]
 
     def surrogate_evaluation(

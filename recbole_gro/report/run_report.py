@@ -14,8 +14,10 @@ from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and their meaning
-NOT_IMPROVED, STILL_IMPROVING, TARGET_STILL_IMPROVING = "(!)", "(+)", "(^)"
+NOT_IMPROVED, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(+)", "(^)", "*"
 MARKS = {
+    BEST: "The strongest attack on this defense: its surrogate has the highest agreement@10 with the held-out queries "
+    "of all attacks. Each attack has the whole query budget.",
     NOT_IMPROVED: "The training of this surrogate failed: its loss on held-out queries is no better than before "
     "training. A failed attack is no sign of a good defense.",
     STILL_IMPROVING: "This surrogate was still improving after its surrogate_epochs: with more of them it extracts "
@@ -28,9 +30,10 @@ TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
 def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
-    """Return the lines of a markdown table, one row per defense: test metrics of target and surrogate, and agreement.
+    """Return the lines of a markdown table, one row per defense and attack: metrics of target and surrogate, agreement.
 
     Shares are in percent; the head names other units. Rows without an attack, such as popularity, have no surrogate.
+    Where a defense has several attacks, a column names them and the target's metrics stand in the first of its rows.
 
     Args:
         rows: as in results.json.
@@ -38,18 +41,31 @@ def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
     """
     metrics = _shown_metrics(config)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    head = ["defense", *(f"{side} {_with_unit(metric)}" for side in sides for metric in metrics)]
+    several = _several_attacks(rows)
+    head = ["defense", *["attack"] * several, *(f"{side} {_with_unit(metric)}" for side in sides for metric in metrics)]
     if len(sides) == 2:
         head.append(f"agreement@{_compared(config)}")
-    lines = []
-    for row in rows:
+    lines, first = [], _first_rows(rows)
+    for place, row in enumerate(rows):
         measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
+        if place not in first:
+            measured["target"] = {}
         values = [(metric, measured[side].get(metric)) for side in sides for metric in metrics]
         if len(sides) == 2:
             values.append(("agreement@10", measured["surrogate"].get("agreement@10")))
         cells = ("" if value is None else figure(metric, value) for metric, value in values)
-        lines.append([" ".join([row["defense"], *marks(row)]), *cells])
+        name = " ".join([row["defense"], *marks(row)])
+        lines.append([name, *([row.get("attacker", "")] if several else []), *cells])
     return markdown_table(head, lines)
+
+
+def _several_attacks(rows: list[dict[str, Any]]) -> bool:
+    return len({row["attacker"] for row in rows if "attacker" in row}) > 1
+
+
+def _first_rows(rows: list[dict[str, Any]]) -> list[int]:
+    """Return the place of the first row of each defense."""
+    return list({row["defense"]: place for place, row in reversed(list(enumerate(rows)))}.values())
 
 
 def marks(row: dict[str, Any]) -> list[str]:
@@ -66,6 +82,7 @@ def marks(row: dict[str, Any]) -> list[str]:
         NOT_IMPROVED: not row.get("surrogate_improved", True),
         STILL_IMPROVING: row.get("surrogate_improved", True) and row.get("surrogate_still_improving"),
         TARGET_STILL_IMPROVING: row.get("target_still_improving"),
+        BEST: row.get("strongest"),
     }
     return [mark for mark, holds in found.items() if holds]
 
@@ -152,15 +169,15 @@ def markdown(results: dict[str, Any], config: Any) -> str:
         "frequent items of the training data, the same list for every user.",
     ]
     if attacked:
-        row = attacked[0]
+        attacks = {row["attacker"]: row for row in attacked}.items()
         about.append(
-            f"Each surrogate ({row['surrogate_model']}) is the {row['attacker']} attacker's, "
-            f"from {row['lists_returned']} lists: {_queries_in_words(row, config)}. Agreement@{_compared(config)}: "
-            f"share of common items in the top {_compared(config)} of the target as served and of the surrogate."
+            f"Agreement@{_compared(config)}: share of common items in the top {_compared(config)} of the target as "
+            "served and of the surrogate. Attacks:"
         )
-        selected = {row["defense"]: settings_in_words(row["selected_hyperparameters"]) for row in attacked}
-        if any(selected.values()):
-            words = "; ".join(f"{defense}: {settings}" for defense, settings in selected.items())
+        about += ["", *(f"- {name}: {_attack_in_words(row)}" for name, row in attacks)]
+        selected = [(_bar_name(row, " "), settings_in_words(row["selected_hyperparameters"])) for row in attacked]
+        if any(settings for _, settings in selected):
+            words = "; ".join(f"{name}: {settings}" for name, settings in selected if settings)
             about += ["", f"Hyperparameters that the attack selected. {words}."]
     return "\n".join(about) + "\n"
 
@@ -185,24 +202,29 @@ def settings_in_words(settings: dict[str, Any]) -> str:
     )
 
 
-def _queries_in_words(row: dict[str, Any], config: Any) -> str:
+def _attack_in_words(row: dict[str, Any]) -> str:
     again = "" if row["repeats"] == 1 else f", queried {row['repeats']} times,"
-    auxiliary = row["auxiliary_sequences"]
-    kind = (
-        f"sequences, {auxiliary} of them histories of users" if auxiliary else f"{config['query_strategy']} sequences"
+    auxiliary = f", {row['auxiliary_sequences']} of them histories of users" if row["auxiliary_sequences"] else ""
+    return (
+        f"surrogate {row['surrogate_model']} from {row['lists_returned']} lists: every prefix{again} of "
+        f"{row['query_sequences']} {row['query_strategy']} sequences{auxiliary}."
     )
-    return f"every prefix{again} of {row['query_sequences']} {kind}"
+
+
+def _bar_name(row: dict[str, Any], between: str) -> str:
+    return f"{row['defense']}{between}{row['attacker']}" if "attacker" in row else row["defense"]
 
 
 def picture(rows: list[dict[str, Any]], config: Any) -> Figure:
-    """Return bars of target and surrogate per defense, one panel per metric at the cut-off of the valid metric.
+    """Return bars of target and surrogate per defense and attack, one panel per metric at the valid metric's cut-off.
 
     Args:
         rows: as in results.json.
         config: of the run.
     """
     metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
-    figure = Figure(figsize=(4.6 * len(metrics) + 0.4, 3.8), layout="constrained")
+    width = max(4.6, 1.3 * len(rows)) if _several_attacks(rows) else 4.6
+    figure = Figure(figsize=(width * len(metrics) + 0.4, 3.8), layout="constrained")
     attacked = any("surrogate" in row for row in rows)
     figure.suptitle(
         f"{config['model']} on {config['dataset']}: target as served" + (" and surrogate" if attacked else "")
@@ -219,12 +241,13 @@ def _bars(axes: Axes, rows: list[dict[str, Any]], metric: str) -> None:
     sides = [(side, colour) for side, colour in sides if any(side in row for row in rows)]
     width = 0.8 / len(sides)
     for offset, (side, colour) in enumerate(sides):
-        places = [i for i, row in enumerate(rows) if side in row]
+        places = [i for i, row in enumerate(rows) if side in row and (side != "target" or i in _first_rows(rows))]
         values = [rows[i][side]["test"][metric] for i in places]
         heights = [scaled(metric, value) for value in values]
         bars = axes.bar([i + offset * width for i in places], heights, width, label=side, color=colour)
         axes.bar_label(bars, [figure(metric, value) for value in values], fontsize=8, padding=1)
-    axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], [row["defense"] for row in rows])
+    names = [_bar_name(row, "\n") if _several_attacks(rows) else row["defense"] for row in rows]
+    axes.set_xticks([i + width * (len(sides) - 1) / 2 for i in range(len(rows))], names)
     axes.set_title(f"{label(metric)}, test, {unit(metric)}".removesuffix(", "))
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)

@@ -48,7 +48,7 @@ class QueryStrategyCases:
     def query(self, n_sequences=20, length=6, seed=3, budget=None, service=None):
         self.box = BlackBox(service or RuleService(), budget=budget)
         generator = torch.Generator().manual_seed(seed)
-        return create_query_strategy(self.name)(self.box, n_sequences, length, generator, False)
+        return create_query_strategy(self.name).query(self.box, n_sequences, length, generator, False)
 
     def test_shapes(self):
         log = self.query(n_sequences=5, length=4)

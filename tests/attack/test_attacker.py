@@ -22,7 +22,7 @@ class TestStandard(AttackerCases):
         for strategy in ("autoregressive", "random"):
             log = self.query(self.attacker(query_strategy=strategy))
             generator = torch.Generator().manual_seed(3)
-            expected = create_query_strategy(strategy)(BlackBox(RuleService()), 60, 6, generator, False)
+            expected = create_query_strategy(strategy).query(BlackBox(RuleService()), 60, 6, generator, False)
             assert torch.equal(log.sequences, expected.sequences)
             assert torch.equal(log.lists, expected.lists)
 
@@ -61,7 +61,9 @@ def test_attackers_without_auxiliary_share_get_no_data(make_config, name):
 
 
 def test_the_error_for_an_unknown_attacker_names_the_registered_ones(make_config):
-    with pytest.raises(UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, repeat, standard"):
+    with pytest.raises(
+        UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, repeat, rounds, standard"
+    ):
         create_attacker("haed", make_config())
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from attack.cases import AttackerCases, RuleService
 
-from recbole_gro import QueryLog, UserError, register_query_strategy
+from recbole_gro import QueryLog, QueryStrategy, UserError, register_query_strategy
 from recbole_gro.attack import head
 from recbole_gro.attack import query_strategies as queries
 from recbole_gro.attack.head import with_random_tail
@@ -24,7 +24,7 @@ class TestHead(AttackerCases):
         attacker = self.attacker(surrogate_epochs=1)
         attacker.train_surrogate(self.query(attacker), 31)
         assert attacker.selected["attacker_head_k"] in (5, 10)
-        agreement = attacker.selected["agreement@5"]
+        agreement = attacker.selected["agreement@10"]
         assert list(agreement) == ["5", "10"]
         assert agreement[str(attacker.selected["attacker_head_k"])] == max(agreement.values())
 
@@ -37,8 +37,8 @@ class TestHead(AttackerCases):
             trainer_class, "held_out_figures", lambda self, held: (seen.append(held.log), measured(self, held))[1]
         )
         attacker.train_surrogate(log, 31)
-        # each candidate is measured on its own lists before and after its epoch, then on the head that all have
-        assert [held.lists.shape[2] for held in seen] == [10, 10, 5, 10, 10, 5]
+        # each candidate is measured on its own lists before and after its epoch, then on the first 10 items as served
+        assert [held.lists.shape[2] for held in seen] == [10, 10, 10, 10, 10, 10]
         assert all(torch.equal(held.sequences, seen[0].sequences) for held in seen)
 
     def test_a_head_longer_than_every_list_is_no_candidate(self):
@@ -52,10 +52,13 @@ class TestHead(AttackerCases):
         monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
 
         @register_query_strategy("one_by_one")
-        def one_by_one(black_box, n_sequences, length, generator, show_progress=False):
-            sequences = torch.randint(1, black_box.n_items, (n_sequences, length), generator=generator)
-            lists = [torch.stack([black_box.query(row[None, : t + 1])[0] for t in range(length)]) for row in sequences]
-            return QueryLog(sequences, torch.stack(lists))
+        class OneByOne(QueryStrategy):
+            def query(self, black_box, n_sequences, length, generator, show_progress=False):
+                sequences = queries.random_items(black_box.n_items, n_sequences, length, generator)
+                lists = [
+                    torch.stack([black_box.query(row[None, : t + 1])[0] for t in range(length)]) for row in sequences
+                ]
+                return QueryLog(sequences, torch.stack(lists))
 
         with pytest.raises(UserError, match=r"query_strategy: .*set attacker_head_k"):
             self.query(self.attacker(query_strategy="one_by_one"))

@@ -19,6 +19,32 @@ def labelled_log(n=7, length=4, k=3, largest=50, dtype=torch.long):
     return QueryLog(sequences, (100 * row + 10 * prefix + place + 1).to(dtype))
 
 
+def ragged_log(lengths, k=3):
+    """Return a labelled log whose sequences end at these lengths."""
+    log = labelled_log(len(lengths), max(lengths), k)
+    past = torch.arange(max(lengths)) >= torch.tensor(lengths).unsqueeze(1)
+    return QueryLog(log.sequences.masked_fill(past, 0), log.lists.masked_fill(past.unsqueeze(2), 0))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("lengths", [[4, 2, 6, 2], [3, 1, 2], [5]])
+def test_sequences_of_different_lengths_give_each_list_once(lengths, seed, shared):
+    log = ragged_log(lengths)
+    assert log.n_lists == sum(lengths)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    loader, seen = QueryLoader(log, FIELDS, 6, generator, shared), []
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    for batch in batches:
+        assert LISTED_LENGTH not in batch
+        rows = (batch[LISTED][:, 0] - 1) // 100
+        prefixes = (batch[LISTED][:, 0] - 1) % 100 // 10
+        assert torch.equal(batch["item_length"].flatten(), prefixes + 1)
+        seen += list(zip(rows.tolist(), prefixes.tolist(), strict=True))
+    assert sorted(seen) == [(row, prefix) for row, length in enumerate(lengths) for prefix in range(length)]
+
+
 # files
 
 

@@ -42,14 +42,105 @@ class TestRandom(QueryStrategyCases):
         generators = [torch.Generator().manual_seed(1) for _ in range(2)]
         boxes = BlackBox(RuleService(k=3)), BlackBox(RuleService(k=20))
         logs = [
-            create_query_strategy("random")(box, 5, 6, generator, False)
+            create_query_strategy("random").query(box, 5, 6, generator, False)
             for box, generator in zip(boxes, generators, strict=True)
         ]
         assert torch.equal(logs[0].sequences, logs[1].sequences)
 
 
+class TestMixed(QueryStrategyCases):
+    name = "mixed"
+
+    def test_the_random_share_is_drawn_from_the_whole_catalogue(self):
+        n = 8000
+        log = self.query(n_sequences=n, length=2)
+        listed = (log.lists[:, 0] == log.sequences[:, 1:2]).any(1).float().mean()
+        # 10 of 30 items are listed: a random one is among them with probability 1/3
+        assert float(listed) == pytest.approx(0.7 + 0.3 / 3, abs=0.02)
+
+    @pytest.mark.parametrize("decay", [0.0, 1.0])
+    def test_listed_items_are_drawn_by_rank(self, decay):
+        n = 20_000
+        strategy = create_query_strategy("mixed", {"query_random_share": 0.0, "query_rank_decay": decay})
+        log = strategy.query(BlackBox(RuleService()), n, 2, torch.Generator().manual_seed(1))
+        place = (log.lists[:, 0] == log.sequences[:, 1:2]).int().argmax(1)
+        weights = torch.arange(1, 11) ** -decay
+        share = torch.bincount(place, minlength=10) / n
+        assert torch.allclose(share, weights / weights.sum(), atol=0.015)
+
+    def test_the_extremes_are_the_other_strategies(self):
+        generator = torch.Generator().manual_seed(1)
+        random = create_query_strategy("mixed", {"query_random_share": 1.0}).query(
+            BlackBox(RuleService()), 3000, 2, generator
+        )
+        share = torch.bincount(random.sequences[:, 1], minlength=31)[1:] / 3000
+        assert torch.allclose(share, torch.full((30,), 1 / 30), atol=0.02)
+
+
+class TestCoverage(QueryStrategyCases):
+    name = "coverage"
+
+    @pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+    def test_random_sequences_end_when_the_share_is_covered(self, share):
+        strategy = create_query_strategy("coverage", {"query_coverage": share})
+        prefixes = strategy.prefixes(31, 100, 6, torch.Generator().manual_seed(2))
+        n_random = int((prefixes[:, 1] != 0).sum())
+        assert (prefixes[:n_random] != 0).all()
+        assert (prefixes[n_random:, 1:] == 0).all()
+        covered = [len(prefixes[:n].unique()) for n in (n_random, n_random - 1)]
+        assert covered[0] >= share * 30
+        assert share == 0 or covered[1] < share * 30
+
+    def test_all_are_random_where_the_budget_ends_first(self):
+        strategy = create_query_strategy("coverage")
+        assert (strategy.prefixes(1001, 5, 6, torch.Generator().manual_seed(2)) != 0).all()
+
+    def test_the_other_sequences_are_autoregressive(self):
+        log = self.query(n_sequences=100)
+        followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2).all(1)
+        assert 0.5 < followed.float().mean() < 1
+
+
+# functions that tests name as query_choice
+
+
+def last_listed(served, sequences, generator):
+    return served.gather(1, ((served != 0).sum(1, keepdim=True) - 1)).squeeze(1)
+
+
+def out_of_range(served, sequences, generator):
+    return torch.full((len(served),), 31)
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "coverage", "mixed"])
+def test_a_function_chooses_the_next_item(name):
+    settings = {"query_choice": f"{__name__}:last_listed", "query_random_share": 0.0, "query_coverage": 0.0}
+    log = create_query_strategy(name, settings).query(
+        BlackBox(PaddedService()), 20, 5, torch.Generator().manual_seed(1)
+    )
+    assert torch.equal(
+        log.sequences[:, 1:], last_listed(log.lists[:, :-1].flatten(0, 1).long(), None, None).view(20, 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("out_of_range", "must return one item id of 1 to 30 per sequence"),
+        ("missing", "has no 'missing'"),
+    ],
+)
+def test_an_invalid_choice_is_refused(choice, message):
+    with pytest.raises(UserError, match=f"query_choice: .*{message}"):
+        create_query_strategy("autoregressive", {"query_choice": f"{__name__}:{choice}"}).query(
+            BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1)
+        )
+
+
 def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
-    with pytest.raises(UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, random"):
+    with pytest.raises(
+        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, mixed, random"
+    ):
         create_query_strategy("randon")
 
 

@@ -30,7 +30,7 @@ def make_trainer(make_config, tmp_path):
         settings = {"output_dir": str(tmp_path / "run"), "data_path": "/no/such/folder", **settings}
         config = make_config(model, **{"surrogate_epochs": 2, "surrogate_batch_size": 64, **settings})
         box = BlackBox(service or RuleService())
-        log = create_query_strategy("autoregressive")(box, n_sequences, 6, torch.Generator().manual_seed(2))
+        log = create_query_strategy("autoregressive").query(box, n_sequences, 6, torch.Generator().manual_seed(2))
         torch.manual_seed(8)
         surrogate, surrogate_config = create_surrogate(config, box.n_items)
         trainer = cls(surrogate_config, surrogate)

@@ -8,6 +8,7 @@ from experiment.synthetic import cell
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.experiment.estimate import estimated_seconds, stage_seconds, unit_seconds
+from recbole_gro.quick_start.fingerprint import Fingerprints
 
 UNIT = {
     "set-up": 7.0, "steps per epoch": 10, "users": 100, "target step": 0.5, "defense step": 2.0, "user": 0.01,
@@ -29,7 +30,7 @@ def seconds(make_config):
             **settings,
         }
         config = make_config(surrogate_epochs=30, **settings)
-        return stage_seconds(config, create_defense(defense, config), UNIT)
+        return stage_seconds(Fingerprints(config, defense), UNIT)
 
     return of
 

@@ -13,7 +13,8 @@ def comparison(make_loaders, tmp_path):
 
     def make(name, **settings):
         config, *loaders = make_loaders(**{**TINY_RUN, "defense": [name], **settings})
-        return compare(config, name, loaders, StageCache(tmp_path / "stages"))
+        compared = compare(config, name, loaders, StageCache(tmp_path / "stages"))
+        return compared[0] if len(compared) == 1 else compared
 
     return make
 
@@ -31,6 +32,27 @@ def test_the_lists_are_those_of_the_service_and_of_the_surrogate(comparison):
         assert plain.served[split].flip(1).equal(reversed_.served[split])
     assert set(plain.row["seconds"]) == {"target", "evaluation", "queries", "surrogate", "surrogate evaluation"}
     assert plain.row["surrogate_epochs"] == TINY_RUN["surrogate_epochs"]
+
+
+def test_every_attack_meets_the_same_service(comparison):
+    """The defense draws its orders one after the other: each attack gets the lists that it gets alone."""
+    names = ["standard", "standard+random", "standard+autoregressive"]
+    together = comparison("random", attacker=names)
+    assert [one.row["attacker"] for one in together] == names
+    for one in together:
+        alone = comparison("random", attacker=one.row["attacker"])
+        assert alone.row["surrogate"] == one.row["surrogate"]
+    assert together[0].surrogate_lists["test"].equal(together[2].surrogate_lists["test"])
+    assert not together[0].surrogate_lists["test"].equal(together[1].surrogate_lists["test"])
+
+
+def test_the_strongest_attack_agrees_best_with_the_held_out_queries_of_all(comparison):
+    suite = ["standard+random", "standard+mixed", "rounds"]
+    compared = comparison("none", attacker=["standard", "strongest"], attacker_suite=suite, surrogate_epochs=6)
+    rows = [one.row for one in compared]
+    assert [row["attacker"] for row in rows] == ["standard", *suite]
+    [best] = [row for row in rows if row["strongest"]]
+    assert best["suite_agreement"] == max(row["suite_agreement"] for row in rows)
 
 
 def test_without_an_attack_only_the_service_is_measured(comparison):

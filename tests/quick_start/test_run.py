@@ -16,6 +16,7 @@ from recbole_gro import (
     Defense,
     ExtractionTrainer,
     QueryLog,
+    QueryStrategy,
     Service,
     UserError,
     create_attacker,
@@ -404,8 +405,9 @@ def test_a_strategy_beyond_the_budget_is_stopped(run, monkeypatch):
     monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
 
     @register_query_strategy("greedy")
-    def greedy(black_box, n_sequences, length, generator, show_progress=False):
-        return queries.random(black_box, n_sequences + 1, length, generator, show_progress)
+    class Greedy(QueryStrategy):
+        def prefixes(self, n_items, n_sequences, length, generator):
+            return super().prefixes(n_items, n_sequences + 1, length, generator)
 
     with pytest.raises(BudgetSpent, match="of 32 are left"):
         run("none", query_strategy="greedy")

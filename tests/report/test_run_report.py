@@ -12,6 +12,7 @@ def row(defense, target, surrogate=None):
     if surrogate is not None:
         made |= {
             "surrogate": {"test": {**surrogate, "agreement@10": 0.25}}, "surrogate_model": "NARM",
+            "query_strategy": "autoregressive",
             "attacker": "standard", "lists_returned": 50, "query_sequences": 10, "auxiliary_sequences": 0, "repeats": 1,
             "selected_hyperparameters": {},
         }  # fmt: skip
@@ -139,7 +140,7 @@ def test_markdown_names_model_data_budget_and_seed(config):
     text = markdown({"defenses": rows, "reference": reference, **about(config)}, config)
     assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
-    assert "50 lists: every prefix of 10 autoregressive sequences." in text
+    assert "- standard: surrogate NARM from 50 lists: every prefix of 10 autoregressive sequences." in text
     assert "seed 7" in text
     assert "Hyperparameters" not in text
 
@@ -154,8 +155,8 @@ def test_markdown_names_auxiliary_data_repeats_and_selected_hyperparameters(conf
         }
     results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
     text = markdown(results, config)
-    assert "every prefix, queried 4 times, of 10 sequences, 3 of them histories of users." in text
-    assert "none: attacker_head_k 20, agreement 10 0.2; truncate: attacker_head_k 10" in text
+    assert "every prefix, queried 4 times, of 10 autoregressive sequences, 3 of them histories of users." in text
+    assert "none standard: attacker_head_k 20, agreement 10 0.2; truncate standard: attacker_head_k 10" in text
 
 
 def test_picture_shows_target_and_surrogate_of_every_defense(config):
@@ -191,3 +192,22 @@ def test_results_survive_a_failed_picture_and_the_report_is_completed(config, tm
     write_report(results, config, tmp_path)
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "results.md").read_text() == "as it was"
+
+
+def test_several_attacks_have_a_row_each_and_the_strongest_a_mark(config):
+    attacks = ["standard", "standard+mixed"]
+    rows = [
+        {**row(defense, metrics(0.1), metrics(0.05)), "attacker": attack, "strongest": attack == best}
+        for defense, best in (("none", "standard+mixed"), ("gro", "standard"))
+        for attack in attacks
+    ]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config)]
+    assert lines[0][:3] == ["defense", "attack", "target HR@10"]
+    assert [line[:3] for line in lines[2:]] == [
+        ["none", "standard", "10.00"],
+        ["none *", "standard+mixed", ""],
+        ["gro *", "standard", "10.00"],
+        ["gro", "standard+mixed", ""],
+    ]
+    assert "strongest attack" in " ".join(notes(rows))
+    assert [len(axes.patches) for axes in picture(rows, config).axes] == [6, 6]  # two targets, four surrogates

@@ -99,7 +99,7 @@ def test_student_of_another_class(script):
 def test_any_recbole_model_can_be_attacked_in_a_few_lines(script):
     config, _, model = script("NARM", surrogate_epochs=1, surrogate_batch_size=16)
     black_box = BlackBox(model, k=6, budget=20)
-    log = create_query_strategy("autoregressive")(black_box, 5, 4, torch.Generator().manual_seed(1))
+    log = create_query_strategy("autoregressive").query(black_box, 5, 4, torch.Generator().manual_seed(1))
     surrogate, surrogate_config = create_surrogate(config, black_box.n_items)
     surrogate_trainer = ExtractionTrainer(surrogate_config, surrogate)
     loss, _ = surrogate_trainer.fit(*surrogate_trainer.loaders(log))

@@ -214,7 +214,7 @@ def attack(make_model, make_config, tmp_path):
         service = CountingService(make_model(model), defense.answer, fail_at)
         box = CachedBlackBox(service, tmp_path / folder, defense)
         init_seed(5, True)
-        log = create_query_strategy(strategy)(box, 12, 7, torch.Generator().manual_seed(1), False)
+        log = create_query_strategy(strategy).query(box, 12, 7, torch.Generator().manual_seed(1), False)
         return log, box, service
 
     return start

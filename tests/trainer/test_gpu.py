@@ -65,7 +65,7 @@ def test_a_trainer_trains_saves_and_resumes(on_gpu, name):
 def test_a_surrogate_is_extracted_from_a_service(on_gpu):
     trainer, *_ = on_gpu(TargetTrainer, surrogate_epochs=2, surrogate_batch_size=16)
     box = BlackBox(trainer.model, 5)
-    log = create_query_strategy("autoregressive")(box, 20, 6, torch.Generator().manual_seed(1))
+    log = create_query_strategy("autoregressive").query(box, 20, 6, torch.Generator().manual_seed(1))
     surrogate, config = create_surrogate(trainer.config, box.n_items)
     extraction = ExtractionTrainer(config, surrogate)
     loss, figures = extraction.fit(*extraction.loaders(log))

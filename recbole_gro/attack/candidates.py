@@ -1,0 +1,103 @@
+"""Selection of the best of several candidate surrogates by their agreement with held-out queries."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.ranking import found_in
+
+SELECTED_AT = 10  # items of a list as served; losses of Eq. 4 on lists of different lengths are not comparable
+
+
+def held_out_agreement(candidates: dict[str, ExtractionTrainer], log: QueryLog) -> dict[str, float]:
+    """Return the agreement@10 of each candidate with the held-out lists of a log, as they were served.
+
+    Args:
+        candidates: trainers by name; of one seed, which holds out the same sequences for all.
+        log: the query log that the candidates were trained on.
+    """
+    agreement = {}
+    for name, trainer in candidates.items():
+        _, held_out = trainer.loaders(log.first(SELECTED_AT))
+        agreement[name] = trainer.held_out_figures(held_out)["agreement@10"]
+    return agreement
+
+
+def suite_agreement(attacks: dict[str, tuple[nn.Module, QueryLog]]) -> dict[str, float]:
+    """Return the agreement@10 of each attack's surrogate with the held-out lists of all attacks, as they were served.
+
+    Attacks differ in their queries, and a surrogate agrees best with lists for queries like its own: so each is
+    measured on those of all, which weigh the same.
+
+    Args:
+        attacks: surrogate and held-out part of the query log by name of the attack; one service gave all lists.
+    """
+    return {
+        name: sum(list_agreement(surrogate, log) for _, log in attacks.values()) / len(attacks)
+        for name, (surrogate, _) in attacks.items()
+    }
+
+
+def list_agreement(surrogate: nn.Module, log: QueryLog) -> float:
+    """Return the share of the first 10 items of each list of a log in the surrogate's first 10, mean over lists.
+
+    Args:
+        surrogate: any RecBole sequential model.
+        log: queries and the lists served; of lists that have fewer than 10 items all count.
+    """
+    service, shares = Service(surrogate, min(SELECTED_AT, log.lists.shape[2])), []
+    for t in range(int(log.lengths.max())):
+        rows = log.lengths > t
+        shares.append(_agreement(service, log.sequences[rows, : t + 1], log.lists[rows, t]))
+    return float(torch.cat(shares).mean())
+
+
+def agreement_by_sequence(surrogate: nn.Module, log: QueryLog, latest: int) -> Tensor:
+    """Return the agreement@10 [S] with the lists for the latest prefixes of each sequence.
+
+    Args:
+        surrogate: any RecBole sequential model.
+        log: queries and the lists served; each sequence has at least `latest` items.
+        latest: number of prefixes per sequence.
+    """
+    service, shares = Service(surrogate, min(SELECTED_AT, log.lists.shape[2])), []
+    place, rows = torch.arange(log.sequences.shape[1]), torch.arange(len(log.sequences))
+    for back in range(latest):
+        lengths = log.lengths - back
+        prefixes = log.sequences * (place < lengths.unsqueeze(1))
+        shares.append(_agreement(service, prefixes, log.lists[rows, lengths - 1]))
+    return torch.stack(shares).mean(0)
+
+
+def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:
+    """Return the share [B] of the first items of each list that the service returns too."""
+    served = lists[:, : service.k].long()
+    common = found_in(service.recommend(prefixes).cpu(), served)
+    return common.sum(1) / (served != 0).sum(1).clamp(min=1)
+
+
+def keep_selected(
+    candidates: dict[str, ExtractionTrainer], selected: str, stage: str, keep_others: bool
+) -> ExtractionTrainer:
+    """Return the selected candidate, with its checkpoint named after the stage; remove the files of the others.
+
+    Args:
+        candidates: trainers by name.
+        selected: name of the best one.
+        stage: name of the checkpoint in `output_dir`.
+        keep_others: keep the other files too.
+    """
+    best, files = candidates[selected], {trainer.saved_model_file for trainer in candidates.values()}
+    if best.config["output_dir"]:
+        file = Path(best.config["output_dir"]) / f"{stage}.pth"
+        shutil.copyfile(best.saved_model_file, file)
+        best.saved_model_file = str(file)
+    for other in files - {best.saved_model_file}:
+        if not keep_others:
+            Path(other).unlink(missing_ok=True)
+    return best

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+import torch
+from attack.cases import AttackerCases, PaddedService, RuleService
+
+from recbole_gro.attack.rounds import draw_by_frequency
+
+
+class TestRounds(AttackerCases):
+    name = "rounds"
+    settings = {"attacker_rounds": 3, "attacker_reproduced": 0.9}
+
+    def test_log_and_training_log_have_the_same_sequences(self):
+        attacker = self.attacker()
+        log = self.query(attacker)
+        assert attacker.training_log(log) is log
+        assert log.sequences.shape[1] == 6
+        assert len(log.sequences) >= attacker.n_sequences
+        assert set(log.lengths.tolist()) <= {2, 4, 6}
+
+    def test_lists_hold_different_items_and_padding_after_them(self):
+        log = self.query(self.attacker(), PaddedService())
+        for row in log.lists[log.sequences != 0].tolist():
+            items = row[: sum(item != 0 for item in row)]
+            assert all(items)
+            assert len(set(items)) == len(items) > 0
+
+    def test_lists_are_those_served_for_the_prefixes(self):
+        log = self.query(self.attacker())
+        for t in range(6):
+            rows = log.lengths > t
+            assert torch.equal(log.lists[rows, t].long(), RuleService().recommend(log.sequences[rows, : t + 1]))
+            assert not log.lists[~rows, t].any()
+
+    @pytest.mark.parametrize(("agreement", "length", "n_sequences"), [(0.95, 2, 180), (0.85, 6, 60)])
+    def test_reproduced_sequences_are_not_extended(self, monkeypatch, agreement, length, n_sequences):
+        monkeypatch.setattr(
+            "recbole_gro.attack.rounds.agreement_by_sequence",
+            lambda _, log, __: torch.full((len(log.lengths),), agreement),
+        )
+        log = self.query(self.attacker(surrogate_epochs=1))
+        assert set(log.lengths.tolist()) == {length}
+        assert len(log.sequences) == n_sequences
+
+    def test_the_least_reproduced_are_extended_first(self, monkeypatch):
+        attacker = self.attacker(attacker_reproduced=0.5)
+        log = self.query(attacker)
+        agreement = torch.linspace(0.9, 0.0, len(log.sequences))
+        monkeypatch.setattr("recbole_gro.attack.rounds.agreement_by_sequence", lambda *_: agreement)
+        monkeypatch.setattr(attacker, "_surrogate", lambda *_: None)
+        chosen = attacker._to_extend(log, 5, 31, 1)
+        open_ = [row for row in range(len(log.sequences)) if log.lengths[row] < 6 and agreement[row] < 0.5]
+        assert chosen.tolist() == open_[::-1][:5]
+
+    def test_random_queries_are_extended_by_random_items(self):
+        log = self.query(self.attacker(query_strategy="random"))
+        followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)[log.sequences[:, 1:] != 0]
+        assert followed.float().mean() < 0.6
+
+
+def test_rarely_queried_and_highly_ranked_items_are_drawn_most():
+    n, queried = 60_000, torch.tensor([0.0, 0.0, 100.0, 10.0, 0.0])
+    served = torch.tensor([[2, 1, 3, 0]]).expand(n, -1)
+    drawn = draw_by_frequency(served, queried, 0.5, torch.Generator().manual_seed(1))
+    weights = {2: 1 / math.log(math.e + 100), 1: 2**-0.5, 3: 3**-0.5 / math.log(math.e + 10)}
+    for item, weight in weights.items():
+        assert float((drawn == item).float().mean()) == pytest.approx(weight / sum(weights.values()), abs=0.01)
