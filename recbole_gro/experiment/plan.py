@@ -144,8 +144,10 @@ def _check_values(experiment: Experiment) -> None:
             raise UserError(f"experiment {experiment.name}: {key} takes a list of values")
         if len({str(value) for value in values}) != len(values):
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
-    if experiment.figure not in ("k", "tradeoff", TABLE, *experiment.vary):
+    if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
+        raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
+    if experiment.figure not in ("k", "tradeoff", "budget", TABLE, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, {TABLE} nor a "
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, budget, {TABLE} nor a "
             f"varied key ({', '.join(experiment.vary)})"
         )

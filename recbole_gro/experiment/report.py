@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_gro.experiment.budget import budget_blocks
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment
@@ -88,6 +89,8 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield Heading("Pictures")
     if experiment.figure == "tradeoff":
         yield from trade_off_blocks(settings)
+    elif experiment.figure == "budget":
+        yield from budget_blocks(settings, k)
     else:
         yield from _pictures(experiment, settings, k)
     yield from settings_blocks(experiment)

@@ -93,7 +93,10 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (OWN.replace("fixed:", "fixd:"), "'fixd'. Did you mean 'fixed'?"),
         (OWN.replace("[1, 2]", "[]"), "gro_epochs takes a list of values"),
         (OWN.replace("[1, 2]", "3"), "gro_epochs takes a list of values"),
-        (OWN.replace("figure: gro_epochs", "figure: gro_lambda"), "neither k, tradeoff, table1 nor a varied key"),
+        (
+            OWN.replace("figure: gro_epochs", "figure: gro_lambda"),
+            "neither k, tradeoff, budget, table1 nor a varied key",
+        ),
     ],
 )
 def test_an_invalid_file_is_reported_in_one_line(own, text, message):

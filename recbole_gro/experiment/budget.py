@@ -1,0 +1,175 @@
+"""Budget curves: accuracy and agreement of the surrogate against the number of lists, and what a copy costs."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy import stats
+
+from recbole_gro.experiment.figures import COLOURS, MARKERS, STYLES
+from recbole_gro.experiment.plan import in_words
+from recbole_gro.experiment.statistics import LEVEL, Interval
+from recbole_gro.experiment.summary import Setting
+from recbole_gro.report.document import Block, Picture, Table
+from recbole_gro.report.run_report import png
+
+BUDGET = "query_sequences"
+SHARES = (0.5, 0.8, 0.9)  # of the target's NDCG
+Curves = dict[tuple[str, str], list[Setting]]  # settings in ascending order of budget, by defense and attack
+
+
+def curves(settings: Sequence[Setting]) -> Curves:
+    """Return the settings of each defense and attack in ascending order of their budget."""
+    found: Curves = defaultdict(list)
+    for setting in settings:
+        rest = {key: value for key, value in setting.values.items() if key not in (BUDGET, "defense")}
+        attack = str(rest.pop("attacker", "")) + (f" ({in_words(rest)})" if rest else "")
+        found[str(setting.values.get("defense", "")), attack].append(setting)
+    return {names: sorted(own, key=lambda setting: setting.values[BUDGET]) for names, own in found.items()}
+
+
+def n_lists(setting: Setting) -> float:
+    """Return the number of lists that the attack of a setting obtained, mean over seeds."""
+    return float(np.mean([cell.facts["lists_returned"] for cell in setting.cells]))
+
+
+def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
+    """Return the number of lists from which on a surrogate reaches a share of the target's NDCG.
+
+    Between two budgets the share is linear in the logarithm of the number of lists.
+
+    Args:
+        lists: [B] number of lists, ascending.
+        shares: [B] NDCG of the surrogate over that of the target.
+        level: share to reach.
+
+    Returns:
+        The least number of lists at which the share is `level`; the smallest budget where that suffices; infinity where
+        none does.
+
+    >>> lists_needed(np.array([100.0, 10_000.0]), np.array([0.4, 0.6]), 0.5)
+    1000.0
+    """
+    reached = np.flatnonzero(shares >= level)
+    if not len(reached):
+        return math.inf
+    first = int(reached[0])
+    if first == 0:
+        return float(lists[0])
+    before, after = shares[first - 1], shares[first]
+    part = (level - before) / (after - before)
+    return float(np.exp(np.log(lists[first - 1]) + part * np.log(lists[first] / lists[first - 1])))
+
+
+def over_seeds(values: Sequence[float]) -> Interval:
+    """Return the geometric mean of one number of lists per seed, and its t interval; infinite where a value is.
+
+    >>> [round(end) for end in over_seeds([100.0, 100.0])], over_seeds([100.0, math.inf]).value
+    ([100, 100, 100], inf)
+    """
+    logs = np.log(values)
+    if not np.isfinite(logs).all():
+        return Interval(math.inf, float(min(values)), math.inf)
+    middle = float(logs.mean())
+    if len(logs) == 1:
+        return Interval(float(np.exp(middle)), math.nan, math.nan)
+    margin = stats.t.ppf((1 + LEVEL) / 2, len(logs) - 1) * logs.std(ddof=1) / math.sqrt(len(logs))
+    return Interval(*(float(np.exp(end)) for end in (middle, middle - margin, middle + margin)))
+
+
+def needed(own: Sequence[Setting], level: float, k: int) -> Interval:
+    """Return the lists that an attack needs for a share of the target's NDCG@k, over the seeds of all its budgets.
+
+    Args:
+        own: settings of one defense and attack in ascending order of budget.
+        level: share of the target's NDCG@k.
+        k: cut-off.
+    """
+    seeds = sorted(set.intersection(*(set(setting.seeds) for setting in own)))
+    lists = np.array([n_lists(setting) for setting in own])
+    per_seed = []
+    for seed in seeds:
+        cells = [setting.with_seeds([seed]) for setting in own]
+        shares = [cell.spread("ndcg", "surrogate", k).mean / cell.spread("ndcg", "target", k).mean for cell in cells]
+        per_seed.append(lists_needed(lists, np.array(shares), level))
+    return over_seeds(per_seed) if per_seed else Interval(math.nan, math.nan, math.nan)
+
+
+def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
+    """Yield the table of lists needed and the picture of the budget curves.
+
+    Args:
+        settings: of one experiment that varies `query_sequences`.
+        k: cut-off of HR, NDCG and agreement.
+    """
+    found = curves(settings)
+    rows = [
+        [*names, *(_in_words(needed(own, level, k), own) for level in SHARES), f"{min(len(s.seeds) for s in own)}"]
+        for names, own in found.items()
+    ]
+    yield Table(
+        f"Lists that a surrogate needs for a share of its target's NDCG@{k}: geometric mean over seeds and its "
+        f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists.",
+        ["defense", "attack", *(f"{level:.0%}" for level in SHARES), "seeds"],
+        rows,
+        labels=2,
+    )
+    yield Picture(
+        "budget.png",
+        png(picture(found, k)),
+        f"NDCG@{k} and agreement@{k} of the surrogate against the number of lists",
+        "x axis: lists that the service returned to the attack. Left: NDCG of the surrogate over that of its target; "
+        "right: share of common items in the top of both lists. Bars: deviation over seeds.",
+    )
+
+
+def _in_words(interval: Interval, own: Sequence[Setting]) -> str:
+    least, most = (f"{n_lists(setting):,.0f}" for setting in (own[0], own[-1]))
+    if math.isinf(interval.value):
+        return f"> {most}"
+    if math.isnan(interval.value):
+        return ""
+    value = f"<= {least}" if interval.value <= n_lists(own[0]) else f"{interval.value:,.0f}"
+    return value if math.isnan(interval.low) else f"{value} [{interval.low:,.0f}, {interval.high:,.0f}]"
+
+
+def picture(found: Curves, k: int) -> Figure:
+    """Return the figure of the budget curves: one line per defense and attack.
+
+    Args:
+        found: from `curves`.
+        k: cut-off of NDCG and agreement.
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2)
+    attacks = list(dict.fromkeys(attack for _, attack in found))
+    defenses = list(dict.fromkeys(defense for defense, _ in found))
+    for (defense, attack), own in found.items():
+        lists = [n_lists(setting) for setting in own]
+        shares = [
+            setting.measured("ndcg", "surrogate", k).mean(1) / setting.measured("ndcg", "target", k).mean(1)
+            for setting in own
+        ]
+        agreement = [np.array([cell.agreement[k] for cell in setting.cells]) for setting in own]
+        for axes, values in zip(panels, (shares, agreement), strict=True):
+            axes.errorbar(
+                lists,
+                [of_seeds.mean() for of_seeds in values],
+                yerr=[of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0 for of_seeds in values],
+                label=f"{defense}, {attack}".strip(", "),
+                color=COLOURS[defenses.index(defense) % len(COLOURS)],
+                marker=MARKERS[attacks.index(attack) % len(MARKERS)],
+                linestyle=STYLES[attacks.index(attack) % len(STYLES)],
+                capsize=3,
+            )
+    panels[0].axhline(1, color="#bbbbbb", linewidth=0.8)
+    names = (f"NDCG@{k} of the surrogate / target", f"agreement@{k}")
+    for axes, name in zip(panels, names, strict=True):
+        axes.set(xscale="log", xlabel="lists returned to the attack", ylabel=name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure

@@ -1,0 +1,92 @@
+"""Budget curves and the lists that a copy costs."""
+
+import math
+
+import numpy as np
+import pytest
+from experiment.synthetic import cell, experiment_of
+
+from recbole_gro.experiment.budget import budget_blocks, curves, lists_needed, needed, over_seeds, picture
+from recbole_gro.experiment.summary import Setting, gather
+from recbole_gro.utils.errors import UserError
+
+BUDGETS = (10, 100, 1000)
+
+
+def setting(sequences, quality, defense="none", attacker="standard", seeds=(1, 2, 3)):
+    """Return a setting whose surrogates find the test item first for a share of the users, the target always."""
+    cells = []
+    for seed in seeds:
+        made = cell({"query_sequences": sequences, "defense": defense, "attacker": attacker}, seed, users=100)
+        made.target_ranks = np.ones(100, dtype=int)
+        made.surrogate_ranks = (np.arange(100) < 100 * quality).astype(int)
+        made.facts["lists_returned"] = 50 * sequences
+        cells.append(made)
+    return Setting(cells[0].values, cells)
+
+
+@pytest.mark.parametrize(
+    ("shares", "level", "expected"),
+    [
+        ([0.2, 0.4, 0.6], 0.5, 10**4.5),  # half-way between 10,000 and 100,000 on the logarithmic axis
+        ([0.2, 0.4, 0.6], 0.4, 10_000),
+        ([0.5, 0.4, 0.6], 0.4, 1000),  # the first budget suffices
+        ([0.2, 0.4, 0.6], 0.7, math.inf),
+        ([0.2, 0.6, 0.1], 0.4, 10**3.5),  # a later drop does not count
+    ],
+)
+def test_lists_needed_are_read_off_the_curve(shares, level, expected):
+    lists = np.array([1000.0, 10_000.0, 100_000.0])
+    assert lists_needed(lists, np.array(shares), level) == pytest.approx(expected)
+
+
+def test_interval_over_seeds_is_that_of_the_logarithms():
+    interval = over_seeds([100.0, 10_000.0])
+    assert interval.value == pytest.approx(1000)
+    # two seeds: t with one degree of freedom, 12.7, times the standard error ln(10)
+    assert math.log(interval.high / interval.value) == pytest.approx(12.706 * math.log(10), rel=1e-3)
+    assert math.log(interval.value / interval.low) == pytest.approx(12.706 * math.log(10), rel=1e-3)
+    assert math.isnan(over_seeds([100.0]).low)
+    assert over_seeds([100.0, math.inf]).high == math.inf
+
+
+def test_curves_have_one_line_per_defense_and_attack_in_the_order_of_budgets():
+    settings = [
+        setting(n, 0.1, defense, attacker)
+        for n in reversed(BUDGETS)
+        for defense in ("none", "gro")
+        for attacker in ("standard", "rounds")
+    ]
+    found = curves(settings)
+    assert set(found) == {(d, a) for d in ("none", "gro") for a in ("standard", "rounds")}
+    assert all([one.values["query_sequences"] for one in own] == list(BUDGETS) for own in found.values())
+    axes = picture(found, 10).axes
+    assert [len(panel.containers) for panel in axes] == [4, 4]
+    assert axes[0].get_xscale() == "log"
+
+
+def test_lists_for_a_share_of_the_target():
+    own = [setting(n, share) for n, share in zip(BUDGETS, (0.2, 0.4, 0.6), strict=True)]
+    assert needed(own, 0.5, 10).value == pytest.approx(500 * 10**1.5, rel=1e-6)
+    table, image = budget_blocks(own, 10)
+    assert table.rows == [["none", "standard", "15,811 [15,811, 15,811]", "> 50,000", "> 50,000", "3"]]
+    assert image.png.startswith(b"\x89PNG")
+
+
+def test_the_report_of_a_budget_experiment_needs_its_key(tmp_path):
+    from recbole_gro.experiment.plan import read_experiment
+
+    own = tmp_path / "own.yaml"
+    own.write_text("title: T\nfigure: budget\nvary: {defense: [none]}\nseeds: [1]\nfixed: {model: BERT4Rec}\n")
+    with pytest.raises(UserError, match="figure budget needs query_sequences"):
+        read_experiment(str(own))
+
+
+def test_the_packaged_experiment_has_logarithmic_budgets():
+    from recbole_gro.experiment.plan import read_experiment
+
+    plan = read_experiment("budget")
+    assert [50 * n for n in plan.vary["query_sequences"]] == [500, 1500, 5000, 15_000, 50_000, 150_000]
+    plan = experiment_of({"query_sequences": [10, 100]}, figure="budget")
+    cells = [cell({"query_sequences": n}, 1) for n in (10, 100)]
+    assert len(gather(plan, cells)) == 2
