@@ -8,12 +8,29 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_gro.serving.access_log import AccessLog
+from recbole_gro.serving.callable_service import CallableService
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 
 
 class BudgetSpent(UserError):
     """A query requests more lists than the query budget of a black box has left; no list of it is returned."""
+
+
+def as_service(service: Any, k: int, n_items: int | None = None) -> Service | CallableService:
+    """Return the service of a model, a saved target or a function; arguments as of BlackBox.
+
+    Raises:
+        UserError: a function without the size of its id space.
+    """
+    if isinstance(service, Service | CallableService):
+        return service
+    model = getattr(service, "model", service)  # a saved target's; its class would import the data's
+    if isinstance(model, SequentialRecommender):
+        return Service(model, k)
+    if n_items is None:
+        raise UserError("n_items: a function does not say how many items there are; give the size of the id space")
+    return CallableService(service, n_items, k)
 
 
 class ListSource(Protocol):
@@ -30,10 +47,12 @@ class BlackBox:
     """Query a service within a budget, and count queries and lists. Threads that share one take turns.
 
     Args:
-        service: a Service, or any trained RecBole sequential model, which is then served without a defense.
-        k: length of a list, for a bare model.
+        service: a Service; a trained RecBole sequential model or a saved target (`load_target`), served without a
+            defense; or a function from a list of item id lists to lists of item ids (see CallableService).
+        k: length of a list, for all but a Service.
         budget: maximum number of lists; None for no limit.
         access_log: file that the provider logs every query to (see AccessLog); None for none.
+        n_items: size of the id space, padding included, for a function.
 
     Attributes:
         n_items: size of the id space; the catalogue is 1 .. n_items - 1.
@@ -47,12 +66,14 @@ class BlackBox:
 
     def __init__(
         self,
-        service: Service | SequentialRecommender,
+        service: Service | CallableService | SequentialRecommender | Any,
         k: int = 100,
         budget: int | None = None,
         access_log: str | os.PathLike[str] | None = None,
+        *,
+        n_items: int | None = None,
     ):
-        self._service = service if isinstance(service, Service) else Service(service, k)
+        self._service = as_service(service, k, n_items)
         self.n_items, self.k, self.budget = self._service.n_items, self._service.k, budget
         self.queries_answered = 0
         self.lists_returned = 0

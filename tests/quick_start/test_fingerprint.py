@@ -200,6 +200,9 @@ def covers(config, defense, stage, key, value):
     """Whether another value of a key gives another fingerprint of a stage."""
     changed = copy.copy(config)
     changed.final_config_dict = dict(config.final_config_dict)
+    names = {"attacker": ("standard", "filtered"), "query_strategy": ("random", "mixed")}
+    if key in names:
+        changed.final_config_dict[key] = value = next(name for name in names[key] if name != config[key])
     one, other = Fingerprints(config, defense), Fingerprints(changed, defense)
     _ = other.attacker  # created, as the defense is, before the value, which may be invalid, is set
     changed.final_config_dict[key] = "os:getcwd" if plugin_keys()[key].type.startswith("function") else value

@@ -1,0 +1,68 @@
+"""A service around any function from item sequences to lists."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.scoring import pad_sequences
+from recbole_gro.utils.errors import UserError
+
+
+class CallableService:
+    """Serve the lists of a function, such as a recommender that is no RecBole model.
+
+    Args:
+        function: maps a list of B item id lists, most recent item last, to B lists of item ids, best first; a list may
+            have fewer than k items.
+        n_items: size of the id space; item ids are 1 .. n_items - 1.
+        k: length of a list.
+    """
+
+    def __init__(self, function: Callable[[list[list[int]]], Any], n_items: int, k: int = 100):
+        self.function, self.n_items, self.k = function, n_items, k
+
+    def histories(self, sequences: Any) -> tuple[Tensor, Tensor]:
+        """Return the item ids [B, L] of a query, padded right with 0, and their lengths [B].
+
+        Raises:
+            ValueError: as `recommend`.
+        """
+        padded, lengths = pad_sequences(sequences)
+        if bool((padded < 0).any()) or bool((padded >= self.n_items).any()):
+            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
+        return padded, lengths
+
+    def recommend(self, sequences: Any) -> Tensor:
+        """Return lists [B, k] of item ids, best first; 0 pads those that have fewer.
+
+        Args:
+            sequences: [B, L] item ids padded right with 0, or a list of id lists.
+
+        Raises:
+            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+            UserError: the function returned anything but one list of different items per sequence.
+        """
+        padded, lengths = self.histories(sequences)
+        rows = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
+        returned = self.function(rows)
+        try:
+            lists = [[int(item) for item in row][: self.k] for row in returned]
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"service: the function must return lists of item ids, one per sequence: {error}"
+            ) from error
+        if len(lists) != len(rows):
+            raise UserError(f"service: the function returned {len(lists)} lists for {len(rows)} sequences")
+        table = torch.zeros(len(lists), self.k, dtype=torch.long)
+        for number, row in enumerate(lists):
+            if len(set(row)) < len(row) or any(not 0 < item < self.n_items for item in row):
+                raise UserError(
+                    f"service: list {number} of the function is not of different items between 1 and {self.n_items - 1}"
+                )
+            table[number, : len(row)] = torch.tensor(row, dtype=torch.long)
+        return table
+
+    def follow(self, sequences: Any) -> None:
+        """Do nothing: the function keeps no state between queries."""
