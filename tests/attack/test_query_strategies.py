@@ -147,3 +147,11 @@ def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="'random' is registered already"):
         register_query_strategy("random")(print)
+
+
+def test_the_example_chooses_listed_items(monkeypatch):
+    monkeypatch.syspath_prepend("examples")
+    strategy = create_query_strategy("autoregressive", {"query_choice": "next_item:choose"})
+    log = strategy.query(BlackBox(PaddedService()), 20, 5, torch.Generator().manual_seed(1))
+    assert (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2).all()
+    assert len(log.sequences.unique()) == 30  # it prefers items that were not queried
