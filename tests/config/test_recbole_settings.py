@@ -23,7 +23,7 @@ RIGHT = {
     "learner": ["adam", "AdamW"],
     "loss_type": ["CE", "BPR", "ce", "bpr"],
     "clip_grad_norm": [None, {"max_norm": 5}, {"max_norm": 0.5, "norm_type": 2, "error_if_nonfinite": False}],
-    "user_inter_num_interval": [None, "[5,inf)", "(5,10]", "[ 0 , 3.5 ]", "[1,2];[4,inf)", [5, 10], (5, 10), [1, "inf"]],
+    "user_inter_num_interval": [None, "[5,inf)", "(5,10]", "[ 0 , 3.5 ]", "[1,2];[4,inf)", [5, 10], [1, "inf"]],
     "item_inter_num_interval": ["(-inf,+inf)", "[.5,2]", "[1e0,1E9)"],
     "load_col": [None, {"inter": "*", "item": ["price"]}, {"item": "price"}],
     "numerical_features": [[], ["price"], "price, weight"],
