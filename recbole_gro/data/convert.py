@@ -1,6 +1,5 @@
 """Published datasets as RecBole's atomic files: `python -m recbole_gro.data.convert NAME PATH [--output FOLDER]`."""
 
-import argparse
 import shlex
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from typing import TextIO
 from recbole_gro.data.atomic_writer import atomic_files, write_row
 from recbole_gro.data.raw_formats import PUBLISHED, RawFile
 from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, exit_code
 from recbole_gro.utils.errors import UserError, unknown_name
 
 SHOWN = 5  # bad lines per file that are reported individually
@@ -162,7 +161,7 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recbole-gro convert",
         description="Convert a published dataset to RecBole's atomic files.",
     )

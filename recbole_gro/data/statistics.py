@@ -1,6 +1,5 @@
 """Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from tabulate import tabulate
 from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset
-from recbole_gro.utils.command_line import exit_code, settings_of
+from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
 from recbole_gro.utils.errors import UserError
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
@@ -90,17 +89,16 @@ def table(name: str, found: Statistics) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recbole-gro statistics",
         description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
         epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
 
     def work(words: list[str]) -> None:
-        given, rest = parser.parse_known_args(words)
-        config = Config(ANY_MODEL, given.name, command_line=settings_of(rest))
+        given, settings = options_and_settings(parser, words)
+        config = Config(ANY_MODEL, given.name, command_line=settings)
         print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
 
     return exit_code("recbole-gro statistics", work, arguments)

@@ -52,7 +52,12 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
             console.info(f"output: {folder}; --output_dir={folder} resumes this run")
         console.debug(str(config))
         stages = Path(config["stages_dir"] or folder / "stages")
-        yield folder, StageCache(stages)
+        try:
+            yield folder, StageCache(stages)
+        except KeyboardInterrupt as error:
+            if saved:
+                error.add_note(f"the same command with --output_dir={folder} resumes this run")
+            raise
         if not config["stages_dir"]:
             shutil.rmtree(stages, ignore_errors=True)
 

@@ -11,5 +11,5 @@ def test_intervals_of_numbers_in_any_notation_pass(interval):
 
 @pytest.mark.parametrize("interval", ["", "5", "[5]", "[5,4]", "5,6", "[a,b]", "[nan,1]", "[1,2];", "[1,2,3]", None, 5])
 def test_any_other_text_is_refused_by_name(interval):
-    with pytest.raises(UserError, match="age: .* is no interval; write one such as"):
+    with pytest.raises(UserError, match=r"age: .* is no interval; write one such as"):
         check_interval("age", interval)

@@ -46,6 +46,15 @@ def test_a_folder_is_open_for_one_process_at_a_time(make_config, tmp_path):
             pass
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_interrupt_says_how_to_resume_where_there_is_a_folder(make_config, tmp_path, saved):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt) as caught, open_run_folder(make_config(output_dir=str(folder)), saved):
+        raise KeyboardInterrupt
+    expected = [f"the same command with --output_dir={folder} resumes this run"] if saved else []
+    assert getattr(caught.value, "__notes__", []) == expected
+
+
 def test_stages_of_its_own_are_removed_at_the_end(make_config, tmp_path):
     with open_run_folder(make_config(output_dir=str(tmp_path / "run"))) as (folder, cache):
         assert cache.folder == folder / "stages"
