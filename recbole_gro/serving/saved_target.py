@@ -52,9 +52,10 @@ class SavedTarget:
         Raises:
             UserError: a token that the model does not know, or k above the catalogue.
         """
-        service = self._services.setdefault(k, Service(self.model, k))
         if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
             raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not a list of items")
+        if (service := self._services.get(k)) is None:
+            service = self._services[k] = Service(self.model, k)
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
         if self.item_tokens is None:
@@ -173,7 +174,13 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
     given |= {} if data_path is None else {"data_path": str(data_path)}
     with global_state_kept():
         # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
-        config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+        try:
+            config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+        except UserError as error:
+            if plugins := settings.get("plugins"):
+                reason = f"made with plugins {plugins}; import them first ({error})"
+                raise UserError(f"checkpoint {file}: {reason}") from error
+            raise
     config["device"] = _device(device, given.get("use_gpu", True))
     config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"
     return config

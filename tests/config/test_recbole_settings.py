@@ -8,6 +8,7 @@ from recbole_gro import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.known_names import recbole_names
 from recbole_gro.config.models import sequential_models
+from recbole_gro.config.properties import model_keys
 from recbole_gro.config.recbole_checks import FURTHER
 from recbole_gro.config.recbole_settings import (
     TYPES,
@@ -53,7 +54,7 @@ def test_right_values_pass(name):
 
 
 def test_every_key_here_is_one_of_recboles():
-    assert {*TYPES, *UNSUPPORTED, *FURTHER} <= recbole_names()
+    assert {*TYPES, *UNSUPPORTED, *FURTHER} <= recbole_names() | model_keys()
 
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "NARM", "SASRec", "FPMC"])

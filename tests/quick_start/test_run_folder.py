@@ -86,6 +86,39 @@ def test_a_full_disk_is_reported_with_its_file_and_other_errors_pass(make_config
         raise OSError(number, "full", "file.pth")
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_output_that_a_finished_run_no_longer_writes_is_named(make_config, tmp_path, caplog, finished):
+    folder = tmp_path / "run"
+    for n, given in enumerate([{}, {"access_log": True}, {"access_log": True}]):
+        caplog.clear()
+        with open_run_folder(make_config(output_dir=str(folder), **given)):
+            pass
+        line = f"access_log: without effect, since the run in {folder} has finished; name a new output_dir"
+        assert (line in caplog.messages) == (finished and n == 1)
+        if finished:
+            (folder / "results.json").write_text("{}")
+        if n == 1:
+            (folder / "access-none.jsonl").touch()  # as where the run logged its queries
+
+
+def test_another_secret_key_is_another_run(make_config, tmp_path, monkeypatch):
+    def opened():
+        return open_run_folder(make_config(output_dir=str(tmp_path / "run"), defense_key="secret"))
+
+    monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
+    for _ in range(2):
+        with opened():
+            pass
+    assert "first secret" not in (tmp_path / "run" / "run.json").read_text()
+    for other in ("second secret of many", None):
+        monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY")
+        if other:
+            monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", other)
+        with pytest.raises(UserError, match=r"holds a run of other settings \(RECBOLE_GRO_DEFENSE_KEY: "), opened():
+            pass
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
+
+
 def test_results_are_there_once_a_run_has_finished(tmp_path):
     assert finished_results(tmp_path) is None
     (tmp_path / "results.json").write_text('{"defenses": []}')
