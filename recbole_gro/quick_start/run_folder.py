@@ -126,8 +126,8 @@ def settings_of_run(config: Any) -> dict[str, Any]:
     settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in unread}
     settings |= {name: plain(key_contents(config, name)) for name in plugin_keys() if name not in unread}
     settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}
-    if VARIABLE in os.environ:  # else the key is in the folder of the run
-        settings[VARIABLE] = key_digest(config)
+    if VARIABLE in os.environ and (digest := key_digest(config)):  # else the key is in the folder of the run
+        settings[VARIABLE] = digest
     return json.loads(json.dumps(settings, sort_keys=True))
 
 

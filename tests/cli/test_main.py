@@ -1,7 +1,7 @@
 import sys
 
 import pytest
-from pipeline import TINY_RUN, files_below
+from pipeline import files_below, tiny_run
 
 from recbole_gro.cli.main import SUBCOMMANDS, main, parse
 from recbole_gro.config.settings import plugin_keys
@@ -75,9 +75,9 @@ def test_a_slip_ends_in_one_line_with_what_was_meant(words, hint, capsys):
 
 
 def test_the_command_runs_and_reports_a_comparison(command, tmp_path):
-    settings = [f"--{key}={value}" for key, value in TINY_RUN.items() if key != "load_col"]
+    settings = [f"--{key}={value}" for key, value in tiny_run("NARM").items() if key != "load_col"]
     code, printed, _ = command(
-        "-m", "NARM", *settings, "--embedding_size=8", "--output_dir=here", "--defense=[none, reverse]",
+        "-m", "NARM", *settings, "--output_dir=here", "--defense=[none, reverse]",
         "--load_col={'inter': ['user_id', 'item_id', 'timestamp']}",
     )  # fmt: skip
     assert code == 0

@@ -119,6 +119,14 @@ def test_another_secret_key_is_another_run(make_config, tmp_path, monkeypatch):
         monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
 
 
+def test_a_key_that_a_run_does_not_read_is_no_setting_of_it(make_config, tmp_path, monkeypatch):
+    monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY", raising=False)
+    for _ in range(2):
+        with open_run_folder(make_config(output_dir=str(tmp_path / "run"), defense_key="seed")) as (folder, _):
+            assert "RECBOLE_GRO_DEFENSE_KEY" not in json.loads((folder / "run.json").read_text())
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
+
+
 def test_results_are_there_once_a_run_has_finished(tmp_path):
     assert finished_results(tmp_path) is None
     (tmp_path / "results.json").write_text('{"defenses": []}')
