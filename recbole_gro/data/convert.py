@@ -116,7 +116,9 @@ def _convert_file(raw: RawFile, done: Conversion, stream: TextIO, show_progress:
         warnings.simplefilter("ignore", DeprecationWarning)
         for number, line in raw_lines(done.source, show_progress):
             try:
-                text = _decoded(line, raw.encoding)
+                if line is None:
+                    raise ValueError(f"longer than {LONGEST_LINE} bytes")
+                text = line.decode(raw.encoding)
                 if number == 1 and text == raw.header:
                     continue
                 row = raw.row(text)
@@ -128,15 +130,6 @@ def _convert_file(raw: RawFile, done: Conversion, stream: TextIO, show_progress:
     if not done.rows:
         reason = f"none of its {done.bad} lines is valid ({done.reasons[0]})" if done.bad else "it has no row"
         raise UserError(f"{done.source}: {reason}; lines such as {raw.example} are expected")
-
-
-def _decoded(line: bytes | None, encoding: str) -> str:
-    if line is None:
-        raise ValueError(f"longer than {LONGEST_LINE} bytes")
-    try:
-        return line.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not {encoding}: {error.reason}") from error
 
 
 def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from recbole_gro.config.recbole_checks import COLUMNS, check_interval
+from recbole_gro.config.settings import Key
 from recbole_gro.utils.errors import UserError, nearest
 
 FLOATS, TOKENS = ("float", "float_seq"), ("token", "token_seq")
@@ -64,8 +65,8 @@ def check_named_columns(dataset: Any) -> None:
     for column, values in (config["val_interval"] or {}).items():
         if dataset.field2type[column].value == "float":
             check_interval(f"val_interval: {column}", values)
-        elif not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise UserError(f"val_interval: {column}: {values!r} is not allowed; it takes a list of its texts")
+        else:
+            Key(f"val_interval: {column}", None, "fields", "").check(values)
     for column in config["discretization"] or ():
         if column not in config["numerical_features"]:
             raise UserError(f"discretization: {column} is not in numerical_features; add it there")
@@ -97,7 +98,7 @@ def _check_label(dataset: Any) -> None:
             raise UserError(
                 f"threshold: {column} makes no labels; name a column of .inter other than {dataset.time_field}"
             )
-        if label in (dataset.uid_field, dataset.iid_field, dataset.time_field):
+        if label in [config[key] for key in IDS]:
             raise UserError(f"LABEL_FIELD: threshold would replace the column {label}; name a new one")
     length = config["ITEM_LIST_LENGTH_FIELD"]
     if length in dataset.inter_feat and dataset.benchmark_filename_list is None:

@@ -1,7 +1,6 @@
 """A saved target, ready to serve."""
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import read_plain
 from recbole_gro.utils.random_state import global_state_kept
 
 
@@ -150,14 +150,14 @@ def load_target(
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a checkpoint's plain data."""
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        return {**checkpoint, "config": dict(checkpoint["config"]), "state_dict": checkpoint["state_dict"]}
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {file}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
+    if not os.path.exists(file):
+        raise UserError(f"checkpoint {file}: no such file")
+    checkpoint = read_plain(file, "a checkpoint of plain data")
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(part), dict) for part in ("config", "state_dict")
+    ):
+        raise UserError(f"{file} is not a checkpoint of plain data: it lacks config or state_dict")
+    return checkpoint
 
 
 def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
