@@ -33,11 +33,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_entries(name: str, value: dict[str, Any], type_: str) -> None:
-    for part, entry in value.items():
-        Key(f"{name}: {part}", None, type_, "").check(entry)
-
-
 def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> None:
     for part, entry in value.items():
         if part not in kinds:
@@ -84,17 +79,17 @@ def _check_repeatable(name: str, value: Any) -> None:
 
 
 def _check_columns(name: str, value: Any) -> None:
-    _check_entries(name, {suffix: names for suffix, names in value.items() if names != "*"}, "fields")
+    _check_parts(name, value, {suffix: "" if names == "*" else "fields" for suffix, names in value.items()})
 
 
 def _check_threshold(name: str, value: Any) -> None:
     if len(value) != 1:
         raise UserError(f"{name}: {value!r} is not allowed; it takes one column, such as {{'rating': 3}}")
-    _check_entries(name, value, "float")
+    _check_parts(name, value, dict.fromkeys(value, "float"))
 
 
 def _check_discretization(name: str, value: Any) -> None:
-    _check_entries(name, value, "mapping")
+    _check_parts(name, value, dict.fromkeys(value, "mapping"))
     for column, how in value.items():
         _check_parts(f"{name}: {column}", how, BUCKETS)
         if "method" not in how or (how["method"] == "ED" and "bucket" not in how):
@@ -157,8 +152,8 @@ FURTHER: dict[str, Callable[[str, Any], None]] = {
     "additional_feat_suffix": _check_suffixes,
     "threshold": _check_threshold,
     "discretization": _check_discretization,
-    "seq_len": lambda name, value: _check_entries(name, value, "int >= 1"),
-    "preload_weight": lambda name, value: _check_entries(name, value, "str"),
+    "seq_len": lambda name, value: _check_parts(name, value, dict.fromkeys(value, "int >= 1")),
+    "preload_weight": lambda name, value: _check_parts(name, value, dict.fromkeys(value, "str")),
     "metrics": _check_metrics,
     "valid_metric": lambda name, value: _check_metrics(name, value.partition("@")[0]),
     "repeatable": _check_repeatable,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from tabulate import tabulate
 
@@ -32,18 +32,13 @@ class Statistics:
     mean_length: float
     density: float
 
-    def cells(self) -> list[str]:
-        """Return the row as the paper prints it, density in percent."""
-        return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
+    def cells(self, sign: str = "") -> list[str]:
+        """Return the row as the paper prints it, density in percent; with sign `+` as a difference."""
+        counts = [f"{self.users:{sign}}", f"{self.items:{sign}}"]
+        return [*counts, f"{self.mean_length:{sign}.1f}", f"{100 * self.density:{sign}.2f} %"]
 
-    def cells_beyond(self, other: "Statistics") -> list[str]:
-        """Return the differences, this minus `other`."""
-        return [
-            f"{self.users - other.users:+d}",
-            f"{self.items - other.items:+d}",
-            f"{self.mean_length - other.mean_length:+.1f}",
-            f"{100 * (self.density - other.density):+.2f} %",
-        ]
+    def __sub__(self, other: "Statistics") -> "Statistics":
+        return Statistics(*(here - there for here, there in zip(astuple(self), astuple(other), strict=True)))
 
 
 STEAM = Statistics(334542, 13046, 12.6, 0.0010)
@@ -77,7 +72,7 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
     if name not in PAPER:
         return {"here": found.cells()}
     paper = PAPER[name]
-    return {"here": found.cells(), "paper": paper.cells(), "difference": found.cells_beyond(paper)}
+    return {"here": found.cells(), "paper": paper.cells(), "difference": (found - paper).cells("+")}
 
 
 def table(name: str, found: Statistics) -> list[str]:
