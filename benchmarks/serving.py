@@ -14,6 +14,8 @@ from recbole.data.transform import construct_transform
 
 from recbole_gro import Config, Service, create_defense
 from recbole_gro.attack.surrogate_model import SurrogateDataset
+from recbole_gro.config.models import sequential_model
+from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.utils.ranking import top_k
 
 SIZES = [(800, 1682), (400, 18_344), (16, 1_000_000)]  # lists, items
@@ -30,6 +32,11 @@ def ranking(n_lists, n_items, k=100, rounds=9):
     )
 
 
+def width_of(model_name):
+    own = recbole_model_settings(sequential_model(model_name))
+    return {name: 64 for name in ("hidden_size", "embedding_size") if name in own}
+
+
 def model_of(config, n_items):
     construct_transform(config)
     return config.model_class(config, SurrogateDataset(config, n_items + 1))
@@ -37,7 +44,7 @@ def model_of(config, n_items):
 
 def defended(model_name, n_sequences=1000, n_items=1682, rounds=9):
     """Seconds of a query without a defense, and of the output side of each, which that query is handed to again."""
-    config = Config(model_name, config_dict={"hidden_size": 64, "embedding_size": 64, "random_keyed": True})
+    config = Config(model_name, config_dict={**width_of(model_name), "random_keyed": True})
     model = model_of(config, n_items)
     sequences = torch.randint(1, n_items + 1, (n_sequences, config["MAX_ITEM_LIST_LENGTH"]))
     handed = []
@@ -56,7 +63,7 @@ if __name__ == "__main__":
     parser.add_argument("--sequences", type=int, default=1000)
     parser.add_argument("--model", default="BERT4Rec")
     given = parser.parse_args()
-    config = Config(given.model, config_dict={"hidden_size": 64, "embedding_size": 64})
+    config = Config(given.model, config_dict=width_of(given.model))
     model = model_of(config, given.items)
     service = Service(model, 100)
     sequences = torch.randint(1, given.items + 1, (given.sequences, config["MAX_ITEM_LIST_LENGTH"]))

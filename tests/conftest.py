@@ -8,6 +8,8 @@ from recbole.data.transform import construct_transform
 
 from recbole_gro import Config
 from recbole_gro.config import settings
+from recbole_gro.config.models import sequential_model
+from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense.base import defenses
 
@@ -49,6 +51,11 @@ SMALL = {
     "gpu_id": "",
     "show_progress": False,
 }
+
+
+def read_by(model, **settings):
+    """The settings of an architecture that a model reads, by RecBole's file."""
+    return {key: value for key, value in settings.items() if key in recbole_model_settings(sequential_model(model))}
 
 
 def write_inter(folder, histories, name="tiny"):

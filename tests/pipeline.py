@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from conftest import SMALL, WIDTHS
+from conftest import SMALL, WIDTHS, read_by
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -21,6 +21,13 @@ TINY_RUN = {
     "query_length": 4,
     "surrogate_epochs": 1,
 }
+
+
+def tiny_run(model):
+    """TINY_RUN for another model."""
+    widths = {key: TINY_RUN[key] for key in WIDTHS["BERT4Rec"]}
+    general = {key: value for key, value in TINY_RUN.items() if key not in widths}
+    return {**general, **read_by(model, **widths, embedding_size=16)}
 
 
 class AllOnMeta(TorchDispatchMode):

@@ -3,7 +3,6 @@
 recbole-gro check-model SASRec my_module:MyModel
 """
 
-import argparse
 import contextlib
 import logging
 import tempfile
@@ -16,8 +15,9 @@ from recbole_gro.config.models import CANNOT_SERVE, sequential_models
 from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, TrialFailed, write_first_users
 from recbole_gro.report import document
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, exit_code
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.random_state import global_state_kept
 
 
@@ -90,25 +90,30 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0; 1 where a named model does not work in some role; 2 after one line on invalid input.
     """
-    parser = argparse.ArgumentParser(prog="recbole-gro check-model", description=__doc__.split("\n")[0])
+    parser = Parser(prog="recbole-gro check-model", description=__doc__.split("\n")[0])
     parser.add_argument("models", nargs="*", help="RecBole's names or module:Class; none given: all of RecBole's")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the page's table marks")
-    given = argparse.Namespace()
-    rows: dict[str, dict[str, str]] = {}
 
-    def work(words: list[str]) -> None:
-        parser.parse_args(words, given)
+    def work(words: list[str]) -> int:
+        given = parser.parse_args(words)
+        models = given.models or sorted(sequential_models())
         with tempfile.TemporaryDirectory() as folder:
             data_path = write_first_users(Path(folder))
-            for model in tqdm(given.models or sorted(sequential_models()), desc="models", unit="model"):
-                rows[model] = table_row(model, data_path)
+            rows = {model: table_row(model, data_path) for model in tqdm(models, desc="models", unit="model")}
+        print(table := markdown_table(rows))
+        if given.write:
+            _write_table(table, given.write)
+        works = all(row[role] == "works" for row in rows.values() for role in ROLES)
+        return 0 if works or not given.models else 1
 
-    if code := exit_code("recbole-gro check-model", work, arguments):
-        return code
-    print(table := markdown_table(rows))
-    if given.write:
-        before, _, rest = given.write.read_text(encoding="utf-8").partition("<!-- table -->")
-        _, _, after = rest.partition("<!-- end -->")
-        given.write.write_text(f"{before}<!-- table -->\n{table}\n<!-- end -->{after}", encoding="utf-8")
-    works = all(row[role] == "works" for row in rows.values() for role in ROLES)
-    return 0 if works or not given.models else 1
+    return exit_code("recbole-gro check-model", work, arguments)
+
+
+def _write_table(table: str, page: Path) -> None:
+    """Replace the table between the marks of a page."""
+    try:
+        before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->")
+    except OSError as error:
+        raise UserError(f"--write: {page} cannot be read: {error.strerror}") from error
+    _, _, after = rest.partition("<!-- end -->")
+    write_whole(page, f"{before}<!-- table -->\n{table}\n<!-- end -->{after}")

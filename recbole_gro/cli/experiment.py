@@ -1,7 +1,6 @@
 """The command of experiments: `recbole-gro experiment`, `recbole-gro-experiment`, `python run_gro_experiment.py`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.utils.command_line import exit_code, options_and_settings
+from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
 from recbole_gro.utils.errors import UserError
 
 COMMAND = "recbole-gro experiment"
@@ -22,13 +21,11 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
     Raises:
         UserError: an argument that is neither, or an invalid one.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=COMMAND,
         description="Run the missing cells of a grid of settings and seeds, and report on the grid. Every other "
         "--KEY=VALUE is a key of recbole-gro: the values of a varied key (--gro_lambda=[0.1,1]), or a value for all "
         "cells; --seeds=[1,2] gives the seeds.",
-        allow_abbrev=False,
-        exit_on_error=False,
     )
     known = f"{', '.join(known_experiments())}, or the path of a yaml file"
     parser.add_argument("name", nargs="?", help=known)
@@ -61,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, settings = parse(words)
         try:
             run_experiment(settings=settings, **vars(options))
-        except KeyboardInterrupt:
-            print("finished cells and stages are kept; the same command resumes the experiment", file=sys.stderr)
+        except KeyboardInterrupt as error:
+            error.add_note("finished cells and stages are kept; the same command resumes the experiment")
             raise
 
     return exit_code(COMMAND, work, arguments)

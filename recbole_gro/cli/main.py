@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_gro import __version__
+from recbole_gro.config.models import serving
+from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.reference import help_text
-from recbole_gro.utils.command_line import DEBUG, exit_code, options_and_settings
+from recbole_gro.experiment.plan import known_experiments
+from recbole_gro.utils.command_line import DEBUG, Parser, exit_code, options_and_settings
+from recbole_gro.utils.errors import UserError, nearest
 
 SUBCOMMANDS = {  # name: where its function is, and what it does
     "run": ("recbole_gro.cli.main:run", "train a target, defend it, attack it and compare (the default)"),
@@ -24,24 +28,30 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
 
     Raises:
         UserError: an argument that is neither an option nor --KEY=VALUE, or an option without its value.
+        SystemExit: after --help, which lists the keys of plugins too, and --version.
     """
     subcommands = "\n".join(f"  {name:<12} {summary}" for name, (_, summary) in SUBCOMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recbole-gro",
         usage="recbole-gro [SUBCOMMAND] [-m MODEL] [-d DATASET] [--config_files FILES] [--KEY=VALUE ...]",
         description="Train a recommender, defend it against model extraction, attack it, and compare.\n\n"
         f"subcommands (SUBCOMMAND --help shows the options of each):\n{subcommands}",
-        epilog=f"--debug, with every subcommand, or RECBOLE_GRO_DEBUG=1: errors with their traceback\n\n{help_text()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        exit_on_error=False,
+        add_help=False,
     )
+    parser.add_argument("-h", "--help", action="store_true", help="show this help")
     parser.add_argument("-m", "--model", help="RecBole sequential model, such as BERT4Rec or NARM")
     parser.add_argument("-d", "--dataset", help="dataset name (default ml-100k)")
     parser.add_argument("--config_files", metavar='"A.yaml B.yaml"', help="yaml files, here or packaged (gro.yaml)")
     parser.add_argument("--version", action="version", version=f"recbole-gro {__version__}")
     options, settings = options_and_settings(parser, arguments)
     files = options.config_files.split() if options.config_files else None
+    if options.help:
+        import_plugins(settings, files=files)
+        debug = "--debug, with every subcommand, or RECBOLE_GRO_DEBUG=1: errors with their traceback"
+        parser.epilog = f"{debug}\n\n{help_text()}"
+        parser.print_help()
+        parser.exit()
     return {"model": options.model, "dataset": options.dataset, "config_file_list": files}, settings
 
 
@@ -56,12 +66,31 @@ def run(arguments: Sequence[str]) -> int:
     """
 
     def work(words: list[str]) -> None:
+        if words and not words[0].startswith("-"):
+            raise _no_subcommand(words[0])
         call, settings = parse(words)
         from recbole_gro.quick_start.run import run_recbole_gro
 
         run_recbole_gro(**call, command_line=settings)
 
     return exit_code("recbole-gro", work, arguments)
+
+
+def _no_subcommand(word: str) -> UserError:
+    """Return the error for a first word that is no subcommand, with what may have been meant."""
+    if word in known_experiments():
+        meant = f"did you mean recbole-gro experiment {word}?"
+    elif word.endswith((".yaml", ".yml")):
+        meant = f"did you mean recbole-gro --config_files={word}, or recbole-gro experiment {word}?"
+    elif "=" in word:
+        meant = f"did you mean --{word}?"
+    elif model := nearest(word, serving(), 0.9):
+        meant = f"did you mean recbole-gro --model={model}?"
+    elif subcommand := nearest(word, SUBCOMMANDS):
+        meant = f"did you mean recbole-gro {subcommand}?"
+    else:
+        meant = f"there are {', '.join(SUBCOMMANDS)}"
+    return UserError(f"unknown subcommand {word!r}; {meant}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -276,8 +276,9 @@ def derive(
 ) -> RecBoleConfig:
     """Return the settings of a second model, student or surrogate, from those of the target.
 
-    A model of the target's class shares its architecture. One of another class takes its own defaults instead of the
-    settings of an architecture (those of RecBole's properties/model).
+    A model of the target's class shares its architecture. One of another class takes its own defaults instead of those
+    settings of an architecture (of RecBole's properties/model) that the target reads; what the target does not read is
+    meant for the other models.
 
     Args:
         config: of the target.
@@ -293,7 +294,7 @@ def derive(
     given = copy.deepcopy(_given(config))
     given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:
-        own = model_keys() | {"transform"}
+        own = {key for key in model_keys() if is_known(key, [config.model_class])} | {"transform"}
         given = {key: value for key, value in given.items() if key not in own and is_known(key, [model_class])}
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)

@@ -48,9 +48,8 @@ GONE = ("real_time_process", "drop_filter_field", "drop_preload_weight", "fill_n
 
 @cache
 def recbole_names() -> frozenset[str]:
-    """Return the keys that RecBole reads with sequential models: general ones, and those of each model."""
-    models = {key for model in sequential_models().values() for key in recbole_model_settings(model)}
-    return frozenset(recbole_keys() - model_keys() | models | READ_UNLISTED)
+    """Return the keys that RecBole reads with every sequential model."""
+    return frozenset(recbole_keys() - model_keys() | READ_UNLISTED)
 
 
 @cache
@@ -78,7 +77,14 @@ def names_in(model_class: type) -> frozenset[str]:
 
 def is_known(name: str, models: Iterable[type]) -> bool:
     """Return whether RecBole, this plugin or one of the models reads a key."""
-    return name in recbole_names() or name in declared_keys() or any(name in names_in(each) for each in models)
+    return name in recbole_names() or name in declared_keys() or any(name in own_names(each) for each in models)
+
+
+@cache
+def own_names(model_class: type) -> frozenset[str]:
+    """Return the keys that a model class reads besides general ones."""
+    loss = () if hasattr(model_class, "input_type") else ("loss_type",)  # from which RecBole derives the input type
+    return names_in(model_class).union(recbole_model_settings(model_class), loss)
 
 
 def only_read(given: dict[str, Any], models: Sequence[type]) -> dict[str, Any]:
@@ -103,7 +109,10 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
     for name in names:
         if is_known(name, models):
             continue
-        what = f"unknown key {name!r}; {_meant(name, models)}"
+        read_by = " or ".join(dict.fromkeys(model.__name__ for model in models))
+        of_another = any(name in recbole_model_settings(model) for model in sequential_models().values())
+        what = f"{name}: not read by {read_by}" if of_another else f"unknown key {name!r}"
+        what = f"{what}; {_meant(name, models)}"
         if _all_of_recbole(models):
             raise UserError(what)
         warnings.warn(f"{what} (a custom model can declare it in config_keys)", stacklevel=2)

@@ -1,15 +1,19 @@
 """Types and ranges of RecBole's own keys. RecBole has none: a wrong value fails late, or is ignored silently."""
 
-import importlib.util
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from recbole.evaluator.register import metric_information, metric_types
-from recbole.utils import EvaluatorType
-
+from recbole_gro.config.recbole_checks import (
+    COLUMNS,
+    EVAL_ARGS,
+    FURTHER,
+    INTERVALS,
+    LEAVE_ONE_OUT,
+    SPLITS,
+    is_number,
+)
 from recbole_gro.config.settings import Key, declared_keys
-from recbole_gro.utils.errors import UserError, nearest, unknown_name
+from recbole_gro.utils.errors import UserError
 
 MASKED_TRANSFORM = "mask_itemseq"  # the `transform` of masked models
 TYPES = {
@@ -46,10 +50,19 @@ TYPES = {
     "enable_scaler": "bool",
     "MAX_ITEM_LIST_LENGTH": "int >= 1",
     "mask_ratio": "float 0..1",
-    "load_col": "mapping or None",
-    "unload_col": "mapping or None",
-    "unused_col": "mapping or None",
-    "val_interval": "mapping or None",
+    **dict.fromkeys(
+        (
+            "load_col", "unload_col", "unused_col", "val_interval", "seq_len", "threshold", "discretization",
+            "preload_weight",
+        ),
+        "mapping or None",
+    ),
+    **dict.fromkeys(
+        ("additional_feat_suffix", "alias_of_user_id", "alias_of_item_id", "normalize_field"), "fields or None"
+    ),
+    "numerical_features": "fields",
+    "selected_features": "fields",
+    "normalize_all": "bool or None",
     "rm_dup_inter": "first|last or None",
     "filter_inter_by_user_or_item": "bool",
     "eval_args": "mapping",
@@ -63,18 +76,6 @@ UNSUPPORTED = {
     "dataloaders_save_path": "reading pickled data loaders would execute the file",
     "local_rank": "a run uses one process",
 }
-NEGATIVES = {
-    "distribution": "uniform|popularity or None",
-    "sample_num": "int >= 1",
-    "alpha": "float",
-    "dynamic": "bool",
-    "candidate_num": "int >= 0",
-}
-CLIPPING = {"max_norm": "float > 0", "norm_type": "float > 0", "error_if_nonfinite": "bool", "foreach": "bool or None"}
-EVAL_ARGS = {"split": (), "order": ("TO", "RO"), "group_by": ("user", "none"), "mode": ("full",)}
-SPLITS = ("LS", "RS", "TS")
-LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
-INTERVAL = re.compile(r"[\[(] *(?P<low>-?inf|-?[\d.]+) *, *(?P<high>inf|-?[\d.]+) *[\])]")
 
 
 def type_of(name: str) -> str | None:
@@ -97,8 +98,9 @@ def may_be_none(name: str) -> bool:
 def normalised(name: str, value: Any) -> Any:
     """Return a value as RecBole reads it: a name in its case, a list for a tuple, a tab for the two characters `\\t`.
 
-    Backslash and t are what single-quoted yaml and a shell leave of a tab. `eval_args` without a split or an order get
-    those of sequences, LS and TO. The text None is None where a key takes it.
+    Backslash and t are what single-quoted yaml and a shell leave of a tab. Where RecBole takes a list of columns a
+    name is a list of one; where it takes an interval a list is one, as which yaml reads [5,10]. `eval_args` without a
+    split or an order get those of sequences, LS and TO. The text None is None where a key takes it.
     """
     if value == "None" and may_be_none(name):
         return None
@@ -111,10 +113,20 @@ def normalised(name: str, value: Any) -> Any:
             split = {_cased(kind, SPLITS): how for kind, how in value["split"].items()}
             parts["split"] = {kind: _cased(_listed(how), LEAVE_ONE_OUT) for kind, how in split.items()}
         return parts
+    if name in INTERVALS and isinstance(value, list):
+        return f"[{', '.join(map(str, value))}]"
+    if name in COLUMNS and isinstance(value, dict):
+        return {suffix: columns if columns == "*" else _fields(columns) for suffix, columns in value.items()}
     kind = (type_of(name) or "").removesuffix(" or None")
     if "|" in kind:
         return _cased(value, kind.split("|"))
+    if kind == "fields":
+        return _fields(value)
     return _listed(value) if kind.startswith(("ints", "names", "models")) else value
+
+
+def _fields(value: Any) -> Any:
+    return as_names(value) if isinstance(value, str) else _listed(value)
 
 
 def _listed(value: Any) -> Any:
@@ -144,110 +156,10 @@ def check_value(name: str, value: Any, default: Any) -> None:
     kind = type_of(name)
     if kind is not None:
         Key(name, default, kind, "").check(value)
-    elif value is not None and _is_number(default) and not _is_number(value):
+    elif value is not None and is_number(default) and not is_number(value):
         raise UserError(f"{name}: {value!r} is not allowed; it takes a number (default {default})")
-    if name in FURTHER:
+    if name in FURTHER and value is not None:
         FURTHER[name](name, value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> None:
-    for part, entry in value.items():
-        if part not in kinds:
-            hint = nearest(part, kinds)
-            suggestion = f"did you mean {hint!r}?" if hint else f"the parts are {', '.join(kinds)}"
-            raise UserError(f"{name}: unknown part {part!r}; {suggestion}")
-        if kinds[part]:
-            Key(f"{name}: {part}", None, kinds[part], "").check(entry)
-
-
-def _check_clipping(name: str, value: Any) -> None:
-    if value is None:
-        return
-    if "max_norm" not in value:
-        raise UserError(f"{name}: {value!r} lacks max_norm; write {{'max_norm': 5}}")
-    _check_parts(name, value, CLIPPING)
-
-
-def _check_eval_args(name: str, value: Any) -> None:
-    _check_parts(name, value, dict.fromkeys(EVAL_ARGS, ""))
-    split = value.get("split", {"LS": LEAVE_ONE_OUT[0]})
-    if not isinstance(split, dict) or len(split) != 1 or not set(split) <= set(SPLITS):
-        raise UserError(f"{name}: split {split!r} is not allowed; it takes {{'LS': 'valid_and_test'}}, leave-one-out")
-    ((kind, how),) = split.items()
-    if kind == "LS" and how not in LEAVE_ONE_OUT:
-        raise UserError(f"{name}: split LS {how!r} is not allowed; it takes one of {', '.join(LEAVE_ONE_OUT)}")
-    sound = isinstance(how, list) and len(how) == 3 and all(_is_number(part) and part > 0 for part in how)
-    if kind != "LS" and not sound:
-        raise UserError(
-            f"{name}: split {kind} {how!r} is not allowed; it takes the shares of training, validation and test, "
-            f"each above 0, such as [0.8, 0.1, 0.1]"
-        )
-    if value.get("order", "TO") != "TO":
-        raise UserError(f"{name}: order {value['order']!r} is not allowed; sequences are split in order of time (TO)")
-    if value.get("group_by") not in (None, *EVAL_ARGS["group_by"]):
-        raise UserError(f"{name}: group_by {value['group_by']!r} is not allowed; it takes user or none")
-    mode = value.get("mode", "full")
-    modes = mode.values() if isinstance(mode, dict) else [mode]
-    if any(each != "full" for each in modes) or (isinstance(mode, dict) and not set(mode) <= {"valid", "test"}):
-        raise UserError(f"{name}: mode {mode!r} is not supported; served lists are ranked over all items (full)")
-
-
-def _check_repeatable(name: str, value: Any) -> None:
-    if not value:
-        raise UserError(f"{name}: False is not supported; sequential models may recommend an item again")
-
-
-def _check_interval(name: str, value: Any) -> None:
-    # a list or a tuple is what [5,10] and (5,10) become when they are read as literals
-    for part in [] if value is None else str(value).split(";"):
-        found = INTERVAL.fullmatch(part.strip())
-        try:
-            sound = found is not None and float(found["low"]) <= float(found["high"])
-        except ValueError:
-            sound = False
-        if not sound:
-            raise UserError(f"{name}: {value!r} is no interval; write one such as [5,inf), or several with ; between")
-
-
-def _check_metrics(name: str, value: Any) -> None:
-    for metric in [value] if isinstance(value, str) else value:
-        kind = metric_types.get(metric.lower())
-        ranking = [known for known, its_kind in metric_types.items() if its_kind is EvaluatorType.RANKING]
-        if kind is None:
-            raise UserError(f"{name}: {unknown_name('metric', metric, ranking)}")
-        if kind is not EvaluatorType.RANKING:
-            raise UserError(f"{name}: {metric} is measured on ratings; lists have {', '.join(sorted(ranking))}")
-        if "rec.meanrank" in metric_information[metric.lower()]:
-            raise UserError(f"{name}: {metric} needs scores of all items; a service returns lists without scores")
-
-
-def _check_wandb(name: str, value: Any) -> None:
-    if value and importlib.util.find_spec("wandb") is None:
-        raise UserError(f"{name}: wandb is not installed; pip install wandb, or leave {name} out")
-
-
-def _check_processes(name: str, value: Any) -> None:
-    if value not in (None, 1):
-        raise UserError(f"{name}: {value!r} is not supported; a run uses one process ({name}=1)")
-
-
-# checks of values that have the right type
-FURTHER: dict[str, Callable[[str, Any], None]] = {
-    "clip_grad_norm": _check_clipping,
-    "eval_args": _check_eval_args,
-    "user_inter_num_interval": _check_interval,
-    "item_inter_num_interval": _check_interval,
-    "metrics": _check_metrics,
-    "valid_metric": lambda name, value: _check_metrics(name, value.partition("@")[0]),
-    "repeatable": _check_repeatable,
-    "train_neg_sample_args": lambda name, value: _check_parts(name, value or {}, NEGATIVES),
-    "log_wandb": _check_wandb,
-    "nproc": _check_processes,
-}
 
 
 def as_names(names: str | list[str]) -> list[str]:

@@ -23,6 +23,7 @@ TYPE_WORDS = {
     "bool": "True or False",
     "names": "a name or a list of different names",
     "name": "a name",
+    "fields": "a list of names",
     "model": "the name of a RecBole sequential model",
     "models": "the name of a RecBole sequential model or a list of different ones",
     "function": "module:function, a function that Python can import",
@@ -68,8 +69,8 @@ def key(default: Any, type_: str, meaning: str) -> Any:
 
     Args:
         default: its value where none is given.
-        type_: int, ints, float, bool, str, file, function, model, models, name, names, mapping or a|b|c; then a range
-            such as `>= 1` or `0..1`, then `or None`.
+        type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
+            range such as `>= 1` or `0..1`, then `or None`.
         meaning: in one line.
     """
     return Key("", default, type_, meaning)
@@ -165,6 +166,8 @@ def _fits(value: Any, type_: str) -> bool:
         return bool(numbers) and each and _different(numbers)
     if kind == "mapping":
         return isinstance(value, dict)
+    if kind == "fields":
+        return isinstance(value, list) and all(isinstance(name, str) for name in value)
     if kind == "names":
         names = value if isinstance(value, list | tuple) else [value]
         return bool(names) and all(isinstance(name, str) for name in names) and _different(names)

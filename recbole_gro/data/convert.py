@@ -1,6 +1,5 @@
 """Published datasets as RecBole's atomic files: `python -m recbole_gro.data.convert NAME PATH [--output FOLDER]`."""
 
-import argparse
 import shlex
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from typing import TextIO
 from recbole_gro.data.atomic_writer import atomic_files, write_row
 from recbole_gro.data.raw_formats import PUBLISHED, RawFile
 from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, exit_code
 from recbole_gro.utils.errors import UserError, unknown_name
 
 SHOWN = 5  # bad lines per file that are reported individually
@@ -117,7 +116,9 @@ def _convert_file(raw: RawFile, done: Conversion, stream: TextIO, show_progress:
         warnings.simplefilter("ignore", DeprecationWarning)
         for number, line in raw_lines(done.source, show_progress):
             try:
-                text = _decoded(line, raw.encoding)
+                if line is None:
+                    raise ValueError(f"longer than {LONGEST_LINE} bytes")
+                text = line.decode(raw.encoding)
                 if number == 1 and text == raw.header:
                     continue
                 row = raw.row(text)
@@ -129,15 +130,6 @@ def _convert_file(raw: RawFile, done: Conversion, stream: TextIO, show_progress:
     if not done.rows:
         reason = f"none of its {done.bad} lines is valid ({done.reasons[0]})" if done.bad else "it has no row"
         raise UserError(f"{done.source}: {reason}; lines such as {raw.example} are expected")
-
-
-def _decoded(line: bytes | None, encoding: str) -> str:
-    if line is None:
-        raise ValueError(f"longer than {LONGEST_LINE} bytes")
-    try:
-        return line.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not {encoding}: {error.reason}") from error
 
 
 def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
@@ -162,7 +154,7 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recbole-gro convert",
         description="Convert a published dataset to RecBole's atomic files.",
     )

@@ -8,14 +8,14 @@ import pandas as pd
 from recbole.data.dataset import SequentialDataset
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_gro.config.recbole_settings import FURTHER
 from recbole_gro.config.settings import setting
 from recbole_gro.data.atomic_header import check_columns
 from recbole_gro.data.atomic_reader import AtomicTable
 from recbole_gro.data.core_filter import dropped_once
+from recbole_gro.data.named_columns import check_distinct_names, check_named_columns
 from recbole_gro.data.presplit import PADDING, unpadded
 from recbole_gro.data.time_order import time_ranks
-from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.errors import UserError
 
 
 class InteractionDataset(SequentialDataset):
@@ -33,6 +33,7 @@ class InteractionDataset(SequentialDataset):
 
     def _get_preset(self):
         super()._get_preset()
+        check_distinct_names(self.config)
         self.file_columns: dict[str, list[str]] = {}
 
     def _load_feat(self, filepath, source):
@@ -51,9 +52,10 @@ class InteractionDataset(SequentialDataset):
             for column in table.columns
             if column in ids or ((chosen == "*" or column in chosen) and column not in unload_col)
         ]
-        given = (self.config.external_config_dict.get("load_col") or {}).get(suffix) or ()
-        for column in set(given if given != "*" else ()) - set(table.columns):
-            raise UserError(f"load_col: {filepath} has no column {column!r}; it has {', '.join(table.columns)}")
+        for key in ("load_col", "unload_col"):
+            given = (self.config.external_config_dict.get(key) or {}).get(suffix) or ()
+            for column in set(given if given != "*" else ()) - set(table.columns):
+                raise UserError(f"{key}: {filepath} has no column {column!r}; it has {', '.join(table.columns)}")
         times = [self.time_field] if "TIME_FIELD" in needed and self.time_field in columns else []
         rows = table.read(columns, complete=ids + times, exact=times[0] if times else None)[columns]
         for column in times:
@@ -100,7 +102,7 @@ class InteractionDataset(SequentialDataset):
         """Skip RecBole's step: lists become pointers into a history."""
 
     def _data_processing(self):
-        self._check_named_fields()
+        check_named_columns(self)
         if self.benchmark_filename_list is not None:
             names = (f"{self.dataset_name}.{part}.inter" for part in self.benchmark_filename_list)
             files = dict(zip(names, self.file_size_list, strict=True))
@@ -108,19 +110,6 @@ class InteractionDataset(SequentialDataset):
             padded = not any((column == PADDING).any() for column in tokens)
             self.inter_feat = unpadded(self.inter_feat, self.iid_field, self.config["LIST_SUFFIX"], padded, files)
         super()._data_processing()
-
-    def _check_named_fields(self) -> None:
-        """Check that settings of filters and normalization name loaded columns and valid intervals."""
-        for key in ("val_interval", "normalize_field", "threshold", "discretization"):
-            for field in self.config[key] or []:
-                if field not in self.field2type:
-                    hint = nearest(field, self.field2type) or ", ".join(self.field2type)
-                    raise UserError(f"{key}: no loaded column is called {field!r}; did you mean {hint}? (load_col)")
-        if self.config["normalize_field"] and self.config["normalize_all"]:
-            raise UserError("normalize_field: normalize_all is True; set one of them, normalize_all=False here")
-        for field, interval in (self.config["val_interval"] or {}).items():
-            if "float" in self.field2type[field].value:
-                FURTHER["item_inter_num_interval"](f"val_interval: {field}", interval)
 
     def _data_filtering(self):
         before = self._sizes()

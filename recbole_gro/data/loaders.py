@@ -38,7 +38,7 @@ def build_dataset(config: Any) -> SequenceDataset:
     check_obtainable(config)
     with warnings.catch_warnings(), no_process_group():
         # pandas warns of RecBole's fillna, which the bound pandas < 3 keeps working
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "A value is trying to be set on a copy", FutureWarning, r"recbole\.data")
         try:
             dataset = SequenceDataset(config)
         except (OSError, HTTPException, BadZipFile, EOFError) as error:

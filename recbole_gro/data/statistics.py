@@ -1,16 +1,15 @@
 """Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from tabulate import tabulate
 
 from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset
-from recbole_gro.utils.command_line import exit_code, settings_of
+from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
 from recbole_gro.utils.errors import UserError
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
@@ -33,18 +32,13 @@ class Statistics:
     mean_length: float
     density: float
 
-    def cells(self) -> list[str]:
-        """Return the row as the paper prints it, density in percent."""
-        return [str(self.users), str(self.items), f"{self.mean_length:.1f}", f"{100 * self.density:.2f} %"]
+    def cells(self, sign: str = "") -> list[str]:
+        """Return the row as the paper prints it, density in percent; with sign `+` as a difference."""
+        counts = [f"{self.users:{sign}}", f"{self.items:{sign}}"]
+        return [*counts, f"{self.mean_length:{sign}.1f}", f"{100 * self.density:{sign}.2f} %"]
 
-    def cells_beyond(self, other: "Statistics") -> list[str]:
-        """Return the differences, this minus `other`."""
-        return [
-            f"{self.users - other.users:+d}",
-            f"{self.items - other.items:+d}",
-            f"{self.mean_length - other.mean_length:+.1f}",
-            f"{100 * (self.density - other.density):+.2f} %",
-        ]
+    def __sub__(self, other: "Statistics") -> "Statistics":
+        return Statistics(*(here - there for here, there in zip(astuple(self), astuple(other), strict=True)))
 
 
 STEAM = Statistics(334542, 13046, 12.6, 0.0010)
@@ -78,7 +72,7 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
     if name not in PAPER:
         return {"here": found.cells()}
     paper = PAPER[name]
-    return {"here": found.cells(), "paper": paper.cells(), "difference": found.cells_beyond(paper)}
+    return {"here": found.cells(), "paper": paper.cells(), "difference": (found - paper).cells("+")}
 
 
 def table(name: str, found: Statistics) -> list[str]:
@@ -90,17 +84,16 @@ def table(name: str, found: Statistics) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recbole-gro statistics",
         description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
         epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
 
     def work(words: list[str]) -> None:
-        given, rest = parser.parse_known_args(words)
-        config = Config(ANY_MODEL, given.name, command_line=settings_of(rest))
+        given, settings = options_and_settings(parser, words)
+        config = Config(ANY_MODEL, given.name, command_line=settings)
         print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
 
     return exit_code("recbole-gro statistics", work, arguments)

@@ -23,7 +23,6 @@ from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.random_state import global_state_kept
 
 STEPS_TIMED = 2  # after a first one, which is slower
@@ -116,7 +115,7 @@ def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
         Seconds per training step of target and defense, per `user` of an evaluation, per `list` of a query, per list
         that a surrogate trains on and for set-up; and the counts `steps per epoch` and `users`.
     """
-    with tempfile.TemporaryDirectory() as folder, no_scaler_warning():
+    with tempfile.TemporaryDirectory() as folder:
         config["output_dir"] = config["checkpoint_dir"] = folder
         config["show_progress"], config["gro_min_quality"] = False, None
         start = time.perf_counter()

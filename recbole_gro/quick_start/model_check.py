@@ -15,7 +15,7 @@ from recbole_gro.config.models import copied_model
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
+from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
@@ -65,7 +65,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
     parts = {type(part): part for defense in defenses.values() for part in defense.parts}
     process_state, generators = random_state(), generators_of(train).values()
     states = [generator.get_state() for generator in generators]
-    with tempfile.TemporaryDirectory() as folder, no_scaler_warning(), no_tensorboard():
+    with tempfile.TemporaryDirectory() as folder, no_tensorboard():
         config = _for_a_step(config, folder)
         rows = FirstRows(train)
         try:

@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import errno
 import json
+import os
 import shutil
 import tempfile
 import textwrap
@@ -13,6 +14,7 @@ from typing import Any
 
 from recbole_gro.config.config import plain
 from recbole_gro.config.settings import key_contents, plugin_keys
+from recbole_gro.defense.defense_key import VARIABLE, key_digest
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
@@ -23,6 +25,7 @@ from recbole_gro.utils.log import LOG, console, logged_to
 SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
 # what a process leaves that is interrupted before it has written its settings
 STARTED = {LOG, f"{LOCK}.lock", f"{SETTINGS}{PART}"}
+UNHEEDED = ("access_log", "log_wandb")  # settings of output alone, which a finished run does not heed
 SHOWN = 6  # settings that differ and are named
 
 
@@ -43,16 +46,24 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
             folder = new_run_folder(config)
             stack.enter_context(_locked(folder))
             _check_settings(folder, settings_of_run(config))
+            finished = finished_results(folder) is not None
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(_full_disk_named(folder))
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))
-        if saved and finished_results(folder) is None:
+        if saved and not finished:
             console.info(f"output: {folder}; --output_dir={folder} resumes this run")
+        elif saved:
+            _warn_of_no_effect(config, folder)
         console.debug(str(config))
         stages = Path(config["stages_dir"] or folder / "stages")
-        yield folder, StageCache(stages)
+        try:
+            yield folder, StageCache(stages)
+        except KeyboardInterrupt as error:
+            if saved:
+                error.add_note(f"the same command with --output_dir={folder} resumes this run")
+            raise
         if not config["stages_dir"]:
             shutil.rmtree(stages, ignore_errors=True)
 
@@ -107,7 +118,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
 def settings_of_run(config: Any) -> dict[str, Any]:
     """Return every setting that the numbers of a run depend on, with the contents of files and data.
 
-    It holds no secret: the key of a defense is in the environment or in a file of its own, never in a config.
+    It holds no secret: of a key in the environment it has a digest from which the key cannot be computed.
     """
     from recbole_gro import __version__
 
@@ -115,6 +126,8 @@ def settings_of_run(config: Any) -> dict[str, Any]:
     settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in unread}
     settings |= {name: plain(key_contents(config, name)) for name in plugin_keys() if name not in unread}
     settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}
+    if VARIABLE in os.environ and (digest := key_digest(config)):  # else the key is in the folder of the run
+        settings[VARIABLE] = digest
     return json.loads(json.dumps(settings, sort_keys=True))
 
 
@@ -135,6 +148,15 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         raise UserError(
             f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:SHOWN])}{more}); "
             f"name another folder, or repeat that run's settings to resume it"
+        )
+
+
+def _warn_of_no_effect(config: Any, folder: Path) -> None:
+    """Log the settings of output that the finished run in the folder no longer heeds."""
+    names = [name for name in UNHEEDED if config[name] and not (name == "access_log" and any(folder.glob("access-*")))]
+    if names:
+        console.warning(
+            f"{' and '.join(names)}: without effect, since the run in {folder} has finished; name a new output_dir"
         )
 
 

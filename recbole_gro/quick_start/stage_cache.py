@@ -51,6 +51,8 @@ class StageCache:
                 shutil.rmtree(work)
             else:
                 console.info(f"{stage}: read from {file}")
+            # whoever waits for the lock, or makes a new one, finds the result
+            Path(f"{file}.lock").unlink(missing_ok=True)
         stored = read_plain(file)
         self.seconds[file] = stored["seconds"]
         return stored["made"]

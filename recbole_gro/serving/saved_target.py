@@ -1,7 +1,6 @@
 """A saved target, ready to serve."""
 
 import os
-import pickle
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +17,7 @@ from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import read_plain
 from recbole_gro.utils.random_state import global_state_kept
 
 
@@ -52,9 +52,10 @@ class SavedTarget:
         Raises:
             UserError: a token that the model does not know, or k above the catalogue.
         """
-        service = self._services.setdefault(k, Service(self.model, k))
         if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
             raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not a list of items")
+        if (service := self._services.get(k)) is None:
+            service = self._services[k] = Service(self.model, k)
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
         if self.item_tokens is None:
@@ -149,14 +150,14 @@ def load_target(
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a checkpoint's plain data."""
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-        return {**checkpoint, "config": dict(checkpoint["config"]), "state_dict": checkpoint["state_dict"]}
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {file}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"checkpoint {file}: not a checkpoint of plain data ({reason})") from error
+    if not os.path.exists(file):
+        raise UserError(f"checkpoint {file}: no such file")
+    checkpoint = read_plain(file, "a checkpoint of plain data")
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(part), dict) for part in ("config", "state_dict")
+    ):
+        raise UserError(f"{file} is not a checkpoint of plain data: it lacks config or state_dict")
+    return checkpoint
 
 
 def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
@@ -173,7 +174,13 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
     given |= {} if data_path is None else {"data_path": str(data_path)}
     with global_state_kept():
         # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
-        config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+        try:
+            config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
+        except UserError as error:
+            if plugins := settings.get("plugins"):
+                reason = f"made with plugins {plugins}; import them first ({error})"
+                raise UserError(f"checkpoint {file}: {reason}") from error
+            raise
     config["device"] = _device(device, given.get("use_gpu", True))
     config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"
     return config

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -66,7 +67,7 @@ class Service:
         output: maps a ranking [B, k] and the query to the served lists [B, k]: a defense's `answer`.
 
     Raises:
-        UserError: lists longer than the catalogue.
+        UserError: lists longer than the catalogue, or of no whole number of items.
     """
 
     def __init__(self, model: SequentialRecommender, k: int = 100, output: Output = as_ranked):
@@ -74,8 +75,8 @@ class Service:
         self.scorer = create_scorer(model)
         self._sessions: dict[int, Session] = {}  # by part of a query: the next query may extend the same sequences
         self.n_items: int = model.n_items
-        if not 1 <= k < self.n_items:
-            raise UserError(f"served_k: {k} is not between 1 and the {self.n_items - 1} items of the catalogue")
+        if not isinstance(k, Integral) or not 1 <= k < self.n_items:
+            raise UserError(f"k: {k!r} is no number of items between 1 and the {self.n_items - 1} of the catalogue")
 
     @property
     def device(self) -> torch.device:

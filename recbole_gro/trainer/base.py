@@ -23,7 +23,7 @@ from recbole_gro.config.config import plain_settings
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
-from recbole_gro.utils.compat import no_tensorboard
+from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_atomically
 from recbole_gro.utils.progress import progress_bar
@@ -103,7 +103,7 @@ class StageTrainer(Trainer):
         resume = self._resume = EpochCheckpoint(file, self, train_data)
         finished = resume.restore()
         self._catalogue = catalogue_state(self.config, self.model, getattr(train_data, "_dataset", None))
-        with self._progress(len(train_data), show_progress), self._events():
+        with self._progress(len(train_data), show_progress), self._events(), no_scaler_warning():
             # after a finished training RecBole would overwrite the best weights with the last ones
             result = super().fit(train_data, valid_data, verbose, saved and not finished, False, callback_fn)
         if not finished:

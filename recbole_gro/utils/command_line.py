@@ -1,21 +1,41 @@
 """Common parts of the commands: --KEY=VALUE words, --debug and exit statuses."""
 
 import argparse
+import contextlib
+import io
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, nearest
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
+CLOSED = 141  # as of a shell where the reader of a pipe has gone
 DEBUG = "--debug"
 DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
-def settings_of(words: Iterable[str]) -> dict[str, str]:
+class Parser(argparse.ArgumentParser):
+    """A parser of options that are written in full; invalid ones raise UserError."""
+
+    def __init__(self, **options: Any):
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError with argparse's message."""
+        raise UserError(f"{message}; {self.prog} --help describes the arguments")
+
+
+def settings_of(words: Iterable[str], options: Iterable[str] = ()) -> dict[str, str]:
     """Return the settings in words of the form --KEY=VALUE.
+
+    Args:
+        words: of a command line.
+        options: that other words may have been meant as.
 
     Raises:
         UserError: a word of another form, or a key with two values.
@@ -24,49 +44,66 @@ def settings_of(words: Iterable[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not word.startswith("--") or not equals or not name[2:]:
-            raise UserError(f"argument {word!r} is invalid; settings have the form --KEY=VALUE")
+            hint = nearest(word, options, 0.8) if word.startswith("-") else None
+            meant = f"did you mean {hint}?" if hint else "settings have the form --KEY=VALUE"
+            raise UserError(f"argument {word!r} is invalid; {meant}")
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
     return settings
 
 
-def options_and_settings(
-    parser: argparse.ArgumentParser, words: Sequence[str]
-) -> tuple[argparse.Namespace, dict[str, str]]:
-    """Return the options of a parser, which has exit_on_error=False, and the settings among the other words.
+def options_and_settings(parser: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    """Return the options of a parser, and the settings among the other words.
 
     Raises:
         UserError: an option without its value, or a word that is no setting.
     """
-    try:
-        options, rest = parser.parse_known_args(words)
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from error
-    return options, settings_of(rest)
+    options, rest = parser.parse_known_args(words)
+    return options, settings_of(rest, parser._option_string_actions)
 
 
-def exit_code(command: str, work: Callable[[list[str]], object], arguments: Sequence[str] | None = None) -> int:
+def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Do the work of a command and return its exit status.
 
     Args:
         command: its name, for messages.
-        work: called with the arguments, less --debug.
+        work: called with the arguments, less --debug; returns the exit status, None for 0.
         arguments: of the command line; None: those of the process. With --debug among them, or RECBOLE_GRO_DEBUG=1 in
             the environment, invalid input is reported with its traceback.
 
     Returns:
-        0; 2 after one line on invalid input; 130 after an interrupt.
+        The exit status of the work; 2 after one line on invalid input; 130 after an interrupt, with the notes of the
+        exception; 141 where the reader of the output, such as head, has gone.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
     try:
-        work([word for word in words if word != DEBUG])
+        try:
+            return work([word for word in words if word != DEBUG]) or 0
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         if debug:
-            traceback.print_exception(error)
+            # without its last line, which follows
+            print(*traceback.format_exception(error)[:-1], sep="", end="", file=sys.stderr)
         print(f"{command}: error: {error}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print(f"{command}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print("; ".join([f"{command}: stopped", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return STOPPED
-    return 0
+    except BrokenPipeError:
+        if not _output_closed():
+            raise
+        return CLOSED
+
+
+def _output_closed() -> bool:
+    """Return whether the reader of an output stream has gone, whose further output then goes nowhere."""
+    outputs = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(io.UnsupportedOperation):  # a stream of a program that calls the command
+            outputs.register(stream, 0)  # 0: report errors alone
+    closed = [descriptor for descriptor, _ in outputs.poll(0)]
+    for descriptor in closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    return bool(closed)

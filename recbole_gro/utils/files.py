@@ -112,8 +112,12 @@ def whole_lines(file: str | os.PathLike) -> int:
     return lines
 
 
-def read_plain(file: str | os.PathLike) -> Any:
+def read_plain(file: str | os.PathLike, kind: str = "a file of this run") -> Any:
     """Load a file of `write_atomically` on the CPU.
+
+    Args:
+        file: its path.
+        kind: what it should be, for the message.
 
     Raises:
         UserError: it cannot be read, or holds anything but plain values and tensors.
@@ -122,7 +126,7 @@ def read_plain(file: str | os.PathLike) -> Any:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file} is damaged or not a file of this run ({reason})") from error
+        raise UserError(f"{file} is damaged or not {kind} ({reason})") from error
 
 
 def write_whole(file: Path, content: str | bytes) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,10 +41,7 @@ def shown_on_console() -> Iterator[None]:
     console.addHandler(own)
     console.setLevel(logging.INFO)
     try:
-        with warnings.catch_warnings():
-            # users cannot act on deprecations inside RecBole
-            warnings.filterwarnings("ignore", module=r"recbole\.")
-            yield
+        yield
     finally:
         root.removeHandler(trouble)
         console.removeHandler(own)

@@ -137,7 +137,7 @@ def test_an_invalid_query_is_refused_and_not_counted(make_model, sequences, reas
 
 @pytest.mark.parametrize("k", [0, 31])
 def test_list_longer_than_the_catalogue_is_refused(make_model, k):
-    with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items"):
+    with pytest.raises(UserError, match=f"^k: {k} is no number of items between 1 and the 30 of"):
         BlackBox(make_model(), k=k)
 
 

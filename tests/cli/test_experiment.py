@@ -42,8 +42,8 @@ def test_an_interrupt_names_the_way_to_resume(words, capsys, monkeypatch):
     monkeypatch.setattr(run, "run_cell", interrupted)
     assert main(["defenses", "--seeds=1", *words]) == 130
     errors = capsys.readouterr().err
-    assert "the same command resumes the experiment" in errors
-    assert errors.endswith("recbole-gro experiment: stopped\n")
+    resumes = "finished cells and stages are kept; the same command resumes the experiment"
+    assert errors.endswith(f"\nrecbole-gro experiment: stopped; {resumes}\n")
 
 
 def test_options_and_settings_have_values():

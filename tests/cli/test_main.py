@@ -1,5 +1,7 @@
+import sys
+
 import pytest
-from pipeline import TINY_RUN, files_below
+from pipeline import files_below, tiny_run
 
 from recbole_gro.cli.main import SUBCOMMANDS, main, parse
 from recbole_gro.config.settings import plugin_keys
@@ -31,10 +33,51 @@ def test_help_lists_subcommands_and_every_key_with_type_default_and_meaning(caps
         assert key.meaning in text
 
 
+def test_help_lists_the_keys_of_plugins(tmp_path, monkeypatch, capsys, own_parts):
+    (tmp_path / "helpful_plugin.py").write_text(
+        "from recbole_gro import Settings, key\n"
+        "class Mine(Settings):\n"
+        "    noise_width: float = key(0.25, 'float >= 0', 'width of the noise')\n"
+    )
+    (tmp_path / "mine.yaml").write_text("plugins: helpful_plugin\n")
+    monkeypatch.chdir(tmp_path)
+    for word in ("--plugins=helpful_plugin", "--config_files=mine.yaml"):
+        monkeypatch.delitem(sys.modules, "helpful_plugin", raising=False)
+        with pytest.raises(SystemExit) as stopped:
+            main([word, "--help"])
+        assert stopped.value.code == 0
+        assert "--noise_width  (float >= 0; default 0.25)\n      width of the noise" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("tradeoff", "unknown subcommand 'tradeoff'; did you mean recbole-gro experiment tradeoff?"),
+        ("run tradeoff", "did you mean recbole-gro experiment tradeoff?"),
+        ("mine.yaml", "did you mean recbole-gro --config_files=mine.yaml, or recbole-gro experiment mine.yaml?"),
+        ("gro_lambda=1", "did you mean --gro_lambda=1?"),
+        ("bert4rec", "did you mean recbole-gro --model=BERT4Rec?"),
+        ("statistic ml-1m", "did you mean recbole-gro statistics?"),
+        ("help", "unknown subcommand 'help'; there are run, experiment, convert, statistics, check-model"),
+        ("-m NARM --versoin", "argument '--versoin' is invalid; did you mean --version?"),
+        ("statistics", "the following arguments are required: NAME; recbole-gro statistics --help describes"),
+        ("convert ml-1m", "the following arguments are required: PATH; recbole-gro convert --help describes"),
+        ("experiment lambda --dry-run", "argument '--dry-run' is invalid; did you mean --dry_run?"),
+        ("experiment", "name: which experiment?"),
+        ("check-model --models=NARM", "unrecognized arguments: --models=NARM; recbole-gro check-model --help"),
+    ],
+)
+def test_a_slip_ends_in_one_line_with_what_was_meant(words, hint, capsys):
+    assert main(words.split()) == 2
+    errors = capsys.readouterr().err
+    assert hint in errors
+    assert errors.count("\n") == 1
+
+
 def test_the_command_runs_and_reports_a_comparison(command, tmp_path):
-    settings = [f"--{key}={value}" for key, value in TINY_RUN.items() if key != "load_col"]
+    settings = [f"--{key}={value}" for key, value in tiny_run("NARM").items() if key != "load_col"]
     code, printed, _ = command(
-        "-m", "NARM", *settings, "--embedding_size=8", "--output_dir=here", "--defense=[none, reverse]",
+        "-m", "NARM", *settings, "--output_dir=here", "--defense=[none, reverse]",
         "--load_col={'inter': ['user_id', 'item_id', 'timestamp']}",
     )  # fmt: skip
     assert code == 0

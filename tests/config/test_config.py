@@ -172,9 +172,22 @@ def test_a_setting_that_nothing_reads_is_refused(make_config, name):
         make_config("NARM", **{name: 1})
 
 
-@pytest.mark.parametrize("model", ["NARM", Own])
-def test_settings_of_another_models_architecture_are_taken(make_config, model):
-    assert make_config(model, n_heads=2, kernel_size=3)["n_heads"] == 2
+def test_settings_of_another_models_architecture_are_refused(make_config):
+    with pytest.raises(UserError, match=r"^hidden_dropout_prob: not read by NARM; did you mean 'dropout_probs'"):
+        make_config("NARM", hidden_dropout_prob=0.5)
+    with pytest.raises(UserError, match=r"^inner_size: not read by NARM or GRU4Rec; "):
+        make_config("NARM", surrogate_model="GRU4Rec", inner_size=32)
+    with pytest.warns(UserWarning, match=r"^n_heads: not read by Own; .*config_keys"):
+        make_config(Own, n_heads=2)
+
+
+@pytest.mark.parametrize("role", ["student_model", "surrogate_model"])
+def test_an_architecture_key_that_the_target_does_not_read_is_the_other_models(make_config, role):
+    config = make_config("NARM", **{role: "BERT4Rec", "inner_size": 48, "hidden_size": 24})
+    other = derive(config, "BERT4Rec", None)
+    assert other["inner_size"] == 48
+    assert other["hidden_size"] == Config("BERT4Rec")["hidden_size"]  # NARM reads it, so it is the target's alone
+    assert config["hidden_size"] == 24
 
 
 @pytest.mark.parametrize(

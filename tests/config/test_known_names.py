@@ -1,11 +1,17 @@
 """Which keys are known, and what a class of one's own reads (what is refused: test_bad_input.py)."""
 
+from recbole.model.sequential_recommender import FPMC, NARM, SASRec
+
 from recbole_gro.config.known_names import GONE, TODAY, is_known, names_in, recbole_names
 
 
-def test_keys_of_one_model_alone_are_known_and_those_of_other_kinds_of_models_are_not():
-    assert {"n_heads", "hidden_size", "dropout_prob", "encoding", "eval_args", "NEG_PREFIX"} <= recbole_names()
-    assert not {"dropout", "lgb_params", "k", "n_hop", "device", "eval_setting"} & recbole_names()
+def test_general_keys_are_known_to_every_model_and_those_of_one_model_to_it_alone():
+    assert {"encoding", "eval_args", "NEG_PREFIX"} <= recbole_names()
+    assert not {"n_heads", "hidden_size", "lgb_params", "k", "n_hop", "device", "eval_setting"} & recbole_names()
+    assert is_known("n_heads", [NARM, SASRec])
+    assert not is_known("n_heads", [NARM])
+    assert is_known("loss_type", [Reading])  # RecBole derives the input type of a class without one from it
+    assert not is_known("dropout_probs", [FPMC])
     assert not {*TODAY, *GONE} & recbole_names()
 
 

@@ -8,8 +8,9 @@ from recbole_gro import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.known_names import recbole_names
 from recbole_gro.config.models import sequential_models
+from recbole_gro.config.properties import model_keys
+from recbole_gro.config.recbole_checks import FURTHER
 from recbole_gro.config.recbole_settings import (
-    FURTHER,
     TYPES,
     UNSUPPORTED,
     check_value,
@@ -23,7 +24,13 @@ RIGHT = {
     "learner": ["adam", "AdamW"],
     "loss_type": ["CE", "BPR", "ce", "bpr"],
     "clip_grad_norm": [None, {"max_norm": 5}, {"max_norm": 0.5, "norm_type": 2, "error_if_nonfinite": False}],
-    "user_inter_num_interval": [None, "[5,inf)", "(5,10]", "[ 0 , 3.5 ]", "[1,2];[4,inf)", [5, 10], (5, 10)],
+    "user_inter_num_interval": [None, "[5,inf)", "(5,10]", "[ 0 , 3.5 ]", "[1,2];[4,inf)", [5, 10], [1, "inf"]],
+    "item_inter_num_interval": ["(-inf,+inf)", "[.5,2]", "[1e0,1E9)"],
+    "load_col": [None, {"inter": "*", "item": ["price"]}, {"item": "price"}],
+    "numerical_features": [[], ["price"], "price, weight"],
+    "discretization": [{"price": {"method": "ED", "bucket": 5}}, {"price": {"method": "LD"}}],
+    "threshold": [{"rating": 3.5}],
+    "seq_len": [{"tags": 3}],
     "eval_args": [
         {},
         {"split": {"LS": "valid_only"}, "order": "TO", "mode": "full"},
@@ -47,7 +54,7 @@ def test_right_values_pass(name):
 
 
 def test_every_key_here_is_one_of_recboles():
-    assert {*TYPES, *UNSUPPORTED, *FURTHER} <= recbole_names()
+    assert {*TYPES, *UNSUPPORTED, *FURTHER} <= recbole_names() | model_keys()
 
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "NARM", "SASRec", "FPMC"])

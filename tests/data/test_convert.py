@@ -167,7 +167,7 @@ def test_bytes_of_another_encoding_are_a_bad_line(raw, tmp_path):
         "steam", raw("steam_reviews.json", steam_reviews().encode() + b"{'username': '\xff'}\n"), tmp_path / "out"
     )
     assert (done.rows, done.bad) == (len(EVENTS), 1)
-    assert done.reasons == ["line 6: not utf-8: invalid start byte"]
+    assert done.reasons == ["line 6: 'utf-8' codec can't decode byte 0xff in position 14: invalid start byte"]
 
 
 def test_code_in_a_review_is_a_bad_line_and_does_not_run(raw, tmp_path):

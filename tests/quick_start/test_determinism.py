@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from pipeline import TINY_RUN
+from pipeline import tiny_run
 
 from recbole_gro.cli.main import main
 
@@ -18,11 +18,10 @@ def words(tiny_data_path, tmp_path, monkeypatch):
 
     def make(model, **settings):
         given = {
-            **TINY_RUN,
+            **tiny_run(model),
             "data_path": tiny_data_path,
             "defense": "[none,random,tail_random,gro]",
             "head_k": 5,
-            "embedding_size": 16,
             **settings,
         }
         return ["-m", model, "-d", "tiny", *(f"--{key}={value}" for key, value in given.items())]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import read_by
 from pipeline import files_below
 from recbole.model.sequential_recommender import GRU4Rec
 
@@ -11,7 +12,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.model_check import ROWS, check_models
 from recbole_gro.utils.random_state import generators_of, random_state
 
-SIZES = {"gro_head_k": 2, "embedding_size": 16, "hidden_size": 16}
+HEAD = {"gro_head_k": 2}
 
 
 class Failing(GRU4Rec):
@@ -43,7 +44,7 @@ def checked(make_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def check(model="GRU4Rec", defense="gro", **settings):
-        config = make_config(model, **{**SIZES, **settings})
+        config = make_config(model, **{**HEAD, **read_by(model, embedding_size=16, hidden_size=16), **settings})
         data = build_dataset(config)
         train, *_ = build_loaders(config, data)
         check_models(config, data, {defense: create_defense(defense, config)}, train)
@@ -93,7 +94,7 @@ def test_only_models_of_the_run_are_checked(checked, monkeypatch, unused):
 
 
 def test_random_state_and_settings_are_restored(checked, make_config):
-    config = make_config("BERT4Rec", **SIZES, n_layers=1)
+    config = make_config("BERT4Rec", **HEAD, n_layers=1)
     data = build_dataset(config)
     train, *_ = build_loaders(config, data)
     generators = generators_of(train)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars
+from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars, tiny_run
 from recbole.model.sequential_recommender import STAMP
 from recbole.trainer import Trainer
 
@@ -37,12 +37,7 @@ FILES = {"results.json", "results.md", "results.png", "run.json", "run.lock", "r
 CLOCKS = ("seconds", "peak_memory_mib", "config")
 
 # Real data, cut to what takes a second: short rows of the 50 users with 40 to 42 interactions
-REAL = {
-    **TINY_RUN,
-    "user_inter_num_interval": "[40,42]",
-    "train_batch_size": 256,
-    "embedding_size": 16,
-}
+REAL = {"user_inter_num_interval": "[40,42]", "train_batch_size": 256}
 
 
 @pytest.fixture
@@ -52,7 +47,7 @@ def run(tiny_data_path, tmp_path, monkeypatch):
     count = iter(range(99))
 
     def start(*defenses, model="BERT4Rec", dataset="tiny", **settings):
-        given = {"data_path": str(tiny_data_path), "output_dir": f"out{next(count)}", **TINY_RUN, **settings}
+        given = {"data_path": str(tiny_data_path), "output_dir": f"out{next(count)}", **tiny_run(model), **settings}
         return run_recbole_gro(model, dataset, config_dict={"defense": list(defenses), **given})
 
     return start
@@ -66,6 +61,7 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
     results = run_recbole_gro(
         target,
         config_dict={
+            **tiny_run(target),
             **REAL,
             "surrogate_model": surrogate,
             "student_model": student,
@@ -258,7 +254,7 @@ def test_a_secret_key_is_written_nowhere_but_to_its_file(run, tmp_path, monkeypa
 def test_a_secret_key_of_a_run_that_is_not_saved_is_not_written(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(VARIABLE, raising=False)
-    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": "tail_shuffle", "head_k": 5}
+    settings = {**tiny_run("NARM"), "data_path": str(tiny_data_path), "defense": "tail_shuffle", "head_k": 5}
     run_recbole_gro("NARM", "tiny", config_dict={**settings, "defense_key": "secret", "attack": False}, saved=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -278,8 +274,8 @@ def test_without_attack(run, tmp_path):
 
 def test_saved_false_writes_nothing(tiny_data_path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "defense": ["none", "gro"]}
-    results = run_recbole_gro("NARM", "tiny", config_dict={**settings, "embedding_size": 16}, saved=False)
+    settings = {**tiny_run("NARM"), "data_path": str(tiny_data_path), "defense": ["none", "gro"]}
+    results = run_recbole_gro("NARM", "tiny", config_dict=settings, saved=False)
     assert len(results["defenses"]) == 2
     assert list(tmp_path.iterdir()) == []
     assert "writes" not in (printed := capsys.readouterr().out)
@@ -491,7 +487,7 @@ def test_a_surrogate_that_reads_features_is_refused_before_training(run, tmp_pat
 
 @pytest.mark.parametrize("model", ["FPMC", "SHAN"])
 def test_models_with_users_serve_unknown_users(run, model):
-    results = run("gro", model=model, embedding_size=16, train_batch_size=64)
+    results = run("gro", model=model, train_batch_size=64)
     assert 0 <= results["defenses"][0]["surrogate"]["test"]["hit@5"] <= 1
 
 

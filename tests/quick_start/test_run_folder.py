@@ -46,6 +46,15 @@ def test_a_folder_is_open_for_one_process_at_a_time(make_config, tmp_path):
             pass
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_an_interrupt_says_how_to_resume_where_there_is_a_folder(make_config, tmp_path, saved):
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt) as caught, open_run_folder(make_config(output_dir=str(folder)), saved):
+        raise KeyboardInterrupt
+    expected = [f"the same command with --output_dir={folder} resumes this run"] if saved else []
+    assert getattr(caught.value, "__notes__", []) == expected
+
+
 def test_stages_of_its_own_are_removed_at_the_end(make_config, tmp_path):
     with open_run_folder(make_config(output_dir=str(tmp_path / "run"))) as (folder, cache):
         assert cache.folder == folder / "stages"
@@ -75,6 +84,47 @@ def test_a_full_disk_is_reported_with_its_file_and_other_errors_pass(make_config
     line = r"^file\.pth cannot be written: full$" if raised is UserError else "full"
     with pytest.raises(raised, match=line), open_run_folder(config):
         raise OSError(number, "full", "file.pth")
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_output_that_a_finished_run_no_longer_writes_is_named(make_config, tmp_path, caplog, finished):
+    folder = tmp_path / "run"
+    for n, given in enumerate([{}, {"access_log": True}, {"access_log": True}]):
+        caplog.clear()
+        with open_run_folder(make_config(output_dir=str(folder), **given)):
+            pass
+        line = f"access_log: without effect, since the run in {folder} has finished; name a new output_dir"
+        assert (line in caplog.messages) == (finished and n == 1)
+        if finished:
+            (folder / "results.json").write_text("{}")
+        if n == 1:
+            (folder / "access-none.jsonl").touch()  # as where the run logged its queries
+
+
+def test_another_secret_key_is_another_run(make_config, tmp_path, monkeypatch):
+    def opened():
+        return open_run_folder(make_config(output_dir=str(tmp_path / "run"), defense_key="secret"))
+
+    monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
+    for _ in range(2):
+        with opened():
+            pass
+    assert "first secret" not in (tmp_path / "run" / "run.json").read_text()
+    for other in ("second secret of many", None):
+        monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY")
+        if other:
+            monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", other)
+        with pytest.raises(UserError, match=r"holds a run of other settings \(RECBOLE_GRO_DEFENSE_KEY: "), opened():
+            pass
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
+
+
+def test_a_key_that_a_run_does_not_read_is_no_setting_of_it(make_config, tmp_path, monkeypatch):
+    monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY", raising=False)
+    for _ in range(2):
+        with open_run_folder(make_config(output_dir=str(tmp_path / "run"), defense_key="seed")) as (folder, _):
+            assert "RECBOLE_GRO_DEFENSE_KEY" not in json.loads((folder / "run.json").read_text())
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", "first secret of many")
 
 
 def test_results_are_there_once_a_run_has_finished(tmp_path):

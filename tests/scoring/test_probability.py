@@ -24,7 +24,7 @@ class TestRepeatNet(ProbabilityCases):
     """Its loss is the log-likelihood, but it has no `loss_type`."""
 
     model_name = "RepeatNet"
-    settings = {"embedding_size": 16, "hidden_size": 16, "reranker_CAN_NUM": 10}
+    settings = {"embedding_size": 16, "hidden_size": 16}
     loss_is_cross_entropy = False
 
     def items_of(self, scorer):

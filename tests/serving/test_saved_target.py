@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from pipeline import untrained
+from recbole.evaluator.register import metric_information, metric_types
 from recbole.model.sequential_recommender import NARM, BERT4Rec
+from recbole.utils import EvaluatorType
 
 from recbole_gro import (
     BlackBox,
@@ -127,6 +129,23 @@ def test_a_checkpoint_cannot_have_a_module_imported(make_loaders, tmp_path, monk
         assert not (tmp_path / "imported").exists()
 
 
+def test_a_plugin_that_its_settings_need_is_named(saved, monkeypatch):
+    file, _ = saved
+    checkpoint = torch.load(file)
+    checkpoint["config"] |= {"plugins": ["my_metrics"], "metrics": ["Hit", "NDCG", "Novelty"]}
+    torch.save(checkpoint, file)
+    with pytest.raises(UserError, match=r"made with plugins \['my_metrics'\]; import them first \(metrics: unknown"):
+        load_target(file)
+    monkeypatch.setitem(metric_types, "novelty", EvaluatorType.RANKING)
+    monkeypatch.setitem(metric_information, "novelty", ["rec.topk"])
+    assert load_target(file).recommend([[1, 2]], k=5).shape == (1, 5)
+
+
+def test_k_beyond_the_catalogue_is_named_as_the_caller_named_it(saved):
+    with pytest.raises(UserError, match=r"^k: 500 is no number of items between 1 and the 30 of the catalogue"):
+        load_target(saved[0]).recommend([[1, 2]], k=500)
+
+
 def test_loaded_target_can_be_evaluated_and_trained_further(saved, tiny_data_path):
     target = load_target(saved[0], data_path=tiny_data_path)
     assert not target.model.training
@@ -166,7 +185,7 @@ def test_missing_file_is_named(tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {"state_dict": {}}, torch.ones(3), {"config": 5, "state_dict": {}}])
 def test_other_plain_data_is_refused_in_one_line(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=r"other\.pth: not a checkpoint") as error:
+    with pytest.raises(UserError, match=r"other\.pth is (damaged or )?not a checkpoint") as error:
         load_target(tmp_path / "other.pth")
     assert "\n" not in str(error.value)
 
@@ -175,7 +194,7 @@ def test_other_plain_data_is_refused_in_one_line(tmp_path, content):
 def test_crafted_file_is_refused_and_not_executed(tmp_path, writer):
     file, made = tmp_path / "trap.pth", tmp_path / "made"
     writer({"config": Harmful(made), "state_dict": {}} if writer is torch.save else Harmful(made), file)
-    with pytest.raises(UserError, match=r"trap\.pth: not a checkpoint"):
+    with pytest.raises(UserError, match=r"trap\.pth is damaged or not a checkpoint"):
         load_target(file)
     assert not made.exists()
 

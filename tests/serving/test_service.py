@@ -179,7 +179,7 @@ def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
 
 @pytest.mark.parametrize("k", [31, 100, 0, -1])
 def test_lists_longer_than_the_catalogue_are_refused(model, k):
-    with pytest.raises(UserError, match=f"served_k: {k} is not between 1 and the 30 items of the catalogue"):
+    with pytest.raises(UserError, match=f"^k: {k!r} is no number of items between 1 and the 30 of the catalogue"):
         Service(model, k)
 
 

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 import torch
+from conftest import read_by
 from pipeline import files_below, same_weights, scalars, untrained, weights_of
 from recbole.trainer import S3RecTrainer, Trainer
 from recbole.utils import ModelType
@@ -17,7 +18,8 @@ def make_trainer(make_loaders, tmp_path):
     """Make a trainer of plain training with its data: `trainer, train, valid, test = make_trainer("NARM")`."""
 
     def make(model="NARM", cls=TargetTrainer, **settings):
-        settings = {"epochs": 2, "eval_step": 1, "n_layers": 1, "output_dir": str(tmp_path / "run"), **settings}
+        brief = {"epochs": 2, "eval_step": 1, "output_dir": str(tmp_path / "run"), **read_by(model, n_layers=1)}
+        settings = {**brief, **settings}
         config, *loaders = make_loaders(model, **settings)
         return cls(config, untrained(config, loaders[0])), *loaders
 

@@ -1,5 +1,7 @@
 """RecBole's own script with one line changed."""
 
+import warnings
+
 import pytest
 import torch
 from conftest import SMALL, WIDTHS
@@ -61,6 +63,15 @@ def test_one_changed_line_trains_defends_and_evaluates(script, name):
     [ids], dataset = BlackBox(model, 3).query([[4]]).tolist(), train._dataset
     [tokens] = load_target(trainer.saved_model_file).recommend([[dataset.id2token("item_id", 4)]], k=3)
     assert tokens == dataset.id2token("item_id", ids).tolist()
+
+
+def test_training_shows_no_warning_that_recbole_causes(script):
+    config, (train, valid, _), model = script("NARM", **PLUGIN_KEYS)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        GROTrainer(config, model).fit(train, valid)
+        Trainer(config, model).fit(train, verbose=False, saved=False)
+    assert len([warning for warning in caught if "GradScaler" in str(warning.message)]) == 1  # RecBole's own trainer
 
 
 def test_plain_training_comes_first_then_gro(script):

@@ -1,7 +1,10 @@
+import subprocess
+import sys
+
 import pytest
 
 from recbole_gro.cli.main import main
-from recbole_gro.utils.command_line import exit_code, settings_of
+from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings, settings_of
 from recbole_gro.utils.errors import UserError
 
 
@@ -21,12 +24,31 @@ def test_a_setting_with_two_values_is_refused():
         settings_of(["--a=1", "--a=2"])
 
 
+def test_invalid_options_are_refused_and_a_similar_one_is_named():
+    parser = Parser(prog="tool")
+    parser.add_argument("name")
+    parser.add_argument("--dry_run", action="store_true")
+    with pytest.raises(UserError, match="arguments are required: name; tool --help describes the arguments"):
+        options_and_settings(parser, [])
+    with pytest.raises(UserError, match=r"argument '--dry-run' is invalid; did you mean --dry_run\?"):
+        options_and_settings(parser, ["mine", "--dry-run"])
+    options, settings = options_and_settings(parser, ["mine", "--dry_run", "--dry=1"])
+    assert (options.name, options.dry_run, settings) == ("mine", True, {"dry": "1"})
+
+
+def interrupt_with_note():
+    error = KeyboardInterrupt()
+    error.add_note("the same command resumes")
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (None, 0, ""),
         (UserError("epochs: no"), 2, "tool: error: epochs: no\n"),
         (KeyboardInterrupt(), 130, "tool: stopped\n"),
+        (interrupt_with_note(), 130, "tool: stopped; the same command resumes\n"),
     ],
 )
 def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, code, message):
@@ -63,6 +85,7 @@ def test_debug_shows_where_an_error_comes_from(monkeypatch, capsys, words, varia
     assert seen == ["--a=1"]
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == "tool: error: epochs: no"
+    assert [line for line in lines if line.endswith("rror: epochs: no")] == lines[-1:]
     assert ("KeyError: 'gone'" in lines) == ("Traceback (most recent call last):" in lines) == shown
 
 
@@ -91,6 +114,25 @@ def test_every_command_has_debug(words, capsys):
     assert "Traceback (most recent call last):" in capsys.readouterr().err
 
 
-def test_what_is_no_input_error_is_not_hidden():
-    with pytest.raises(ZeroDivisionError):
-        exit_code("tool", lambda words: 1 / 0, [])
+@pytest.mark.parametrize("error", [ZeroDivisionError, BrokenPipeError])  # a pipe, but not the output's
+def test_what_is_no_input_error_is_not_hidden(error):
+    def work(words):
+        raise error
+
+    with pytest.raises(error):
+        exit_code("tool", work, [])
+
+
+def test_the_work_returns_the_exit_status():
+    assert exit_code("tool", lambda words: 1, []) == 1
+
+
+@pytest.mark.parametrize(("words", "unbuffered"), [("--help", ""), ("statistics tiny", ""), ("statistics tiny", "1")])
+def test_a_closed_pipe_ends_a_command_quietly(words, unbuffered, tiny_data_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    command = [sys.executable, "-m", "recbole_gro", *words.split()]
+    command += [f"--data_path={tiny_data_path}"] if "tiny" in words else []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (errors, process.returncode) == ("", 141)

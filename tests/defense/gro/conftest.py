@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import read_by
 from pipeline import untrained
 
 from recbole_gro import GROTrainer
@@ -13,7 +14,8 @@ def make_trainer(make_loaders, tmp_path):
     """Make a GRO trainer with its data: `trainer, train, valid = make_trainer("NARM", gro_epochs=2)`."""
 
     def make(model="BERT4Rec", cls=GROTrainer, **settings):
-        settings = {"gro_epochs": 2, "eval_step": 1, "n_layers": 1, "output_dir": str(tmp_path / "run"), **settings}
+        brief = {"gro_epochs": 2, "eval_step": 1, "output_dir": str(tmp_path / "run"), **read_by(model, n_layers=1)}
+        settings = {**brief, **settings}
         config, train, valid, _ = make_loaders(model, **settings)
         return cls(config, untrained(config, train)), train, valid
 
