@@ -32,6 +32,8 @@ WITHOUT_EFFECT |= {"show_progress", "state", "log_wandb", "wandb_project", "gpu_
 WITHOUT_EFFECT |= {"world_size", "single_spec", "ip", "port", "offset", "group_offset"}
 RUN_SETTINGS = (ComparisonSettings, AttackedSettings, OutputSettings, AccessLogSettings, PluginSettings)
 TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
+# names of fields that follow from other settings, which RecBole's transforms write into the config with the data
+WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
 ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
