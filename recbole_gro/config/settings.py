@@ -39,7 +39,7 @@ class Key:
     Attributes:
         name: as in config files and on the command line.
         default: its value where none is given.
-        type: of its values, such as `int >= 1 or None`.
+        type: of its values, such as `int >= 1 or None` or `names of metric or []`.
         meaning: in one line.
     """
 
@@ -54,8 +54,8 @@ class Key:
         Raises:
             UserError: it is not of this key's type or out of its range.
         """
-        required = self.type.removesuffix(" or None")
-        if (value is None and required != self.type) or _fits(value, required):
+        required, _, absent = self.type.partition(" or ")
+        if repr(value) == absent or _fits(value, required):
             return
         kind, _, rest = self.type.partition(" ")
         words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
@@ -69,7 +69,7 @@ def key(default: Any, type_: str, meaning: str) -> Any:
     Args:
         default: its value where none is given.
         type_: int, ints, float, bool, str, file, function, model, models, name, names, mapping or a|b|c; then a range
-            such as `>= 1` or `0..1`, then `or None`.
+            such as `>= 1` or `0..1`, then `or None` or `or []`.
         meaning: in one line.
     """
     return Key("", default, type_, meaning)

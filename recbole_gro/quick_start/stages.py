@@ -61,6 +61,30 @@ class Stages:
         stages.seconds = dict(self.seconds)
         return stages
 
+    def with_next_seed(self) -> "Stages":
+        """Return the stages of the same comparison at the next seed."""
+        prints = self.prints.with_next_seed()
+        return Stages(prints.config, self.loaders, self.cache, prints, self.output_dir)
+
+    def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of the undefended target and its lists, as `evaluation` does."""
+        return self.evaluation(Service(self.target(), self.config["served_k"]), self.prints.defense)
+
+    def reference(self, name: str, service: Callable[[], Service]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of a reference and its lists, as `evaluation` does.
+
+        Args:
+            name: of the reference.
+            service: returns the service whose lists it is.
+        """
+
+        def make(_: Path) -> dict[str, Any]:
+            metrics, lists = evaluate_service(self.config, service(), *self.loaders)
+            return {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
+
+        made = self._once("reference", self.prints.references[name], make)
+        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
+
     def held_out(self, log: QueryLog) -> QueryLog:
         """Return the part of a query log that no surrogate of this run was trained on."""
         seed = start_stage(self.config, "surrogate")

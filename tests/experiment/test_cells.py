@@ -4,14 +4,13 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from experiment import synthetic
 from experiment.grid import tiny
 
 from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, ranks, run_cell
+from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, run_cell
 from recbole_gro.quick_start.stage_cache import StageCache
 
 
@@ -168,11 +167,6 @@ def test_a_defense_without_declared_settings_makes_stages_for_every_key(tiny_dat
 def test_the_name_of_a_cells_file_holds_its_values(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, gro_lambda=[0.5])
     assert cell_file(experiment, {"gro_lambda": 0.5, "defense": "gro"}, 2, tmp_path).name.startswith("0.5-gro-2-")
-
-
-def test_ranks_count_from_the_first_item_of_the_list():
-    lists = torch.tensor([[7, 2, 5], [1, 2, 3], [4, 9, 0]])
-    assert ranks(lists, torch.tensor([5, 4, 4])).tolist() == [3, 0, 1]
 
 
 def test_a_cell_is_read_back_as_it_was_saved(tmp_path):

@@ -12,9 +12,10 @@ import pytest
 from experiment.synthetic import experiment_of, grid
 from matplotlib.image import imread
 
+from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import report
 from recbole_gro.experiment.report import comparison_table, facts_table, results_csv, results_table, write_report
-from recbole_gro.experiment.statistics import hits, holm, ndcg
+from recbole_gro.experiment.statistics import holm
 from recbole_gro.experiment.summary import comparisons, gather, headline_k
 from recbole_gro.report.document import Paragraph, Table
 

@@ -7,7 +7,8 @@ from recbole.evaluator.metrics import NDCG, Hit
 from scipy import stats
 
 from recbole_gro.experiment import statistics
-from recbole_gro.experiment.statistics import bootstrap_ratio, hits, holm, ndcg, paired_t, sign_test, spread
+from recbole_gro.evaluator.ranks import hits, ndcg
+from recbole_gro.experiment.statistics import bootstrap_ratio, holm, paired_t, sign_test, spread
 
 RANKS = arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 100))
 P_VALUES = st.lists(st.floats(0, 1) | st.just(np.nan), max_size=12)

@@ -34,7 +34,7 @@ def numbers(folder):
     """Return the numbers of results.json, without the times."""
     results = json.loads((folder / "results.json").read_text())
     rows = [{key: entry for key, entry in row.items() if key != "seconds"} for row in results["defenses"]]
-    return {"defenses": rows, "reference": results["reference"]}
+    return {"defenses": rows, "references": results["references"]}
 
 
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
@@ -46,7 +46,7 @@ def test_numbers_are_those_of_the_seed(words, tmp_path, model):
     for row, other_row in zip(one["defenses"], other["defenses"], strict=True):
         assert row["target"] != other_row["target"]
         assert row["surrogate"] != other_row["surrogate"]
-    assert one["reference"] == other["reference"]  # nothing in it is drawn
+    assert one["references"] == other["references"]  # nothing in it is drawn
 
 
 def test_another_process_gives_the_same_numbers(words, tmp_path):

@@ -298,9 +298,9 @@ def test_all_files_are_in_one_folder_without_output_dir_too(tiny_data_path, tmp_
 
 def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_path, capsys):
     results = run("none", "reverse", learning_rate=1e-12)
-    reference = results["reference"]
+    [reference] = results["references"]
     assert reference["defense"] == "popularity"
-    assert set(reference) == {"defense", "target"}
+    assert set(reference) == {"defense", "meaning", "target"}
     assert set(reference["target"]["test"]) == set(results["defenses"][0]["target"]["test"])
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
