@@ -311,6 +311,24 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
         assert f"defense {name}: a worse NDCG@10 than the most popular items reach" in printed
 
 
+def test_all_references_stand_below_the_defenses(run, tmp_path, capsys):
+    names = ["independent", "untrained", "own_history", "popularity"]
+    results = run("none", "reverse", references=names, surrogate_learning_rate=1e-30)
+    assert [row["defense"] for row in results["references"]] == names
+    assert set(results["seconds"]) == {"dataset", *names}
+    for row in results["defenses"]:  # their surrogates are as good as untrained
+        assert row["gain"] == {"ndcg@10": 0, "standard_error": 0}
+        assert row["surrogate"]["test"]["ndcg@10"] == results["references"][1]["surrogate"]["test"]["ndcg@10"]
+    text = (tmp_path / "out0" / "results.md").read_text()
+    for shown in (capsys.readouterr().out, text):
+        assert "| none (!) (=) " in shown
+        assert "(=) This surrogate gained no more than noise" in shown
+        rows = [line.split("|")[1].strip() for line in shown.splitlines() if line.startswith("|")]
+        assert rows[-4:] == names
+    assert all(f"\n- {name}: " in text for name in names)
+    assert {name.partition("/")[0] for name in files_below(tmp_path / "out0")} >= {"target.pth", "surrogate-none.pth"}
+
+
 def ndcg(row):
     return row["target"]["test"]["ndcg@10"]
 

@@ -110,6 +110,25 @@ def test_a_surrogate_whose_training_failed_is_marked(config):
     assert notes(rows)[-1] in markdown(results, config)
 
 
+def test_a_surrogate_that_gained_no_more_than_noise_is_marked(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) | {"gained": name == "none"} for name in ("none", "gro")]
+    *_, none, gro = table(rows, config)
+    assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none", "gro (=)")
+    assert notes(rows)[-1].startswith("(=) This surrogate gained no more than noise")
+    assert notes(rows[:1]) == []
+
+
+def test_markdown_explains_each_reference_below_the_table(config):
+    rows = [row("none", metrics(0.1), metrics(0.05))]
+    untrained = {"defense": "untrained", "meaning": "a surrogate", "surrogate": {"test": metrics(0.03)}}
+    text = markdown({"defenses": rows, "references": [untrained, popularity()], **about(config)}, config)
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[0:1] == "|"]
+    assert cells[-2] == ["untrained", *[""] * 4, *["3.00"] * 4, ""]
+    assert cells[-1] == ["popularity", *["2.00"] * 4, *[""] * 5]
+    assert "- untrained: a surrogate.\n- popularity: the most frequent items.\n" in text
+    assert "References" not in markdown({"defenses": rows, "references": [], **about(config)}, config)
+
+
 def test_a_surrogate_that_was_still_improving_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro", "random")]
     rows[0] |= {"surrogate_improved": True, "surrogate_still_improving": False}
