@@ -11,6 +11,7 @@ from recbole_gro.config.settings import Settings, setting
 from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityService
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.serving.service import Service
+from recbole_gro.utils.log import console
 from recbole_gro.utils.registry import Registry
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Independent(Reference):
 
     def evaluation(self, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
         other = stages.with_next_seed()
+        console.info(f"reference {self.name}: the target of seed {other.config['seed']}")
         other.seconds = stages.seconds
         return other.undefended()
 

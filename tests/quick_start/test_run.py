@@ -406,7 +406,7 @@ def test_rows_name_the_attacker_and_its_selected_hyperparameters(run, tmp_path):
     assert row["attacker"] == "head"
     assert row["selected_hyperparameters"]["attacker_head_k"] in (5, 10, 12)
     assert "attack on none: head: trains on the first h items" in (tmp_path / "out0" / "run.log").read_text()
-    assert "the head attacker's" in (tmp_path / "out0" / "results.md").read_text()
+    assert "- head: surrogate BERT4Rec from" in (tmp_path / "out0" / "results.md").read_text()
     assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
     [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
     assert row["selected_hyperparameters"] == {"attacker_head_k": 3}
