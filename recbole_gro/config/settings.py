@@ -69,7 +69,7 @@ def key(default: Any, type_: str, meaning: str) -> Any:
     Args:
         default: its value where none is given.
         type_: int, ints, float, bool, str, file, function, model, models, name, names, mapping or a|b|c; then a range
-            such as `>= 1` or `0..1`, then `or None` or `or []`.
+            such as `>= 1` or `0..1`, then `or None`.
         meaning: in one line.
     """
     return Key("", default, type_, meaning)

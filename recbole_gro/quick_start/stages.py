@@ -173,8 +173,8 @@ class Stages:
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {attacker.strategy_name}, {attacker.n_sequences} sequences of "
-                f"{query_length(config)} items{repeats}, {query_budget(config)} lists of {black_box.k}"
+                f"attack on {name}: {attacker.strategy_name} sequences of at most {query_length(config)} items"
+                f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))

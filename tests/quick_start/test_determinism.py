@@ -22,13 +22,15 @@ def words(tiny_data_path, tmp_path, monkeypatch):
             "data_path": tiny_data_path,
             "defense": "[none,random,tail_random,gro]",
             "head_k": 5,
-            "references": "[independent,untrained,own_history,popularity]",
             "embedding_size": 16,
             **settings,
         }
         return ["-m", model, "-d", "tiny", *(f"--{key}={value}" for key, value in given.items())]
 
     return make
+
+
+REFERENCES = "[independent,untrained,own_history,popularity]"
 
 
 def numbers(folder):
@@ -41,7 +43,7 @@ def numbers(folder):
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])
 def test_numbers_are_those_of_the_seed(words, tmp_path, model):
     for name, seed in (("one", 7), ("same", 7), ("other", 8)):
-        assert main(words(model, seed=seed, output_dir=name)) == 0
+        assert main(words(model, seed=seed, output_dir=name, references=REFERENCES)) == 0
     one, same, other = (numbers(tmp_path / name) for name in ("one", "same", "other"))
     assert one == same
     for row, other_row in zip(one["defenses"], other["defenses"], strict=True):
@@ -54,8 +56,8 @@ def test_numbers_are_those_of_the_seed(words, tmp_path, model):
 
 
 def test_another_process_gives_the_same_numbers(words, tmp_path):
-    assert main(words("BERT4Rec", output_dir="here")) == 0
+    assert main(words("BERT4Rec", output_dir="here", references=REFERENCES)) == 0
     environment = {**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "recbole_gro", *words("BERT4Rec", output_dir="there")]
+    command = [sys.executable, "-m", "recbole_gro", *words("BERT4Rec", output_dir="there", references=REFERENCES)]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert numbers(tmp_path / "here") == numbers(tmp_path / "there")

@@ -1,6 +1,7 @@
 """References: lists that say what the numbers of a surrogate are worth."""
 
 import pytest
+from conftest import WIDTHS
 from pipeline import TINY_RUN
 
 from recbole_gro import UserError, create_surrogate
@@ -14,6 +15,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 
+TINY = {key: value for key, value in TINY_RUN.items() if key not in WIDTHS["BERT4Rec"]}  # for any model
 ALL = ["independent", "untrained", "own_history", "popularity"]
 
 
@@ -22,7 +24,7 @@ def measured(make_loaders, tmp_path):
     """Measure references on tiny data, with one cache for all calls of a test: `measured("none", seed=8)`."""
 
     def make(*defenses, model="BERT4Rec", **settings):
-        config, *loaders = make_loaders(model, **{**TINY_RUN, "references": ALL, "defense": list(defenses), **settings})
+        config, *loaders = make_loaders(model, **{**TINY, "references": ALL, "defense": list(defenses), **settings})
         found, target = measure_references(config, loaders, StageCache(tmp_path / "stages"))
         return {one.row["defense"]: one for one in found}, target
 
@@ -33,7 +35,7 @@ def measured(make_loaders, tmp_path):
 def test_the_independent_model_is_the_target_of_the_next_seed(measured, make_config, tmp_path, model):
     found, target = measured("none", model=model, epochs=2, references=["independent"])
     names = {file.name for file in (tmp_path / "stages").iterdir()}
-    config = make_config(model, **{**TINY_RUN, "epochs": 2, "seed": 8})
+    config = make_config(model, **{**TINY, "epochs": 2, "seed": 8})
     loaders = build_loaders(config, build_dataset(config))
     prints = Fingerprints(config, "none")
     assert {f"target-{prints.target}.pth", f"evaluation-{prints.evaluation}.pth"} <= names
@@ -49,13 +51,12 @@ def test_the_independent_model_is_the_target_of_the_next_seed(measured, make_con
 
 @pytest.mark.parametrize("surrogate_model", [None, "NARM", ["NARM", "SASRec"]])
 def test_the_untrained_surrogate_is_the_first_one_before_its_first_epoch(measured, make_loaders, surrogate_model):
-    settings = {"surrogate_model": surrogate_model, "embedding_size": 16}
-    found, _ = measured("none", references=["untrained"], **settings)
-    config, *loaders = make_loaders(**{**TINY_RUN, **settings})
+    found, _ = measured("none", references=["untrained"], surrogate_model=surrogate_model)
+    config, *loaders = make_loaders(**{**TINY, "surrogate_model": surrogate_model})
     start_stage(config, "surrogate")
     model, _ = create_surrogate(config, loaders[0]._dataset.item_num, loaders[0]._dataset)
     assert type(model).__name__ == ("NARM" if surrogate_model else "BERT4Rec")
-    service = Service(model, TINY_RUN["served_k"])
+    service = Service(model, TINY["served_k"])
     rows = next(iter(loaders[2]))[0]
     assert found["untrained"].lists["test"].equal(service.recommend(rows["item_id_list"]))
 
