@@ -1,7 +1,5 @@
 """An attack with the training histories of all users: the limit of what better queries can bring."""
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
@@ -28,10 +26,7 @@ class OracleAttacker(Attacker):
     settings = ()
     summary = "queries training histories of random users, which no attack has: the limit of better queries"
     auxiliary_share = 1.0
-
-    def __init__(self, config: Any):
-        super().__init__(config)
-        self.strategy_name = "real"
+    sequences = "real"
 
     def query(
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False

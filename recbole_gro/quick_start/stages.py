@@ -170,17 +170,18 @@ class Stages:
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
+            kind = attacker.sequences or attacker.strategy_name
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {attacker.strategy_name} sequences of at most {query_length(config)} items"
+                f"attack on {name}: {kind} sequences of at most {query_length(config)} items"
                 f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             facts = {
-                "query_strategy": attacker.strategy_name,
+                "query_strategy": kind,
                 "query_sequences": len(log.sequences),
                 "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
                 "repeats": attacker.repeats,
