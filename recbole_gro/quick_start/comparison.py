@@ -153,11 +153,12 @@ def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[li
     """
     attack, prints = config["attack"], Fingerprints(config, UNDEFENDED)
     with_target = attack and any(Fingerprints(config, name).needs_target for name in config["defense"])
-    shown = [
-        reference
-        for reference in create_references(config).values()
-        if (attack or not reference.needs_attack) and (with_target or not reference.needs_target)
-    ]
+    shown = []
+    for reference in create_references(config).values():
+        if (attack or not reference.needs_attack) and (with_target or not reference.needs_target):
+            shown.append(reference)
+        elif attack:
+            console.info(f"reference {reference.name}: left out, as no defense needs the undefended target")
     target = Stages(config, loaders, cache, prints, None).undefended()[1] if shown and with_target else None
     measured = []
     for reference in shown:

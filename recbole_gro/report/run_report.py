@@ -171,7 +171,8 @@ def markdown(results: dict[str, Any], config: Any) -> str:
         f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run.",
     ]
     if references:
-        of_target = "; their agreement is with the undefended target" if attacked else ""
+        measured = any("agreement@10" in row.get("surrogate", {"test": {}})["test"] for row in references)
+        of_target = "; their agreement is with the undefended target" if measured else ""
         about += ["", f"References{of_target}:", ""]
         about += [f"- {row['defense']}: {row['meaning']}." for row in references]
     if attacked:

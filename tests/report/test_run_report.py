@@ -125,7 +125,11 @@ def test_markdown_explains_each_reference_below_the_table(config):
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[0:1] == "|"]
     assert cells[-2] == ["untrained", *[""] * 4, *["3.00"] * 4, ""]
     assert cells[-1] == ["popularity", *["2.00"] * 4, *[""] * 5]
-    assert "- untrained: a surrogate.\n- popularity: the most frequent items.\n" in text
+    assert "References:\n\n- untrained: a surrogate.\n- popularity: the most frequent items.\n" in text
+    untrained["surrogate"]["test"]["agreement@10"] = 0.01
+    text = markdown({"defenses": rows, "references": [untrained], **about(config)}, config)
+    assert "References; their agreement is with the undefended target:\n" in text
+    assert "1.00 |" in text
     assert "References" not in markdown({"defenses": rows, "references": [], **about(config)}, config)
 
 
