@@ -54,6 +54,7 @@ class Attacker:
     settings: tuple[type[Settings], ...] | None = None
     auxiliary_share = 0.0  # share of the users whose training items are its auxiliary data; 0: none
     repeats = 1  # how often it queries each prefix of its log
+    sequences: str | None = None  # what they are, in a word, where no query strategy generates them
     n_variants = 1  # how many training logs it makes of a query log, each for a candidate surrogate
     variant_key = ""  # the setting that tells them apart
     trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate

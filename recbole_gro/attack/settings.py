@@ -12,8 +12,9 @@ class AttackSettings(Settings):
     attacker: Any = key(
         "standard",
         "names of attacker",
-        "standard: the paper's; adaptive ones: head, repeat, filtered, few_shot, rounds; head+mixed names the query "
-        "strategy too; strongest: all of attacker_suite; each has the whole query budget",
+        "standard: the paper's; adaptive ones: head, repeat, filtered, few_shot, rounds; oracle: real histories, the "
+        "limit of better queries; head+mixed names the query strategy too; strongest: all of attacker_suite; each has "
+        "the whole query budget",
     )
     attacker_suite: Any = key(
         ["standard+autoregressive", "standard+mixed", "rounds", "head+mixed", "filtered+mixed"],

@@ -40,7 +40,7 @@ class Key:
     Attributes:
         name: as in config files and on the command line.
         default: its value where none is given.
-        type: of its values, such as `int >= 1 or None`.
+        type: of its values, such as `int >= 1 or None` or `names of metric or []`.
         meaning: in one line.
     """
 
@@ -55,8 +55,8 @@ class Key:
         Raises:
             UserError: it is not of this key's type or out of its range.
         """
-        required = self.type.removesuffix(" or None")
-        if (value is None and required != self.type) or _fits(value, required):
+        required, _, absent = self.type.partition(" or ")
+        if repr(value) == absent or _fits(value, required):
             return
         kind, _, rest = self.type.partition(" ")
         words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))

@@ -4,6 +4,7 @@
 alone. `agree_with` gives a trainer the reference lists.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,11 @@ def common_share(lists: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
     """
     items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
     return (found_in(lists, reference).sum(1) / items.clamp(min=1)).numpy()
+
+
+def agreement(lists: torch.Tensor, reference: torch.Tensor, cut_offs: Iterable[int]) -> dict[int, float]:
+    """Return {k: agreement@k} of lists [N, at least k], mean over rows; shorter lists are compared at their length."""
+    return {k: float(common_share(lists[:, :k], reference[:, :k]).mean()) for k in cut_offs}
 
 
 def agree_with(trainer: Trainer, lists: Any) -> None:

@@ -8,7 +8,7 @@ from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
 from torch import Tensor
 
-from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.compat import no_tensorboard
 
@@ -114,8 +114,11 @@ def evaluate_service(
         metrics[part] = {name: float(value) for name, value in result.items()}
         lists[part] = evaluator.lists
         if reference is not None:
-            # regardless of topk; shorter lists are compared at their own length
-            for k in AGREEMENT_AT:
-                share = common_share(lists[part][:, :k], reference[part][:, :k]).mean()
-                metrics[part][f"agreement@{k}"] = round(float(share), config["metric_decimal_place"])
+            metrics[part] |= agreement_metrics(config, lists[part], reference[part])
     return metrics, lists
+
+
+def agreement_metrics(config: Any, lists: Tensor, reference: Tensor) -> dict[str, float]:
+    """Return agreement@1 and @10 of lists [N, k], regardless of `topk`, rounded as RecBole's metrics are."""
+    shares = agreement(lists, reference, AGREEMENT_AT)
+    return {f"agreement@{k}": round(share, config["metric_decimal_place"]) for k, share in shares.items()}

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.evaluator.agreement import agreement
+from recbole_gro.evaluator.ranks import ranks
 from recbole_gro.experiment.plan import Experiment, Task
-from recbole_gro.quick_start.comparison import compare
+from recbole_gro.quick_start.comparison import compare, measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -42,6 +42,8 @@ class Cell:
         surrogate_ranks: [U] the same for the surrogate's lists.
         agreement: {k: share of common items in the top k of both lists, mean over the test users}.
         facts: models, dataset, k, query budget, epochs, seconds per stage, versions.
+        reference_ranks: the same ranks by reference.
+        reference_agreement: agreement with the undefended target's lists by reference; empty where it was not measured.
     """
 
     values: dict[str, Any]
@@ -50,6 +52,13 @@ class Cell:
     surrogate_ranks: np.ndarray
     agreement: dict[int, float]
     facts: dict[str, Any] = field(default_factory=dict)
+    reference_ranks: dict[str, np.ndarray] = field(default_factory=dict)
+    reference_agreement: dict[str, dict[int, float]] = field(default_factory=dict)
+
+    @property
+    def ranks(self) -> dict[str, np.ndarray]:
+        """Ranks [U] by side: target, surrogate, and references."""
+        return {"target": self.target_ranks, "surrogate": self.surrogate_ranks, **self.reference_ranks}
 
     def save(self, file: str | os.PathLike) -> None:
         """Write a .npz file, which appears complete or not at all.
@@ -59,20 +68,23 @@ class Cell:
         """
         plain = {name: value for name, value in vars(self).items() if not name.endswith("_ranks")}
         with written(file) as stream:
-            np.savez_compressed(
-                stream,
-                target_ranks=self.target_ranks.astype(np.int32),
-                surrogate_ranks=self.surrogate_ranks.astype(np.int32),
-                plain=np.array(json.dumps(plain, sort_keys=True)),
-            )
+            ranks = {f"{side}_ranks": found.astype(np.int32) for side, found in self.ranks.items()}
+            np.savez_compressed(stream, plain=np.array(json.dumps(plain, sort_keys=True)), **ranks)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Cell":
         """Read a file of `save`; nothing in it is executed."""
         with np.load(Path(file), allow_pickle=False) as stored:
             plain = json.loads(stored["plain"].item())
-            plain["agreement"] = {int(k): share for k, share in plain["agreement"].items()}
-            return cls(target_ranks=stored["target_ranks"], surrogate_ranks=stored["surrogate_ranks"], **plain)
+            ranks = {name.removesuffix("_ranks"): stored[name] for name in stored.files if name != "plain"}
+        plain["agreement"] = _by_cut_off(plain["agreement"])
+        plain["reference_agreement"] = {name: _by_cut_off(of) for name, of in plain["reference_agreement"].items()}
+        target, surrogate = ranks.pop("target"), ranks.pop("surrogate")
+        return cls(target_ranks=target, surrogate_ranks=surrogate, reference_ranks=ranks, **plain)
+
+
+def _by_cut_off(agreement: dict[str, float]) -> dict[int, float]:
+    return {int(k): share for k, share in agreement.items()}
 
 
 def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
@@ -166,7 +178,7 @@ def run_cell(
 
 
 def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
-    """Compare one defense and return the cell: its facts, and the ranks of the test items.
+    """Compare one defense and return the cell: its facts, and the ranks of the test items, those of references too.
 
     Args:
         config: of the cell.
@@ -178,6 +190,8 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     loaders = build_loaders(config, build_dataset(config))
     compared, *others = compare(config, config["defense"][0], loaders, cache)
     compared = next((one for one in (compared, *others) if one.row.get("strongest")), compared)
+    beside, undefended = measure_references(config, loaders, cache)
+    references = {one.row["defense"]: one.lists["test"] for one in beside}
     served, extracted, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
     items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
     about = environment(config)
@@ -186,15 +200,13 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
     facts |= {"split": split_in_words(config), "threads": torch.get_num_threads()}
     cut_offs = [k for k in AGREEMENT_AT if k <= config["served_k"]]
-    agreement = {k: float(common_share(extracted[:, :k], served[:, :k]).mean()) for k in cut_offs}
-    return Cell(values, seed, ranks(served, items), ranks(extracted, items), agreement, facts)
-
-
-def ranks(lists: Tensor, items: Tensor) -> np.ndarray:
-    """Return [U] the rank, from 1, of each user's item [U] in the user's list [U, k]; 0 where the list lacks it.
-
-    >>> ranks(torch.tensor([[4, 2], [3, 1]]), torch.tensor([2, 9]))
-    array([2, 0])
-    """
-    found = lists == items.unsqueeze(1)
-    return torch.where(found.any(1), found.int().argmax(1) + 1, 0).numpy()
+    return Cell(
+        values,
+        seed,
+        ranks(served, items),
+        ranks(extracted, items),
+        agreement(extracted, served, cut_offs),
+        facts,
+        {name: ranks(lists, items) for name, lists in references.items()},
+        {name: agreement(lists, undefended["test"], cut_offs) for name, lists in references.items() if undefended},
+    )

@@ -20,6 +20,7 @@ from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.model_check import check_models
+from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
@@ -59,10 +60,16 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
             for attack, prints in by_attack.items()
             for stage, fingerprint in prints.stages().items()
         }
+        prints = next(iter(by_attack.values()))
+        for name, reference in create_references(config).items() if prints.needs_target else ():
+            undefended = Fingerprints(config, UNDEFENDED)
+            files |= {
+                (stage, f"reference {name}"): StageCache(stages_dir).file(stage, fingerprint)
+                for stage, fingerprint in reference.trained(undefended).items()
+            }
         files = {key: file for file, key in {file: key for key, file in reversed(files.items())}.items()}
         todo = [key for key, file in files.items() if file not in seen and not file.exists()]
         seen |= {files[key] for key in todo}
-        prints = next(iter(by_attack.values()))
         training = "defended" in {stage for stage, _ in files} and prints.defense.parts[0].name
         sizes = (training, *(str(config[name]) for name in SIZES))
         if sizes not in timed:
@@ -71,7 +78,7 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
         total = 0.0
         for stage, attack in [("evaluation", next(iter(by_attack))), *todo]:
             measured = [seconds[stage] for seconds in alike if stage in seconds]
-            total += mean(measured) if measured else stage_seconds(by_attack[attack], timed[sizes])[stage]
+            total += mean(measured) if measured else stage_seconds(by_attack.get(attack, prints), timed[sizes])[stage]
         estimates.append(total)
     return estimates
 

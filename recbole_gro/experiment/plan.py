@@ -13,6 +13,7 @@ from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import packaged_properties
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense import create_defense
+from recbole_gro.quick_start.references import create_references
 from recbole_gro.utils.errors import UserError, unknown_name
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
@@ -70,6 +71,7 @@ class Experiment:
             raise UserError(f"attacker: a cell has one, not {', '.join(attacks)}; list several under `vary`")
         for attack in attacks_of(config):
             create_attacker(attack, config)
+        create_references(config)
         return config
 
 

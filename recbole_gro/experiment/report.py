@@ -11,12 +11,12 @@ from recbole_gro.experiment.budget import budget_blocks
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm
+from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
+from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
     CUT_OFFS,
     METRICS,
     SIDES,
-    UNDEFENDED,
     Setting,
     agreement_k,
     comparisons,
@@ -24,6 +24,7 @@ from recbole_gro.experiment.summary import (
     headline_k,
 )
 from recbole_gro.experiment.trade_off import trade_off_blocks
+from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import LABELS
 
@@ -52,9 +53,10 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
 
 
 def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
-    """Return one row per measurement: varied keys, seed, side (target or surrogate), metric, k, value as a share.
+    """Return one row per measurement: varied keys, seed, side, metric, k, value as a share.
 
-    Agreement with the served lists is the surrogate's. The column is not called model, which is a key that may vary.
+    Sides are target, surrogate and the names of references. Agreement is the surrogate's with the served lists, and a
+    reference's with those of the undefended target. The column is not called model, which is a key that may vary.
     """
     rows = (
         [*setting.values.values(), cell.seed, *measurement]
@@ -67,13 +69,15 @@ def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
 
 def _measurements(setting: Setting) -> Iterator[tuple[str, str, int, float]]:
     """Yield (side, metric, k, value) of a setting with one seed."""
-    for side in SIDES:
+    (cell,) = setting.cells
+    for side in cell.ranks:
         for metric in METRICS:
             for k in CUT_OFFS:
                 if k <= setting.served_k:
                     yield side, metric, k, setting.spread(metric, side, k).mean
-    for k in sorted(setting.cells[0].agreement):
-        yield "surrogate", "agreement", k, setting.agreement(k).mean
+    for side, agreement in {"surrogate": cell.agreement, **cell.reference_agreement}.items():
+        for k in sorted(agreement):
+            yield side, "agreement", k, agreement[k]
 
 
 def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequence[str]) -> Iterator[Block]:
@@ -102,21 +106,28 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
 
 
 def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Table:
-    """Return one row per setting: HR@k and NDCG@k of target and surrogate, agreement, and their ratio of NDCG@k."""
+    """Return one row per setting and per reference.
+
+    Columns are HR@k and NDCG@k of target and surrogate, agreement, the ratio of NDCG@k of both, and the gain.
+    """
     columns = [(side, metric) for side in SIDES for metric in METRICS]
     agreement_at = agreement_k(settings, k)
-    head = [*experiment.vary, *(f"{side} {LABELS[metric]}@{k}" for side, metric in columns)]
+    head = [*_named_by(experiment), *(f"{side} {LABELS[metric]}@{k}" for side, metric in columns)]
     if agreement_at:
         head.append(f"agreement@{agreement_at}")
-    head += [f"surrogate / target NDCG@{k}", "seeds", "users"]
+    gained = all(setting.has_untrained for setting in settings)
+    head += [f"surrogate / target NDCG@{k}", *(["gain"] if gained else []), "seeds", "users"]
     rows = []
     splits = dict.fromkeys(cell.facts["split"] for setting in settings for cell in setting.cells)
     for setting in settings:
-        row = [*map(str, setting.values.values())]
+        row = [*map(str, setting.values.values())] or [str(experiment.fixed.get("defense", UNDEFENDED))]
         row += [_mean(setting.spread(metric, side, k)) for side, metric in columns]
         if agreement_at:
             row.append(_mean(setting.agreement(agreement_at)))
-        rows.append([*row, _interval(setting.ratio(k)), f"{len(setting.seeds)}", f"{setting.users}"])
+        row += [_interval(setting.ratio(k)), *([_interval(setting.gain(k))] if gained else [])]
+        rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
+    references = list(reference_rows(settings))
+    rows += [_reference_row(reference, head, k, agreement_at) for reference in references]
     caption = (
         "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
         f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
@@ -124,11 +135,41 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         "for both, of their means over seeds; it does not cover the variance between seeds. "
         f"{UNDEFINED} in its place: in some resample the target's metric is 0."
     )
+    if gained:
+        caption += (
+            f" Gain: NDCG@{k} that the surrogate has beyond the untrained one, over what the target has beyond that, "
+            "with the same kind of interval; where it includes 0, the surrogate gained no more than noise."
+        )
     if agreement_at:
         caption += (
             f" Agreement: share of the first {agreement_at} served items among the surrogate's first {agreement_at}."
         )
-    return Table(caption, head, rows, labels=len(experiment.vary))
+    if references:
+        caption += (
+            " The last rows are references, their agreement is with the undefended target. "
+            f"{meanings(reference.name for reference in references)}."
+        )
+    return Table(caption, head, rows, labels=len(_named_by(experiment)))
+
+
+def _named_by(experiment: Experiment) -> list[str]:
+    """Return the columns that name a row of the results: the varied keys."""
+    return list(experiment.vary) or ["defense"]
+
+
+def _reference_row(row: ReferenceRow, head: list[str], k: int, agreement_at: int | None) -> list[str]:
+    """Return the cells of a reference: in the columns of what it is compared with, target or surrogate."""
+    side = "target" if create_references({"references": row.name})[row.name].is_service else "surrogate"
+    cells = dict.fromkeys(head, "") | row.labels
+    named = "defense" if "defense" in cells else head[0]
+    cells[named] = f"{row.name} ({cells[named]})" if cells[named] and named != "defense" else row.name
+    for metric in METRICS:
+        cells[f"{side} {LABELS[metric]}@{k}"] = _mean(row.setting.spread(metric, row.name, k))
+    agreement = [cell.reference_agreement.get(row.name, {}) for cell in row.setting.cells]
+    if side == "surrogate" and agreement_at and all(agreement):
+        cells[f"agreement@{agreement_at}"] = _mean(spread([of_seed[agreement_at] for of_seed in agreement]))
+    cells |= {"seeds": f"{len(row.setting.seeds)}", "users": f"{row.setting.users}"}
+    return list(cells.values())
 
 
 def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:

@@ -15,7 +15,7 @@ from recbole_gro.experiment.estimate import duration, estimated_seconds
 from recbole_gro.experiment.executor import Outcome, check_executor, execute
 from recbole_gro.experiment.plan import TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
-from recbole_gro.experiment.summary import UNDEFENDED
+from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
 
 
@@ -56,6 +56,8 @@ def run_experiment(
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
     stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
+    if experiment.figure == "tradeoff" and UNTRAINED not in create_references(experiment.fixed):
+        raise UserError(f"references: figure tradeoff compares gains over {UNTRAINED}; add it to the references")
     print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
         _print_estimate(missing, estimated_seconds(experiment, done, missing, stages_dir), workers)

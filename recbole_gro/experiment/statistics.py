@@ -31,25 +31,6 @@ class Interval(NamedTuple):
     high: float
 
 
-def hits(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Return HR@k per user, 0 or 1, from the ranks of the relevant item, 0 where the list lacks it.
-
-    >>> hits(np.array([1, 3, 0, 11]), 10)
-    array([1., 1., 0., 0.])
-    """
-    return ((ranks > 0) & (ranks <= k)).astype(float)
-
-
-def ndcg(ranks: np.ndarray, k: int) -> np.ndarray:
-    """Return NDCG@k per user: 1 / log2(rank + 1) where the rank, as of `hits`, is at most k, else 0.
-
-    >>> ndcg(np.array([1, 3, 0, 11]), 10)
-    array([1. , 0.5, 0. , 0. ])
-    """
-    listed = (ranks > 0) & (ranks <= k)
-    return np.where(listed, 1 / np.log2(np.where(listed, ranks, 1) + 1.0), 0.0)
-
-
 def spread(values: ArrayLike) -> Spread:
     """Return mean and deviation of one value per seed.
 

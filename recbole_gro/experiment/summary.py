@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.statistics import Interval, Spread, bootstrap_ratio, hits, ndcg, paired_t, sign_test, spread
+from recbole_gro.experiment.statistics import Interval, Spread, bootstrap_ratio, paired_t, sign_test, spread
+from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED
 
 SIDES = ("target", "surrogate")
 METRICS = {"hit": hits, "ndcg": ndcg}
 TESTS = {"hit": sign_test, "ndcg": paired_t}
 CUT_OFFS = (1, 5, 10, 20, 50, 100)
 HEADLINE_K = 10
-UNDEFENDED = "none"
 BOOTSTRAP_SEED = 1
 
 
@@ -58,13 +59,13 @@ class Setting:
 
         Args:
             metric: `hit` or `ndcg`.
-            side: `target` or `surrogate`.
+            side: `target`, `surrogate` or the name of a reference.
             k: cut-off of the lists.
 
         Raises:
             ValueError: the cells differ in their number of users.
         """
-        ranks = [cell.target_ranks if side == "target" else cell.surrogate_ranks for cell in self.cells]
+        ranks = [cell.ranks[side] for cell in self.cells]
         if any(len(of_seed) != self.users for of_seed in ranks):
             raise ValueError(f"{self}: the cells differ in their test users")
         return METRICS[metric](np.stack(ranks), k)
@@ -81,10 +82,20 @@ class Setting:
         """Return agreement@k over the seeds."""
         return spread([cell.agreement[k] for cell in self.cells])
 
+    @property
+    def has_untrained(self) -> bool:
+        """Whether every cell has the untrained surrogate, which a gain is measured from."""
+        return all(UNTRAINED in cell.reference_ranks for cell in self.cells)
+
     def ratio(self, k: int) -> Interval:
         """Return NDCG@k of the surrogate over that of the target."""
         surrogate, target = (self.of_users("ndcg", side, k) for side in ("surrogate", "target"))
         return bootstrap_ratio(surrogate, target, np.random.default_rng(BOOTSTRAP_SEED))
+
+    def gain(self, k: int) -> Interval:
+        """Return NDCG@k that the surrogate has beyond the untrained one, over what the target has beyond that."""
+        surrogate, target, untrained = (self.of_users("ndcg", side, k) for side in ("surrogate", "target", UNTRAINED))
+        return bootstrap_ratio(surrogate - untrained, target - untrained, np.random.default_rng(BOOTSTRAP_SEED))
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Utility that a defense keeps against the accuracy that the best attacker's surrogate reaches."""
+"""Utility that a defense keeps against the accuracy that the best attacker's surrogate gains."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from recbole_gro.experiment.plan import in_words
-from recbole_gro.experiment.summary import METRICS, UNDEFENDED, Setting
+from recbole_gro.experiment.summary import METRICS, Setting
+from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED
 from recbole_gro.report.document import Block, Paragraph, Picture, Table
 from recbole_gro.report.run_report import label, png
 
@@ -28,7 +29,8 @@ class Point:
         name: the defense, and the values of the other varied keys where they make a difference.
         served: {metric such as HR@5: value of the service}.
         kept: {metric: share of the undefended target's value that the service keeps}.
-        extracted: NDCG@10 of the best attacker's surrogate over that of the best attacker on the undefended target.
+        extracted: gain of the best attacker over that of the best attacker on the undefended target; a gain is NDCG@10
+            of the surrogate less that of the untrained one, and a share is at least 0.
         attacker: name of the best attacker.
         by_attacker: {attacker: the same share}.
         seeds: number of seeds behind each share.
@@ -48,20 +50,20 @@ class Point:
 def points(settings: Sequence[Setting]) -> list[Point]:
     """Return one point per defense and values of other varied keys, the frontier marked.
 
-    The best attacker is the one with the highest NDCG@10, mean over seeds, on the very defense: it is adaptive. Both
+    The best attacker is the one with the highest gain, mean over seeds, on the very defense: it is adaptive. Both
     sides of a share are of the same seeds (`paired_seeds`); a defense without such a seed has no point. Where the other
     varied keys make no difference to a defense, it is one point.
     """
     found: dict[str, dict[str, Point]] = defaultdict(dict)
     for defense, rest, attacks, undefended in _paired(settings):
         seeds = paired_seeds(attacks, undefended)
-        best = max((_extracted(attack, seeds) for attack in undefended.values()), default=0.0) if seeds else 0.0
-        if not best:
+        best = max((_gained(attack, seeds) for attack in undefended.values()), default=0.0) if seeds else 0.0
+        if best <= 0:
             continue
         own, other = (_metrics(next(iter(side.values())).with_seeds(seeds)) for side in (attacks, undefended))
         served = {name: float(values.mean()) for name, values in own.items()}
         kept = {name: float(_shares(values, other[name]).mean()) for name, values in own.items()}
-        shares = {name: _extracted(attack, seeds) / best for name, attack in attacks.items()}
+        shares = {name: max(0.0, _gained(attack, seeds) / best) for name, attack in attacks.items()}
         worst = max(shares, key=lambda name: shares[name])
         found[defense][rest] = Point(defense, served, kept, shares[worst], worst, shares, len(seeds))
     named = [point for defense, by_rest in found.items() for point in _named(defense, by_rest)]
@@ -123,8 +125,9 @@ def _metrics(setting: Setting) -> dict[str, np.ndarray]:
     }
 
 
-def _extracted(attack: Setting, seeds: list[int]) -> float:
-    return attack.with_seeds(seeds).spread("ndcg", "surrogate", AT).mean
+def _gained(attack: Setting, seeds: list[int]) -> float:
+    surrogate, untrained = (attack.with_seeds(seeds).spread("ndcg", side, AT).mean for side in ("surrogate", UNTRAINED))
+    return surrogate - untrained
 
 
 def _shares(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
@@ -205,7 +208,7 @@ def picture(found: list[Point], metric: str) -> Figure:
     ends = sorted((point.kept[metric], point.extracted) for point in frontier)
     axes.plot(*zip(*ends, strict=True), color="#1b6ca8", linewidth=1)
     axes.set_xlabel(f"{metric} of the target / undefended")
-    axes.set_ylabel(f"NDCG@{AT} of the best attacker's surrogate / undefended")
+    axes.set_ylabel(f"gain in NDCG@{AT} of the best attacker's surrogate / undefended")
     axes.grid(alpha=0.3)
     return figure
 
@@ -219,11 +222,14 @@ def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
             f"target was run with the seed: {'; '.join(left_out)}."
         )
     if not found:
-        yield Paragraph(f"No picture: no defense shares a seed with defense {UNDEFENDED}.")
+        yield Paragraph(
+            f"No picture: no defense shares a seed with defense {UNDEFENDED} at which an attack on it gained anything."
+        )
         return
     yield Table(
-        "NDCG@10 of each attacker's surrogate over that of the best attacker on the undefended target, means over the "
-        "same seeds. A defense is rated by its worst case, the attacker with the largest share. "
+        "Gain of each attacker over that of the best attacker on the undefended target, means over the same seeds. A "
+        "gain is NDCG@10 of the surrogate less that of the untrained one; a share below 0 is shown as 0. A defense is "
+        "rated by its worst case, the attacker with the largest share. "
         f"*: no other defense keeps as much {FRONTIER} with less extracted.",
         *attackers_table(found),
     )
@@ -237,7 +243,7 @@ def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
             yield Picture(
                 f"trade-off-{metric.lower().replace('@', '-')}.png",
                 png(picture(found, metric)),
-                f"share of {metric} that the service keeps against NDCG@10 of the best attacker's surrogate",
-                f"x axis: {metric} of the service over that of the undefended target. y axis: NDCG@10 of the best "
-                "attacker's surrogate over that of the best attacker on the undefended target; [its name].",
+                f"share of {metric} that the service keeps against the gain of the best attacker's surrogate",
+                f"x axis: {metric} of the service over that of the undefended target. y axis: gain in NDCG@10 of the "
+                "best attacker's surrogate over that of the best attacker on the undefended target; [its name].",
             )

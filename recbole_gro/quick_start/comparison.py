@@ -1,15 +1,19 @@
-"""The comparison of one defense: the paper's Figure 1 from top to bottom."""
+"""The comparison of one defense, the paper's Figure 1 from top to bottom, and of the references beside it."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
 from recbole_gro.attack.candidates import SELECTED_AT
 from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.evaluator.ranks import ndcg, ranks
+from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.run_report import label, settings_in_words
@@ -115,6 +119,82 @@ def mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> N
                 f"attack on {row['defense']}: strongest by agreement@{SELECTED_AT} with the held-out queries of all "
                 f"attacks: {best}, {100 * agreement[best]:.1f} %"
             )
+
+
+@dataclass
+class Measured:
+    """The measurements of one reference.
+
+    Attributes:
+        row: as in results.json; `target` holds the metrics of one that stands for a service, `surrogate` those of any
+            other.
+        lists: by split, [rows, k].
+        seconds: that it took.
+    """
+
+    row: dict[str, Any]
+    lists: dict[str, Tensor]
+    seconds: float
+
+
+def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[list[Measured], dict[str, Tensor] | None]:
+    """Measure the config's references, and their agreement with the undefended target.
+
+    Nothing is trained for agreement alone: without an attack, or where no defense needs the undefended target, there is
+    no agreement, and references that mean nothing without it are left out.
+
+    Args:
+        config: of the run or cell.
+        loaders: training, validation and test loaders.
+        cache: of the results of stages.
+
+    Returns:
+        The references, and the lists of the undefended target by split, None without agreement.
+    """
+    attack, prints = config["attack"], Fingerprints(config, UNDEFENDED)
+    with_target = attack and any(Fingerprints(config, name).needs_target for name in config["defense"])
+    shown = []
+    for reference in create_references(config).values():
+        if (attack or not reference.needs_attack) and (with_target or not reference.needs_target):
+            shown.append(reference)
+        elif attack:
+            console.info(f"reference {reference.name}: left out, as no defense needs the undefended target")
+    target = Stages(config, loaders, cache, prints, None).undefended()[1] if shown and with_target else None
+    measured = []
+    for reference in shown:
+        stages = Stages(config, loaders, cache, prints, None)
+        metrics, lists = reference.evaluation(stages)
+        is_service = reference.is_service or not attack
+        if target and not is_service:
+            of_target = {split: agreement_metrics(config, lists[split], target[split]) for split in lists}
+            metrics = {split: values | of_target[split] for split, values in metrics.items()}
+        console.info(f"reference {reference.name}: {metrics_in_words(metrics)}")
+        row = {
+            "defense": reference.name,
+            "meaning": reference.meaning,
+            "target" if is_service else "surrogate": metrics,
+        }
+        measured.append(Measured(row, lists, sum(stages.seconds.values())))
+    return measured, target
+
+
+def set_gain(compared: list[Comparison], untrained: dict[str, Tensor], items: Tensor, k: int) -> None:
+    """Set what each surrogate gained: its NDCG@k on test beyond the untrained one's, and whether that is beyond noise.
+
+    It is noise where the difference is less than twice its standard error, paired over the test rows.
+
+    Args:
+        compared: comparisons, each with a surrogate.
+        untrained: lists of the untrained surrogate by split.
+        items: [rows] test items.
+        k: cut-off.
+    """
+    before = ndcg(ranks(untrained["test"], items), k)
+    for one in compared:
+        gain = ndcg(ranks(one.surrogate_lists["test"], items), k) - before
+        error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        one.row["gain"] = {f"ndcg@{k}": round(gain.mean(), 4), "standard_error": round(error, 4)}
+        one.row["gained"] = bool(gain.mean() > 2 * error)
 
 
 def metrics_in_words(metrics: dict[str, dict[str, float]]) -> str:

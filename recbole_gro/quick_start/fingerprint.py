@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
-from recbole_gro.config.config import plain
+from recbole_gro.config.config import plain, replaced
 from recbole_gro.config.known_names import names_in
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import reference_to
@@ -23,14 +23,18 @@ from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.defense.defense_key import key_digest
 from recbole_gro.defense.settings import KeyedSettings
-from recbole_gro.quick_start.settings import AttackedSettings, ComparisonSettings, OutputSettings
+from recbole_gro.quick_start.references import UNDEFENDED, create_references
+from recbole_gro.quick_start.settings import AttackedSettings, ComparisonSettings, OutputSettings, ReferenceSettings
 from recbole_gro.serving.settings import AccessLogSettings, ServiceSettings
 
 # RecBole's keys of folders, devices and output; no result depends on them
 WITHOUT_EFFECT = {"data_path", "checkpoint_dir", "output_dir", "resume_dir", "config_files"}
 WITHOUT_EFFECT |= {"show_progress", "state", "log_wandb", "wandb_project", "gpu_id", "device", "local_rank", "nproc"}
 WITHOUT_EFFECT |= {"world_size", "single_spec", "ip", "port", "offset", "group_offset"}
-RUN_SETTINGS = (ComparisonSettings, AttackedSettings, OutputSettings, AccessLogSettings, PluginSettings)
+RUN_SETTINGS = (
+    *(ComparisonSettings, AttackedSettings, ReferenceSettings),
+    *(OutputSettings, AccessLogSettings, PluginSettings),
+)
 TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
 # names of fields that follow from other settings, which RecBole's transforms write into the config with the data
 WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
@@ -110,17 +114,34 @@ class Fingerprints:
         return fingerprint("surrogate", self.queries, settings=self._read((SurrogateSettings, ExtractionLossSettings)))
 
     @cached_property
+    def references(self) -> dict[str, str]:
+        """Fingerprints of the config's references, by name."""
+        undefended = Fingerprints(self.config, UNDEFENDED).evaluation
+        return {
+            name: fingerprint("reference", undefended, name=name, settings=self._read(reference.settings))
+            for name, reference in create_references(self.config).items()
+        }
+
+    @cached_property
     def comparison(self) -> str:
-        """Fingerprint of the comparison: the service and the surrogates of the config's attacks."""
+        """Fingerprint of the comparison: the service, the surrogates of the config's attacks, and its references."""
         surrogates = [Fingerprints(self.config, self.name, attack).surrogate for attack in attacks_of(self.config)]
-        return fingerprint("comparison", self.evaluation, *surrogates)
+        return fingerprint("comparison", self.evaluation, *surrogates, references=self.references)
+
+    def with_next_seed(self) -> "Fingerprints":
+        """Return the fingerprints of the same defense and attack at the next seed."""
+        return Fingerprints(replaced(self.config, seed=self.config["seed"] + 1), self.name, self.attack)
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether the undefended target is trained: it is served, or the defense starts from it."""
+        part = self.defense.parts[0]
+        return part.needs_target or not trains(type(part))
 
     def stages(self) -> dict[str, str]:
         """Return {stage: fingerprint} of the stages that train or query, in order, less those that are not needed."""
-        part = self.defense.parts[0]
-        training = trains(type(part))
-        stages = {"target": self.target} if part.needs_target or not training else {}
-        stages |= {"defended": self.defended} if training else {}
+        stages = {"target": self.target} if self.needs_target else {}
+        stages |= {"defended": self.defended} if trains(type(self.defense.parts[0])) else {}
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:

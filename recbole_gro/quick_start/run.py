@@ -9,11 +9,12 @@ from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.availability import announce_packaged, passed_over
 from recbole_gro.defense import create_defense
-from recbole_gro.evaluator import POPULARITY, PopularityService, evaluate_service
+from recbole_gro.evaluator import POPULARITY
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
-from recbole_gro.quick_start.comparison import compare, metrics_in_words
+from recbole_gro.quick_start.comparison import compare, measure_references, metrics_in_words, set_gain
 from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.model_check import check_models
+from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.report.environment import environment
@@ -62,15 +63,20 @@ def run_recbole_gro(
                 write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info("\n".join([f"{folder} holds this run, finished:", "", *result_lines(results, config)]))
                 return results
-            with Stopwatch() as ranking:
-                reference = popularity(config, loaders)
-            rows = []
+            compared = []
             for name in config["defense"]:
-                compared = compare(config, name, loaders, cache, folder if saved else None)
-                warn_of_poor_service(config, compared[0].row, reference)
-                rows += [one.row for one in compared]
-            results = {"defenses": rows, "reference": reference, "test_users": n_users(loaders[2])}
-            results |= {"seconds": {"dataset": reading.seconds, POPULARITY: ranking.seconds}, **environment(config)}
+                compared += compare(config, name, loaders, cache, folder if saved else None)
+            measured, _ = measure_references(config, loaders, cache)
+            beside = {one.row["defense"]: one for one in measured}
+            if UNTRAINED in beside:
+                items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
+                set_gain(compared, beside[UNTRAINED].lists, items, int(config["valid_metric"].partition("@")[2]))
+            rows = [one.row for one in compared]
+            warn_of_poor_services(config, rows, [one.row for one in measured])
+            results = {"defenses": rows, "references": [one.row for one in measured]}
+            results["test_users"] = n_users(loaders[2])
+            seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
+            results |= {"seconds": {"dataset": reading.seconds, **seconds}, **environment(config)}
             if saved:
                 save_results(results, config, folder)
             console.info("\n".join(["", *result_lines(results, config)]))
@@ -92,6 +98,7 @@ def read_config(config: Config) -> Config:
         create_defense(name, config)
     for name in attacks_of(config):
         create_attacker(name, config)
+    create_references(config)
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run always measures agreement of target and surrogate; leave it out")
     return config
@@ -119,25 +126,20 @@ def n_users(loader: Any) -> int:
     return len(loader._dataset.inter_feat[loader._dataset.uid_field].unique())
 
 
-def popularity(config: Config, loaders: Any) -> dict[str, Any]:
-    """Return the row of a service that returns the most popular training items to every query."""
-    train = loaders[0]._dataset
-    service = PopularityService(config.model_class(config, train), config["served_k"], train.interaction_counter)
-    return {"defense": POPULARITY, "target": evaluate_service(config, service, *loaders)[0]}
-
-
-def warn_of_poor_service(config: Config, row: dict[str, Any], reference: dict[str, Any]) -> None:
+def warn_of_poor_services(config: Config, rows: list[dict[str, Any]], references: list[dict[str, Any]]) -> None:
     """Log where a service has a worse `valid_metric` than the most popular items."""
     watched = config["valid_metric"].lower()
-    service, popular = row["target"]["test"][watched], reference["target"]["test"][watched]
-    if service < popular if config["valid_metric_bigger"] else service > popular:
-        console.info(
-            f"defense {row['defense']}: a worse {config['valid_metric']} than the most popular items reach "
-            f"({metrics_in_words(reference['target'])})"
-        )
+    for popular in (row["target"] for row in references if row["defense"] == POPULARITY):
+        for name, row in {row["defense"]: row for row in rows}.items():
+            service, reached = row["target"]["test"][watched], popular["test"][watched]
+            if service < reached if config["valid_metric_bigger"] else service > reached:
+                console.info(
+                    f"defense {name}: a worse {config['valid_metric']} than the most popular items reach "
+                    f"({metrics_in_words(popular)})"
+                )
 
 
 def result_lines(results: dict[str, Any], config: Config) -> list[str]:
-    """Return the lines of a run's table, the reference included, and of the notes on its marks."""
+    """Return the lines of a run's table, the references included, and of the notes on its marks."""
     rows = results["defenses"]
-    return [*table([*rows, results["reference"]], config), *notes(rows)]
+    return [*table([*rows, *results["references"]], config), *notes(rows)]

@@ -23,6 +23,17 @@ class AttackedSettings(Settings):
     attack: bool = key(True, "bool", "False: train and evaluate the defended target only")
 
 
+class ReferenceSettings(Settings):
+    """What surrogates are compared with."""
+
+    section = "Attack"
+    references: Any = key(
+        ["independent", "untrained", "own_history", "popularity"],
+        "names of reference or []",
+        "measured beside the surrogates: what agreement and accuracy are worth; []: nothing",
+    )
+
+
 class OutputSettings(Settings):
     """Where a run writes."""
 

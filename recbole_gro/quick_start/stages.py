@@ -61,6 +61,30 @@ class Stages:
         stages.seconds = dict(self.seconds)
         return stages
 
+    def with_next_seed(self) -> "Stages":
+        """Return the stages of the same comparison at the next seed."""
+        prints = self.prints.with_next_seed()
+        return Stages(prints.config, self.loaders, self.cache, prints, self.output_dir)
+
+    def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of the undefended target and its lists, as `evaluation` does."""
+        return self.evaluation(Service(self.target(), self.config["served_k"]), self.prints.defense)
+
+    def reference(self, name: str, service: Callable[[], Service]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of a reference and its lists, as `evaluation` does.
+
+        Args:
+            name: of the reference.
+            service: returns the service whose lists it is.
+        """
+
+        def make(_: Path) -> dict[str, Any]:
+            metrics, lists = evaluate_service(self.config, service(), *self.loaders)
+            return {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
+
+        made = self._once("reference", self.prints.references[name], make)
+        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
+
     def held_out(self, log: QueryLog) -> QueryLog:
         """Return the part of a query log that no surrogate of this run was trained on."""
         seed = start_stage(self.config, "surrogate")
@@ -146,17 +170,18 @@ class Stages:
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
+            kind = attacker.sequences or attacker.strategy_name
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {attacker.strategy_name}, {attacker.n_sequences} sequences of "
-                f"{query_length(config)} items{repeats}, {query_budget(config)} lists of {black_box.k}"
+                f"attack on {name}: {kind} sequences of at most {query_length(config)} items"
+                f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
             auxiliary = self._auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             facts = {
-                "query_strategy": attacker.strategy_name,
+                "query_strategy": kind,
                 "query_sequences": len(log.sequences),
                 "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
                 "repeats": attacker.repeats,

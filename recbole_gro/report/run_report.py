@@ -14,12 +14,14 @@ from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and their meaning
-NOT_IMPROVED, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(+)", "(^)", "*"
+NOT_IMPROVED, NO_GAIN, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(=)", "(+)", "(^)", "*"
 MARKS = {
     BEST: "The strongest attack on this defense: its surrogate has the highest agreement@10 with the held-out queries "
     "of all attacks. Each attack has the whole query budget.",
     NOT_IMPROVED: "The training of this surrogate failed: its loss on held-out queries is no better than before "
     "training. A failed attack is no sign of a good defense.",
+    NO_GAIN: "This surrogate gained no more than noise: its NDCG on the test items exceeds that of the untrained "
+    "surrogate by less than twice the standard error of their difference.",
     STILL_IMPROVING: "This surrogate was still improving after its surrogate_epochs: with more of them it extracts "
     "more, and the service looks safer here than it is.",
     TARGET_STILL_IMPROVING: "The undefended target reached its maximum number of epochs before early stopping, and may "
@@ -32,7 +34,7 @@ TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
     """Return the lines of a markdown table, one row per defense and attack: metrics of target and surrogate, agreement.
 
-    Shares are in percent; the head names other units. Rows without an attack, such as popularity, have no surrogate.
+    Shares are in percent; the head names other units. References stand in the columns of what they are compared with.
     Where a defense has several attacks, a column names them and the target's metrics stand in the first of its rows.
 
     Args:
@@ -80,6 +82,7 @@ def marks(row: dict[str, Any]) -> list[str]:
     """
     found = {
         NOT_IMPROVED: not row.get("surrogate_improved", True),
+        NO_GAIN: not row.get("gained", True),
         STILL_IMPROVING: row.get("surrogate_improved", True) and row.get("surrogate_still_improving"),
         TARGET_STILL_IMPROVING: row.get("target_still_improving"),
         BEST: row.get("strongest"),
@@ -154,21 +157,26 @@ def png(figure: Figure) -> bytes:
 
 def markdown(results: dict[str, Any], config: Any) -> str:
     """Return the content of results.md: the table, and what it was measured on; arguments as of `save_results`."""
-    rows = results["defenses"]
+    rows, references = results["defenses"], results["references"]
     shares = all(unit(metric) == "%" for metric in _shown_metrics(config))
     percent = "Percent" if shares else "Percent where the head names no other unit"
     attacked = [row for row in rows if "surrogate" in row]
     about = [
         f"# {results['model']} on {results['dataset']}",
         "",
-        *table([*rows, results["reference"]], config),
+        *table([*rows, *references], config),
         *notes(rows),
         "",
         f"{percent}, test items of {results['test_users']} users, full ranking, {split_in_words(config)}, of the "
-        f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run. Popularity: the most "
-        "frequent items of the training data, the same list for every user.",
+        f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run.",
     ]
+    if references:
+        measured = any("agreement@10" in row.get("surrogate", {"test": {}})["test"] for row in references)
+        of_target = "; their agreement is with the undefended target" if measured else ""
+        about += ["", f"References{of_target}:", ""]
+        about += [f"- {row['defense']}: {row['meaning']}." for row in references]
     if attacked:
+        about.append("")
         attacks = {row["attacker"]: row for row in attacked}.items()
         about.append(
             f"Agreement@{_compared(config)}: share of common items in the top {_compared(config)} of the target as "

@@ -62,7 +62,7 @@ def test_attackers_without_auxiliary_share_get_no_data(make_config, name):
 
 def test_the_error_for_an_unknown_attacker_names_the_registered_ones(make_config):
     with pytest.raises(
-        UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, repeat, rounds, standard"
+        UserError, match=r"unknown attacker 'haed'.*'head'.*few_shot, filtered, head, oracle, repeat, rounds, standard"
     ):
         create_attacker("haed", make_config())
 

@@ -56,6 +56,8 @@ OURS = {
     "--margin_negative=wide": ["margin_negative: 'wide' is not allowed; it takes a number >= 0"],
     "--margin_swap=None": ["margin_swap: None is not allowed; it takes a number >= 0"],
     "--paper_code_ties=1": ["paper_code_ties: 1 is not allowed; it takes True or False"],
+    "--references=untrain": ["unknown reference 'untrain'. Did you mean 'untrained'?"],
+    "--references=3": ["references: 3 is not allowed; it takes a name or a list of different names"],
     "--attack=maybe": ["attack: 'maybe' is not allowed; it takes True or False"],
     "--query_strategy=autoregresive": ["unknown query strategy", "Did you mean 'autoregressive'?"],
     "--query_sequences=0": ["query_sequences: 0 is not allowed; it takes a whole number >= 2"],

@@ -37,6 +37,7 @@ OUT_OF_RANGE = {
     "gro_min_quality": [-0.1, 1.1, "high"],
     "paper_code_ties": ["maybe", 1],
     "attack": ["maybe", 0],
+    "references": [None, ["untrained", "untrained"], 3],
     "query_strategy": [3, None],
     "query_sequences": [1, 0, 2.5],
     "query_length": [0, -3],

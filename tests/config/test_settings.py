@@ -64,6 +64,7 @@ def test_a_key_is_declared_in_one_way_only():
         ("float 0..1", [0, 0.5, 1], [-0.01, 1.01]),
         ("bool", [True, False], [0, 1, "True"]),
         ("a|b", ["a", "b"], ["c", None]),
+        ("names or []", [[], "a", ["a", "b"]], [None, ["a", "a"], 3]),
         ("int >= 1 or None", [None, 1], [0, "None"]),
         ("names of fruit", ["fig", ["fig", "pear"]], [[], ["fig", "fig"], [3], 3]),
         ("str or None", ["x", Path("x"), None], [3, ""]),

@@ -6,6 +6,7 @@ from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment
 
 QUALITY = {"none": (0.40, 0.30), "random": (0.16, 0.22), "reverse": (0.08, 0.18), "gro": (0.37, 0.20)}
+REFERENCES = {"untrained": 0.02, "independent": 0.35, "popularity": 0.1}
 VERSIONS = {"python": "3.11.9", "torch": "2.9.0"}
 
 
@@ -30,6 +31,7 @@ def cell(values, seed, users=600, served_k=100, quality=None):
     target, surrogate = quality or QUALITY.get(values.get("defense"), (0.3, 0.2))
     taste = np.random.default_rng(99).random(users)
     draw = np.random.default_rng([seed, *str(sorted(values.items())).encode()])
+    beside = np.random.default_rng(seed)  # of the seed alone, as references are
     return Cell(
         values,
         seed,
@@ -44,6 +46,8 @@ def cell(values, seed, users=600, served_k=100, quality=None):
             "seconds": {"target": 1.5},
             "split": "leave-one-out",
         },
+        {name: ranks(beside, taste, share, served_k) for name, share in REFERENCES.items()},
+        {name: {k: share for k in (1, 10, 100) if k <= served_k} for name, share in REFERENCES.items()},
     )
 
 

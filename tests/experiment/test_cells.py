@@ -4,15 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from experiment import synthetic
 from experiment.grid import tiny
 
 from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, ranks, run_cell
+from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, run_cell
 from recbole_gro.quick_start.stage_cache import StageCache
+
+REFERENCES = ["independent", "untrained", "own_history", "popularity"]
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def run_all(experiment, folder):
 
 
 def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
-    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[3])
+    experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[3], references=REFERENCES)
     cells = run_all(experiment, tmp_path)
     alone = run_recbole_gro(
         config_dict={**experiment.fixed, "gro_lambda": 1.0, "seed": 3, "defense": ["none", "gro"]}, saved=False
@@ -48,6 +49,27 @@ def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
                 hit = ((found > 0) & (found <= k)).mean()
                 assert hit == pytest.approx(row[side]["test"][f"hit@{k}"], abs=1e-6)
         assert cell.agreement[1] == pytest.approx(row["surrogate"]["test"]["agreement@1"], abs=1e-6)
+        for reference in alone["references"]:
+            metrics, name = reference.get("surrogate", reference.get("target"))["test"], reference["defense"]
+            assert (cell.reference_ranks[name] == 1).mean() == pytest.approx(metrics["hit@1"], abs=1e-6)
+            if name != "popularity":
+                assert cell.reference_agreement[name][1] == pytest.approx(metrics["agreement@1"], abs=1e-6)
+    assert list(cells[0].reference_ranks) == REFERENCES
+
+
+def test_the_independent_model_is_the_target_of_the_next_seed(tiny_data_path, tmp_path, made):
+    run_all(tiny(tiny_data_path, gro_lambda=[1.0], references=REFERENCES), tmp_path)
+    assert made.count("target") == 3  # of seeds 1, 2 and 3
+    assert len(list((tmp_path / "stages").glob("evaluation-*.pth"))) == 5  # none at three seeds, gro at two
+
+
+def test_a_cell_counts_the_references_that_it_holds(tiny_data_path, tmp_path):
+    values = {"gro_lambda": 1.0, "defense": "gro"}
+    files = {
+        cell_file(tiny(tiny_data_path, references=names), values, 1, tmp_path)
+        for names in (REFERENCES, REFERENCES[:2], ["untrained"])
+    }
+    assert len(files) == 3
 
 
 def test_shared_stages_are_made_once(tiny_data_path, tmp_path, made):
@@ -130,7 +152,7 @@ def test_attackers_share_the_target_and_the_served_lists(tiny_data_path, tmp_pat
     assert len(list((tmp_path / "stages").glob("defended-*.pth"))) == 1
     assert [cell.facts["attacker"] for cell in cells] == names
     assert [cell.facts["lists_returned"] for cell in cells] == [64] * 5
-    assert cells[1].facts["selected_hyperparameters"]["attacker_head_k"] == 5
+    assert cells[1].facts["selected_hyperparameters"] == {}  # lists of five leave one candidate
     assert all(np.array_equal(cell.target_ranks, cells[0].target_ranks) for cell in cells)
 
 
@@ -170,11 +192,6 @@ def test_the_name_of_a_cells_file_holds_its_values(tiny_data_path, tmp_path):
     assert cell_file(experiment, {"gro_lambda": 0.5, "defense": "gro"}, 2, tmp_path).name.startswith("0.5-gro-2-")
 
 
-def test_ranks_count_from_the_first_item_of_the_list():
-    lists = torch.tensor([[7, 2, 5], [1, 2, 3], [4, 9, 0]])
-    assert ranks(lists, torch.tensor([5, 4, 4])).tolist() == [3, 0, 1]
-
-
 def test_a_cell_is_read_back_as_it_was_saved(tmp_path):
     saved = synthetic.cell({"defense": "gro", "query_length": None}, 3)
     saved.save(tmp_path / "cell.npz")
@@ -182,4 +199,7 @@ def test_a_cell_is_read_back_as_it_was_saved(tmp_path):
     for name in ("target_ranks", "surrogate_ranks"):
         assert np.array_equal(getattr(read, name), getattr(saved, name))
     assert (read.values, read.seed, read.agreement, read.facts) == (saved.values, 3, saved.agreement, saved.facts)
+    assert read.reference_agreement == saved.reference_agreement
+    assert list(read.reference_ranks) == list(saved.reference_ranks)
+    assert all(np.array_equal(ranks, saved.reference_ranks[name]) for name, ranks in read.reference_ranks.items())
     assert [file.name for file in tmp_path.iterdir()] == ["cell.npz"]

@@ -83,6 +83,11 @@ def test_shared_stages_count_once_and_finished_ones_with_their_own_time(tiny_dat
     none, _, gro, _ = estimated_seconds(experiment, [], cells, tmp_path)
     target, served = 1 * 10 * 0.5, 1 * 10 * 2.0
     assert none - gro == pytest.approx(target - served)
+    independent = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2], references=["independent"])
+    first, second, *others = estimated_seconds(independent, [], independent.cells(), tmp_path)
+    assert first == pytest.approx(none + target)  # of seed 2, which the second cell has then; it needs that of seed 3
+    assert second == pytest.approx(none)
+    assert others == pytest.approx([gro, gro])
     done = cell(cells[0][0], 1)
     done.facts["seconds"] = {"target": 1000.0, "queries": 100.0, "surrogate": 10.0}
     evaluation = UNIT["set-up"] + 4 * UNIT["users"] * UNIT["user"]

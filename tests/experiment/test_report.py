@@ -12,9 +12,10 @@ import pytest
 from experiment.synthetic import experiment_of, grid
 from matplotlib.image import imread
 
+from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import report
 from recbole_gro.experiment.report import comparison_table, facts_table, results_csv, results_table, write_report
-from recbole_gro.experiment.statistics import hits, holm, ndcg
+from recbole_gro.experiment.statistics import holm
 from recbole_gro.experiment.summary import comparisons, gather, headline_k
 from recbole_gro.report.document import Paragraph, Table
 
@@ -70,7 +71,7 @@ def test_the_csv_file_holds_the_metrics_of_the_cells(written):
     plan, cells, folder = written
     with open(folder / "results.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(cells) * (2 * 2 * 6 + 3)
+    assert len(rows) == len(cells) * (5 * 2 * 6 + 4 * 3)
     read = {
         (*(row[key] for key in plan.vary), row["seed"], row["side"], row["metric"], row["k"]): row["value"]
         for row in rows
@@ -79,10 +80,11 @@ def test_the_csv_file_holds_the_metrics_of_the_cells(written):
     for one in cells:
         named = (*map(str, one.values.values()), str(one.seed))
         for k in (1, 5, 10, 20, 50, 100):
-            for side, ranks in (("target", one.target_ranks), ("surrogate", one.surrogate_ranks)):
+            for side, ranks in one.ranks.items():
                 assert float(read[(*named, side, "hit", str(k))]) == pytest.approx(hits(ranks, k).mean(), abs=1e-15)
                 assert float(read[(*named, side, "ndcg", str(k))]) == pytest.approx(ndcg(ranks, k).mean(), abs=1e-15)
-        assert {k: float(read[(*named, "surrogate", "agreement", str(k))]) for k in one.agreement} == one.agreement
+        for side, agreement in {"surrogate": one.agreement, **one.reference_agreement}.items():
+            assert {k: float(read[(*named, side, "agreement", str(k))]) for k in agreement} == agreement
 
 
 def test_html_is_one_file_that_loads_nothing(written):
@@ -124,7 +126,7 @@ def test_missing_cells_are_listed(written):
     assert any("1 of 12 cells are missing" in text for text in page.all("p"))
     assert "Missing cells" in (folder / "report.md").read_text(encoding="utf-8")
     table = results_table(plan, gather(plan, cells), 10)
-    assert [row[-2] for row in table.rows] == ["3", "3", "3", "2"]
+    assert [row[-2] for row in table.rows] == ["3", "3", "3", "2", *["3"] * 3]
 
 
 def test_surrogates_that_did_not_converge_are_reported(written, tmp_path):
@@ -171,10 +173,68 @@ def test_the_results_table_shows_mean_and_deviation_over_seeds():
     plan = experiment_of({"defense": DEFENSES})
     settings = gather(plan, grid(plan)[::-1])
     table = results_table(plan, settings, 10)
-    assert [row[0] for row in table.rows] == DEFENSES
+    assert [row[0] for row in table.rows] == [*DEFENSES, "untrained", "independent", "popularity"]
     by_seed = [100 * hits(one.surrogate_ranks, 10).mean() for one in settings[2].cells]
     shown = table.rows[2][table.head.index("surrogate HR@10")]
     assert shown == f"{np.mean(by_seed):.2f} ± {np.std(by_seed, ddof=1):.2f}"
+
+
+def test_references_stand_below_the_settings_once_per_result():
+    """References do not depend on the defense; the untrained surrogate does on its model."""
+    plan = experiment_of({"surrogate_model": ["NARM", "SASRec"], "defense": ["none", "gro"]})
+    cells = grid(plan)
+    for one in cells:
+        if one.values["surrogate_model"] == "SASRec":
+            one.reference_ranks["untrained"] = np.zeros_like(one.target_ranks)
+        if one.values["defense"] == "gro":  # trained without the undefended target, so agreement was not measured
+            one.reference_agreement.clear()
+    table = results_table(plan, gather(plan, cells), 10)
+    shown = [dict(zip(table.head, row, strict=True)) for row in table.rows[4:]]
+    assert [(row["surrogate_model"], row["defense"]) for row in shown] == [
+        ("NARM", "untrained"), ("SASRec", "untrained"), ("", "independent"), ("", "popularity"),
+    ]  # fmt: skip
+    narm, sasrec, independent, popularity = shown
+    by_seed = [100 * ndcg(one.reference_ranks["untrained"], 10).mean() for one in cells[:3]]
+    assert narm["surrogate NDCG@10"] == f"{np.mean(by_seed):.2f} ± {np.std(by_seed, ddof=1):.2f}"
+    assert sasrec["surrogate NDCG@10"] == "0.00 ± 0.00"
+    assert (independent["agreement@10"], independent["target NDCG@10"]) == ("35.00 ± 0.00", "")
+    assert (popularity["agreement@10"], popularity["surrogate NDCG@10"]) == ("", "")
+    assert popularity["target NDCG@10"]
+    assert "untrained: a surrogate before its first epoch" in table.caption
+
+
+@pytest.mark.parametrize(
+    ("vary", "names"),
+    [
+        ({"gro_lambda": [0.1, 1.0]}, ["untrained", "independent", "popularity"]),
+        ({"model": ["NARM"]}, ["untrained (NARM)", "independent (NARM)", "popularity (NARM)"]),
+        ({}, ["untrained", "independent", "popularity"]),
+    ],
+)
+def test_references_are_named_where_no_defense_varies(vary, names):
+    plan = experiment_of(vary)
+    assert [row[0] for row in results_table(plan, gather(plan, grid(plan)), 10).rows[-3:]] == names
+
+
+def test_the_gain_is_what_the_surrogate_has_beyond_the_untrained_one():
+    """Of 100 users the target has the item first for 80, the surrogate for 50, the untrained one for 30."""
+    plan = experiment_of({"defense": ["none"]}, seeds=[1])
+    [cell] = grid(plan, users=100)
+    first = {
+        side: (np.arange(100) < n).astype(int) for side, n in (("target", 80), ("surrogate", 50), ("untrained", 30))
+    }
+    cell = replace(
+        cell, target_ranks=first["target"], surrogate_ranks=first["surrogate"],
+        reference_ranks={"untrained": first["untrained"]},
+    )  # fmt: skip
+    table = results_table(plan, gather(plan, [cell]), 10)
+    row = dict(zip(table.head, table.rows[0], strict=True))
+    assert row["gain"].startswith("0.400 [")
+    assert row["surrogate / target NDCG@10"].startswith("0.625 [")
+    unmeasured = results_table(plan, gather(plan, [replace(cell, reference_ranks={})]), 10)
+    assert "gain" not in unmeasured.head
+    assert "Gain" in table.caption
+    assert "Gain" not in unmeasured.caption
 
 
 def test_comparison_table_shows_corrected_p_values():
@@ -189,7 +249,8 @@ def test_comparison_table_shows_corrected_p_values():
 def test_one_seed_has_no_deviation():
     plan = experiment_of({"defense": DEFENSES}, seeds=[5])
     settings = gather(plan, grid(plan))
-    assert all(row[1].endswith("± n/a") for row in results_table(plan, settings, 10).rows)
+    *defenses, _, _, popularity = results_table(plan, settings, 10).rows
+    assert all(row[1].endswith("± n/a") for row in [*defenses, popularity])
     assert isinstance(comparison_table(plan, settings, 10), Table)
 
 

@@ -56,6 +56,12 @@ def test_workers_give_the_same_numbers_without_warnings(settings, capfd, monkeyp
     assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
 
 
+def test_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path):
+    with pytest.raises(UserError, match=r"^references: figure tradeoff compares gains over untrained; add it"):
+        run_experiment("tradeoff", {**settings, "defense": ["none"], "references": ["popularity"]})
+    assert not (tmp_path / "runs").exists()
+
+
 def test_experiments_share_the_stages_of_a_folder(settings, tmp_path):
     given = {**settings, "defense": ["none", "gro"]}
     first = cells_of(run_experiment("defenses", given, stages_dir="shared"))
@@ -64,7 +70,10 @@ def test_experiments_share_the_stages_of_a_folder(settings, tmp_path):
     folder = run_experiment("architectures", models, stages_dir="shared")
     second, after = cells_of(folder), times_of(tmp_path / "shared")
     assert before.items() <= after.items()
-    assert {name.partition("-")[0] for name in after.keys() - before.keys()} == {"surrogate"}
+    assert {name.partition("-")[0] for name in after.keys() - before.keys()} == {
+        "reference",  # the untrained surrogate
+        "surrogate",
+    }
     assert len(second) == 4
     for cell in second:
         [twin] = [other for other in first if other.values["defense"] == cell.values["defense"]]

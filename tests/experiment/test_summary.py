@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from experiment.synthetic import cell, experiment_of, grid
 
-from recbole_gro.experiment.statistics import ndcg, paired_t
+from recbole_gro.evaluator.ranks import ndcg
+from recbole_gro.experiment.statistics import paired_t
 from recbole_gro.experiment.summary import agreement_k, comparisons, gather, headline_k
 
 DEFENSES = ["none", "random", "gro"]

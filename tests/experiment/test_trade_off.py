@@ -10,15 +10,17 @@ from recbole_gro.experiment.summary import Setting
 from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table, unpaired
 
 
-def cell(defense, attacker, target, surrogate, seed=1, **values):
+def cell(defense, attacker, target, surrogate, seed=1, untrained=0.0, **values):
     """Return a cell of 100 users: a share `target` (`surrogate`) has the test item first, the others not at all."""
-    ranks = (np.array([1] * round(100 * share) + [0] * (100 - round(100 * share))) for share in (target, surrogate))
+    shares = (target, surrogate, untrained)
+    ranks = (np.array([1] * round(100 * share) + [0] * (100 - round(100 * share))) for share in shares)
     return ranked({"defense": defense, "attacker": attacker, **values}, *ranks, seed=seed)
 
 
-def ranked(values, target, surrogate, seed=1, served_k=100):
+def ranked(values, target, surrogate, untrained=None, seed=1, served_k=100):
     facts = {"served_k": served_k, "split": "leave-one-out"}
-    return Cell(values, seed, np.array(target), np.array(surrogate), {10: 0.5}, facts)
+    beside = {"untrained": np.zeros(len(target)) if untrained is None else untrained}
+    return Cell(values, seed, np.array(target), np.array(surrogate), {10: 0.5}, facts, beside)
 
 
 def settings(cells):
@@ -46,6 +48,23 @@ def test_a_defense_is_rated_by_its_worst_case():
     assert list(found["gro"].kept.values()) == pytest.approx([0.75] * 10)
     assert set(found["none"].kept.values()) == {1.0}
     assert found["none"].extracted == 1.0
+
+
+def test_shares_are_of_what_was_gained_beyond_the_untrained_surrogate():
+    """Undefended, the best of two attacks gains 0.5 - 0.3; past a defense nothing, a half, or less than nothing."""
+    undefended = [cell("none", "head", 0.8, 0.4, untrained=0.3), cell("none", "standard", 0.8, 0.5, untrained=0.3)]
+    surrogates = {"nothing": 0.3, "half": 0.4, "below": 0.2}
+    grid = [*undefended, *(cell(name, "head", 0.8, of, untrained=0.3) for name, of in surrogates.items())]
+    shares = {point.name: point.extracted for point in points(settings(grid))}
+    assert shares == pytest.approx({"none": 1, "nothing": 0, "half": 0.5, "below": 0})
+    rows = {row[0].split()[0]: row[2:6] for row in attackers_table(points(settings(grid)))[1]}
+    assert rows["none"] == ["standard", "1.00", "0.50", "1.00"]
+    assert rows["below"] == ["head", "0.00", "0.00", ""]
+
+
+def test_where_no_attack_gained_anything_there_is_no_share():
+    grid = [cell(name, "head", 0.8, 0.3, untrained=0.3) for name in ("none", "tail")]
+    assert points(settings(grid)) == []
 
 
 def test_the_frontier_holds_the_points_that_no_other_dominates():

@@ -1,9 +1,10 @@
 """The comparison of one defense."""
 
 import pytest
+import torch
 from pipeline import TINY_RUN
 
-from recbole_gro.quick_start.comparison import compare, metrics_in_words
+from recbole_gro.quick_start.comparison import Comparison, compare, metrics_in_words, set_gain
 from recbole_gro.quick_start.stage_cache import StageCache
 
 
@@ -59,6 +60,23 @@ def test_without_an_attack_only_the_service_is_measured(comparison):
     compared = comparison("none", attack=False)
     assert compared.surrogate_lists == {}
     assert set(compared.row) == {"defense", "seconds", "target", "target_still_improving"}
+
+
+def test_a_gain_is_noise_up_to_twice_its_standard_error():
+    """NDCG@10 of row i is 1 where item i + 1 is the first of its list, and 0 where it is not listed."""
+    items = torch.arange(1, 101)
+
+    def lists(n):
+        return torch.where(torch.arange(100) < n, items, 0).unsqueeze(1)
+
+    compared = [Comparison({}, {}, {"test": lists(n)}) for n in (13, 14, 15, 90, 5)]
+    set_gain(compared, {"test": lists(10)}, items, 10)
+    # n more rows of 100 gain 1: twice the error is 2 sqrt(n (100 - n) / 99) / 100
+    assert [one.row["gain"]["ndcg@10"] for one in compared] == [0.03, 0.04, 0.05, 0.8, -0.05]
+    assert [one.row["gain"]["standard_error"] for one in compared[:3]] == [0.0171, 0.0197, 0.0219]
+    assert [one.row["gained"] for one in compared] == [False, True, True, True, False]
+    set_gain(compared[:1], {"test": lists(13)}, items, 10)
+    assert compared[0].row == {"gain": {"ndcg@10": 0.0, "standard_error": 0.0}, "gained": False}
 
 
 def test_effective_settings_are_those_of_the_defense(comparison):

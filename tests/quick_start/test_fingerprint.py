@@ -128,6 +128,30 @@ def test_the_version_counts(prints, monkeypatch):
     assert changed(before, prints()) == set(STAGES)
 
 
+def test_references_count_for_the_comparison_alone(make_config):
+    def comparison(**settings):
+        return Fingerprints(make_config(**settings), "gro").comparison
+
+    one = comparison(references=["untrained"])
+    assert one == comparison(references="untrained")
+    assert len({one, comparison(references=[]), comparison(references=["untrained", "popularity"])}) == 3
+    found, other, wider = (
+        Fingerprints(make_config(**settings), "none").references
+        for settings in ({}, {"surrogate_model": "NARM"}, {"served_k": 6})
+    )
+    assert {name for name in found if found[name] != other[name]} == {"untrained"}
+    assert {name for name in found if found[name] != wider[name]} == set(found)
+    of_gro = Fingerprints(make_config(gro_lambda=3.0), "gro").references
+    assert found == of_gro
+
+
+def test_the_next_seed_is_that_of_its_own_run(make_config):
+    here, there = (Fingerprints(make_config(seed=seed), "none") for seed in (7, 8))
+    assert here.with_next_seed().target == there.target
+    assert here.with_next_seed().evaluation == there.evaluation
+    assert here.target != there.target
+
+
 def test_gro_from_scratch_needs_no_target(make_config):
     def stages(**settings):
         return list(Fingerprints(make_config(defense=["gro"], **settings), "gro").stages())

@@ -34,6 +34,7 @@ RUN = {
     "surrogate_epochs": 3,
     "eval_step": 1,
     "access_log": True,
+    "references": ["independent", "untrained"],
 }
 CHANGING = ("seconds", "peak_memory_mib", "config")
 # log lines after which a process is killed; None: at random
@@ -41,6 +42,7 @@ LOGGED = [
     "target: resume checkpoint after epoch 2",
     "queries-random: query 1 answered",
     "target-gro_decoys: resume checkpoint after epoch 1",
+    "reference untrained",
 ]
 AT_RANDOM = [None] * 10
 
@@ -120,8 +122,7 @@ def test_a_run_that_is_killed_ends_with_the_same_numbers(tiny_data_path, tmp_pat
 
     log, whole_log = log_of(folder), log_of(uninterrupted)
     finished = re.compile(r"\S+: resume checkpoint after epoch \d+|\S+: query \d+ answered")
-    assert set(Counter(finished.findall(log)).values()) == {1}
-    assert set(finished.findall(log)) <= set(finished.findall(whole_log))
+    assert Counter(finished.findall(log)) <= Counter(finished.findall(whole_log))
     # only the epoch in progress is trained again
     trained = re.compile(r"epoch \d+ training")
     once = len(trained.findall(whole_log))
@@ -234,7 +235,7 @@ def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_space(run, tm
 SURROGATE = "stages/surrogate-*"
 
 
-@pytest.mark.parametrize("name", [f"{SURROGATE}.work/resume/surrogate-none-first-10.pth", f"{SURROGATE}.pth"])
+@pytest.mark.parametrize("name", [f"{SURROGATE}.work/resume/surrogate-none-10.pth", f"{SURROGATE}.pth"])
 def test_an_attack_that_trains_several_surrogates_resumes(run, tmp_path, disk_full_at, name):
     several = {"attack": True, "attacker": "head", "epochs": 2}
     assert run(**several)[0] == 0

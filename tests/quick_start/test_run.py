@@ -294,9 +294,9 @@ def test_all_files_are_in_one_folder_without_output_dir_too(tiny_data_path, tmp_
 
 def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_path, capsys):
     results = run("none", "reverse", learning_rate=1e-12)
-    reference = results["reference"]
+    [reference] = results["references"]
     assert reference["defense"] == "popularity"
-    assert set(reference) == {"defense", "target"}
+    assert set(reference) == {"defense", "meaning", "target"}
     assert set(reference["target"]["test"]) == set(results["defenses"][0]["target"]["test"])
     printed = capsys.readouterr().out
     for text in (printed, (tmp_path / "out0" / "results.md").read_text()):
@@ -305,6 +305,24 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
     assert "none" in worse  # it is untrained
     for name in worse:
         assert f"defense {name}: a worse NDCG@10 than the most popular items reach" in printed
+
+
+def test_all_references_stand_below_the_defenses(run, tmp_path, capsys):
+    names = ["independent", "untrained", "own_history", "popularity"]
+    results = run("none", "reverse", references=names, surrogate_learning_rate=1e-30)
+    assert [row["defense"] for row in results["references"]] == names
+    assert set(results["seconds"]) == {"dataset", *names}
+    for row in results["defenses"]:  # their surrogates are as good as untrained
+        assert row["gain"] == {"ndcg@10": 0, "standard_error": 0}
+        assert row["surrogate"]["test"]["ndcg@10"] == results["references"][1]["surrogate"]["test"]["ndcg@10"]
+    text = (tmp_path / "out0" / "results.md").read_text()
+    for shown in (capsys.readouterr().out, text):
+        assert "| none (!) (=) " in shown
+        assert "(=) This surrogate gained no more than noise" in shown
+        rows = [line.split("|")[1].strip() for line in shown.splitlines() if line.startswith("|")]
+        assert rows[-4:] == names
+    assert all(f"\n- {name}: " in text for name in names)
+    assert {name.partition("/")[0] for name in files_below(tmp_path / "out0")} >= {"target.pth", "surrogate-none.pth"}
 
 
 def ndcg(row):
@@ -384,7 +402,7 @@ def test_rows_name_the_attacker_and_its_selected_hyperparameters(run, tmp_path):
     assert row["attacker"] == "head"
     assert row["selected_hyperparameters"]["attacker_head_k"] in (5, 10, 12)
     assert "attack on none: head: trains on the first h items" in (tmp_path / "out0" / "run.log").read_text()
-    assert "the head attacker's" in (tmp_path / "out0" / "results.md").read_text()
+    assert "- head: surrogate BERT4Rec from" in (tmp_path / "out0" / "results.md").read_text()
     assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
     [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
     assert row["selected_hyperparameters"] == {"attacker_head_k": 3}

@@ -74,6 +74,7 @@ def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker,
     log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
     assert log.lists.shape == (8, 4, 12)
     assert facts == {
+        "query_strategy": "autoregressive",
         "query_sequences": 8,
         "auxiliary_sequences": n_auxiliary,
         "repeats": 1,

@@ -19,6 +19,10 @@ def row(defense, target, surrogate=None):
     return made
 
 
+def popularity():
+    return {**row("popularity", metrics(0.02)), "meaning": "the most frequent items"}
+
+
 def about(config):
     return {"test_users": 37, **environment(config)}
 
@@ -59,7 +63,7 @@ def test_only_shares_are_in_percent(make_config):
     assert [round(bar.get_height(), 6) for bar in shares.patches] == [10, 5]
     assert [round(bar.get_height(), 6) for bar in counts.patches] == [28.45, 7.5]
     assert [text.get_text() for text in counts.texts] == ["28.45", "7.5000"]
-    results = {"defenses": rows, "reference": rows[0], **about(config)}
+    results = {"defenses": rows, "references": [], **about(config)}
     text = markdown(results, config)
     assert "Percent where the head names no other unit, test items" in text
     assert "Agreement@5: share of common items in the top 5" in text
@@ -76,7 +80,7 @@ def test_only_shares_are_in_percent(make_config):
 def test_markdown_names_the_split_and_the_users(make_config, split, words):
     eval_args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
     config = make_config("NARM", served_k=20, topk=[10, 20], valid_metric="NDCG@10", eval_args=eval_args)
-    results = {"defenses": [row("none", metrics(0.1))], "reference": row("popularity", metrics(0.02))}
+    results = {"defenses": [row("none", metrics(0.1))], "references": [popularity()]}
     text = markdown({**results, **about(config)}, config)
     assert f"Percent, test items of 37 users, full ranking, {words}" in text
 
@@ -102,8 +106,31 @@ def test_a_surrogate_whose_training_failed_is_marked(config):
     assert gro.startswith("| gro (!) ")
     assert "(!)" not in none
     assert "(!) The training of this surrogate failed" in notes(rows)[-1]
-    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
+    results = {"defenses": rows, "references": [popularity()], **about(config)}
     assert notes(rows)[-1] in markdown(results, config)
+
+
+def test_a_surrogate_that_gained_no_more_than_noise_is_marked(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) | {"gained": name == "none"} for name in ("none", "gro")]
+    *_, none, gro = table(rows, config)
+    assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none", "gro (=)")
+    assert notes(rows)[-1].startswith("(=) This surrogate gained no more than noise")
+    assert notes(rows[:1]) == []
+
+
+def test_markdown_explains_each_reference_below_the_table(config):
+    rows = [row("none", metrics(0.1), metrics(0.05))]
+    untrained = {"defense": "untrained", "meaning": "a surrogate", "surrogate": {"test": metrics(0.03)}}
+    text = markdown({"defenses": rows, "references": [untrained, popularity()], **about(config)}, config)
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line[0:1] == "|"]
+    assert cells[-2] == ["untrained", *[""] * 4, *["3.00"] * 4, ""]
+    assert cells[-1] == ["popularity", *["2.00"] * 4, *[""] * 5]
+    assert "References:\n\n- untrained: a surrogate.\n- popularity: the most frequent items.\n" in text
+    untrained["surrogate"]["test"]["agreement@10"] = 0.01
+    text = markdown({"defenses": rows, "references": [untrained], **about(config)}, config)
+    assert "References; their agreement is with the undefended target:\n" in text
+    assert "1.00 |" in text
+    assert "References" not in markdown({"defenses": rows, "references": [], **about(config)}, config)
 
 
 def test_a_surrogate_that_was_still_improving_is_marked(config):
@@ -117,7 +144,7 @@ def test_a_surrogate_that_was_still_improving_is_marked(config):
         ["gro", "(+)"],
         ["random", "(!)"],
     )
-    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
+    results = {"defenses": rows, "references": [popularity()], **about(config)}
     text = markdown(results, config)
     assert "(+) This surrogate was still improving after its surrogate_epochs" in text
     assert text.index("(!) The") < text.index("(+) This")
@@ -136,8 +163,8 @@ def test_a_target_that_was_still_improving_is_marked(config):
 
 
 def test_markdown_names_model_data_budget_and_seed(config):
-    rows, reference = [row("none", metrics(0.1), metrics(0.05))], row("popularity", metrics(0.02))
-    text = markdown({"defenses": rows, "reference": reference, **about(config)}, config)
+    rows = [row("none", metrics(0.1), metrics(0.05))]
+    text = markdown({"defenses": rows, "references": [popularity()], **about(config)}, config)
     assert "| popularity |" in text
     assert "BERT4Rec on tiny" in text
     assert "- standard: surrogate NARM from 50 lists: every prefix of 10 autoregressive sequences." in text
@@ -153,7 +180,7 @@ def test_markdown_names_auxiliary_data_repeats_and_selected_hyperparameters(conf
             "repeats": 4,
             "selected_hyperparameters": {"attacker_head_k": head_k, "agreement": {10: 0.2}},
         }
-    results = {"defenses": rows, "reference": row("popularity", metrics(0.02)), **about(config)}
+    results = {"defenses": rows, "references": [popularity()], **about(config)}
     text = markdown(results, config)
     assert "every prefix, queried 4 times, of 10 autoregressive sequences, 3 of them histories of users." in text
     assert "none standard: attacker_head_k 20, agreement 10 0.2; truncate standard: attacker_head_k 10" in text
@@ -169,15 +196,15 @@ def test_picture_shows_target_and_surrogate_of_every_defense(config):
 
 
 def test_a_result_is_three_files(config, tmp_path):
-    rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
-    results = {"defenses": rows, "reference": reference, **about(config)}
+    rows = [row("none", metrics(0.1))]
+    results = {"defenses": rows, "references": [popularity()], **about(config)}
     save_results(results, config, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "results.md", "results.png"]
 
 
 def test_results_survive_a_failed_picture_and_the_report_is_completed(config, tmp_path, monkeypatch):
-    rows, reference = [row("none", metrics(0.1))], row("popularity", metrics(0.02))
-    results = {"defenses": rows, "reference": reference, **about(config)}
+    rows = [row("none", metrics(0.1))]
+    results = {"defenses": rows, "references": [popularity()], **about(config)}
 
     def failing(figure):
         raise MemoryError

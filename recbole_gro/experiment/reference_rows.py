@@ -1,0 +1,75 @@
+"""Rows of the references in an experiment's results: one per reference and result, however many settings share it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.summary import Setting
+from recbole_gro.quick_start.references import create_references
+
+
+@dataclass
+class ReferenceRow:
+    """One reference.
+
+    Attributes:
+        name: of the reference.
+        labels: the values of varied keys that all its settings share.
+        setting: its cells, one per seed.
+    """
+
+    name: str
+    labels: dict[str, str]
+    setting: Setting
+
+
+def reference_rows(settings: Sequence[Setting]) -> Iterator[ReferenceRow]:
+    """Yield the references of an experiment; settings with the same lists of one, such as all defenses, share a row.
+
+    Args:
+        settings: of one experiment.
+    """
+    for name in dict.fromkeys(name for setting in settings for cell in setting.cells for name in cell.reference_ranks):
+        for group in _alike(name, settings):
+            shared = set.intersection(*(set(_texts(setting)) for setting in group))
+            yield ReferenceRow(name, dict(shared), Setting(group[0].values, list(_by_seed(name, group).values())))
+
+
+def meanings(names: Iterable[str]) -> str:
+    """Return what references are, as text."""
+    found = create_references({"references": list(dict.fromkeys(names))}).items()
+    return "; ".join(f"{name}: {reference.meaning}" for name, reference in found)
+
+
+def _alike(name: str, settings: Sequence[Setting]) -> list[list[Setting]]:
+    """Return groups of settings whose cells have the same ranks of a reference at the seeds that they share."""
+    groups: list[list[Setting]] = []
+    for setting in settings:
+        own = _by_seed(name, [setting])
+        for group in groups:
+            others = _by_seed(name, group)
+            common = own.keys() & others.keys()
+            if common and all(_same(name, own[seed], others[seed]) for seed in common):
+                group.append(setting)
+                break
+        else:
+            if own:
+                groups.append([setting])
+    return groups
+
+
+def _same(name: str, cell: Cell, other: Cell) -> bool:
+    return np.array_equal(cell.reference_ranks[name], other.reference_ranks[name])
+
+
+def _by_seed(name: str, settings: Sequence[Setting]) -> dict[int, Cell]:
+    """Return a cell with the reference per seed, in order; one with its agreement where there is one."""
+    cells = [cell for setting in settings for cell in setting.cells if name in cell.reference_ranks]
+    found = {cell.seed: cell for cell in sorted(cells, key=lambda cell: name in cell.reference_agreement)}
+    return dict(sorted(found.items()))
+
+
+def _texts(setting: Setting) -> list[tuple[str, str]]:
+    return [(key, str(value)) for key, value in setting.values.items()]

@@ -1,0 +1,128 @@
+"""References: lists that say what the accuracy and the agreement of a surrogate are worth."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor
+
+from recbole_gro.attack import create_surrogate
+from recbole_gro.attack.settings import SurrogateSettings
+from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.settings import Settings, setting
+from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityService
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.log import console
+from recbole_gro.utils.registry import Registry
+
+if TYPE_CHECKING:
+    from recbole_gro.quick_start.fingerprint import Fingerprints
+    from recbole_gro.quick_start.stages import Stages
+
+UNDEFENDED = "none"  # the defense whose lists references are compared with
+UNTRAINED = "untrained"
+
+_references: Registry[type["Reference"]] = Registry("reference")
+register_reference = _references.register
+
+
+class Reference:
+    """Lists for the validation and test rows, measured like those of a surrogate.
+
+    Args:
+        name: as registered.
+
+    Attributes:
+        meaning: in one sentence, for reports.
+        settings: classes of settings that it reads besides those of target, service and evaluation; None: not declared.
+        is_service: whether it stands for a service, beside targets, and not for a surrogate.
+        needs_attack: whether it means nothing without a surrogate beside it.
+        needs_target: whether it means nothing without its agreement with the undefended target.
+    """
+
+    meaning: ClassVar[str]
+    settings: ClassVar[tuple[type[Settings], ...] | None] = None
+    is_service = needs_attack = needs_target = False
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def service(self, stages: "Stages") -> Service:
+        """Return the service whose lists they are, for the stages of the undefended target."""
+        raise NotImplementedError
+
+    def evaluation(self, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return metrics and lists [rows, k], both by split, for the stages of the undefended target."""
+        return stages.reference(self.name, lambda: self.service(stages))
+
+    def trained(self, prints: "Fingerprints") -> dict[str, str]:
+        """Return {stage: fingerprint} of what it trains, for the fingerprints of the undefended target."""
+        return {}
+
+
+def create_references(config: Any) -> dict[str, Reference]:
+    """Return the references of a config, by name.
+
+    Raises:
+        UserError: no reference of a name.
+    """
+    return {name: _references[name](name) for name in as_names(setting(config, "references"))}
+
+
+@register_reference("independent")
+class Independent(Reference):
+    """The target's architecture, trained on the same data with the next seed: the target of that seed's run."""
+
+    meaning = (
+        "the target's architecture trained on the same data with another seed, attacked by nobody; agreement above it "
+        "is knowledge of this very target"
+    )
+    settings = ()
+    needs_attack = needs_target = True
+
+    def evaluation(self, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
+        other = stages.with_next_seed()
+        console.info(f"reference {self.name}: the target of seed {other.config['seed']}")
+        other.seconds = stages.seconds
+        return other.undefended()
+
+    def trained(self, prints: "Fingerprints") -> dict[str, str]:
+        return {"target": prints.with_next_seed().target}
+
+
+@register_reference(UNTRAINED)
+class Untrained(Reference):
+    """The attack's first surrogate before its first epoch."""
+
+    meaning = "a surrogate before its first epoch; what an attack gained is what its surrogate has beyond this one"
+    settings = (SurrogateSettings,)
+    needs_attack = True
+
+    def service(self, stages: "Stages") -> Service:
+        items = stages.train._dataset
+        start_stage(stages.config, "surrogate")
+        return Service(create_surrogate(stages.config, items.item_num, items)[0], stages.config["served_k"])
+
+
+@register_reference("own_history")
+class OwnHistory(Reference):
+    """The items of each row, latest first."""
+
+    meaning = "each user's own items, latest first, without repeats; high where items repeat"
+    settings = ()
+
+    def service(self, stages: "Stages") -> Service:
+        return OwnHistoryService(stages.new_model(), stages.config["served_k"])
+
+
+@register_reference(POPULARITY)
+class Popularity(Reference):
+    """The most frequent items of the training data, the same list for every row."""
+
+    meaning = "the most frequent items of the training data, the same list for every user"
+    settings = ()
+    is_service = True
+
+    def service(self, stages: "Stages") -> Service:
+        return PopularityService(
+            stages.new_model(), stages.config["served_k"], stages.train._dataset.interaction_counter
+        )

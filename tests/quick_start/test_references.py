@@ -1,0 +1,119 @@
+"""References: lists that say what the numbers of a surrogate are worth."""
+
+import pytest
+from conftest import WIDTHS
+from pipeline import TINY_RUN
+
+from recbole_gro import UserError, create_surrogate
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.quick_start.comparison import measure_references
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.references import create_references
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.serving.service import Service
+
+TINY = {key: value for key, value in TINY_RUN.items() if key not in WIDTHS["BERT4Rec"]}  # for any model
+ALL = ["independent", "untrained", "own_history", "popularity"]
+
+
+@pytest.fixture
+def measured(make_loaders, tmp_path):
+    """Measure references on tiny data, with one cache for all calls of a test: `measured("none", seed=8)`."""
+
+    def make(*defenses, model="BERT4Rec", **settings):
+        config, *loaders = make_loaders(model, **{**TINY, "references": ALL, "defense": list(defenses), **settings})
+        found, target = measure_references(config, loaders, StageCache(tmp_path / "stages"))
+        return {one.row["defense"]: one for one in found}, target
+
+    return make
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
+def test_the_independent_model_is_the_target_of_the_next_seed(measured, make_config, tmp_path, model):
+    found, target = measured("none", model=model, epochs=2, references=["independent"])
+    names = {file.name for file in (tmp_path / "stages").iterdir()}
+    config = make_config(model, **{**TINY, "epochs": 2, "seed": 8})
+    loaders = build_loaders(config, build_dataset(config))
+    prints = Fingerprints(config, "none")
+    assert {f"target-{prints.target}.pth", f"evaluation-{prints.evaluation}.pth"} <= names
+    metrics, lists = Stages(config, loaders, StageCache(tmp_path / "anew"), prints, None).undefended()
+    for split in ("valid", "test"):
+        assert found["independent"].lists[split].equal(lists[split])
+        own = found["independent"].row["surrogate"][split]
+        assert metrics[split].items() <= own.items()
+        share = common_share(lists[split][:, :10], target[split][:, :10]).mean()
+        assert own["agreement@10"] == pytest.approx(share, abs=1e-4)
+    assert not lists["test"].equal(target["test"])
+
+
+@pytest.mark.parametrize("surrogate_model", [None, "NARM", ["NARM", "SASRec"]])
+def test_the_untrained_surrogate_is_the_first_one_before_its_first_epoch(measured, make_loaders, surrogate_model):
+    found, _ = measured("none", references=["untrained"], surrogate_model=surrogate_model)
+    config, *loaders = make_loaders(**{**TINY, "surrogate_model": surrogate_model})
+    start_stage(config, "surrogate")
+    model, _ = create_surrogate(config, loaders[0]._dataset.item_num, loaders[0]._dataset)
+    assert type(model).__name__ == ("NARM" if surrogate_model else "BERT4Rec")
+    service = Service(model, TINY["served_k"])
+    rows = next(iter(loaders[2]))[0]
+    assert found["untrained"].lists["test"].equal(service.recommend(rows["item_id_list"]))
+
+
+def test_own_history_finds_the_test_item_where_it_was_the_latest(measured, write_dataset):
+    histories = {f"u{n}": [f"i{n}", f"i{n + 1}", *[f"i{n}"] * 4] for n in range(20)}
+    found, target = measured("none", data_path=str(write_dataset(histories)), references=["own_history"])
+    row, lists = found["own_history"].row, found["own_history"].lists["test"]
+    for split in ("valid", "test"):
+        assert row["surrogate"][split]["ndcg@10"] == row["surrogate"][split]["hit@5"] == 1
+    assert (lists[:, :2] != 0).all()
+    assert not lists[:, 2:].any()
+    share = common_share(lists[:, :10], target["test"][:, :10]).mean()  # of the two items that it has
+    assert row["surrogate"]["test"]["agreement@10"] == pytest.approx(share, abs=1e-4)
+
+
+def test_nothing_is_trained_for_agreement_alone(measured, tmp_path):
+    without, target = measured("gro", gro_start="untrained")
+    assert list(without) == ["untrained", "own_history", "popularity"]
+    assert target is None
+    assert "agreement@10" not in without["untrained"].row["surrogate"]["test"]
+    assert {file.name.partition("-")[0] for file in (tmp_path / "stages").iterdir() if file.suffix == ".pth"} == {
+        "reference"
+    }
+    for defenses in (["gro"], ["reverse"]):
+        found, _ = measured(*defenses)
+        assert list(found) == ALL
+        assert "agreement@10" in found["untrained"].row["surrogate"]["test"]
+
+
+def test_without_an_attack_references_stand_beside_targets(measured, tmp_path):
+    found, _ = measured("none", attack=False)
+    assert list(found) == ["own_history", "popularity"]
+    assert all(set(one.row["target"]["test"]) == {"hit@5", "hit@10", "ndcg@5", "ndcg@10"} for one in found.values())
+    assert not list((tmp_path / "stages").glob("target-*"))
+
+
+def test_popularity_is_a_service_without_agreement(measured):
+    found, _ = measured("none", references=["popularity"])
+    row, lists = found["popularity"].row, found["popularity"].lists["test"]
+    assert set(row) == {"defense", "meaning", "target"}
+    assert "agreement@10" not in row["target"]["test"]
+    assert (lists == lists[0]).all()
+
+
+def test_a_measured_reference_is_not_measured_again(measured, tmp_path):
+    first, _ = measured("none")
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "stages").glob("*.pth")}
+    again, _ = measured("none", "reverse")
+    assert [one.row for one in first.values()] == [one.row for one in again.values()]
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "stages").glob("*.pth")} == before
+
+
+def test_no_references(measured):
+    assert measured("none", references=[]) == ({}, None)
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(UserError, match=r"unknown reference 'untrain'\. Did you mean 'untrained'"):
+        create_references({"references": ["untrain"]})
