@@ -5,10 +5,13 @@ import pytest
 from recbole_gro import UserError
 from recbole_gro.attack.settings import (
     AttackSettings,
+    CoverageSettings,
     FewShotSettings,
     HeadSettings,
+    MixedSettings,
     QuerySettings,
     RepeatSettings,
+    RoundsSettings,
     SurrogateSettings,
 )
 
@@ -17,6 +20,15 @@ from recbole_gro.attack.settings import (
     ("key", "accepted", "refused"),
     [
         (AttackSettings.attacker, "head", 3),
+        (AttackSettings.attacker, ["head", "strongest"], []),
+        (AttackSettings.attacker_suite, ["rounds"], None),
+        (MixedSettings.query_random_share, 1, 1.01),
+        (MixedSettings.query_rank_decay, 0, -0.01),
+        (CoverageSettings.query_coverage, 0, -0.01),
+        (QuerySettings.query_choice, "module:function", "module"),
+        (RoundsSettings.attacker_rounds, 1, 0),
+        (RoundsSettings.attacker_reproduced, 1, 1.01),
+        (SurrogateSettings.surrogate_model, ["NARM", "GRU4Rec"], ["NARM", "NARM"]),
         (QuerySettings.query_sequences, 2, 1),
         (QuerySettings.query_length, 1, 0),
         (QuerySettings.query_length, None, "None"),
