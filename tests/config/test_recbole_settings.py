@@ -159,6 +159,6 @@ def test_a_tab_may_be_written_as_backslash_and_t(tmp_path):
 
 def test_names_and_paths_are_texts_and_numbers_are_not():
     assert all(
-        map(is_text, ("dataset", "student_model", "student_config", "valid_metric", "query_choice", "gro_start"))
+        map(is_text, ("dataset", "student_model", "student_config", "valid_metric", "gro_start", "query_choice"))
     )
     assert not any(map(is_text, ("epochs", "topk", "metrics", "defense", "eval_args", "attack", "gpu_id", "my_own")))
