@@ -17,7 +17,7 @@ class AttackSettings(Settings):
         "the whole query budget",
     )
     attacker_suite: Any = key(
-        ["standard+autoregressive", "standard+mixed", "rounds", "head+mixed", "filtered+mixed"],
+        ["standard+autoregressive", "standard+mixed", "rounds+mixed", "head+mixed", "filtered+mixed"],
         "names of attacker",
         "strongest: the attacks that are run, the best of them by agreement on the held-out queries of all",
     )
