@@ -1,4 +1,4 @@
-"""RecBole's SequentialDataset with lazy rows, which are prefixes or windows of histories."""
+"""RecBole's SequentialDataset with lazy rows: prefixes, windows or whole sequences of histories."""
 
 from collections import Counter
 from typing import Any
@@ -7,38 +7,48 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
+from torch.nn import functional
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.data.presplit import joined
+from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
 ROUNDED_TIME = "rounded_time"  # column of the times while the time column has their ranks
+PREDICTED = "n_predicted"  # field of whole sequences: how many of a row's items are followed by a target of its own
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
 def train_rows_of(config: Any) -> str:
-    """Return `windows` or `prefixes`: the config's `train_rows`; auto is windows for masked models.
+    """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
 
-    Rows of pre-split files are prefixes.
+    auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split
+    files have prefixes alone.
 
     Raises:
-        UserError: windows of pre-split files, or for a model that is not masked, whose rows would have their targets.
+        UserError: rows that pre-split files do not have, or that the model cannot train on.
     """
-    chosen = setting(config, "train_rows")
+    chosen, model = setting(config, "train_rows"), config["model"]
     masks = config["transform"] == MASKED_TRANSFORM
+    reads_all_prefixes = scorer_class(config.model_class).all_prefixes_at_once and config["loss_type"] == "CE"
     if config["benchmark_filename"] is not None:
-        if chosen == "windows":
-            raise UserError("train_rows: windows need complete histories; benchmark_filename takes prefixes")
+        if chosen in ("windows", "sequences"):
+            raise UserError(f"train_rows: {chosen} need complete histories; benchmark_filename takes prefixes")
         return "prefixes"
     if chosen == "windows" and not masks:
-        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {config['model']} takes prefixes")
-    if chosen == "auto":
-        return "windows" if masks else "prefixes"
-    return chosen
+        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {model} takes prefixes")
+    if chosen == "sequences" and not reads_all_prefixes:
+        raise UserError(
+            f"train_rows: sequences are for causal models with cross-entropy loss (loss_type CE); {model} takes "
+            f"{'windows or ' if masks else ''}prefixes here"
+        )
+    if chosen != "auto":
+        return chosen
+    return "windows" if masks else "sequences" if reads_all_prefixes else "prefixes"
 
 
 class SequenceDataset(InteractionDataset):
@@ -49,6 +59,9 @@ class SequenceDataset(InteractionDataset):
 
     Training rows (`train_rows`) are
         prefixes: RecBole's, one row per item that has a history;
+        sequences: the targets of these rows split into runs of MAX_ITEM_LIST_LENGTH, from a user's most recent one
+            back. A row is the prefix of the last target of a run; each target of the run is predicted from the items
+            before it in the row.
         windows: a user's training items split into pieces of MAX_ITEM_LIST_LENGTH, from the most recent item back, as
             the paper's masked models read them. Validation and test rows are RecBole's. Whenever a training window is
             read it is moved back, with probability `window_shift`, by a random part of its length, so that a model
@@ -132,7 +145,22 @@ class SequenceDataset(InteractionDataset):
                 part.inter_feat[self.time_field] = times
         if train_rows_of(self.config) == "windows":
             train.window_generator = torch.Generator().manual_seed(self.config["seed"])
+        if train_rows_of(self.config) == "sequences":
+            train._keep_whole_sequences()
         return [train, *held_out]
+
+    def _keep_whole_sequences(self) -> None:
+        """Keep of all prefixes those of the last target of each run, and note the length of the run."""
+        rows = self.inter_feat
+        target = rows[self.row_start_field] + rows[self.item_list_length_field]
+        order = target.argsort()
+        # a user's first item is no target, so the targets of two users are never neighbours
+        user = functional.pad((target[order].diff() != 1).long().cumsum(0), (1, 0))
+        n_targets = user.bincount()
+        later = n_targets.cumsum(0)[user] - 1 - torch.arange(len(order))
+        last = later % self.max_item_list_len == 0
+        self.inter_feat = rows[order[last]]
+        self.inter_feat[PREDICTED] = (n_targets[user] - later)[last].clamp(max=self.max_item_list_len)
 
     def _prefix_rows(self, first, count):
         """Return start, length and target index of RecBole's rows: every item but a user's first, with those before."""
@@ -206,7 +234,7 @@ class SequenceDataset(InteractionDataset):
         """
         rows = self.inter_feat
         end = rows[self.row_start_field] + rows[self.item_list_length_field]
-        if train_rows_of(self.config) == "prefixes":
+        if train_rows_of(self.config) != "windows":
             end = end + 1  # the target of the row
         ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
         users = ends.nonzero().squeeze(1)
