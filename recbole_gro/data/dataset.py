@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
-from torch.nn import functional
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
@@ -59,9 +58,9 @@ class SequenceDataset(InteractionDataset):
 
     Training rows (`train_rows`) are
         prefixes: RecBole's, one row per item that has a history;
-        sequences: the targets of these rows split into runs of MAX_ITEM_LIST_LENGTH, from a user's most recent one
-            back. A row is the prefix of the last target of a run; each target of the run is predicted from the items
-            before it in the row.
+        sequences: the targets of these rows cut into pieces of at most MAX_ITEM_LIST_LENGTH. A row is the prefix of
+            the last target of a piece; each target of the piece is predicted from the items before it in the row.
+            Where to cut is drawn for each epoch (`cut_sequences`), so that a target has contexts of many lengths.
         windows: a user's training items split into pieces of MAX_ITEM_LIST_LENGTH, from the most recent item back, as
             the paper's masked models read them. Validation and test rows are RecBole's. Whenever a training window is
             read it is moved back, with probability `window_shift`, by a random part of its length, so that a model
@@ -71,7 +70,8 @@ class SequenceDataset(InteractionDataset):
     inter_feat: Interaction
     is_training_part = False
     trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding
-    window_generator: torch.Generator | None = None  # of training windows: source of their shifts
+    window_generator: torch.Generator | None = None  # of training windows and sequences: source of their shifts
+    _target_runs: tuple[Tensor, Tensor] | None = None  # of training sequences
 
     def _change_feat_format(self):
         if self.benchmark_filename_list is None:
@@ -143,24 +143,37 @@ class SequenceDataset(InteractionDataset):
             times = part.inter_feat.interaction.pop(ROUNDED_TIME, None)
             if self.time_field in part.inter_feat and times is not None:
                 part.inter_feat[self.time_field] = times
-        if train_rows_of(self.config) == "windows":
+        if train_rows_of(self.config) != "prefixes":
             train.window_generator = torch.Generator().manual_seed(self.config["seed"])
         if train_rows_of(self.config) == "sequences":
-            train._keep_whole_sequences()
+            train._target_runs = train._runs_of_targets()
+            train.cut_sequences()
         return [train, *held_out]
 
-    def _keep_whole_sequences(self) -> None:
-        """Keep of all prefixes those of the last target of each run, and note the length of the run."""
+    def cut_sequences(self) -> None:
+        """Cut the runs of targets of a training part anew: into as few rows as hold them, at random among those."""
+        assert self._target_runs is not None
+        longest, (last, n) = self.max_item_list_len, self._target_runs
+        rows_of_run = (n + longest - 1) // longest
+        # moved towards the most recent target; the oldest row of a run takes up what it can hold
+        room = rows_of_run * longest - n
+        shift = (torch.rand(len(n), generator=self.window_generator) * (room + 1)).long()
+        run = torch.arange(len(n)).repeat_interleave(rows_of_run)
+        later_rows = torch.arange(len(run)) - (rows_of_run.cumsum(0) - rows_of_run)[run]
+        later = (later_rows * longest - shift[run]).clamp(min=0)  # targets of the run after those of the row
+        target = last[run] - later
+        rows = Interaction({field: self.history[field][target] for field in self.history})
+        rows[PREDICTED] = torch.minimum((later_rows + 1) * longest - shift[run], n[run]) - later
+        start = torch.maximum(self.first_of_user[rows[self.uid_field]], target - longest)
+        self._point_rows(rows, start.numpy(), (target - start).numpy())
+
+    def _runs_of_targets(self) -> tuple[Tensor, Tensor]:
+        """Return the position in `history` of the last target, and the length, of each run of prefixes' targets."""
         rows = self.inter_feat
-        target = rows[self.row_start_field] + rows[self.item_list_length_field]
-        order = target.argsort()
+        target = (rows[self.row_start_field] + rows[self.item_list_length_field]).sort().values
         # a user's first item is no target, so the targets of two users are never neighbours
-        user = functional.pad((target[order].diff() != 1).long().cumsum(0), (1, 0))
-        n_targets = user.bincount()
-        later = n_targets.cumsum(0)[user] - 1 - torch.arange(len(order))
-        last = later % self.max_item_list_len == 0
-        self.inter_feat = rows[order[last]]
-        self.inter_feat[PREDICTED] = (n_targets[user] - later)[last].clamp(max=self.max_item_list_len)
+        end = (target.diff(append=target[-1:] + 2) != 1).nonzero().squeeze(1)
+        return target[end], end.diff(prepend=torch.tensor([-1]))
 
     def _prefix_rows(self, first, count):
         """Return start, length and target index of RecBole's rows: every item but a user's first, with those before."""
@@ -199,7 +212,9 @@ class SequenceDataset(InteractionDataset):
         rows = super().__getitem__(index, join)
         if not hasattr(self, "history"):
             return rows
-        return self._with_lists(rows if self.window_generator is None else self._moved(rows, self.window_generator))
+        if self.window_generator is not None and self._target_runs is None:
+            rows = self._moved(rows, self.window_generator)
+        return self._with_lists(rows)
 
     def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
         """Move some training windows back; each has 2 to MAX_ITEM_LIST_LENGTH items."""

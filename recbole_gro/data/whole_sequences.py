@@ -34,6 +34,10 @@ class SequenceLoader(TrainDataLoader):
         targets = self._dataset.inter_feat[PREDICTED].float().mean()
         self.step = max(1, round(self.step / float(targets)))
 
+    def __iter__(self):
+        self._dataset.cut_sequences()
+        return super().__iter__()
+
 
 def predict_every_position(dataset: Any, interaction: Interaction) -> Interaction:
     """Add the places of a batch's training positions (`SLOTS`) and the items that follow them (`NEXT_ITEMS`).

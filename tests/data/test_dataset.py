@@ -249,21 +249,31 @@ def predictions(part):
 
 
 @pytest.mark.parametrize("length", [2, 3, 4, 8, 50])
-def test_each_training_target_is_predicted_once_from_the_items_of_its_run(write_dataset, make_config, length):
-    histories = {f"u{n}": [f"i{(n * 5 + place) % 23}" for place in range(n)] for n in range(1, 23)}
+def test_each_training_target_is_predicted_once_an_epoch_from_the_items_before_it(write_dataset, make_config, length):
+    histories = {f"u{n}": [f"u{n}-{place}" for place in range(n)] for n in range(2, 23)}  # no item twice
     config = make_config(
         "GRU4Rec", data_path=str(write_dataset(histories)), train_rows="sequences", MAX_ITEM_LIST_LENGTH=length
     )
-    found = predictions(built(config)[0])
-    assert set(found) == {user for user, items in histories.items() if len(items) > 1}
-    for user, pairs in found.items():
-        items = histories[user]
-        trained = items[: len(items) - min(2, max(len(items) - 2, 0))]
-        assert [target for _, target in pairs] == trained[1:]
-        for place, (context, _) in enumerate(pairs, start=1):
-            later_in_run = (len(trained) - 1 - place) % length
-            seen = min(place, length - later_in_run)  # a run is cut from the most recent target back
-            assert context == trained[place - seen : place]
+    train, lengths = built(config)[0], set()
+    for _ in range(60):
+        found, rows = predictions(train), lists_by_user(train)
+        assert set(found) == set(histories)
+        for user, items in histories.items():
+            trained = items[: len(items) - min(2, max(len(items) - 2, 0))]
+            assert sorted(target for _, target in found[user]) == sorted(trained[1:])
+            for context, target in found[user]:
+                place = trained.index(target)
+                assert 1 <= len(context) <= length
+                assert context == trained[place - len(context) : place]
+            # as few rows as hold the targets, each with as many items as there are
+            assert len(rows[user]) == -(-(len(trained) - 1) // length)
+            lasts = [trained.index(row[-1]) for row in rows[user]]
+            assert [len(row) for row in rows[user]] == [min(length, last + 1) for last in lasts]
+        lengths |= {len(context) for context, target in found["u22"] if target == "u22-10"}
+        train.cut_sequences()
+    # u22 has 19 targets; 3 rows of 8 leave room for cuts at 6 places, with the target in the second row
+    if length == 8:
+        assert lengths == {2, 3, 4, 5, 6, 7}
 
 
 @pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"LS": "test_only"}, {"RS": [0.6, 0.2, 0.2]}])
