@@ -233,6 +233,7 @@ def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypat
 MASKED, SAMPLED = "Mask_item_id_list", "neg_item_id"
 DRAWS = {
     "windows": ("BERT4Rec", MASKED, {"window_shift": 0.5}),
+    "cuts of sequences": ("NARM", "item_id_list", {"MAX_ITEM_LIST_LENGTH": 4, "train_batch_size": 24}),
     "windows with sampled negatives": ("BERT4Rec", "Neg_item_id", {"loss_type": "BPR"}),
     "RecBole's masks": ("BERT4Rec", MASKED, {"train_rows": "prefixes"}),
     "RecBole's negatives": (
@@ -250,7 +251,8 @@ def drawing_loader(request, make_loaders):
 
     def make(workers, seed=7):
         init_seed(seed, True)
-        return make_loaders(model, worker=workers, train_batch_size=8, shuffle=False, seed=seed, **settings)[1], field
+        given = {"worker": workers, "train_batch_size": 8, "shuffle": False, "seed": seed, **settings}
+        return make_loaders(model, **given)[1], field
 
     return make
 
