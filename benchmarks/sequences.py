@@ -1,6 +1,7 @@
 """Next-item models on whole sequences against one row per prefix: cost of an epoch, validation NDCG@10, cost of GRO.
 
-    python benchmarks/sequences.py [--models GRU4Rec NARM SASRec] [--rounds=3] [--seconds=600] [--KEY=VALUE ...]
+    python benchmarks/sequences.py [--models GRU4Rec NARM SASRec] [--parts epochs curves gro]
+        [--rounds=3] [--seconds=600] [--patience=10] [--KEY=VALUE ...]
 
 Both sides have the same model, optimizer, number of targets per step and validation. For the curves the side that has
 spent less trains the next epoch, until it has no better score for `--patience` epochs or has spent `--seconds`. All
@@ -39,8 +40,8 @@ class Side:
 
     def epoch(self, batches=None):
         """CPU seconds of an epoch, or of one scaled up from its first batches."""
-        some = self.train if batches is None else list(itertools.islice(self.train, batches))
         start = time.process_time()
+        some = self.train if batches is None else list(itertools.islice(self.train, batches))
         self.trainer._train_epoch(some, len(self.points))
         return (time.process_time() - start) * len(self.train) / len(some)
 
@@ -64,7 +65,7 @@ def epochs(model, settings, rounds):
     sides = [Side(model, rows, settings) for rows in ROWS]
     timed = [[side.epoch(batches) for side, batches in zip(sides, (BATCHES, None), strict=True)] for _ in range(rounds)]
     slow, fast = zip(*timed, strict=True)
-    print(f"{model}: {', '.join(f'{len(s.train._dataset)} {r}' for s, r in zip(sides, ROWS, strict=True))}")
+    print("  " + ", ".join(f"{len(side.train._dataset)} {rows}" for side, rows in zip(sides, ROWS, strict=True)))
     print("  " + ratio_line("epoch, prefixes / sequences", slow, fast), flush=True)
 
 
@@ -98,6 +99,7 @@ def gro(model, settings, rounds):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", nargs="*", default=["GRU4Rec", "NARM", "SASRec"])
+    parser.add_argument("--parts", nargs="*", default=["epochs", "curves", "gro"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--patience", type=int, default=10)
@@ -106,6 +108,10 @@ if __name__ == "__main__":
     settings |= {"dataset": named["dataset"]} if named["dataset"] else {}
     print(f"{machine()}, CPU seconds")
     for model in given.models:
-        epochs(model, settings, given.rounds)
-        curves(model, settings, given.seconds, given.patience)
-        gro(model, settings, given.rounds)
+        print(model)
+        if "epochs" in given.parts:
+            epochs(model, settings, given.rounds)
+        if "curves" in given.parts:
+            curves(model, settings, given.seconds, given.patience)
+        if "gro" in given.parts:
+            gro(model, settings, given.rounds)

@@ -45,7 +45,7 @@ def test_sequences_are_compared_with_prefixes(tiny_data_path):
     done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for line in (
-        r"GRU4Rec: \d+ prefixes, \d+ sequences",
+        r"\d+ prefixes, \d+ sequences",
         r"epoch, prefixes / sequences: \d+\.\d+ ",
         r"prefixes: best ndcg@10 0\.\d{4} at \d+ s; 1 epochs, time was up",
         r"sequences: best ndcg@10 0\.\d{4} at \d+ s; 1 epochs, time was up",
