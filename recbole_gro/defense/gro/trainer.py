@@ -18,7 +18,7 @@ from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import create_scorer
-from recbole_gro.scoring.causal import SLOTS
+from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
@@ -40,6 +40,22 @@ def create_student(config: Any, target_class: type, dataset: Any) -> nn.Module:
     student_config = config if name is None and file is None else derive(config, name, file, "student_model")
     model_class = target_class if name is None else student_config.model_class
     return model_class(student_config, dataset).to(config["device"])
+
+
+def first_sequences(interaction: Interaction, sequence_field: str) -> Interaction:
+    """Return the first three quarters, at least one, of a batch of whole sequences, which come in random order.
+
+    Ranking the items at every position costs more than a causal model's own pass over a sequence.
+    """
+    rows, width = interaction[sequence_field].shape
+    kept = max(1, rows * 3 // 4)
+    positions = int((interaction[SLOTS] < kept * width).sum())
+    return Interaction(
+        {
+            name: values[: positions if name in (SLOTS, NEXT_ITEMS) else kept]
+            for name, values in interaction.interaction.items()
+        }
+    )
 
 
 @register_trainer("gro")
@@ -196,12 +212,16 @@ class GROTrainer(StageTrainer):
     def gro_losses(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three terms of Eq. 6: L_target, L_student (Eq. 4) and lambda L_swap (Eq. 5).
 
-        The gradient of the second reaches the student alone, that of the other two the target alone.
+        The gradient of the second reaches the student alone, that of the other two the target alone. On whole sequences
+        the last two are means over the positions of three quarters of the rows (`first_sequences`).
 
         Args:
             interaction: a training batch.
         """
         target_loss, target_scores = self._target_loss(interaction)
+        if SLOTS in interaction:
+            interaction = first_sequences(interaction, self.scorer.model.ITEM_SEQ)
+            target_scores = target_scores[: len(interaction[SLOTS])]
         student_scores = self._student_scores(interaction)
         served = self.served_lists(interaction, target_scores.detach())
         negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties)

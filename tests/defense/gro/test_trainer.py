@@ -12,9 +12,10 @@ from recbole.trainer import Trainer
 from recbole_gro import GROTrainer, UserError
 from recbole_gro.defense.gro import swap_rules as swap_rule
 from recbole_gro.defense.gro import trainer as gro
-from recbole_gro.objective.extraction import extraction_loss
+from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import swap_loss, swap_targets
-from recbole_gro.scoring.causal import NEXT_ITEMS
+from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
+from recbole_gro.utils.ranking import top_k
 
 
 class TestGRO(DefenseCases):
@@ -75,6 +76,25 @@ def test_students_of_a_target_on_whole_sequences_score_the_prefixes_of_its_posit
         (trainer._student_scores(batch), trainer.student_scorer),
     ):
         assert torch.allclose(scores, scorer.next_item_scores(*histories), rtol=1e-3, atol=1e-5)
+
+
+def test_on_whole_sequences_student_and_swap_loss_are_means_over_three_quarters_of_the_rows(make_trainer, monkeypatch):
+    trainer, student, batch = with_student(*make_trainer("GRU4Rec", train_batch_size=64)[:2])
+    for model in (trainer.model, student):
+        model.eval()
+    seen = {}
+    monkeypatch.setattr(
+        gro, "sample_negatives", lambda served, *rest: seen.update(served=served) or sample_negatives(served, *rest)
+    )
+    target_loss, _, _ = trainer.gro_losses(batch)
+    rows = len(batch["user_id"])
+    first = batch[SLOTS] < rows * 3 // 4 * batch["item_id_list"].shape[1]
+    assert rows > 4
+    assert 0 < int(first.sum()) < len(first)
+    histories = [part[first] for part in trainer.scorer.contexts(batch)]
+    assert torch.equal(seen["served"], top_k(trainer.scorer.next_item_scores(*histories), trainer.served_k))
+    # the target's own loss is that of the whole batch
+    assert torch.allclose(target_loss, trainer.scorer.loss(batch), rtol=1e-4)
 
 
 def test_student_config_file_sets_its_size(make_trainer, tmp_path):
