@@ -18,7 +18,9 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
 ROUNDED_TIME = "rounded_time"  # column of the times while the time column has their ranks
-PREDICTED = "n_predicted"  # field of whole sequences: how many of a row's items are followed by a target of its own
+PREDICTED = (
+    "n_predicted"  # field of whole sequences: at how many positions, a row's last ones, the next item is a target
+)
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 

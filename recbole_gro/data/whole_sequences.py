@@ -23,11 +23,11 @@ class SequenceLoader(TrainDataLoader):
         shuffle: whether each epoch has an order of its own.
     """
 
+    step: int
+
     def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.transform = predict_every_position
-
-    step: int
 
     def _init_batch_size_and_step(self):
         super()._init_batch_size_and_step()

@@ -70,7 +70,10 @@ class GRU4RecScorer(RecurrentScorer, CausalScorer):
 
 @register_scorer("NARM")
 class NARMScorer(RecurrentScorer, CausalScorer):
-    """Score with NARM: its GRU reads a sequence once, its attention weighs the items up to each place."""
+    """Score with NARM: its GRU reads a sequence once, its attention weighs the items up to each place.
+
+    The attention is Eq. 8 of Li et al., CIKM'17 (arXiv 1711.04725), whose weights do not sum to 1.
+    """
 
     def outputs_at(self, sequences: Tensor, lengths: Tensor, rows: Tensor, places: Tensor) -> Tensor:
         model = self.model
