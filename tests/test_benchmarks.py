@@ -4,6 +4,7 @@ In processes of their own, since benchmarks register parts and declare settings 
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,22 @@ def test_every_script_can_be_imported():
     names = sorted(file.stem for file in BENCHMARKS.glob("*.py"))
     assert "effect" in names
     python("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)", *names)
+
+
+def test_sequences_are_compared_with_prefixes(tiny_data_path):
+    options = f"--rounds=1 --seconds=0 --models GRU4Rec --dataset=tiny --data_path={tiny_data_path} --served_k=20"
+    command = [sys.executable, "sequences.py", *options.split(), "--embedding_size=16", "--hidden_size=16"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        r"\d+ prefixes, \d+ sequences",
+        r"epoch, prefixes / sequences: \d+\.\d+ ",
+        r"prefixes: best ndcg@10 0\.\d{4} at \d+ s; 1 epochs, time was up",
+        r"sequences: best ndcg@10 0\.\d{4} at \d+ s; 1 epochs, time was up",
+        r"reached by sequences",
+        r"epoch on sequences, GRO / plain: \d+\.\d+ ",
+    ):
+        assert re.search(line, done.stdout, re.IGNORECASE), (line, done.stdout)
 
 
 @pytest.fixture(scope="module")

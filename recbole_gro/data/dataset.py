@@ -1,4 +1,4 @@
-"""RecBole's SequentialDataset with lazy rows, which are prefixes or windows of histories."""
+"""RecBole's SequentialDataset with lazy rows: prefixes, windows or whole sequences of histories."""
 
 from collections import Counter
 from typing import Any
@@ -13,32 +13,43 @@ from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.data.presplit import joined
+from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
 ROUNDED_TIME = "rounded_time"  # column of the times while the time column has their ranks
+PREDICTED = (
+    "n_predicted"  # field of whole sequences: at how many positions, a row's last ones, the next item is a target
+)
 HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
 def train_rows_of(config: Any) -> str:
-    """Return `windows` or `prefixes`: the config's `train_rows`; auto is windows for masked models.
+    """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
 
-    Rows of pre-split files are prefixes.
+    auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split
+    files have prefixes alone.
 
     Raises:
-        UserError: windows of pre-split files, or for a model that is not masked, whose rows would have their targets.
+        UserError: rows that pre-split files do not have, or that the model cannot train on.
     """
-    chosen = setting(config, "train_rows")
+    chosen, model = setting(config, "train_rows"), config["model"]
     masks = config["transform"] == MASKED_TRANSFORM
+    reads_all_prefixes = scorer_class(config.model_class).all_prefixes_at_once and config["loss_type"] == "CE"
     if config["benchmark_filename"] is not None:
-        if chosen == "windows":
-            raise UserError("train_rows: windows need complete histories; benchmark_filename takes prefixes")
+        if chosen in ("windows", "sequences"):
+            raise UserError(f"train_rows: {chosen} need complete histories; benchmark_filename takes prefixes")
         return "prefixes"
     if chosen == "windows" and not masks:
-        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {config['model']} takes prefixes")
-    if chosen == "auto":
-        return "windows" if masks else "prefixes"
-    return chosen
+        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {model} takes prefixes")
+    if chosen == "sequences" and not reads_all_prefixes:
+        raise UserError(
+            f"train_rows: sequences are for causal models with cross-entropy loss (loss_type CE); {model} takes "
+            f"{'windows or ' if masks else ''}prefixes here"
+        )
+    if chosen != "auto":
+        return chosen
+    return "windows" if masks else "sequences" if reads_all_prefixes else "prefixes"
 
 
 class SequenceDataset(InteractionDataset):
@@ -49,6 +60,9 @@ class SequenceDataset(InteractionDataset):
 
     Training rows (`train_rows`) are
         prefixes: RecBole's, one row per item that has a history;
+        sequences: the targets of these rows cut into pieces of at most MAX_ITEM_LIST_LENGTH. A row is the prefix of
+            the last target of a piece; each target of the piece is predicted from the items before it in the row.
+            Where to cut is drawn for each epoch (`cut_sequences`), so that a target has contexts of many lengths.
         windows: a user's training items split into pieces of MAX_ITEM_LIST_LENGTH, from the most recent item back, as
             the paper's masked models read them. Validation and test rows are RecBole's. Whenever a training window is
             read it is moved back, with probability `window_shift`, by a random part of its length, so that a model
@@ -58,7 +72,8 @@ class SequenceDataset(InteractionDataset):
     inter_feat: Interaction
     is_training_part = False
     trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding
-    window_generator: torch.Generator | None = None  # of training windows: source of their shifts
+    window_generator: torch.Generator | None = None  # of training windows and sequences: source of their shifts
+    _target_runs: tuple[Tensor, Tensor] | None = None  # of training sequences
 
     def _change_feat_format(self):
         if self.benchmark_filename_list is None:
@@ -130,9 +145,37 @@ class SequenceDataset(InteractionDataset):
             times = part.inter_feat.interaction.pop(ROUNDED_TIME, None)
             if self.time_field in part.inter_feat and times is not None:
                 part.inter_feat[self.time_field] = times
-        if train_rows_of(self.config) == "windows":
+        if train_rows_of(self.config) != "prefixes":
             train.window_generator = torch.Generator().manual_seed(self.config["seed"])
+        if train_rows_of(self.config) == "sequences":
+            train._target_runs = train._runs_of_targets()
+            train.cut_sequences()
         return [train, *held_out]
+
+    def cut_sequences(self) -> None:
+        """Cut the runs of targets of a training part anew: into as few rows as hold them, at random among those."""
+        assert self._target_runs is not None
+        longest, (last, n) = self.max_item_list_len, self._target_runs
+        rows_of_run = (n + longest - 1) // longest
+        # moved towards the most recent target; the oldest row of a run takes up what it can hold
+        room = rows_of_run * longest - n
+        shift = (torch.rand(len(n), generator=self.window_generator) * (room + 1)).long()
+        run = torch.arange(len(n)).repeat_interleave(rows_of_run)
+        later_rows = torch.arange(len(run)) - (rows_of_run.cumsum(0) - rows_of_run)[run]
+        later = (later_rows * longest - shift[run]).clamp(min=0)  # targets of the run after those of the row
+        target = last[run] - later
+        rows = Interaction({field: self.history[field][target] for field in self.history})
+        rows[PREDICTED] = torch.minimum((later_rows + 1) * longest - shift[run], n[run]) - later
+        start = torch.maximum(self.first_of_user[rows[self.uid_field]], target - longest)
+        self._point_rows(rows, start.numpy(), (target - start).numpy())
+
+    def _runs_of_targets(self) -> tuple[Tensor, Tensor]:
+        """Return the position in `history` of the last target, and the length, of each run of prefixes' targets."""
+        rows = self.inter_feat
+        target = (rows[self.row_start_field] + rows[self.item_list_length_field]).sort().values
+        # a user's first item is no target, so the targets of two users are never neighbours
+        end = (target.diff(append=target[-1:] + 2) != 1).nonzero().squeeze(1)
+        return target[end], end.diff(prepend=torch.tensor([-1]))
 
     def _prefix_rows(self, first, count):
         """Return start, length and target index of RecBole's rows: every item but a user's first, with those before."""
@@ -171,7 +214,9 @@ class SequenceDataset(InteractionDataset):
         rows = super().__getitem__(index, join)
         if not hasattr(self, "history"):
             return rows
-        return self._with_lists(rows if self.window_generator is None else self._moved(rows, self.window_generator))
+        if self.window_generator is not None and self._target_runs is None:
+            rows = self._moved(rows, self.window_generator)
+        return self._with_lists(rows)
 
     def _moved(self, rows: Interaction, generator: torch.Generator) -> Interaction:
         """Move some training windows back; each has 2 to MAX_ITEM_LIST_LENGTH items."""
@@ -206,7 +251,7 @@ class SequenceDataset(InteractionDataset):
         """
         rows = self.inter_feat
         end = rows[self.row_start_field] + rows[self.item_list_length_field]
-        if train_rows_of(self.config) == "prefixes":
+        if train_rows_of(self.config) != "windows":
             end = end + 1  # the target of the row
         ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
         users = ends.nonzero().squeeze(1)

@@ -12,6 +12,7 @@ from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, n
 from recbole_gro.data.availability import check_obtainable
 from recbole_gro.data.dataset import SequenceDataset, train_rows_of
 from recbole_gro.data.masking import WindowMask
+from recbole_gro.data.whole_sequences import SequenceLoader
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.compat import no_pickled_loaders, no_process_group
 from recbole_gro.utils.errors import UserError
@@ -83,8 +84,8 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
         UserError: the catalogue is too small for the served list, no row is left to train on or to evaluate, or
             RecBole's masks of prefixes have no place.
     """
-    windows, masked = train_rows_of(config) == "windows", config["transform"] == MASKED_TRANSFORM
-    if masked and not windows and int(config["mask_ratio"] * config["MAX_ITEM_LIST_LENGTH"]) < 1:
+    rows, masked = train_rows_of(config), config["transform"] == MASKED_TRANSFORM
+    if masked and rows == "prefixes" and int(config["mask_ratio"] * config["MAX_ITEM_LIST_LENGTH"]) < 1:
         raise UserError(
             f"mask_ratio: prefixes have at most mask_ratio x MAX_ITEM_LIST_LENGTH masks, here {config['mask_ratio']} x "
             f"{config['MAX_ITEM_LIST_LENGTH']}, less than one; raise one of them, or set train_rows=windows"
@@ -93,7 +94,9 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
     config["eval_batch_size"] = min(config["eval_batch_size"], max(1, SCORES_OF_A_BATCH // dataset.item_num))
     with no_pickled_loaders():
         train, valid, test = data_preparation(config, dataset)
-    if windows:
+    if rows == "sequences":
+        train = SequenceLoader(config, train._dataset, train._sampler, shuffle=config["shuffle"])
+    if rows == "windows":
         train.transform = WindowMask(config)
         train._dataset.trimmed = True
     if masked:

@@ -15,8 +15,9 @@ class DataSettings(Settings):
     )
     train_rows: str = key(
         "auto",
-        "windows|prefixes|auto",
-        "a user's training items cut in windows, or one row per prefix; auto: windows for masked models",
+        "windows|sequences|prefixes|auto",
+        "a user's training items cut in windows, for masked models; in sequences, for causal ones; or one row per "
+        "prefix; auto: windows or sequences where the model takes them",
     )
     mask_last: float = key(
         0.5,

@@ -12,7 +12,9 @@ from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import models_of, replaced
 from recbole_gro.config.models import copied_model
+from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
+from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
@@ -72,6 +74,8 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
             with _named("model", config["model"]):
                 model = config.model_class(config, data).to(config["device"])
                 Service(model, 1).recommend([[1]])
+                if train_rows_of(config) == "sequences":
+                    _check_causal(model, next(iter(rows)).to(config["device"]))
                 TargetTrainer(config, copied_model(model)).fit(rows, verbose=False, saved=False)
             for part in parts.values():
                 if isinstance(part, GRODefense):
@@ -89,6 +93,19 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
             set_random_state(process_state)
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
+
+
+def _check_causal(model: Any, batch: Interaction) -> None:
+    """Check that a model that trains on whole sequences predicts no item from itself.
+
+    Raises:
+        UserError: its scores at a position depend on later items.
+    """
+    if not create_scorer(model).reads_no_later_item(batch):
+        raise UserError(
+            f"train_rows: {type(model).__name__} is not causal: its scores after a prefix depend on the items that "
+            f"follow; set train_rows=prefixes"
+        )
 
 
 def _for_a_step(config: Any, folder: str) -> Any:

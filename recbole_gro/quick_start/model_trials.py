@@ -20,7 +20,7 @@ from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strateg
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import Config
 from recbole_gro.config.models import copied_model, sequential_models
-from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data import build_dataset, build_loaders, train_rows_of
 from recbole_gro.defense import GROTrainer
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.saved_target import load_target
@@ -159,6 +159,15 @@ class ModelTrials:
         bare = [scorer.next_item_scores(sequences[i : i + 1, : i + 1], lengths[i : i + 1]) for i in range(LENGTH)]
         _expect_close(padded, torch.cat(bare), "scores depend on padding")
 
+    def whole_sequences_score_as_prefixes(self) -> None:
+        """Compare the scores at the positions of a training batch of whole sequences with those of its prefixes."""
+        if train_rows_of(self.config) == "sequences":
+            batch = next(iter(self.loaders[0]))
+            expect(
+                create_scorer(self.target).reads_no_later_item(batch),
+                "scores after a prefix depend on the items that follow; train_rows=prefixes trains it",
+            )
+
     def lists_differ_between_queries(self) -> None:
         """Query the target with single items and compare the lists."""
         lists = BlackBox(self.target, LISTED).query(torch.arange(1, 101).unsqueeze(1))
@@ -211,6 +220,7 @@ ROLES: dict[str, list[Callable[[ModelTrials], None]]] = {
         ModelTrials.lists_hold_items_once,
         ModelTrials.scores_do_not_depend_on_other_rows,
         ModelTrials.scores_do_not_depend_on_padding,
+        ModelTrials.whole_sequences_score_as_prefixes,
         ModelTrials.lists_differ_between_queries,
         ModelTrials.checkpoint_serves_the_same_lists,
     ],

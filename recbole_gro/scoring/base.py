@@ -81,7 +81,7 @@ class NextItemScorer:
             self._loss_is_cross_entropy = self._probe(interaction)
         scores = self.position_scores(interaction)
         if self._loss_is_cross_entropy:
-            return cross_entropy(scores, interaction[self.model.POS_ITEM_ID], left_out), scores
+            return cross_entropy(scores, self.positives(interaction), left_out), scores
         return self.loss(interaction), scores
 
     def _probe(self, interaction: Interaction) -> bool:
@@ -102,11 +102,24 @@ class NextItemScorer:
             part.training = training
         if not isinstance(own, Tensor):
             return False
-        return torch.allclose(own, functional.cross_entropy(scores, interaction[self.model.POS_ITEM_ID]), rtol=1e-4)
+        return torch.allclose(own, functional.cross_entropy(scores, self.positives(interaction)), rtol=1e-4)
+
+    def positives(self, interaction: Interaction) -> Tensor:
+        """Return the item to predict at each training position, [N]."""
+        return interaction[self.model.POS_ITEM_ID]
 
     def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         """Return what precedes each training position: item ids [N, L] padded right with 0, and lengths [N]."""
         return interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+
+    @torch.no_grad()
+    def reads_no_later_item(self, interaction: Interaction) -> bool:
+        """Return whether the scores at a batch's training positions are those of the items before each alone.
+
+        The model must be in evaluation mode.
+        """
+        together, alone = self.position_scores(interaction), self.next_item_scores(*self.contexts(interaction))
+        return bool((together - alone).abs().max() <= 1e-3 * alone.abs().max())
 
     def next_item_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """Return scores [B, n_items] of the item after each sequence, differentiable.

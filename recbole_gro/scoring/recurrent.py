@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
@@ -12,11 +11,8 @@ from torch import Tensor, nn
 
 from recbole_gro.scoring.base import register_scorer
 from recbole_gro.scoring.causal import CausalScorer
+from recbole_gro.scoring.sequences import length_groups
 from recbole_gro.scoring.trimmed import TrimmedScorer
-from recbole_gro.utils.patching import replaced
-
-# of a sequence, per call of NARM's attention: more are fewer calls, with more padding and memory
-PREFIXES_AT_ONCE = 8
 
 
 @dataclass
@@ -73,32 +69,23 @@ class GRU4RecScorer(RecurrentScorer, CausalScorer):
 
 
 @register_scorer("NARM")
-class NARMScorer(RecurrentScorer):
-    """Score with NARM: its GRU and the first layer of its attention run once, the rest once per prefix."""
+class NARMScorer(RecurrentScorer, CausalScorer):
+    """Score with NARM: its GRU reads a sequence once, its attention weighs the items up to each place.
 
-    all_prefixes_at_once = True
+    The attention is Eq. 8 of Li et al., CIKM'17 (arXiv 1711.04725), whose weights do not sum to 1.
+    """
 
-    def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
-        n, width = sequences.shape
-        if width > self.longest:
-            return super().prefix_scores(sequences, lengths)
+    def outputs_at(self, sequences: Tensor, lengths: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+        model = self.model
         with self._continued_from(None) as states:
-            self.model(sequences, lengths.new_full((n,), width))
-        outputs, read = states[0].outputs, torch.arange(width, device=sequences.device)
-        first_layer = self.model.a_1(outputs)
-        scores = []
-        for t in lengths.split(PREFIXES_AT_ONCE, 1):
-            # padding after a prefix has no weight in NARM: cut where reading the lengths does not wait for a GPU
-            longest, times = int(t.max()) if t.is_cpu else width, t.shape[1]
-            prefixes = sequences[:, None, :longest] * (read[:longest] < t.unsqueeze(2))  # [n, times, longest]
-            with (
-                _returns(self.gru, (outputs[:, :longest].repeat_interleave(times, 0), None)),
-                _returns(self.model.a_1, first_layer[:, :longest].repeat_interleave(times, 0)),
-            ):
-                scores.append(self._scores_after(prefixes.flatten(0, 1), t.flatten()).view(n, times, -1))
-        return torch.cat(scores, 1).flatten(0, 1)
-
-
-def _returns(layer: nn.Module, result: Any) -> contextlib.AbstractContextManager:
-    """Let a layer return `result`, whatever its input."""
-    return replaced(layer, "forward", lambda _: result)
+            model(sequences, lengths)
+        read = states[0].outputs
+        last, first_layer = read[rows, places], model.a_1(read)
+        parts, local = length_groups(places + 1, read.shape[1]), []
+        for part, width in parts:
+            weights = model.v_t(torch.sigmoid(first_layer[rows[part], :width] + model.a_2(last[part]).unsqueeze(1)))
+            seen = torch.arange(width, device=places.device) <= places[part].unsqueeze(1)
+            local.append(((weights * seen.unsqueeze(2)) * read[rows[part], :width]).sum(1))
+        if len(parts) > 1:
+            local = [torch.cat(local)[torch.cat([part for part, _ in parts]).argsort()]]
+        return model.b(model.ct_dropout(torch.cat([*local, last], 1)))

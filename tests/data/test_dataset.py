@@ -7,6 +7,7 @@ from recbole.data.dataset import SequentialDataset
 from recbole_gro.data import SequenceDataset
 from recbole_gro.utils.errors import UserError
 
+UNIFORM = {"distribution": "uniform"}
 LEAVE_ONE_OUT = {"order": "TO", "group_by": "user", "mode": "full"}
 
 
@@ -86,7 +87,9 @@ def test_prefixes_are_recboles_rows_with_more_columns_of_every_kind(tmp_path, ma
 
 def test_prefixes_of_ml_100k_are_recboles_rows(make_config):
     # its first weeks: RecBole takes long to copy the rows of all
-    config = make_config("NARM", "ml-100k", MAX_ITEM_LIST_LENGTH=20, val_interval={"timestamp": "[0,876000000]"})
+    config = make_config(
+        "NARM", "ml-100k", MAX_ITEM_LIST_LENGTH=20, val_interval={"timestamp": "[0,876000000]"}, train_rows="prefixes"
+    )
     ours, theirs = built(config), built(config, SequentialDataset)
     assert sum(map(len, theirs)) > 5000
     for our_part, their_part in zip(ours, theirs, strict=True):
@@ -232,6 +235,84 @@ def test_rows_are_indexed_by_number_slice_and_list(windows_config, rows):
     assert torch.equal(train[[7, 1]]["item_id_list"], everything[[7, 1]])
 
 
+# whole sequences
+
+
+def predictions(part):
+    """{user: [(items before the target, target)]} of the positions at which the rows of sequences predict."""
+    found = {}
+    for row in (rows_of(part)[i] for i in range(len(part))):
+        items = [*tokens(part, row), str(part.id2token("item_id", row["item_id"].item()))]
+        pairs = [(items[:place], items[place]) for place in range(1, len(items))][-int(row["n_predicted"]) :]
+        found.setdefault(str(part.id2token("user_id", row["user_id"].item())), []).extend(pairs)
+    return found
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 8, 50])
+def test_each_training_target_is_predicted_once_an_epoch_from_the_items_before_it(write_dataset, make_config, length):
+    histories = {f"u{n}": [f"u{n}-{place}" for place in range(n)] for n in range(2, 23)}  # no item twice
+    config = make_config(
+        "GRU4Rec", data_path=str(write_dataset(histories)), train_rows="sequences", MAX_ITEM_LIST_LENGTH=length
+    )
+    train, lengths = built(config)[0], set()
+    for _ in range(60):
+        found, rows = predictions(train), lists_by_user(train)
+        assert set(found) == set(histories)
+        for user, items in histories.items():
+            trained = items[: len(items) - min(2, max(len(items) - 2, 0))]
+            assert sorted(target for _, target in found[user]) == sorted(trained[1:])
+            for context, target in found[user]:
+                place = trained.index(target)
+                assert 1 <= len(context) <= length
+                assert context == trained[place - len(context) : place]
+            # as few rows as hold the targets, each with as many items as there are
+            assert len(rows[user]) == -(-(len(trained) - 1) // length)
+            lasts = [trained.index(row[-1]) for row in rows[user]]
+            assert [len(row) for row in rows[user]] == [min(length, last + 1) for last in lasts]
+        lengths |= {len(context) for context, target in found["u22"] if target == "u22-10"}
+        train.cut_sequences()
+    # u22 has 19 targets; 3 rows of 8 leave room for cuts at 6 places, with the target in the second row
+    if length == 8:
+        assert lengths == {2, 3, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"LS": "test_only"}, {"RS": [0.6, 0.2, 0.2]}])
+def test_sequences_predict_what_prefixes_do_and_leave_validation_and_test(make_config, split):
+    arguments = {"split": split, **LEAVE_ONE_OUT}
+    ours, theirs = (
+        built(make_config("NARM", train_rows=rows, eval_args=arguments)) for rows in ("sequences", "prefixes")
+    )
+    targets = [
+        sorted((user, target) for user, pairs in predictions(ours[0]).items() for _, target in pairs),
+        sorted(
+            (str(theirs[0].id2token("user_id", user)), str(theirs[0].id2token("item_id", item)))
+            for user, item in zip(theirs[0].inter_feat["user_id"], theirs[0].inter_feat["item_id"], strict=True)
+        ),
+    ]
+    assert targets[0] == targets[1]
+    for our_part, their_part in zip(ours[1:], theirs[1:], strict=True):
+        if len(their_part):
+            assert_same_rows(our_part, their_part)
+
+
+def test_sequences_predict_no_validation_or_test_item(write_dataset, make_config):
+    histories = {f"u{n}": [f"u{n}-{place}" for place in range(n)] for n in range(4, 30)}  # no item twice
+    train = built(make_config("SASRec", data_path=str(write_dataset(histories)), train_rows="sequences"))[0]
+    for user, pairs in predictions(train).items():
+        held_out = set(histories[user][-2:])
+        assert held_out.isdisjoint(item for context, target in pairs for item in (*context, target))
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [("BERT4Rec", {}), ("Caser", {}), ("GRU4Rec", {"loss_type": "BPR", "train_neg_sample_args": UNIFORM})],
+)
+def test_sequences_are_refused_for_models_that_cannot_train_on_them(make_config, model, settings):
+    with pytest.raises(UserError, match=f"train_rows: sequences are for causal models .* {model} takes .*prefixes"):
+        built(make_config(model, train_rows="sequences", **settings))
+    assert len(built(make_config(model, **settings))[0]) > 0
+
+
 # both
 
 
@@ -245,11 +326,12 @@ def test_rows_are_not_copies(make_config):
 
 
 @pytest.mark.parametrize("length", [2, 3, 8, 50])
-@pytest.mark.parametrize("rows", ["windows", "prefixes"])
+@pytest.mark.parametrize("rows", ["windows", "sequences", "prefixes"])
 def test_counters_count_each_training_interaction_once_for_every_kind_of_row(write_dataset, make_config, rows, length):
     # "a" has one interaction, so no row; "d" and "e" are held out
+    model = "NARM" if rows == "sequences" else "BERT4Rec"
     path = write_dataset({"one": ["a"], "two": ["a", "b"], "five": ["b", "c", "b", "d", "e"], "six": list("bbabde")})
-    train, *_ = built(make_config(data_path=str(path), train_rows=rows, MAX_ITEM_LIST_LENGTH=length))
+    train, *_ = built(make_config(model, data_path=str(path), train_rows=rows, MAX_ITEM_LIST_LENGTH=length))
     ids = {item: train.token2id("item_id", item) for item in "abcde"}
     counts = {item: train.interaction_counter[number] for item, number in ids.items()}
     assert counts == {"a": 2, "b": 1 + 2 + 3, "c": 1, "d": 0, "e": 0}
@@ -286,10 +368,11 @@ def test_one_interaction_a_user_is_nothing_to_predict(write_dataset, make_config
         built(make_config(data_path=str(path), train_rows=rows))
 
 
-def test_masked_models_train_on_windows_and_others_on_prefixes(make_config):
+def test_the_rows_of_auto_are_those_that_suit_the_model(make_config):
     def rows(model, **settings):
         return len(built(make_config(model, **settings))[0])
 
-    assert rows("BERT4Rec") == rows("BERT4Rec", train_rows="windows")
-    assert rows("NARM") == rows("NARM", train_rows="prefixes") == rows("BERT4Rec", train_rows="prefixes")
-    assert rows("BERT4Rec") < rows("NARM") / 2
+    prefixes = rows("NARM", train_rows="prefixes")
+    assert rows("BERT4Rec") == rows("BERT4Rec", train_rows="windows") < prefixes / 2
+    assert rows("NARM") == rows("NARM", train_rows="sequences") < prefixes / 2
+    assert rows("GRU4Rec", loss_type="BPR", train_neg_sample_args=UNIFORM) == rows("Caser") == prefixes

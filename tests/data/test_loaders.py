@@ -16,6 +16,7 @@ from recbole.utils import init_seed
 
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
+from recbole_gro.scoring.causal import NEXT_ITEMS
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
 
@@ -42,8 +43,8 @@ def test_prefixes_of_a_masked_model_get_recboles_masks(make_loaders):
 
 
 @pytest.mark.parametrize("model", ["NARM", "GRU4Rec", "SASRec"])
-def test_next_item_models_get_recboles_own_batches(make_loaders, model):
-    config, train, valid, test = make_loaders(model)
+def test_prefixes_of_next_item_models_are_recboles_own_batches(make_loaders, model):
+    config, train, valid, test = make_loaders(model, train_rows="prefixes")
     theirs = data_preparation(config, create_dataset(config))
     for ours, its in zip((train, valid, test), theirs, strict=True):
         reseed_both(ours, its)
@@ -52,6 +53,31 @@ def test_next_item_models_get_recboles_own_batches(make_loaders, model):
                 mine, batch = mine[0], batch[0]
             assert set(mine.columns) == set(batch.columns)
             assert all(torch.equal(mine[field], batch[field]) for field in batch.columns)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 100, 10_000])
+def test_a_step_on_sequences_has_as_many_targets_as_one_on_prefixes(make_loaders, batch_size):
+    _, train, *_ = make_loaders("GRU4Rec", train_batch_size=batch_size)
+    _, prefixes, *_ = make_loaders("GRU4Rec", train_batch_size=batch_size, train_rows="prefixes")
+    targets = [batch[NEXT_ITEMS] for batch in train]
+    assert sum(map(len, targets)) == len(prefixes._dataset)
+    longest = 8  # of a run
+    assert max(map(len, targets)) <= max(batch_size * 2, longest)
+    assert len(train) == len(targets)
+    if longest <= batch_size < len(prefixes._dataset):
+        assert 0.8 < len(train) / len(prefixes) < 1.3
+
+
+def test_sequences_come_in_a_new_order_each_epoch_that_the_seed_determines(make_loaders):
+    (_, train, *_), (_, again, *_) = make_loaders("NARM"), make_loaders("NARM")
+
+    def epoch(loader):
+        return torch.cat([batch[NEXT_ITEMS] for batch in loader])
+
+    first, second = epoch(train), epoch(train)
+    assert not torch.equal(first, second)
+    assert torch.equal(first.sort().values, second.sort().values)
+    assert torch.equal(epoch(again), first)
 
 
 def reseed_both(*loaders):
@@ -207,6 +233,7 @@ def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypat
 MASKED, SAMPLED = "Mask_item_id_list", "neg_item_id"
 DRAWS = {
     "windows": ("BERT4Rec", MASKED, {"window_shift": 0.5}),
+    "cuts of sequences": ("NARM", "item_id_list", {"MAX_ITEM_LIST_LENGTH": 4, "train_batch_size": 24}),
     "windows with sampled negatives": ("BERT4Rec", "Neg_item_id", {"loss_type": "BPR"}),
     "RecBole's masks": ("BERT4Rec", MASKED, {"train_rows": "prefixes"}),
     "RecBole's negatives": (
@@ -224,7 +251,8 @@ def drawing_loader(request, make_loaders):
 
     def make(workers, seed=7):
         init_seed(seed, True)
-        return make_loaders(model, worker=workers, train_batch_size=8, shuffle=False, seed=seed, **settings)[1], field
+        given = {"worker": workers, "train_batch_size": 8, "shuffle": False, "seed": seed, **settings}
+        return make_loaders(model, **given)[1], field
 
     return make
 

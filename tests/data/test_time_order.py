@@ -107,7 +107,7 @@ def test_a_ratio_split_cuts_at_the_files_times(write_dataset, make_config):
     events = {f"u{n}": [(f"i{n}-{place}", clock + 4 * place + n) for place in range(10)] for n in (3, 2, 1, 0)}
     split = {"split": {"RS": [0.5, 0.25, 0.25]}, "order": "TO", "group_by": None, "mode": "full"}
     train, valid, test = SequenceDataset(
-        make_config("NARM", data_path=str(write_dataset(events)), eval_args=split)
+        make_config("NARM", data_path=str(write_dataset(events)), eval_args=split, train_rows="prefixes")
     ).build()
     places = [
         {int(name.rpartition("-")[2]) for name in part.id2token("item_id", part.inter_feat["item_id"].numpy())}
@@ -125,7 +125,7 @@ def test_a_time_based_split_cuts_at_the_files_times(write_dataset, make_config):
     clock = 1_700_000_000
     events = {f"u{n}": [(f"i{n}-{place}", clock + 4 * place + n) for place in range(10)] for n in (3, 2, 1, 0)}
     split = {"split": {"TS": [0.5, 0.25, 0.25]}, "order": "TO", "mode": "full"}
-    config = make_config("NARM", data_path=str(write_dataset(events)), eval_args=split)
+    config = make_config("NARM", data_path=str(write_dataset(events)), eval_args=split, train_rows="prefixes")
     found = [
         sorted(str(name) for name in part.id2token("item_id", part.inter_feat["item_id"].numpy()))
         for part in SequenceDataset(config).build()

@@ -29,13 +29,22 @@ class Failing(GRU4Rec):
             raise LookupError(f"{here} has a bug")
 
     def calculate_loss(self, interaction):
-        assert len(interaction) <= ROWS
+        assert len(interaction[self.ITEM_SEQ]) <= ROWS
         self.fail("loss")
         return super().calculate_loss(interaction)
 
     def full_sort_predict(self, interaction):
         self.fail("scores")
         return super().full_sort_predict(interaction)
+
+
+class ReadsAhead(GRU4Rec):
+    """A bidirectional GRU: the item after a position is part of its scores there."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        sizes = self.embedding_size, self.hidden_size // 2
+        self.gru_layers = torch.nn.GRU(*sizes, bias=False, batch_first=True, bidirectional=True)
 
 
 @pytest.fixture
@@ -84,6 +93,12 @@ def test_a_loss_that_fails_is_reported(checked, monkeypatch):
     monkeypatch.setattr(Failing, "fails", "loss")
     with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug$"):
         checked(Failing, "none", attack=False)
+
+
+def test_a_model_that_reads_ahead_does_not_train_on_whole_sequences(checked):
+    with pytest.raises(UserError, match=r"^train_rows: ReadsAhead is not causal: .*; set train_rows=prefixes$"):
+        checked(ReadsAhead, "none", attack=False)
+    checked(ReadsAhead, "none", attack=False, train_rows="prefixes")
 
 
 @pytest.mark.parametrize("unused", [{"defense": "none", "surrogate_model": "NARM"}, {"attack": False}])

@@ -8,6 +8,7 @@ from torch.nn import functional
 from recbole_gro import create_scorer
 from recbole_gro.scoring import NextItemScorer, packing, pad_sequences
 from recbole_gro.scoring import sequences as grouping
+from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
 
 LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
 
@@ -281,3 +282,29 @@ class ScorerCases:
         before = scorer.next_item_scores(sequences, lengths)
         scorer.prefix_scores(sequences, torch.tensor([[1, 3]] * 3))
         assert torch.equal(scorer.next_item_scores(sequences, lengths), before)
+
+
+class WholeSequenceCases(ScorerCases):
+    """The suite on batches of whole sequences, whose positions are prefixes that the model reads one by one."""
+
+    settings = {"train_rows": "sequences"}
+
+    def own_loss(self, model, batch):
+        width, losses = batch["item_id_list"].shape[1], []
+        for slot, item in zip(batch[SLOTS].tolist(), batch[NEXT_ITEMS], strict=True):
+            prefix = batch["item_id_list"][slot // width, : slot % width + 1]
+            row = {"item_id_list": prefix, "item_length": torch.tensor(len(prefix)), "item_id": item}
+            losses.append(model.calculate_loss(Interaction({name: field.unsqueeze(0) for name, field in row.items()})))
+        return torch.stack(losses).mean()
+
+    def targets(self, batch):
+        return batch[NEXT_ITEMS]
+
+    def users(self, scorer, batch):
+        return batch["user_id"][batch[SLOTS] // batch["item_id_list"].shape[1]].tolist()
+
+    def test_scores_at_each_position_are_those_of_its_prefix(self, model, scorer, batch):
+        sequences, lengths = scorer.contexts(batch)
+        own = self.own_scores(model, {"item_id_list": sequences, "item_length": lengths})
+        assert len(own) > len(batch["user_id"])
+        assert torch.allclose(scorer.position_scores(batch), own, rtol=1e-4, atol=1e-5)

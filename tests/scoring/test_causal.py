@@ -3,12 +3,12 @@
 from unittest import mock
 
 import torch
-from scoring.cases import ScorerCases, random_sequences
+from scoring.cases import ScorerCases, WholeSequenceCases, random_sequences
 
 from recbole_gro.scoring import CausalScorer
 
 
-class TestSASRec(ScorerCases):
+class TestSASRec(WholeSequenceCases):
     model_name = "SASRec"
     kind = CausalScorer
 
@@ -18,6 +18,12 @@ class TestSASRec(ScorerCases):
         with mock.patch.object(encoder, "forward", side_effect=encoder.forward) as read:
             scorer.prefix_scores(sequences, torch.tensor([[1, 2, 4, 6]] * 3))
         assert [call.args[0].shape[:2] for call in read.call_args_list] == [(3, 6)]
+
+
+class TestSASRecOnPrefixes(ScorerCases):
+    model_name = "SASRec"
+    kind = CausalScorer
+    settings = {"train_rows": "prefixes"}
 
 
 class TestPairwiseSASRec(ScorerCases):

@@ -1,13 +1,15 @@
 """Models around a GRU: all prefixes from one forward pass."""
 
 import torch
-from scoring.cases import LONGEST, ScorerCases, random_sequences, record_reads
+from scoring.cases import ScorerCases, WholeSequenceCases, random_sequences, record_reads
 
-from recbole_gro.scoring.recurrent import PREFIXES_AT_ONCE, GRU4RecScorer, NARMScorer
+from recbole_gro.scoring.recurrent import GRU4RecScorer, NARMScorer
+
+PREFIXES = {"train_rows": "prefixes"}
 
 
-class RecurrentCases(ScorerCases):
-    """The suite of the scorer of a model around a GRU."""
+class ReadOnce:
+    """The tests of the scorer of a model around a GRU."""
 
     def test_a_sequence_is_read_once_for_all_its_prefixes(self, scorer, monkeypatch):
         reads = record_reads(scorer.gru, monkeypatch)
@@ -15,27 +17,37 @@ class RecurrentCases(ScorerCases):
         scorer.prefix_scores(sequences, torch.tensor([[1, 2, 4, 6]] * 3))
         assert reads == [(3, 6)]
 
+    def test_a_batch_of_sequences_is_read_once(self, scorer, make_loaders, monkeypatch):
+        batch = next(iter(make_loaders(self.model_name, train_rows="sequences")[1]))
+        scorer.loss_and_scores(batch)
+        reads = record_reads(scorer.gru, monkeypatch)
+        scorer.loss_and_scores(batch)
+        assert reads == [tuple(batch["item_id_list"].shape)]
 
-class TestNARM(RecurrentCases):
+
+class TestNARM(ReadOnce, WholeSequenceCases):
     model_name = "NARM"
     kind = NARMScorer
 
-    def test_more_prefixes_than_one_call_takes(self, scorer):
-        scorer.model.eval()
-        sequences, _ = random_sequences([LONGEST] * 3, scorer.n_items)
-        n = 2 * PREFIXES_AT_ONCE + 3
-        lengths = torch.randint(1, LONGEST + 1, (3, n), generator=torch.Generator().manual_seed(1))
-        cut = sequences.repeat_interleave(n, 0) * (torch.arange(LONGEST) < lengths.flatten().unsqueeze(1))
-        alone = scorer.next_item_scores(cut, lengths.flatten())
-        assert torch.allclose(scorer.prefix_scores(sequences, lengths), alone, rtol=1e-4, atol=1e-5)
+
+class TestNARMOnPrefixes(ScorerCases):
+    model_name = "NARM"
+    kind = NARMScorer
+    settings = PREFIXES
 
 
-class TestGRU4Rec(RecurrentCases):
+class TestGRU4Rec(ReadOnce, WholeSequenceCases):
     model_name = "GRU4Rec"
     kind = GRU4RecScorer
 
 
-class TestPairwiseGRU4Rec(RecurrentCases):
+class TestGRU4RecOnPrefixes(ScorerCases):
+    model_name = "GRU4Rec"
+    kind = GRU4RecScorer
+    settings = PREFIXES
+
+
+class TestPairwiseGRU4Rec(ScorerCases):
     model_name = "GRU4Rec"
     kind = GRU4RecScorer
     settings = {"loss_type": "BPR", "train_neg_sample_args": {"distribution": "uniform"}}

@@ -109,6 +109,7 @@ TRAININGS = {
     "BERT4Rec, BPR": target("BERT4Rec", loss_type="BPR", clip_grad_norm={"max_norm": 1}),
     "BERT4Rec, RecBole's masks": target("BERT4Rec", train_rows="prefixes", train_batch_size=128, eval_step=2),
     "NARM": target("NARM", train_batch_size=128),
+    "NARM on prefixes": target("NARM", train_rows="prefixes", train_batch_size=128),
     "GRU4Rec, BPR": target("GRU4Rec", loss_type="BPR", train_batch_size=128),
     "gro": gro(GROTrainer),
     "gro, hold, other student": gro(GROTrainer, gro_target_loss="hold", student_model="NARM", eval_step=3),

@@ -18,6 +18,7 @@ from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import create_scorer
+from recbole_gro.scoring.causal import SLOTS
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
@@ -230,7 +231,8 @@ class GROTrainer(StageTrainer):
 
     def _student_scores(self, interaction: Interaction) -> Tensor:
         """Return the student's scores [N, n_items] at the target's training positions."""
-        if type(self.student_scorer) is type(self.scorer):
+        alike = type(self.student_scorer) is type(self.scorer)
+        if alike or (SLOTS in interaction and self.student_scorer.all_prefixes_at_once):
             return self.student_scorer.position_scores(interaction)
         # a student of another kind scores the histories before each position
         return self.student_scorer.next_item_scores(*self.scorer.contexts(interaction))

@@ -12,8 +12,10 @@ from recbole.trainer import Trainer
 from recbole_gro import GROTrainer, UserError
 from recbole_gro.defense.gro import swap_rules as swap_rule
 from recbole_gro.defense.gro import trainer as gro
-from recbole_gro.objective.extraction import extraction_loss
+from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import swap_loss, swap_targets
+from recbole_gro.scoring.causal import NEXT_ITEMS
+from recbole_gro.utils.ranking import top_k
 
 
 class TestGRO(DefenseCases):
@@ -59,6 +61,36 @@ def test_student_is_of_the_configured_architecture(make_trainer, target, student
     own = {name: values.shape for name, values in trainer.model.named_parameters()}
     as_target = {name: values.shape for name, values in trainer.student.named_parameters()} == own
     assert as_target == (student_model is None)
+
+
+@pytest.mark.parametrize("student_model", ["NARM", "GRU4Rec", "BERT4Rec"])
+def test_students_of_a_target_on_whole_sequences_score_the_prefixes_of_its_positions(make_trainer, student_model):
+    trainer, _, batch = with_student(*make_trainer("NARM", student_model=student_model)[:2])
+    trainer.model.eval()
+    trainer.student_scorer.model.eval()
+    histories = trainer.scorer.contexts(batch)
+    _, target_scores = trainer._target_loss(batch)
+    assert len(target_scores) == len(batch[NEXT_ITEMS]) > len(batch["user_id"])
+    for scores, scorer in (
+        (target_scores, trainer.scorer),
+        (trainer._student_scores(batch), trainer.student_scorer),
+    ):
+        assert torch.allclose(scores, scorer.next_item_scores(*histories), rtol=1e-3, atol=1e-5)
+
+
+def test_on_whole_sequences_lists_are_served_at_every_position(make_trainer, monkeypatch):
+    trainer, student, batch = with_student(*make_trainer("GRU4Rec", train_batch_size=64)[:2])
+    for model in (trainer.model, student):
+        model.eval()
+    seen = {}
+    monkeypatch.setattr(
+        gro, "sample_negatives", lambda served, *rest: seen.update(served=served) or sample_negatives(served, *rest)
+    )
+    target_loss, _, _ = trainer.gro_losses(batch)
+    histories = trainer.scorer.contexts(batch)
+    assert len(seen["served"]) == len(batch[NEXT_ITEMS]) > len(batch["user_id"])
+    assert torch.equal(seen["served"], top_k(trainer.scorer.next_item_scores(*histories), trainer.served_k))
+    assert torch.allclose(target_loss, trainer.scorer.loss(batch), rtol=1e-4)
 
 
 def test_student_config_file_sets_its_size(make_trainer, tmp_path):
