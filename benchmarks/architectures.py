@@ -32,7 +32,14 @@ COLUMNS = [
 ]  # fmt: skip
 ATTACK = {"query_sequences": 300, "surrogate_epochs": 20}
 # BERT4Rec trains on 2 400 windows, 38 steps an epoch; a next-item model on 97 000 prefixes, 380 steps an epoch
-NEXT_ITEM = {"epochs": 5, "eval_step": 1, "stopping_step": 2, "train_batch_size": 256, "gro_epochs": 1}
+NEXT_ITEM = {
+    "epochs": 5,
+    "eval_step": 1,
+    "stopping_step": 2,
+    "train_batch_size": 256,
+    "gro_epochs": 1,
+    "train_rows": "prefixes",
+}
 SETTINGS = {"BERT4Rec": {}, "NARM": NEXT_ITEM, "SASRec": NEXT_ITEM, "GRU4Rec": NEXT_ITEM}
 
 

@@ -62,7 +62,7 @@ def read_settings(file):
 def make_config(settings, seed, folder):
     settings = {**settings, "seed": seed, "topk": list(CUTS), "show_progress": False}
     model = settings.pop("model", "BERT4Rec")
-    config = Config(model, config_file_list=["gro.yaml"], config_dict=settings)
+    config = Config(model, "ml-100k", config_dict={"query_sequences": 300, "epochs": 150, **settings})
     config["output_dir"] = config["checkpoint_dir"] = str(folder)
     return config
 

@@ -54,7 +54,8 @@ def told(what: str, kept: list[float], work, folder: Path) -> None:
 
 if __name__ == "__main__":
     _, settings = parse(sys.argv[1:])
-    config = Config("BERT4Rec", config_file_list=["gro.yaml"], command_line={**BRIEF, **settings})
+    attack = {"attacker": "standard", "surrogate_model": "None"}
+    config = Config("BERT4Rec", config_file_list=["gro.yaml"], command_line={**attack, **BRIEF, **settings})
     train, valid, _ = build_loaders(config, build_dataset(config))
     print(machine())
     kept_epochs, kept_answers = timed(epochs), timed(answers)

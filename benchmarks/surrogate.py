@@ -91,7 +91,7 @@ if __name__ == "__main__":
         "surrogate_patience": given.epochs,
         "show_progress": False,
     }
-    config = Config(given.model, config_file_list=["gro.yaml"], config_dict=settings)
+    config = Config(given.model, "ml-100k", config_dict={"epochs": 150, "query_sequences": 300, **settings})
     config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
     box = BlackBox(trained_target(config), config["served_k"])
     log = create_query_strategy("autoregressive").query(

@@ -91,6 +91,10 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
     except KeyboardInterrupt as error:
         print("; ".join([f"{command}: stopped", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return STOPPED
+    except SystemExit:  # after --help, whose closed pipe argparse ignores
+        if _output_closed():
+            return CLOSED
+        raise
     except BrokenPipeError:
         if not _output_closed():
             raise

@@ -1,4 +1,5 @@
 import gc
+import itertools
 import json
 import logging
 import os
@@ -70,10 +71,13 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
             "output_dir": "out",
         },
         config_file_list=["gro.yaml"],
-        command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1"},
+        command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1", "attacker_head_k": "5"},
     )
-    names = ("none", "gro", "gro_decoys")
-    assert tuple(row["defense"] for row in results["defenses"]) == names
+    names, attacks = ("none", "gro", "gro_decoys"), ("standard", "standard+mixed", "head+mixed")
+    both = list(itertools.product(names, attacks))
+    assert [(row["defense"], row["attacker"]) for row in results["defenses"]] == both
+    for name in names:
+        assert sum(row["strongest"] for row in results["defenses"] if row["defense"] == name) == 1
     for row in results["defenses"]:
         assert row["surrogate_model"] == surrogate
         assert row["lists_returned"] == 8 * 4
@@ -82,7 +86,7 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
             assert all(0 <= value <= 1 for part in row[side].values() for value in part.values())
         assert {"agreement@1", "agreement@10"} < set(row["surrogate"]["test"])
     written = {name.partition("/")[0] for name in files_below(tmp_path / "out")}
-    attacked = {f"{what}-{name}" for what in ("surrogate", "queries") for name in names}
+    attacked = {f"{what}-{name}-{attack}" for what in ("surrogate", "queries") for name, attack in both}
     assert written == FILES | {"target-gro.pth", "target-gro_decoys.pth"} | {
         f"{name}.{'pth' if name.startswith('surrogate') else 'npz'}" for name in attacked
     }

@@ -69,8 +69,12 @@ DEFENSES = "gro, gro_decoys, none, random, reverse, tail_decoy, tail_random, tai
     ("create", "kind", "known"),
     [
         (lambda name: create_defense(name, {"seed": 0}), "defense", DEFENSES),
-        (create_query_strategy, "query strategy", "autoregressive, random"),
-        (lambda name: create_attacker(name, {}), "attacker", "few_shot, filtered, head, repeat, standard"),
+        (create_query_strategy, "query strategy", "autoregressive, coverage, mixed, random"),
+        (
+            lambda name: create_attacker(name, {}),
+            "attacker",
+            "few_shot, filtered, head, oracle, repeat, rounds, standard",
+        ),
     ],
 )
 def test_every_extension_point_names_what_it_has(create, kind, known):
