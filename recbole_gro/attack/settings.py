@@ -19,7 +19,7 @@ class AttackSettings(Settings):
     attacker_suite: Any = key(
         ["standard+autoregressive", "standard+mixed", "rounds+mixed", "head+mixed", "filtered+mixed"],
         "names of attacker",
-        "strongest: the attacks that are run, the best of them by agreement on the held-out queries of all",
+        "strongest: the attacks that are run, the best of them by agreement with the same held-out queries",
     )
 
 

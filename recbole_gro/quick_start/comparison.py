@@ -116,8 +116,8 @@ def mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> N
         row["strongest"] = row["attacker"] == best
         if row["strongest"]:
             console.info(
-                f"attack on {row['defense']}: strongest by agreement@{SELECTED_AT} with the held-out queries of all "
-                f"attacks: {best}, {100 * agreement[best]:.1f} %"
+                f"attack on {row['defense']}: strongest by agreement@{SELECTED_AT} on held-out queries: {best}, "
+                f"{100 * agreement[best]:.1f} %"
             )
 
 

@@ -16,8 +16,8 @@ from recbole_gro.utils.units import figure, scaled, unit
 # marks of rows, and their meaning
 NOT_IMPROVED, NO_GAIN, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(=)", "(+)", "(^)", "*"
 MARKS = {
-    BEST: "The strongest attack on this defense: its surrogate has the highest agreement@10 with the held-out queries "
-    "of all attacks. Each attack has the whole query budget.",
+    BEST: "The strongest attack on this defense: its surrogate has the highest agreement@10 on held-out queries, "
+    "the same for all attacks. Each attack has the whole query budget.",
     NOT_IMPROVED: "The training of this surrogate failed: its loss on held-out queries is no better than before "
     "training. A failed attack is no sign of a good defense.",
     NO_GAIN: "This surrogate gained no more than noise: its NDCG on the test items exceeds that of the untrained "
