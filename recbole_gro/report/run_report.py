@@ -58,7 +58,7 @@ def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
         cells = ("" if value is None else figure(metric, value) for metric, value in values)
         name = " ".join([row["defense"], *marks(row)])
         lines.append([name, *([row.get("attacker", "")] if several else []), *cells])
-    return markdown_table(head, lines)
+    return markdown_table(head, lines, 1 + several)
 
 
 def _several_attacks(rows: list[dict[str, Any]]) -> bool:
