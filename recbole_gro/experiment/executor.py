@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -64,7 +65,7 @@ def _in_processes(run: Callable[..., Any], tasks: list[Task], workers: int) -> I
     parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
-        with contextlib.closing(parallel(delayed(_outcome)(run, task) for task in tasks)) as outcomes:
+        with contextlib.closing(parallel(delayed(_outcome_in_worker)(run, task) for task in tasks)) as outcomes:
             for task, error in outcomes:
                 unfinished.remove(task)
                 yield task, error
@@ -113,6 +114,12 @@ def imported_ray() -> Any:
             f"or use --executor=local --workers=N"
         ) from error
     return ray
+
+
+def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:
+    # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _outcome(run, task)
 
 
 def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
