@@ -102,7 +102,8 @@ class TestWorkerProcesses(ExecutorCases):
 
     def test_an_interrupt_ends_the_workers(self, tmp_path):
         script = (
-            "import functools, pathlib, sys, time; sys.path.insert(0, sys.argv[2])\n"
+            "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
             "from experiment.test_executor import record\n"
             "from recbole_gro.experiment.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
