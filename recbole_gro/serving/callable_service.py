@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.scoring import pad_sequences
+from recbole_gro.serving.service import histories_of
 from recbole_gro.utils.errors import UserError
 
 
@@ -29,10 +29,7 @@ class CallableService:
         Raises:
             ValueError: as `recommend`.
         """
-        padded, lengths = pad_sequences(sequences)
-        if bool((padded < 0).any()) or bool((padded >= self.n_items).any()):
-            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
-        return padded, lengths
+        return histories_of(sequences, self.n_items)
 
     def recommend(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids, best first; 0 pads those that have fewer.

@@ -58,6 +58,22 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
         raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
+def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
+    """Return the item ids [B, L] of a query, padded right with 0, and their lengths [B].
+
+    Args:
+        sequences: [B, L] item ids padded right with 0, or a list of id lists.
+        n_items: size of the id space, padding included.
+
+    Raises:
+        ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+    """
+    padded, lengths = pad_sequences(sequences)
+    if bool((padded < 0).any()) or bool((padded >= n_items).any()):
+        raise ValueError(f"item ids lie between 1 and {n_items - 1}")
+    return padded, lengths
+
+
 class Service:
     """Serve lists of a model, after the output side of a defense.
 
@@ -107,10 +123,7 @@ class Service:
         Raises:
             ValueError: as `recommend`.
         """
-        padded, lengths = pad_sequences(sequences)
-        if bool((padded < 0).any()) or bool((padded >= self.n_items).any()):
-            raise ValueError(f"item ids lie between 1 and {self.n_items - 1}")
-        return padded, lengths
+        return histories_of(sequences, self.n_items)
 
     @torch.no_grad()
     def follow(self, sequences: Any) -> None:
