@@ -94,7 +94,7 @@ def test_sdist_is_complete(built):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     wanted = {*FILES, *MORE_FILES, *relative_files("properties", "*.yaml"), *relative_files("recbole_gro", "*.py")}
-    wanted |= relative_files("recbole_gro", "*.html")
+    wanted |= relative_files("recbole_gro", "*.html") | relative_files("recbole_gro", "*.json")
     assert wanted | relative_files("tests", "*.py") <= names
 
 
@@ -104,7 +104,7 @@ def test_wheel_has_the_package_and_its_defaults_alone(built):
         names = set(archive.namelist())
         entry_points = archive.read(f"recbole_gro-{__version__}.dist-info/entry_points.txt").decode()
     defaults = {f"recbole_gro/{name}" for name in relative_files("properties", "*.yaml")}
-    code = relative_files("recbole_gro", "*.py") | relative_files("recbole_gro", "*.html")
+    code = set().union(*(relative_files("recbole_gro", f"*.{ending}") for ending in ("py", "html", "json")))
     assert {name for name in names if ".dist-info/" not in name} == defaults | code
     assert any(name.endswith("/LICENSE") for name in names)
     assert "recbole-gro = recbole_gro.cli.main:main" in entry_points

@@ -1,37 +1,88 @@
-"""What the README says of keys and names is what the code has."""
+"""What the README says is what the code has and what results/ hold."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
+import pytest
+
 import recbole_gro
 from recbole_gro.config.reference import markdown_table
+from recbole_gro.report import document
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/*.md")])
+
+
+def demo_table():
+    """The README's table, from the demo's own results."""
+    results = json.loads((ROOT / "results" / "demo" / "results.json").read_text(encoding="utf-8"))
+    rows, before = [], None
+    for row in [*results["defenses"], *results["references"]]:
+        star = " \\*" if row.get("strongest") else ""
+        target = row.get("target", {}).get("test", {}).get("ndcg@10") if row["defense"] != before else None
+        reached = row.get("surrogate", {}).get("test", {})
+        figures = (target, reached.get("ndcg@10"), reached.get("agreement@10"))
+        rows.append(
+            [row["defense"] + star, row.get("attacker", ""), *("" if x is None else f"{100 * x:.2f}" for x in figures)]
+        )
+        before = row["defense"]
+    head = ["defense", "attack", "target NDCG@10", "surrogate NDCG@10", "agreement@10"]
+    return "\n".join(document.markdown_table(head, rows, 2))
+
+
+def worst_shares():
+    """The worst case of each defense in the table of results/tradeoff.md."""
+    page = (ROOT / "results" / "tradeoff.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    return {row[0].strip("`"): max(map(float, row[5:])) for row in rows if len(row) == 11}
+
+
+def test_table_is_that_of_the_demo():
+    assert demo_table() in README
+
+
+@pytest.mark.parametrize("defense", ["gro_decoys", "tail_decoy", "gro"])
+def test_share_of_the_worst_attack_is_that_of_the_results(defense):
+    shares = re.findall(rf"(0\.\d\d)[a-z ]*\spast\s`{defense}`", README)
+    assert [*map(float, shares)] == [worst_shares()[defense]]
+
+
+def test_lists_that_a_share_costs_are_those_of_the_results():
+    page = (ROOT / "results" / "budget" / "report.md").read_text(encoding="utf-8")
+    half, most = re.search(r"([\d,]+) lists, 80 % for ([\d,]+)", README).groups()
+    assert re.search(rf"^\| none +\| standard\+mixed +\| +{half} \[[^|]*\| +{most} \[", page, flags=re.MULTILINE)
+
+
+def test_readme_is_short():
+    assert len(README.encode()) <= 9 * 1024
 
 
 def test_table_of_keys_is_the_one_the_code_checks():
-    assert markdown_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert markdown_table() in (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
 
 
-def test_python_snippets_import_names_that_exist():
-    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    imports = [
-        alias.name
-        for snippet in snippets
-        for node in ast.walk(ast.parse(snippet))
-        if isinstance(node, ast.ImportFrom) and node.module == "recbole_gro"
-        for alias in node.names
-    ]
-    assert imports
-    assert set(imports) <= set(recbole_gro.__all__)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_python_snippets_import_names_that_exist(page):
+    snippets = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for snippet in snippets:
+        for node in ast.walk(ast.parse(snippet)):
+            if isinstance(node, ast.ImportFrom) and node.module == "recbole_gro":
+                assert {alias.name for alias in node.names} <= set(recbole_gro.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_between_files_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        assert re.match(r"[a-z]+:", target) or (page.parent / target).exists(), target
 
 
 def test_the_commands_of_the_readme_are_in_the_makefile():
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     command = "run_recbole_gro.py --model=BERT4Rec --config_files=gro.yaml"
     assert command in README
     assert command in makefile
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+        assert re.search(rf"^{target}:|^{target} | {target}:", makefile, flags=re.MULTILINE), target

@@ -1,4 +1,4 @@
-"""The command `recbole-gro check-model`: the trials of models, as the table of docs/models.md.
+"""The command `recbole-gro check-model`: the trials of models, as the table of docs/reference/models.md.
 
 recbole-gro check-model SASRec my_module:MyModel
 """
@@ -74,7 +74,7 @@ def _quiet() -> Iterator[None]:
 
 
 def markdown_table(rows: dict[str, dict[str, str]]) -> str:
-    """Return the table of docs/models.md, from {name of a model: `table_row`}."""
+    """Return the table of docs/reference/models.md, from {name of a model: `table_row`}."""
     head = ["model", *ROLES, "remark"]
     lines = [[name, *(row[column] for column in head[1:])] for name, row in rows.items()]
     return "\n".join(document.markdown_table(head, lines, len(head)))

@@ -18,7 +18,7 @@ OTHER_KINDS = {
     "knowledge_aware_recommender": "knowledge-aware",
     "exlib_recommender": "external-library",
 }
-# Models of RecBole that cannot serve a list for an item sequence, and the reason, as in docs/models.md
+# Models of RecBole that cannot serve a list for an item sequence, and the reason, as in docs/reference/models.md
 CANNOT_SERVE = {
     "DIEN": "it is not a full-ranking model: it rates one item at a time and has no scores of all items",
     "DIN": "it is not a full-ranking model: it rates one item at a time and has no scores of all items",

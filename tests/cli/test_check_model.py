@@ -30,7 +30,7 @@ def cells(line):
 
 
 def test_the_page_has_every_model_and_the_results_of_the_trials(data_path):
-    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     rows = {row[1]: row for row in map(cells, page.splitlines()) if len(row) > 1}
     assert set(sequential_models()) <= set(rows)
     for name in ("STAMP", "FPMC", "S3Rec"):

@@ -4,7 +4,9 @@ import json
 import logging
 import os
 import threading
+from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 from pipeline import TINY_RUN, drop_fields, files_below, same_weights, scalars, tiny_run
@@ -35,6 +37,7 @@ from recbole_gro.evaluator import evaluate_service
 from recbole_gro.report import run_report
 
 FILES = {"results.json", "results.md", "results.png", "run.json", "run.lock", "run.log", "tensorboard", "target.pth"}
+SCHEMA = json.loads(Path(run_report.__file__).with_name("results.schema.json").read_text(encoding="utf-8"))
 CLOCKS = ("seconds", "peak_memory_mib", "config")
 
 # Real data, cut to what takes a second: short rows of the 50 users with 40 to 42 interactions
@@ -49,7 +52,9 @@ def run(tiny_data_path, tmp_path, monkeypatch):
 
     def start(*defenses, model="BERT4Rec", dataset="tiny", **settings):
         given = {"data_path": str(tiny_data_path), "output_dir": f"out{next(count)}", **tiny_run(model), **settings}
-        return run_recbole_gro(model, dataset, config_dict={"defense": list(defenses), **given})
+        results = run_recbole_gro(model, dataset, config_dict={"defense": list(defenses), **given})
+        jsonschema.validate(json.loads(json.dumps(results, default=str)), SCHEMA)
+        return results
 
     return start
 
