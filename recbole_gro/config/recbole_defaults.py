@@ -23,6 +23,18 @@ class TrainingSettings(Settings):
     eval_step: int = key(5, "int >= 1", "epochs between evaluations")
 
 
+class TargetEpochSettings(Settings):
+    """Which epoch of the target's own training is served."""
+
+    section = "Defense"
+    target_epoch: str = key(
+        "best",
+        "best|last",
+        "epoch of the target's own training that is served or fine-tuned: that of the best validation score, or the "
+        "last, a control for the length of training",
+    )
+
+
 class EvaluationSettings(Settings):
     """Measurements on served lists; no training depends on them."""
 

@@ -16,7 +16,12 @@ from recbole_gro.config.known_names import names_in
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import reference_to
 from recbole_gro.config.plugins import PluginSettings
-from recbole_gro.config.recbole_defaults import EvaluationSettings, TrainingSettings, ValidationSettings
+from recbole_gro.config.recbole_defaults import (
+    EvaluationSettings,
+    TargetEpochSettings,
+    TrainingSettings,
+    ValidationSettings,
+)
 from recbole_gro.config.settings import Settings, declared_keys, key_contents, plugin_keys
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
@@ -61,8 +66,8 @@ class Fingerprints:
         return create_attacker(self.attack, self.config)
 
     @cached_property
-    def target(self) -> str:
-        """Fingerprint of the undefended target: the data, RecBole's settings and those of training rows."""
+    def training(self) -> str:
+        """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         if reference_to(self.config.model_class) != self.config.model_class.__name__:
@@ -73,12 +78,19 @@ class Fingerprints:
         return fingerprint("target", data=data, settings=settings)
 
     @cached_property
+    def target(self) -> str:
+        """Fingerprint of the undefended target: its training, and which epoch of it."""
+        epoch = TargetEpochSettings.of(self.config).target_epoch
+        return self.training if epoch == "best" else fingerprint("target", self.training, epoch=epoch)
+
+    @cached_property
     def defended(self) -> str:
         """Fingerprint of the served model, which is the target unless the defense trains."""
         part = self.defense.parts[0]
         if not trains(type(part)):
             return self.target
-        return fingerprint("defended", self.target, part=part.name, settings=self._read(part.training_settings))
+        before = self.target if self.needs_target else self.training
+        return fingerprint("defended", before, part=part.name, settings=self._read(part.training_settings))
 
     @cached_property
     def service(self) -> str:
@@ -140,7 +152,7 @@ class Fingerprints:
 
     def stages(self) -> dict[str, str]:
         """Return {stage: fingerprint} of the stages that train or query, in order, less those that are not needed."""
-        stages = {"target": self.target} if self.needs_target else {}
+        stages = {"target": self.training} if self.needs_target else {}
         stages |= {"defended": self.defended} if trains(type(self.defense.parts[0])) else {}
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 

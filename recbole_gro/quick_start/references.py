@@ -86,7 +86,7 @@ class Independent(Reference):
         return other.undefended()
 
     def trained(self, prints: "Fingerprints") -> dict[str, str]:
-        return {"target": prints.with_next_seed().target}
+        return {"target": prints.with_next_seed().training}
 
 
 @register_reference(UNTRAINED)

@@ -15,6 +15,7 @@ from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import model_name, reference_to
+from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -95,7 +96,7 @@ class Stages:
         return self.config.model_class(self.config, self.train._dataset).to(self.config["device"])
 
     def target(self) -> torch.nn.Module:
-        """Return the undefended target at its best validation epoch."""
+        """Return the undefended target at its best validation epoch, or its last (`target_epoch`)."""
 
         def make(config: Any) -> dict[str, Any]:
             start_stage(config, "target", self.train)
@@ -111,11 +112,18 @@ class Stages:
                 f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs"
                 + (", its maximum, before early stopping" if trainer.still_improving else "")
             )
-            return {"checkpoint": read_plain(trainer.saved_model_file), "still_improving": trainer.still_improving}
+            checkpoint = read_plain(trainer.saved_model_file)
+            last = {"state_dict": trainer.model.state_dict(), "other_parameter": trainer.other_parameter()}
+            return {
+                "checkpoint": checkpoint,
+                "last": checkpoint | last | {"epoch": epochs - 1},
+                "still_improving": trainer.still_improving,
+            }
 
-        made = self._trained("target", self.prints.target, "target", make)
+        kept = "last" if TargetEpochSettings.of(self.config).target_epoch == "last" else "checkpoint"
+        made = self._trained("target", self.prints.training, "target", make, kept)
         self.target_still_improving = made["still_improving"]
-        return self._load(self.new_model(), made["checkpoint"])
+        return self._load(self.new_model(), made[kept])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
         """Return the served model, and the effective settings of the defense.
@@ -265,7 +273,7 @@ class Stages:
         return made
 
     def _trained(
-        self, stage: str, fingerprint: str, file: str, make: Callable[[Any], dict[str, Any]]
+        self, stage: str, fingerprint: str, file: str, make: Callable[[Any], dict[str, Any]], kept: str = "checkpoint"
     ) -> dict[str, Any]:
         """Return the result of a stage that trains from the cache; its checkpoint is FILE.pth of the output folder.
 
@@ -274,6 +282,7 @@ class Stages:
             fingerprint: of everything that it depends on.
             file: name of the checkpoint.
             make: trains with a config whose folders are those of the stage.
+            kept: which of the checkpoints that it returns becomes FILE.pth.
         """
 
         def make_in(work: Path) -> dict[str, Any]:
@@ -289,8 +298,8 @@ class Stages:
             return make(config)
 
         made = self._once(stage, fingerprint, make_in)
-        if self.output_dir and not (self.output_dir / f"{file}.pth").exists():
-            write_atomically(made["checkpoint"], self.output_dir / f"{file}.pth")
+        if self.output_dir and (kept != "checkpoint" or not (self.output_dir / f"{file}.pth").exists()):
+            write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made
 
     def _checkpoint(self, model: Any) -> dict[str, Any]:

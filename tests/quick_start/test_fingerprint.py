@@ -66,6 +66,7 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"window_shift": 0.1}, AFTER["target"]),
         ("gro", {"seed": 8}, AFTER["target"]),
         ("gro", {"hidden_size": 32}, AFTER["target"]),
+        ("gro", {"target_epoch": "last"}, AFTER["target"]),
         ("gro", {"gro_lambda": 2.0}, AFTER["defended"]),
         ("gro", {"gro_steps": 7}, AFTER["defended"]),
         ("gro", {"margin_rank": 0.1}, AFTER["defended"]),
@@ -90,6 +91,11 @@ ATTACK = {"queries", "surrogate"}
 def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
     assert changed(prints(defense, **small), prints(defense, **{**small, **settings})) == stages
+
+
+def test_what_starts_from_untrained_weights_does_not_depend_on_the_epoch_of_the_target(prints):
+    one, other = (prints(gro_start="untrained", target_epoch=epoch) for epoch in ("best", "last"))
+    assert changed(one, other) == {"target"}
 
 
 def test_an_explicit_default_changes_nothing(prints):

@@ -48,6 +48,17 @@ def test_the_target_is_trained_only_where_the_defense_starts_from_it(make_stages
     assert (stages.target_still_improving is None) is (start == "untrained")
 
 
+def test_the_last_epoch_of_the_target_is_of_the_same_training(make_stages, tmp_path):
+    best = make_stages(epochs=3, eval_step=1).target()
+    last = make_stages(epochs=3, eval_step=1, target_epoch="last", output_dir=tmp_path)
+    weights = last.target().state_dict()
+    assert [*(tmp_path / "stages").glob("target-*.pth")] == [last.cache.file("target", last.prints.training)]
+    plain = make_stages(epochs=3, eval_step=4)  # no evaluation, so its only checkpoint is that of the last epoch
+    assert same_weights(weights, plain.target().state_dict())
+    assert not same_weights(weights, best.state_dict())
+    assert same_weights(weights, torch.load(tmp_path / "target.pth", weights_only=True)["state_dict"])
+
+
 def test_checkpoints_are_in_the_output_folder_also_where_the_cache_had_them(make_stages, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
