@@ -33,7 +33,7 @@ def test_public_names_have_docstrings():
 
 def test_import_loads_no_ray_writes_nothing_and_leaves_torch_alone(tmp_path):
     code = (
-        "import sys, torch, recbole_gro; "
+        "import sys, torch, recbole_gro.public; "
         "print('ray' in sys.modules, 'recbole.quick_start' in sys.modules, torch.is_anomaly_enabled())"
     )
     assert in_a_new_process(code, tmp_path) == "False False False"

@@ -33,7 +33,8 @@ def test_a_line_too_long_is_one_line_without_content(write, monkeypatch):
     assert list(raw_lines(path)) == [(1, b"one"), (2, None), (3, b"three"), (4, b"seven77"), (5, None)]
 
 
-def test_progress_counts_the_bytes_of_the_file(write, capsys):
+def test_progress_counts_the_bytes_of_the_file(write, capsys, on_terminal):
+    on_terminal(80)
     path = write(b"line\n" * 10000)
     assert len(list(raw_lines(path, show_progress=True))) == 10000
     assert "100%" in capsys.readouterr().err
