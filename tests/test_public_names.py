@@ -40,6 +40,15 @@ def test_import_loads_no_ray_writes_nothing_and_leaves_torch_alone(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_package_alone_imports_no_torch_and_a_config_knows_every_part(tmp_path):
+    code = (
+        "import sys, recbole_gro; print('torch' in sys.modules); "
+        "from recbole_gro.config import Config; print(Config('NARM', config_dict={'defense': ['none']})['gro_lambda']); "
+        "from recbole_gro import *; print(create_defense.__name__, hasattr(recbole_gro, 'nothing'))"
+    )
+    assert in_a_new_process(code, tmp_path).splitlines() == ["False", "1.0", "create_defense False"]
+
+
 def imports_of(module):
     """Modules of this package that a module of it names in import statements, wherever they stand."""
     file = PACKAGE.joinpath(*module.split(".")[1:])

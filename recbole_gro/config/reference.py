@@ -86,10 +86,11 @@ def all_keys() -> dict[str, tuple[Key, list[str]]]:
             default = default.replace("~", "None")
             found[name] = Key(name, default, type_of(name) or type_, meaning), list(dict.fromkeys(readers))
     found |= {name: (key, found.get(name, (key, []))[1]) for name, key in declared_keys().items()}
-    for declaring in _subclasses(Settings):
+    for declaring in dict.fromkeys(_subclasses(Settings)):  # one may have several bases
         module = declaring.__module__.removeprefix("recbole_gro.").removesuffix(".settings")
         for name in vars(declaring).keys() & found.keys():
-            found[name][1].insert(0, f"{module} ({(declaring.__doc__ or declaring.__name__).splitlines()[0]})")
+            what = (declaring.__doc__ or declaring.__name__).splitlines()[0].rstrip(".")
+            found[name][1].insert(0, f"{module} ({what})")
     return found
 
 
