@@ -32,7 +32,7 @@ anywhere among the words of every subcommand:
   -h, --help   the help of a subcommand
   --version    the version
 
-Nothing is coloured, so NO_COLOR changes nothing; bars are shown on a terminal alone. COLUMNS overrides its width.
+Bars and tables fit the terminal, or COLUMNS; a file gets markdown and no bars. NO_COLOR is respected.
 Completion in bash or zsh:  eval "$(register-python-argcomplete recbole-gro)\""""
 
 

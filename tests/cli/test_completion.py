@@ -28,7 +28,7 @@ def completions(line):
         ("recbole-gro ", {name.split()[0] for name in SUBCOMMANDS}),
         ("recbole-gro dataset ", {"convert", "statistics"}),
         ("recbole-gro experiment trade", {"tradeoff"}),
-        ("recbole-gro experiment --work", {"--workers"}),
+        ("recbole-gro experiment --dry", {"--dry_run"}),
         ("recbole-gro experiment tradeoff --gro_lam", {"--gro_lambda="}),
         ("recbole-gro --gro_lam", {"--gro_lambda="}),
         ("recbole-gro -m NARM --learning_r", {"--learning_rate="}),

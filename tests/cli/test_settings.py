@@ -54,7 +54,7 @@ def test_settings_of_a_plugin_are_among_them(tmp_path, monkeypatch, capsys, own_
     assert "read by searched_plugin (Mine)" in text
 
 
-@pytest.mark.parametrize(("pattern", "near"), [("gro_lamda", "gro_lambda"), ("Topp", "topk"), ("qqqq", None)])
+@pytest.mark.parametrize(("pattern", "near"), [("gro_lamda", "gro_lambda"), ("Tpok", "topk"), ("qqqq", None)])
 def test_without_a_match_the_nearest_are_named(capsys, pattern, near):
     assert main(["settings", pattern]) == 1
     printed, errors = capsys.readouterr()
