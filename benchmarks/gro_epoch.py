@@ -13,7 +13,7 @@ from common import machine, paired, ratio_line
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from recbole_gro import Config, GROTrainer
-from recbole_gro.cli.main import parse
+from recbole_gro.cli.run import parse
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_student
 from recbole_gro.defense.gro import swap_rules

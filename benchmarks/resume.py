@@ -16,7 +16,7 @@ from common import machine
 
 from recbole_gro import Config, DecoyGROTrainer, GROTrainer, Service, create_attacker, create_defense
 from recbole_gro.attack import cached_black_box as answers
-from recbole_gro.cli.main import parse
+from recbole_gro.cli.run import parse
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.trainer import epoch_checkpoint as epochs

@@ -17,7 +17,7 @@ from common import machine, ratio_line
 from recbole.utils import init_seed
 
 from recbole_gro import Config, GROTrainer
-from recbole_gro.cli.main import parse
+from recbole_gro.cli.run import parse
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.trainer.base import TargetTrainer
 

@@ -1,6 +1,7 @@
 """Tiny data and tiny models, for every test that needs RecBole."""
 
 import random
+import sys
 
 import pytest
 import torch
@@ -138,6 +139,18 @@ def make_model(make_config):
         if hasattr(built, "item_embedding"):
             built.item_embedding.weight.data[0] = 0
         return built.eval()
+
+    return make
+
+
+@pytest.fixture
+def on_terminal(capsys, monkeypatch):
+    """Let what capsys captures be a terminal: `on_terminal(80)` columns."""
+
+    def make(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        for stream in (sys.stdout, sys.stderr):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
 
     return make
 

@@ -124,7 +124,7 @@ def test_installed_package_finds_its_defaults(away, site):
 
 
 def test_installed_command_tells_its_keys(away, tmp_path):
-    told = away("-m", "recbole_gro", "--help")
+    told = away("-m", "recbole_gro", "run", "--help")
     assert "--config_files" in told
     assert "--gro_lambda" in told
     assert not list(tmp_path.iterdir())

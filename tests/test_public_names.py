@@ -33,11 +33,20 @@ def test_public_names_have_docstrings():
 
 def test_import_loads_no_ray_writes_nothing_and_leaves_torch_alone(tmp_path):
     code = (
-        "import sys, torch, recbole_gro; "
+        "import sys, torch, recbole_gro.public; "
         "print('ray' in sys.modules, 'recbole.quick_start' in sys.modules, torch.is_anomaly_enabled())"
     )
     assert in_a_new_process(code, tmp_path) == "False False False"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_package_alone_imports_no_torch_and_a_config_knows_every_part(tmp_path):
+    code = (
+        "import sys, recbole_gro; print('torch' in sys.modules); "
+        "from recbole_gro.config import Config; print(Config('NARM', config_dict={'gro_lambda': 2})['gro_lambda']); "
+        "from recbole_gro import *; print(create_defense.__name__, hasattr(recbole_gro, 'nothing'))"
+    )
+    assert in_a_new_process(code, tmp_path).splitlines() == ["False", "2", "create_defense False"]
 
 
 def imports_of(module):

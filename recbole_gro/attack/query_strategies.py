@@ -95,7 +95,7 @@ class QueryStrategy:
         sequences, (n_sequences, length) = prefixes.clone(), prefixes.shape
         lacking = sequences == 0
         lists = torch.zeros(n_sequences, length, black_box.k, dtype=torch.int32)
-        with progress_bar("queries", n_sequences * (length - queried), "list", show_progress) as bar:
+        with progress_bar("queries", n_sequences * (length - queried), "lists", show_progress) as bar:
             for t in range(queried, length):
                 served = black_box.query(sequences[:, : t + 1])
                 lists[:, t] = served

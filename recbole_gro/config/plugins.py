@@ -19,7 +19,7 @@ GROUP = "recbole_gro.plugins"
 class PluginSettings(Settings):
     """Modules to import first."""
 
-    section = "Data and output"
+    section = "Data"
     plugins: Any = key(
         None,
         "names of module or None",
@@ -49,11 +49,12 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
 
 @cache
 def import_installed() -> None:
-    """Import the modules of the entry-point group once.
+    """Import the parts of this package and the modules of the entry-point group once.
 
     Raises:
         UserError: a module fails when it is imported.
     """
+    importlib.import_module("recbole_gro.public")  # registers itself as a plugin does
     for entry in metadata.entry_points(group=GROUP):
         try:
             entry.load()

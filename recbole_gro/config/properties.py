@@ -1,29 +1,18 @@
 """Packaged yaml files, ours and RecBole's, and the names of settings that RecBole's files know."""
 
 from functools import cache
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import recbole
 import yaml
 
-
-def packaged_properties() -> Traversable:
-    """Return the properties/ folder: inside the installed package, or beside it in a clone or an editable install."""
-    installed = resources.files("recbole_gro") / "properties"
-    return installed if installed.is_dir() else Path(__file__).resolve().parents[2] / "properties"
+from recbole_gro.utils.packaged import packaged_properties, recbole_properties
 
 
 def packaged_file(name: str) -> Traversable:
     """Return a file below the packaged properties, such as `model/BERT4Rec.yaml`; it may not exist."""
     return packaged_properties().joinpath(*Path(name).parts)
-
-
-def recbole_properties() -> Path:
-    """Return RecBole's own properties folder."""
-    return Path(recbole.__file__).parent / "properties"
 
 
 def recbole_name(model_class: type) -> str | None:

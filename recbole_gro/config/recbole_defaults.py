@@ -4,20 +4,18 @@ from typing import Any
 
 from recbole_gro.config.settings import Settings, key
 
-SECTION = "RecBole's own keys where the default here is another one"
-
 
 class DatasetSettings(Settings):
     """The data of a run."""
 
-    section = SECTION
+    section = "Data"
     dataset: str = key("ml-100k", "str", "ships inside the recbole wheel")
 
 
 class TrainingSettings(Settings):
     """Duration of the target's own training."""
 
-    section = SECTION
+    section = "Target"
     epochs: int = key(200, "int >= 1", "maximum epochs of the target's own training")
     stopping_step: int = key(10, "int >= 0", "evaluations without a better score before training stops")
     eval_step: int = key(5, "int >= 1", "epochs between evaluations")
@@ -38,7 +36,7 @@ class TargetEpochSettings(Settings):
 class EvaluationSettings(Settings):
     """Measurements on served lists; no training depends on them."""
 
-    section = SECTION
+    section = "Output"
     eval_batch_size: int = key(1024, "int >= 1", "rows evaluated at once")
     metrics: Any = key(["Hit", "NDCG"], "names of metric", "measured on the list the service returns, full ranking")
     topk: Any = key([5, 10, 20], "ints >= 1", "positions of the list that are looked at")
@@ -47,6 +45,6 @@ class EvaluationSettings(Settings):
 class ValidationSettings(Settings):
     """The metric for early stopping of the target."""
 
-    section = SECTION
+    section = "Target"
     valid_metric: str = key("NDCG@10", "str", "what early stopping of the target watches")
     metric_decimal_place: int = key(6, "int >= 0", "digits of a metric")

@@ -1,23 +1,36 @@
-"""The declared settings as text: properties/overall.yaml, the reference page, --help."""
+"""The declared settings as text: properties/overall.yaml, the reference page, --help and the search of settings."""
 
+import importlib
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
-from recbole_gro.config.settings import Key, plugin_keys, sections
+from recbole_gro.config.models import sequential_models
+from recbole_gro.config.properties import model_keys, recbole_keys
+from recbole_gro.config.recbole_settings import type_of
+from recbole_gro.config.settings import Key, Settings, declared_keys, plugin_keys, sections
+from recbole_gro.utils import terminal
+from recbole_gro.utils.packaged import listed_keys, recbole_properties
 
 HEAD = """\
 # Every key of recbole_gro and its default: `key: default  # (type) meaning`, one line per key. All of them can be set
-# in a config file, in config_dict and as --key=value.
+# in a config file, in config_dict and as --key=value. Keys of RecBole are here where the default is another one.
 # Generated from the typed settings of the parts: python -m recbole_gro.config.reference > properties/overall.yaml
 """
-ORDER = ("Defense", "Attack", "Data and output", "RecBole's own keys where the default here is another one")
+ORDER = ("Data", "Target", "Defense", "Attack", "Output")
 
 
 def overall_yaml() -> str:
     """Return the text of properties/overall.yaml."""
+    _declare_all()
     declared = sections()
     blocks = [f"# {section}\n" + "".join(map(_yaml_line, declared[section])) for section in ORDER]
     return "\n".join([HEAD, *blocks])
+
+
+def _declare_all() -> None:
+    """Import the package's parts, which declare their settings."""
+    importlib.import_module("recbole_gro.public")
 
 
 def _yaml_line(key: Key) -> str:
@@ -31,26 +44,76 @@ def yaml_value(value: Any) -> str:
     return "~" if value is None else str(value)
 
 
+def value_in_words(value: Any) -> str:
+    """Return a default as a command line takes it."""
+    return "None" if value is None else yaml_value(value)
+
+
 def markdown_table() -> str:
     """Return the plugin's keys as the markdown table of the reference page."""
+    _declare_all()
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
     for key in _in_order(ORDER):
-        default = "None" if key.default is None else yaml_value(key.default)
-        lines.append(f"| `{key.name}` | {default} | {key.type.replace('|', ', ')} | {key.meaning} |")
+        lines.append(
+            f"| `{key.name}` | {value_in_words(key.default)} | {key.type.replace('|', ', ')} | {key.meaning} |"
+        )
     return "\n".join(lines)
 
 
 def help_text() -> str:
-    """Return the keys of this plugin and of those that extend it, with type, default and meaning, for --help."""
-    lines = ["keys of recbole_gro, each as --KEY=VALUE or in a config file (all of RecBole's keys work too):"]
-    for key in _in_order([*ORDER, *(section for section in sections() if section not in ORDER)]):
-        lines += [f"  --{key.name}  ({key.type}; default {key.default})", f"      {key.meaning}"]
+    """Return the declared keys by group, those of plugins last, with type, default and meaning, for --help."""
+    lines = ["every setting as --KEY=VALUE or in a config file, with its default; RecBole's other keys work too"]
+    for section in [*ORDER, *(section for section in sections() if section not in ORDER)]:
+        lines += ["", f"{section.lower()}:"]
+        for key in sections()[section]:
+            lines += [f"  --{key.name}={value_in_words(key.default)}  ({key.type})", *_indented(key.meaning)]
     return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, terminal.width(), initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
 def _in_order(order: Iterable[str]) -> list[Key]:
     declared, known = sections(), plugin_keys()
     return [key for section in order for key in declared[section] if key.name in known]
+
+
+def all_keys() -> dict[str, tuple[Key, list[str]]]:
+    """Return every key, of this plugin, of what extends it and of RecBole's sequential models, with its readers."""
+    found: dict[str, tuple[Key, list[str]]] = {}
+    for name in recbole_keys() - model_keys():
+        found[name] = Key(name, None, type_of(name) or "", ""), ["RecBole"]
+    folder = recbole_properties()
+    files = {folder / "overall.yaml": "RecBole", folder / "dataset" / "sample.yaml": "RecBole"}
+    files |= {folder / "model" / f"{model}.yaml": f"RecBole's {model}" for model in sequential_models()}
+    for file, reader in files.items():
+        for name, default, type_, meaning in listed_keys(file) if file.is_file() else ():
+            readers = [*(found[name][1] if name in found else []), reader]
+            default = default.replace("~", "None")
+            found[name] = Key(name, default, type_of(name) or type_, meaning), list(dict.fromkeys(readers))
+    found |= {name: (key, found.get(name, (key, []))[1]) for name, key in declared_keys().items()}
+    for declaring in dict.fromkeys(_subclasses(Settings)):  # one may have several bases
+        module = declaring.__module__.removeprefix("recbole_gro.").removesuffix(".settings")
+        for name in vars(declaring).keys() & found.keys():
+            what = (declaring.__doc__ or declaring.__name__).splitlines()[0].rstrip(".")
+            found[name][1].insert(0, f"{module} ({what})")
+    return found
+
+
+def _subclasses(cls: type) -> list[type]:
+    direct: list[type] = cls.__subclasses__()
+    return [found for below in direct for found in (below, *_subclasses(below))]
+
+
+def matching(pattern: str) -> list[str]:
+    """Return the settings whose name or meaning contains a pattern, in any case, as text: one entry per setting."""
+    entries = []
+    for name, (key, readers) in sorted(all_keys().items()):
+        if pattern.lower() in f"{name} {key.meaning}".lower():
+            head = f"{name}  ({key.type or 'any type'}; default {value_in_words(key.default)})"
+            entries.append("\n".join([head, *_indented(key.meaning), *_indented(f"read by {', '.join(readers)}")]))
+    return entries
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Published datasets as RecBole's atomic files: `python -m recbole_gro.data.convert NAME PATH [--output FOLDER]`."""
 
+import importlib
 import shlex
 import sys
 import textwrap
@@ -12,7 +13,6 @@ from typing import TextIO
 from recbole_gro.data.atomic_writer import atomic_files, write_row
 from recbole_gro.data.raw_formats import PUBLISHED, RawFile
 from recbole_gro.data.raw_lines import LONGEST_LINE, raw_lines
-from recbole_gro.utils.command_line import Parser, exit_code
 from recbole_gro.utils.errors import UserError, unknown_name
 
 SHOWN = 5  # bad lines per file that are reported individually
@@ -146,29 +146,11 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
     return "\n".join(
         [
             *lines,
-            f"Measure it: recbole-gro statistics {name} {data_path}",
+            f"Measure it: recbole-gro dataset statistics {name} {data_path}",
             f"Use it:     recbole-gro -m BERT4Rec -d {name} {data_path}",
         ]
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = Parser(
-        prog="recbole-gro convert",
-        description="Convert a published dataset to RecBole's atomic files.",
-    )
-    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(PUBLISHED)}")
-    parser.add_argument("path", metavar="PATH", help="the published file, plain or .gz, or the folder that holds it")
-    parser.add_argument("--output", default=RECBOLES_FOLDER, help="RecBole's data_path (default %(default)s)")
-
-    def work(words: list[str]) -> None:
-        given = parser.parse_args(words)
-        done = convert(given.name, given.path, given.output, show_progress=True)
-        print(summary(given.name, given.output, done))
-
-    return exit_code("recbole-gro convert", work, arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(importlib.import_module("recbole_gro.cli.main").main(["dataset", "convert", *sys.argv[1:]]))

@@ -6,7 +6,7 @@ from recbole_gro.config.settings import Settings, key
 class DataSettings(Settings):
     """Filters of interactions, and training rows."""
 
-    section = "Data and output"
+    section = "Data"
     core_filter: str = key(
         "repeated",
         "repeated|once",

@@ -1,16 +1,12 @@
 """Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
 
+import importlib
 import sys
-from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
-from tabulate import tabulate
-
-from recbole_gro.config import Config
 from recbole_gro.data.dataset import SequenceDataset
-from recbole_gro.data.loaders import build_dataset
-from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.table import Table
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
 HEAD = ("dataset", "users", "items", "mean length", "density")
@@ -75,29 +71,10 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
     return {"here": found.cells(), "paper": paper.cells(), "difference": (found - paper).cells("+")}
 
 
-def table(name: str, found: Statistics) -> list[str]:
-    """Return the lines of a markdown table: the dataset and, if Table 1 has it, the paper's row and the difference."""
-    lines = [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()]
-    sides = ["left", *["right"] * (len(HEAD) - 1)]
-    return tabulate(lines, HEAD, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, or 2 after one line on invalid input."""
-    parser = Parser(
-        prog="recbole-gro statistics",
-        description="Size of a dataset as it is read for training, beside Table 1 of the paper.",
-        epilog="Further words are settings of the run, --KEY=VALUE, such as --data_path=FOLDER.",
-    )
-    parser.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
-
-    def work(words: list[str]) -> None:
-        given, settings = options_and_settings(parser, words)
-        config = Config(ANY_MODEL, given.name, command_line=settings)
-        print("\n".join(table(given.name, dataset_statistics(build_dataset(config)))))
-
-    return exit_code("recbole-gro statistics", work, arguments)
+def table(name: str, found: Statistics) -> Table:
+    """Return the table of the dataset and, if Table 1 has it, the paper's row and the difference."""
+    return Table(HEAD, [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(importlib.import_module("recbole_gro.cli.main").main(["dataset", "statistics", *sys.argv[1:]]))

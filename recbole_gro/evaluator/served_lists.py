@@ -11,6 +11,7 @@ from torch import Tensor
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.compat import no_tensorboard
+from recbole_gro.utils.progress import progress_bar
 
 AGREEMENT_AT = (1, 10)
 
@@ -40,12 +41,14 @@ class ServedEvaluator(Trainer):
 
     def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
         self._served = []
-        return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+        with progress_bar("evaluation", len(eval_data), "batches", show_progress) as self._bar:
+            return super().evaluate(eval_data, load_best_model, model_file)
 
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
         served = self.service.recommend(interaction[self.model.ITEM_SEQ])
         self._served.append(served.cpu())
+        self._bar.update()
         return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
 
 

@@ -75,7 +75,7 @@ def _how_to_get(absent: Iterable[str]) -> str:
     """Name the missing datasets, and how to get them."""
     advice = f"{', '.join(absent)}, neither on disk nor downloaded"
     if published := ", ".join(name for name in absent if name in PUBLISHED):
-        advice += f"; recbole-gro convert NAME PATH makes {published} from the published files"
+        advice += f"; recbole-gro dataset convert NAME PATH makes {published} from the published files"
     return f"{advice}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
 
 

@@ -10,11 +10,11 @@ import yaml
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
-from recbole_gro.config.properties import packaged_properties
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.references import create_references
 from recbole_gro.utils.errors import UserError, unknown_name
+from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 TABLE = "table1"  # the figure of an experiment that trains nothing
@@ -78,12 +78,6 @@ class Experiment:
 def in_words(values: dict[str, Any]) -> str:
     """Return values with their keys as text, such as "defense gro, seed 1"."""
     return ", ".join(f"{key} {value}" for key, value in values.items())
-
-
-def known_experiments() -> list[str]:
-    """Return the names of the packaged experiments."""
-    folder = packaged_properties() / "experiment"
-    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experiment:

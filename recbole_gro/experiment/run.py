@@ -17,6 +17,8 @@ from recbole_gro.experiment.plan import TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.log import say
+from recbole_gro.utils.progress import progress_bar
 
 
 def run_experiment(
@@ -58,7 +60,7 @@ def run_experiment(
     done, missing = done_and_missing(experiment, folder)
     if experiment.figure == "tradeoff" and UNTRAINED not in create_references(experiment.fixed):
         raise UserError(f"references: figure tradeoff compares gains over {UNTRAINED}; add it to the references")
-    print(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
+    say(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
         _print_estimate(missing, estimated_seconds(experiment, done, missing, stages_dir), workers)
         return folder
@@ -77,7 +79,8 @@ def run_experiment(
         show_progress=executor == "local" and workers == 1,
     )
     outcomes = execute(run, missing, executor, workers, ray_address)
-    failed = _failures(tqdm(outcomes, experiment.name, len(missing), unit="cell", ncols=100, disable=not missing))
+    with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
+        failed = _failures(outcomes, bar)
     done, missing = done_and_missing(experiment, folder)
     if done:
         write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
@@ -95,12 +98,13 @@ def _print_estimate(missing: list[Task], seconds: list[float], workers: int) -> 
     print(f"about {duration(sum(seconds) / workers)} in all, {workers} at a time; nothing was run")
 
 
-def _failures(outcomes: Iterable[Outcome]) -> list[str]:
+def _failures(outcomes: Iterable[Outcome], bar: tqdm) -> list[str]:
     """Print a line per cell as they end, and return those that failed."""
     failed = []
     for (values, seed), error in outcomes:
         cell = in_words({**values, "seed": seed})
-        tqdm.write(f"{time.strftime('%H:%M:%S')} {cell}: {error or 'done'}")
+        say(f"{time.strftime('%H:%M:%S')} {cell}: {error or 'done'}")
+        bar.update()
         if error:
             failed.append(f"{cell}: {error}")
     return failed

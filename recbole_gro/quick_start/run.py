@@ -18,10 +18,11 @@ from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.report.environment import environment
-from recbole_gro.report.run_report import notes, save_results, table, write_report
+from recbole_gro.report.run_report import save_results, table, write_report
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.log import console, shown_on_console
+from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.table import Table
 
 
 @global_state_kept()
@@ -61,7 +62,8 @@ def run_recbole_gro(
         with open_run_folder(config, saved) as (folder, cache):
             if saved and (results := finished_results(folder)) is not None:
                 write_report(results, config, folder)  # missing where an earlier process was interrupted before it
-                console.info("\n".join([f"{folder} holds this run, finished:", "", *result_lines(results, config)]))
+                console.info(f"{folder} holds this run, finished:")
+                show(result_table(results, config))
                 return results
             compared = []
             for name in config["defense"]:
@@ -79,7 +81,7 @@ def run_recbole_gro(
             results |= {"seconds": {"dataset": reading.seconds, **seconds}, **environment(config)}
             if saved:
                 save_results(results, config, folder)
-            console.info("\n".join(["", *result_lines(results, config)]))
+            show(result_table(results, config))
             if saved:
                 console.info(f"\nresults.json, results.md and results.png are in {folder}")
     return results
@@ -139,7 +141,6 @@ def warn_of_poor_services(config: Config, rows: list[dict[str, Any]], references
                 )
 
 
-def result_lines(results: dict[str, Any], config: Config) -> list[str]:
-    """Return the lines of a run's table, the references included, and of the notes on its marks."""
-    rows = results["defenses"]
-    return [*table([*rows, *results["references"]], config), *notes(rows)]
+def result_table(results: dict[str, Any], config: Config) -> Table:
+    """Return a run's table, the references included."""
+    return table([*results["defenses"], *results["references"]], config)

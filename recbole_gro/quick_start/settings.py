@@ -37,7 +37,7 @@ class ReferenceSettings(Settings):
 class OutputSettings(Settings):
     """Where a run writes."""
 
-    section = "Data and output"
+    section = "Output"
     output_dir: str | None = key(None, "str or None", "everything a run writes; None: runs/DATASET-MODEL-TIME")
     stages_dir: str | None = key(
         None,

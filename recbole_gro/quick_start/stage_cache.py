@@ -49,6 +49,8 @@ class StageCache:
                 self._spent += own
                 write_atomically({"made": made, "seconds": round(own, 2)}, file)
                 shutil.rmtree(work)
+                if own >= 1:
+                    console.info(f"{stage}: done in {own:.0f} s")
             else:
                 console.info(f"{stage}: read from {file}")
             # whoever waits for the lock, or makes a new one, finds the result

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from tabulate import tabulate
 
 from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.table import markdown_table
 
 TEMPLATES = Environment(
     loader=PackageLoader("recbole_gro.report"),
@@ -21,18 +21,6 @@ TEMPLATES = Environment(
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], labels: int = 1) -> list[str]:
-    """Return the lines of a markdown table with aligned columns.
-
-    Args:
-        head: names of the columns.
-        rows: one text per column, which may hold markdown.
-        labels: number of columns, from the left, that are aligned to the left; the others are numbers.
-    """
-    sides = ["left" if column < labels else "right" for column in range(len(head))]
-    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides).split("\n")
 
 
 def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

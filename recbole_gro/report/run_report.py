@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from recbole_gro.report.document import markdown_table
 from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.table import Table
 from recbole_gro.utils.units import figure, scaled, unit
 
 # marks of rows, and their meaning
@@ -31,8 +31,8 @@ LABELS = {"hit": "HR", "ndcg": "NDCG"}
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
-def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
-    """Return the lines of a markdown table, one row per defense and attack: metrics of target and surrogate, agreement.
+def table(rows: list[dict[str, Any]], config: Any) -> Table:
+    """Return the table of one row per defense and attack: metrics of target and surrogate, agreement.
 
     Shares are in percent; the head names other units. References stand in the columns of what they are compared with.
     Where a defense has several attacks, a column names them and the target's metrics stand in the first of its rows.
@@ -41,24 +41,27 @@ def table(rows: list[dict[str, Any]], config: Any) -> list[str]:
         rows: as in results.json.
         config: of the run.
     """
-    metrics = _shown_metrics(config)
+    metrics, several, first = _shown_metrics(config), _several_attacks(rows), _first_rows(rows)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    several = _several_attacks(rows)
-    head = ["defense", *["attack"] * several, *(f"{side} {_with_unit(metric)}" for side in sides for metric in metrics)]
-    if len(sides) == 2:
-        head.append(f"agreement@{_compared(config)}")
-    lines, first = [], _first_rows(rows)
+    agreement = [f"agreement@{_compared(config)}"] * (len(sides) - 1)
+    labels = ["defense", *["attack"] * several]
+    lines = []
     for place, row in enumerate(rows):
         measured = {side: row.get(side, {"test": {}})["test"] for side in sides}
         if place not in first:
             measured["target"] = {}
         values = [(metric, measured[side].get(metric)) for side in sides for metric in metrics]
-        if len(sides) == 2:
-            values.append(("agreement@10", measured["surrogate"].get("agreement@10")))
+        values += [("agreement@10", measured["surrogate"].get("agreement@10"))] if agreement else []
         cells = ("" if value is None else figure(metric, value) for metric, value in values)
-        name = " ".join([row["defense"], *marks(row)])
-        lines.append([name, *([row.get("attacker", "")] if several else []), *cells])
-    return markdown_table(head, lines, 1 + several)
+        lines.append([row["defense"], *([row.get("attacker", "")] if several else []), *cells])
+    return Table(
+        [*labels, *map(_with_unit, metrics * len(sides)), *agreement],
+        lines,
+        len(labels),
+        [*("" for _ in labels), *(side for side in sides for _ in metrics), *("" for _ in agreement)],
+        [" ".join(marks(row)) for row in rows],
+        notes(rows),
+    )
 
 
 def _several_attacks(rows: list[dict[str, Any]]) -> bool:
@@ -91,9 +94,9 @@ def marks(row: dict[str, Any]) -> list[str]:
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the lines below a table that explain its marks."""
+    """Return the paragraphs below a table that explain its marks."""
     used = {mark for row in rows for mark in marks(row)}
-    return [line for mark, meaning in MARKS.items() if mark in used for line in ("", f"{mark} {meaning}")]
+    return [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used]
 
 
 def _shown_metrics(config: Any) -> list[str]:
@@ -164,8 +167,7 @@ def markdown(results: dict[str, Any], config: Any) -> str:
     about = [
         f"# {results['model']} on {results['dataset']}",
         "",
-        *table([*rows, *references], config),
-        *notes(rows),
+        table([*rows, *references], config).markdown(),
         "",
         f"{percent}, test items of {results['test_users']} users, full ranking, {split_in_words(config)}, of the "
         f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run.",

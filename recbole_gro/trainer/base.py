@@ -161,7 +161,8 @@ class StageTrainer(Trainer):
     @contextlib.contextmanager
     def _progress(self, batches: int, shown: bool) -> Iterator[None]:
         epochs = self.epochs - self.start_epoch
-        with progress_bar(self.stage, epochs * batches, "batch", shown) as self._bar:
+        early = self.stopping_step * self.eval_step < epochs
+        with progress_bar(f"{self.stage}: trains", epochs * batches, "batches", shown, at_most=early) as self._bar:
             yield
         self._bar = None
 

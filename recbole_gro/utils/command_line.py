@@ -1,4 +1,4 @@
-"""Common parts of the commands: --KEY=VALUE words, --debug and exit statuses."""
+"""Common parts of the commands: --KEY=VALUE words, --debug, --quiet and exit statuses."""
 
 import argparse
 import contextlib
@@ -10,20 +10,30 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from recbole_gro.utils import terminal
 from recbole_gro.utils.errors import UserError, nearest
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
 CLOSED = 141  # as of a shell where the reader of a pipe has gone
-DEBUG = "--debug"
+DEBUG, QUIET = "--debug", "--quiet"  # accepted anywhere among the words of every command
 DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options that are written in full; invalid ones raise UserError."""
+    """A parser of options that are written in full; invalid ones raise UserError.
 
-    def __init__(self, **options: Any):
-        super().__init__(allow_abbrev=False, **options)
+    Args:
+        examples: {command: what it does}, which --help shows before the options.
+        options: of argparse's parser.
+    """
+
+    def __init__(self, *, examples: dict[str, str] | None = None, **options: Any):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **options)
+        if examples:
+            lines = [f"  {command}\n      {meaning}" for command, meaning in examples.items()]
+            self.description = "\n".join([f"{self.description}\n", "examples:", *lines])
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError with argparse's message."""
@@ -67,9 +77,10 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
 
     Args:
         command: its name, for messages.
-        work: called with the arguments, less --debug; returns the exit status, None for 0.
+        work: called with the arguments, less --debug and --quiet; returns the exit status, None for 0.
         arguments: of the command line; None: those of the process. With --debug among them, or RECBOLE_GRO_DEBUG=1 in
-            the environment, invalid input is reported with its traceback.
+            the environment, invalid input is reported with its traceback; with --quiet the terminal shows results and
+            errors alone.
 
     Returns:
         The exit status of the work; 2 after one line on invalid input; 130 after an interrupt, with the notes of the
@@ -79,7 +90,8 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
     try:
         try:
-            return work([word for word in words if word != DEBUG]) or 0
+            with terminal.quietly(QUIET in words):
+                return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()
     except UserError as error:

@@ -9,6 +9,8 @@ from pathlib import Path
 from recbole.utils.logger import RemoveColorFilter
 from tqdm import tqdm
 
+from recbole_gro.utils import terminal
+
 console = logging.getLogger("recbole_gro")
 LOG = "run.log"
 
@@ -24,10 +26,25 @@ class _LogFile(logging.FileHandler):
 
 
 class _ProgressSafeHandler(logging.Handler):
-    """A handler that prints above the progress bars."""
+    """A handler that prints above the progress bars; with --quiet it prints results and errors alone."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record))
+        result, quiet = getattr(record, "result", None), terminal.is_quiet()
+        if result:
+            tqdm.write(terminal.shown(result) if quiet else f"\n{terminal.shown(result)}")
+        elif record.levelno >= logging.ERROR or not quiet:
+            tqdm.write(self.format(record))
+
+
+def say(line: str) -> None:
+    """Print a line above the progress bars; none with --quiet."""
+    if not terminal.is_quiet():
+        tqdm.write(line)
+
+
+def show(result: terminal.Result) -> None:
+    """Show the result of a run on the console, and write it to run.log as markdown."""
+    console.info(f"\n{result.markdown()}", extra={"result": result})
 
 
 @contextlib.contextmanager

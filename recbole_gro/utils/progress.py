@@ -4,23 +4,28 @@ import sys
 
 from tqdm import tqdm
 
+from recbole_gro.utils import terminal
 
-def progress_bar(stage: str, total: int, unit: str, shown: bool) -> tqdm:
-    """Return a progress bar of RecBole's width, which a terminal updates often and a file every half minute.
+
+def progress_bar(stage: str, total: int, unit: str, shown: bool = True, *, at_most: bool = False) -> tqdm:
+    """Return a progress bar with the expected time, which is removed at its end; on terminals alone.
 
     Args:
-        stage: its label.
+        stage: what is done.
         total: number of units.
         unit: of progress; `B` is shown as kB, MB or GB.
-        shown: whether to show it.
+        shown: whether to show it; never with --quiet.
+        at_most: whether the stage may end before the total.
     """
+    left = f"{'at most' if at_most else 'about'} {{remaining}} left"
     return tqdm(
         total=total,
         desc=stage,
         unit=unit,
         unit_scale=unit == "B",
-        ncols=100,
-        disable=not shown,
-        mininterval=0.1 if sys.stderr.isatty() else 30,
-        maxinterval=30,
+        ncols=terminal.width() - 1,
+        bar_format=f"{{desc}} {{percentage:3.0f}}% |{{bar}}| {{n_fmt}}/{{total_fmt}} {{unit}}, {left}{{postfix}}",
+        disable=not shown or terminal.is_quiet() or not sys.stderr.isatty(),
+        leave=False,
+        mininterval=0.1,
     )

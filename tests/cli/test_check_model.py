@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from recbole_gro.cli.check_model import main, markdown_table, table_row
+from recbole_gro.cli.main import main
 from recbole_gro.config.models import CANNOT_SERVE, sequential_models
+from recbole_gro.quick_start.model_table import table, table_row
 from recbole_gro.quick_start.model_trials import write_first_users
 
 ROOT = Path(__file__).parent.parent.parent
@@ -34,13 +35,13 @@ def test_the_page_has_every_model_and_the_results_of_the_trials(data_path):
     rows = {row[1]: row for row in map(cells, page.splitlines()) if len(row) > 1}
     assert set(sequential_models()) <= set(rows)
     for name in ("STAMP", "FPMC", "S3Rec"):
-        assert rows[name] == cells(markdown_table({name: table_row(name, data_path)}).splitlines()[-1])
+        assert rows[name] == cells(table({name: table_row(name, data_path)}).lines()[-1])
 
 
 def test_the_command_puts_its_table_into_a_page(tmp_path, capsys):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table -->\nold\n<!-- end -->\nafter\n")
-    assert main(["STAMP", "--write", str(page)]) == 0
+    assert main(["check-model", "STAMP", "--write", str(page)]) == 0
     written = page.read_text()
     assert ["", "STAMP", "works", "works", "works"] in [cells(line)[:5] for line in written.splitlines()]
     assert written.startswith("before\n")
@@ -50,12 +51,12 @@ def test_the_command_puts_its_table_into_a_page(tmp_path, capsys):
 
 
 def test_an_unknown_model_is_reported(capsys):
-    assert main(["STAMQ"]) == 2
+    assert main(["check-model", "STAMQ"]) == 2
     assert "unknown model 'STAMQ'. Did you mean 'STAMP'?" in capsys.readouterr().err
 
 
 def test_the_exit_status_is_1_where_a_named_model_does_not_work(capsys):
-    assert main(["S3Rec"]) == 1
+    assert main(["check-model", "S3Rec"]) == 1
     row = cells(capsys.readouterr().out.splitlines()[-1])
     assert row[1:5] == ["S3Rec", "no", "no", "no"]
     assert row[5].startswith("it needs a pre-training")
@@ -63,6 +64,6 @@ def test_the_exit_status_is_1_where_a_named_model_does_not_work(capsys):
 
 def test_a_user_model_by_module_and_class(capsys, monkeypatch):
     monkeypatch.chdir(ROOT / "examples")
-    assert main(["mean_of_items:MeanOfItems"]) == 0
+    assert main(["check-model", "mean_of_items:MeanOfItems"]) == 0
     assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["mean_of_items:MeanOfItems", *["works"] * 3]
     assert str(ROOT / "examples") not in sys.path

@@ -115,7 +115,7 @@ def test_installed_plugins_are_imported_once(monkeypatch):
 
 def test_help_lists_the_keys_of_the_package(tmp_path):
     environment = {"PYTHONPATH": str(Path(recbole_gro.__file__).parents[1]), "PATH": ""}
-    command = [sys.executable, "-m", "recbole_gro", "--help"]
+    command = [sys.executable, "-m", "recbole_gro", "run", "--help"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0
-    assert "--plugins  (names of module or None; default None)" in done.stdout
+    assert "--plugins=None  (names of module or None)" in done.stdout

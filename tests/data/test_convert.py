@@ -9,7 +9,7 @@ from pipeline import files_below
 
 from recbole_gro import UserError
 from recbole_gro.data import build_dataset
-from recbole_gro.data.convert import convert, main
+from recbole_gro.data.convert import convert, summary
 from recbole_gro.data.raw_formats import PUBLISHED
 
 # user, item, rating, time: three users who do not take turns
@@ -144,10 +144,9 @@ def test_bad_lines_are_reported_by_number_and_left_out(raw, tmp_path):
     ]  # fmt: skip
 
 
-def test_of_many_bad_lines_a_few_are_shown_and_all_are_counted(raw, tmp_path, capsys):
+def test_of_many_bad_lines_a_few_are_shown_and_all_are_counted(raw, tmp_path):
     path = raw("ratings.dat", ratings_dat() + "bad\n" * 1234)
-    assert main(["ml-1m", str(path), "--output", str(tmp_path / "out")]) == 0
-    printed = capsys.readouterr().out
+    printed = summary("ml-1m", str(tmp_path / "out"), convert("ml-1m", path, tmp_path / "out"))
     assert "bad lines left out: 1234" in printed
     assert [line.strip() for line in printed.splitlines() if "line" in line and "fields" in line] == [
         f"line {n}: 4 fields expected, found 1" for n in range(6, 11)
@@ -260,25 +259,3 @@ def test_a_place_that_cannot_be_written_is_named(raw, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match="ml-1m cannot be written"):
         convert("ml-1m", raw("ratings.dat", ratings_dat()), tmp_path / "file")
-
-
-# the command
-
-
-def test_the_command_reports_files_and_the_next_commands(raw, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    raw("ratings.dat", ratings_dat())
-    assert main(["ml-1m", "raw", "--output", "my data"]) == 0
-    printed, progress = capsys.readouterr()
-    assert "raw/ratings.dat -> my data/ml-1m/ml-1m.inter: 5 rows" in printed
-    assert "recbole-gro -m BERT4Rec -d ml-1m --data_path='my data'" in printed
-    assert "ratings.dat" in progress
-    assert main(["ml-1m", "raw"]) == 0
-    assert (tmp_path / "dataset" / "ml-1m" / "ml-1m.inter").exists()
-
-
-def test_the_command_ends_in_one_line(tmp_path, capsys):
-    assert main(["ml-1m", str(tmp_path / "absent")]) == 2
-    errors = capsys.readouterr().err
-    assert errors.startswith("recbole-gro convert: error: ")
-    assert len(errors.splitlines()) == 1

@@ -33,10 +33,12 @@ def test_a_line_too_long_is_one_line_without_content(write, monkeypatch):
     assert list(raw_lines(path)) == [(1, b"one"), (2, None), (3, b"three"), (4, b"seven77"), (5, None)]
 
 
-def test_progress_counts_the_bytes_of_the_file(write, capsys):
-    path = write(b"line\n" * 10000)
+def test_progress_counts_the_bytes_of_the_file(write, monkeypatch, on_terminal):
+    on_terminal(80)
+    path, bars, shown = write(b"line\n" * 10000), [], module.progress_bar
+    monkeypatch.setattr(module, "progress_bar", lambda *given: bars.append(shown(*given)) or bars[0])
     assert len(list(raw_lines(path, show_progress=True))) == 10000
-    assert "100%" in capsys.readouterr().err
+    assert (bars[0].n, bars[0].total) == (50000, 50000)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:40] + b"\xff" * 40 + data[80:]])

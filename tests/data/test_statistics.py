@@ -3,7 +3,7 @@
 import pytest
 
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.statistics import PAPER, Statistics, dataset_statistics, main, table
+from recbole_gro.data.statistics import PAPER, Statistics, dataset_statistics, table
 
 FOUR = {"ann": list("abc"), "bob": list("bcda"), "cat": list("abcd"), "dan": ["a"] * 5}
 
@@ -29,22 +29,12 @@ def test_a_split_dataset_has_the_size_it_had(make_config, rows):
     assert dataset_statistics(dataset) == before
 
 
-def test_the_size_does_not_depend_on_the_separator(tmp_path, capsys):
+def test_the_size_does_not_depend_on_the_separator(tmp_path, make_config):
     (tmp_path / "wide").mkdir()
     rows = "".join(f"{user}   {item}  {clock}\n" for user, items in FOUR.items() for clock, item in enumerate(items))
     (tmp_path / "wide" / "wide.inter").write_text("user_id:token  item_id:token   timestamp:float\n" + rows)
-    assert main(["wide", f"--data_path={tmp_path}", r"--field_separator=\s+"]) == 0
-    cells = [cell.strip() for cell in capsys.readouterr().out.splitlines()[-1].split("|")[1:-1]]
-    assert cells == ["wide", "4", "4", "4.0", "100.00 %"]
-
-
-def test_rows_of_pre_split_files_are_no_interactions(tmp_path, capsys):
-    (tmp_path / "cut").mkdir()
-    for part in ("train", "valid", "test"):
-        rows = "user_id:token\titem_id_list:token_seq\titem_id:token\nann\ta b\tc\n"
-        (tmp_path / "cut" / f"cut.{part}.inter").write_text(rows)
-    assert main(["cut", f"--data_path={tmp_path}", "--benchmark_filename=[train, valid, test]"]) == 2
-    assert "benchmark_filename: the rows of pre-split files repeat interactions" in capsys.readouterr().err
+    config = make_config(dataset="wide", data_path=str(tmp_path), field_separator=r"\s+")
+    assert dataset_statistics(build_dataset(config)).cells() == ["4", "4", "4.0", "100.00 %"]
 
 
 def test_it_is_measured_after_the_filter(write_dataset, make_config):
@@ -60,7 +50,7 @@ def test_the_papers_rows_agree_with_themselves():
 
 
 def test_the_table_shows_paper_and_difference():
-    lines = table("ml-1m", Statistics(6041, 3415, 165.52, 0.048464))
+    lines = table("ml-1m", Statistics(6041, 3415, 165.52, 0.048464)).lines()
     assert lines == [
         "| dataset    |   users |   items |   mean length |   density |",
         "|:-----------|--------:|--------:|--------------:|----------:|",
@@ -71,30 +61,4 @@ def test_the_table_shows_paper_and_difference():
 
 
 def test_a_dataset_that_the_paper_lacks_is_a_row():
-    assert len(table("ml-100k", Statistics(943, 1682, 106.0, 0.063))) == 3
-
-
-def test_the_command_reads_as_configured(tiny_data_path, capsys):
-    assert main(["tiny", f"--data_path={tiny_data_path}"]) == 0
-    everyone = capsys.readouterr().out
-    assert everyone.splitlines()[-1].split("|")[1:4] == [" tiny      ", "      40 ", "      30 "]
-    assert main(["tiny", f"--data_path={tiny_data_path}", "--user_inter_num_interval=[20,inf)"]) == 0
-    assert capsys.readouterr().out != everyone
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--core_filter=twice"], "core_filter: 'twice' is not allowed; it takes one of repeated, once"),
-        (["--data_path"], "argument '--data_path' is invalid; settings have the form --KEY=VALUE"),
-        (["--core_fliter=once"], "did you mean 'core_filter'?"),
-        (["--user_inter_num_interval=[900,inf)"], "dataset tiny"),
-    ],
-    ids=str,
-)
-def test_bad_input_ends_in_one_line(tiny_data_path, capsys, words, expected):
-    assert main(["tiny", f"--data_path={tiny_data_path}", *words]) == 2
-    errors = capsys.readouterr().err
-    assert errors.startswith("recbole-gro statistics: error: ")
-    assert expected in errors
-    assert len(errors.splitlines()) == 1
+    assert len(table("ml-100k", Statistics(943, 1682, 106.0, 0.063)).lines()) == 3

@@ -74,7 +74,7 @@ def test_datasets_that_are_not_available_are_left_out(table, tmp_path):
     assert (code, errors) == (0, "")
     [line] = [line for line in printed.splitlines() if line.startswith("left out")]
     assert line.startswith("left out: ml-20m, steam, neither on disk nor downloaded; ")
-    assert "recbole-gro convert NAME PATH makes ml-20m, steam from the published files" in line
+    assert "recbole-gro dataset convert NAME PATH makes ml-20m, steam from the published files" in line
     assert {dataset for dataset, _ in sizes(tmp_path / "made")} == {"tiny"}
     assert "could not download it (no network)" in (tmp_path / "made" / "report.md").read_text()
 

@@ -38,7 +38,7 @@ def config(make_config):
 
 def test_table_has_one_row_per_defense_in_percent(config):
     rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.09), metrics(0.012345))]
-    head, rule, none, gro = table(rows, config)
+    head, rule, none, gro = table(rows, config).lines()
     assert [cell.strip() for cell in head.strip("|").split("|")] == [
         "defense", "target HR@10", "target NDCG@10", "target HR@20", "target NDCG@20",
         "surrogate HR@10", "surrogate NDCG@10", "surrogate HR@20", "surrogate NDCG@20", "agreement@10",
@@ -52,7 +52,7 @@ def test_table_has_one_row_per_defense_in_percent(config):
 def test_only_shares_are_in_percent(make_config):
     config = make_config(served_k=5, topk=[5], metrics=["NDCG", "AveragePopularity"], valid_metric="NDCG@5")
     rows = [row("none", {"ndcg@5": 0.1, "averagepopularity@5": 28.45}, {"ndcg@5": 0.05, "averagepopularity@5": 7.5})]
-    head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config))
+    head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config).lines())
     assert head == [
         "defense", "target NDCG@5", "target averagepopularity@5 (interactions)",
         "surrogate NDCG@5", "surrogate averagepopularity@5 (interactions)", "agreement@5",
@@ -86,13 +86,13 @@ def test_markdown_names_the_split_and_the_users(make_config, split, words):
 
 
 def test_table_without_attack_has_no_surrogate(config):
-    lines = table([row("none", metrics(0.1))], config)
+    lines = table([row("none", metrics(0.1))], config).lines()
     assert "surrogate" not in lines[0]
     assert "agreement" not in lines[0]
 
 
 def test_a_reference_has_no_surrogate_beside_rows_that_have_one(config):
-    lines = table([row("none", metrics(0.1), metrics(0.05)), row("popularity", metrics(0.02))], config)
+    lines = table([row("none", metrics(0.1), metrics(0.05)), row("popularity", metrics(0.02))], config).lines()
     cells = [cell.strip() for cell in lines[-1].strip("|").split("|")]
     assert cells == ["popularity", *["2.00"] * 4, *[""] * 5]
     assert len({len(line) for line in lines}) == 1
@@ -102,7 +102,7 @@ def test_a_surrogate_whose_training_failed_is_marked(config):
     rows = [row("none", metrics(0.1), metrics(0.05)), row("gro", metrics(0.1), metrics(0.01))]
     assert notes(rows) == []
     rows[1]["surrogate_improved"] = False
-    *_, none, gro = table(rows, config)
+    *_, none, gro = table(rows, config).lines()
     assert gro.startswith("| gro (!) ")
     assert "(!)" not in none
     assert "(!) The training of this surrogate failed" in notes(rows)[-1]
@@ -112,7 +112,7 @@ def test_a_surrogate_whose_training_failed_is_marked(config):
 
 def test_a_surrogate_that_gained_no_more_than_noise_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) | {"gained": name == "none"} for name in ("none", "gro")]
-    *_, none, gro = table(rows, config)
+    *_, none, gro = table(rows, config).lines()
     assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none", "gro (=)")
     assert notes(rows)[-1].startswith("(=) This surrogate gained no more than noise")
     assert notes(rows[:1]) == []
@@ -138,7 +138,7 @@ def test_a_surrogate_that_was_still_improving_is_marked(config):
     rows[0] |= {"surrogate_improved": True, "surrogate_still_improving": False}
     rows[1] |= {"surrogate_improved": True, "surrogate_still_improving": True}
     rows[2] |= {"surrogate_improved": False, "surrogate_still_improving": True}
-    *_, none, gro, random = table(rows, config)
+    *_, none, gro, random = table(rows, config).lines()
     assert (none.split()[1:3], gro.split()[1:3], random.split()[1:3]) == (
         ["none", "|"],
         ["gro", "(+)"],
@@ -154,9 +154,9 @@ def test_a_target_that_was_still_improving_is_marked(config):
     rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "gro")]
     rows[0] |= {"target_still_improving": False, "surrogate_still_improving": True}
     rows[1] |= {"target_still_improving": True, "surrogate_still_improving": True}
-    *_, none, gro = table(rows, config)
+    *_, none, gro = table(rows, config).lines()
     assert (none.split("|")[1].strip(), gro.split("|")[1].strip()) == ("none (+)", "gro (+) (^)")
-    *_, surrogate, _, target = notes(rows)
+    surrogate, target = notes(rows)
     assert surrogate.startswith("(+) This surrogate was still improving")
     assert target.startswith("(^) The undefended target reached its maximum number of epochs")
     assert "looks like a gain" in target

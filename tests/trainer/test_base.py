@@ -181,20 +181,21 @@ def test_a_checkpoint_holds_the_tokens_in_the_order_of_the_embeddings(make_train
     assert stored["features"] == {}
 
 
-def test_progress_bar_counts_every_batch(make_trainer, monkeypatch):
+def test_progress_bar_counts_every_batch(make_trainer, monkeypatch, on_terminal):
+    on_terminal(80)
     totals = []
     trainer, train, valid, _ = make_trainer(epochs=2)
     shown = trainer_module.progress_bar
 
-    def kept(stage, total, unit, visible):
-        bar = shown(stage, total, unit, visible)
+    def kept(stage, total, unit, visible, **options):
+        bar = shown(stage, total, unit, visible, **options)
         totals.append((stage, total, bar))
         return bar
 
     monkeypatch.setattr(trainer_module, "progress_bar", kept)
     trainer.fit(train, valid, show_progress=True)
     [(stage, total, bar)] = totals
-    assert stage == "target"
+    assert stage == "target: trains"
     assert bar.n == total == 2 * len(train)
 
 

@@ -6,6 +6,7 @@ import pytest
 from recbole_gro.cli.main import main
 from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings, settings_of
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.terminal import is_quiet
 
 
 def test_words_are_settings():
@@ -89,6 +90,19 @@ def test_debug_shows_where_an_error_comes_from(monkeypatch, capsys, words, varia
     assert ("KeyError: 'gone'" in lines) == ("Traceback (most recent call last):" in lines) == shown
 
 
+def test_quiet_holds_for_the_work_alone():
+    seen = []
+    assert exit_code("tool", lambda words: seen.append((words, is_quiet())), ["--quiet", "--a=1"]) == 0
+    assert (seen, is_quiet()) == ([(["--a=1"], True)], False)
+
+
+def test_examples_stand_before_the_options(capsys):
+    Parser(prog="tool", description="Does it.", examples={"tool --fast": "quickly"}).print_help()
+    text = capsys.readouterr().out
+    assert "\nDoes it.\n\nexamples:\n  tool --fast\n      quickly\n" in text
+    assert text.index("examples:") < text.index("--help")
+
+
 def test_without_arguments_those_of_the_process_are_taken(monkeypatch):
     monkeypatch.setattr("sys.argv", ["tool", "--a=1", "--debug"])
     seen = []
@@ -101,11 +115,11 @@ def test_without_arguments_those_of_the_process_are_taken(monkeypatch):
     [
         ["-m", "Nobody"],
         ["experiment", "nothing"],
-        ["convert", "ml-1m", "nowhere"],
-        ["statistics", "tiny", "--data_path=nowhere"],
+        ["dataset", "convert", "ml-1m", "nowhere"],
+        ["dataset", "statistics", "tiny", "--data_path=nowhere"],
         ["check-model", "Nobody"],
     ],
-    ids=lambda words: words[0],
+    ids=" ".join,
 )
 def test_every_command_has_debug(words, capsys):
     assert main(words) == 2
@@ -127,7 +141,16 @@ def test_the_work_returns_the_exit_status():
     assert exit_code("tool", lambda words: 1, []) == 1
 
 
-@pytest.mark.parametrize(("words", "unbuffered"), [("--help", ""), ("statistics tiny", ""), ("statistics tiny", "1")])
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        ("--help", ""),
+        ("--help", "1"),
+        ("experiment --help", ""),
+        ("dataset statistics tiny", ""),
+        ("dataset statistics tiny", "1"),
+    ],
+)
 def test_a_closed_pipe_ends_a_command_quietly(words, unbuffered, tiny_data_path, monkeypatch):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     command = [sys.executable, "-m", "recbole_gro", *words.split()]

@@ -1,0 +1,36 @@
+"""The command `recbole-gro dataset statistics`, which is `python -m recbole_gro.data.statistics` too."""
+
+from recbole_gro.utils import terminal
+from recbole_gro.utils.command_line import Parser, options_and_settings
+
+EXAMPLES = {
+    "recbole-gro dataset statistics ml-1m": "beside Table 1 of the paper",
+    "recbole-gro dataset statistics mine --data_path=/data --core_filter=once": "/data/mine/mine.inter",
+}
+
+
+def parser() -> Parser:
+    """Return the parser of the options; all else is --KEY=VALUE."""
+    made = Parser(
+        prog="recbole-gro dataset statistics",
+        usage="recbole-gro dataset statistics NAME [--KEY=VALUE ...]",
+        description="Print the size of a dataset as it is read for training, beside Table 1 of the paper.",
+        examples=EXAMPLES,
+    )
+    made.add_argument("name", metavar="NAME", help="a dataset, such as ml-1m")
+    return made
+
+
+def work(words: list[str]) -> None:
+    """Print the table of a dataset.
+
+    Raises:
+        UserError: an invalid word, setting or file.
+    """
+    given, settings = options_and_settings(parser(), words)
+    from recbole_gro.config import Config
+    from recbole_gro.data.loaders import build_dataset
+    from recbole_gro.data.statistics import ANY_MODEL, dataset_statistics, table
+
+    config = Config(ANY_MODEL, given.name, command_line=settings)
+    print(terminal.shown(table(given.name, dataset_statistics(build_dataset(config)))))

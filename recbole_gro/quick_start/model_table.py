@@ -1,0 +1,71 @@
+"""The table of docs/reference/models.md: what the trials of models found."""
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from recbole_gro.config.models import CANNOT_SERVE
+from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, TrialFailed
+from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.table import Table
+
+
+def _remark(trials: ModelTrials) -> str:
+    """Return what distinguishes a model from the others."""
+    remarks, scorer = [], create_scorer(trials.target)
+    if isinstance(scorer, AnonymousUserScorer):
+        remarks.append(
+            "scores with the user's embedding: every list is for one unknown user, the mean of the known ones"
+        )
+    if trials.config["selected_features"]:
+        fields = ", ".join(trials.config["selected_features"])
+        remarks.append(f"reads item features ({fields}); as surrogate with surrogate_knows_features=True")
+    if isinstance(scorer, MaskedScorer):
+        remarks.append("a mask after the last item; RecBole's own evaluation drops the oldest item for it")
+    return "; ".join(remarks)
+
+
+def table_row(model: str | type, data_path: Path) -> dict[str, str]:
+    """Return a model's row of the table: `works` or the reason against it by role, and a remark.
+
+    Args:
+        model: RecBole's name of a model, `module:Class`, or a class.
+        data_path: folder that `write_first_users` returned.
+
+    Raises:
+        UserError: an unknown model.
+    """
+    if model in CANNOT_SERVE:
+        return {**dict.fromkeys(ROLES, "no"), "remark": CANNOT_SERVE[str(model)]}
+    row = {}
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        trials = ModelTrials(model, data_path, Path(folder))
+        for role, passes in ROLES.items():
+            row[role] = "works"
+            try:
+                for trial in passes:
+                    trial(trials)
+            except (TrialFailed, UserError) as error:
+                row[role] = f"no: {error}"
+        row["remark"] = _remark(trials)
+    return row
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Suppress RecBole's log, and what FEARec prints."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(None):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def table(rows: dict[str, dict[str, str]]) -> Table:
+    """Return the table of {name of a model: `table_row`}."""
+    head = ["model", *ROLES, "remark"]
+    return Table(head, [[name, *(row[column] for column in head[1:])] for name, row in rows.items()], len(head))

@@ -1,0 +1,44 @@
+"""Completion of words, as argcomplete gives it to the shell."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("argcomplete")
+
+from recbole_gro.cli.main import SUBCOMMANDS
+
+
+def completions(line):
+    """The words that may stand at the end of a line."""
+    environment = {
+        **os.environ, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
+        "_ARGCOMPLETE_SUPPRESS_SPACE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "recbole_gro"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return [word.strip() for word in done.stdout.split("\n")]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("recbole-gro ", {name.split()[0] for name in SUBCOMMANDS}),
+        ("recbole-gro dataset ", {"convert", "statistics"}),
+        ("recbole-gro experiment trade", {"tradeoff"}),
+        ("recbole-gro experiment --dry", {"--dry_run"}),
+        ("recbole-gro experiment tradeoff --gro_lam", {"--gro_lambda="}),
+        ("recbole-gro --gro_lam", {"--gro_lambda="}),
+        ("recbole-gro -m NARM --learning_r", {"--learning_rate="}),
+        ("recbole-gro run --config_f", {"--config_files"}),
+        ("recbole-gro dataset statistics mine --core_f", {"--core_filter="}),
+        ("recbole-gro check-model --wr", {"--write"}),
+        ("recbole-gro check-model --gro_l", {""}),
+        ("recbole-gro --quiet experiment lam", {"lambda"}),
+    ],
+)
+def test_words_are_completed(line, words):
+    found = set(completions(line))
+    assert words == {word for word in found if not word.startswith("-")} if line.endswith(" ") else words == found
