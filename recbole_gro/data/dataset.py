@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
-from recbole_gro.data.interactions import InteractionDataset
+from recbole_gro.data.interactions import HELD_OUT, InteractionDataset
 from recbole_gro.data.presplit import joined
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
@@ -21,7 +21,6 @@ ROUNDED_TIME = "rounded_time"  # column of the times while the time column has t
 PREDICTED = (
     "n_predicted"  # field of whole sequences: at how many positions, a row's last ones, the next item is a target
 )
-HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
 def train_rows_of(config: Any) -> str:
@@ -193,7 +192,7 @@ class SequenceDataset(InteractionDataset):
             )
         first, count = first[count > 1], count[count > 1]
         # RecBole's leave-one-out keeps at least one training row per user: two items
-        held = np.minimum(HELD_OUT.get(split["LS"], 2), count - 2)
+        held = np.minimum(len(HELD_OUT[split["LS"]]), count - 2)
         trained = count - held
         # a remainder of one item has nothing to predict
         windows = -(-(trained - 1) // self.max_item_list_len)

@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from recbole_gro.utils.progress import progress_bar
+from recbole_gro.utils.progress import on_terminal, progress_bar
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -16,3 +18,9 @@ def test_bytes_have_prefixes(capsys):
     with progress_bar("download", 2_500_000, "B", True) as bar:
         bar.update(2_500_000)
     assert "2.50M/2.50M" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_bars_of_recbole_are_for_a_terminal(monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    assert on_terminal() is terminal
