@@ -113,8 +113,8 @@ class SequenceDataset(InteractionDataset):
                 f"dataset {self.dataset_name}: its interactions have no loaded field {self.time_field!r} to be ordered "
                 f"by; name it with TIME_FIELD and load it with load_col"
             )
-        order = np.lexsort((self.time_ranks, self.inter_feat[self.uid_field]))
-        history = self.inter_feat
+        history, ranks = self.inter_feat, self.time_ranks.to_numpy()
+        order = np.argsort(history[self.uid_field].numpy() * len(ranks) + ranks, kind="stable")
         history._reindex(torch.from_numpy(order))
         users = history[self.uid_field].numpy()
         first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.zeros(0, int)
@@ -131,7 +131,7 @@ class SequenceDataset(InteractionDataset):
         rows = Interaction({field: history[field][target] for field in history})
         # RecBole splits by this column: until then it has ranks, as float32 rounds times
         rows[ROUNDED_TIME] = rows[self.time_field]
-        rows[self.time_field] = torch.from_numpy(self.time_ranks.to_numpy()[order][target])
+        rows[self.time_field] = torch.from_numpy(ranks[order][target])
         self._point_rows(rows, start, length)
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[first]] = torch.from_numpy(first)
