@@ -63,13 +63,14 @@ def write(folder: Path, users: int, items: int) -> None:
     np.savetxt(folder / "synthetic" / "synthetic.inter", rows, "%d", "\t", header=names, comments="")
 
 
-def compare(label, first, second, rounds) -> None:
-    """Print the ratio of two evaluations; stop where their results differ."""
+def compare(label, first, second, rounds) -> tuple[list[float], list[float]]:
+    """Print the ratio of two evaluations and return their seconds; stop where their results differ."""
     results: tuple[list, list] = [], []
     times = paired(lambda: results[0].append(first()), lambda: results[1].append(second()), rounds)
     if any(result != results[0][0] for result in [*results[0], *results[1]]):
         raise SystemExit(f"{label}: the metrics differ: {results}")
     print(ratio_line(label, *times), "metrics equal", flush=True)
+    return times
 
 
 def main(users: int, items: int, rounds: int, model_name: str) -> None:
@@ -92,11 +93,19 @@ def main(users: int, items: int, rounds: int, model_name: str) -> None:
             "own history": OwnHistoryService(model, k),
             "model": model_service,
         }
+        times = {}
         for label, service in services.items():
             table, lists = TableEvaluator(config, service), ServedEvaluator(config, service)
-            compare(
-                f"{label}, table / lists", lambda t=table: t.evaluate(test), lambda s=lists: s.evaluate(test), rounds
+            compared = (lambda e=evaluator: e.evaluate(test) for evaluator in (table, lists))
+            times[label] = compare(f"{label}, table / lists", *compared, rounds)
+        # as in a run: both references without a model, then target, untrained and trained surrogate
+        of_run = [times["popularity"], times["own history"], *[times["model"]] * 3]
+        print(
+            ratio_line(
+                "a run's five, table / lists",
+                *([sum(s) for s in zip(*side, strict=True)] for side in zip(*of_run, strict=True)),
             )
+        )
         fast, slow = TargetTrainer(config, model), TargetTrainer(config, model)
         slow.eval_collector = Collector(config)
         ours, recboles = (lambda t=t: t.evaluate(test, load_best_model=False) for t in (fast, slow))
