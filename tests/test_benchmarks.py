@@ -55,6 +55,26 @@ def test_sequences_are_compared_with_prefixes(tiny_data_path):
         assert re.search(line, done.stdout, re.IGNORECASE), (line, done.stdout)
 
 
+@pytest.mark.parametrize(
+    ("command", "lines"),
+    [
+        ("scale.py --parts 4000", [r"\| 34 \| 5000 \|( [\d.]+ \|){6}"]),
+        (
+            "evaluation.py --users=60 --items=300 --rounds=1",
+            [
+                "60 rows, 300 items",
+                *(f"{name}.*metrics equal" for name in ("popularity", "model", "validation of a trainer")),
+            ],
+        ),
+    ],
+)
+def test_a_command_measures_a_tiny_size(command, lines):
+    done = subprocess.run([sys.executable, *command.split()], cwd=BENCHMARKS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for line in lines:
+        assert re.search(line, done.stdout), (line, done.stdout)
+
+
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory):
     return json.loads(python(STAGES, tmp_path_factory.mktemp("work")).splitlines()[-1])

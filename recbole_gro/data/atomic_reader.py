@@ -6,11 +6,14 @@ RecBole reads with pandas' defaults, which pair quotation marks across lines and
 import os
 import re
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from recbole_gro.data.atomic_header import columns_of, splitter
+from recbole_gro.data.typed_columns import tokens, typed_columns
 from recbole_gro.utils.errors import UserError
 
 BLOCK = 2**24  # characters that are split into values at once
@@ -40,15 +43,17 @@ class AtomicTable:
         self._split = splitter(separator, header)
 
     def read(self, names: Collection[str], complete: Collection[str] = (), exact: str | None = None) -> pd.DataFrame:
-        """Read columns: floats as float64, all else as texts; an empty value is missing (NaN).
+        """Read columns; an empty value is missing (NaN).
 
         Args:
             names: columns to read.
             complete: columns, also of `names`, without missing values.
-            exact: a float column to check as any other and to return as texts, for `time_ranks`.
+            exact: a float column to check as any other and to return for `time_ranks`: as int64, as float64 where no
+                value has more than 15 digits, else as texts.
 
         Returns:
-            One row per line that is not blank; the index is the line number.
+            One row per line that is not blank; the index is the line number. Floats are float64, tokens categories
+            (so that equal ones are stored once), sequences texts.
 
         Raises:
             UserError: a line, reported with its number, has undecodable bytes, another number of values than of
@@ -56,22 +61,41 @@ class AtomicTable:
         """
         blocks = self._blocks()
         number = next(blocks).count("\n") + 2
-        parts = []
+        parts: dict[str, list[Any]] = {name: [] for name in self.columns if name in names}
+        lines: list[pd.Index] = []
         for text in blocks:
-            values, stride, numbers = self._values(text, number)
-            part = {}
-            for place, (name, kind) in enumerate(self.columns.items()):
-                if name in names:
-                    texts = values[place::stride]
-                    read = self._floats(name, texts, numbers) if kind == "float" else _tokens(texts)
-                    if name in complete and (missing := np.flatnonzero(pd.isna(read))).size:
-                        raise self._error(numbers[missing[0]], f"no {name}; every line needs one")
-                    part[name] = _tokens(texts) if name == exact else read
-            parts.append(pd.DataFrame(part, index=numbers))
+            part = typed_columns(text, self._separator, self.columns, names, exact)
+            if part is None or any(pd.isna(part[name]).any() for name in complete):
+                part, index = self._checked(text, number, names, complete, exact)
+            else:
+                index = pd.RangeIndex(number, number + text.count("\n") + 1)
+            for name, values in part.items():
+                parts[name].append(values)
+            lines.append(index)
             number += text.count("\n") + 1
-        if not any(map(len, parts)):
+        if not any(map(len, lines)):
             raise UserError(f"{self.file}: there is no line below the first, which names the columns")
-        return pd.concat(parts)
+        # a column's parts are freed before the next column is joined
+        return pd.DataFrame(
+            {name: _joined(parts.pop(name)) for name in list(parts)}, lines[0].append(lines[1:]), copy=False
+        )
+
+    def _checked(
+        self, text: str, number: int, names: Collection[str], complete: Collection[str], exact: str | None
+    ) -> tuple[dict[str, Any], pd.Index]:
+        """Return columns of whole lines, the first of which has the number `number`, and the number of each row."""
+        values, stride, numbers = self._values(text, number)
+        part: dict[str, Any] = {}
+        for place, (name, kind) in enumerate(self.columns.items()):
+            if name in names:
+                texts = values[place::stride]
+                read: Any = self._floats(name, texts, numbers) if kind == "float" else _tokens(texts)
+                if name in complete and (missing := np.flatnonzero(pd.isna(read))).size:
+                    raise self._error(numbers[missing[0]], f"no {name}; every line needs one")
+                if name == exact:
+                    read = np.array(texts, dtype=object)
+                part[name] = read.astype(object) if kind.endswith("_seq") else read
+        return part, pd.Index(numbers)
 
     def sequences(self, column: pd.Series, separator: str) -> list[np.ndarray]:
         """Return one array per row of a token_seq or float_seq column.
@@ -168,8 +192,14 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def _tokens(texts: list[str]) -> np.ndarray:
-    """Texts as objects, equal ones the same object; empty ones are NaN."""
-    codes, names = pd.factorize(np.array(texts, dtype=object))
-    names[names == ""] = np.nan
-    return names[codes]
+def _tokens(texts: list[str]) -> pd.Categorical:
+    return tokens(pd.Categorical.from_codes(*pd.factorize(np.array(texts, dtype=object))))
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Return the parts of a column as one; exact numbers of several types as texts of the same decimal value."""
+    if isinstance(parts[0], pd.Categorical):
+        return union_categoricals(parts)
+    if len({part.dtype for part in parts}) > 1:
+        parts = [part if part.dtype == object else part.astype(str).astype(object) for part in parts]
+    return np.concatenate(parts)

@@ -20,5 +20,5 @@ def dropped_once(interactions: pd.DataFrame, fits: Mapping[str, Callable[[pd.Ser
     """
     left = interactions
     for column, fit in fits.items():
-        left = left[fit(left.groupby(column)[column].transform("size"))]
+        left = left[fit(left.groupby(column, observed=True)[column].transform("size"))]
     return interactions.index.difference(left.index)

@@ -11,7 +11,7 @@ from torch import Tensor
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
-from recbole_gro.data.interactions import InteractionDataset
+from recbole_gro.data.interactions import HELD_OUT, InteractionDataset
 from recbole_gro.data.presplit import joined
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
@@ -21,7 +21,6 @@ ROUNDED_TIME = "rounded_time"  # column of the times while the time column has t
 PREDICTED = (
     "n_predicted"  # field of whole sequences: at how many positions, a row's last ones, the next item is a target
 )
-HELD_OUT = {"valid_and_test": 2, "valid_only": 1, "test_only": 1}
 
 
 def train_rows_of(config: Any) -> str:
@@ -114,8 +113,8 @@ class SequenceDataset(InteractionDataset):
                 f"dataset {self.dataset_name}: its interactions have no loaded field {self.time_field!r} to be ordered "
                 f"by; name it with TIME_FIELD and load it with load_col"
             )
-        order = np.lexsort((self.time_ranks, self.inter_feat[self.uid_field]))
-        history = self.inter_feat
+        history, ranks = self.inter_feat, self.time_ranks.to_numpy()
+        order = np.argsort(history[self.uid_field].numpy() * len(ranks) + ranks, kind="stable")
         history._reindex(torch.from_numpy(order))
         users = history[self.uid_field].numpy()
         first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.zeros(0, int)
@@ -132,7 +131,7 @@ class SequenceDataset(InteractionDataset):
         rows = Interaction({field: history[field][target] for field in history})
         # RecBole splits by this column: until then it has ranks, as float32 rounds times
         rows[ROUNDED_TIME] = rows[self.time_field]
-        rows[self.time_field] = torch.from_numpy(self.time_ranks.to_numpy()[order][target])
+        rows[self.time_field] = torch.from_numpy(ranks[order][target])
         self._point_rows(rows, start, length)
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[first]] = torch.from_numpy(first)
@@ -193,7 +192,7 @@ class SequenceDataset(InteractionDataset):
             )
         first, count = first[count > 1], count[count > 1]
         # RecBole's leave-one-out keeps at least one training row per user: two items
-        held = np.minimum(HELD_OUT.get(split["LS"], 2), count - 2)
+        held = np.minimum(len(HELD_OUT[split["LS"]]), count - 2)
         trained = count - held
         # a remainder of one item has nothing to predict
         windows = -(-(trained - 1) // self.max_item_list_len)

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from pandas.api.types import union_categoricals
 from recbole.data.dataset import SequentialDataset
+from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_gro.config.settings import setting
@@ -16,6 +19,9 @@ from recbole_gro.data.named_columns import check_distinct_names, check_named_col
 from recbole_gro.data.presplit import PADDING, unpadded
 from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
+
+# leave-one-out split -> parts that take a user's last interactions: 1 validation, 2 test
+HELD_OUT = {"valid_and_test": (1, 2), "valid_only": (1,), "test_only": (2,)}
 
 
 class InteractionDataset(SequentialDataset):
@@ -57,16 +63,17 @@ class InteractionDataset(SequentialDataset):
             for column in set(given if given != "*" else ()) - set(table.columns):
                 raise UserError(f"{key}: {filepath} has no column {column!r}; it has {', '.join(table.columns)}")
         times = [self.time_field] if "TIME_FIELD" in needed and self.time_field in columns else []
-        rows = table.read(columns, complete=ids + times, exact=times[0] if times else None)[columns]
+        rows = table.read(columns, complete=ids + times, exact=times[0] if times else None)
         for column in times:
             self.time_ranks = pd.Series(time_ranks(rows[column].to_numpy()))
-            rows[column] = rows[column].astype(np.float64)
+            rows[column] = rows[column].astype(np.float64)  # RecBole's type
             if not np.isfinite(rows[column]).all():
                 line = (~np.isfinite(rows[column])).idxmax()
                 raise UserError(f"{filepath}, line {line}: no finite {column} to order it by")
         for column in columns:
             self._describe(column, rows, table, source)
-        return rows.reset_index(drop=True)
+        rows.reset_index(drop=True, inplace=True)
+        return rows
 
     def _needed_columns(self, source) -> dict[str, tuple[str, str]]:
         """Return {setting: (column that it names, its type)} of the columns that a file must have."""
@@ -127,6 +134,13 @@ class InteractionDataset(SequentialDataset):
             in_order = self.inter_feat.loc[self.time_ranks.sort_values(kind="stable").index]
             self.inter_feat = in_order.drop_duplicates([self.uid_field, self.iid_field], keep=keep)
 
+    def _concat_remaped_tokens(self, remap_list):
+        """Return tokens as RecBole does, but as categories where they are, instead of one text per row."""
+        parts = [feat[field] for feat, field, _ in remap_list]
+        if all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+            return union_categoricals(parts), np.cumsum([len(part) for part in parts])[:-1]
+        return super()._concat_remaped_tokens(remap_list)
+
     def _reset_index(self):
         for name in self.feat_name_list:
             if getattr(self, name).empty:
@@ -154,3 +168,19 @@ class InteractionDataset(SequentialDataset):
         for features, field in ((self.item_feat, self.iid_field), (self.user_feat, self.uid_field)):
             if features is not None:
                 features.drop(features.index[~features[field].isin(self.inter_feat[field])], inplace=True)
+
+    def leave_one_out(self, group_by, leave_one_mode):
+        """Split as RecBole does, into the same rows in the same order, by arrays in place of lists of row numbers."""
+        user = pd.factorize(self.inter_feat[group_by].numpy())[0]
+        rows_of_user, row = np.bincount(user), user.argsort(kind="stable")
+        held_out = HELD_OUT[leave_one_mode]
+        part = np.zeros(len(row), dtype=np.int8)
+        last = rows_of_user.cumsum() - 1
+        for later, number in enumerate(reversed(held_out)):
+            part[last[rows_of_user > later + 1] - later] = number
+        self._drop_unused_col()
+        indices = [torch.from_numpy(row[part == number]) for number in range(3)]
+        del user, row
+        return [
+            self.copy(Interaction({k: v[index] for k, v in self.inter_feat.interaction.items()})) for index in indices
+        ]

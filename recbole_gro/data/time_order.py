@@ -6,35 +6,40 @@ import numpy as np
 import pandas as pd
 from recbole.data.dataset import Dataset
 
+from recbole_gro.data.typed_columns import DIGITS
 from recbole_gro.utils.log import console
 
-DIGITS = 15  # float64 distinguishes decimal numbers of so many digits
 COARSE = 2.0**24  # from here on neighbouring float32 values differ by 2 or more: whole seconds are rounded
 
 
-def time_ranks(texts: np.ndarray) -> np.ndarray:
+def time_ranks(times: np.ndarray) -> np.ndarray:
     """Return the rank of each time by its exact decimal value; equal times have equal ranks.
 
     Args:
-        texts: [n] times as numbers in text, of any length.
+        times: [n] integers, numbers of at most `DIGITS` digits, or numbers of any length as texts.
 
     Returns:
         [n] int64, from 0.
 
-    >>> time_ranks(np.array(["1e3", "7", "1700000000000000001", "1700000000000000000", "1000.0"])).tolist()
+    >>> time_ranks(np.array(["1e3", "7", "1700000000000000001", "1700000000000000000", "1000.0"], object)).tolist()
     [1, 0, 3, 2, 1]
     """
-    values = texts.astype(np.float64)
-    exact = np.zeros(len(values), dtype=np.int64)
-    if max(map(len, texts), default=0) > DIGITS:
-        # float64 rounds but keeps the order: only times that become equal are compared exactly
-        alike = pd.Series(values).duplicated(keep=False).to_numpy()
-        codes, names = pd.factorize(texts[alike])
-        exact[alike] = np.unique([Decimal(name.strip()) for name in names], return_inverse=True)[1][codes]
-    order = np.lexsort((exact, values))
-    values, exact = values[order], exact[order]
+    values, exact = times, np.zeros(0, dtype=np.int64)
+    if times.dtype == object:
+        values = times.astype(np.float64)
+        if max(map(len, times), default=0) > DIGITS:
+            # float64 rounds but keeps the order: only times that become equal are compared exactly
+            exact = np.zeros(len(values), dtype=np.int64)
+            alike = pd.Series(values).duplicated(keep=False).to_numpy()
+            codes, names = pd.factorize(times[alike])
+            exact[alike] = np.unique([Decimal(name.strip()) for name in names], return_inverse=True)[1][codes]
+    order = np.lexsort((exact, values)) if len(exact) else np.argsort(values)
     ranks = np.zeros(len(order), dtype=np.int64)
-    ranks[order[1:]] = np.cumsum((values[1:] != values[:-1]) | (exact[1:] != exact[:-1]))
+    later = np.zeros(len(order), dtype=bool)
+    for part in (values, exact) if len(exact) else (values,):
+        part = part[order]
+        later[1:] |= part[1:] != part[:-1]
+    ranks[order] = np.cumsum(later)
     return ranks
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
-from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
 from torch import Tensor
 
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.serving.service import Service
+from recbole_gro.trainer.collector import OF_SCORES, RankCollector
 from recbole_gro.utils.compat import no_tensorboard
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.progress import progress_bar
 
 AGREEMENT_AT = (1, 10)
@@ -31,7 +32,7 @@ class ServedEvaluator(Trainer):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
-        self.eval_collector = ListCollector(config, service.n_items)
+        self.eval_collector = ListCollector(config)
         self._served: list[Tensor] = []
 
     @property
@@ -49,42 +50,23 @@ class ServedEvaluator(Trainer):
         served = self.service.recommend(interaction[self.model.ITEM_SEQ])
         self._served.append(served.cpu())
         self._bar.update()
-        return interaction, scores_of_lists(served, self.tot_item_num), positive_u, positive_i
+        return interaction, served, positive_u, positive_i
 
 
-class ListCollector(Collector):
-    """Collect as RecBole does, from a table of scores whose columns past the items are padding.
+class ListCollector(RankCollector):
+    """Collect as RecBole does, from ranked lists in place of scores.
 
     Args:
-        config: RecBole's.
-        n_items: columns that are items.
+        config: RecBole's; its metrics need ranks alone.
     """
 
-    def __init__(self, config: Any, n_items: int):
+    def __init__(self, config: Any):
         super().__init__(config)
-        self.n_items = n_items
+        if needed := [name for name in OF_SCORES if self.register.need(name)]:
+            raise UserError(f"metrics: {', '.join(config['metrics'])} need {needed[0]}; a service returns lists alone")
 
-    def get_data_struct(self):
-        struct = super().get_data_struct()
-        if "rec.items" in struct:
-            items = struct.get("rec.items")
-            struct.set("rec.items", items.masked_fill(items >= self.n_items, 0))
-        return struct
-
-
-def scores_of_lists(served: Tensor, n_items: int) -> Tensor:
-    """Return scores [N, n_items] whose top k is exactly `served` [N, k]; items that are not listed score -inf.
-
-    Where 0 pads a list the table is [N, n_items + k], and position i of the padding is column n_items + i: 0 could
-    stand for one position alone, and after it items that score -inf, the test item among them.
-    """
-    n_lists, k = served.shape
-    padding = served == 0
-    width = n_items + k if bool(padding.any()) else n_items
-    columns = torch.where(padding, torch.arange(n_items, n_items + k, device=served.device), served)
-    scores = torch.full((n_lists, width), -torch.inf, device=served.device)
-    rank_scores = torch.arange(k, 0, -1, dtype=scores.dtype, device=served.device)
-    return scores.scatter_(1, columns, rank_scores.expand(n_lists, k))
+    def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i):
+        self.collect_ranked(scores_tensor[:, : max(self.topk)], positive_i)
 
 
 def evaluate_service(

@@ -22,11 +22,12 @@ from tqdm import tqdm
 from recbole_gro.config.config import plain_settings
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer.catalogue import catalogue_state
+from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_atomically
-from recbole_gro.utils.progress import progress_bar
+from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
 _trainers: Registry[type[Trainer]] = Registry("trainer")
@@ -78,6 +79,7 @@ class StageTrainer(Trainer):
         self.stage = stage or self.stage
         with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)
+        self.eval_collector = RankCollector(config)
         self._folder = Path(config["output_dir"]) if config["output_dir"] else None
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +114,7 @@ class StageTrainer(Trainer):
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         with self.scorer.fused():  # RecBole runs the model itself
-            return super().evaluate(eval_data, load_best_model, model_file, show_progress)
+            return super().evaluate(eval_data, load_best_model, model_file, show_progress and on_terminal())
 
     def load_saved(self) -> None:
         """Load the saved weights into the model."""

@@ -7,6 +7,11 @@ from tqdm import tqdm
 from recbole_gro.utils import terminal
 
 
+def on_terminal() -> bool:
+    """Return whether bars are shown: on a terminal, without --quiet; RecBole's own bars too."""
+    return sys.stderr.isatty() and not terminal.is_quiet()
+
+
 def progress_bar(stage: str, total: int, unit: str, shown: bool = True, *, at_most: bool = False) -> tqdm:
     """Return a progress bar with the expected time, which is removed at its end; on terminals alone.
 
@@ -25,7 +30,7 @@ def progress_bar(stage: str, total: int, unit: str, shown: bool = True, *, at_mo
         unit_scale=unit == "B",
         ncols=terminal.width() - 1,
         bar_format=f"{{desc}} {{percentage:3.0f}}% |{{bar}}| {{n_fmt}}/{{total_fmt}} {{unit}}, {left}{{postfix}}",
-        disable=not shown or terminal.is_quiet() or not sys.stderr.isatty(),
+        disable=not shown or not on_terminal(),
         leave=False,
         mininterval=0.1,
     )

@@ -1,10 +1,14 @@
 """Interactions and features as the files hold them, and settings about them that cannot work."""
 
 import logging
+from unittest.mock import patch
 
 import pytest
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
 
-from recbole_gro.data import build_dataset
+from recbole_gro.data import atomic_reader, build_dataset
 from recbole_gro.data.availability import announce_packaged
 from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.utils.errors import UserError
@@ -196,3 +200,48 @@ def test_a_fault_of_the_code_stays_a_traceback(make_config, monkeypatch):
     monkeypatch.setattr(InteractionDataset, "_fill_nan", broken)
     with pytest.raises(AttributeError, match="a bug"):
         build_dataset(make_config("NARM"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"rm_dup_inter": "last"},
+        {"user_inter_num_interval": "[9,inf)", "item_inter_num_interval": "[5,inf)"},
+        {"core_filter": "once", "user_inter_num_interval": "[9,inf)", "item_inter_num_interval": "[5,inf)"},
+        {"val_interval": {"item_id": [f"i{n}" for n in range(9)], "timestamp": "[2,inf)"}},
+        {"filter_inter_by_user_or_item": True, "load_col": {"inter": "*", "item": "*"}},
+    ],
+)
+@pytest.mark.parametrize("names", [{}, {"i3": "", "u4": "NA"}, {"i3": "a\tb"}, {"i3": '"'}])
+def test_typed_columns_give_the_rows_and_ids_of_the_exact_reader(write_file, make_config, settings, names):
+    folder = write_file(lines(names))
+    write_file(["item_id:token\tclass:token", *(f"i{n}\tc{n % 3}" for n in range(28))], "item")
+
+    def outcome():
+        try:
+            dataset = build_dataset(make_config("NARM", "shop", data_path=folder, **settings))
+        except UserError as error:
+            return str(error)
+        ids = {field: list(names) for field, names in dataset.field2id_token.items()}
+        return ids, dataset.inter_feat.to_dict("list"), dataset.time_ranks.tolist(), dataset.filtered
+
+    fast = outcome()
+    with patch.object(atomic_reader, "typed_columns", lambda *_: None):
+        assert outcome() == fast
+    assert isinstance(fast, str) == bool(names.keys() & {"i3"} and names["i3"] in ("", "a\tb"))
+
+
+@pytest.mark.parametrize("mode", ["valid_and_test", "valid_only", "test_only"])
+def test_leave_one_out_gives_the_rows_of_recbole_in_its_order(mode):
+    draw = torch.Generator().manual_seed(1)
+    rows = Interaction({"user": torch.randint(1, 40, (150,), generator=draw), "row": torch.arange(150)})
+    dataset = InteractionDataset.__new__(InteractionDataset)
+    dataset.inter_feat, dataset.config, dataset.logger = rows, {"unused_col": None}, logging.getLogger()
+    assert rows["user"].bincount().min() < 3
+    for ours, theirs in zip(
+        dataset.leave_one_out("user", mode), Dataset.leave_one_out(dataset, "user", mode), strict=True
+    ):
+        assert {name: values.tolist() for name, values in ours.inter_feat.interaction.items()} == {
+            name: values.tolist() for name, values in theirs.inter_feat.interaction.items()
+        }

@@ -1,13 +1,16 @@
 import math
+import sys
 
 import pytest
 import torch
 from pipeline import untrained
+from recbole.evaluator.collector import Collector
 from recbole.trainer import Trainer
 
 from recbole_gro import Service
-from recbole_gro.evaluator import ServedEvaluator, evaluate_service
-from recbole_gro.evaluator.served_lists import scores_of_lists
+from recbole_gro.evaluator import PopularityService, ServedEvaluator, evaluate_service
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.errors import UserError
 
 
 class Fixed(Service):
@@ -69,20 +72,60 @@ def test_a_padded_position_is_a_miss(make_loaders, left):
         assert result[f"itemcoverage@{k}"] == pytest.approx(n_listed / model.n_items, abs=1e-6)
 
 
-def test_scores_rank_a_padded_list_and_no_item_after_it():
-    served = torch.tensor([[3, 1, 4], [2, 0, 0]])
-    ranked = scores_of_lists(served, 7).topk(3).indices
-    assert ranked[0].tolist() == [3, 1, 4]
-    assert ranked[1, 0] == 2
-    assert ranked[1, 1:].min() >= 7
-    assert torch.isinf(scores_of_lists(served, 7)[:, :7]).sum() == 2 * 7 - 4
+METRICS = ["Hit", "NDCG", "MRR", "MAP", "Recall", "Precision", "ItemCoverage", "AveragePopularity", "GiniIndex"]
 
 
-def test_scores_rank_the_list_and_nothing_else():
-    served = torch.tensor([[3, 1, 4], [2, 5, 1]])
-    scores = scores_of_lists(served, 7)
-    assert torch.equal(scores.topk(3).indices, served)
-    assert torch.isinf(scores).sum() == 2 * 4
+class TableEvaluator(ServedEvaluator):
+    """RecBole's own evaluation of a table of scores whose highest are the served list."""
+
+    def __init__(self, config, service):
+        super().__init__(config, service)
+        self.eval_collector = Collector(config)
+
+    def _full_sort_batch_eval(self, batched_data):
+        interaction, served, *relevant = super()._full_sort_batch_eval(batched_data)
+        scores = torch.full((len(served), self.tot_item_num), -torch.inf)
+        scores.scatter_(1, served, torch.arange(served.shape[1], 0.0, -1.0).expand_as(served))
+        return interaction, scores, *relevant
+
+
+@pytest.mark.parametrize("kind", ["model", "popularity", "flipped"])
+def test_every_metric_of_lists_is_that_of_recboles_table_to_the_last_digit(make_loaders, kind):
+    settings = {"served_k": 9, "topk": [1, 3, 9], "valid_metric": "NDCG@9", "metric_decimal_place": 17}
+    config, train, _, test = make_loaders("NARM", metrics=METRICS, eval_batch_size=7, **settings)
+    model = untrained(config, train)
+    service = {
+        "model": Service(model, 9),
+        "popularity": PopularityService(model, 9, train._dataset.interaction_counter),
+        "flipped": Service(model, 9, lambda ranked, _: ranked.flip(1)),
+    }[kind]
+    results = []
+    for evaluator in (TableEvaluator(config, service), ServedEvaluator(config, service)):
+        evaluator.eval_collector.data_collect(train)
+        results.append(evaluator.evaluate(test))
+    assert results[0] == results[1]
+    assert len(results[0]) == 3 * len(METRICS)
+    assert results[0]["hit@9"] > 0
+
+
+def test_metrics_of_scores_cannot_be_measured_on_lists(make_loaders):
+    config, train, _, _ = make_loaders("NARM")
+    service = Service(untrained(config, train), 5)
+    config["metrics"] = ["GAUC"]
+    with pytest.raises(UserError, match=r"metrics: GAUC need rec\.meanrank; a service returns lists alone"):
+        ServedEvaluator(config, service)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_of_recbole_is_shown_on_a_terminal_alone(make_loaders, monkeypatch, capsys, terminal):
+    config, train, valid, test = make_loaders("NARM", eval_batch_size=4)
+    config["show_progress"] = True
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    service = Service(untrained(config, train), 5)
+    evaluate_service(config, service, train, valid, test)
+    assert ("Evaluate" in capsys.readouterr().err) is terminal
+    TargetTrainer(config, service.model).evaluate(test, load_best_model=False, show_progress=True)
+    assert ("Evaluate" in capsys.readouterr().err) is terminal
 
 
 @pytest.mark.parametrize(("model", "shortest"), [("NARM", 1), ("BERT4Rec", 8)])

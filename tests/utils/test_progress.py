@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 
 from recbole_gro.utils.progress import progress_bar

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_gro.utils.ranking import completed, first_different, found_in, random_others, top_k
+from recbole_gro.utils.ranking import completed, first_different, found_in, random_others, top_columns, top_k
 
 
 @given(st.integers(1, 40), st.integers(0, 400), st.integers(1, 6), st.integers(0, 2**20), st.booleans())
@@ -40,18 +40,33 @@ def test_half_precision_is_ranked():
     assert torch.equal(scores.gather(1, top_k(scores, 20)), scores[:, 1:].topk(20).values)
 
 
+@given(st.integers(1, 20), st.integers(0, 400), st.integers(0, 2**20), st.sampled_from(["", "tied", "nan", "padded"]))
+def test_columns_are_those_of_torch(k, more, seed, kind):
+    scores = torch.randn(4, k + more, generator=torch.Generator().manual_seed(seed))
+    if kind == "tied":
+        scores = (5 * scores).round()
+    if kind == "nan":
+        scores[2, ::3] = torch.nan
+    if kind == "padded":
+        scores[:, 0] = -torch.inf
+        scores[1] = -torch.inf
+    assert torch.equal(top_columns(scores, k), scores.topk(k).indices)
+
+
 # random items
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_first_different_is_what_a_reader_of_the_row_notes_down(data):
-    n_items, rows = data.draw(st.integers(3, 9)), data.draw(st.integers(1, 4))
+    n_items, rows = data.draw(st.integers(3, 9) | st.integers(400, 500)), data.draw(st.integers(1, 4))
     columns = data.draw(st.integers(1, 12))
     items = torch.tensor(
         data.draw(
             st.lists(
-                st.lists(st.integers(1, n_items - 1), min_size=columns, max_size=columns), min_size=rows, max_size=rows
+                st.lists(st.integers(1, min(9, n_items - 1)), min_size=columns, max_size=columns),
+                min_size=rows,
+                max_size=rows,
             )
         )
     )
