@@ -228,7 +228,7 @@ def test_several_attacks_have_a_row_each_and_the_strongest_a_mark(config):
         for defense, best in (("none", "standard+mixed"), ("gro", "standard"))
         for attack in attacks
     ]
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config)]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config).lines()]
     assert lines[0][:3] == ["defense", "attack", "target HR@10"]
     assert [line[:3] for line in lines[2:]] == [
         ["none", "standard", "10.00"],
