@@ -9,7 +9,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
+from recbole_gro.utils.command_line import Parser, exit_code, launched, options_and_settings
 from recbole_gro.utils.errors import UserError
 
 COMMAND = "recbole-gro experiment"
@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
 
     def work(words: list[str]) -> None:
+        if launched():
+            raise UserError("torchrun starts single runs; start experiments without it (--workers, --executor=ray)")
         options, settings = parse(words)
         try:
             run_experiment(settings=settings, **vars(options))

@@ -11,7 +11,8 @@ from recbole_gro.config.models import serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.reference import help_text
 from recbole_gro.experiment.plan import known_experiments
-from recbole_gro.utils.command_line import DEBUG, Parser, exit_code, options_and_settings
+from recbole_gro.trainer.processes import exit_code_of_all
+from recbole_gro.utils.command_line import DEBUG, Parser, options_and_settings
 from recbole_gro.utils.errors import UserError, nearest
 
 SUBCOMMANDS = {  # name: where its function is, and what it does
@@ -73,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
 
         run_recbole_gro(**call, command_line=settings)
 
-    return exit_code("recbole-gro", work, arguments)
+    return exit_code_of_all("recbole-gro", work, arguments)
 
 
 def _no_subcommand(word: str) -> UserError:

@@ -19,6 +19,11 @@ DEBUG = "--debug"
 DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
+def launched() -> bool:
+    """Return whether a launcher, such as torchrun, started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
 class Parser(argparse.ArgumentParser):
     """A parser of options that are written in full; invalid ones raise UserError."""
 
