@@ -89,8 +89,18 @@ def by_first(make: Callable[[], T]) -> T:
     if is_first():
         with alone():
             made = [make()]
-    dist.broadcast_object_list(made)
+    with _lost_named():
+        dist.broadcast_object_list(made)
     return made[0]
+
+
+@contextlib.contextmanager
+def _lost_named() -> Iterator[None]:
+    """Raise UserError where a process that the others wait for has ended."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError("another process of this run ended unexpectedly; the same command resumes the run") from error
 
 
 @dataclass
@@ -159,7 +169,8 @@ def add_gradients(optimizer: Optimizer) -> None:
 def add_up(values: Tensor) -> Tensor:
     """Return the sum of the tensors of all processes, in place."""
     if count() > 1:
-        dist.all_reduce(values)
+        with _lost_named():
+            dist.all_reduce(values)
     return values
 
 

@@ -11,7 +11,7 @@ from conftest import SMALL, WIDTHS
 from pipeline import untrained
 from recbole.utils import init_seed
 
-from recbole_gro import Config, ExtractionTrainer, GROTrainer, get_trainer
+from recbole_gro import Config, ExtractionTrainer, get_trainer
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.scoring import create_scorer
@@ -49,7 +49,8 @@ def measured(trainer, result):
     scorer = create_scorer(trainer.model.eval())
     with torch.no_grad():
         scores = scorer.next_item_scores(torch.tensor([[1, 2, 3], [4, 0, 0]]), torch.tensor([3, 1]))
-    return {"losses": list(trainer.train_loss_dict.values()), "valid": dict(result), "scores": scores}
+    valid = {name: float(value) for name, value in result.items()}
+    return {"losses": list(trainer.train_loss_dict.values()), "valid": valid, "scores": scores}
 
 
 def target(data_path, folder, model, settings, trainer_class=TargetTrainer):
