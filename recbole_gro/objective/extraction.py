@@ -57,6 +57,7 @@ def sample_negatives(
     generator: torch.Generator | None = None,
     paper_code_ties: bool = False,
     lengths: Tensor | None = None,
+    *,
     among: tuple[int, int] | None = None,
 ) -> Tensor:
     """Sample one item per list position, uniformly from the items outside the list.

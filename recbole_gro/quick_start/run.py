@@ -58,7 +58,6 @@ def run_recbole_gro(
     """
     config = read_config(Config(model, dataset, config_file_list, config_dict, command_line))
     processes.join(config["device"])
-    config["log_wandb"] = config["log_wandb"] and processes.is_first()
     with shown_on_console():
         with Stopwatch() as reading:
             loaders = read_data(config)

@@ -66,6 +66,8 @@ def join(device: torch.device) -> None:
             f"gpu_id: {size} processes, but only {kinds.count('cuda')} have a GPU; start as many as there are GPUs, "
             f"or set use_gpu=False"
         )
+    if rank > 0:
+        os.environ["WANDB_MODE"] = "disabled"
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=dist.PrefixStore("run", store), rank=rank, world_size=size, timeout=PATIENCE)
 

@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 def launched() -> bool:
     """Return whether a launcher, such as torchrun, started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 class Parser(argparse.ArgumentParser):

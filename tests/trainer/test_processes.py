@@ -15,6 +15,7 @@ from trainer import process_cases
 from recbole_gro import Config
 from recbole_gro.cli.experiment import main as experiment
 from recbole_gro.cli.main import main
+from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 
@@ -130,6 +131,22 @@ def test_parts_hold_each_row_once_or_all_rows(monkeypatch, positions, parts):
         assert processes.part_of(torch.tensor(positions)) == processes.Part(*part)
 
 
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [("BERT4Rec", "windows"), ("BERT4Rec", "prefixes"), ("GRU4Rec", "sequences"), ("NARM", "prefixes")],
+)
+def test_parts_of_a_batch_are_scored_as_in_the_batch(make_loaders, make_model, model, rows):
+    _, train, _, _ = make_loaders(model, train_rows=rows)
+    scorer, batch = create_scorer(make_model(model, train_rows=rows)), next(iter(train))
+    n, positions = len(batch[scorer.model.ITEM_SEQ]), scorer.positions_of_rows(batch)
+    parts = [scorer.part_of_batch(batch, part) for part in (slice(0, 3), slice(3, n))]
+    with torch.no_grad():
+        scores = [scorer.position_scores(part) for part in parts]
+        whole = scorer.position_scores(batch)
+    assert [len(part) for part in scores] == [positions[:3].sum(), positions[3:].sum()]
+    torch.testing.assert_close(torch.cat(scores), whole)
+
+
 def words(data_path, folder):
     given = {**RUN, "data_path": str(data_path), "output_dir": str(folder)}
     return ["-m", "BERT4Rec", "-d", "tiny", *(f"--{key}={value}" for key, value in given.items())]
@@ -185,6 +202,7 @@ def test_the_first_process_to_fail_prints_and_gives_the_exit_status(monkeypatch,
     store = torch.distributed.HashStore()
     monkeypatch.setattr(processes, "_store", lambda: store)
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
 
     def fails(error):
         raise error
@@ -199,6 +217,7 @@ def test_the_first_process_to_fail_prints_and_gives_the_exit_status(monkeypatch,
 
 def test_experiments_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
     assert experiment(["defenses"]) == 2
     assert "torchrun starts single runs" in capsys.readouterr().err
 
