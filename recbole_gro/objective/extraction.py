@@ -1,8 +1,6 @@
 """Eq. 4 of GRO (Zhang et al., WSDM'24), the loss of a model trained on served lists, and its sampled negatives."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -103,7 +101,8 @@ def sample_negatives(
     if not paper_code_ties:
         return sampled
     chance_listed = listed_k / (listed_k + math.e * outside)
-    uniform = _drawn(torch.rand, served, generator, among)
+    shape, own = _of_batch(served, among)
+    uniform = torch.rand(shape, generator=generator, device=served.device)[own]
     position = _uniform(listed_k, served, generator, among)
     return torch.where(uniform < chance_listed, served.gather(1, position), sampled)
 
@@ -112,14 +111,13 @@ def _uniform(
     bounds: int | Tensor, like: Tensor, generator: torch.Generator | None, among: tuple[int, int] | None
 ) -> Tensor:
     """Draw integers from 0 below one bound, or below one bound per row [N, 1], of the shape and device of `like`."""
+    shape, own = _of_batch(like, among)
     if isinstance(bounds, int):
-        return _drawn(partial(torch.randint, bounds), like, generator, among)
-    return (_drawn(partial(torch.rand, dtype=torch.double), like, generator, among) * bounds).long()
+        return torch.randint(bounds, shape, generator=generator, device=like.device)[own]
+    return (torch.rand(shape, dtype=torch.double, generator=generator, device=like.device)[own] * bounds).long()
 
 
-def _drawn(
-    draw: Callable[..., Tensor], like: Tensor, generator: torch.Generator | None, among: tuple[int, int] | None
-) -> Tensor:
+def _of_batch(like: Tensor, among: tuple[int, int] | None) -> tuple[tuple[int, int], slice]:
+    """Return the shape to draw for, and the rows in it that belong to `like`."""
     first, total = among or (0, len(like))
-    drawn = draw((total, like.shape[1]), generator=generator, device=like.device)
-    return drawn[first : first + len(like)]
+    return (total, like.shape[1]), slice(first, first + len(like))
