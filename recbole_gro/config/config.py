@@ -25,6 +25,7 @@ from recbole_gro.config.known_names import check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
+from recbole_gro.config.recbole_checks import own_gpu
 from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError
@@ -168,21 +169,11 @@ class Config(RecBoleConfig):
         if given is None or not self.final_config_dict["use_gpu"]:
             self.final_config_dict["gpu_id"] = ""  # RecBole ignores use_gpu and takes a GPU
         elif launched():
-            self.final_config_dict["gpu_id"] = self._own_gpu()
+            self.final_config_dict["gpu_id"] = own_gpu(self.external_config_dict.get("gpu_id"))
         super()._init_device()
         named = self.external_config_dict.get("gpu_id") is not None and self.final_config_dict["gpu_id"] != ""
         if named and self.final_config_dict["device"].type == "cpu":
             raise UserError(f"gpu_id: torch sees no GPU {given!r} here; use_gpu=False, or no gpu_id, runs on the CPU")
-
-    def _own_gpu(self) -> str:
-        """Return the GPU of this process of several on a machine: of those that are given, else of all."""
-        number, given = int(os.environ["LOCAL_RANK"]), self.external_config_dict.get("gpu_id")
-        if given is None:
-            return str(number)
-        gpus = [gpu.strip() for gpu in str(given).strip("()[]").split(",")]
-        if number >= len(gpus):
-            raise UserError(f"gpu_id: {given!r} names no GPU for process {number + 1}; name one for each, as in 0,1")
-        return gpus[number]
 
     def _check(self) -> None:
         longest = max(self["topk"], default=0)
