@@ -75,7 +75,11 @@ def in_two(command, cwd, **environment):
         )
         for rank in "01"
     ]
-    outputs = [process.communicate(timeout=300) for process in both]
+    try:
+        outputs = [process.communicate(timeout=600) for process in both]
+    finally:
+        for process in both:
+            process.kill()
     return [process.returncode for process in both], *zip(*outputs, strict=True)
 
 
