@@ -75,6 +75,16 @@ def test_a_command_measures_a_tiny_size(command, lines):
         assert re.search(line, done.stdout), (line, done.stdout)
 
 
+@pytest.mark.every
+def test_two_processes_are_compared_with_one(tiny_data_path):
+    options = f"--rounds=1 --models=GRU4Rec --dataset=tiny --data_path={tiny_data_path} --served_k=20"
+    command = [sys.executable, "processes.py", *options.split(), "--embedding_size=16", "--hidden_size=16"]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for stage in ("target", "GRO", "surrogate"):
+        assert re.search(rf"GRU4Rec {stage}, one process / two: \d+\.\d+ ", done.stdout), done.stdout
+
+
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory):
     return json.loads(python(STAGES, tmp_path_factory.mktemp("work")).splitlines()[-1])

@@ -19,6 +19,7 @@ from recbole_gro.config.config import replaced
 from recbole_gro.config.models import model_name
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
+from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
 
@@ -160,11 +161,13 @@ class Attacker:
             settings_of[name] = chosen
             file = "-".join([stage, *map(str, chosen.values())]).replace(":", ".")
             candidates[name] = trained(models[model], variant, file, folder)
-        agreement = held_out_agreement(candidates, log)
+        agreement = processes.by_first(lambda: held_out_agreement(candidates, log))
         selected = max(agreement, key=lambda name: agreement[name])
         rounded = {name: round(share, 4) for name, share in agreement.items()}
         self.selected = {**settings_of[selected], f"agreement@{min(SELECTED_AT, log.lists.shape[2])}": rounded}
-        return keep_selected(candidates, selected, stage, keep_others=folder is not None)
+        file = processes.by_first(lambda: keep_selected(candidates, selected, stage, keep_others=folder is not None))
+        candidates[selected].saved_model_file = file
+        return candidates[selected]
 
 
 _attackers: Registry[type[Attacker]] = Registry("attacker")

@@ -95,10 +95,8 @@ def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:
     return common.sum(1) / (served != 0).sum(1).clamp(min=1)
 
 
-def keep_selected(
-    candidates: dict[str, ExtractionTrainer], selected: str, stage: str, keep_others: bool
-) -> ExtractionTrainer:
-    """Return the selected candidate, with its checkpoint named after the stage; remove the files of the others.
+def keep_selected(candidates: dict[str, ExtractionTrainer], selected: str, stage: str, keep_others: bool) -> str:
+    """Return the file of the selected candidate's checkpoint, named after the stage; remove the files of the others.
 
     Args:
         candidates: trainers by name.
@@ -107,11 +105,11 @@ def keep_selected(
         keep_others: keep the other files too.
     """
     best, files = candidates[selected], {trainer.saved_model_file for trainer in candidates.values()}
+    kept = best.saved_model_file
     if best.config["output_dir"]:
-        file = Path(best.config["output_dir"]) / f"{stage}.pth"
-        shutil.copyfile(best.saved_model_file, file)
-        best.saved_model_file = str(file)
-    for other in files - {best.saved_model_file}:
+        kept = str(Path(best.config["output_dir"]) / f"{stage}.pth")
+        shutil.copyfile(best.saved_model_file, kept)
+    for other in files - {kept}:
         if not keep_others:
             Path(other).unlink(missing_ok=True)
-    return best
+    return kept

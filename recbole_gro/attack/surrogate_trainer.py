@@ -5,11 +5,12 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from torch import nn
+from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.config.settings import setting
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.ranking import top_k
 
@@ -75,28 +76,42 @@ class ExtractionTrainer(StageTrainer):
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         if valid_data:
-            self.untrained_loss = self.held_out_figures(valid_data)["loss"]
+            self.untrained_loss = processes.by_first(lambda: self.held_out_figures(valid_data)["loss"])
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
     def stage_loss(self, interaction: Interaction):
         return self._extraction_loss(interaction, self.generator)[0]
+
+    def positions_of_rows(self, batch: Interaction) -> Tensor:
+        rows, prefixes = batch[self.scorer.model.ITEM_SEQ_LEN].shape
+        return torch.full((rows,), prefixes)
+
+    def part_of_batch(self, batch: Interaction, rows: slice) -> Interaction:
+        prefixes = batch[self.scorer.model.ITEM_SEQ_LEN].shape[1]
+        lists = slice(rows.start * prefixes, rows.stop * prefixes)
+        return Interaction(
+            {
+                name: values[lists if name in (LISTED, LISTED_LENGTH) else rows]
+                for name, values in batch.interaction.items()
+            }
+        )
 
     def _extraction_loss(self, interaction, generator):
         """Return Eq. 4 [] of a query batch, and the scores [B, n_items] that it is computed from."""
         served, model = interaction[LISTED], self.scorer.model
         lengths = interaction.interaction.get(LISTED_LENGTH)
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
-        negatives = sample_negatives(served, self.scorer.n_items, generator, self.paper_code_ties, lengths)
+        negatives = sample_negatives(
+            served, self.scorer.n_items, generator, self.paper_code_ties, lengths, among=self.among
+        )
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores
 
-    def _valid_epoch(self, valid_data, show_progress=False):
+    def validate(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data)
         if not math.isfinite(figures["loss"]):
             raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
-        self.last_valid = figures["loss"], figures
-        self._show_valid()
-        return self.last_valid
+        return figures["loss"], figures
 
     @torch.no_grad()
     def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.command_line import Parser, launched, options_and_settings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.packaged import known_experiments
 
@@ -67,6 +67,8 @@ def work(words: list[str]) -> None:
     Raises:
         UserError: an invalid word, setting or file.
     """
+    if launched():
+        raise UserError("torchrun starts single runs; start experiments without it (--workers, --executor=ray)")
     options, settings = parse(words)
     from recbole_gro.experiment.run import run_experiment
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_gro.utils.command_line import DEBUG, QUIET, Parser, exit_code
+from recbole_gro.utils.command_line import DEBUG, QUIET, Parser, exit_code, launched
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.packaged import known_experiments
 
@@ -49,7 +49,9 @@ def run_subcommand(name: str, words: Sequence[str] | None = None) -> int:
         words: after its name; None: those of the process.
     """
     command = "recbole-gro" if name == "run" else f"recbole-gro {name}"
-    return exit_code(command, lambda given: module_of(name).work(given), words)
+    in_all = name == "run" and launched()
+    run = importlib.import_module("recbole_gro.trainer.processes").exit_code_of_all if in_all else exit_code
+    return run(command, lambda given: module_of(name).work(given), words)
 
 
 def overview(group: str = "") -> Parser:

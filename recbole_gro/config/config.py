@@ -25,7 +25,9 @@ from recbole_gro.config.known_names import check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
+from recbole_gro.config.recbole_checks import own_gpu
 from recbole_gro.config.settings import declared_keys, plugin_keys
+from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError
 
 DEFAULT_DATASET = "ml-100k"
@@ -166,6 +168,8 @@ class Config(RecBoleConfig):
         given = self.final_config_dict["gpu_id"]
         if given is None or not self.final_config_dict["use_gpu"]:
             self.final_config_dict["gpu_id"] = ""  # RecBole ignores use_gpu and takes a GPU
+        elif launched():
+            self.final_config_dict["gpu_id"] = own_gpu(self.external_config_dict.get("gpu_id"))
         super()._init_device()
         named = self.external_config_dict.get("gpu_id") is not None and self.final_config_dict["gpu_id"] != ""
         if named and self.final_config_dict["device"].type == "cpu":

@@ -1,6 +1,7 @@
 """Checks of values of RecBole's own keys that have the right type."""
 
 import importlib.util
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -141,6 +142,22 @@ def _check_wandb(name: str, value: Any) -> None:
 def _check_processes(name: str, value: Any) -> None:
     if value != 1:
         raise UserError(f"{name}: {value!r} is not supported; a run uses one process ({name}=1)")
+
+
+def own_gpu(given: Any) -> str:
+    """Return the GPU of this process of several on a machine.
+
+    Args:
+        given: value of `gpu_id`; None: all GPUs.
+
+    Raises:
+        UserError: it names fewer GPUs than there are processes.
+    """
+    number = int(os.environ["LOCAL_RANK"])
+    gpus = [gpu.strip() for gpu in str(given).strip("()[]").split(",")]
+    if given is not None and number >= len(gpus):
+        raise UserError(f"gpu_id: {given!r} names no GPU for process {number + 1}; name one for each, as in 0,1")
+    return str(number) if given is None else gpus[number]
 
 
 # setting -> check of a value other than None, called with both

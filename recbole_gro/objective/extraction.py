@@ -55,6 +55,8 @@ def sample_negatives(
     generator: torch.Generator | None = None,
     paper_code_ties: bool = False,
     lengths: Tensor | None = None,
+    *,
+    among: tuple[int, int] | None = None,
 ) -> Tensor:
     """Sample one item per list position, uniformly from the items outside the list.
 
@@ -68,6 +70,8 @@ def sample_negatives(
         paper_code_ties: draw as the authors' code does, from softmax over weights 1 (outside) and 0 (listed): a
             listed item is then still drawn, 1/e times as often as another.
         lengths: [N] items in each list, where some have fewer than k; None where all have k.
+        among: (first, total) where the lists are those from number `first` on of a batch of `total`, for all of which
+            is drawn; None where they are the batch.
 
     Returns:
         [N, k] item ids, at padded positions too.
@@ -81,7 +85,7 @@ def sample_negatives(
         raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")
     listed_k = k if lengths is None else lengths.unsqueeze(1)
     outside = n_items - 1 - listed_k
-    drawn = 1 + _uniform(outside, served, generator)
+    drawn = 1 + _uniform(outside, served, generator, among)
     # listed ids are numbered from 1 among those that can be drawn; what is not listed has 0
     narrow = torch.int16 if k < 2**15 else torch.int64
     number = (served <= outside).cumsum(1).clamp_(min=1).to(narrow)
@@ -97,13 +101,23 @@ def sample_negatives(
     if not paper_code_ties:
         return sampled
     chance_listed = listed_k / (listed_k + math.e * outside)
-    uniform = torch.rand(served.shape, generator=generator, device=served.device)
-    position = _uniform(listed_k, served, generator)
+    shape, own = _of_batch(served, among)
+    uniform = torch.rand(shape, generator=generator, device=served.device)[own]
+    position = _uniform(listed_k, served, generator, among)
     return torch.where(uniform < chance_listed, served.gather(1, position), sampled)
 
 
-def _uniform(bounds: int | Tensor, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def _uniform(
+    bounds: int | Tensor, like: Tensor, generator: torch.Generator | None, among: tuple[int, int] | None
+) -> Tensor:
     """Draw integers from 0 below one bound, or below one bound per row [N, 1], of the shape and device of `like`."""
+    shape, own = _of_batch(like, among)
     if isinstance(bounds, int):
-        return torch.randint(bounds, like.shape, generator=generator, device=like.device)
-    return (torch.rand(like.shape, dtype=torch.double, generator=generator, device=like.device) * bounds).long()
+        return torch.randint(bounds, shape, generator=generator, device=like.device)[own]
+    return (torch.rand(shape, dtype=torch.double, generator=generator, device=like.device)[own] * bounds).long()
+
+
+def _of_batch(like: Tensor, among: tuple[int, int] | None) -> tuple[tuple[int, int], slice]:
+    """Return the shape to draw for, and the rows in it that belong to `like`."""
+    first, total = among or (0, len(like))
+    return (total, like.shape[1]), slice(first, first + len(like))

@@ -18,6 +18,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.run_report import label, settings_in_words
 from recbole_gro.serving.service import Service
+from recbole_gro.trainer import processes
 from recbole_gro.utils.log import console
 from recbole_gro.utils.units import shown
 
@@ -80,7 +81,7 @@ def compare(
         own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
         compared.append(Comparison(row | own, served, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
-        mark_strongest([one.row for one in compared], suite_agreement(surrogates))
+        mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(surrogates)))
     return compared
 
 

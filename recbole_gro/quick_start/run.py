@@ -1,5 +1,6 @@
 """A run: each defense of one target compared, in the order of the paper's Figure 1, in one table."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import save_results, table, write_report
+from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
@@ -56,12 +58,14 @@ def run_recbole_gro(
             full disk, and the results of finished stages stay.
     """
     config = read_config(Config(model, dataset, config_file_list, config_dict, command_line))
+    processes.join(config["device"])
     with shown_on_console():
         with Stopwatch() as reading:
             loaders = read_data(config)
         with open_run_folder(config, saved) as (folder, cache):
-            if saved and (results := finished_results(folder)) is not None:
-                write_report(results, config, folder)  # missing where an earlier process was interrupted before it
+            if saved and (results := processes.by_first(lambda: finished_results(folder))) is not None:
+                if processes.is_first():
+                    write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info(f"{folder} holds this run, finished:")
                 show(result_table(results, config))
                 return results
@@ -79,7 +83,7 @@ def run_recbole_gro(
             results["test_users"] = n_users(loaders[2])
             seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
             results |= {"seconds": {"dataset": reading.seconds, **seconds}, **environment(config)}
-            if saved:
+            if saved and processes.is_first():
                 save_results(results, config, folder)
             show(result_table(results, config))
             if saved:
@@ -113,11 +117,14 @@ def read_data(config: Config) -> Any:
         UserError: invalid data, or a model that cannot be trained.
     """
     console.info(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
+    # RecBole downloads a dataset whose folder is missing
+    processes.by_first(lambda: os.path.exists(config["data_path"]) or build_dataset(config).dataset_name)
     config.data_digests = data_fingerprint(config)  # of what is read now, whatever becomes of the files
     data = build_dataset(config)
     loaders = build_loaders(config, data)
     announce_packaged(config, data)
-    check_models(config, data, {name: create_defense(name, config) for name in config["defense"]}, loaders[0])
+    with processes.alone():
+        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]}, loaders[0])
     users, items = data.user_num - 1, data.item_num - 1
     console.info(f"dataset: {users} users, {items} items, {n_users(loaders[2])} users in the test split")
     return loaders

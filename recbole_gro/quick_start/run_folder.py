@@ -18,6 +18,7 @@ from recbole_gro.defense.defense_key import VARIABLE, key_digest
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
+from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import PART, one_at_a_time, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
@@ -42,20 +43,8 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
             written.
     """
     with contextlib.ExitStack() as stack:
-        if saved:
-            folder = new_run_folder(config)
-            stack.enter_context(_locked(folder))
-            _check_settings(folder, settings_of_run(config))
-            finished = finished_results(folder) is not None
-        else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = processes.by_first(lambda: _entered(stack, config, saved))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
-        stack.enter_context(_full_disk_named(folder))
-        stack.enter_context(logged_to(folder, config["state"] or "INFO"))
-        if saved and not finished:
-            console.info(f"output: {folder}; --output_dir={folder} resumes this run")
-        elif saved:
-            _warn_of_no_effect(config, folder)
         console.debug(str(config))
         stages = Path(config["stages_dir"] or folder / "stages")
         try:
@@ -64,8 +53,25 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
             if saved:
                 error.add_note(f"the same command with --output_dir={folder} resumes this run")
             raise
-        if not config["stages_dir"]:
+        if not config["stages_dir"] and processes.is_first():
             shutil.rmtree(stages, ignore_errors=True)
+
+
+def _entered(stack: contextlib.ExitStack, config: Any, saved: bool) -> Path:
+    """Return the folder of a run, whose lock and log a stack holds."""
+    if saved:
+        folder = new_run_folder(config)
+        stack.enter_context(_locked(folder))
+        _check_settings(folder, settings_of_run(config))
+    else:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    stack.enter_context(_full_disk_named(folder))
+    stack.enter_context(logged_to(folder, config["state"] or "INFO"))
+    if saved and finished_results(folder) is None:
+        console.info(f"output: {folder}; --output_dir={folder} resumes this run")
+    elif saved:
+        _warn_of_no_effect(config, folder)
+    return folder
 
 
 def new_run_folder(config: Any) -> Path:

@@ -1,11 +1,13 @@
 """Results of stages, each computed once for all runs and experiments that share a folder."""
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recbole_gro.quick_start.stopwatch import Stopwatch
+from recbole_gro.trainer import processes
 from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
 from recbole_gro.utils.log import console
 
@@ -29,7 +31,9 @@ class StageCache:
         """Return the file of a stage's result."""
         return self.folder / f"{stage}-{fingerprint}.pth"
 
-    def once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    def once(
+        self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]], together: bool = False
+    ) -> dict[str, Any]:
         """Return the result of a stage, computed by `make` where no file holds it.
 
         Args:
@@ -37,24 +41,40 @@ class StageCache:
             fingerprint: of everything that it depends on.
             make: returns plain values and tensors; takes a work folder, which keeps its files if `make` is interrupted
                 and is removed when the result is written.
+            together: of several processes all call `make`, which trains; else the first one.
         """
-        file = self.file(stage, fingerprint)
-        with one_at_a_time(file):
-            if not file.exists():
-                work, before = file.with_suffix(".work"), self._spent
-                work.mkdir(parents=True, exist_ok=True)
-                with Stopwatch() as watch:
-                    made = make(work)
+        file, before = self.file(stage, fingerprint), self._spent
+        work = file.with_suffix(".work")
+
+        def missing() -> bool:
+            held.enter_context(one_at_a_time(file))
+            if file.exists():
+                console.info(f"{stage}: read from {file}")
+                return False
+            work.mkdir(parents=True, exist_ok=True)
+            return True
+
+        def stored() -> dict[str, Any]:
+            if is_missing:
                 own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
                 self._spent += own
                 write_atomically({"made": made, "seconds": round(own, 2)}, file)
                 shutil.rmtree(work)
                 if own >= 1:
                     console.info(f"{stage}: done in {own:.0f} s")
-            else:
-                console.info(f"{stage}: read from {file}")
             # whoever waits for the lock, or makes a new one, finds the result
             Path(f"{file}.lock").unlink(missing_ok=True)
-        stored = read_plain(file)
-        self.seconds[file] = stored["seconds"]
-        return stored["made"]
+            return read_plain(file)
+
+        with contextlib.ExitStack() as held:
+            is_missing = processes.by_first(missing)
+            with Stopwatch() as watch:
+                made = None
+                if is_missing and together:
+                    made = make(work)
+                elif is_missing and processes.is_first():
+                    with processes.alone():
+                        made = make(work)
+            result = processes.by_first(stored)
+        self.seconds[file] = result["seconds"]
+        return result["made"]

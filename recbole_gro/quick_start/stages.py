@@ -25,6 +25,7 @@ from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.serving.service import Service
+from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.utils import units
@@ -199,7 +200,7 @@ class Stages:
 
         made = self._once("queries", self.prints.queries, make)
         log = QueryLog(made["sequences"].long(), made["lists"].long())
-        if self.output_dir:
+        if self.output_dir and processes.is_first():
             log.save(self.output_dir / f"queries-{name}.npz")
         if n_auxiliary := made["facts"]["auxiliary_sequences"]:
             console.info(f"attack on {name}: {n_auxiliary} of {len(log.sequences)} query sequences are auxiliary data")
@@ -246,7 +247,9 @@ class Stages:
         """
         service = Service(surrogate, self.config["served_k"])
         with Stopwatch() as watch:
-            evaluated = evaluate_service(self.config, service, *self.loaders, reference=served)
+            evaluated = processes.by_first(
+                lambda: evaluate_service(self.config, service, *self.loaders, reference=served)
+            )
         self.seconds["surrogate evaluation"] = watch.seconds
         return evaluated
 
@@ -266,9 +269,11 @@ class Stages:
         share, length = self.prints.attacker.auxiliary_share, query_length(self.config)
         return auxiliary_sequences(self.train._dataset, share, length, draw)
 
-    def _once(self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    def _once(
+        self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]], together: bool = False
+    ) -> dict[str, Any]:
         """Return the result of a stage from the cache, and record its time."""
-        made = self.cache.once(stage, fingerprint, make)
+        made = self.cache.once(stage, fingerprint, make, together)
         self.seconds[stage] = self.cache.seconds[self.cache.file(stage, fingerprint)]
         return made
 
@@ -290,17 +295,21 @@ class Stages:
             config.final_config_dict = dict(self.config.final_config_dict)
             config["output_dir"] = config["checkpoint_dir"] = str(self.output_dir or work)
             config["resume_dir"] = str(work / "resume")
-            # the best checkpoint is in the output folder, so another folder starts anew
-            place, here = work / "output_dir", str(self.output_dir and self.output_dir.resolve())
-            if place.exists() and place.read_text(encoding="utf-8") != here:
-                shutil.rmtree(work / "resume", ignore_errors=True)
-            place.write_text(here, encoding="utf-8")
+            processes.by_first(lambda: self._start_anew_elsewhere(work))
             return make(config)
 
-        made = self._once(stage, fingerprint, make_in)
-        if self.output_dir and (kept != "checkpoint" or not (self.output_dir / f"{file}.pth").exists()):
+        made = self._once(stage, fingerprint, make_in, together=True)
+        is_there = kept == "checkpoint" and self.output_dir and (self.output_dir / f"{file}.pth").exists()
+        if self.output_dir and processes.is_first() and not is_there:
             write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made
+
+    def _start_anew_elsewhere(self, work: Path) -> None:
+        """Remove the resume checkpoints of another output folder, which has the best checkpoint."""
+        place, here = work / "output_dir", str(self.output_dir and self.output_dir.resolve())
+        if place.exists() and place.read_text(encoding="utf-8") != here:
+            shutil.rmtree(work / "resume", ignore_errors=True)
+        place.write_text(here, encoding="utf-8")
 
     def _checkpoint(self, model: Any) -> dict[str, Any]:
         """Return the checkpoint of a model whose defense writes none."""

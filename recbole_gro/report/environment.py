@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
+from recbole_gro.trainer import processes
 
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 
@@ -25,6 +26,7 @@ def environment(config: Any) -> dict[str, Any]:
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "revision": _revision(),
         "device": str(config["device"]),
+        "processes": processes.count(),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
     }
 

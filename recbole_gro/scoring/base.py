@@ -108,6 +108,14 @@ class NextItemScorer:
         """Return the item to predict at each training position, [N]."""
         return interaction[self.model.POS_ITEM_ID]
 
+    def positions_of_rows(self, batch: Interaction) -> Tensor:
+        """Return the number [B] of training positions of each row of a batch."""
+        return torch.ones(len(batch[self.model.ITEM_SEQ]), dtype=torch.long)
+
+    def part_of_batch(self, batch: Interaction, rows: slice) -> Interaction:
+        """Return some rows of a training batch."""
+        return batch[rows]
+
     def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         """Return what precedes each training position: item ids [N, L] padded right with 0, and lengths [N]."""
         return interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]

@@ -53,6 +53,19 @@ class CausalScorer(TrimmedScorer):
             torch.arange(sequences.shape[1], device=rows.device) <= places.unsqueeze(1)
         ), places + 1
 
+    def positions_of_rows(self, batch: Interaction) -> Tensor:
+        positions = super().positions_of_rows(batch)
+        return self._split(batch)[0].bincount(minlength=len(positions)) if SLOTS in batch else positions
+
+    def part_of_batch(self, batch: Interaction, rows: slice) -> Interaction:
+        if SLOTS not in batch:
+            return super().part_of_batch(batch, rows)
+        row, _ = self._split(batch)
+        inside = (row >= rows.start) & (row < rows.stop)
+        slots = batch[SLOTS][inside] - rows.start * batch[self.model.ITEM_SEQ].shape[1]
+        flat = {SLOTS: slots, NEXT_ITEMS: batch[NEXT_ITEMS][inside]}
+        return Interaction({name: flat[name] if name in flat else batch[name][rows] for name in batch.interaction})
+
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         n, width = sequences.shape
         if width > self.longest:

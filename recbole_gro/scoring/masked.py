@@ -57,6 +57,14 @@ class MaskedScorer(NextItemScorer):
         sequences = interaction[self.model.ITEM_SEQ][slots // index.shape[1]]
         return sequences * (torch.arange(sequences.shape[1], device=place.device) < place.unsqueeze(1)), place
 
+    def positions_of_rows(self, batch: Interaction) -> Tensor:
+        return (batch[self.model.MASK_INDEX] > 0).sum(1)
+
+    def part_of_batch(self, batch: Interaction, rows: slice) -> Interaction:
+        part = Interaction({name: batch[name][rows] for name in batch.interaction if name != MASKED_SLOTS})
+        part.update(Interaction({MASKED_SLOTS: self._slots(part)}))
+        return part
+
     def _slots(self, interaction: Interaction) -> Tensor:
         """Return the places [N] of the masked items in the flattened MASK_INDEX [B, M]."""
         if MASKED_SLOTS in interaction:

@@ -15,12 +15,13 @@ from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer, trainer
 from recbole.utils import ModelType
 from recbole.utils import get_trainer as recbole_trainer
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_gro.config.config import plain_settings
 from recbole_gro.scoring import create_scorer
+from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
@@ -58,13 +59,21 @@ class StageTrainer(Trainer):
     resume checkpoint is written there after every epoch, and `fit` resumes from it, or returns the result of a training
     that has finished.
 
+    In several processes (`processes`) each trains on its part of every batch.
+
     Args:
         config: RecBole's Config or ours.
         model: a RecBole sequential model.
         stage: name of the stage, for files and the progress bar.
+
+    Attributes:
+        among: the number of training positions of the batch before those of this process, and in all, for draws that
+            are made for the whole batch; None where this process has the whole batch.
     """
 
     stage = "target"
+    among: tuple[int, int] | None = None
+    _weight = 1.0  # of this process's part of a batch
     tensorboard: Any
     # attributes with plain values that the next epoch depends on
     resumed_values: tuple[str, ...] = (
@@ -118,7 +127,9 @@ class StageTrainer(Trainer):
 
     def load_saved(self) -> None:
         """Load the saved weights into the model."""
-        self.model.load_state_dict(torch.load(self.saved_model_file, map_location=self.device)["state_dict"])
+        self.model.load_state_dict(
+            processes.by_first(lambda: torch.load(self.saved_model_file, map_location="cpu")["state_dict"])
+        )
 
     def resumed_parts(self) -> dict[str, Any]:
         """Return what the next epoch depends on, by name, each with `state_dict` and `load_state_dict`."""
@@ -133,13 +144,33 @@ class StageTrainer(Trainer):
         if self._resume is not None and epoch_idx > self.start_epoch:
             self._resume.save(epoch_idx - 1)
         self._epoch, self._batch = epoch_idx, 0
-        return super()._train_epoch(train_data, epoch_idx, loss_func or self._ticking_loss, show_progress)
+        batches = self._parts(train_data) if processes.count() > 1 else train_data
+        with processes.own_draws(self.device, epoch_idx):
+            losses = super()._train_epoch(batches, epoch_idx, loss_func or self._ticking_loss, show_progress)
+        return processes.summed(losses)
 
     def _ticking_loss(self, interaction: Interaction) -> Any:
         if self._bar is not None:
             self._bar.update()
         self._batch += 1
-        return self.stage_loss(interaction)
+        losses = self.stage_loss(interaction)
+        return losses if processes.count() == 1 else processes.weighted(losses, self._weight, self.optimizer)
+
+    def _parts(self, train_data: Any) -> Iterator[Interaction]:
+        """Yield this process's part of each batch."""
+        for batch in train_data:
+            part = processes.part_of(self.positions_of_rows(batch))
+            self.among, self._weight = part.among, part.weight
+            yield self.part_of_batch(batch, part.rows)
+        self.among = None
+
+    def positions_of_rows(self, batch: Interaction) -> Tensor:
+        """Return the number [B] of training positions of each row of a batch, over which losses are means."""
+        return self.scorer.positions_of_rows(batch)
+
+    def part_of_batch(self, batch: Interaction, rows: slice) -> Interaction:
+        """Return some rows of a batch."""
+        return self.scorer.part_of_batch(batch, rows)
 
     def _check_nan(self, loss):
         if not torch.isfinite(loss):
@@ -152,9 +183,13 @@ class StageTrainer(Trainer):
         return UserError(f"{self.stage}: {what}, so it stopped{left}; try a smaller learning rate, or clip_grad_norm")
 
     def _valid_epoch(self, valid_data, show_progress=False):
-        self.last_valid = super()._valid_epoch(valid_data, show_progress)
+        self.last_valid = processes.by_first(lambda: self.validate(valid_data, show_progress))
         self._show_valid()
         return self.last_valid
+
+    def validate(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
+        """Return the validation score and result."""
+        return super()._valid_epoch(valid_data, show_progress)
 
     def _show_valid(self) -> None:
         if self._bar is not None and self.last_valid is not None:
@@ -172,6 +207,9 @@ class StageTrainer(Trainer):
     def _events(self) -> Iterator[None]:
         """Write TensorBoard's events inside the block, at whose end the writer's thread and file are closed."""
         folder, silent = self._folder, self.tensorboard
+        if not processes.is_first():
+            yield
+            return
         self.tensorboard = (  # RecBole's, looked up where `no_tensorboard` replaces it
             SummaryWriter(str(folder / "tensorboard" / self.stage)) if folder else trainer.get_tensorboard(self.logger)
         )
@@ -192,19 +230,17 @@ class StageTrainer(Trainer):
         if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
             raise self._diverged(f"epoch {epoch}: its last step left weights that are NaN or infinite")
         file = kwargs.pop("saved_model_file", self.saved_model_file)
-        write_atomically(
-            {
-                "config": plain_settings(self.config),
-                "epoch": epoch,
-                "cur_step": self.cur_step,
-                "best_valid_score": float(self.best_valid_score),
-                "state_dict": self.model.state_dict(),
-                "catalogue": self._catalogue,
-                "other_parameter": self.other_parameter(),
-                "optimizer": self._model_optimizer_state(),
-            },
-            file,
-        )
+        state = {
+            "config": plain_settings(self.config),
+            "epoch": epoch,
+            "cur_step": self.cur_step,
+            "best_valid_score": float(self.best_valid_score),
+            "state_dict": self.model.state_dict(),
+            "catalogue": self._catalogue,
+            "other_parameter": self.other_parameter(),
+            "optimizer": self._model_optimizer_state(),
+        }
+        processes.by_first(lambda: write_atomically(state, file))
         if verbose:
             self.logger.info(f"Saving current: {file}")
 

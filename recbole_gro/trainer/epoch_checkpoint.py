@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
@@ -39,9 +40,10 @@ class EpochCheckpoint:
         Raises:
             UserError: the file is damaged, or of another kind of trainer or model.
         """
-        if self.file is None or not self.file.exists():
+        if self.file is None or not processes.by_first(self.file.exists):
             return False
-        saved, trainer = read_plain(self.file), self.trainer
+        file, trainer = self.file, self.trainer
+        saved = processes.by_first(lambda: read_plain(file))
         try:
             for name, part in trainer.resumed_parts().items():
                 # an optimizer moves its tensors itself, except its count of steps, which stays on the CPU
@@ -76,20 +78,18 @@ class EpochCheckpoint:
         """
         if self.file is None:
             return
-        trainer = self.trainer
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            {
-                "epoch": epoch,
-                "finished": finished,
-                "parts": {name: part.state_dict() for name, part in trainer.resumed_parts().items()},
-                "other_parameter": trainer.other_parameter(),
-                "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},
-                "generators": {name: generator.get_state() for name, generator in self._generators.items()},
-                "process": random_state(),
-            },
-            self.file,
-        )
+        file, trainer = self.file, self.trainer
+        state = {
+            "epoch": epoch,
+            "finished": finished,
+            "parts": {name: part.state_dict() for name, part in trainer.resumed_parts().items()},
+            "other_parameter": trainer.other_parameter(),
+            "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},
+            "generators": {name: generator.get_state() for name, generator in self._generators.items()},
+            "process": random_state(),
+        }
+        file.parent.mkdir(parents=True, exist_ok=True)
+        processes.by_first(lambda: write_atomically(state, file))
         trainer.logger.info(
             f"{self.file.stem}: resume checkpoint after epoch {epoch}{', the last' if finished else ''}"
         )

@@ -20,6 +20,11 @@ DEBUG, QUIET = "--debug", "--quiet"  # accepted anywhere among the words of ever
 DEBUG_VARIABLE = "RECBOLE_GRO_DEBUG"
 
 
+def launched() -> bool:
+    """Return whether a launcher, such as torchrun, started this process as one of several."""
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", 1)) > 1
+
+
 class Parser(argparse.ArgumentParser):
     """A parser of options that are written in full; invalid ones raise UserError.
 

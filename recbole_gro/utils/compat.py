@@ -90,11 +90,9 @@ def no_process_group() -> Iterator[None]:
     """Let datasets made inside the block be downloaded by a program of one process.
 
     RecBole's Dataset._download ends by waiting for the other processes, which raises where there is no process group:
-    the files are in place, and the run that fetched them fails. Can go when it checks first.
+    the files are in place, and the run that fetched them fails. Where there is one, the others do not wait: a run
+    downloads in its first process. Can go when it checks first.
     """
-    if torch.distributed.is_initialized():
-        yield
-        return
     with replaced(torch.distributed, "barrier", lambda: None):
         yield
 

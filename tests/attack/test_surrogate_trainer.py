@@ -173,7 +173,7 @@ def test_settings_of_the_attack_are_used(make_trainer):
 def test_padding_of_lists_changes_neither_loss_nor_agreement(make_trainer, monkeypatch):
     """Lists cut to 4 items train as lists of 4, with or without padding to 10."""
     negatives = "recbole_gro.attack.surrogate_trainer.sample_negatives"
-    monkeypatch.setattr(negatives, lambda served, *_: torch.full_like(served, 9))
+    monkeypatch.setattr(negatives, lambda served, *_, **__: torch.full_like(served, 9))
     trainer, _, held_out = make_trainer()
     results = []
     for width in (4, 10):

@@ -40,7 +40,7 @@ def test_a_declared_key_is_known_checked_and_helped_with(make_config):
     assert make_config()["fruit"] == "fig"
     with pytest.raises(UserError, match=r"^fruit: 'plum' is not allowed; it takes one of fig, pear$"):
         make_config(fruit="plum")
-    assert "--fruit  (fig|pear; default fig)" in help_text()
+    assert "--fruit=fig  (fig|pear)" in help_text()
 
 
 def test_a_fingerprint_has_the_contents_of_files(tmp_path):

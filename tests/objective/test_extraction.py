@@ -154,6 +154,22 @@ def test_negatives_of_a_padded_list_are_uniform_over_the_items_it_leaves_out(lis
         assert not torch.isin(negatives, torch.tensor([0, *listed])).any()
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([3, 2, 3, 1])], ids=["full", "lengths"])
+def test_parts_of_a_batch_have_the_negatives_of_the_whole(ties, lengths):
+    served = torch.tensor([[3, 1, 2], [9, 8, 0], [5, 6, 7], [4, 0, 0]])
+    if lengths is None:
+        served = torch.rand(4, 9).argsort(1)[:, :3] + 1
+
+    def negatives(rows, among):
+        draw = torch.Generator().manual_seed(5)
+        own = None if lengths is None else lengths[rows]
+        return sample_negatives(served[rows], 10, draw, ties, own, among=among)
+
+    parts = [negatives(slice(0, 1), (0, 4)), negatives(slice(1, 4), (1, 4))]
+    assert torch.equal(torch.cat(parts), negatives(slice(0, 4), None))
+
+
 def test_lists_of_different_lengths_have_negatives_of_their_own():
     served = torch.tensor([[3, 1, 2, 4], [9, 8, 0, 0], [5, 0, 0, 0]])
     lengths = (served != 0).sum(1)

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 
 from recbole_gro.utils.progress import progress_bar

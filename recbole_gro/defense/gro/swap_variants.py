@@ -10,6 +10,7 @@ from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
+from recbole_gro.trainer.processes import add_up
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
 
@@ -67,6 +68,7 @@ class DecoySwap(SwapRule):
     def epoch_ended(self):
         if self.decoys is None:
             assert isinstance(self._scores, Tensor)
+            add_up(self._scores)
             self.decoys = top_k(-self._scores.unsqueeze(0), self.served_k - self.head_k).squeeze(0)
             self.left_out = torch.zeros_like(self._scores, dtype=torch.bool).index_fill(0, self.decoys, True)
 

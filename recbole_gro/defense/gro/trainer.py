@@ -204,7 +204,9 @@ class GROTrainer(StageTrainer):
         target_loss, target_scores = self._target_loss(interaction)
         student_scores = self._student_scores(interaction)
         served = self.served_lists(interaction, target_scores.detach())
-        negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties)
+        negatives = sample_negatives(
+            served, self.scorer.n_items, self.generator, self.paper_code_ties, among=self.among
+        )
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)

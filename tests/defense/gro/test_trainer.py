@@ -84,7 +84,9 @@ def test_on_whole_sequences_lists_are_served_at_every_position(make_trainer, mon
         model.eval()
     seen = {}
     monkeypatch.setattr(
-        gro, "sample_negatives", lambda served, *rest: seen.update(served=served) or sample_negatives(served, *rest)
+        gro,
+        "sample_negatives",
+        lambda served, *rest, **named: seen.update(served=served) or sample_negatives(served, *rest, **named),
     )
     target_loss, _, _ = trainer.gro_losses(batch)
     histories = trainer.scorer.contexts(batch)
