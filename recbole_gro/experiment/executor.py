@@ -110,8 +110,8 @@ def imported_ray() -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            f"executor: ray cannot be imported ({error}); recbole installs it (ray 2.6.3 on Python 3.11), "
-            f"or use --executor=local --workers=N"
+            f"executor: ray cannot be imported ({error}); install it with pip install 'recbole-gro[ray]', or use "
+            f"--executor=local --workers=N"
         ) from error
     return ray
 
