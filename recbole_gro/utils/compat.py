@@ -1,8 +1,11 @@
 """Adjustments of RecBole 1.2.0 and 1.2.1 to current libraries, each with its reason and the condition for its removal.
 
-Importing recbole_gro applies `numpy_aliases`, `filled_missing_values`, `collector_of_plain_values` and
-`anomaly_mode_left_alone`. The first three affect only calls that fail without them, the last restores a setting, so
-that plain RecBole works as before in the same program.
+setup.cfg bounds one more: pandas < 3, where `feat[field].agg(len)`, by which RecBole cuts columns of sequences, is the
+number of rows, and `feat[field].fillna(..., inplace=True)` a silent no-op.
+
+Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values` and `anomaly_mode_left_alone`. The first two
+affect only calls that raise without them, the third restores a setting, so that plain RecBole works as before in the
+same program.
 """
 
 import contextlib
@@ -17,7 +20,6 @@ import recbole.trainer.trainer
 import torch
 from recbole.data.dataset import Dataset
 from recbole.evaluator.collector import Collector
-from recbole.utils import FeatureType
 
 from recbole_gro.utils.patching import replaced
 
@@ -41,29 +43,6 @@ def numpy_aliases() -> None:
     for alias, dtype in ALIASES.items():
         if alias not in vars(np):
             setattr(np, alias, dtype)
-
-
-def filled_missing_values() -> None:
-    """Let RecBole's datasets fill missing values under pandas 3 as well.
-
-    Dataset._fill_nan calls `feat[field].fillna(..., inplace=True)`, which copy-on-write turns into a silent no-op: the
-    values are assigned before the call. Can go when RecBole assigns them.
-    """
-    original = Dataset._fill_nan
-    if getattr(original, "assigns_values", False):
-        return
-
-    def _fill_nan(self):
-        for feat in (getattr(self, name) for name in self.feat_name_list):
-            for field in feat:
-                if self.field2type[field] is FeatureType.FLOAT:
-                    feat[field] = feat[field].fillna(feat[field].mean())
-                elif self.field2type[field] is FeatureType.TOKEN:
-                    feat[field] = feat[field].fillna(0)
-        original(self)
-
-    _fill_nan.assigns_values = True  # type: ignore[attr-defined]
-    Dataset._fill_nan = _fill_nan
 
 
 def collector_of_plain_values() -> None:
@@ -157,6 +136,5 @@ def no_tensorboard() -> Iterator[None]:
 
 
 numpy_aliases()
-filled_missing_values()
 collector_of_plain_values()
 anomaly_mode_left_alone()
