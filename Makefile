@@ -1,17 +1,23 @@
 # make demo      installs into .venv and runs the demo
 # make test      installs what the tests need as well; lint, types, the quick tests (six models)
 #                fails as well where the tests run less than 97 % of the lines of recbole_gro
-# make test-all  the same with every test (every model)
-# make clean     removes .venv and everything else that the two made, except runs/
+# make test-all  the same with every test (every model, Ray)
+# make docs      installs what the documentation needs as well, and builds it into build/site
+# make dist      builds sdist and wheel into dist/ and checks them as the package index does
+# make clean     removes .venv and everything else that these made, except runs/
 #
-# Another Python: make PYTHON=/path/to/python3.11. An existing .venv is used as it is.
+# Python is the first of 3.13, 3.12 and 3.11 that runs; another one: make PYTHON=/path/to/python. An existing .venv is
+# used as it is. torch for the CPU alone, without gigabytes of CUDA:
+# make TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Versions are those of constraints.txt, which the tests ran with; the newest of all: make CONSTRAINTS=
 
-PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
-PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt
+PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3,$(shell $(name) -c 'print("$(name)")' 2>&-)))
+CONSTRAINTS ?= constraints.txt
+PIP_INSTALL = .venv/bin/python -m pip install --disable-pip-version-check $(CONSTRAINTS:%=-c %)
 COVERAGE = --cov --cov-report=term:skip-covered --cov-fail-under=97
-PACKAGING = setup.cfg pyproject.toml constraints.txt
+PACKAGING = setup.cfg setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test test-all clean
+.PHONY: demo test test-all docs dist clean
 .NOTPARALLEL:
 
 demo: .venv/installed
@@ -24,11 +30,19 @@ test test-all: .venv/installed-test
 	.venv/bin/mypy
 	.venv/bin/python -m pytest $(COVERAGE) $(TESTS)
 
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+dist: .venv/installed-test
+	.venv/bin/python -m build
+	.venv/bin/twine check --strict dist/*
+
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-		echo "recbole_gro needs Python 3.11; $(PYTHON) is not one. Name one: make PYTHON=/path/to/python3.11" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>&- || { \
+		echo "recbole_gro needs Python 3.11 or later, '$(PYTHON)' is not one. Name one: make PYTHON=/path/to/python3.13" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+	$(if $(TORCH_INDEX),$(PIP_INSTALL) --index-url $(TORCH_INDEX) torch || { rm -rf .venv; exit 1; })
 
 .venv/installed: $(PACKAGING) | .venv/bin/python
 	$(PIP_INSTALL) -e .
@@ -36,6 +50,10 @@ test test-all: .venv/installed-test
 
 .venv/installed-test: $(PACKAGING) | .venv/bin/python
 	$(PIP_INSTALL) -e '.[test]'
+	touch .venv/installed $@
+
+.venv/installed-docs: $(PACKAGING) | .venv/bin/python
+	$(PIP_INSTALL) -e '.[docs]'
 	touch .venv/installed $@
 
 clean:

@@ -1,10 +1,11 @@
-"""What is installed is what is in the checkout: built, unpacked elsewhere, and asked there."""
+"""What is installed is what is in the checkout: built, unpacked elsewhere, and run there."""
 
 import configparser
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -20,8 +22,17 @@ from recbole_gro import __version__
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 SOURCES = ("recbole_gro", "properties", "tests")
-FILES = ("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md")
-MORE_FILES = ("Makefile", "constraints.txt", "run_recbole_gro.py")
+FILES = (
+    "setup.cfg",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+)
+MORE_FILES = ("Makefile", "constraints.txt", "run_recbole_gro.py", "CITATION.cff", "SECURITY.md")
 PROBE = """
 import json, sys
 import recbole_gro
@@ -110,6 +121,23 @@ def test_wheel_has_the_package_and_its_defaults_alone(built):
     assert "recbole-gro = recbole_gro.cli.main:main" in entry_points
 
 
+def test_distributions_pass_the_checks_of_the_package_index(built):
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+
+
+def test_description_has_no_link_or_picture_that_works_in_the_repository_alone(built):
+    (wheel,) = built.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"recbole_gro-{__version__}.dist-info/METADATA").decode()
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)]*)\)", readme)
+    assert re.findall(r"\]\(([^)]*)\)", metadata) == [target for target in targets if target.startswith("https:")]
+    assert "run_recbole_gro.py --model=BERT4Rec --config_files=gro.yaml" in metadata
+
+
 def test_installed_package_finds_its_defaults(away, site):
     seen = json.loads(away("-c", PROBE).splitlines()[-1])
     assert Path(seen["package"]).is_relative_to(site)
@@ -136,8 +164,12 @@ def setup_cfg():
     return parser
 
 
-def requirements(text):
-    return [Requirement(line) for line in text.split("\n") if line and not line.startswith("#")]
+def requirements(text, python=None):
+    """Requirements of a text, one per line; with a version of Python, those that apply to it."""
+    found = [Requirement(line) for line in text.split("\n") if line and not line.startswith("#")]
+    if python is None:
+        return found
+    return [each for each in found if each.marker is None or each.marker.evaluate({"python_version": python})]
 
 
 @pytest.mark.parametrize("required", requirements(setup_cfg()["options"]["install_requires"]), ids=str)
@@ -149,11 +181,50 @@ def test_python_bound_holds():
     assert platform.python_version() in SpecifierSet(setup_cfg()["options"]["python_requires"])
 
 
-def test_constraints_pin_every_requirement_within_its_bounds():
-    pins = requirements((CHECKOUT / "constraints.txt").read_text(encoding="utf-8"))
+PYTHONS = re.findall(r":: (3\.\d+)$", setup_cfg()["metadata"]["classifiers"], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_constraints_pin_every_requirement_within_its_bounds(python):
+    pins = requirements((CHECKOUT / "constraints.txt").read_text(encoding="utf-8"), python)
     assert all([specifier.operator for specifier in pin.specifier] == ["=="] for pin in pins)
     versions = {pin.name.lower(): next(iter(pin.specifier)).version for pin in pins}
+    assert len(versions) == len(pins)
     options = setup_cfg()
-    named = options["options"]["install_requires"] + options["options.extras_require"]["test"]
-    for required in requirements(named):
+    named = options["options"]["install_requires"] + "\n".join(
+        options["options.extras_require"][extra] for extra in ("test", "docs")
+    )
+    for required in requirements(named, python):
         assert required.specifier.contains(versions[required.name.lower()]), required
+
+
+WORKFLOW = CHECKOUT / ".github" / "workflows" / "test.yml"
+
+
+@pytest.mark.skipif(not WORKFLOW.is_file(), reason="a source distribution has no workflows")
+def test_the_workflow_runs_the_makefile_on_every_python_of_the_classifiers():
+    job = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["test"]
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    assert job["strategy"]["matrix"]["python"] == PYTHONS
+    for name in PYTHONS:
+        assert f"python{name}" in makefile
+    for command in (step["run"] for step in job["steps"] if "run" in step):
+        assert re.search(rf"^{command.removeprefix('make ')}( \S+)*:", makefile, flags=re.MULTILINE), command
+    for variable in job["env"]:
+        assert variable in re.findall(r"[A-Z_]+", makefile)
+
+
+def test_the_works_to_cite_are_those_that_the_package_links():
+    citation = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text(encoding="utf-8"))
+    links = re.findall(r"https://doi\.org/(\S+)", setup_cfg()["metadata"]["project_urls"])
+    assert [each["doi"] for each in citation["references"]] == links
+    assert citation["license"] == setup_cfg()["metadata"]["license"]
+
+
+def test_the_version_is_written_once():
+    assert setup_cfg()["metadata"]["version"] == "attr: recbole_gro.__version__"
+    files = [*CHECKOUT.glob("*.cff"), *CHECKOUT.glob("*.toml"), *(CHECKOUT / "recbole_gro").rglob("*.py")]
+    written = [
+        file.name for file in files if re.search(rf"version[\W_]+{re.escape(__version__)}", file.read_text("utf-8"))
+    ]
+    assert written == ["__init__.py"]

@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import recbole
 from recbole.evaluator.register import metric_information, metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_gro.config.settings import Key
+from recbole_gro.utils.compat import SPLITS_BY_TIME
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
 NEGATIVES = {
@@ -63,6 +65,10 @@ def _check_eval_args(name: str, value: Any) -> None:
         raise UserError(
             f"{name}: split {kind} {how!r} is not allowed; it takes the shares of training, validation and test, "
             f"each above 0, such as [0.8, 0.1, 0.1]"
+        )
+    if kind == "TS" and not SPLITS_BY_TIME:
+        raise UserError(
+            f"{name}: split TS needs RecBole 1.2.1, and {recbole.__version__} is installed; it has LS and RS"
         )
     if value.get("order", "TO") != "TO":
         raise UserError(f"{name}: order {value['order']!r} is not allowed; sequences are split in order of time (TO)")

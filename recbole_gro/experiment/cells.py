@@ -68,7 +68,7 @@ class Cell:
         """
         plain = {name: value for name, value in vars(self).items() if not name.endswith("_ranks")}
         with written(file) as stream:
-            ranks = {f"{side}_ranks": found.astype(np.int32) for side, found in self.ranks.items()}
+            ranks: dict[str, Any] = {f"{side}_ranks": found.astype(np.int32) for side, found in self.ranks.items()}
             np.savez_compressed(stream, plain=np.array(json.dumps(plain, sort_keys=True)), **ranks)
 
     @classmethod

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -81,8 +82,9 @@ def _on_ray(run: Callable[..., Any], tasks: list[Task], address: str | None) -> 
     # workers find a package that lies in a checkout by the environment that they are given
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
+        _check_reachable(address)
         ray.init(address=address, log_to_driver=False, runtime_env={"env_vars": environment})
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"ray_address: no cluster reached at {address!r}: {reason}") from error
     try:
@@ -100,6 +102,13 @@ def _on_ray(run: Callable[..., Any], tasks: list[Task], address: str | None) -> 
             ray.shutdown()
 
 
+def _check_reachable(address: str | None) -> None:
+    """Raise an OSError at once where nobody listens at host:port; Ray tries for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
 def imported_ray() -> Any:
     """Import ray, which only its own executor needs.
 
@@ -110,8 +119,8 @@ def imported_ray() -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            f"executor: ray cannot be imported ({error}); recbole installs it (ray 2.6.3 on Python 3.11), "
-            f"or use --executor=local --workers=N"
+            f"executor: ray cannot be imported ({error}); install it with pip install 'recbole-gro[ray]', or use "
+            f"--executor=local --workers=N"
         ) from error
     return ray
 

@@ -1,8 +1,7 @@
-"""Adjustments of RecBole 1.2.1 to current libraries, each with its reason and the condition for its removal.
+"""Adjustments of RecBole 1.2.0 and 1.2.1 to current libraries, each with its reason and the condition for its removal.
 
-setup.cfg bounds the others: numpy < 2 (Config touches np.float_ and three more that numpy 2 removed),
-pandas < 3 (its copy-on-write turns RecBole's `feat[field].fillna(..., inplace=True)` into a silent no-op),
-setuptools < 81 (ray 2.6.3, which recbole pulls in, imports pkg_resources).
+setup.cfg bounds one more: pandas < 3, where `feat[field].agg(len)`, by which RecBole cuts columns of sequences, is the
+number of rows, and `feat[field].fillna(..., inplace=True)` a silent no-op.
 
 Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values` and `anomaly_mode_left_alone`. The first two
 affect only calls that raise without them, the third restores a setting, so that plain RecBole works as before in the
@@ -19,18 +18,29 @@ import numpy as np
 import recbole.data.utils
 import recbole.trainer.trainer
 import torch
+from recbole.data.dataset import Dataset
 from recbole.evaluator.collector import Collector
 
 from recbole_gro.utils.patching import replaced
 
+SPLITS_BY_TIME = hasattr(Dataset, "time_based_split")  # the split TS, which RecBole has from 1.2.1 on
+ALIASES = {
+    # removed by numpy 1.24; RecBole's Config puts them back, but a model that is loaded in a fresh process fails at its
+    # first batch (Interaction) or metric (MAP)
+    "float": np.float64,
+    "int": np.int_,
+    "bool": np.bool_,
+    "long": np.int_,
+    # removed by numpy 2; RecBole's Config reads them to put back the others
+    "float_": np.float64,
+    "complex_": np.complex128,
+    "unicode_": np.str_,
+}
+
 
 def numpy_aliases() -> None:
-    """Give numpy the aliases that RecBole's code reads.
-
-    `np.float` and its like exist only after a RecBole Config was made, so a model loaded in a fresh process fails
-    at its first batch (Interaction) or metric (MAP). Can go when RecBole no longer names them.
-    """
-    for alias, dtype in {"float": np.float64, "int": np.int_, "bool": np.bool_, "long": np.int_}.items():
+    """Give numpy the aliases that RecBole's code reads. Can go when RecBole no longer names them."""
+    for alias, dtype in ALIASES.items():
         if alias not in vars(np):
             setattr(np, alias, dtype)
 
@@ -39,7 +49,7 @@ def collector_of_plain_values() -> None:
     """Let ItemCoverage, GiniIndex, AveragePopularity and TailPercentage run.
 
     Collector.get_data_struct calls .cpu() on everything it holds, the item count (an int) and the item counter among
-    them, and raises. The plain values are removed during the call. Can go when RecBole moves tensors only.
+    them, and raises in 1.2.1. The plain values are removed during the call. Can go when RecBole moves tensors only.
     """
     original = Collector.get_data_struct
     if getattr(original, "keeps_plain_values", False):
@@ -124,9 +134,5 @@ def no_tensorboard() -> Iterator[None]:
 
 
 numpy_aliases()
-
-
 collector_of_plain_values()
-
-
 anomaly_mode_left_alone()

@@ -4,7 +4,7 @@ import pytest
 import torch
 import yaml
 
-from recbole_gro import Config
+from recbole_gro import Config, UserError
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.known_names import recbole_names
 from recbole_gro.config.models import sequential_models
@@ -18,6 +18,7 @@ from recbole_gro.config.recbole_settings import (
     normalised,
 )
 from recbole_gro.config.settings import plugin_keys
+from recbole_gro.utils.compat import SPLITS_BY_TIME
 
 RIGHT = {
     "state": ["INFO", "debug", "Error"],
@@ -35,7 +36,8 @@ RIGHT = {
         {},
         {"split": {"LS": "valid_only"}, "order": "TO", "mode": "full"},
         {"split": {"RS": [8, 1, 1]}},
-        {"split": {"TS": [0.8, 0.1, 0.1]}, "group_by": None},
+        {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": None},
+        *([{"split": {"TS": [0.8, 0.1, 0.1]}}] if SPLITS_BY_TIME else []),
         {"mode": {"valid": "full", "test": "full"}},
     ],
     "metrics": ["Hit", ["hit", "NDCG", "MRR", "ItemCoverage"]],
@@ -162,3 +164,9 @@ def test_names_and_paths_are_texts_and_numbers_are_not():
         map(is_text, ("dataset", "student_model", "student_config", "valid_metric", "gro_start", "query_choice"))
     )
     assert not any(map(is_text, ("epochs", "topk", "metrics", "defense", "eval_args", "attack", "gpu_id", "my_own")))
+
+
+def test_a_split_that_the_installed_recbole_lacks_is_named(monkeypatch):
+    monkeypatch.setattr("recbole_gro.config.recbole_checks.SPLITS_BY_TIME", False)
+    with pytest.raises(UserError, match=r"^eval_args: split TS needs RecBole 1\.2\.1, and .* is installed"):
+        check_value("eval_args", {"split": {"TS": [0.8, 0.1, 0.1]}}, None)

@@ -36,7 +36,7 @@ def test_anomaly_detection_stays_as_the_user_set_it(tmp_path, enabled):
 def test_recboles_interaction_works_before_any_config_was_made(tmp_path):
     code = (
         "import recbole_gro; from recbole.data.interaction import Interaction; "
-        "import numpy as np; np.float, np.int, np.bool, np.long; "
+        "import numpy as np; np.float, np.int, np.bool, np.long, np.float_, np.complex_, np.unicode_; "
         "print(Interaction({'x': [1.0, 2.0]})['x'].dtype)"
     )
     assert in_a_new_process(code, tmp_path) == "torch.float32"
