@@ -6,9 +6,9 @@ from typing import Any
 
 from recbole_gro.config.files import literal, values_of
 from recbole_gro.config.plugins import import_plugins
-from recbole_gro.experiment.executor import EXECUTORS
 from recbole_gro.experiment.plan import known_experiments
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.quick_start.executor import EXECUTORS
 from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings
 from recbole_gro.utils.errors import UserError
 

@@ -1,5 +1,6 @@
 """A run: each defense of one target compared, in the order of the paper's Figure 1, in one table."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
+from recbole_gro.quick_start.side_by_side import compute_side_by_side
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import notes, save_results, table, write_report
@@ -55,6 +57,7 @@ def run_recbole_gro(
             full disk, and the results of finished stages stay.
     """
     config = read_config(Config(model, dataset, config_file_list, config_dict, command_line))
+    start = time.perf_counter()
     with shown_on_console():
         with Stopwatch() as reading:
             loaders = read_data(config)
@@ -63,6 +66,9 @@ def run_recbole_gro(
                 write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info("\n".join([f"{folder} holds this run, finished:", "", *result_lines(results, config)]))
                 return results
+            if config["workers"] > 1:
+                compute_side_by_side(config, cache, folder if saved else None, config["workers"])
+                cache.announce = False
             compared = []
             for name in config["defense"]:
                 compared += compare(config, name, loaders, cache, folder if saved else None)
@@ -76,7 +82,8 @@ def run_recbole_gro(
             results = {"defenses": rows, "references": [one.row for one in measured]}
             results["test_users"] = n_users(loaders[2])
             seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
-            results |= {"seconds": {"dataset": reading.seconds, **seconds}, **environment(config)}
+            total = {"total": round(time.perf_counter() - start, 2)}  # less than the sum where stages ran side by side
+            results |= {"seconds": {"dataset": reading.seconds, **seconds, **total}, **environment(config)}
             if saved:
                 save_results(results, config, folder)
             console.info("\n".join(["", *result_lines(results, config)]))

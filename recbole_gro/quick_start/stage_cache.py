@@ -1,5 +1,6 @@
 """Results of stages, each computed once for all runs and experiments that share a folder."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,16 @@ class StageCache:
 
     Args:
         folder: on a disk that all processes that share the stages see.
+        announce: whether the log says which stages are read.
 
     Attributes:
         seconds: {file: time that the stage took when it was computed}.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, announce: bool = True):
+        self.folder, self.announce = folder, announce
         self.seconds: dict[Path, float] = {}
-        self._spent = 0.0  # seconds of all stages that this cache computed
+        self._spent = 0.0  # seconds of all calls of `once`, computing, reading or waiting for another process
 
     def file(self, stage: str, fingerprint: str) -> Path:
         """Return the file of a stage's result."""
@@ -38,21 +40,21 @@ class StageCache:
             make: returns plain values and tensors; takes a work folder, which keeps its files if `make` is interrupted
                 and is removed when the result is written.
         """
-        file = self.file(stage, fingerprint)
-        with one_at_a_time(file):
+        file, before = self.file(stage, fingerprint), self._spent
+        with Stopwatch() as whole, one_at_a_time(file):
             if not file.exists():
-                work, before = file.with_suffix(".work"), self._spent
+                work = file.with_suffix(".work")
                 work.mkdir(parents=True, exist_ok=True)
                 with Stopwatch() as watch:
                     made = make(work)
                 own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
-                self._spent += own
                 write_atomically({"made": made, "seconds": round(own, 2)}, file)
                 shutil.rmtree(work)
             else:
-                console.info(f"{stage}: read from {file}")
+                console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
             # whoever waits for the lock, or makes a new one, finds the result
             Path(f"{file}.lock").unlink(missing_ok=True)
+        self._spent = before + whole.seconds
         stored = read_plain(file)
         self.seconds[file] = stored["seconds"]
         return stored["made"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.experiment.executor import execute, imported_ray
+from recbole_gro.quick_start.executor import execute, imported_ray
 
 
 def record(folder, values, seed):
@@ -104,8 +104,8 @@ class TestWorkerProcesses(ExecutorCases):
         script = (
             "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
-            "from experiment.test_executor import record\n"
-            "from recbole_gro.experiment.executor import execute\n"
+            "from quick_start.test_executor import record\n"
+            "from recbole_gro.quick_start.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
             "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"
