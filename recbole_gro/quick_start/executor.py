@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
@@ -38,7 +38,7 @@ def execute(
     executor: str = "local",
     workers: int = 1,
     ray_address: str | None = None,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run `run(*task)` for every task and yield (task, its error or None) as they end.
 
     A worker process that crashes ends the others: each task that has no outcome yet gets the crash as its error.
@@ -61,7 +61,7 @@ def execute(
     return _in_processes(run, tasks, workers)
 
 
-def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
     parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
@@ -76,7 +76,7 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
-def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Iterator[Outcome]:
+def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Generator[Outcome, None, None]:
     ray = imported_ray()
     # workers find a package that lies in a checkout by the environment that they are given
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

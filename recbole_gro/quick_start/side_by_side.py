@@ -50,9 +50,10 @@ def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None
         UserError: a part failed; the stages that finished stay.
     """
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))  # here too, so that no number depends on workers
-    run = functools.partial(_compute, config, cache.folder, output_dir, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    run = functools.partial(_compute, config=config, folder=cache.folder, output_dir=output_dir, threads=threads)
     parts, start = parts_of(config), time.perf_counter()
-    console.info(f"{len(parts)} parts of the run, {workers} side by side with {torch.get_num_threads()} thread(s) each")
+    console.info(f"{len(parts)} parts of the run, {workers} side by side, threads of each: {threads}")
     with warnings.catch_warnings(), contextlib.closing(execute(run, parts, workers=workers)) as outcomes:
         warnings.filterwarnings("ignore", ".*cancelled", UserWarning)  # joblib's, where an error ends the others
         for done, (part, error) in enumerate(outcomes, 1):
@@ -63,7 +64,7 @@ def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None
 
 
 def _compute(
-    config: Any, folder: Path, output_dir: Path | None, threads: int, name: str, attack: str | None = None
+    name: str, attack: str | None = None, *, config: Any, folder: Path, output_dir: Path | None, threads: int
 ) -> None:
     """Compute the stages of a part in a worker; arguments as of `compute_side_by_side`."""
     torch.set_num_threads(threads)
