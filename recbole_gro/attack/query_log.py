@@ -18,9 +18,7 @@ from recbole_gro.utils.files import written
 
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
-# for models that read a sequence once for many prefixes: as many of it are in a batch as leave the batch this many
-# sequences, or 10 in smaller batches; batches of fewer sequences train worse surrogates
-PREFIXES_AT_ONCE, SEQUENCES_AT_ONCE = 10, 25
+PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models that read it once for all of them
 
 
 @dataclass
@@ -85,8 +83,7 @@ class QueryLoader:
     """Batch a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
 
     An epoch visits every example once, in batches and an order drawn for the epoch. P is 1, one row per example,
-    unless the model reads a sequence once for many prefixes: then it is the largest divisor of all lengths up to 10,
-    or up to a 25th of larger batches.
+    unless the model reads a sequence once for many prefixes: then it is the largest divisor of all lengths up to 10.
     Each sequence has P lengths of its own, drawn per epoch: batches in which many examples share a length, which would
     need no padding, train worse surrogates (benchmarks/surrogate.py).
 
@@ -117,7 +114,7 @@ class QueryLoader:
         list_lengths, queried = (log.lists != 0).sum(2), log.sequences != 0
         self.list_lengths = list_lengths if bool((list_lengths[queried] < log.lists.shape[2]).any()) else None
         common = math.gcd(*log.lengths.tolist())
-        most = min(max(PREFIXES_AT_ONCE, batch_size // SEQUENCES_AT_ONCE), batch_size) if shared_reading else 1
+        most = min(PREFIXES_AT_ONCE, batch_size) if shared_reading else 1
         self.prefixes = next(p for p in range(most, 0, -1) if common % p == 0)
         self.sequences_at_once = batch_size // self.prefixes
 
