@@ -59,6 +59,7 @@ class Config(RecBoleConfig):
         command_line: dict[str, Any] | None = None,
     ):
         self._command_line = dict(command_line or {})
+        self._for_every_model: set[str] = set()  # keys of packaged files, whose settings of other models have no effect
         self.data_digests: dict[str, str] = {}  # of the atomic files, once they are read
         self.packaged_settings: dict[str, dict[str, Any]] = {}  # of the dataset: file -> what it sets
         if isinstance(config_file_list, str):
@@ -76,7 +77,10 @@ class Config(RecBoleConfig):
     def _load_config_files(self, file_list):
         merged: dict[str, Any] = {}
         for file in file_list or []:
-            merged.update(read_config_file(file))
+            settings = read_config_file(file)
+            merged.update(settings)
+            own = self._for_every_model - settings.keys()
+            self._for_every_model = own if os.path.isfile(file) else own | settings.keys()
         return merged
 
     def _load_cmd_line(self):
@@ -112,7 +116,11 @@ class Config(RecBoleConfig):
     def _check_given(self, model_class: type) -> None:
         """Refuse invalid settings before RecBole reads them, whose errors seldom name the key."""
         given, ours = self.external_config_dict, plugin_keys()
-        check_names(given, _models(given, model_class))
+        models = _models(given, model_class)
+        for name in self._for_every_model - self.variable_config_dict.keys() - self.cmd_config_dict.keys():
+            if name in model_keys() and not is_known(name, models):
+                del given[name]
+        check_names(given, models)
         for name, value in given.items():
             if name in ours:
                 ours[name].check(value)

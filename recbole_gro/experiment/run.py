@@ -12,9 +12,9 @@ from tqdm import tqdm
 from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.estimate import duration, estimated_seconds
-from recbole_gro.experiment.executor import Outcome, check_executor, execute
 from recbole_gro.experiment.plan import TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
+from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say

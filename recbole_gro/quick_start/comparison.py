@@ -13,7 +13,7 @@ from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.evaluator.ranks import ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.references import UNDEFENDED, create_references
+from recbole_gro.quick_start.references import UNDEFENDED, Reference, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.run_report import label, settings_in_words
@@ -57,32 +57,43 @@ def compare(
     defense = stages.prints.defense
 
     console.info(f"defense {name}: {defense.summary}")
-    model, effective = stages.defended(defense)
-    service = Service(model, config["served_k"], defense.answer)
-    metrics, served = stages.evaluation(service, defense)
+    service, effective, (metrics, lists) = served(stages)
     console.info(f"defense {name}: the service reaches {metrics_in_words(metrics)}")
     row: dict[str, Any] = {"defense": name, "seconds": stages.seconds, "target": metrics}
     row["target_still_improving"] = stages.target_still_improving
     if effective:
         row["effective_settings"] = effective
     if not config["attack"]:
-        return [Comparison(row, served)]
+        return [Comparison(row, lists)]
 
     compared, surrogates, state = [], {}, defense.state_dict()
     for attack in attacks_of(config):
         defense.load_state_dict(state)  # each attack meets the same service
-        on = name if len(attacks_of(config)) == 1 else f"{name}-{attack}"
+        on = attacked_name(config, name, attack)
         attacked = stages.attacked_by(attack)
         log, query_facts = attacked.queries(service, defense, on)
         surrogate, facts = attacked.surrogate(log, on)
-        extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, served)
+        extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, lists)
         report_attack(on, config, extracted, facts)
         surrogates[attack] = surrogate, attacked.held_out(log)
         own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
-        compared.append(Comparison(row | own, served, surrogate_lists))
+        compared.append(Comparison(row | own, lists, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
         mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(surrogates)))
     return compared
+
+
+def served(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any], dict[str, Tensor]]]:
+    """Return the service of a comparison, the effective settings of its defense, and its `evaluation`."""
+    defense = stages.prints.defense
+    model, effective = stages.defended(defense)
+    service = Service(model, stages.config["served_k"], defense.answer)
+    return service, effective, stages.evaluation(service, defense)
+
+
+def attacked_name(config: Any, name: str, attack: str) -> str:
+    """Return the name of an attack on a defense, for files and messages; the defense's where there is one attack."""
+    return name if len(attacks_of(config)) == 1 else f"{name}-{attack}"
 
 
 def report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -138,6 +149,19 @@ class Measured:
     seconds: float
 
 
+def shown_references(config: Any) -> tuple[list[Reference], bool]:
+    """Return the config's references that mean something in its run, and whether agreement with the undefended target
+    is among what they are measured by: nothing is trained for that alone."""
+    attack = config["attack"]
+    with_target = bool(attack) and any(Fingerprints(config, name).needs_target for name in config["defense"])
+    shown = [
+        reference
+        for reference in create_references(config).values()
+        if (attack or not reference.needs_attack) and (with_target or not reference.needs_target)
+    ]
+    return shown, with_target
+
+
 def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[list[Measured], dict[str, Tensor] | None]:
     """Measure the config's references, and their agreement with the undefended target.
 
@@ -153,12 +177,9 @@ def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[li
         The references, and the lists of the undefended target by split, None without agreement.
     """
     attack, prints = config["attack"], Fingerprints(config, UNDEFENDED)
-    with_target = attack and any(Fingerprints(config, name).needs_target for name in config["defense"])
-    shown = []
-    for reference in create_references(config).values():
-        if (attack or not reference.needs_attack) and (with_target or not reference.needs_target):
-            shown.append(reference)
-        elif attack:
+    shown, with_target = shown_references(config)
+    for reference in create_references(config).values() if attack else ():
+        if reference.name not in [one.name for one in shown]:
             console.info(f"reference {reference.name}: left out, as no defense needs the undefended target")
     target = Stages(config, loaders, cache, prints, None).undefended()[1] if shown and with_target else None
     measured = []

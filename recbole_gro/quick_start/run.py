@@ -1,6 +1,7 @@
 """A run: each defense of one target compared, in the order of the paper's Figure 1, in one table."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.model_check import check_models
 from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
+from recbole_gro.quick_start.side_by_side import compute_side_by_side
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import save_results, table, write_report
@@ -59,6 +61,9 @@ def run_recbole_gro(
     """
     config = read_config(Config(model, dataset, config_file_list, config_dict, command_line))
     processes.join(config["device"])
+    if config["workers"] > 1 and processes.count() > 1:
+        raise UserError("workers: torchrun started several processes; leave workers at 1 there")
+    start = time.perf_counter()
     with shown_on_console():
         with Stopwatch() as reading:
             loaders = read_data(config)
@@ -69,6 +74,9 @@ def run_recbole_gro(
                 console.info(f"{folder} holds this run, finished:")
                 show(result_table(results, config))
                 return results
+            if config["workers"] > 1:
+                compute_side_by_side(config, cache, folder if saved else None, config["workers"])
+                cache.announce = False
             compared = []
             for name in config["defense"]:
                 compared += compare(config, name, loaders, cache, folder if saved else None)
@@ -82,7 +90,8 @@ def run_recbole_gro(
             results = {"defenses": rows, "references": [one.row for one in measured]}
             results["test_users"] = n_users(loaders[2])
             seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
-            results |= {"seconds": {"dataset": reading.seconds, **seconds}, **environment(config)}
+            total = {"total": round(time.perf_counter() - start, 2)}  # less than the sum where stages ran side by side
+            results |= {"seconds": {"dataset": reading.seconds, **seconds, **total}, **environment(config)}
             if saved and processes.is_first():
                 save_results(results, config, folder)
             show(result_table(results, config))

@@ -128,7 +128,7 @@ def settings_of_run(config: Any) -> dict[str, Any]:
     """
     from recbole_gro import __version__
 
-    unread = {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir"}
+    unread = {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir", "workers"}
     settings = {name: plain(value) for name, value in config.final_config_dict.items() if name not in unread}
     settings |= {name: plain(key_contents(config, name)) for name in plugin_keys() if name not in unread}
     settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}

@@ -35,7 +35,7 @@ class ReferenceSettings(Settings):
 
 
 class OutputSettings(Settings):
-    """Where a run writes."""
+    """Where a run writes, and how many processes it has."""
 
     section = "Output"
     output_dir: str | None = key(None, "str or None", "everything a run writes; None: runs/DATASET-MODEL-TIME")
@@ -44,4 +44,10 @@ class OutputSettings(Settings):
         "str or None",
         "folder of stages (targets, defended models, queries, surrogates) that runs and experiments share; "
         "None: a run's own, removed at its end",
+    )
+    workers: int = key(
+        1,
+        "int >= 1",
+        "processes that compute a run's stages side by side; torch's threads are divided among them, and results are "
+        "equal where each has as many; parts that a script registers reach them by plugins alone",
     )

@@ -1,6 +1,7 @@
 """Results of stages, each computed once for all runs and experiments that share a folder."""
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +18,16 @@ class StageCache:
 
     Args:
         folder: on a disk that all processes that share the stages see.
+        announce: whether the log says which stages are read.
 
     Attributes:
         seconds: {file: time that the stage took when it was computed}.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, announce: bool = True):
+        self.folder, self.announce = folder, announce
         self.seconds: dict[Path, float] = {}
-        self._spent = 0.0  # seconds of all stages that this cache computed
+        self._spent = 0.0  # seconds of all calls of `once`, computing, reading or waiting for another process
 
     def file(self, stage: str, fingerprint: str) -> Path:
         """Return the file of a stage's result."""
@@ -49,7 +51,7 @@ class StageCache:
         def missing() -> bool:
             held.enter_context(one_at_a_time(file))
             if file.exists():
-                console.info(f"{stage}: read from {file}")
+                console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
                 return False
             work.mkdir(parents=True, exist_ok=True)
             return True
@@ -57,7 +59,6 @@ class StageCache:
         def stored() -> dict[str, Any]:
             if is_missing:
                 own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
-                self._spent += own
                 write_atomically({"made": made, "seconds": round(own, 2)}, file)
                 shutil.rmtree(work)
                 if own >= 1:
@@ -66,7 +67,7 @@ class StageCache:
             Path(f"{file}.lock").unlink(missing_ok=True)
             return read_plain(file)
 
-        with contextlib.ExitStack() as held:
+        with Stopwatch() as whole, contextlib.ExitStack() as held:
             is_missing = processes.by_first(missing)
             with Stopwatch() as watch:
                 made = None
@@ -76,5 +77,6 @@ class StageCache:
                     with processes.alone():
                         made = make(work)
             result = processes.by_first(stored)
+        self._spent = before + whole.seconds
         self.seconds[file] = result["seconds"]
         return result["made"]

@@ -25,6 +25,7 @@ OUT_OF_RANGE = {
     "gro_learning_rate": [0, -1, "fast"],
     "student_model": ["Nobody", 3],
     "student_config": ["absent.yaml", 3],
+    "workers": [0, 1.5, None],
     "margin_rank": [-1, None],
     "margin_negative": [-1, None],
     "margin_swap": [-1, None],
@@ -441,3 +442,19 @@ def test_what_orders_a_sequence_is_loaded_unless_load_col_was_set(make_config, t
     assert {"user_id", "item_id", "when"} <= set(config["load_col"]["inter"])
     assert make_config(load_col={"inter": ["user_id", "item_id"]})["load_col"] == {"inter": ["user_id", "item_id"]}
     assert "rating" in Config("NARM")["load_col"]["inter"]
+
+
+def test_a_packaged_file_serves_models_that_do_not_read_all_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Config("BERT4Rec", config_file_list=["gro.yaml"])["attn_dropout_prob"] == 0
+    narm = Config("NARM", config_file_list=["gro.yaml"])
+    assert narm["attn_dropout_prob"] is None
+    assert narm["query_sequences"] == 300
+    refused = pytest.raises(UserError, match="attn_dropout_prob: not read by NARM")
+    with refused:
+        Config("NARM", config_file_list=["gro.yaml"], config_dict={"attn_dropout_prob": 0.1})
+    with refused:
+        Config("NARM", config_file_list=["gro.yaml"], command_line={"attn_dropout_prob": "0.1"})
+    (tmp_path / "own.yaml").write_text("attn_dropout_prob: 0.1\n")
+    with refused:
+        Config("NARM", config_file_list=["gro.yaml", "own.yaml"])

@@ -76,7 +76,13 @@ def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
             "output_dir": "out",
         },
         config_file_list=["gro.yaml"],
-        command_line={"query_sequences": "8", "epochs": "1", "surrogate_epochs": "1", "attacker_head_k": "5"},
+        command_line={
+            "query_sequences": "8",
+            "epochs": "1",
+            "surrogate_epochs": "1",
+            "attacker_head_k": "5",
+            "workers": "1",
+        },
     )
     names, attacks = ("none", "gro", "gro_decoys"), ("standard", "standard+mixed", "head+mixed")
     both = list(itertools.product(names, attacks))

@@ -42,12 +42,12 @@ def test_an_interrupted_stage_keeps_its_work_folder(tmp_path):
 
 
 def test_a_stage_inside_another_counts_its_own_seconds(tmp_path, monkeypatch):
-    clock = iter([0.0, 1.0, 4.0, 10.0])
+    clock = iter([0.0, 0.0, 1.0, 1.5, 4.0, 4.5, 11.0, 12.0])  # the inner stage waits from 1.0 to 1.5 for its lock
     time = SimpleNamespace(perf_counter=lambda: next(clock))
     monkeypatch.setattr("recbole_gro.quick_start.stopwatch.time", time)
     cache = StageCache(tmp_path)
     cache.once("defended", "b", lambda _: cache.once("target", "a", lambda _: {}))
-    assert cache.seconds == {tmp_path / "target-a.pth": 3.0, tmp_path / "defended-b.pth": 7.0}
+    assert cache.seconds == {tmp_path / "target-a.pth": 2.5, tmp_path / "defended-b.pth": 7.5}
 
 
 @pytest.fixture

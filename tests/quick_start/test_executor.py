@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.experiment.executor import execute
+from recbole_gro.quick_start.executor import execute
 
 
 def record(folder, values, seed):
@@ -105,8 +105,8 @@ class TestWorkerProcesses(ExecutorCases):
         script = (
             "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
-            "from experiment.test_executor import record\n"
-            "from recbole_gro.experiment.executor import execute\n"
+            "from quick_start.test_executor import record\n"
+            "from recbole_gro.quick_start.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
             "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"

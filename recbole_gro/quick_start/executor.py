@@ -1,21 +1,21 @@
-"""Executors of cells: this process, worker processes on this machine (joblib), or a Ray cluster."""
+"""Executors of tasks: this process, worker processes on this machine (joblib), or a Ray cluster."""
 
 import contextlib
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from recbole_gro.experiment.plan import Task
 from recbole_gro.utils.errors import UserError
 
 EXECUTORS = ("local", "ray")
+Task = tuple[Any, ...]  # arguments of a call
 Outcome = tuple[Task, Exception | None]
 
 
@@ -35,18 +35,18 @@ def check_executor(executor: str, workers: int) -> None:
 
 def execute(
     run: Callable[..., Any],
-    tasks: list[Task],
+    tasks: Sequence[Task],
     executor: str = "local",
     workers: int = 1,
     ray_address: str | None = None,
-) -> Iterator[Outcome]:
-    """Run `run(values, seed)` for every task and yield (task, its error or None) as they end.
+) -> Generator[Outcome, None, None]:
+    """Run `run(*task)` for every task and yield (task, its error or None) as they end.
 
     A worker process that crashes ends the others: each task that has no outcome yet gets the crash as its error.
 
     Args:
         run: a function that other processes can import, or a partial of one.
-        tasks: (values, seed) of cells, in the order in which they are started.
+        tasks: arguments of each call, in the order in which they are started.
         executor: `local` or `ray`.
         workers: number of local processes; 1 runs the tasks in this one. Ray decides on its own.
         ray_address: of a running cluster; None starts one on this machine.
@@ -62,7 +62,7 @@ def execute(
     return _in_processes(run, tasks, workers)
 
 
-def _in_processes(run: Callable[..., Any], tasks: list[Task], workers: int) -> Iterator[Outcome]:
+def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
     parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
@@ -77,7 +77,7 @@ def _in_processes(run: Callable[..., Any], tasks: list[Task], workers: int) -> I
         get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
-def _on_ray(run: Callable[..., Any], tasks: list[Task], address: str | None) -> Iterator[Outcome]:
+def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Generator[Outcome, None, None]:
     ray = imported_ray()
     # workers find a package that lies in a checkout by the environment that they are given
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
