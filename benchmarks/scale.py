@@ -1,28 +1,24 @@
 """Memory and seconds at the size of ML-20M, and how they grow up to it.
 
-    python benchmarks/scale.py [--parts 16 4 1] [--picture=benchmarks/scale.png]
+    python benchmarks/scale.py [--parts 16 4 1] [--steps=20] [--picture=benchmarks/scale.png]
 
 Writes synthetic atomic files with ML-20M's statistics (Table 1 of the paper: 138 493 users, 18 345 items, 144.3
-interactions a user; lengths and popularity long-tailed), as a whole and for every n-th user, in a temporary folder.
-For each, in a process of its own: build the dataset with rows of 200 items, evaluate 5 batches of the test, train 20
-steps of GRO with the batch of the authors' ML-20M run.
+interactions per user; lengths and popularity long-tailed), as a whole and for every n-th user, in a temporary folder.
+For each, in a process of its own: build the dataset with rows of 200 items, then train steps of GRO with the batch of
+the authors' ML-20M run.
 """
 
-import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import in_child, machine, peak_mib
+from common import command, epoch, in_child, machine, now, peak_mib, write_below
 
-from recbole_gro import Config, GROTrainer, Service
+from recbole_gro import Config, GROTrainer
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_student
-from recbole_gro.evaluator import ServedEvaluator
-from recbole_gro.scoring import create_scorer
+from recbole_gro.utils.command_line import Parser
 
 USERS, ITEMS, MEAN_LENGTH, SHORTEST = 138_493, 18_345, 144.3, 20
 SETTINGS = {
@@ -54,38 +50,17 @@ def write(folder: Path, part: int) -> int:
     return len(user)
 
 
-def measure(folder: str) -> None:
-    """All of one size in this process; prints its figures as JSON."""
-    found = {}
-    config = Config("BERT4Rec", "like-ml-20m", config_dict={**SETTINGS, "data_path": folder})
-    config["checkpoint_dir"] = config["output_dir"] = folder
-    start = time.perf_counter()
+def measure(folder: str, steps: int) -> None:
+    """Print the figures of one size, measured in this process, as JSON."""
+    config = Config("BERT4Rec", "like-ml-20m", config_dict={**SETTINGS, "data_path": folder, "gro_epochs": 1})
+    write_below(config, folder)
+    start = now()
     data = build_dataset(config)
-    train, _, test = build_loaders(config, data)
-    found["set_up_s"] = time.perf_counter() - start
-    found["set_up_mib"] = peak_mib()
+    train, *_ = build_loaders(config, data)
+    found = {"set_up_s": now() - start, "set_up_mib": peak_mib()}
     trainer = GROTrainer(config, config.model_class(config, data))
-    evaluator = ServedEvaluator(config, Service(trainer.model, config["served_k"]))
-    evaluator.tot_item_num = data.item_num
-    batches = iter(test)
-    start = time.perf_counter()
-    for _ in range(5):
-        evaluator.eval_collector.eval_batch_collect(*scored(evaluator, next(batches)))
-    found["evaluation_batch_s"] = (time.perf_counter() - start) / 5
-    trainer.student_scorer = create_scorer(create_student(config, config.model_class, data))
-    trainer._start_gro_phase(20)
-    found["steps_an_epoch"] = len(train)
-    twenty = [batch for batch, _ in zip(train, range(20), strict=False)]
-    start = time.perf_counter()
-    trainer._train_epoch(twenty, 0)
-    found["gro_step_s"] = (time.perf_counter() - start) / 20
-    found["peak_mib"] = peak_mib()
-    print(json.dumps(found))
-
-
-def scored(evaluator, batch):
-    interaction, scores, rows, items = evaluator._full_sort_batch_eval(batch)
-    return scores, interaction, rows, items
+    found["gro_step_s"] = epoch(trainer.fine_tune, train, steps) / len(train)
+    print(json.dumps(found | {"peak_mib": peak_mib()}))
 
 
 def draw_picture(rows, file) -> None:
@@ -101,28 +76,32 @@ def draw_picture(rows, file) -> None:
     figure.savefig(file, dpi=120)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def main(words):
+    parser = Parser(prog="scale")
     parser.add_argument("--parts", type=int, nargs="+", default=[16, 4, 1])
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--picture")
-    parser.add_argument("--folder")
-    given = parser.parse_args()
+    parser.add_argument("--folder", help="measure the data in this folder alone")
+    given = parser.parse_args(words)
     if given.folder:
-        measure(given.folder)
-        raise SystemExit
+        return measure(given.folder, given.steps)
     print(machine())
-    print("| users | interactions | set-up s | after set-up MiB | evaluation batch s | GRO step s | peak MiB |")
-    print("|---:|---:|---:|---:|---:|---:|---:|")
+    print("| users | interactions | set-up s | after set-up MiB | GRO step s | peak MiB |")
+    print("|---:|---:|---:|---:|---:|---:|")
     rows = []
     for part in given.parts:
         with tempfile.TemporaryDirectory() as folder:
             interactions = write(Path(folder), part)
-            row = {"interactions": interactions, **in_child(__file__, "--folder", folder)}
-        rows.append(row)
+            row = in_child(__file__, f"--folder={folder}", f"--steps={given.steps}")
+        rows.append({"interactions": interactions, **row})
         print(
             f"| {USERS // part} | {interactions} | {row['set_up_s']:.0f} | {row['set_up_mib']:.0f} "
-            f"| {row['evaluation_batch_s']:.2f} | {row['gro_step_s']:.2f} | {row['peak_mib']:.0f} |",
+            f"| {row['gro_step_s']:.2f} | {row['peak_mib']:.0f} |",
             flush=True,
         )
     if given.picture:
         draw_picture(rows, given.picture)
+
+
+if __name__ == "__main__":
+    command(__file__, main)
