@@ -84,7 +84,7 @@ class BenchmarkCases:
         return (status, *capfd.readouterr())
 
     def left(self):
-        """Return what lies in the working and the temporary folder and is not meant to; torch has a cache of its own."""
+        """Return what lies in both folders and is not meant to; torch keeps a cache of its own there."""
         files = files_below(self.work) + files_below(self.scratch)
         meant = {*self.writes, *(f"{name}.lock" for name in self.writes), f"torchinductor_{getpass.getuser()}"}
         return [name for name in files if name.partition("/")[0] not in meant]
