@@ -14,7 +14,7 @@ import itertools
 from pathlib import Path
 
 import torch
-from common import append, command, missing, rows_of
+from common import append, command, missing, output_file, positive, rows_of
 from effect import make_config, measured
 
 from recbole_gro.data import build_dataset, build_loaders
@@ -126,9 +126,11 @@ def main(words):
     parser.add_argument("--surrogates", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--defenses", nargs="+", default=["none", "gro"])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--file", type=Path, default=HERE / "architectures.csv", help="beside it lies the page, .md")
+    parser.add_argument(
+        "--file", type=output_file, default=HERE / "architectures.csv", help="beside it lies the page, .md"
+    )
     parser.add_argument("--folder", type=Path, default=Path("architectures-work"))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     parser.add_argument("--report", action="store_true", help="only write the page and the picture")
     given, settings = options_and_settings(parser, words)
     if given.threads:

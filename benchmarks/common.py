@@ -1,5 +1,6 @@
 """What the benchmarks share: the command, paired timing, peak memory, the machine's name, tables of results."""
 
+import argparse
 import contextlib
 import csv
 import hashlib
@@ -31,6 +32,20 @@ def command(file: str, main: Callable[[list[str]], int | None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     sys.exit(exit_code(Path(file).stem, main))
+
+
+def positive(text: str) -> int:
+    """Return the whole number of 1 or more in a command-line word."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
+
+
+def output_file(text: str) -> Path:
+    """Return the path in a command-line word, of a file that can be written at the end of a run."""
+    if not Path(text).parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} lies in a folder that does not exist")
+    return Path(text)
 
 
 def machine() -> str:

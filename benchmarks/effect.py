@@ -18,7 +18,7 @@ import effect_attackers  # noqa: F401  (registers)
 import gro_knobs  # noqa: F401
 import torch
 import yaml
-from common import append, command, machine, missing
+from common import append, command, machine, missing, output_file, positive
 
 from recbole_gro import Config, Service
 from recbole_gro.data import build_dataset, build_loaders
@@ -125,9 +125,9 @@ def main(words):
     parser = Parser(prog="effect")
     parser.add_argument("--settings", nargs="+", default=[], choices=named, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--file", type=Path, default=HERE / "effect.csv")
+    parser.add_argument("--file", type=output_file, default=HERE / "effect.csv")
     parser.add_argument("--folder", type=Path, default=Path("effect-work"))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     parser.add_argument("--list", action="store_true")
     given, own = options_and_settings(parser, words)
     if given.list:

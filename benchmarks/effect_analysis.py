@@ -11,7 +11,7 @@ the epoch, the others are seen on the lists of the validation users after it. ef
 from pathlib import Path
 
 import torch
-from common import append, command, machine, missing
+from common import append, command, machine, missing, output_file, positive
 from effect import HERE, concentration, make_config, read_settings, undefended
 from gro_knobs import KnobbedGRO
 
@@ -114,9 +114,9 @@ def main(words):
     parser.add_argument(
         "--settings", nargs="+", default=["lambda-0.3", "base", "lambda-2", "lambda-4", "decoys"], choices=named
     )
-    parser.add_argument("--file", type=Path, default=HERE / "effect_analysis.csv")
+    parser.add_argument("--file", type=output_file, default=HERE / "effect_analysis.csv")
     parser.add_argument("--folder", type=Path, default=Path("effect-work"))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     given, own = options_and_settings(parser, words)
     if given.threads:
         torch.set_num_threads(given.threads)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import command, machine
+from common import command, machine, positive
 from tabulate import tabulate
 
 from recbole_gro.defense import create_defense
@@ -69,9 +69,9 @@ def compare(model: str, users: int, items: int, train_rows: str) -> list[list]:
 
 def main(words):
     parser = Parser(prog="estimate")
-    parser.add_argument("--items", type=int, nargs="+", default=[1700, 54000])
+    parser.add_argument("--items", type=positive, nargs="+", default=[1700, 54000])
     parser.add_argument("--models", nargs="+", default=["BERT4Rec", "GRU4Rec"])
-    parser.add_argument("--users", type=int, default=300)
+    parser.add_argument("--users", type=positive, default=300)
     parser.add_argument("--train_rows", default="auto")
     given = parser.parse_args(words)
     print(machine(), flush=True)

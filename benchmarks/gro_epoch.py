@@ -9,7 +9,7 @@ import contextlib
 import tempfile
 
 import torch
-from common import command, epoch, machine, paired, ratio_line, write_below
+from common import command, epoch, machine, paired, positive, ratio_line, write_below
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from recbole_gro import Config, GROTrainer
@@ -63,7 +63,7 @@ def shares(trainer, train):
 def main(words):
     parser = Parser(prog="gro_epoch")
     parser.add_argument("--model", default="BERT4Rec")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=positive, default=8)
     given, settings = options_and_settings(parser, words)
     with tempfile.TemporaryDirectory() as folder:
         plain, ours, train = trainers(given.model, settings, folder)

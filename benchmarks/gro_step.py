@@ -11,7 +11,7 @@ loss and the gradients of both with respect to the scores. The dense side is the
 import json
 
 import torch
-from common import command, in_child, machine, paired, peak_mib, ratio_line
+from common import command, in_child, machine, paired, peak_mib, positive, ratio_line
 
 from recbole_gro import extraction_loss, sample_negatives, swap_loss, swap_targets
 from recbole_gro.utils.command_line import Parser
@@ -94,7 +94,7 @@ def size(text):
 def main(words):
     parser = Parser(prog="gro_step")
     parser.add_argument("--sizes", type=size, nargs="+", default=[(200, 3416, 100), (400, 18345, 100)])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--side", choices=("closed", "dense"), help="measure the memory of one side alone")
     given = parser.parse_args(words)
     if given.side:

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from common import command, epoch, machine, write_below
+from common import command, epoch, machine, positive, write_below
 from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.model.sequential_recommender import BERT4Rec
@@ -97,10 +97,10 @@ def times_a_titan_rtx(steps):
 def main(words):
     parser = Parser(prog="paper_scale")
     parser.add_argument("--datasets", nargs="+", default=["ml-1m", "ml-20m", "steam"], choices=list(PAPER))
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--surrogate_epochs", type=int, default=60)
-    parser.add_argument("--query_sequences", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=6, help="that are timed")
+    parser.add_argument("--epochs", type=positive, default=200)
+    parser.add_argument("--surrogate_epochs", type=positive, default=60)
+    parser.add_argument("--query_sequences", type=positive, default=3000)
+    parser.add_argument("--steps", type=positive, default=6, help="that are timed")
     parser.add_argument("--gpu", help="its number; without it the CPU")
     given = parser.parse_args(words)
     device = {"use_gpu": given.gpu is not None, "gpu_id": given.gpu or ""}

@@ -13,7 +13,7 @@ score. Settings are of both sides, such as --dataset.
 import tempfile
 
 import torch
-from common import Timed, command, epoch, machine, ratio_line, write_below
+from common import Timed, command, epoch, machine, output_file, positive, ratio_line, write_below
 from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.model.sequential_recommender import BERT4Rec
@@ -100,8 +100,8 @@ def draw_picture(slow, fast, file):
 def main(words):
     parser = Parser(prog="plain_epoch")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--picture")
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--picture", type=output_file)
     given, settings = options_and_settings(parser, words)
     print(machine())
     times = [(one_epoch(stock, settings, BATCHES), one_epoch(ours, settings, None)) for _ in range(given.rounds)]

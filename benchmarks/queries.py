@@ -6,24 +6,30 @@ For models around a GRU also: every history read anew, without the state that is
 """
 
 import torch
-from common import command, machine, paired, ratio_line
+from common import command, machine, paired, positive, ratio_line
 from recbole.data.transform import construct_transform
 
 from recbole_gro import BlackBox, Config, Service, create_query_strategy
 from recbole_gro.data import build_dataset
 from recbole_gro.scoring import RecurrentScorer
 from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.ranking import top_k
 
 
 class Anew(Service):
-    """Keep no state between queries."""
+    """Keep no state between queries: read every history anew."""
 
     padded = False
 
+    def __init__(self, model, k):
+        super().__init__(model, k)
+        self.scorer.any_length = self.scorer.any_length and not self.padded
+
+    @torch.no_grad()
     def recommend(self, sequences):
-        service = Service(self.model, self.k)
-        service.scorer.any_length = service.scorer.any_length and not self.padded
-        return service.recommend(sequences)
+        self.model.eval()
+        parts = zip(*(column.split(1024) for column in self.histories(sequences)), strict=True)
+        return torch.cat([top_k(self.scorer.next_item_scores(*part), self.k) for part in parts])
 
 
 class Padded(Anew):
@@ -34,9 +40,9 @@ class Padded(Anew):
 
 def main(words):
     parser = Parser(prog="queries")
-    parser.add_argument("--sequences", type=int, default=1000)
+    parser.add_argument("--sequences", type=positive, default=1000)
     parser.add_argument("--model", default="BERT4Rec")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     given, settings = options_and_settings(parser, words)
     config = Config(given.model, command_line=settings)
     data = build_dataset(config)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import command, epoch, in_child, machine, now, peak_mib, write_below
+from common import command, epoch, in_child, machine, now, output_file, peak_mib, positive, write_below
 
 from recbole_gro import Config, GROTrainer
 from recbole_gro.data import build_dataset, build_loaders
@@ -78,9 +78,9 @@ def draw_picture(rows, file) -> None:
 
 def main(words):
     parser = Parser(prog="scale")
-    parser.add_argument("--parts", type=int, nargs="+", default=[16, 4, 1])
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--picture")
+    parser.add_argument("--parts", type=positive, nargs="+", default=[16, 4, 1])
+    parser.add_argument("--steps", type=positive, default=20)
+    parser.add_argument("--picture", type=output_file)
     parser.add_argument("--folder", help="measure the data in this folder alone")
     given = parser.parse_args(words)
     if given.folder:

@@ -9,7 +9,7 @@ until it has no better score for `--patience` epochs or has spent `--seconds`, v
 
 import tempfile
 
-from common import Timed, command, epoch, machine, paired, ratio_line, write_below
+from common import Timed, command, epoch, machine, paired, positive, ratio_line, write_below
 from recbole.utils import init_seed
 
 from recbole_gro import Config
@@ -80,9 +80,9 @@ def main(words):
     parser = Parser(prog="sequences")
     parser.add_argument("--models", nargs="+", default=["GRU4Rec", "NARM", "SASRec"])
     parser.add_argument("--parts", nargs="+", default=["epochs", "curves"], choices=("epochs", "curves"))
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--patience", type=int, default=10)
+    parser.add_argument("--patience", type=positive, default=10)
     given, settings = options_and_settings(parser, words)
     print(machine())
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ list-level defense takes beside the scoring, for as many sequences and the 1682 
 """
 
 import torch
-from common import command, machine, paired, peak_mib, ratio_line, seconds
+from common import command, machine, paired, peak_mib, positive, ratio_line, seconds
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config, Service, create_defense
@@ -58,9 +58,9 @@ def defended(model_name, n_sequences, rounds, n_items=1682):
 
 def main(words):
     parser = Parser(prog="serving")
-    parser.add_argument("--items", type=int, default=1_000_000)
-    parser.add_argument("--sequences", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--items", type=positive, default=1_000_000)
+    parser.add_argument("--sequences", type=positive, default=1000)
+    parser.add_argument("--rounds", type=positive, default=9)
     parser.add_argument("--model", default="BERT4Rec")
     given = parser.parse_args(words)
     config = Config(given.model, config_dict=width_of(given.model))

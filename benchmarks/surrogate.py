@@ -14,7 +14,7 @@ import statistics
 import tempfile
 
 import torch
-from common import command, epoch, machine, paired, ratio_line, write_below
+from common import command, epoch, machine, paired, positive, ratio_line, write_below
 from recbole.data.interaction import Interaction
 
 from recbole_gro import BlackBox, Config, ExtractionTrainer, create_query_strategy, create_surrogate
@@ -94,10 +94,10 @@ def side(kind, seed, config, log, n_items):
 def main(words):
     parser = Parser(prog="surrogate")
     parser.add_argument("--model", default="BERT4Rec")
-    parser.add_argument("--sequences", type=int, default=300)
-    parser.add_argument("--target_epochs", type=int, default=60)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sequences", type=positive, default=300)
+    parser.add_argument("--target_epochs", type=positive, default=60)
+    parser.add_argument("--epochs", type=positive, default=6)
+    parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     given, settings = options_and_settings(parser, words)
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import append, command, missing, rows_of
+from common import append, command, missing, output_file, rows_of
 from tabulate import tabulate
 
 from recbole_gro import Config, run_recbole_gro
@@ -105,7 +105,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--models", nargs="+", default=list(SEARCHED))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--search", action="store_true")
-    parser.add_argument("--file", type=Path, default=Path(__file__).with_suffix(".csv"))
+    parser.add_argument("--file", type=output_file, default=Path(__file__).with_suffix(".csv"))
     options, given = options_and_settings(parser, words)
     cells = [
         {"model": model, "seed": seed, "setting": setting_of(model, {**chosen, **given})}

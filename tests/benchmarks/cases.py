@@ -49,7 +49,7 @@ class BenchmarkCases:
     name: str
     tiny = ""
     prints: tuple[str, ...] = ()
-    bad = ("--rounds=many", "invalid int value: 'many'")
+    bad = ("--rounds=many", "'many' is no whole number of 1 or more")
     long = ""
     own_process = False
     writes: tuple[str, ...] = ()

@@ -1,7 +1,9 @@
 """What the benchmarks share, and rules for all of them."""
 
+import argparse
 import ast
 import importlib.util
+import re
 
 import pytest
 from benchmarks.cases import BENCHMARKS, in_a_checkout
@@ -32,6 +34,26 @@ def test_benchmarks_use_public_names_alone(name):
     names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
     private = {name for name in names if name.startswith("_") and not name.startswith("__")}
     assert private <= {"_dataset"}  # of RecBole's loaders
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "1.5", "many", ""])
+def test_counts_are_whole_numbers_of_one_or_more(common, word):
+    assert common.positive("12") == 12
+    with pytest.raises(argparse.ArgumentTypeError, match="is no whole number of 1 or more"):
+        common.positive(word)
+
+
+def test_an_output_file_lies_in_a_folder_that_exists(common, tmp_path):
+    assert common.output_file(str(tmp_path / "new.png")) == tmp_path / "new.png"
+    with pytest.raises(argparse.ArgumentTypeError, match="lies in a folder that does not exist"):
+        common.output_file(str(tmp_path / "absent" / "new.png"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_numbers_and_files_of_command_lines_are_checked(name):
+    source = (BENCHMARKS / f"{name}.py").read_text()
+    unchecked = re.findall(r'add_argument\("(--\w+)", type=(?:int|Path)\b', source)
+    assert set(unchecked) <= {"--seed", "--seeds", "--folder", "--page"}
 
 
 def test_a_timed_loader_records_each_pass(common):
