@@ -19,8 +19,10 @@ from common import command, epoch, in_child, machine, now, output_file, peak_mib
 from recbole_gro import Config, GROTrainer
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.utils.command_line import Parser
+from recbole_gro.utils.errors import UserError
 
 USERS, ITEMS, MEAN_LENGTH, SHORTEST = 138_493, 18_345, 144.3, 20
+MOST_PARTS = 768  # with more of them, the users of one part do not see all items
 SETTINGS = {
     "MAX_ITEM_LIST_LENGTH": 200,
     "train_batch_size": 24,
@@ -85,6 +87,8 @@ def main(words):
     given = parser.parse_args(words)
     if given.folder:
         return measure(given.folder, given.steps)
+    if max(given.parts) > MOST_PARTS:
+        raise UserError(f"parts: {max(given.parts)} leaves too few users for {ITEMS} items; at most {MOST_PARTS}")
     print(machine())
     print("| users | interactions | set-up s | after set-up MiB | GRO step s | peak MiB |")
     print("|---:|---:|---:|---:|---:|---:|")

@@ -106,8 +106,9 @@ def main(words):
 
 def compare(given, settings, folder):
     """Print throughput and held-out agreement of each kind of batch."""
-    fixed = {"epochs": given.target_epochs, "surrogate_patience": given.epochs, "show_progress": False}
-    config = Config(given.model, config_dict={**fixed, "surrogate_epochs": given.epochs}, command_line=settings)
+    fixed = {"epochs": given.target_epochs, "query_sequences": given.sequences, "show_progress": False}
+    training = {"surrogate_epochs": given.epochs, "surrogate_patience": given.epochs}
+    config = Config(given.model, config_dict=fixed | training, command_line=settings)
     write_below(config, folder)
     box = BlackBox(trained_target(config), config["served_k"])
     draw, length = torch.Generator().manual_seed(2), config["MAX_ITEM_LIST_LENGTH"]

@@ -5,3 +5,8 @@ class TestScale(BenchmarkCases):
     name, tiny, long = "scale", "--parts 768 --steps=1", "--parts 64 --steps=1000"
     bad = ("--parts all", "'all' is no whole number of 1 or more")
     prints = (r"\| 180 \| \d+ \| \d+ \| \d+ \| \d+\.\d\d \| \d+ \|",)
+
+    def test_too_few_users_end_in_one_line(self, capfd):
+        status, _, errors = self.run(["--parts", "1024"], capfd)
+        assert status == 2
+        assert errors == "scale: error: parts: 1024 leaves too few users for 18345 items; at most 768\n"
