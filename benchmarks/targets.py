@@ -88,6 +88,8 @@ def table(rows: list[dict[str, str]]) -> str:
         mean = {name: 100 * statistics.mean(float(row[name]) for row in own) for name in QUALITY}
         quality = [f"{mean[f'{part} hit@10']:.2f} / {mean[f'{part} ndcg@10']:.2f}" for part in ("valid", "test")]
         converged = f"{sum(row['converged'] == 'True' for row in own)} of {len(own)}"
+        packaged = setting_of(model, {}).split()
+        setting = " ".join(word for word in setting.split() if word not in packaged) or "packaged"
         order = model, -mean["valid ndcg@10"]
         lines.append((order, [model, *quality, PUBLISHED.get(model, ""), converged, setting]))
     head = ["model", "validation HR@10 / NDCG@10", "test HR@10 / NDCG@10", "published", "converged seeds", "setting"]

@@ -1,13 +1,13 @@
 import pytest
 from benchmarks.cases import BenchmarkCases
-from benchmarks.test_effect import SETTINGS
+from benchmarks.test_effect import LONG, SETTINGS
 
-WORDS = f"--targets BERT4Rec --surrogates GRU4Rec --defenses none {SETTINGS.replace('effect.csv', 'rows.csv')}"
+ONE = "--targets BERT4Rec --surrogates GRU4Rec --defenses none"
 
 
 @pytest.mark.every
 class TestArchitectures(BenchmarkCases):
-    name, own_process, writes = "architectures", True, ("rows.csv", "stages")
-    tiny, long = WORDS, f"{WORDS} --epochs=1000"
+    name, own_process, writes = "architectures", True, ("effect.csv", "stages")
+    tiny, long = f"{ONE} {SETTINGS}", f"{ONE} {LONG}"
     bad = ("--targets BERT5Rec", "invalid choice: 'BERT5Rec'")
     prints = (r"BERT4Rec none GRU4Rec 1 validation NDCG@10, percent: target \d+\.\d\d, surrogate \d+\.\d\d",)

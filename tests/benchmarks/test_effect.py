@@ -11,6 +11,7 @@ SETTINGS = (
     "--epochs=1 --gro_epochs=1 --query_sequences=4 --surrogate_epochs=1 --MAX_ITEM_LIST_LENGTH=6 --query_length=6 "
     "--n_layers=1 --hidden_size=16 --inner_size=16 --file={work}/effect.csv --folder={work}/stages"
 )
+LONG = SETTINGS.replace("--epochs=1 ", "--epochs=1000 ")
 STAGES = """
 import json, sys
 from effect import HERE, PARTS, make_config, read_settings
@@ -27,7 +28,7 @@ print(json.dumps({name: stages(settings) for name, settings in read_settings(HER
 @pytest.mark.every
 class TestEffect(BenchmarkCases):
     name, own_process, writes = "effect", True, ("effect.csv", "stages")
-    tiny, long = f"--settings none student-ahead-3 {SETTINGS}", f"--settings base {SETTINGS} --epochs=1000"
+    tiny, long = f"--settings none student-ahead-3 {SETTINGS}", f"--settings base {LONG}"
     bad = ("--settings bass", "invalid choice: 'bass'")
     prints = (r"none 1 \{.*'target valid ndcg@10'", r"student-ahead-3 1 \{.*'swap loss'")
 
