@@ -1,7 +1,6 @@
 """What the benchmarks share: the command, paired timing, peak memory, the machine's name, tables of results."""
 
 import argparse
-import contextlib
 import csv
 import hashlib
 import itertools
@@ -189,9 +188,13 @@ def missing(file: Path, wanted: Iterable[dict[str, Any]]) -> Iterator[dict[str, 
     """
     for cell in wanted:
         lock = Path(f"{file}.{hashlib.sha256(repr(cell).encode()).hexdigest()[:16]}.lock")
-        with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
-            try:
+        try:
+            with FileLock(lock, timeout=0):
                 if not any(all(row[key] == str(value) for key, value in cell.items()) for row in rows_of(file)):
                     yield cell
-            finally:
                 lock.unlink()
+        except Timeout:
+            continue  # another process's
+        except BaseException:  # an interrupt, also while the lock is taken
+            lock.unlink(missing_ok=True)
+            raise
