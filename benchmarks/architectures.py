@@ -1,26 +1,25 @@
 """What a defense is worth when the attacker's model is unknown: every target against every surrogate.
 
     python benchmarks/architectures.py [--defenses none gro] [--targets ..] [--surrogates ..] [--threads 1]
+        [--KEY=VALUE ...]
     python benchmarks/architectures.py --report
 
-A row of benchmarks/architectures.csv for each target, defense and surrogate; the student is always of the target's
+One row of benchmarks/architectures.csv per target, defense and surrogate; the student is always of the target's
 class (section 5.5). A row that is there is not run again, and the stages lie in --folder, each made once for all rows
 that share it; several runs may work on one file. Every run ends with architectures.md and architectures.png from the
 rows there are.
 """
 
-import argparse
 import itertools
-import sys
 from pathlib import Path
 
 import torch
-from common import append, missing, rows_of
+from common import append, command, missing, output_file, positive, rows_of
 from effect import make_config, measured
 
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.quick_start.stage_cache import StageCache
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, options_and_settings
 
 HERE = Path(__file__).parent
 QUALITY = [f"{part} {metric}@{k}" for part in ("valid", "test") for metric in ("hit", "ndcg") for k in (10, 20)]
@@ -43,16 +42,16 @@ NEXT_ITEM = {
 SETTINGS = {"BERT4Rec": {}, "NARM": NEXT_ITEM, "SASRec": NEXT_ITEM, "GRU4Rec": NEXT_ITEM}
 
 
-def run(cell, folder):
+def run(cell, settings, folder):
     """Return the row of one target, defense and surrogate."""
     models = {"model": cell["target model"], "surrogate_model": cell["surrogate model"], "defense": cell["defense"]}
-    config = make_config({**models, **ATTACK, **SETTINGS[models["model"]]}, cell["seed"], folder)
+    config = make_config({**models, **ATTACK, **SETTINGS[models["model"]], **settings}, cell["seed"], folder)
     found, *_ = measured(config, build_loaders(config, build_dataset(config)), StageCache(folder))
     return found | cell
 
 
 def share(row):
-    """The surrogate's test NDCG@10 as a share of that of the target it copied."""
+    """Return the surrogate's test NDCG@10 as a share of that of its target."""
     return float(row["surrogate test ndcg@10"]) / float(row["target test ndcg@10"])
 
 
@@ -71,12 +70,12 @@ def report(file, page, picture):
     own = {(defense, target): cells[defense, target, target] for defense in defenses for target in models}
     trained = sum(float(row["target s"]) for (name, _), row in own.items() if name == defenses[0])
     trained += sum(float(row["defense s"]) for row in own.values())
-    stolen = sum(float(r["queries s"]) + float(r["surrogate s"]) for key, r in cells.items() if key[0] in defenses)
+    attacked = sum(float(r["queries s"]) + float(r["surrogate s"]) for key, r in cells.items() if key[0] in defenses)
     text = page.read_text(encoding="utf-8")
     for mark, content in (
         ("tables", "\n".join(tables)),
-        ("time", f"{trained / 60:.0f} minutes for targets and defenses, {stolen / 60:.0f} for the attacks, one thread "
-                 f"each, on {cells[defenses[0], models[0], models[0]]['machine']}"),
+        ("time", f"{trained / 60:.0f} minutes for targets and defenses, {attacked / 60:.0f} for the attacks, one "
+                 f"thread each, on {cells[defenses[0], models[0], models[0]]['machine']}"),
     ):  # fmt: skip
         before, _, rest = text.partition(f"<!-- {mark} -->")
         text = f"{before}<!-- {mark} -->\n{content}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
@@ -85,7 +84,7 @@ def report(file, page, picture):
 
 
 def table(defense, models, cells):
-    """Lines of a defense's table: target quality, then for each surrogate share and agreement."""
+    """Yield the lines of a defense's table: target quality, then share and agreement of each surrogate."""
     yield from ("", f"**{defense}**", "")
     yield f"| target | its NDCG@10 | {' | '.join(models)} |"
     yield f"|---|---:|{'---:|' * len(models)}"
@@ -100,14 +99,12 @@ def table(defense, models, cells):
 
 
 def draw(defenses, models, cells, picture):
-    """A heat map a defense: rows are targets, columns surrogates."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    """Draw one heat map per defense: rows are targets, columns surrogates."""
+    from matplotlib.figure import Figure
 
     size = (4.2 * len(defenses) + 0.8, 4.8)
-    figure, axes = plt.subplots(1, len(defenses), figsize=size, squeeze=False, sharey=True, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(defenses), squeeze=False, sharey=True)
     shares = {d: [[share(cells[d, t, s]) for s in models] for t in models] for d in defenses}
     for axis, defense in zip(axes[0], defenses, strict=True):
         image = axis.imshow(shares[defense], vmin=0, vmax=1.2, cmap="viridis")
@@ -121,33 +118,35 @@ def draw(defenses, models, cells, picture):
     axes[0][0].set_ylabel("target")
     figure.colorbar(image, ax=list(axes[0]), label="surrogate's NDCG@10 / target's, test")
     figure.savefig(picture, dpi=110)
-    plt.close(figure)
 
 
-def main():
-    parser = argparse.ArgumentParser()
+def main(words):
+    parser = Parser(prog="architectures")
     parser.add_argument("--targets", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--surrogates", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--defenses", nargs="+", default=["none", "gro"])
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--file", type=Path, default=HERE / "architectures.csv")
+    parser.add_argument(
+        "--file", type=output_file, default=HERE / "architectures.csv", help="beside it lies the page, .md"
+    )
     parser.add_argument("--folder", type=Path, default=Path("architectures-work"))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     parser.add_argument("--report", action="store_true", help="only write the page and the picture")
-    given = parser.parse_args()
+    given, settings = options_and_settings(parser, words)
     if given.threads:
         torch.set_num_threads(given.threads)
     parts = itertools.product(given.targets, given.defenses, given.surrogates, [given.seed])
     wanted = [] if given.report else [dict(zip(COLUMNS, names, strict=False)) for names in parts]
-    for cell in missing(given.file, wanted, given.folder):
-        row = run(cell, given.folder)
+    for cell in missing(given.file, wanted):
+        row = run(cell, settings, given.folder)
         append(given.file, row, COLUMNS)
         quality = ", ".join(f"{side} {100 * row[f'{side} valid ndcg@10']:.2f}" for side in ("target", "surrogate"))
         seconds = ", ".join(f"{name} {row[name]:.0f}" for name in COLUMNS if name.endswith(" s"))
         print(*cell.values(), f"validation NDCG@10, percent: {quality}; {seconds}", flush=True)
-    if given.file.exists():
-        report(given.file, given.file.with_suffix(".md"), given.file.with_suffix(".png"))
+    page = given.file.with_suffix(".md")
+    if given.file.exists() and page.exists():
+        report(given.file, page, given.file.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code("architectures", main))
+    command(__file__, main)

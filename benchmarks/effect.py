@@ -1,7 +1,8 @@
 """What a setting does, end to end: target, GRO, queries, surrogate; one row of benchmarks/effect.csv each.
 
     python benchmarks/effect.py --list
-    python benchmarks/effect.py --settings none base lambda-0.5 --seeds 1 [--threads 1] [--folder effect-work]
+    python benchmarks/effect.py --settings none base lambda-0.3 --seeds 1 [--threads 1] [--folder effect-work]
+        [--KEY=VALUE ...]
 
 Settings are named in benchmarks/effect.yaml: keys of the package over those of `common`, `from: another setting` to
 build on one. A row that is there is not run again, and the stages of a row lie in --folder, each made once for all rows
@@ -9,17 +10,15 @@ that share it; several runs may work on one file at a time. Chosen on validation
 the test is read at the end.
 """
 
-import argparse
 import itertools
 import json
-import sys
 from pathlib import Path
 
 import effect_attackers  # noqa: F401  (registers)
 import gro_knobs  # noqa: F401
 import torch
 import yaml
-from common import append, machine, missing
+from common import append, command, machine, missing, output_file, positive
 
 from recbole_gro import Config, Service
 from recbole_gro.data import build_dataset, build_loaders
@@ -28,7 +27,7 @@ from recbole_gro.quick_start.comparison import compare
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, options_and_settings
 
 HERE = Path(__file__).parent
 CUTS = (5, 10, 20, 50, 100)
@@ -40,7 +39,7 @@ COLUMNS = [
     *(f"surrogate {name}" for name in QUALITY), *AGREEMENT,
     "items in top 10s", "entropy of top 10s, bits", "users with the most listed item", "changed top 10",
     "target loss", "student loss", "swap loss", "gro steps",
-    "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists asked",
+    "surrogate epochs", "surrogate converged", "held-out loss", "held-out agreement@10", "lists returned",
     "target s", "defense s", "queries s", "surrogate s", "threads",
 ]  # fmt: skip
 STAGES = {"target": "target", "defended": "defense", "queries": "queries", "surrogate": "surrogate"}
@@ -60,9 +59,10 @@ def read_settings(file):
 
 
 def make_config(settings, seed, folder):
+    """Return the config of a named setting, whose stages lie in a folder."""
     settings = {**settings, "seed": seed, "topk": list(CUTS), "show_progress": False}
     model = settings.pop("model", "BERT4Rec")
-    config = Config(model, "ml-100k", config_dict={"query_sequences": 300, "epochs": 150, **settings})
+    config = Config(model, config_dict={"query_sequences": 300, "epochs": 150, **settings})
     config["output_dir"] = config["checkpoint_dir"] = str(folder)
     return config
 
@@ -76,7 +76,7 @@ def undefended(config, loaders, cache):
 
 
 def concentration(served, before):
-    """How few items fill the top 10 of the test users, and the share of it that `before` did not hold."""
+    """Return how few items fill the top 10 of the users, and the share of it that `before` did not hold."""
     top, n_users = served[:, :10], len(served)
     counts = torch.bincount(top.flatten()).float()
     share = counts[counts > 0] / counts.sum()
@@ -105,7 +105,8 @@ def measured(config, loaders, cache):
     found |= {f"held-out {name}": value for name, value in row["held_out"].items()}
     terms = row["effective_settings"] if config["defense"] in PARTS else {}
     return terms | found | {
-        "seed": config["seed"], "defense": config["defense"], "target s": seconds, "lists asked": row["lists_returned"],
+        "seed": config["seed"], "defense": config["defense"], "target s": seconds,
+        "lists returned": row["lists_returned"],
         "surrogate epochs": row["surrogate_epochs"],
         "surrogate converged": row["surrogate_epochs"] < config["surrogate_epochs"],
         "threads": torch.get_num_threads(), "machine": machine(),
@@ -119,28 +120,29 @@ def run(settings, seed, folder):
     return found | concentration(served["test"], before["test"]) | {"overrides": json.dumps(settings)}
 
 
-def main():
+def main(words):
     named = read_settings(HERE / "effect.yaml")
-    parser = argparse.ArgumentParser()
+    parser = Parser(prog="effect")
     parser.add_argument("--settings", nargs="+", default=[], choices=named, metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--file", type=Path, default=HERE / "effect.csv")
+    parser.add_argument("--file", type=output_file, default=HERE / "effect.csv")
     parser.add_argument("--folder", type=Path, default=Path("effect-work"))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=positive)
     parser.add_argument("--list", action="store_true")
-    given = parser.parse_args()
+    given, own = options_and_settings(parser, words)
     if given.list:
-        return print("\n".join(map(str, named.items())))
+        print("\n".join(map(str, named.items())))
+        return
     if given.threads:
         torch.set_num_threads(given.threads)
     print(machine(), flush=True)
     wanted = [{"setting": name, "seed": seed} for seed, name in itertools.product(given.seeds, given.settings)]
-    for cell in missing(given.file, wanted, given.folder):
-        row = run(named[cell["setting"]], cell["seed"], given.folder) | cell
+    for cell in missing(given.file, wanted):
+        row = run({**named[cell["setting"]], **own}, cell["seed"], given.folder) | cell
         append(given.file, row, COLUMNS)
         keys = ("target valid ndcg@10", "surrogate valid ndcg@10", "valid agreement@10", "swap loss", "defense s")
         print(*cell.values(), {key: round(row[key], 4) for key in keys if key in row}, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code("effect", main))
+    command(__file__, main)

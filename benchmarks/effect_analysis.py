@@ -1,18 +1,17 @@
-"""What GRO does to the lists, epoch by epoch: a row of benchmarks/effect_analysis.csv for each epoch of each lambda.
+"""What GRO does to the lists, epoch by epoch: one row of benchmarks/effect_analysis.csv per epoch of each lambda.
 
     python benchmarks/effect_analysis.py [--settings lambda-0.3 base lambda-2 lambda-4 decoys] [--threads 1]
+        [--KEY=VALUE ...]
 
 Settings are those of effect.yaml; ml-100k, BERT4Rec, seed 1, from the same converged target as effect.py's rows. A
 setting that is in the file is not run again. The columns `active`, `realised`, .. are means over the training steps of
 the epoch, the others are seen on the lists of the validation users after it. effect_report.py draws them.
 """
 
-import argparse
-import sys
 from pathlib import Path
 
 import torch
-from common import append, machine, missing
+from common import append, command, machine, missing, output_file, positive
 from effect import HERE, concentration, make_config, read_settings, undefended
 from gro_knobs import KnobbedGRO
 
@@ -23,7 +22,7 @@ from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import common_share
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
-from recbole_gro.utils.command_line import exit_code
+from recbole_gro.utils.command_line import Parser, options_and_settings
 
 STEP_COLUMNS = [
     "rows with g > 0", "rows with g < 0", "rows with g = 0",
@@ -44,7 +43,7 @@ COLUMNS = ["setting", "epoch", "lambda", *EPOCH_COLUMNS, *STEP_COLUMNS]
 
 
 class AnalysedGRO(KnobbedGRO):
-    """Looks at the swap step of every batch and at the lists after every epoch."""
+    """Record the swap step of every batch and the lists after every epoch."""
 
     def __init__(self, config, model, loaders, before):
         super().__init__(config, model)
@@ -60,7 +59,7 @@ class AnalysedGRO(KnobbedGRO):
         rule.term = watched
 
     def look(self, scores, served, student_scores, gradient, loss):
-        """STEP_COLUMNS of a batch; its positives are not known here, so the target's push is its softmax."""
+        """Return STEP_COLUMNS of a batch; its positives are not known here, so the target's push is its softmax."""
         swapped = swap_targets(student_scores, served, gradient)
         values, moved = scores.detach(), gradient != 0
         best, worst = student_scores[:, 1:].argmax(1) + 1, student_scores[:, 1:].argmin(1) + 1
@@ -83,9 +82,8 @@ class AnalysedGRO(KnobbedGRO):
         # of cross-entropy: softmax less one at the positive, whose own chance is small
         return [*found, float(pull.norm(dim=1).mean()), float((chance.square().sum(1) + 1).sqrt().mean())]
 
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        self.steps.clear()
-        result = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+    def validated(self, *_):
+        """Measure the lists and the student after an epoch."""
         metrics, lists = evaluate_service(self.config, Service(self.model, self.served_k), *self.loaders)
         _, copies = evaluate_service(self.config, Service(self.student_scorer.model, self.served_k), *self.loaders)
         seen = concentration(lists["valid"], self.before["valid"])
@@ -94,8 +92,8 @@ class AnalysedGRO(KnobbedGRO):
         epoch = [metrics["valid"]["ndcg@10"], *self.terms, agreement, seen["changed top 10"], changed]
         epoch += [seen[key] for key in EPOCH_COLUMNS[-2:]]
         steps = torch.tensor(self.steps, dtype=torch.float64).mean(0).tolist()
+        self.steps.clear()
         self.epochs_seen.append([len(self.epochs_seen) + 1, self.gro_lambda, *epoch, *steps])
-        return result
 
 
 def analyse(name, settings, folder):
@@ -105,26 +103,29 @@ def analyse(name, settings, folder):
     target, before, _ = undefended(config, loaders, StageCache(folder))
     start_stage(config, "defense gro", train)
     trainer = AnalysedGRO(config, copied_model(target), loaders, before)
-    trainer.fine_tune(train, valid, verbose=False, saved=False)
+    trainer.eval_step = 1
+    trainer.fine_tune(train, valid, verbose=False, saved=False, callback_fn=trainer.validated)
     return [dict(zip(COLUMNS, [name, *row], strict=True)) for row in trainer.epochs_seen]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--settings", nargs="+", default=["lambda-0.3", "base", "lambda-2", "lambda-4", "decoys"])
-    parser.add_argument("--file", type=Path, default=HERE / "effect_analysis.csv")
+def main(words):
+    named = read_settings(HERE / "effect.yaml")
+    parser = Parser(prog="effect_analysis")
+    parser.add_argument(
+        "--settings", nargs="+", default=["lambda-0.3", "base", "lambda-2", "lambda-4", "decoys"], choices=named
+    )
+    parser.add_argument("--file", type=output_file, default=HERE / "effect_analysis.csv")
     parser.add_argument("--folder", type=Path, default=Path("effect-work"))
-    parser.add_argument("--threads", type=int)
-    given = parser.parse_args()
+    parser.add_argument("--threads", type=positive)
+    given, own = options_and_settings(parser, words)
     if given.threads:
         torch.set_num_threads(given.threads)
     print(machine(), flush=True)
-    named = read_settings(HERE / "effect.yaml")
-    for cell in missing(given.file, [{"setting": name} for name in given.settings], given.folder):
-        for row in analyse(cell["setting"], named[cell["setting"]], given.folder):
+    for cell in missing(given.file, [{"setting": name} for name in given.settings]):
+        for row in analyse(cell["setting"], {**named[cell["setting"]], **own}, given.folder):
             append(given.file, row, COLUMNS)
         print(row, flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(exit_code("effect_analysis", main))
+    command(__file__, main)

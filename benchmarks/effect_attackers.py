@@ -1,6 +1,7 @@
 """Attackers of effect.py that the package does not offer."""
 
 from recbole_gro import Attacker, ExtractionTrainer, Settings, key, register_attacker
+from recbole_gro.utils.files import read_plain, write_atomically
 
 
 class FirstPositionsSettings(Settings):
@@ -25,7 +26,8 @@ class LastEpochTrainer(ExtractionTrainer):
 
     def load_saved(self):
         self.best_valid_result = self.last_valid[1]
-        self._save_checkpoint(self.epochs - 1, verbose=False)
+        best = read_plain(self.saved_model_file)
+        write_atomically({**best, "state_dict": self.model.state_dict()}, self.saved_model_file)
 
 
 @register_attacker("last_epoch")

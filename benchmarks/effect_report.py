@@ -1,21 +1,22 @@
-"""Tables and pictures of results/effect.md from effect.csv and effect_analysis.csv: python benchmarks/effect_report.py
+"""Tables and pictures of results/effect.md from effect.csv and effect_analysis.csv.
 
-Writes results/effect/*.png, and the tables between the marks `<!-- table NAME -->` and `<!-- end -->` of
-results/effect.md.
+    python benchmarks/effect_report.py [--page=results/effect.md]
+
+Writes effect/*.png beside the page, and the tables between its marks `<!-- table NAME -->` and `<!-- end -->`.
 """
 
 import json
 import re
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import pandas as pd
+from common import command
+from matplotlib.figure import Figure
+
+from recbole_gro.utils.command_line import Parser
+from recbole_gro.utils.errors import UserError
 
 HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results"
 TARGET, SURROGATE = "target {} ndcg@10", "surrogate {} ndcg@10"
 FINAL = {
     "none-1000": "none",
@@ -42,27 +43,8 @@ def markdown(frame):
     return head + "|\n" + "\n".join("| " + " | ".join(map(str, row)) + " |" for row in frame.itertuples(index=False))
 
 
-def everything(rows):
-    """A line a row of effect.csv, validation figures, in the order tried."""
-    shown = pd.DataFrame({"setting": rows["setting"], "seed": rows["seed"]})
-    for name, column in [
-        ("target NDCG@10", TARGET.format("valid")),
-        ("surrogate NDCG@10", SURROGATE.format("valid")),
-        ("target, test", TARGET.format("test")),
-        ("surrogate, test", SURROGATE.format("test")),
-    ]:
-        shown[name] = rows[column].map("{:.2f}".format)
-    shown["agreement@10"] = rows["valid agreement@10"].map("{:.0f}".format)
-    shown["entropy, bits"] = rows["entropy of top 10s, bits"].map("{:.1f}".format)
-    shown["swap loss"] = rows["swap loss"].map(lambda value: "" if pd.isna(value) else f"{value:.2f}")
-    shown["GRO steps"] = rows["gro steps"].map(lambda value: "" if pd.isna(value) else f"{value:.0f}")
-    stopped = rows["surrogate converged"].astype(str).map({"True": "", "False": " (all)"})
-    shown["surrogate epochs"] = rows["surrogate epochs"].map("{:.0f}".format) + stopped
-    return markdown(shown)
-
-
 def final(rows):
-    """Mean and standard deviation over seeds 1, 2, 3 of what was chosen, on test; ratios of means to none's."""
+    """Return mean and standard deviation over seeds 1, 2, 3 of what was chosen, on test; ratios of means to none's."""
     lines = []
     chosen = rows[rows["seed"].isin([1, 2, 3])]
     none = chosen[chosen["setting"] == "none-1000"].set_index("seed")
@@ -84,7 +66,7 @@ def final(rows):
 
 
 def noise(rows):
-    """What the seed alone does: mean, standard deviation, smallest and largest of `none` over its seeds."""
+    """Return what the seed alone does: mean, standard deviation, smallest and largest of `none` over its seeds."""
     none = rows[rows["setting"] == "none"]
     columns = {TARGET: "target NDCG@10", SURROGATE: "surrogate NDCG@10", "{} agreement@10": "agreement@10"}
     lines = []
@@ -105,8 +87,9 @@ def noise(rows):
 
 
 def trade_off(rows):
-    """Target against surrogate on validation, one seed, 300 sequences: what each setting buys."""
-    figure, axes = plt.subplots(figsize=(8, 5.5))
+    """Draw target against surrogate on validation, one seed, 300 sequences: what each setting buys."""
+    figure = Figure(figsize=(8, 5.5))
+    axes = figure.subplots()
     same_attack = rows[
         rows["kept"].map(lambda keys: keys.get("query_sequences") == 300 and keys.get("surrogate_epochs") == 20)
     ]
@@ -146,11 +129,12 @@ def trade_off(rows):
 
 
 def over_lambda(rows):
-    """Published GRO over lambda: quality of both and their agreement."""
+    """Draw published GRO over lambda: quality of both and their agreement."""
     lambdas = rows[(rows["seed"] == 1) & (rows["setting"].str.fullmatch("lambda-.*|base"))].copy()
     lambdas["lambda"] = lambdas["kept"].map(lambda keys: keys.get("gro_lambda", 1.0))
     lambdas = lambdas.sort_values("lambda")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    figure = Figure(figsize=(10, 4))
+    left, right = figure.subplots(1, 2)
     for column, label in ((TARGET, "target"), (SURROGATE, "surrogate")):
         left.plot(lambdas["lambda"], lambdas[column.format("valid")], marker="o", label=label)
     left.set(xlabel="lambda", ylabel="NDCG@10, validation, %", ylim=(0, None))
@@ -166,7 +150,7 @@ def over_lambda(rows):
 
 
 def over_epochs():
-    """What the lists and the two gradients do, epoch by epoch."""
+    """Draw what the lists and the two gradients do, epoch by epoch."""
     epochs = pd.read_csv(HERE / "effect_analysis.csv")
     panels = [
         ("target ndcg@10", "target NDCG@10, validation"),
@@ -178,7 +162,8 @@ def over_epochs():
         ("swap targets a list", "different swap targets a list (of 100 rows)"),
         ("swap gradient", "norm of the gradient of lambda L_swap by T, a list"),
     ]
-    figure, grid = plt.subplots(2, 4, figsize=(18, 8))
+    figure = Figure(figsize=(18, 8))
+    grid = figure.subplots(2, 4)
     for axes, (column, title) in zip(grid.flat, panels, strict=True):
         for name, label in SHOWN_IN_ANALYSIS.items():
             own = epochs[epochs["setting"] == name]
@@ -193,20 +178,24 @@ def over_epochs():
 
 
 def fill(page, name, table):
-    """The page with a table between its marks."""
+    """Return the page with a table between its marks."""
     marks = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
     if not marks.search(page):
-        raise SystemExit(f"results/effect.md has no <!-- table {name} --> .. <!-- end -->")
+        raise UserError(f"page: it has no <!-- table {name} --> .. <!-- end -->")
     return marks.sub(lambda found: f"{found[1]}{table}\n{found[2]}", page)
 
 
-def main():
-    rows, folder = read(), RESULTS / "effect"
+def main(words):
+    parser = Parser(prog="effect_report")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "results" / "effect.md")
+    page = parser.parse_args(words).page
+    if not page.is_file():
+        raise UserError(f"page: {page} does not exist; it is a page with the marks of results/effect.md")
+    rows, text, folder = read(), page.read_text(), page.with_suffix("")
     folder.mkdir(exist_ok=True)
-    page = (RESULTS / "effect.md").read_text()
-    for name, table in (("final", final(rows)), ("noise", noise(rows)), ("everything", everything(rows))):
-        page = fill(page, name, table)
-    (RESULTS / "effect.md").write_text(page)
+    for name, table in (("final", final(rows)), ("noise", noise(rows))):
+        text = fill(text, name, table)
+    page.write_text(text)
     for name, figure in (("trade_off", trade_off(rows)), ("lambda", over_lambda(rows)), ("epochs", over_epochs())):
         figure.tight_layout()
         figure.savefig(folder / f"{name}.png", dpi=100)
@@ -214,4 +203,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command(__file__, main)

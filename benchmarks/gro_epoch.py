@@ -1,45 +1,42 @@
 """An epoch of GRO against a plain epoch of the same target on the same rows of ml-100k, and where GRO's rest goes.
 
-    python benchmarks/gro_epoch.py [--rounds=8] [--KEY=VALUE ...]
+    python benchmarks/gro_epoch.py [--model=BERT4Rec] [--rounds=8] [--KEY=VALUE ...]
 
 Two models are trained, so 2.0 is the floor that the student's own loss moves a little: it needs no softmax.
 """
 
-import sys
+import contextlib
 import tempfile
 
 import torch
-from common import machine, paired, ratio_line
+from common import command, epoch, machine, paired, positive, ratio_line, write_below
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from recbole_gro import Config, GROTrainer
-from recbole_gro.cli.run import parse
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_student
 from recbole_gro.defense.gro import swap_rules
 from recbole_gro.defense.gro import trainer as gro
-from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.patching import replaced
 
 ADAM = "Optimizer.step#Adam.step"
 STEPS = ("top_k", "sample_negatives", "extraction_loss", "swap_targets", "swap_loss")
 
 
-def trainers(settings):
-    config = Config("BERT4Rec", config_file_list=["gro.yaml"], command_line=settings)
-    config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
+def trainers(model, settings, folder):
+    """Return a plain trainer and one of GRO, for an epoch each time, and the loader of their rows."""
+    config = Config(model, config_file_list=["gro.yaml"], command_line={**settings, "epochs": 1, "gro_epochs": 1})
+    write_below(config, folder)
     data = build_dataset(config)
     train, _, _ = build_loaders(config, data)
     torch.manual_seed(1)
-    plain = TargetTrainer(config, config.model_class(config, data))
-    ours = GROTrainer(config, config.model_class(config, data))
-    ours.student_scorer = create_scorer(create_student(config, config.model_class, data))
-    ours._start_gro_phase(len(train))
+    plain, ours = (cls(config, config.model_class(config, data)) for cls in (TargetTrainer, GROTrainer))
     return plain, ours, train
 
 
-def named_steps():
-    """Wrap the steps of GRO's loss so that the profile names them."""
+def named_steps(replacements):
+    """Wrap the steps of GRO's loss so that the profile names them, until the stack of replacements is closed."""
     for name in STEPS:
         module = gro if hasattr(gro, name) else swap_rules
         function = getattr(module, name)
@@ -48,14 +45,14 @@ def named_steps():
             with record_function(f"GRO {_name}"):
                 return _function(*args, **kwargs)
 
-        setattr(module, name, named)
+        replacements.enter_context(replaced(module, name, named))
 
 
 def shares(trainer, train):
     """Print the forward time of each step of GRO's loss as a share of an epoch."""
-    named_steps()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        trainer._train_epoch(train, 0)
+    with contextlib.ExitStack() as replacements, profile(activities=[ProfilerActivity.CPU]) as seen:
+        named_steps(replacements)
+        epoch(trainer.fine_tune, train)
     events = {event.key: event for event in seen.key_averages()}
     total = sum(event.self_cpu_time_total for event in events.values())
     for key in (*(f"GRO {name}" for name in STEPS), "aten::bernoulli_", "aten::mm", "aten::addmm", ADAM):
@@ -63,14 +60,18 @@ def shares(trainer, train):
             print(f"  {key:<28} {events[key].cpu_time_total / total:6.1%}")
 
 
+def main(words):
+    parser = Parser(prog="gro_epoch")
+    parser.add_argument("--model", default="BERT4Rec")
+    parser.add_argument("--rounds", type=positive, default=8)
+    given, settings = options_and_settings(parser, words)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, ours, train = trainers(given.model, settings, folder)
+        print(machine())
+        sides = (lambda: epoch(ours.fine_tune, train)), (lambda: epoch(plain.fit, train))
+        print(ratio_line("epoch, GRO / plain", *paired(*sides, given.rounds, lambda side: side())), flush=True)
+        shares(ours, train)
+
+
 if __name__ == "__main__":
-    words = sys.argv[1:]
-    rounds = next((int(word.partition("=")[2]) for word in words if word.startswith("--rounds=")), 8)
-    _, settings = parse([word for word in words if not word.startswith("--rounds=")])
-    plain, ours, train = trainers(settings)
-    print(machine())
-    gro_seconds, plain_seconds = paired(
-        lambda: ours._train_epoch(train, 0), lambda: plain._train_epoch(train, 0), rounds
-    )
-    print(ratio_line("epoch, GRO / plain", gro_seconds, plain_seconds))
-    shares(ours, train)
+    command(__file__, main)

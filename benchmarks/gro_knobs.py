@@ -8,7 +8,8 @@ from torch.nn.utils import clip_grad_norm_
 from recbole_gro import Config, GROTrainer, Settings, UserError, key, register_defense
 from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import GRODefense
+from recbole_gro.defense import GRODefense, create_student
+from recbole_gro.defense.gro.callback import GROCallback
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.utils.ranking import top_k
 
@@ -32,15 +33,43 @@ class KnobSettings(Settings):
     gro_phase: dict = key({}, "mapping", "settings that hold for GRO alone, not for the undefended target before it")
 
 
+class KnobbedOptimizer(GROCallback):
+    """Set up the optimizers as the knobs say: the extra steps of the student have one of their own."""
+
+    extra_optimizer: torch.optim.Optimizer
+
+    def on_optimizer(self, trainer, steps):
+        knobs, rate = self.value, trainer.optimizer.param_groups[0]["lr"]
+        student = trainer.student_scorer.model
+        self.extra_optimizer = torch.optim.Adam(student.parameters(), lr=knobs["student lr"] or rate)
+        both = [*trainer.model.parameters(), *student.parameters()]
+        if knobs["weight decay"]:
+            decays = [
+                {"params": [values], "weight_decay": knobs["weight decay"] * (values.dim() > 1)} for values in both
+            ]
+            trainer.optimizer = torch.optim.AdamW(decays, lr=rate)
+        if knobs["student lr"]:
+            trainer.optimizer.param_groups[-1]["lr"] = knobs["student lr"]
+        if knobs["clip each"]:
+
+            def clip_each(*_) -> None:
+                for values in both:
+                    clip_grad_norm_(values, knobs["clip each"])
+
+            trainer.optimizer.register_step_pre_hook(clip_each)
+
+    def resumed_parts(self):
+        return {"extra_optimizer": self.extra_optimizer} if hasattr(self, "extra_optimizer") else {}
+
+
 class KnobbedGRO(GROTrainer):
     """GROTrainer with `gro_knobs`.
 
     Attributes:
-        terms: of Eq. 6 in the last epoch, means per batch: target loss, student loss, swap loss without lambda.
+        step_terms: of Eq. 6 at each step: target loss, student loss, swap loss with lambda.
     """
 
-    resumed_values = (*GROTrainer.resumed_values, "terms")
-    terms: tuple[float, ...] = ()
+    resumed_values = (*GROTrainer.resumed_values, "step_terms")
 
     def __init__(self, config, model, stage=None):
         super().__init__(config, model, stage)
@@ -50,67 +79,59 @@ class KnobbedGRO(GROTrainer):
         if "weight decay" in knobs and (len(knobs) > 1 or self.effective_settings(config).gro_decay):
             raise UserError("gro_knobs: weight decay has an optimizer of its own; no other knob and no gro_decay fits")
         self.knobs = {**KNOBS, **knobs}
+        self.optimizers = KnobbedOptimizer(self.knobs)
+        self.callbacks.append(self.optimizers)
+        self.step_terms: list[list[float]] = []
         if self.knobs["decoy band"]:
             self.swap_rule.below_k = self.knobs["decoy band"]
 
-    def _start_gro_phase(self, steps):
-        super()._start_gro_phase(steps)
-        knobs, rate = self.knobs, self.optimizer.param_groups[0]["lr"]
-        student = self.student_scorer.model
-        self.extra_optimizer = torch.optim.Adam(student.parameters(), lr=knobs["student lr"] or rate)
-        if knobs["weight decay"]:
-            self.optimizer = torch.optim.AdamW(
-                [
-                    {"params": [values], "weight_decay": 0.0 if values.dim() < 2 else knobs["weight decay"]}
-                    for model in (self.model, student)
-                    for values in model.parameters()
-                ],
-                lr=rate,
-            )
-        if knobs["student lr"]:
-            self.optimizer.param_groups[-1]["lr"] = knobs["student lr"]
-        if knobs["clip each"]:
-            both = [*self.model.parameters(), *student.parameters()]
+    @property
+    def terms(self) -> list[float]:
+        """Terms of Eq. 6 in the last epoch, means per batch: target loss, student loss, swap loss without lambda."""
+        own, student, swap = (
+            torch.tensor(self.step_terms[-len(self.train_data) :], dtype=torch.float64).mean(0).tolist()
+        )
+        return [own, student, swap / (self.gro_lambda or 1)]
 
-            def clip_each(*_) -> None:
-                for values in both:
-                    clip_grad_norm_(values, knobs["clip each"])
-
-            self.optimizer.register_step_pre_hook(clip_each)
-
-    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        every = self.knobs["student restart"]
-        # of a resumed phase the first epoch's student is the one that was kept
-        if every and epoch_idx > self.start_epoch and len(self.train_loss_dict) % every == 0:
-            student = self.student_scorer.model
-            student.load_state_dict(self._new_student(train_data._dataset).state_dict())
-            for values in student.parameters():
-                self.optimizer.state.pop(values, None)
-        losses = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
-        own, student, swap = (term / len(train_data) for term in losses)
-        self.terms = own, student, swap / (self.gro_lambda or 1)
-        return losses
-
-    def resumed_parts(self):
-        return super().resumed_parts() | ({"extra_optimizer": self.extra_optimizer} if self.student_scorer else {})
+    def fine_tune(self, train_data, *arguments, **options):
+        self.train_data = train_data
+        return super().fine_tune(train_data, *arguments, **options)
 
     def gro_losses(self, interaction):
-        self._student_steps(interaction, self.knobs["student steps"] - 1)
+        every, steps = self.knobs["student restart"] * len(self.train_data), len(self.step_terms)
+        if every and steps and steps % every == 0:
+            self.restart_student()
+        self.train_student(interaction, self.knobs["student steps"] - 1)
+        losses = self.losses_of_both(interaction)
+        self.step_terms.append([float(loss.detach()) for loss in losses])
+        return losses
+
+    def losses_of_both(self, interaction):
+        """Return the terms of Eq. 6, with swap targets of a student that is ahead where the knobs say so."""
         if not self.knobs["student ahead"]:
             return super().gro_losses(interaction)
-        student, optimizer = self.student_scorer.model, self.extra_optimizer
+        student, optimizer = self.student_scorer.model, self.optimizers.extra_optimizer
         here = copy.deepcopy((student.state_dict(), optimizer.state_dict()))
-        self._student_steps(interaction, self.knobs["student ahead"])
+        self.train_student(interaction, self.knobs["student ahead"])
         target_loss, _, swap = super().gro_losses(interaction)
         student.load_state_dict(here[0])
         optimizer.load_state_dict(here[1])
         return target_loss, super().gro_losses(interaction)[1], swap
 
-    def _student_steps(self, interaction, n):
+    def restart_student(self):
+        """Give the student other weights and an optimizer without a past."""
+        student = self.student_scorer.model
+        student.load_state_dict(create_student(self.config, type(self.model), self.train_data._dataset).state_dict())
+        for values in student.parameters():
+            self.optimizer.state.pop(values, None)
+
+    def train_student(self, interaction, n):
+        """Train the student alone for n steps on a batch's lists."""
+        optimizer = self.optimizers.extra_optimizer
         for _ in range(n):
             super().gro_losses(interaction)[1].backward()
-            self.extra_optimizer.step()
-            self.extra_optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
 
     @torch.no_grad()
     def served_lists(self, interaction, target_scores):

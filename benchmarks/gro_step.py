@@ -1,21 +1,21 @@
 """The swap step of GRO: closed form against autograd through the dense swap matrix A [N, k, items].
 
-    python benchmarks/gro_step.py
+    python benchmarks/gro_step.py [--sizes 200,3416,100 400,18345,100] [--rounds=3]
+
+A size is lists, items with padding, list length.
 
 Both sides start from the same target and student scores and negatives and end with A', the student's loss, the swap
 loss and the gradients of both with respect to the scores. The dense side is the paper's text written down.
 """
 
 import json
-import sys
 
 import torch
-from common import in_child, machine, paired, peak_mib, ratio_line
+from common import command, in_child, machine, paired, peak_mib, positive, ratio_line
 
 from recbole_gro import extraction_loss, sample_negatives, swap_loss, swap_targets
+from recbole_gro.utils.command_line import Parser
 from recbole_gro.utils.ranking import top_k
-
-SIZES = [(200, 3416, 100), (400, 18345, 100)]  # lists, items with padding, list length
 
 
 def scores(n_lists, n_items):
@@ -77,15 +77,32 @@ def compare(n_lists, n_items, k, rounds):
     )
     print("  " + ratio_line("time, dense / closed", *both))
     added = {
-        side: in_child(__file__, side, *map(str, (n_lists, n_items, k)))["added_mib"] for side in ("dense", "closed")
+        side: in_child(__file__, f"--side={side}", "--sizes", f"{n_lists},{n_items},{k}")["added_mib"]
+        for side in ("dense", "closed")
     }
     print(f"  memory added, dense {added['dense']:.0f} MiB, closed {added['closed']:.0f} MiB")
 
 
+def size(text):
+    """Return lists, items with padding and list length of a command-line word."""
+    n_lists, n_items, k = (int(number) for number in text.split(","))
+    if not 0 < k < n_items - 1 or n_lists < 1:
+        raise ValueError
+    return n_lists, n_items, k
+
+
+def main(words):
+    parser = Parser(prog="gro_step")
+    parser.add_argument("--sizes", type=size, nargs="+", default=[(200, 3416, 100), (400, 18345, 100)])
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--side", choices=("closed", "dense"), help="measure the memory of one side alone")
+    given = parser.parse_args(words)
+    if given.side:
+        return one_side(given.side, *given.sizes[0])
+    print(machine())
+    for each in given.sizes:
+        compare(*each, given.rounds)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        one_side(sys.argv[1], *map(int, sys.argv[2:]))
-    else:
-        print(machine())
-        for size in SIZES:
-            compare(*size, rounds=3)
+    command(__file__, main)

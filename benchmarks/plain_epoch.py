@@ -1,19 +1,19 @@
 """BERT4Rec on ml-100k without GRO: RecBole's stock pipeline against ours, an epoch and the time to quality.
 
-    python benchmarks/plain_epoch.py [--minutes=10] [--picture=benchmarks/plain_epoch.png]
+    python benchmarks/plain_epoch.py [--minutes=10] [--rounds=3] [--picture=benchmarks/plain_epoch.png]
+        [--KEY=VALUE ...]
 
 Stock: prefix rows, MaskItemSequence, RecBole's batch of 2048 and its Trainer, with torch's anomaly detection, which
 importing RecBole's models switches on. Ours: windows, whole-batch masks, only masked positions scored. Both have
-RecBole's architecture, are validated after the same number of seconds or epochs by RecBole's own evaluation, and run in
-turn on the same machine. The stock side runs `--minutes`; ours runs until it has reached the same score.
+RecBole's architecture and are validated by RecBole's own evaluation, the stock side after every epoch, ours after every
+fifth; the time of validation is left out. The stock side trains for `--minutes`, ours until it has reached the same
+score. Settings are of both sides, such as --dataset.
 """
 
-import argparse
 import tempfile
-import time
 
 import torch
-from common import machine, ratio_line, seconds
+from common import Timed, command, epoch, machine, output_file, positive, ratio_line, write_below
 from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.model.sequential_recommender import BERT4Rec
@@ -23,55 +23,66 @@ from recbole.utils import init_seed
 from recbole_gro import Config
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.compat import no_tensorboard
 
 BATCHES = 4  # of the stock epoch that are timed; an epoch is scaled up from them
 PATIENCE = 600  # seconds after which ours gives up
+ENDLESS = {"epochs": 10**6, "stopping_step": 10**6, "topk": [10], "show_progress": False}
 
 
-def stock(folder):
-    settings = {
-        "train_neg_sample_args": None, "checkpoint_dir": folder, "metrics": ["Hit", "NDCG"], "topk": [10],
-        "valid_metric": "NDCG@10", "metric_decimal_place": 6, "show_progress": False,
+class Enough(Exception):
+    """The curve is complete."""
+
+
+def stock(settings, folder):
+    """Return RecBole's trainer and its loaders of training and validation."""
+    own = {
+        **ENDLESS, "eval_step": 1, "train_neg_sample_args": None, "checkpoint_dir": folder, "metrics": ["Hit", "NDCG"],
+        "valid_metric": "NDCG@10", "metric_decimal_place": 6,
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     }  # fmt: skip
-    config = RecBoleConfig("BERT4Rec", "ml-100k", config_dict=settings)
+    config = RecBoleConfig("BERT4Rec", settings.get("dataset", "ml-100k"), config_dict={**own, **settings})
     init_seed(config["seed"], True)
     train, valid, _ = data_preparation(config, create_dataset(config))
     with no_tensorboard():
         return Trainer(config, BERT4Rec(config, train.dataset)), train, valid
 
 
-def ours(folder):
-    config = Config("BERT4Rec", config_file_list=["gro.yaml"], config_dict={"show_progress": False})
-    config["checkpoint_dir"] = config["output_dir"] = folder
+def ours(settings, folder):
+    """Return our trainer and its loaders of training and validation."""
+    config = Config("BERT4Rec", config_dict={**ENDLESS, "eval_step": 5, **settings})
+    write_below(config, folder)
     init_seed(config["seed"], True)
     data = build_dataset(config)
     train, valid, _ = build_loaders(config, data)
     return TargetTrainer(config, config.model_class(config, data)), train, valid
 
 
-def some(train, n):
-    return [batch for _, batch in zip(range(n), train, strict=False)]
+def one_epoch(make, settings, batches):
+    """Return the seconds of an epoch of a new trainer, and its number of rows."""
+    with tempfile.TemporaryDirectory() as folder, torch.autograd.set_detect_anomaly(make is stock):
+        trainer, train, _ = make(settings, folder)
+        trainer.epochs = 1
+        return epoch(trainer.fit, train, batches), len(train._dataset)
 
 
-def stock_epoch(trainer, train):
-    """Seconds of a whole stock epoch, masks included, from its first batches."""
-    with torch.autograd.set_detect_anomaly(True):
-        return seconds(lambda: trainer._train_epoch(some(train, BATCHES), 0)) * len(train) / BATCHES
+def curve(make, settings, until):
+    """Return [(seconds, validation NDCG@10)] until `until(seconds, score)` is true; validation's time is left out."""
+    points = []
 
+    def validated(_, score):
+        points.append((sum(timed.seconds), float(score)))
+        if until(*points[-1]):
+            raise Enough
 
-def curve(trainer, train, valid, every, until):
-    """[(seconds, validation NDCG@10)] until `until(seconds, score)` says so; validation's own time is left out."""
-    points, spent, epoch = [], 0.0, 0
-    while not points or not until(*points[-1]):
-        start = time.perf_counter()
-        for _ in range(every):
-            trainer._train_epoch(train, epoch)
-            epoch += 1
-        spent += time.perf_counter() - start
-        points.append((spent, float(trainer._valid_epoch(valid)[0])))
-    return points
+    with tempfile.TemporaryDirectory() as folder, torch.autograd.set_detect_anomaly(make is stock):
+        trainer, train, valid = make(settings, folder)
+        timed = Timed(train)
+        try:
+            trainer.fit(timed, valid, verbose=False, saved=False, callback_fn=validated)
+        except Enough:
+            return points
 
 
 def draw_picture(slow, fast, file):
@@ -86,26 +97,27 @@ def draw_picture(slow, fast, file):
     figure.savefig(file, dpi=120)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+def main(words):
+    parser = Parser(prog="plain_epoch")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--picture")
-    given = parser.parse_args()
-    slow, fast = stock(tempfile.mkdtemp()), ours(tempfile.mkdtemp())
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--picture", type=output_file)
+    given, settings = options_and_settings(parser, words)
     print(machine())
-    print(f"rows an epoch: stock {len(slow[1]._dataset)}, ours {len(fast[1]._dataset)}")
-    times = [(stock_epoch(*slow[:2]), seconds(lambda: fast[0]._train_epoch(fast[1], 0))) for _ in range(given.rounds)]
-    print(ratio_line("epoch, stock / ours", [a for a, _ in times], [b for _, b in times]), flush=True)
-    slow, fast = stock(tempfile.mkdtemp()), ours(tempfile.mkdtemp())
-    with torch.autograd.set_detect_anomaly(True):
-        slow_points = curve(*slow, 1, lambda t, _: t > 60 * given.minutes)
-    reached = max(score for _, score in slow_points)
-    at = next(t for t, score in slow_points if score == reached)
-    fast_points = curve(*fast, 5, lambda t, score: score >= reached or t > PATIENCE)
-    length = f"of {slow_points[-1][0]:.0f} s in {len(slow_points)} epochs"
-    print(f"stock: validation NDCG@10 {reached:.4f} at {at:.0f} s, {length}")
-    print(f"ours: {max(score for _, score in fast_points):.4f} at {fast_points[-1][0]:.0f} s")
-    print(f"time to that quality, stock / ours: {at / fast_points[-1][0]:.1f}")
+    times = [(one_epoch(stock, settings, BATCHES), one_epoch(ours, settings, None)) for _ in range(given.rounds)]
+    print(f"rows per epoch: stock {times[0][0][1]}, ours {times[0][1][1]}")
+    sides = ([spent for spent, _ in side] for side in zip(*times, strict=True))
+    print(ratio_line("epoch, stock / ours", *sides), flush=True)
+    slow = curve(stock, settings, lambda spent, _: spent > 60 * given.minutes)
+    reached = max(score for _, score in slow)
+    at = next(spent for spent, score in slow if score == reached)
+    fast = curve(ours, settings, lambda spent, score: score >= reached or spent > PATIENCE)
+    print(f"stock: validation NDCG@10 {reached:.4f} at {at:.0f} s, of {slow[-1][0]:.0f} s in {len(slow)} epochs")
+    print(f"ours: {max(score for _, score in fast):.4f} at {fast[-1][0]:.0f} s")
+    print(f"time to that quality, stock / ours: {at / fast[-1][0]:.1f}")
     if given.picture:
-        draw_picture(slow_points, fast_points, given.picture)
+        draw_picture(slow, fast, given.picture)
+
+
+if __name__ == "__main__":
+    command(__file__, main)

@@ -1,63 +1,71 @@
 """Autoregressive queries: as the service answers them, against every step padded to full length.
 
-    python benchmarks/queries.py [--model=BERT4Rec] [--sequences=1000]
+    python benchmarks/queries.py [--model=BERT4Rec] [--sequences=1000] [--rounds=3] [--KEY=VALUE ...]
 
 For models around a GRU also: every history read anew, without the state that is carried from query to query.
 """
 
-import argparse
-
 import torch
-from common import machine, paired, ratio_line
+from common import command, machine, paired, positive, ratio_line
 from recbole.data.transform import construct_transform
 
-from recbole_gro import BlackBox, Config, create_query_strategy
+from recbole_gro import BlackBox, Config, Service, create_query_strategy
 from recbole_gro.data import build_dataset
 from recbole_gro.scoring import RecurrentScorer
-from recbole_gro.serving.service import Service
+from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.ranking import top_k
 
 
-class AnewEachTime:
-    """Stands for a session and remembers nothing."""
+class Anew(Service):
+    """Keep no state between queries: read every history anew."""
 
-    def __init__(self, scorer):
-        self.scores = scorer.next_item_scores
+    padded = False
+
+    def __init__(self, model, k):
+        super().__init__(model, k)
+        self.scorer.any_length = self.scorer.any_length and not self.padded
+
+    @torch.no_grad()
+    def recommend(self, sequences):
+        self.model.eval()
+        parts = zip(*(column.split(1024) for column in self.histories(sequences)), strict=True)
+        return torch.cat([top_k(self.scorer.next_item_scores(*part), self.k) for part in parts])
 
 
-def black_box(config, data, way):
-    torch.manual_seed(1)
-    service = Service(config.model_class(config, data), config["served_k"])
-    service.scorer.any_length = way != "padded"
-    if way != "ours":
-        service._session = lambda part, remembered: AnewEachTime(service.scorer)
-    return BlackBox(service)
+class Padded(Anew):
+    """Keep no state, and pad every history to full length."""
+
+    padded = True
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--sequences", type=int, default=1000)
+def main(words):
+    parser = Parser(prog="queries")
+    parser.add_argument("--sequences", type=positive, default=1000)
     parser.add_argument("--model", default="BERT4Rec")
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    config = Config(given.model)
+    parser.add_argument("--rounds", type=positive, default=3)
+    given, settings = options_and_settings(parser, words)
+    config = Config(given.model, command_line=settings)
     data = build_dataset(config)
     construct_transform(config)
-    length = config["MAX_ITEM_LIST_LENGTH"]
-    ask = create_query_strategy("autoregressive").query
-    logs = {}
+    length, strategy, logs = config["MAX_ITEM_LIST_LENGTH"], create_query_strategy("autoregressive"), {}
 
-    def run(way):
-        box = black_box(config, data, way)
-        logs[way] = ask(box, given.sequences, length, torch.Generator().manual_seed(2), False)
-        return box
+    def run(service_class):
+        torch.manual_seed(1)
+        box = BlackBox(service_class(config.model_class(config, data), config["served_k"]))
+        draw = torch.Generator().manual_seed(2)
+        logs[service_class] = strategy.query(box, given.sequences, length, draw, False)
 
     print(machine())
     print(f"{given.model}, {given.sequences} sequences of {length} items, lists of {config['served_k']}", flush=True)
-    recurrent = isinstance(run("ours")._service.scorer, RecurrentScorer)
-    for way in ["padded", "anew"][: 1 + recurrent]:
-        slow, ours = paired(lambda way=way: run(way), lambda: run("ours"), given.rounds)
-        print("  " + ratio_line(f"time, {way} / ours", slow, ours))
-        same = (logs[way].lists == logs["ours"].lists).float().mean()
-        asked = (logs[way].sequences == logs["ours"].sequences).all(1).float().mean()
-        print(f"  {asked:.2%} of the sequences the same, {same:.2%} of the list entries", flush=True)
-    print(f"  {given.sequences / min(ours):.0f} sequences a second")
+    recurrent = isinstance(Service(config.model_class(config, data), config["served_k"]).scorer, RecurrentScorer)
+    for other in (Padded, Anew)[: 1 + recurrent]:
+        slow, fast = paired(lambda other=other: run(other), lambda: run(Service), given.rounds)
+        print("  " + ratio_line(f"time, {other.__name__.lower()} / ours", slow, fast))
+        same = (logs[other].lists == logs[Service].lists).float().mean()
+        queried = (logs[other].sequences == logs[Service].sequences).all(1).float().mean()
+        print(f"  {queried:.2%} of the sequences the same, {same:.2%} of the list entries", flush=True)
+    print(f"  {given.sequences / min(fast):.0f} sequences per second")
+
+
+if __name__ == "__main__":
+    command(__file__, main)

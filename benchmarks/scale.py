@@ -1,14 +1,13 @@
 """Memory and seconds at the size of ML-20M, and how they grow up to it.
 
-    python benchmarks/scale.py [--parts 16 4 1] [--picture=benchmarks/scale.png]
+    python benchmarks/scale.py [--parts 16 4 1] [--steps=20] [--picture=benchmarks/scale.png]
 
 Writes synthetic atomic files with the numbers of users, items and interactions of ML-20M as published (lengths and
 popularity long-tailed, a user's lines in no order of time), as a whole and for every n-th user, in a temporary folder.
-For each, in a process of its own: build the dataset with rows of 200 items, evaluate 5 batches of the test, train 20
+For each, in a process of its own: build the dataset with rows of 200 items, evaluate 5 batches of the test, train
 steps of GRO with the batch of the authors' ML-20M run.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -16,21 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import in_child, machine, peak_mib, seconds
-from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader
+from common import command, epoch, in_child, machine, now, output_file, peak_mib, positive, seconds, write_below
+from recbole.data.dataloader import FullSortEvalDataLoader
 
 from recbole_gro import Config, GROTrainer, Service
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import ServedEvaluator
+from recbole_gro.utils.command_line import Parser
+from recbole_gro.utils.errors import UserError
 
 USERS, ITEMS, INTERACTIONS, SHORTEST = 138_493, 26_744, 20_000_263, 20
+MOST_PARTS = 700  # with more of them, the users of one part do not see all items
 SETTINGS = {
     "MAX_ITEM_LIST_LENGTH": 200,
     "train_batch_size": 24,
     "mask_ratio": 0.2,
     "hidden_dropout_prob": 0.1,
     "attn_dropout_prob": 0.1,
-    "gro_epochs": 1,
     "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
     "show_progress": False,
 }
@@ -45,7 +46,7 @@ def write(folder: Path, part: int) -> int:
     lengths[: n - lengths.sum()] += 1
     chance = 1 / (np.arange(ITEMS) + 50.0) ** 1.1
     items = draw.choice(ITEMS, n, p=chance / chance.sum())
-    items[:ITEMS] = draw.permutation(ITEMS)[:n]  # every item occurs
+    items[:ITEMS] = draw.permutation(ITEMS)  # every item occurs
     clock = 1_000_000_000 + draw.integers(0, 400_000_000, n)
     file = folder / "like-ml-20m" / "like-ml-20m.inter"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -55,30 +56,26 @@ def write(folder: Path, part: int) -> int:
     return n
 
 
-def measure(folder: str) -> None:
-    """All of one size in this process; prints its figures as JSON."""
-    found = {}
-    config = Config("BERT4Rec", "like-ml-20m", config_dict={**SETTINGS, "data_path": folder})
-    config["checkpoint_dir"] = config["output_dir"] = folder
-    start, cpu = time.perf_counter(), time.process_time()
+def measure(folder: str, steps: int) -> None:
+    """Print the figures of one size, measured in this process, as JSON."""
+    config = Config("BERT4Rec", "like-ml-20m", config_dict={**SETTINGS, "data_path": folder, "gro_epochs": 1})
+    write_below(config, folder)
+    start, cpu = now(), time.process_time()
     data = build_dataset(config)
     train, _, test = build_loaders(config, data)
-    found["set_up_s"], found["set_up_cpu_s"] = time.perf_counter() - start, time.process_time() - cpu
-    found["set_up_mib"] = peak_mib()
+    found = {"set_up_s": now() - start, "set_up_cpu_s": time.process_time() - cpu, "set_up_mib": peak_mib()}
     trainer = GROTrainer(config, config.model_class(config, data))
-    five, twenty = first(test, FullSortEvalDataLoader, 5), first(train, TrainDataLoader, 20)
+    five = first(test, 5)
     evaluator = ServedEvaluator(config, Service(trainer.model, config["served_k"]))
     found["evaluation_batch_s"] = seconds(lambda: evaluator.evaluate(five)) / len(five)
-    found["steps_an_epoch"] = len(train)
-    found["gro_step_s"] = seconds(lambda: trainer.fine_tune(twenty, saved=False)) / len(twenty)
-    found["peak_mib"] = peak_mib()
-    print(json.dumps(found))
+    found["gro_step_s"] = epoch(trainer.fine_tune, train, steps) / len(train)
+    print(json.dumps(found | {"peak_mib": peak_mib()}))
 
 
-def first(loader, kind, batches):
-    """Return a loader of the first batches of a loader."""
+def first(loader, batches):
+    """Return a loader of the first batches of a loader of test rows."""
     rows = loader._dataset
-    part = kind(loader.config, rows.copy(rows.inter_feat[: batches * loader.step]), loader._sampler)
+    part = FullSortEvalDataLoader(loader.config, rows.copy(rows.inter_feat[: batches * loader.step]), loader._sampler)
     part.transform = loader.transform
     return part
 
@@ -96,15 +93,17 @@ def draw_picture(rows, file) -> None:
     figure.savefig(file, dpi=120)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--parts", type=int, nargs="+", default=[16, 4, 1])
-    parser.add_argument("--picture")
-    parser.add_argument("--folder")
-    given = parser.parse_args()
+def main(words):
+    parser = Parser(prog="scale")
+    parser.add_argument("--parts", type=positive, nargs="+", default=[16, 4, 1])
+    parser.add_argument("--steps", type=positive, default=20)
+    parser.add_argument("--picture", type=output_file)
+    parser.add_argument("--folder", help="measure the data in this folder alone")
+    given = parser.parse_args(words)
     if given.folder:
-        measure(given.folder)
-        raise SystemExit
+        return measure(given.folder, given.steps)
+    if max(given.parts) > MOST_PARTS:
+        raise UserError(f"parts: {max(given.parts)} leaves too few users for {ITEMS} items; at most {MOST_PARTS}")
     print(machine())
     print("| users | interactions | set-up s | CPU s | after set-up MiB | evaluation batch s | GRO step s | peak MiB |")
     print("|---:|---:|---:|---:|---:|---:|---:|---:|")
@@ -112,8 +111,8 @@ if __name__ == "__main__":
     for part in given.parts:
         with tempfile.TemporaryDirectory() as folder:
             interactions = write(Path(folder), part)
-            row = {"interactions": interactions, **in_child(__file__, "--folder", folder)}
-        rows.append(row)
+            row = in_child(__file__, f"--folder={folder}", f"--steps={given.steps}")
+        rows.append({"interactions": interactions, **row})
         print(
             f"| {USERS // part} | {interactions} | {row['set_up_s']:.0f} | {row['set_up_cpu_s']:.0f} "
             f"| {row['set_up_mib']:.0f} | {row['evaluation_batch_s']:.2f} | {row['gro_step_s']:.2f} "
@@ -122,3 +121,7 @@ if __name__ == "__main__":
         )
     if given.picture:
         draw_picture(rows, given.picture)
+
+
+if __name__ == "__main__":
+    command(__file__, main)

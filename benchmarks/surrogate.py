@@ -1,20 +1,20 @@
 """Surrogate training: our batches against shuffled prefixes padded to full length, and against one length a batch.
 
-    python benchmarks/surrogate.py [--model=BERT4Rec] [--sequences=300] [--target_epochs=60] [--seeds 1 2 3]
+    python benchmarks/surrogate.py [--model=BERT4Rec] [--sequences=300] [--target_epochs=60] [--epochs=6] [--rounds=3]
+        [--seeds 1 2 3] [--KEY=VALUE ...]
 
-A target trained on ml-100k is asked once. One epoch of each kind of batch in turn on the same log gives the
-throughput; then surrogates of each kind train on the same number of lists, a surrogate a seed, and their agreement@10
-on held-out queries is compared.
+A target trained on ml-100k is queried once. One epoch of each kind of batch in turn on the same log gives the
+throughput; then surrogates of each kind train on the same number of lists, one per seed, and their agreement@10 on
+held-out queries is compared.
 """
 
-import argparse
 import functools
 import math
 import statistics
 import tempfile
 
 import torch
-from common import machine, paired, ratio_line
+from common import command, epoch, machine, paired, positive, ratio_line, write_below
 from recbole.data.interaction import Interaction
 
 from recbole_gro import BlackBox, Config, ExtractionTrainer, create_query_strategy, create_surrogate
@@ -22,10 +22,11 @@ from recbole_gro.attack.query_log import LISTED, QueryLoader
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.scoring import NextItemScorer
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.command_line import Parser, options_and_settings
 
 
 class OneLengthLoader(QueryLoader):
-    """Every example of a batch has the same prefix length."""
+    """Batch examples of the same prefix length."""
 
     def __len__(self):
         n, longest = self.log.sequences.shape
@@ -50,7 +51,7 @@ class OneLengthLoader(QueryLoader):
 
 
 class PlainTrainer(ExtractionTrainer):
-    """Rows of any length, each read by itself and padded to full length."""
+    """Read every prefix by itself, padded to full length."""
 
     def __init__(self, config, model):
         super().__init__(config, model)
@@ -60,6 +61,7 @@ class PlainTrainer(ExtractionTrainer):
 
 
 def trained_target(config):
+    """Return the target at its best validation epoch."""
     data = build_dataset(config)
     train, valid, _ = build_loaders(config, data)
     torch.manual_seed(1)
@@ -69,64 +71,68 @@ def trained_target(config):
     return trainer.model
 
 
-def thief(config, n_items, seed, cls=ExtractionTrainer):
+KINDS = {
+    "ours": (ExtractionTrainer, None),
+    "shuffled and padded": (PlainTrainer, None),
+    "one length per batch": (ExtractionTrainer, OneLengthLoader),
+}
+
+
+def side(kind, seed, config, log, n_items):
+    """Return a trainer of a new surrogate, and its loaders of training and of held-out queries."""
     torch.manual_seed(seed)
-    surrogate, surrogate_config = create_surrogate(config, n_items)
-    surrogate_config["seed"] = seed
-    return cls(surrogate_config, surrogate)
+    surrogate, its_config = create_surrogate(config, n_items)
+    its_config["seed"] = seed
+    cls, loader = KINDS[kind]
+    trainer = cls(its_config, surrogate)
+    train, held = trainer.loaders(log)
+    if loader is not None:
+        train = loader(train.log, config, trainer.batch_size, train.generator)
+    return trainer, train, held
+
+
+def main(words):
+    parser = Parser(prog="surrogate")
+    parser.add_argument("--model", default="BERT4Rec")
+    parser.add_argument("--sequences", type=positive, default=300)
+    parser.add_argument("--target_epochs", type=positive, default=60)
+    parser.add_argument("--epochs", type=positive, default=6)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
+    given, settings = options_and_settings(parser, words)
+    with tempfile.TemporaryDirectory() as folder:
+        compare(given, settings, folder)
+
+
+def compare(given, settings, folder):
+    """Print throughput and held-out agreement of each kind of batch."""
+    fixed = {"epochs": given.target_epochs, "query_sequences": given.sequences, "show_progress": False}
+    training = {"surrogate_epochs": given.epochs, "surrogate_patience": given.epochs}
+    config = Config(given.model, config_dict=fixed | training, command_line=settings)
+    write_below(config, folder)
+    box = BlackBox(trained_target(config), config["served_k"])
+    draw, length = torch.Generator().manual_seed(2), config["MAX_ITEM_LIST_LENGTH"]
+    log = create_query_strategy("autoregressive").query(box, given.sequences, length, draw, False)
+    print(machine())
+    sides = [side(kind, 0, config, log, box.n_items)[:2] for kind in ("shuffled and padded", "ours")]
+    for trainer, _ in sides:
+        trainer.epochs = 1
+    calls = [lambda trainer=trainer, loader=loader: epoch(trainer.fit, loader) for trainer, loader in sides]
+    print(
+        f"{given.model}, {log.n_lists} lists of a target after {given.target_epochs} epochs, {len(sides[1][1])} steps"
+    )
+    times = paired(*calls, given.rounds, lambda call: call())
+    print("  " + ratio_line("epoch, shuffled and padded / ours", *times), flush=True)
+    for kind in KINDS if given.seeds else ():
+        agreement = []
+        for seed in given.seeds:
+            trainer, loader, held = side(kind, seed, config, log, box.n_items)
+            trainer.fit(loader, held, verbose=False)
+            agreement.append(trainer.held_out_figures(held)["agreement@10"])
+        each = " ".join(f"{value:.3f}" for value in agreement)
+        mean = statistics.mean(agreement)
+        print(f"  {kind}: held-out agreement@10 {mean:.3f} ({each}), {given.epochs} epochs", flush=True)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--model", default="BERT4Rec")
-    parser.add_argument("--sequences", type=int, default=300)
-    parser.add_argument("--target_epochs", type=int, default=60)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
-    given = parser.parse_args()
-    settings = {
-        "epochs": given.target_epochs,
-        "surrogate_epochs": given.epochs,
-        "surrogate_patience": given.epochs,
-        "show_progress": False,
-    }
-    config = Config(given.model, "ml-100k", config_dict={"epochs": 150, "query_sequences": 300, **settings})
-    config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
-    box = BlackBox(trained_target(config), config["served_k"])
-    log = create_query_strategy("autoregressive").query(
-        box, given.sequences, config["MAX_ITEM_LIST_LENGTH"], torch.Generator().manual_seed(2), False
-    )
-    print(machine())
-    kinds = {
-        "ours": (ExtractionTrainer, None),
-        "shuffled and padded": (PlainTrainer, None),
-        "one length a batch": (ExtractionTrainer, OneLengthLoader),
-    }
-
-    def sides(name, seed):
-        cls, loader = kinds[name]
-        trainer = thief(config, box.n_items, seed, cls)
-        train, held = trainer.loaders(log)
-        if loader is not None:
-            train = loader(train.log, config, trainer.batch_size, train.generator)
-        return trainer, train, held
-
-    (ours, batches, _), (plain, rows, _) = sides("ours", 0), sides("shuffled and padded", 0)
-    print(
-        f"{given.model}, {rows.log.n_lists} lists of a target after {given.target_epochs} epochs, {len(batches)} steps"
-    )
-    slow, fast = paired(lambda: plain._train_epoch(rows, 0), lambda: ours._train_epoch(batches, 0), given.rounds)
-    print("  " + ratio_line("epoch, shuffled and padded / ours", slow, fast), flush=True)
-    for name in kinds:
-        learned = []
-        for seed in given.seeds:
-            trainer, loader, held = sides(name, seed)
-            trainer.fit(loader, held, verbose=False)
-            learned.append(trainer._valid_epoch(held)[1]["agreement@10"])
-        if learned:
-            each = " ".join(f"{value:.3f}" for value in learned)
-            print(
-                f"  {name}: held-out agreement@10 {statistics.mean(learned):.3f} ({each}), {given.epochs} epochs",
-                flush=True,
-            )
+    command(__file__, main)

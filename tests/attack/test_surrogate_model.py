@@ -3,8 +3,11 @@ import torch
 from conftest import write_inter
 from pipeline import TINY_RUN
 
-from recbole_gro import BlackBox, UserError, create_surrogate, run_recbole_gro
+from recbole_gro import BlackBox, Config, UserError, create_surrogate, run_recbole_gro
 from recbole_gro.attack.surrogate_model import SurrogateDataset
+from recbole_gro.config.config import derive
+from recbole_gro.config.models import sequential_model
+from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
 
 
@@ -22,6 +25,15 @@ def test_another_surrogate_has_its_own_architecture(make_config, tmp_path):
     (tmp_path / "small.yaml").write_text("hidden_size: 24\n")
     config = make_config("BERT4Rec", surrogate_model="NARM", surrogate_config=str(tmp_path / "small.yaml"))
     assert create_surrogate(config, 31)[0].hidden_size == 24
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "GRU4Rec", "NARM", "SASRec"])
+def test_packaged_settings_of_targets_leave_surrogates_as_recbole_has_them(model):
+    config = Config("NARM" if model == "BERT4Rec" else "BERT4Rec")
+    surrogate = derive(config, model, None, "surrogate_model")
+    expected = recbole_model_settings(sequential_model(model)) | {"weight_decay": 0.0, "learner": "adam"}
+    expected.pop("layer_norm_eps", None)  # 1e-12 is a text in plain yaml
+    assert {key: surrogate[key] for key in expected} == expected
 
 
 def test_surrogate_is_built_for_the_given_number_of_items(make_config):
