@@ -17,6 +17,7 @@ from recbole_gro.utils.errors import UserError, nearest
 SUBCOMMANDS = {  # name: where its function is, and what it does
     "run": ("recbole_gro.cli.main:run", "train a target, defend it, attack it and compare (the default)"),
     "experiment": ("recbole_gro.cli.experiment:main", "run a grid of settings and seeds, and report on it"),
+    "audit": ("recbole_gro.cli.audit:main", "attack a live service, and report how much of it leaks"),
     "convert": ("recbole_gro.data.convert:main", "convert a published dataset to RecBole's atomic files"),
     "statistics": ("recbole_gro.data.statistics:main", "print the size of a dataset beside the paper's"),
     "check-model": ("recbole_gro.cli.check_model:main", "check models as target, student and surrogate"),

@@ -58,7 +58,7 @@ def test_help_lists_the_keys_of_plugins(tmp_path, monkeypatch, capsys, own_parts
         ("gro_lambda=1", "did you mean --gro_lambda=1?"),
         ("bert4rec", "did you mean recbole-gro --model=BERT4Rec?"),
         ("statistic ml-1m", "did you mean recbole-gro statistics?"),
-        ("help", "unknown subcommand 'help'; there are run, experiment, convert, statistics, check-model"),
+        ("help", "unknown subcommand 'help'; there are run, experiment, audit, convert, statistics, check-model"),
         ("-m NARM --versoin", "argument '--versoin' is invalid; did you mean --version?"),
         ("statistics", "the following arguments are required: NAME; recbole-gro statistics --help describes"),
         ("convert ml-1m", "the following arguments are required: PATH; recbole-gro convert --help describes"),
@@ -105,7 +105,7 @@ def test_an_interrupt_ends_in_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.strip() == "recbole-gro: stopped"
 
 
-@pytest.mark.parametrize("name", ["experiment", "convert", "statistics", "check-model"])
+@pytest.mark.parametrize("name", ["experiment", "audit", "convert", "statistics", "check-model"])
 @pytest.mark.parametrize("before", [[], ["--debug"]], ids=["", "debug"])
 def test_a_subcommand_has_help_of_its_own(name, before, capsys):
     with pytest.raises(SystemExit) as stopped:
