@@ -55,6 +55,11 @@ class Journal:
                 except (ValueError, LookupError, TypeError) as error:
                     raise UserError(f"{file}, line {number}: not a line of an audit's journal") from error
 
+    @property
+    def resume(self) -> str:
+        """How the audit is resumed, for messages."""
+        return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this audit"
+
     def reserve(self, lists: int) -> int:
         """Count the lists of a request that is about to be sent, and return its number.
 

@@ -32,6 +32,7 @@ class Client:
         self._lock = threading.Lock()
         self._failed: list[tuple[Sequence[Query], str]] = []  # in a row, not yet in the journal
         self._in_a_row, self._ended = 0, False
+        self._any = any(items is not None for items in journal.answers.values())
 
     def lists(self, queries: Sequence[Query]) -> list[list[str] | None]:
         """Return the item ids of each query as the service gave them; None where it failed permanently.
@@ -48,7 +49,7 @@ class Client:
                     future.result()
             except BaseException:
                 self._ended = True
-                getattr(self.source, "stop", lambda: None)()
+                self.source.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
         self._keep_failures()
@@ -62,17 +63,16 @@ class Client:
             with self._lock:
                 self._failed.append((queries, str(error)))
                 self._in_a_row += not isinstance(error, BudgetReached)
-                first = not any(self.journal.answers.values())
-                if self._in_a_row and (first or self._in_a_row >= MOST_FAILED):
+                if self._in_a_row and (not self._any or self._in_a_row >= MOST_FAILED):
                     self._ended = True
-                    what = "the first request" if first else f"{self._in_a_row} requests in a row"
+                    what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
                     raise UserError(
-                        f"{self.description.name}: {what} failed ({error}); the same command resumes the audit"
+                        f"{self.description.name}: {what} failed ({error}); {self.journal.resume}"
                     ) from error
         else:
             self.journal.answered(queries, lists)
             with self._lock:
-                self._in_a_row = 0
+                self._in_a_row, self._any = 0, True
             self._keep_failures()
 
     def _keep_failures(self) -> None:

@@ -90,9 +90,14 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     if own := results.get("histories"):
         yield from _accuracy(own)
     yield Heading("Irregular answers")
+    yield Bullets(irregular_lines(results))
+
+
+def irregular_lines(results: dict[str, Any]) -> list[str]:
+    """Return what was irregular about the answers, one sentence each, from the contents of results.json."""
     counts = [f"{n:,} {IRREGULAR[name]}" for name, n in results["irregularities"].items() if n]
-    reasons = [f"{n:,} failed: {reason}" for reason, n in results["failures"].items()]
-    yield Bullets(counts + reasons or ["none; no history was queried twice, so that changes would not have been seen"])
+    reasons = [f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()]
+    return counts + reasons or ["no list was irregular; no history was queried twice, so no change could be seen"]
 
 
 def _accuracy(own: dict[str, Any]) -> Iterator[Block]:

@@ -28,7 +28,7 @@ from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_aud
 from recbole_gro.audit.histories import accuracy, read_histories
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
-from recbole_gro.audit.report import read_results, save_results
+from recbole_gro.audit.report import irregular_lines, read_results, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.config.config import Config, replaced
 from recbole_gro.config.recbole_settings import as_names
@@ -74,7 +74,6 @@ def run_audit(
     *,
     description: Mapping[str, Any] | None = None,
     command_line: Mapping[str, Any] | None = None,
-    source: Source | None = None,
 ) -> dict[str, Any]:
     """Attack a live service within a list budget, and report how much of it a surrogate reproduces.
 
@@ -85,7 +84,6 @@ def run_audit(
         histories: RecBole's atomic file of test histories; None for none.
         description: keys of service.yaml that take precedence over the file's.
         command_line: settings of the attack, values as text.
-        source: answers in place of the service that is described.
 
     Returns:
         The contents of results.json.
@@ -96,28 +94,30 @@ def run_audit(
     service = read_description(black_box, dict(description or {}))
     config = attack_config(service, dict(command_line or {}))
     own = read_histories(histories, config) if histories else []
-    source = source or (FunctionSource(service.function) if service.function else HttpSource(service))
+    source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)
     settings = settings_of_audit(config, service.public, {"catalogue": service.catalogue, "histories": own})
     for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
         logging.getLogger(name).setLevel(logging.WARNING)
     with open_audit_folder(config, settings) as folder, shown_on_console():
         console.info(NOTICE)
+        console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
+        if (finished := read_results(folder / RESULTS)) is not None:
+            console.info("audit: finished already; its results are read")
+            return finished
+        journal = Journal(folder / "answers.jsonl", budget + len(own))
         try:
-            if (finished := read_results(folder / RESULTS)) is not None:
-                console.info(f"audit: finished already; results are read from {folder}")
-                return finished
-            journal = Journal(folder / "answers.jsonl", budget + len(own))
             console.info(f"audit: at most {budget + len(own):,} lists, {journal.spent:,} of them given out before")
             if not service.function:
                 requests = (journal.limit - journal.spent) / service["batch"]
                 console.info(f"audit: {requests / service['rate'] / 60:.0f} minutes or more at {service['rate']}/s")
             results = _audit(config, Client(source, journal, service), folder, own)
         except KeyboardInterrupt as error:
-            error.add_note(f"the same command with --output_dir={folder} resumes this audit")
+            error.add_note(journal.resume)
             raise
         results |= environment(config)
         save_results(results, folder)
+        console.info("\n".join(f"audit: {line}" for line in irregular_lines(results)))
         shutil.rmtree(folder / "work", ignore_errors=True)
         console.info(f"audit: {folder} holds report.html, report.md, results.json and the surrogates")
     return results

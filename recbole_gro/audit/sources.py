@@ -30,6 +30,9 @@ class Source(Protocol):
             Unanswered: the request failed permanently.
         """
 
+    def stop(self) -> None:
+        """Send no further request."""
+
 
 class FunctionSource:
     """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
@@ -51,6 +54,9 @@ class FunctionSource:
         except Exception as error:
             raise Unanswered(in_one_line(error)) from error
         return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
+
+    def stop(self) -> None:
+        """Do nothing: one request at a time is sent."""
 
 
 class HttpSource:
@@ -115,7 +121,7 @@ class HttpSource:
                 reason = f"status {response.status_code}"
                 if response.status_code != 429 and response.status_code < 500:
                     break
-                self._delay_all(self._demanded(response))
+                self._delay_all(self._demanded(response, journal))
             if attempt < self.description["retries"]:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
         raise Unanswered(reason)
@@ -131,7 +137,7 @@ class HttpSource:
             raise Unanswered("an answer that is no JSON, or that items cannot be applied to") from None
         return as_tokens(found if self.batch > 1 else [found], n_histories)
 
-    def _demanded(self, response: Any) -> float:
+    def _demanded(self, response: Any, journal: Journal) -> float:
         """Return the seconds to wait that Retry-After demands, as a number or a date; 0 without one."""
         demand = response.headers.get("Retry-After", "").strip()
         try:
@@ -142,7 +148,7 @@ class HttpSource:
         if wait > LONGEST_WAIT:
             raise UserError(
                 f"{self.description.name}: the service demands a wait of {wait:,.0f} s (Retry-After); "
-                f"the same command resumes the audit afterwards"
+                f"afterwards {journal.resume}"
             )
         return wait
 
