@@ -51,10 +51,15 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     service, lists, best = results["service"], results["lists"], results["curve"][-1]
     [strongest] = [attack for attack in results["attacks"] if attack["strongest"]]
     at = f"agreement@{strongest['agreement_at']}"
-    needed = ", ".join(f"{share} of it with {n:,}" for share, n in results["lists_needed"].items())
+    least = results["curve"][0]["lists"]
+    needed = ", ".join(
+        f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items()
+    )
+    chance = strongest["agreement_at"] / service["catalogue"]
     yield Paragraph(
         f"A surrogate that was trained on {best['lists']:,} lists of the service has {at} of "
-        f"{_percent(best['agreement'])} with it on held-out queries; {needed} lists."
+        f"{_percent(best['agreement'])} with it on held-out queries; {needed} lists. "
+        f"Lists of random items would agree on {_percent(chance)}."
     )
     yield Paragraph(
         f"The service gave out at most {lists['given_out']:,} lists of k={service['k']} items, {lists['limit']:,} were "
@@ -95,7 +100,8 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
 
 def irregular_lines(results: dict[str, Any]) -> list[str]:
     """Return what was irregular about the answers, one sentence each, from the contents of results.json."""
-    counts = [f"{n:,} {IRREGULAR[name]}" for name, n in results["irregularities"].items() if n]
+    again = "changed" if results["irregularities"].get("repeated") else ""  # then none is a finding
+    counts = [f"{n:,} {IRREGULAR[name]}" for name, n in results["irregularities"].items() if n or name == again]
     reasons = [f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()]
     return counts + reasons or ["no list was irregular; no history was queried twice, so no change could be seen"]
 
