@@ -99,9 +99,9 @@ def read_description(black_box: str, given: dict[str, Any]) -> Description:
         catalogue = _catalogue(values, folder)
         if is_file:
             values["request"] = read_template(values["request"], values["batch"], values["method"] == "GET")
-            if urlsplit(values["url"]).scheme not in ("http", "https"):
-                raise UserError("url: it starts with http:// or https://")
-            expanded([values["url"], values["headers"], values["request"]])
+            url, *_ = expanded([values["url"], values["headers"], values["request"]])
+            if not _names_a_host(url) or not _names_a_host(values["url"]):
+                raise UserError("url: it starts with http:// or https:// and names a host")
     except UserError as error:
         raise UserError(f"{black_box}: {error}") from error
     return Description(black_box, values, catalogue, function)
@@ -146,6 +146,13 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     if values["item_type"] == "int" and (wrong := [token for token in tokens if not re.fullmatch(r"-?\d+", token)]):
         raise UserError(f"item_type: item {wrong[0]!r} is no whole number; str takes any id")
     return None if values["catalogue"] is None else tokens
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def check_size(catalogue: list[str], k: int) -> None:

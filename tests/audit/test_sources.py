@@ -1,6 +1,8 @@
 import datetime
 import email.utils
+import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -29,6 +31,15 @@ def http(folder, recommender, **changed):
     pytest.importorskip("httpx")
     pytest.importorskip("jmespath")
     return HttpSource(read_description(service_file(folder, recommender.url, **changed), {}))
+
+
+@pytest.mark.parametrize("package", ["httpx", "jmespath"])
+def test_a_missing_package_is_named_with_the_extra_that_adds_it(tmp_path, monkeypatch, package):
+    description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
+    monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))  # which may be missing here
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package} is not installed; pip install 'recbole-gro\[http\]'"):
+        HttpSource(description)
 
 
 def first(*answers):

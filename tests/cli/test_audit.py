@@ -24,6 +24,9 @@ def _token(monkeypatch):
     [
         ({"url": None}, "service.yaml: url: not set"),
         ({"url": "ftp://here"}, "service.yaml: url: it starts with http"),
+        ({"url": "http:///path"}, "service.yaml: url: it starts with http"),
+        ({"url": "http://["}, "service.yaml: url: it starts with http"),
+        ({"url": "http://here:x/"}, "service.yaml: url: it has characters that cannot be sent"),
         ({"ulr": "http://here"}, "service.yaml: unknown key 'ulr'. Did you mean 'url'?"),
         ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number > 0"),
         ({"concurrency": "x"}, "service.yaml: concurrency: 'x' is not allowed"),
