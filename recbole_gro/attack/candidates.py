@@ -60,14 +60,17 @@ def likeness_to_users(log: QueryLog) -> float:
 def list_agreement(surrogate: nn.Module, log: QueryLog) -> float:
     """Return the share of the first 10 items of each list of a log in the surrogate's first 10, mean over lists.
 
+    Empty lists, of queries that a live service did not answer, do not count.
+
     Args:
         surrogate: any RecBole sequential model.
         log: queries and the lists served; of lists that have fewer than 10 items all count.
     """
     service, shares = Service(surrogate, min(SELECTED_AT, log.lists.shape[2])), []
     for t in range(int(log.lengths.max())):
-        rows = log.lengths > t
-        shares.append(_agreement(service, log.sequences[rows, : t + 1], log.lists[rows, t]))
+        rows = (log.lengths > t) & (log.lists[:, t] != 0).any(1)
+        if bool(rows.any()):
+            shares.append(_agreement(service, log.sequences[rows, : t + 1], log.lists[rows, t]))
     return float(torch.cat(shares).mean())
 
 

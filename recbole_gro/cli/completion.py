@@ -8,7 +8,7 @@ from recbole_gro.cli.main import SUBCOMMANDS, module_of
 from recbole_gro.utils.command_line import DEBUG, QUIET, Parser
 from recbole_gro.utils.packaged import listed_keys, packaged_properties, recbole_properties
 
-WITH_KEYS = ("run", "experiment", "dataset statistics")  # that take --KEY=VALUE
+WITH_KEYS = ("run", "experiment", "audit", "dataset statistics")  # that take --KEY=VALUE
 
 
 def complete() -> None:

@@ -14,6 +14,7 @@ from recbole_gro.utils.packaged import known_experiments
 SUBCOMMANDS = {
     "run": ("recbole_gro.cli.run", "train a target, defend it, attack it and compare (the default)"),
     "experiment": ("recbole_gro.cli.experiment", "run a grid of settings and seeds, and report on it"),
+    "audit": ("recbole_gro.cli.audit", "attack a live service, and report how much of it leaks"),
     "dataset convert": ("recbole_gro.cli.dataset_convert", "convert a published dataset to RecBole's atomic files"),
     "dataset statistics": ("recbole_gro.cli.dataset_statistics", "print the size of a dataset beside the paper's"),
     "check-model": ("recbole_gro.cli.check_model", "check models as target, student and surrogate"),

@@ -12,11 +12,11 @@ from recbole_gro.experiment.figures import COLOURS, MARKERS, STYLES
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.statistics import LEVEL, Interval
 from recbole_gro.experiment.summary import Setting
+from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.document import Block, Picture, Table
 from recbole_gro.report.run_report import png
 
 BUDGET = "query_sequences"
-SHARES = (0.5, 0.8, 0.9)  # of the target's NDCG
 Curves = dict[tuple[str, str], list[Setting]]  # settings in ascending order of budget, by defense and attack
 
 
@@ -33,34 +33,6 @@ def curves(settings: Sequence[Setting]) -> Curves:
 def n_lists(setting: Setting) -> float:
     """Return the number of lists that the attack of a setting obtained, mean over seeds."""
     return float(np.mean([cell.facts["lists_returned"] for cell in setting.cells]))
-
-
-def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
-    """Return the number of lists from which on a surrogate reaches a share of the target's NDCG.
-
-    Between two budgets the share is linear in the logarithm of the number of lists.
-
-    Args:
-        lists: [B] number of lists, ascending.
-        shares: [B] NDCG of the surrogate over that of the target.
-        level: share to reach.
-
-    Returns:
-        The least number of lists at which the share is `level`; the smallest budget where that suffices; infinity where
-        none does.
-
-    >>> round(lists_needed(np.array([100.0, 10_000.0]), np.array([0.4, 0.6]), 0.5))
-    1000
-    """
-    reached = np.flatnonzero(shares >= level)
-    if not len(reached):
-        return math.inf
-    first = int(reached[0])
-    if first == 0:
-        return float(lists[0])
-    before, after = shares[first - 1], shares[first]
-    part = (level - before) / (after - before)
-    return float(np.exp(np.log(lists[first - 1]) + part * np.log(lists[first] / lists[first - 1])))
 
 
 def over_seeds(values: Sequence[float]) -> Interval:

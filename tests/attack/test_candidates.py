@@ -76,3 +76,12 @@ def test_shorter_lists_are_compared_at_their_own_length(make_model):
     log = served_by(Service(model, 10), sequences)
     log.lists[:, :, 4:] = 0
     assert list_agreement(model, log) == 1
+
+
+def test_empty_lists_do_not_count(make_model):
+    model = make_model("GRU4Rec")
+    sequences = torch.randint(1, model.n_items, (3, 4), generator=torch.Generator().manual_seed(1))
+    log = served_by(Service(model, 10), sequences)
+    log.lists[:, 0] = 0
+    log.lists[1, 2] = 0
+    assert list_agreement(model, log) == 1

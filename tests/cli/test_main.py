@@ -93,7 +93,7 @@ def test_help_lists_the_keys_of_plugins(tmp_path, monkeypatch, capsys, own_parts
         ("bert4rec", "did you mean recbole-gro --model=BERT4Rec?"),
         ("statistic ml-1m", "did you mean recbole-gro dataset statistics?"),
         ("convert ml-1m raw", "unknown subcommand 'convert'; did you mean recbole-gro dataset convert?"),
-        ("help", "unknown subcommand 'help'; there are run, experiment, dataset convert, dataset statistics, check-m"),
+        ("help", "unknown subcommand 'help'; there are run, experiment, audit, dataset convert, dataset statistics, "),
         ("dataset", "dataset has the subcommands convert, statistics; none is given"),
         ("dataset converd", "'converd' is none of them; did you mean recbole-gro dataset convert?"),
         ("setings lambda", "did you mean recbole-gro settings?"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from experiment.synthetic import cell, experiment_of
 
-from recbole_gro.experiment.budget import budget_blocks, curves, lists_needed, needed, over_seeds, picture
+from recbole_gro.experiment.budget import budget_blocks, curves, needed, over_seeds, picture
 from recbole_gro.experiment.summary import Setting, gather
 from recbole_gro.utils.errors import UserError
 
@@ -23,21 +23,6 @@ def setting(sequences, quality, defense="none", attacker="standard", seeds=(1, 2
         made.facts["lists_returned"] = 50 * sequences
         cells.append(made)
     return Setting(cells[0].values, cells)
-
-
-@pytest.mark.parametrize(
-    ("shares", "level", "expected"),
-    [
-        ([0.2, 0.4, 0.6], 0.5, 10**4.5),  # half-way between 10,000 and 100,000 on the logarithmic axis
-        ([0.2, 0.4, 0.6], 0.4, 10_000),
-        ([0.5, 0.4, 0.6], 0.4, 1000),  # the first budget suffices
-        ([0.2, 0.4, 0.6], 0.7, math.inf),
-        ([0.2, 0.6, 0.1], 0.4, 10**3.5),  # a later drop does not count
-    ],
-)
-def test_lists_needed_are_read_off_the_curve(shares, level, expected):
-    lists = np.array([1000.0, 10_000.0, 100_000.0])
-    assert lists_needed(lists, np.array(shares), level) == pytest.approx(expected)
 
 
 def test_interval_over_seeds_is_that_of_the_logarithms():

@@ -1,0 +1,187 @@
+"""The description of a service under audit: service.yaml, or a Python function and its catalogue."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from recbole_gro.audit.template import read_template
+from recbole_gro.config.files import read_config_file
+from recbole_gro.config.plugins import imported_member
+from recbole_gro.config.settings import Key
+from recbole_gro.utils.errors import UserError, unknown_name
+
+KEYS = {
+    key.name: key
+    for key in (
+        Key("url", None, "str", "address of requests; in url, headers and request ${NAME} is an environment variable"),
+        Key("method", "POST", "GET|POST|PUT", "GET sends the request as the query of the URL, the others as JSON"),
+        Key("headers", {}, "mapping", "of each request, by name"),
+        Key("request", None, "str", "JSON with {history} or {histories}, and {k}"),
+        Key(
+            "items", None, "str", "JMESPath expression for the item ids in the answer; for a list per history, if many"
+        ),
+        Key("batch", 1, "int >= 1", "maximum histories per request"),
+        Key("item_type", "str", "str|int", "type of item ids in requests"),
+        Key("catalogue", None, "str or None", "file with an item id per line, relative to service.yaml"),
+        Key("seeds", [], "fields", "without a catalogue: item ids from which it is collected, out of the answers"),
+        Key("k", 10, "int >= 2", "length of a list"),
+        Key("rate", 5, "float > 0", "maximum requests per second, retries included"),
+        Key("concurrency", 2, "int >= 1", "maximum requests at a time"),
+        Key("timeout", 30, "float > 0", "seconds until a request without an answer has failed"),
+        Key("retries", 5, "int >= 0", "how often a request is repeated after status 429 or 5xx or a broken connection"),
+        Key("backoff", 1, "float > 0", "seconds before the first retry; each further one waits twice as long"),
+    )
+}
+REQUIRED = ("url", "request", "items")
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass
+class Description:
+    """What is known of the service under audit.
+
+    Attributes:
+        name: the file, or module:function.
+        values: by key of KEYS.
+        catalogue: item ids; None where they are collected from answers.
+        function: the Python function; None for a service over HTTP.
+    """
+
+    name: str
+    values: dict[str, Any]
+    catalogue: list[str] | None
+    function: Callable[..., Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+    def typed(self, token: str) -> str | int:
+        """Return an item id as requests hold it."""
+        return int(token) if self["item_type"] == "int" else token
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What results may hold: no environment variable, no header's value, no query, user or password of the URL."""
+        shown = {"black_box": self.name, "k": self["k"], "item_type": self["item_type"]}
+        if self.function:
+            return shown
+        address = urlsplit(self["url"])
+        url = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+        names = ("method", "request", "items", "batch")
+        return shown | {"url": url, "headers": sorted(self["headers"])} | {name: self[name] for name in names}
+
+
+def read_description(black_box: str, given: dict[str, Any]) -> Description:
+    """Read and check the description of a service.
+
+    Args:
+        black_box: a yaml file, or module:function.
+        given: values by key that take precedence over the file's; all that a function has.
+
+    Raises:
+        UserError: a key that is unknown, absent or invalid; the message names file and key.
+    """
+    is_file = black_box.endswith((".yaml", ".yml"))
+    if not is_file and black_box.count(":") != 1:
+        raise UserError(f"black_box: {black_box!r} is neither a yaml file nor module:function")
+    stored = read_config_file(black_box) if is_file else {}
+    function = None if is_file else imported_member(black_box, "black_box")
+    if not is_file and not callable(function):
+        raise UserError(f"black_box: {black_box} is not callable; the value is module:function")
+    try:
+        values = _checked(stored | given, REQUIRED if is_file else ())
+        folder = Path(black_box).parent if is_file and "catalogue" not in given else Path()
+        catalogue = _catalogue(values, folder)
+        if is_file:
+            values["request"] = read_template(values["request"], values["batch"], values["method"] == "GET")
+            url, *_ = expanded([values["url"], values["headers"], values["request"]])
+            if not _names_a_host(url) or not _names_a_host(values["url"]):
+                raise UserError("url: it starts with http:// or https:// and names a host")
+    except UserError as error:
+        raise UserError(f"{black_box}: {error}") from error
+    return Description(black_box, values, catalogue, function)
+
+
+def _checked(given: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
+    for name, value in given.items():
+        if name not in KEYS:
+            raise unknown_name("key", name, KEYS)
+        if name == "request" and isinstance(value, dict | list):
+            continue
+        if name == "seeds" and isinstance(value, list):
+            given = given | {"seeds": [str(token) for token in value]}
+            continue
+        KEYS[name].check(value)
+    for name in required:
+        if given.get(name) is None:
+            raise UserError(f"{name}: not set; {KEYS[name].meaning}")
+    headers = given.get("headers", {})
+    if not all(isinstance(text, str) for entry in headers.items() for text in entry):
+        raise UserError("headers: each is a name and a text")
+    return {name: key.default for name, key in KEYS.items()} | given
+
+
+def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
+    """Return the item ids of the catalogue file; None without one."""
+    if values["catalogue"] is None:
+        if not values["seeds"]:
+            raise UserError("catalogue: not set; it takes a file with an item id per line, or give seeds to collect it")
+        tokens = values["seeds"]
+    else:
+        file = folder / values["catalogue"]
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"catalogue: {file}: {getattr(error, 'strerror', None) or error}") from error
+        tokens = [line.strip() for line in lines if line.strip()]
+        check_size(tokens, values["k"])
+    [(twice, times)] = Counter(tokens).most_common(1)
+    if times > 1:
+        raise UserError(f"{'seeds' if values['catalogue'] is None else 'catalogue'}: item {twice!r} is in it twice")
+    if values["item_type"] == "int" and (wrong := [token for token in tokens if not re.fullmatch(r"-?\d+", token)]):
+        raise UserError(f"item_type: item {wrong[0]!r} is no whole number; str takes any id")
+    return None if values["catalogue"] is None else tokens
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
+def check_size(catalogue: list[str], k: int) -> None:
+    """Refuse a catalogue that lists of k items exhaust, so that no other item is left to compare with.
+
+    Raises:
+        UserError: it has fewer than k + 1 items.
+    """
+    if len(catalogue) <= k:
+        raise UserError(f"catalogue: it has {len(catalogue)} items, lists of k={k} take {k + 1} or more; lower k")
+
+
+def expanded(part: Any) -> Any:
+    """Return a text, or each one in a mapping or list, with the values of the environment variables named as ${NAME}.
+
+    Raises:
+        UserError: a variable is not set, or cannot be sent; the message has its name, never its value.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1], "")
+        if not found or not found.isascii() or not found.isprintable():
+            raise UserError(
+                f"url, headers, request: environment variable {match[1]} is not set, or is no printable ASCII text"
+            )
+        return found
+
+    if isinstance(part, dict):
+        return {name: expanded(entry) for name, entry in part.items()}
+    if isinstance(part, list):
+        return [expanded(entry) for entry in part]
+    return VARIABLE.sub(value, part) if isinstance(part, str) else part

@@ -1,0 +1,74 @@
+"""The folder of an audit: one process at a time, and the same settings when it is resumed."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.config.config import plain
+from recbole_gro.config.settings import key_contents, plugin_keys
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time, write_whole
+from recbole_gro.utils.log import logged_to
+
+SETTINGS, RESULTS, LOCK = "audit.json", "results.json", "audit"
+# which change neither queries nor surrogate
+WITHOUT_EFFECT = {"output_dir", "stages_dir", "checkpoint_dir", "state", "show_progress", "plugins", "device", "gpu_id"}
+
+
+def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
+    """Return everything that the numbers of an audit depend on, without any secret.
+
+    Args:
+        config: of the attack.
+        service: what results may hold of its description.
+        contents: catalogue and histories, of which digests are kept.
+    """
+    settings = {name: plain(value) for name, value in config.final_config_dict.items()}
+    settings |= {name: plain(key_contents(config, name)) for name in plugin_keys()}
+    digests = {
+        name: hashlib.sha256(json.dumps(value).encode()).hexdigest() for name, value in contents.items() if value
+    }
+    kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+    return json.loads(json.dumps({"service": service, **digests, **kept}, sort_keys=True))
+
+
+@contextlib.contextmanager
+def open_audit_folder(config: Any, settings: dict[str, Any]) -> Iterator[Path]:
+    """Open `output_dir`, or runs/audit-TIME, inside the block; run.log is written there.
+
+    Args:
+        config: of the attack; `output_dir` is set to the folder.
+        settings: from `settings_of_audit`.
+
+    Raises:
+        UserError: the folder holds anything but an audit of the same settings, another process uses it, or it cannot
+            be written.
+    """
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    folder = Path(config["output_dir"] or f"runs/audit-{stamp}")
+    file = folder / SETTINGS
+    if file.exists():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if other := [name for name in sorted(earlier | settings) if earlier.get(name) != settings.get(name)]:
+            raise UserError(
+                f"output_dir: {folder} holds an audit with other settings ({', '.join(other[:6])}); name another "
+                f"folder, or repeat that audit's settings to resume it"
+            )
+    elif folder.exists() and (not folder.is_dir() or {*os.listdir(folder)} - {f"{LOCK}.lock"}):
+        raise UserError(f"output_dir: {folder} is not an empty folder; name a new one, so that nothing is lost")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(one_at_a_time(folder / LOCK, wait=False))
+        except TimeoutError:
+            raise UserError(f"output_dir: another process runs in {folder}; wait for its end") from None
+        except OSError as error:
+            raise UserError(f"output_dir: {folder} cannot be written: {error.strerror}") from error
+        write_whole(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        config["output_dir"] = config["checkpoint_dir"] = str(folder)
+        stack.enter_context(logged_to(folder, config["state"] or "INFO"))
+        yield folder

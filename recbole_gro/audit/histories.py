@@ -1,0 +1,79 @@
+"""The test histories of the owner, from an atomic file of RecBole."""
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recbole_gro.audit.live_service import Client, LiveService
+from recbole_gro.data.atomic_header import check_columns
+from recbole_gro.data.atomic_reader import AtomicTable
+from recbole_gro.data.time_order import time_ranks
+from recbole_gro.evaluator.agreement import agreement
+from recbole_gro.evaluator.ranks import hits, ndcg, ranks
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.errors import UserError
+
+
+def read_histories(file: str | os.PathLike[str], config: Any) -> list[list[str]]:
+    """Return the items of each user who has two or more, in time order; the last one is the test item.
+
+    Args:
+        file: RecBole's NAME.inter.
+        config: names of the columns, `field_separator` and `encoding`.
+
+    Raises:
+        UserError: the file is invalid, or no user has two items.
+    """
+    table = AtomicTable(file, config["field_separator"], config["encoding"])
+    user, item, time = (config[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME"))
+    needed = {"USER_ID_FIELD": (user, "token"), "ITEM_ID_FIELD": (item, "token"), "TIME_FIELD": (time, "float")}
+    check_columns(file, table.columns, needed)
+    rows = table.read([user, item, time], complete=[user, item, time], exact=time)
+    rows["rank"] = time_ranks(rows[time].to_numpy())
+    by_user: pd.Series = rows.sort_values("rank", kind="stable").groupby(user, sort=False)[item].agg(list)
+    histories = [items for items in by_user if len(items) > 1]
+    if not histories:
+        raise UserError(f"histories: {file} has no user with two or more items, a history and a test item")
+    return histories
+
+
+def accuracy(
+    client: Client, live: LiveService, surrogate: torch.nn.Module, histories: list[list[str]], config: Any
+) -> dict[str, Any]:
+    """Return HR and NDCG of service and surrogate on the last item of each history, and their agreement@10.
+
+    Items outside the catalogue are left out of histories; users whose test item is one of them, or whose history
+    is then empty, and those who got no list, are left out and counted. The service gives one list per user.
+
+    Args:
+        client: obtains answers.
+        live: the service.
+        surrogate: the extracted model.
+        histories: from `read_histories`.
+        config: `topk`, and MAX_ITEM_LIST_LENGTH, the number of most recent items that are sent.
+    """
+    longest = config["MAX_ITEM_LIST_LENGTH"]
+    known = [[token for token in items[:-1] if live.known([token])][-longest:] for items in histories]
+    kept = [(seen, items[-1]) for seen, items in zip(known, histories, strict=True) if seen and live.known(items[-1:])]
+    answers = client.lists([(tuple(seen), 0) for seen, _ in kept])
+    listed = [(*user, live.known(items)) for user, items in zip(kept, answers, strict=True)]
+    listed = [user for user in listed if user[2]]
+    result: dict[str, Any] = {"users": len(listed), "left_out": len(histories) - len(listed)}
+    if not listed:
+        return result
+    served = torch.tensor([numbers + [0] * (live.k - len(numbers)) for _, _, numbers in listed])
+    items = torch.tensor([live.known([item])[0] for _, item, _ in listed])
+    sequences = [[live.known([token])[0] for token in seen] for seen, _, _ in listed]
+    extracted = Service(surrogate, live.k).recommend(sequences).cpu()
+    for side, lists in (("service", served), ("surrogate", extracted)):
+        result[side] = _metrics(ranks(lists, items), config["topk"])
+    at = min(10, live.k)
+    return result | {f"agreement@{at}": round(agreement(extracted, served, [at])[at], 4)}
+
+
+def _metrics(found: np.ndarray, topk: list[int]) -> dict[str, float]:
+    metrics = {"hit": hits, "ndcg": ndcg}
+    return {f"{name}@{k}": round(float(of(found, k).mean()), 4) for k in topk for name, of in metrics.items()}

@@ -1,0 +1,104 @@
+"""The journal of an audit: every answer as it arrives, and the lists that the service may have given out."""
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import append_line, whole_lines
+
+# a history of item ids, and how often the same attack had queried it before: lists of a service may change
+Query = tuple[tuple[str, ...], int]
+
+
+class Unanswered(Exception):
+    """A request that got no list, with the reason in a few words."""
+
+
+class BudgetReached(Unanswered):
+    """A request that was not sent, since the lists allowed are given out."""
+
+
+class Journal:
+    """Keep answers in a file, one line of JSON each, and count lists against a limit. Threads may share one.
+
+    A request is counted when it is sent, and no longer when the service is known to have given no list. So the limit
+    holds for what the service gave out: requests count too whose answers were lost, in a timeout or with a process that
+    was killed.
+
+    Args:
+        file: to append to; what an earlier process wrote is read.
+        limit: maximum number of lists.
+
+    Attributes:
+        answers: item ids by query, as the service gave them; None for a query that failed permanently.
+        reasons: number of queries that failed, by reason.
+        spent: number of lists that the service may have given out.
+
+    Raises:
+        UserError: the file cannot be written, or is no journal.
+    """
+
+    def __init__(self, file: str | os.PathLike[str], limit: int):
+        self.file, self.limit = file, limit
+        self.answers: dict[Query, list[str] | None] = {}
+        self.reasons: dict[str, int] = {}
+        self.spent = self.tickets = 0
+        self._lock = threading.Lock()
+        whole_lines(file)
+        with open(file, encoding="utf-8") as stream:
+            for number, line in enumerate(stream, start=1):
+                try:
+                    self._take(json.loads(line))
+                except (ValueError, LookupError, TypeError) as error:
+                    raise UserError(f"{file}, line {number}: not a line of an audit's journal") from error
+
+    @property
+    def resume(self) -> str:
+        """How the audit is resumed, for messages."""
+        return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this audit"
+
+    def reserve(self, lists: int) -> int:
+        """Count the lists of a request that is about to be sent, and return its number.
+
+        Raises:
+            BudgetReached: they exceed the limit.
+        """
+        with self._lock:
+            if self.spent + lists > self.limit:
+                raise BudgetReached("the list budget is spent")
+            self._add({"sent": self.tickets, "lists": lists})
+            return self.tickets - 1
+
+    def release(self, ticket: int, lists: int) -> None:
+        """Take back the lists of a request that the service refused."""
+        with self._lock:
+            self._add({"refused": ticket, "lists": lists})
+
+    def answered(self, queries: Sequence[Query], lists: Sequence[list[str]]) -> None:
+        """Keep the lists of a request."""
+        with self._lock:
+            self._add({"queries": queries, "lists": lists})
+
+    def failed(self, queries: Sequence[Query], reason: str) -> None:
+        """Keep that a request failed permanently."""
+        with self._lock:
+            self._add({"queries": queries, "failed": reason})
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        append_line(json.dumps(entry), self.file)
+        self._take(entry)
+
+    def _take(self, entry: dict[str, Any]) -> None:
+        if "sent" in entry:
+            self.tickets, self.spent = entry["sent"] + 1, self.spent + entry["lists"]
+        elif "refused" in entry:
+            self.spent -= entry["lists"]
+        else:
+            queries = [(tuple(history), before) for history, before in entry["queries"]]
+            if reason := entry.get("failed"):
+                self.reasons[reason] = self.reasons.get(reason, 0) + len(queries)
+            lists = [None] * len(queries) if reason else entry["lists"]
+            self.answers.update(zip(queries, lists, strict=True))

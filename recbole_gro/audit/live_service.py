@@ -1,0 +1,188 @@
+"""A live service as an attack sees it: item ids in and out, each answer obtained once and kept."""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import torch
+
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.audit.description import Description
+from recbole_gro.audit.journal import BudgetReached, Journal, Query, Unanswered
+from recbole_gro.audit.sources import Source
+from recbole_gro.utils.errors import UserError
+
+MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
+AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
+
+
+class Client:
+    """Obtain the answers that the journal lacks, several requests at a time.
+
+    Args:
+        source: answers histories.
+        journal: keeps answers and failures, and limits the number of lists.
+        description: of the service.
+    """
+
+    def __init__(self, source: Source, journal: Journal, description: Description):
+        self.source, self.journal, self.description = source, journal, description
+        self._lock = threading.Lock()
+        self._failed: list[tuple[Sequence[Query], str]] = []  # in a row, not yet in the journal
+        self._in_a_row, self._ended = 0, False
+        self._any = any(items is not None for items in journal.answers.values())
+
+    def lists(self, queries: Sequence[Query]) -> list[list[str] | None]:
+        """Return the item ids of each query as the service gave them; None where it failed permanently.
+
+        Raises:
+            UserError: the first request failed, or MOST_FAILED in a row. They are repeated when the audit is resumed.
+        """
+        missing = [query for query in dict.fromkeys(queries) if query not in self.journal.answers]
+        size = self.source.batch
+        with ThreadPoolExecutor(self.source.concurrency) as pool:
+            try:
+                parts = (missing[i : i + size] for i in range(0, len(missing), size))
+                for future in as_completed([pool.submit(self._request, part) for part in parts]):
+                    future.result()
+            except BaseException:
+                self._ended = True
+                self.source.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        self._keep_failures()
+        return [self.journal.answers[query] for query in queries]
+
+    def _request(self, queries: Sequence[Query]) -> None:
+        histories = [[self.description.typed(token) for token in history] for history, _ in queries]
+        try:
+            lists = self.source.lists(histories, self.journal)
+        except Unanswered as error:
+            with self._lock:
+                self._failed.append((queries, str(error)))
+                self._in_a_row += not isinstance(error, BudgetReached)
+                if self._in_a_row and (not self._any or self._in_a_row >= MOST_FAILED):
+                    self._ended = True
+                    what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
+                    raise UserError(
+                        f"{self.description.name}: {what} failed ({error}); {self.journal.resume}"
+                    ) from error
+        else:
+            self.journal.answered(queries, lists)
+            with self._lock:
+                self._in_a_row, self._any = 0, True
+            self._keep_failures()
+
+    def _keep_failures(self) -> None:
+        with self._lock:
+            failed, self._failed = ([], self._failed) if self._ended else (self._failed, [])
+        for queries, reason in failed:
+            self.journal.failed(queries, reason)
+
+
+class LiveService:
+    """Map histories of item numbers to lists of them, for a BlackBox.
+
+    A number is the place of an item in the catalogue, from 1. Of a list the first k known, different items count. A
+    query without any has a stand-in, one item, so that an attack can go on; `without_stand_ins` removes them.
+
+    Args:
+        client: obtains answers.
+        catalogue: item ids.
+    """
+
+    def __init__(self, client: Client, catalogue: list[str]):
+        self.client, self.catalogue, self.k = client, catalogue, client.description["k"]
+        self._numbers = {token: number for number, token in enumerate(catalogue, start=1)}
+        self._queried: Counter[tuple[str, ...]] = Counter()
+        self._stand_ins: set[tuple[int, ...]] = set()
+
+    def __call__(self, rows: list[list[int]]) -> list[list[int]]:
+        """Return a list of item numbers per history."""
+        queries = []
+        for row in rows:
+            history = tuple(self.catalogue[number - 1] for number in row)
+            queries.append((history, self._queried[history]))
+            self._queried[history] += 1
+        return [self._known(row, items) for row, items in zip(rows, self.client.lists(queries), strict=True)]
+
+    def known(self, items: Iterable[str] | None) -> list[int]:
+        """Return the numbers of the first k known, different items; none for a query that failed."""
+        numbers = dict.fromkeys(self._numbers[token] for token in items or () if token in self._numbers)
+        return list(numbers)[: self.k]
+
+    def _known(self, row: list[int], items: list[str] | None) -> list[int]:
+        if numbers := self.known(items):
+            return numbers
+        self._stand_ins.add(tuple(row))
+        return [sum(row) % len(self.catalogue) + 1]
+
+    def without_stand_ins(self, log: QueryLog) -> QueryLog:
+        """Return a query log with empty lists in place of stand-ins."""
+        lists = log.lists.clone()
+        for s, t in ((lists != 0).sum(2) == 1).nonzero().tolist():
+            if tuple(log.sequences[s, : t + 1].tolist()) in self._stand_ins:
+                lists[s, t] = 0
+        return QueryLog(log.sequences, lists)
+
+
+def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[list[str], int]:
+    """Return the item ids in the lists for one-item histories of the seeds, of the items in those lists, and so on.
+
+    With them is returned how many lists that took.
+
+    Args:
+        client: obtains answers.
+        seeds: item ids.
+        most: maximum number of lists.
+    """
+    known, ahead, n_lists = dict.fromkeys(seeds), deque(seeds), 0
+    while ahead and n_lists < most:
+        part = [ahead.popleft() for _ in range(min(len(ahead), most - n_lists, AT_ONCE))]
+        n_lists += len(part)
+        for items in client.lists([((token,), 0) for token in part]):
+            new = [token for token in dict.fromkeys(items or ()) if token not in known and _usable(client, token)]
+            known.update(dict.fromkeys(new))
+            ahead.extend(new)
+    return list(known), n_lists
+
+
+def _usable(client: Client, token: str) -> bool:
+    return client.description["item_type"] == "str" or token.removeprefix("-").isdecimal()
+
+
+def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:
+    """Return how many queries failed, and how many lists and histories were out of the ordinary.
+
+    Args:
+        journal: of the audit.
+        live: the service, whose catalogue and k say what is ordinary.
+    """
+    counts: dict[str, int] = dict.fromkeys(
+        ("failed", "empty", "shorter", "longer", "duplicates", "unknown", "repeated", "changed"), 0
+    )
+    by_history: dict[tuple[str, ...], list[Any]] = {}
+    unknown: set[str] = set()
+    for (history, _), items in journal.answers.items():
+        counts["failed"] += items is None
+        if items is None:
+            continue
+        by_history.setdefault(history, []).append(items)
+        strange = {token for token in items if token not in live._numbers}
+        unknown |= strange
+        counts["empty"] += not live.known(items)
+        counts["shorter"] += 0 < len(live.known(items)) < live.k
+        counts["longer"] += len(items) > live.k
+        counts["duplicates"] += len(set(items)) < len(items)
+        counts["unknown"] += bool(strange)
+    several = [lists for lists in by_history.values() if len(lists) > 1]
+    counts["repeated"] = len(several)
+    counts["changed"] = sum(any(items != lists[0] for items in lists) for lists in several)
+    return counts | {"unknown_items": len(unknown)}
+
+
+def n_with_list(log: QueryLog) -> int:
+    """Return the number of queries of a log that have a list."""
+    return int(torch.count_nonzero(log.lists[:, :, 0]))

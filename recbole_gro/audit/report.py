@@ -1,0 +1,136 @@
+"""The report of an audit: results.json, report.md, report.html and the points of the budget curve as csv."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
+from recbole_gro.report.run_report import SURROGATE_COLOUR, label, marks, notes, png
+from recbole_gro.utils.files import write_whole
+
+IRREGULAR = {
+    "failed": "queries failed permanently and have no list",
+    "empty": "lists have no item of the catalogue",
+    "shorter": "lists have fewer than k items",
+    "longer": "lists have more than k items; the first k count",
+    "duplicates": "lists name an item twice; its first place counts",
+    "unknown": "lists have items that are not in the catalogue; they are left out",
+    "unknown_items": "different items are not in the catalogue",
+    "repeated": "histories were queried more than once",
+    "changed": "of these have lists that differ from one query to the next",
+}
+
+
+def read_results(file: Path) -> dict[str, Any] | None:
+    """Return the results of a finished audit; None where there are none."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def save_results(results: dict[str, Any], folder: Path) -> None:
+    """Write report.md, report.html, results.csv, and last results.json, which marks the audit as finished.
+
+    Args:
+        results: contents of results.json.
+        folder: of the audit.
+    """
+    head = ["lists", "sequences", "agreement"]
+    table = csv_text(head, [[point[name] for name in head] for point in results["curve"]])
+    write_document(f"Audit of {results['service']['black_box']}", list(blocks(results)), table, folder)
+    write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
+
+
+def blocks(results: dict[str, Any]) -> Iterator[Block]:
+    """Yield the parts of the report.
+
+    Args:
+        results: contents of results.json.
+    """
+    service, lists, best = results["service"], results["lists"], results["curve"][-1]
+    [strongest] = [attack for attack in results["attacks"] if attack["strongest"]]
+    at = f"agreement@{strongest['agreement_at']}"
+    least = results["curve"][0]["lists"]
+    needed = ", ".join(
+        f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items()
+    )
+    chance = strongest["agreement_at"] / service["catalogue"]
+    yield Paragraph(
+        f"A surrogate that was trained on {best['lists']:,} lists of the service has {at} of "
+        f"{_percent(best['agreement'])} with it on held-out queries; {needed} lists. "
+        f"Lists of random items would agree on {_percent(chance)}."
+    )
+    yield Paragraph(
+        f"The service gave out at most {lists['given_out']:,} lists of k={service['k']} items, {lists['limit']:,} were "
+        f"allowed. Its catalogue of {service['catalogue']:,} items was "
+        + ("given." if service["catalogue_given"] else f"collected with {lists['for_catalogue']:,} of these lists.")
+    )
+    yield Heading("Attacks")
+    trained = [row | {"strongest": False} for row in results["attacks"]]  # its mark speaks of a defense
+    yield Table(
+        f"{at} of each attack's surrogate with its own held-out queries, in percent. *: the strongest attack, on "
+        "held-out queries that are the same for all.",
+        ["attack", "lists", "surrogate", at],
+        [
+            [" ".join([row["attacker"], *["*"] * (row is strongest), *marks(one)]), f"{row['lists']:,}",
+             row["surrogate_model"], _percent(row["agreement"])]
+            for row, one in zip(results["attacks"], trained, strict=True)
+        ],
+    )  # fmt: skip
+    yield from map(Paragraph, filter(None, notes(trained)))
+    yield Heading("Budget curve")
+    yield Picture(
+        "budget.png",
+        png(_picture(results["curve"], at)),
+        f"{at} of the surrogate against the number of lists",
+        f"x axis: lists that the surrogate was trained on, growing parts of one query log; y axis: {at} with the lists "
+        "of held-out queries, the same for all points.",
+    )
+    yield Table(
+        f"{at} with held-out queries against the number of lists, of the strongest attack.",
+        ["lists", at],
+        [[f"{point['lists']:,}", _percent(point["agreement"])] for point in results["curve"]],
+    )
+    if own := results.get("histories"):
+        yield from _accuracy(own)
+    yield Heading("Irregular answers")
+    yield Bullets(irregular_lines(results))
+
+
+def irregular_lines(results: dict[str, Any]) -> list[str]:
+    """Return what was irregular about the answers, one sentence each, from the contents of results.json."""
+    again = "changed" if results["irregularities"].get("repeated") else ""  # then none is a finding
+    counts = [f"{n:,} {IRREGULAR[name]}" for name, n in results["irregularities"].items() if n or name == again]
+    reasons = [f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()]
+    return counts + reasons or ["no list was irregular; no history was queried twice, so no change could be seen"]
+
+
+def _accuracy(own: dict[str, Any]) -> Iterator[Block]:
+    yield Heading("Accuracy on the owner's histories")
+    if "service" in own:
+        metrics = list(own["service"])
+        yield Table(
+            f"The last item of each of {own['users']:,} histories, full ranking, in percent.",
+            ["", *map(label, metrics)],
+            [[side, *(_percent(own[side][name]) for name in metrics)] for side in ("service", "surrogate")],
+        )
+        shared = next(name for name in own if name.startswith("agreement"))
+        yield Paragraph(f"{shared} of the surrogate with the service on these histories: {_percent(own[shared])}.")
+    yield Paragraph(
+        f"{own['left_out']:,} users are left out: their test item is not in the catalogue, or their history has no "
+        "item of it, or the service gave no list."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _picture(curve: list[dict[str, Any]], at: str) -> Figure:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(*([point[key] for point in curve] for key in ("lists", "agreement")), "o-", color=SURROGATE_COLOUR)
+    axes.set(xscale="log", xlabel="lists", ylabel=at, ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    return figure

@@ -1,0 +1,185 @@
+"""Where lists come from: an HTTP service or a Python function."""
+
+import datetime
+import email.utils
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from numbers import Integral
+from typing import Any, Protocol
+
+from recbole_gro.audit.description import Description, expanded
+from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.template import fill
+from recbole_gro.utils.errors import UserError, in_one_line
+
+LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
+
+
+class Source(Protocol):
+    """What answers histories."""
+
+    batch: int  # maximum histories per request
+    concurrency: int  # maximum requests at a time
+
+    def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
+        """Return a list of item ids per history; each attempt is counted in the journal.
+
+        Raises:
+            Unanswered: the request failed permanently.
+        """
+
+    def stop(self) -> None:
+        """Send no further request."""
+
+
+class FunctionSource:
+    """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
+
+    Args:
+        function: is called by one thread at a time.
+    """
+
+    batch, concurrency = 64, 1
+
+    def __init__(self, function: Callable[[list[list[Any]]], Any]):
+        self.function = function
+
+    def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
+        """Return a list of item ids per history."""
+        journal.reserve(len(histories))
+        try:
+            answer = self.function(histories)
+        except Exception as error:
+            raise Unanswered(in_one_line(error)) from error
+        return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
+
+    def stop(self) -> None:
+        """Do nothing: one request at a time is sent."""
+
+
+class HttpSource:
+    """Lists of a service over HTTP; failed requests are repeated, more slowly each time.
+
+    Args:
+        description: of the service.
+        client: of httpx; None: a new one.
+
+    Raises:
+        UserError: `items` is no JMESPath expression, or httpx or jmespath is not installed.
+    """
+
+    def __init__(self, description: Description, client: Any = None):
+        try:
+            import httpx
+            import jmespath
+        except ImportError as error:
+            raise UserError(
+                f"black_box: {error.name} is not installed; pip install 'recbole-gro[http]' adds it"
+            ) from None
+        self.description, self._http = description, httpx
+        self.batch, self.concurrency = description["batch"], description["concurrency"]
+        try:
+            self._items = jmespath.compile(description["items"])
+        except jmespath.exceptions.JMESPathError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{description.name}: items: not a JMESPath expression: {reason}") from None
+        self._url, self._request = expanded([description["url"], description["request"]])
+        try:
+            self._headers = httpx.Headers(expanded(description["headers"]))
+            httpx.URL(self._url)
+        except (httpx.InvalidURL, UnicodeError) as error:  # whose message may hold the value
+            key = "url" if isinstance(error, httpx.InvalidURL) else "headers"
+            raise UserError(f"{description.name}: {key}: it has characters that cannot be sent") from None
+        self._client = client or httpx.Client(timeout=description["timeout"])
+        self._next, self._lock = 0.0, threading.Lock()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Send no further request, and end the waits between attempts."""
+        self._stopped.set()
+
+    def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
+        """Return a list of item ids per history."""
+        body = fill(self._request, histories, self.description["k"], self.batch)
+        reason = ""
+        for attempt in range(self.description["retries"] + 1):
+            self._wait_for_turn()
+            ticket = journal.reserve(len(histories))
+            try:
+                response = self._send(body)
+            except (self._http.ConnectError, self._http.ConnectTimeout) as error:
+                journal.release(ticket, len(histories))
+                reason = type(error).__name__
+            except self._http.HTTPError as error:  # the service may have given the lists
+                reason = type(error).__name__  # its message may hold a header
+            else:
+                if response.is_success:
+                    return self._read(response, len(histories))
+                journal.release(ticket, len(histories))
+                reason = f"status {response.status_code}"
+                if response.status_code != 429 and response.status_code < 500:
+                    break
+                self._delay_all(self._demanded(response, journal))
+            if attempt < self.description["retries"]:
+                self._stopped.wait(self.description["backoff"] * 2**attempt)
+        raise Unanswered(reason)
+
+    def _send(self, body: Any) -> Any:
+        place = "params" if self.description["method"] == "GET" else "json"
+        return self._client.request(self.description["method"], self._url, headers=self._headers, **{place: body})
+
+    def _read(self, response: Any, n_histories: int) -> list[list[str]]:
+        try:
+            found = self._items.search(response.json())
+        except ValueError:  # of json, and JMESPath's own errors
+            raise Unanswered("an answer that is no JSON, or that items cannot be applied to") from None
+        return as_tokens(found if self.batch > 1 else [found], n_histories)
+
+    def _demanded(self, response: Any, journal: Journal) -> float:
+        """Return the seconds to wait that Retry-After demands, as a number or a date; 0 without one."""
+        demand = response.headers.get("Retry-After", "").strip()
+        try:
+            until = None if demand.isdecimal() else email.utils.parsedate_to_datetime(demand)
+            wait = float(demand) if until is None else (until - datetime.datetime.now(datetime.UTC)).total_seconds()
+        except (TypeError, ValueError):
+            return 0.0
+        if wait > LONGEST_WAIT:
+            raise UserError(
+                f"{self.description.name}: the service demands a wait of {wait:,.0f} s (Retry-After); "
+                f"afterwards {journal.resume}"
+            )
+        return wait
+
+    def _delay_all(self, seconds: float) -> None:
+        """Let no request start for some time, those of other threads included."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+    def _wait_for_turn(self) -> None:
+        """Wait until the rate allows a request."""
+        while True:
+            with self._lock:
+                if self._stopped.is_set():
+                    raise CancelledError
+                if (wait := self._next - time.monotonic()) <= 0:
+                    self._next = time.monotonic() + 1 / self.description["rate"]
+                    return
+            self._stopped.wait(wait)
+
+
+def as_tokens(lists: Any, n_histories: int) -> list[list[str]]:
+    """Return lists of item ids as texts.
+
+    Raises:
+        Unanswered: anything but one list of texts or whole numbers per history.
+    """
+    if not isinstance(lists, list | tuple) or len(lists) != n_histories:
+        raise Unanswered("an answer without one list per history")
+    for row in lists:
+        if not isinstance(row, list | tuple) or any(
+            isinstance(item, bool) or not isinstance(item, str | Integral) for item in row
+        ):
+            raise Unanswered("an answer that is no list of item ids")
+    return [[str(item) for item in row] for row in lists]

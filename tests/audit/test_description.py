@@ -1,0 +1,39 @@
+import pytest
+from audit.cases import K, service_file
+
+from recbole_gro.audit.description import read_description
+from recbole_gro.utils.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch):
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "", "\u20ac"])
+def test_a_variable_that_cannot_be_sent_is_named_without_its_value(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("AUDIT_TOKEN", value)
+    with pytest.raises(UserError, match="environment variable AUDIT_TOKEN") as raised:
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
+    assert not value or value not in str(raised.value)
+
+
+def test_item_ids_of_requests_may_be_numbers(tmp_path):
+    (tmp_path / "numbers.txt").write_text("".join(f"{n}\n" for n in range(1, 9)))
+    file = service_file(tmp_path, "http://127.0.0.1:9/", catalogue="numbers.txt", item_type="int")
+    description = read_description(file, {})
+    assert description.typed("7") == 7
+    assert read_description(file, {"item_type": "str", "k": 3}).typed("7") == "7"
+    assert description["k"] == K
+
+
+def test_public_facts_hold_no_secret_of_the_url(tmp_path):
+    file = service_file(tmp_path, "https://me:word@shop.example:8443/top?key=${AUDIT_TOKEN}&other=literal")
+    assert read_description(file, {}).public["url"] == "https://shop.example:8443/top"
+
+
+def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
+    file = service_file(tmp_path, "http://127.0.0.1:9/")
+    (tmp_path / "items.txt").write_text("a\nb\nc\nd\ne\nf\nb\n")
+    with pytest.raises(UserError, match=r"service\.yaml: catalogue: item 'b' is in it twice"):
+        read_description(file, {})

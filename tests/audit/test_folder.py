@@ -1,0 +1,50 @@
+import json
+
+import pytest
+
+from recbole_gro import Config
+from recbole_gro.audit.folder import open_audit_folder, settings_of_audit
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config("GRU4Rec", "service", config_dict={"use_gpu": False, "output_dir": str(tmp_path / "out")})
+
+
+def test_settings_depend_on_contents_and_not_on_the_folder(config, tmp_path):
+    settings = settings_of_audit(config, {"k": 5}, {"catalogue": ["a", "b"]})
+    config["output_dir"] = str(tmp_path / "other")
+    assert settings_of_audit(config, {"k": 5}, {"catalogue": ["a", "b"], "histories": []}) == settings
+    assert settings_of_audit(config, {"k": 5}, {"catalogue": ["b", "a"]}) != settings
+    assert settings_of_audit(config, {"k": 6}, {"catalogue": ["a", "b"]}) != settings
+
+
+def test_only_the_same_audit_is_resumed(config, tmp_path):
+    with open_audit_folder(config, {"a": 1}) as folder:
+        assert json.loads((folder / "audit.json").read_text()) == {"a": 1}
+        with pytest.raises(UserError, match="another process runs in"), open_audit_folder(config, {"a": 1}):
+            pass
+    with open_audit_folder(config, {"a": 1}):
+        pass
+    with (
+        pytest.raises(UserError, match=r"holds an audit with other settings \(a, b\)"),
+        open_audit_folder(config, {"a": 2, "b": 1}),
+    ):
+        pass
+
+
+def test_a_process_killed_before_it_wrote_its_settings_is_resumed(config, tmp_path):
+    with one_at_a_time(tmp_path / "out" / "audit"):
+        pass
+    with open_audit_folder(config, {"a": 1}) as folder:
+        assert (folder / "audit.json").exists()
+
+
+def test_other_folders_stay_as_they_are(config, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    with pytest.raises(UserError, match="is not an empty folder"), open_audit_folder(config, {"a": 1}):
+        pass
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]

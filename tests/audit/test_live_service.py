@@ -1,0 +1,133 @@
+import pytest
+import torch
+from audit.cases import CATALOGUE, K, ring, service_file
+
+from recbole_gro import BlackBox, QueryLog
+from recbole_gro.audit.description import read_description
+from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.live_service import MOST_FAILED, Client, LiveService, collected_catalogue, irregularities
+from recbole_gro.audit.sources import FunctionSource
+from recbole_gro.utils.errors import UserError
+
+
+@pytest.fixture
+def client_of(tmp_path, monkeypatch):
+    """A client of `lists`, from a history to a list, and the requests that it got."""
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+
+    def make(lists, limit=100, batch=1):
+        requests = []
+
+        def function(histories):
+            requests.append(histories)
+            return [lists(history) for history in histories]
+
+        source = FunctionSource(function)
+        source.batch = batch
+        description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
+        return Client(source, Journal(tmp_path / "answers.jsonl", limit), description), requests
+
+    return make
+
+
+def refusing(*last):
+    def lists(history):
+        if history[-1] in last:
+            raise ValueError("no")
+        return ring(history)
+
+    return lists
+
+
+def test_a_history_that_is_queried_again_is_requested_again_but_not_after_a_restart(client_of):
+    client, requests = client_of(ring)
+    live = LiveService(client, CATALOGUE)
+    assert live([[3], [3], [4]]) == [[4, 5, 6, 7, 8]] * 2 + [[5, 6, 7, 8, 9]]
+    assert live([[3]]) == [[4, 5, 6, 7, 8]]
+    assert len(requests) == 4
+    client, requests = client_of(ring)
+    again = LiveService(client, CATALOGUE)
+    again([[3], [3], [4]])
+    again([[3]])
+    assert requests == []
+    again([[3]])
+    assert requests == [[["item-3"]]]
+
+
+def test_lists_hold_the_first_k_known_different_items(client_of):
+    client, _ = client_of(lambda history: ["x", "item-2", "item-2", "item-9", *CATALOGUE])
+    assert LiveService(client, CATALOGUE)([[1]]) == [[2, 9, 1, 3, 4]]
+
+
+def test_a_query_without_a_list_goes_on_from_a_stand_in_that_the_log_does_not_keep(client_of):
+    client, _ = client_of(lambda history: [] if history[-1] == "item-5" else ring(history))
+    live = LiveService(client, CATALOGUE)
+    sequences = torch.tensor([[5, 7], [7, 5], [7, 8]])
+    box = BlackBox(live, K, n_items=len(CATALOGUE) + 1)
+    lists = torch.stack([box.query(sequences[:, :1]), box.query(sequences)], 1)
+    assert bool((lists[:, :, 0] > 0).all())
+    cleaned = live.without_stand_ins(QueryLog(sequences, lists)).lists
+    assert (cleaned[:, :, 0] > 0).tolist() == [[False, True], [True, False], [True, True]]
+    assert torch.equal(cleaned[1:, 0], lists[1:, 0])
+
+
+def test_failures_between_answers_are_kept(client_of):
+    client, _ = client_of(refusing("item-5"))
+    client.lists([(("item-4",), 0), (("item-5",), 0), (("item-6",), 0)])
+    client, requests = client_of(ring)
+    assert client.lists([(("item-5",), 0), (("item-4",), 0)]) == [None, ring(["item-4"])]
+    assert requests == []
+    assert client.journal.reasons == {"ValueError no": 1}
+
+
+@pytest.mark.parametrize(("first", "message"), [(1, "the first request failed"), (2, "10 requests in a row failed")])
+def test_a_service_that_fails_ends_the_audit_and_its_failures_are_repeated(client_of, first, message):
+    client, requests = client_of(refusing(*CATALOGUE[first - 1 :]))
+    with pytest.raises(UserError, match=rf"{message} \(ValueError no\); the same command with --output_dir=.* resumes"):
+        client.lists([((token,), 0) for token in CATALOGUE])
+    assert len(requests) >= (1 if first == 1 else 1 + MOST_FAILED)
+    client, requests = client_of(ring)
+    assert client.lists([((token,), 0) for token in CATALOGUE]) == [ring([token]) for token in CATALOGUE]
+    assert len(requests) == len(CATALOGUE) - (first - 1)
+
+
+def test_no_list_is_given_beyond_the_limit(client_of):
+    client, requests = client_of(ring, limit=4)
+    lists = client.lists([((token,), 0) for token in CATALOGUE])
+    assert lists == [ring([token]) for token in CATALOGUE[:4]] + [None] * 20
+    assert len(requests) == 4
+    assert client.journal.reasons == {"the list budget is spent": 20}
+
+
+@pytest.mark.parametrize(("most", "n_items"), [(1, 6), (4, 9), (100, 24)])
+def test_a_catalogue_is_collected_from_the_seeds_on(client_of, most, n_items):
+    client, requests = client_of(ring)
+    catalogue, n_lists = collected_catalogue(client, ["item-24"], most)
+    assert len(catalogue) == n_items
+    assert catalogue[:4] == ["item-24", "item-1", "item-2", "item-3"]
+    assert n_lists == len(requests) == min(most, 24)
+
+
+def test_irregular_answers_are_counted(client_of):
+    answers = {
+        "item-1": ["item-2"],
+        "item-2": ["item-3"] * 2 + ring(["item-3"]),
+        "item-3": ["x", "y", *ring(["item-3"])],
+        "item-4": ["x"],
+    }
+    client, _ = client_of(lambda history: answers.get(history[-1]) or refusing("item-5")(history))
+    live = LiveService(client, CATALOGUE)
+    live([[1], [2], [3], [4], [5], [6]])
+    answers["item-6"] = ring(["item-6"])[::-1]
+    live([[6], [1]])
+    assert irregularities(client.journal, live) == {
+        "failed": 1, "empty": 1, "shorter": 2, "longer": 2, "duplicates": 1, "unknown": 2, "repeated": 2, "changed": 1,
+        "unknown_items": 2,
+    }  # fmt: skip
+
+
+def test_a_source_without_a_list_per_history_gives_none(client_of):
+    client, _ = client_of(ring)
+    client.source.function = lambda histories: []
+    with pytest.raises(Unanswered, match="without one list per history"):
+        client.source.lists([["item-1"]], client.journal)

@@ -1,0 +1,286 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from audit.cases import CATALOGUE, SECRET, TINY, K, Recommender, ring, ring_of_numbers, service_file, words
+from recbole.utils import init_seed
+
+import recbole_gro
+from recbole_gro import BlackBox, Config, QueryLog, create_attacker, load_target
+from recbole_gro.audit.run import run_audit
+from recbole_gro.cli.main import main
+from recbole_gro.utils.errors import UserError
+
+pytest.importorskip("httpx")
+pytest.importorskip("jmespath")
+ALL = TINY["query_sequences"] * TINY["query_length"]
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch):
+    monkeypatch.setenv("AUDIT_TOKEN", SECRET)
+
+
+def audit(folder, recommender, description=None, **settings):
+    file = service_file(folder, recommender.url, **(description or {}))
+    settings = {name: str(value) for name, value in (TINY | {"output_dir": folder / "out"} | settings).items()}
+    return run_audit(file, command_line=settings)
+
+
+def weights(file):
+    return torch.load(file, weights_only=True)["state_dict"]
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def in_process(tmp_path):
+    """The query log and the surrogate of the attack on a BlackBox in process."""
+    given = {**TINY, "served_k": K, "topk": [1, 5], "output_dir": str(tmp_path / "in_process")}
+    config = Config("GRU4Rec", "service", config_dict=given)
+    init_seed(TINY["seed"], True)
+    attacker = create_attacker("standard", config)
+    box = BlackBox(ring_of_numbers, K, n_items=len(CATALOGUE) + 1)
+    log = attacker.query(box, torch.Generator().manual_seed(TINY["seed"]))
+    return log, attacker.train_surrogate(log, box.n_items).model.state_dict()
+
+
+def test_http_and_function_give_the_log_and_surrogate_of_a_black_box_in_process(tmp_path, monkeypatch, in_process):
+    (tmp_path / "http").mkdir()
+    with Recommender() as recommender:
+        results = audit(tmp_path / "http", recommender)
+    (tmp_path / "live_shop.py").write_text(
+        "from audit.cases import ring\ndef recommend(histories):\n    return [ring(history) for history in histories]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = {"catalogue": "http/items.txt", "k": K}
+    settings = {name: str(value) for name, value in (TINY | {"output_dir": "function"}).items()}
+    run_audit("live_shop:recommend", description=given, command_line=settings)
+    log, surrogate = in_process
+    for folder in (tmp_path / "http" / "out", tmp_path / "function"):
+        stored = QueryLog.load(folder / "queries-standard.npz")
+        assert torch.equal(stored.sequences, log.sequences)
+        assert torch.equal(stored.lists, log.lists.long())
+        assert same(weights(folder / "surrogate-standard.pth"), surrogate)
+    assert len(recommender.given_out) == results["lists"]["given_out"] == ALL
+    assert not any(results["irregularities"][name] for name in ("failed", "empty", "shorter", "unknown", "changed"))
+
+
+def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_the_service(tmp_path):
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender)
+    out = tmp_path / "out"
+    assert json.loads((out / "results.json").read_text()) == results
+    assert "Budget curve" in (out / "report.md").read_text()
+    assert "data:image/png" in (out / "report.html").read_text()
+    target = load_target(out / "surrogate-standard.pth")
+    assert set(target.recommend([["item-3", "item-4"]], k=2)[0]) <= set(CATALOGUE)
+    lists = [point["lists"] for point in results["curve"]]
+    assert lists == sorted(set(lists))
+    assert lists[-1] == ALL
+    needed = [results["lists_needed"][share] for share in ("50%", "80%", "90%")]
+    assert needed == sorted(needed)
+    assert needed[-1] <= ALL
+    assert not (out / "work").exists()
+
+
+def test_header_values_are_sent_and_stand_in_no_file_nor_output(tmp_path, capsys):
+    with Recommender() as recommender:
+        audit(tmp_path, recommender, {"url": f"{recommender.url}?key=${{AUDIT_TOKEN}}"}, state="debug")
+    assert {headers["Authorization"] for headers in recommender.headers} == {f"Bearer {SECRET}"}
+    for file in (tmp_path / "out").rglob("*"):
+        assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
+    assert SECRET not in "".join(capsys.readouterr())
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["service"]["headers"] == ["Authorization"]
+
+
+@pytest.mark.parametrize("description", [{}, {"batch": 4, "items": "result[].items", "concurrency": 6}])
+def test_the_budget_holds_exactly_under_retries_and_concurrency(tmp_path, description):
+    def misbehave(number, histories):
+        return (503, {}, "busy") if number % 3 == 1 else None
+
+    with Recommender(misbehave) as recommender:
+        results = audit(tmp_path, recommender, description)
+    assert len(recommender.given_out) == ALL == results["lists"]["given_out"]
+    assert results["irregularities"]["failed"] == 0
+
+
+def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
+    def misbehave(number, histories):
+        if number in (4, 9):
+            time.sleep(1.0)
+
+    with Recommender(misbehave) as recommender:
+        results = audit(tmp_path, recommender, {"timeout": 0.4})
+        time.sleep(1.0)
+    assert len(recommender.given_out) == results["lists"]["given_out"] == ALL
+    assert results["irregularities"]["failed"] == 2
+    assert results["failures"] == {"the list budget is spent": 2}
+    log = QueryLog.load(tmp_path / "out" / "queries-standard.npz")
+    assert int((log.lists[:, :, 0] == 0).sum()) == 2
+
+
+def test_every_irregular_answer_is_handled_and_reported(tmp_path):
+    calls = Counter()
+
+    def lists(history):
+        calls[tuple(history)] += 1
+        items = ring(history)
+        return {
+            "item-1": items[:2],
+            "item-2": [items[0], *items],
+            "item-3": ["nobody's", *items],
+            "item-4": ["nobody's"],
+            "item-5": items[calls[tuple(history)] % 2 :],
+        }.get(history[-1], items)
+
+    def misbehave(number, histories):
+        return (400, {}, "no") if histories[0][-1] == "item-6" else None
+
+    with Recommender(misbehave, lists) as recommender:
+        results = audit(tmp_path, recommender, query_sequences=60, query_strategy="random", query_length=2)
+    log = QueryLog.load(tmp_path / "out" / "queries-standard.npz")
+    last = log.sequences.flatten()
+    counts, found = {n: int((last == n).sum()) for n in range(1, 7)}, results["irregularities"]
+    assert all(counts.values())
+    assert found["failed"] == counts[6] == results["failures"]["status 400"]
+    assert found["empty"] == counts[4]
+    assert found["duplicates"] == counts[2] == found["longer"] - counts[3]
+    assert found["unknown"] == counts[3] + counts[4]
+    assert found["unknown_items"] == 1
+    assert counts[1] <= found["shorter"] <= counts[1] + counts[5]
+    assert found["repeated"] >= found["changed"] >= 1
+    rows = log.lists.flatten(0, 1)
+    assert bool((rows[last == 6] == 0).all())
+    assert bool((rows[last == 4] == 0).all())
+    assert rows[last == 3].unique(dim=0).tolist() == [[4, 5, 6, 7, 8]]
+    assert rows[last == 2].unique(dim=0).tolist() == [[3, 4, 5, 6, 7]]
+    assert rows[last == 1].unique(dim=0).tolist() == [[2, 3, 0, 0, 0]]
+    assert "different items are not in the catalogue" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_catalogue_is_collected_from_answers_within_the_budget(tmp_path):
+    with Recommender() as recommender:
+        given = {"catalogue": None, "seeds": ["item-7"]}
+        results = audit(tmp_path, recommender, given, query_sequences=70)
+    assert results["service"]["catalogue"] == len(CATALOGUE)
+    assert results["lists"]["for_catalogue"] == 21
+    assert len(recommender.given_out) <= 70 * 3
+
+
+def test_histories_of_the_owner_measure_service_and_surrogate(tmp_path):
+    rows = ["user_id:token\titem_id:token\ttimestamp:float", "b\titem-9\t1", "a\titem-2\t2", "a\titem-1\t1"]
+    rows += ["b\titem-12\t2", "c\titem-1\t1", "d\titem-1\t1", "d\tnobody's\t2", "a\tnobody's\t1.5"]
+    (tmp_path / "test.inter").write_text("\n".join(rows) + "\n")
+    with Recommender() as recommender:
+        file = service_file(tmp_path, recommender.url)
+        settings = {name: str(value) for name, value in (TINY | {"output_dir": tmp_path / "out"}).items()}
+        results = run_audit(file, str(tmp_path / "test.inter"), command_line=settings)
+    own = results["histories"]
+    assert (own["users"], own["left_out"]) == (2, 1)
+    # a: item-2 is the first item after item-1; b: item-12 the third after item-9
+    assert own["service"] == {"hit@1": 0.5, "ndcg@1": 0.5, "hit@5": 1.0, "ndcg@5": round((1 + 1 / np.log2(4)) / 2, 4)}
+    assert own["surrogate"].keys() == own["service"].keys()
+    assert "Accuracy on the owner's histories" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_attacks_share_answers_and_the_strongest_is_marked(tmp_path):
+    attackers = "[standard+mixed, filtered+mixed]"
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender, attacker="strongest", attacker_suite=attackers)
+    assert [row["attacker"] for row in results["attacks"]] == ["standard+mixed", "filtered+mixed"]
+    assert sum(row["strongest"] for row in results["attacks"]) == 1
+    assert len(recommender.given_out) == ALL  # both query the same histories
+
+
+def test_an_audit_with_a_collected_catalogue_is_resumed_with_the_same_queries(tmp_path):
+    given = {"catalogue": None, "seeds": ["item-7"], "retries": 0, "concurrency": 1}
+    settings = {"query_sequences": 30}
+    (tmp_path / "whole").mkdir()
+    with Recommender() as recommender:
+        whole = audit(tmp_path / "whole", recommender, given, **settings)
+    with Recommender(lambda number, histories: (503, {}, "down") if number >= 40 else None) as recommender:
+        with pytest.raises(UserError, match="requests in a row failed"):
+            audit(tmp_path, recommender, given, **settings)
+        recommender.misbehave = lambda number, histories: None
+        results = audit(tmp_path, recommender, given, **settings)
+    assert results["attacks"] == whole["attacks"]
+    assert results["lists"] == whole["lists"]
+    assert len(recommender.given_out) == whole["lists"]["given_out"]
+
+
+def test_secrets_of_the_request_stand_in_no_file(tmp_path):
+    with Recommender() as recommender:
+        request = {"histories": "{histories}", "key": "${AUDIT_TOKEN}"}
+        results = audit(tmp_path, recommender, {"request": request})
+    assert recommender.bodies[0]["key"] == SECRET
+    assert results["service"]["request"] == request
+    for file in (tmp_path / "out").rglob("*"):
+        assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
+
+
+def test_an_interrupt_says_how_to_resume(tmp_path, monkeypatch, capsys):
+    (tmp_path / "interrupted_shop.py").write_text("def recommend(histories):\n    raise KeyboardInterrupt\n")
+    service_file(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+    own = ["--black_box=interrupted_shop:recommend", "--catalogue=items.txt", "--k=5"]
+    assert main(["audit", *own, *words(output_dir="out")]) == 130
+    assert "the same command with --output_dir=out resumes this audit" in capsys.readouterr().err
+
+
+def start(folder, file):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(recbole_gro.__file__).parents[1]), *sys.path])}
+    command = [sys.executable, "-m", "recbole_gro", "audit", f"--black_box={file}", *words(output_dir=folder / "out")]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_audit_is_resumed_without_repeating_a_query(tmp_path, in_process):
+    with Recommender() as recommender:
+        file = service_file(tmp_path, recommender.url, rate=8, concurrency=1)
+        process = start(tmp_path, file)
+        while len(recommender.given_out) < 7 and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = len(recommender.given_out)
+        results = audit(tmp_path, recommender)  # another rate does not matter
+    assert 7 <= before < ALL
+    assert len(recommender.given_out) <= ALL == results["lists"]["given_out"]
+    log = QueryLog.load(tmp_path / "out" / "queries-standard.npz")
+    queried = Counter(tuple(CATALOGUE[i - 1] for i in row[: t + 1]) for row in log.sequences.tolist() for t in range(3))
+    repeated = Counter(recommender.given_out) - queried
+    assert sum(repeated.values()) <= 1  # the query whose answer the kill cut off
+    assert torch.equal(log.sequences, in_process[0].sequences)
+
+
+def test_a_finished_audit_requests_nothing_more(tmp_path):
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender)
+        n_requests = len(recommender.requests)
+        assert audit(tmp_path, recommender, {"rate": 3}) == results
+        assert len(recommender.requests) == n_requests
+        with pytest.raises(UserError, match=r"holds an audit with other settings \(query_length\)"):
+            audit(tmp_path, recommender, query_length=4)
+
+
+def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):
+    def misbehave(number, histories):
+        return (503, {}, "down") if number >= 5 else None
+
+    with Recommender(misbehave) as recommender:
+        with pytest.raises(UserError, match=r"10 requests in a row failed \(status 503\); the same command with"):
+            audit(tmp_path, recommender, {"retries": 0, "concurrency": 1}, query_sequences=20)
+        recommender.misbehave = lambda number, histories: None
+        results = audit(tmp_path, recommender, {"retries": 0, "concurrency": 1}, query_sequences=20)
+    assert results["irregularities"]["failed"] == 0
+    assert len(recommender.given_out) == 20 * 3

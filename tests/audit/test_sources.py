@@ -1,0 +1,145 @@
+import datetime
+import email.utils
+import sys
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from audit.cases import Recommender, ring, service_file
+
+from recbole_gro.audit.description import read_description
+from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.sources import FunctionSource, HttpSource
+from recbole_gro.utils.errors import UserError
+
+H = [["item-3"]]
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch):
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "answers.jsonl", 100)
+
+
+def http(folder, recommender, **changed):
+    pytest.importorskip("httpx")
+    pytest.importorskip("jmespath")
+    return HttpSource(read_description(service_file(folder, recommender.url, **changed), {}))
+
+
+@pytest.mark.parametrize("package", ["httpx", "jmespath"])
+def test_a_missing_package_is_named_with_the_extra_that_adds_it(tmp_path, monkeypatch, package):
+    description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
+    monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))  # which may be missing here
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"{package} is not installed; pip install 'recbole-gro\[http\]'"):
+        HttpSource(description)
+
+
+def first(*answers):
+    """Misbehave with one answer after the other."""
+    return lambda number, histories: answers[number] if number < len(answers) else None
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_requests_are_repeated_more_slowly_each_time(tmp_path, journal, status):
+    with Recommender(first(*[(status, {}, "no")] * 3)) as recommender:
+        assert http(tmp_path, recommender, backoff=0.1).lists(H, journal) == [ring(H[0])]
+    waits = [after - before for before, after in zip(recommender.times, recommender.times[1:], strict=False)]
+    assert [wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True)] == [True] * 3
+    assert journal.spent == 1
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_holds_for_every_request(tmp_path, journal, as_date):
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=3)
+    demand = email.utils.format_datetime(until, usegmt=True) if as_date else "1"
+    with Recommender(first((429, {"Retry-After": demand}, "no"))) as recommender:
+        source = http(tmp_path, recommender, concurrency=2)
+        source.lists(H, journal)
+        waited = recommender.times[1] - recommender.times[0]
+    assert waited >= 0.9
+
+
+def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
+    with Recommender(first((429, {"Retry-After": "7200"}, "no"))) as recommender:
+        source = http(tmp_path, recommender)
+        with pytest.raises(UserError, match=r"a wait of 7,200 s \(Retry-After\); afterwards the same command"):
+            source.lists(H, journal)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "requests", "spent"),
+    [
+        ((400, {}, "no"), "status 400", 1, 0),
+        ((302, {"Location": "http://127.0.0.1:9/"}, "no"), "status 302", 1, 0),
+        ((500, {}, "no"), "status 500", 3, 0),
+        ((200, {}, b"<html>"), "no JSON", 1, 1),
+        ((200, {}, {"other": 1}), "no list of item ids", 1, 1),
+        ((200, {}, {"result": [{"items": [{"id": 1}]}]}), "no list of item ids", 1, 1),
+        ((200, {}, {"result": [{"items": [True]}]}), "no list of item ids", 1, 1),
+        ((200, {"Content-Encoding": "gzip"}, b"no gzip"), "DecodingError", 3, 3),
+    ],
+)
+def test_permanent_failures(tmp_path, journal, answer, reason, requests, spent):
+    with Recommender(lambda number, histories: answer) as recommender, pytest.raises(Unanswered, match=reason):
+        http(tmp_path, recommender, retries=2).lists(H, journal)
+    assert len(recommender.requests) == requests
+    assert journal.spent == spent
+
+
+def test_a_service_that_nobody_runs_gives_no_list(tmp_path, journal):
+    with Recommender() as recommender:
+        source = http(tmp_path, recommender, retries=1)
+    with pytest.raises(Unanswered, match="ConnectError"):
+        source.lists(H, journal)
+    assert journal.spent == 0
+
+
+def test_a_list_that_comes_too_late_may_have_been_given(tmp_path, journal):
+    with Recommender(lambda number, histories: time.sleep(0.5) if number == 0 else None) as recommender:
+        assert http(tmp_path, recommender, timeout=0.2).lists(H, journal) == [ring(H[0])]
+    assert journal.spent == 2
+
+
+def test_rate_and_concurrency_hold(tmp_path, journal):
+    with Recommender(lambda number, histories: time.sleep(0.1)) as recommender:
+        source = http(tmp_path, recommender, rate=20, concurrency=4)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: source.lists(H, journal), range(8)))
+    assert recommender.times[-1] - recommender.times[0] >= 7 / 20 - 0.05
+    assert recommender.most_at_once <= 4
+
+
+def test_get_sends_the_request_as_query(tmp_path, journal):
+    with Recommender() as recommender:
+        source = http(tmp_path, recommender, method="GET", request={"seen": "{history}", "n": "{k}"})
+        assert source.lists([["item-3", "item-4"]], journal) == [ring(["item-4"])]
+    assert recommender.requests == [[["item-3", "item-4"]]]
+
+
+def test_a_batch_is_answered_in_order(tmp_path, journal):
+    with Recommender() as recommender:
+        source = http(tmp_path, recommender, batch=3, items="result[].items")
+        assert source.lists([["item-3"], ["item-9"]], journal) == [ring(["item-3"]), ring(["item-9"])]
+        recommender.misbehave = lambda number, histories: (200, {}, {"result": [{"items": []}]})
+        with pytest.raises(Unanswered, match="without one list per history"):
+            source.lists([["item-3"], ["item-9"]], journal)
+    assert journal.spent == 4
+
+
+def test_a_function_may_return_tensors_and_numbers(journal):
+    source = FunctionSource(lambda histories: torch.tensor([[int(h[-1]) + 1, 7] for h in histories]))
+    assert source.lists([["3"], ["4"]], journal) == [["4", "7"], ["5", "7"]]
+    assert journal.spent == 2
+
+
+def test_a_function_that_raises_gives_no_list(journal):
+    with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
+        FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)

@@ -1,0 +1,95 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from audit.cases import TINY, Recommender, service_file, words
+
+import recbole_gro
+from recbole_gro.audit.run import NOTICE
+from recbole_gro.cli.main import main
+
+pytest.importorskip("httpx")
+pytest.importorskip("jmespath")
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch):
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"url": None}, "service.yaml: url: not set"),
+        ({"url": "ftp://here"}, "service.yaml: url: it starts with http"),
+        ({"url": "http:///path"}, "service.yaml: url: it starts with http"),
+        ({"url": "http://["}, "service.yaml: url: it starts with http"),
+        ({"url": "http://here:x/"}, "service.yaml: url: it has characters that cannot be sent"),
+        ({"ulr": "http://here"}, "service.yaml: unknown key 'ulr'. Did you mean 'url'?"),
+        ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number > 0"),
+        ({"concurrency": "x"}, "service.yaml: concurrency: 'x' is not allowed"),
+        ({"headers": {"X-Key": "${NOT_SET_HERE}"}}, "environment variable NOT_SET_HERE is not set"),
+        ({"headers": {"X-Key": "\u20ac"}}, "service.yaml: headers: it has characters that cannot be sent"),
+        ({"headers": ["a"]}, "service.yaml: headers: ['a'] is not allowed"),
+        ({"request": {"k": "{k}"}}, "service.yaml: request: each history must be in it once"),
+        ({"request": "{'no': json}"}, "service.yaml: request: not JSON"),
+        ({"items": "a[?"}, "service.yaml: items: not a JMESPath expression"),
+        ({"catalogue": "none.txt"}, "none.txt: No such file"),
+        ({"catalogue": None}, "service.yaml: catalogue: not set"),
+        ({"k": 24}, "catalogue: it has 24 items, lists of k=24 take 25 or more; lower k"),
+        ({"item_type": "int"}, "service.yaml: item_type: item 'item-1' is no whole number"),
+    ],
+)
+def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, capsys, changed, message):
+    file = service_file(tmp_path, "http://127.0.0.1:9/", **changed)
+    assert main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--query_sequences=1"], "query_sequences: 1 is not allowed"),
+        (["--query_sequenzes=2"], "unknown key 'query_sequenzes'"),
+        (["--attacker=oracle"], "attacker: oracle needs histories of users"),
+        (["--attacker=few_shot"], "attacker: few_shot needs histories of users"),
+        (["--attacker=nobody"], "unknown attacker 'nobody'"),
+        (["--histories=none.inter"], "none.inter: No such file"),
+        (["--served_k=3"], "served_k: the length of lists is k"),
+        (["--black_box=nothing"], "black_box: 'nothing' is neither a yaml file nor module:function"),
+        (["--black_box=no_module:f"], "black_box: no_module:f: No module named 'no_module'"),
+        (["--black_box=none.yaml"], "config file 'none.yaml'"),
+        (["--k=five"], "argument --k: invalid int value: 'five'"),
+    ],
+)
+def test_invalid_arguments_end_in_one_line_and_nothing_is_written(tmp_path, capsys, given, message):
+    file = service_file(tmp_path, "http://127.0.0.1:9/")
+    settings = {name: value for name, value in TINY.items() if not given[0].startswith(f"--{name}=")}
+    rest = [f"--{name}={value}" for name, value in settings.items()]
+    assert main(["audit", f"--black_box={file}", *rest, f"--output_dir={tmp_path / 'out'}", *given]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_first_line_says_whose_services_it_is_for(tmp_path, capsys):
+    with Recommender(lambda number, histories: (401, {}, "no")) as recommender:
+        file = service_file(tmp_path, recommender.url)
+        assert main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[0] == NOTICE
+    assert "the first request failed (status 401)" in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_the_extra_is_imported_by_this_subcommand_alone():
+    code = "import sys, recbole_gro.cli.main, recbole_gro.cli.audit; print({'httpx', 'jmespath'} & {*sys.modules})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(recbole_gro.__file__).parents[1]), *sys.path])}
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, env=environment).strip() == "set()"
