@@ -21,10 +21,10 @@ def __getattr__(name: str) -> Any:
 
 
 class _CompatAfterRecBole(MetaPathFinder):
-    """Import `compat` right after RecBole itself, whoever imports it: --help needs neither of them."""
+    """Import `compat` right after the first module of RecBole, whoever imports it: --help needs neither of them."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != "recbole":
+        if not name.startswith("recbole."):
             return None
         sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
@@ -39,7 +39,7 @@ class _CompatAfterRecBole(MetaPathFinder):
         return spec
 
 
-if "recbole" in sys.modules:
+if any(name.startswith("recbole.") for name in sys.modules):
     importlib.import_module(COMPAT)
 else:
     sys.meta_path.insert(0, _CompatAfterRecBole())
