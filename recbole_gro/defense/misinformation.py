@@ -21,8 +21,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 
-CONTEXTS = 64  # prefixes per step, of training rows and of query sequences
-WEIGHT = 0.5  # of the loss on queries
+USERS, QUERIES = 128, 64  # contexts per step
 SEQUENCES = 48  # query sequences per epoch
 # random share and rank decay of query sequences; 0 twice: those that never leave the lists are most like users
 KINDS = torch.cartesian_prod(torch.tensor([0.0, 0.0, 0.3, 1.0]), torch.tensor([0.0, 1.0]))
@@ -57,10 +56,10 @@ def query_sequences(service: Service, n_sequences: int, length: int, generator: 
 class MisinformationTrainer(StageTrainer):
     """Fine-tune a copy of the converged target to rank as before for users, and wrongly for generated queries.
 
-    At training positions, and after prefixes of training rows, the loss is the divergence from the converged target
-    (`hold_loss`). After prefixes of generated query sequences, renewed every epoch from the lists of the model as it
-    then is, it is the divergence from wrong scores: those of the converged target, centered, in their principal
-    directions, rotated at random. Wrong lists so depend on the history as right ones do. The learning rate falls to 0.
+    For histories of training users the loss is the divergence from the converged target (`hold_loss`). For prefixes of
+    generated query sequences, renewed every epoch from the lists of the model as it then is, it is the divergence from
+    wrong scores: those of the converged target, centered, in their principal directions, rotated at random. Wrong lists
+    so depend on the history as right ones do. The learning rate falls to 0.
 
     Args:
         config: RecBole's Config or ours.
@@ -79,7 +78,7 @@ class MisinformationTrainer(StageTrainer):
         self.generator = torch.Generator().manual_seed(config["seed"])
         self.sequences = self._generated(converged)
         with torch.no_grad():
-            scores = self.converged.next_item_scores(*self._queries(16 * CONTEXTS))[:, 1:]
+            scores = self.converged.next_item_scores(*self._queries(16 * QUERIES))[:, 1:]
         self.mean = scores.mean(0)
         self.directions = torch.linalg.svd(scores - self.mean, full_matrices=False).Vh[:DIRECTIONS]
         drawn = torch.randn(2 * [len(self.directions)], generator=self.generator)
@@ -101,14 +100,11 @@ class MisinformationTrainer(StageTrainer):
     def stage_loss(self, interaction: Interaction):
         if self._batch == 1:  # of an epoch, after the resume checkpoint of the one before
             self.sequences = self._generated(self.model)
-        with torch.no_grad():
-            converged = self.converged.position_scores(interaction)
-        with as_served(self.model):
-            at_positions = hold_loss(self.scorer.position_scores(interaction), converged)
-        users = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
-        for_users = hold_loss(*self._scores(*self._prefixes(*users, CONTEXTS)))
-        scores, converged = self._scores(*self._queries(CONTEXTS))
-        return at_positions + for_users, WEIGHT * hold_loss(scores, self.wrong(converged))
+        users, lengths = self.scorer.contexts(interaction)
+        rows = torch.randperm(len(users), generator=self.generator)[:USERS].to(self.device)
+        rows = rows[lengths[rows] > 0]
+        scores, converged = self._scores(*self._queries(QUERIES))
+        return hold_loss(*self._scores(users[rows], lengths[rows])), hold_loss(scores, self.wrong(converged))
 
     def wrong(self, scores: Tensor) -> Tensor:
         """Return wrong scores [N, n_items] in place of the converged target's [N, n_items]."""
@@ -127,13 +123,10 @@ class MisinformationTrainer(StageTrainer):
         return query_sequences(service, SEQUENCES, self.length, self.generator).to(self.device)
 
     def _queries(self, n: int) -> tuple[Tensor, Tensor]:
-        return self._prefixes(self.sequences, (self.sequences != 0).sum(1), n)
-
-    def _prefixes(self, sequences: Tensor, lengths: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Return random prefixes [n, L] of random rows of sequences [B, L] of lengths [B], and their lengths [n]."""
-        rows = torch.randint(len(sequences), (n,), generator=self.generator).to(self.device)
-        cut = 1 + (torch.rand(n, generator=self.generator).to(self.device) * lengths[rows]).long()
-        return sequences[rows] * (torch.arange(sequences.shape[1], device=self.device) < cut.unsqueeze(1)), cut
+        """Return n random prefixes [n, L] of the generated sequences, and their lengths [n]."""
+        rows = torch.randint(SEQUENCES, (n,), generator=self.generator).to(self.device)
+        lengths = torch.randint(1, self.length + 1, (n,), generator=self.generator).to(self.device)
+        return self.sequences[rows] * (torch.arange(self.length, device=self.device) < lengths.unsqueeze(1)), lengths
 
 
 @register_defense("misinformation")

@@ -25,8 +25,6 @@ def make_trainer(make_loaders, tmp_path):
     def make(model="BERT4Rec", **settings):
         config, train, *_ = make_loaders(model, output_dir=str(tmp_path), served_k=10, **settings)
         target = untrained(config, train)
-        with torch.no_grad():
-            target.item_embedding.weight *= 20  # scores of untrained weights are almost equal
         return MisinformationTrainer(config, copied_model(target), target), train
 
     return make
@@ -62,12 +60,12 @@ def test_another_seed_is_another_rotation(make_trainer):
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
 def test_training_starts_with_right_lists_everywhere_and_ends_with_wrong_ones_for_queries(make_trainer, model):
-    trainer, train = make_trainer(model, gro_steps=100, learning_rate=0.01)
+    trainer, train = make_trainer(model, gro_steps=60, learning_rate=0.01)
     batch = next(iter(train))
     for_users, for_queries = trainer.stage_loss(batch)
     assert for_users.item() == pytest.approx(0, abs=1e-5)
     trainer.fit(train, saved=False)
-    assert trainer.stage_loss(batch)[1] < 0.6 * for_queries
+    assert trainer.stage_loss(batch)[1] < for_queries / 2
     assert trainer.optimizer.param_groups[0]["lr"] == 0
 
 
