@@ -1,4 +1,4 @@
-"""Defenses: of the served list (none, random, reverse, tail_*, truncate), in training (gro*, misinformation)."""
+"""Defenses: on the served list (none, random, reverse; those that keep its head) and in training (gro, gro_decoys)."""
 
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.combined import CombinedDefense, create_defense
@@ -7,7 +7,6 @@ from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.defense.gro.trainer import GROTrainer, create_student
 from recbole_gro.defense.list_level import NoDefense, RandomDefense, ReverseDefense
-from recbole_gro.defense.misinformation import Misinformation, MisinformationTrainer
 from recbole_gro.defense.tail import TailDecoy, TailRandom, TailShuffle, Truncate
 
 __all__ = [
@@ -16,8 +15,6 @@ __all__ = [
     "Defense",
     "GRODefense",
     "GROTrainer",
-    "Misinformation",
-    "MisinformationTrainer",
     "NoDefense",
     "RandomDefense",
     "ReverseDefense",

@@ -92,8 +92,8 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
     """
     config, defense, attacker = prints.config, prints.defense, prints.attacker
     gro_epochs = config["gro_epochs"]
-    if steps := defense.parts[0].effective.get("gro_steps"):
-        gro_epochs = max(gro_epochs, math.ceil(steps / unit["steps per epoch"]))
+    if isinstance(part := defense.parts[0], GRODefense):
+        gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
     lists = query_budget(config)
     passes = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * attacker.n_surrogates / attacker.repeats
     evaluation = unit["users"] * unit["user"]

@@ -20,9 +20,7 @@ from recbole_gro import (
     create_query_strategy,
 )
 from recbole_gro.attack.cached_black_box import CachedBlackBox
-from recbole_gro.config.models import copied_model
 from recbole_gro.data import reseed
-from recbole_gro.defense import MisinformationTrainer
 from recbole_gro.trainer.base import TargetTrainer
 
 GRO = {"served_k": 10, "gro_head_k": 4, "gro_epochs": 4, "gro_steps": 1, "gro_decay": True}
@@ -92,21 +90,6 @@ def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
     return prepare
 
 
-def misinformation(model="BERT4Rec", **settings):
-    """Fine-tune a copy of an untrained target."""
-
-    def prepare(make_loaders, folder):
-        given = {"train_batch_size": 16, "n_layers": 1, **settings}
-        config, train, _, _ = make_loaders(model, output_dir=str(folder), **given)
-        config["resume_dir"], config["gro_steps"] = str(folder / "resume"), 4 * len(train)
-        target = untrained(config, train)
-        trainer = MisinformationTrainer(config, copied_model(target), target)
-        reseed(train, 3)
-        return trainer, lambda: trainer.fit(train)
-
-    return prepare
-
-
 def extraction(model, **settings):
     """Train a surrogate on random lists."""
 
@@ -134,7 +117,6 @@ TRAININGS = {
     "plain, then gro": gro(GROTrainer, phases="fit", epochs=2, gro_epochs=2),
     "gro_decoys": gro(DecoyGROTrainer),
     "gro_decoys of NARM": gro(DecoyGROTrainer, "NARM", train_batch_size=128),
-    "misinformation": misinformation(),
     "surrogate BERT4Rec": extraction("BERT4Rec"),
     "surrogate NARM": extraction("NARM"),
 }

@@ -31,21 +31,15 @@ class GROSettings(ServiceSettings, ExtractionLossSettings, StudentSettings):
     margin_swap: float = key(0.0, "float >= 0", "m_swap of Eq. 5")
 
 
-class StepSettings(Settings):
-    """Length of fine-tuning."""
+class VariantSettings(Settings):
+    """Settings of our variants."""
 
     section = "Defense"
     gro_steps: int | None = key(
         None,
         "int >= 1 or None",
-        "ours: minimum steps of GRO, in whole epochs; None: 1520 for gro_decoys and misinformation, no minimum for gro",
+        "ours: minimum steps of GRO, in whole epochs; None: 1520 for gro_decoys, no minimum for gro",
     )
-
-
-class VariantSettings(StepSettings):
-    """Settings of our variants."""
-
-    section = "Defense"
     gro_decay: bool = key(False, "bool", "the learning rate falls to 0 over the epochs of GRO, step by step; ours")
     gro_head_k: int = key(
         20,
