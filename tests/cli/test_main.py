@@ -138,7 +138,7 @@ def test_quiet_leaves_the_table_alone(command, capsys, tmp_path):
 
 def test_on_a_terminal_stages_have_bars_and_the_table_fits(command, tmp_path, on_terminal):
     on_terminal(80)
-    settings = {**tiny_run("NARM"), "show_progress": True, "surrogate_epochs": 2}
+    settings = {**tiny_run("NARM"), "show_progress": True, "surrogate_epochs": 2, "surrogate_patience": 1}
     del settings["load_col"]
     code, printed, bars = command(
         "-m", "NARM", *(f"--{key}={value}" for key, value in settings.items()), "--defense=none", "--output_dir=out",
