@@ -114,7 +114,8 @@ class SequenceDataset(InteractionDataset):
                 f"by; name it with TIME_FIELD and load it with load_col"
             )
         history, ranks = self.inter_feat, self.time_ranks.to_numpy()
-        order = np.argsort(history[self.uid_field].numpy() * len(ranks) + ranks, kind="stable")
+        # one key sorts faster than two; filters leave ranks that exceed the number of rows
+        order = np.argsort(history[self.uid_field].numpy() * (ranks.max(initial=0) + 1) + ranks, kind="stable")
         history._reindex(torch.from_numpy(order))
         users = history[self.uid_field].numpy()
         first = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.zeros(0, int)

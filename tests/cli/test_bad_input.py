@@ -34,6 +34,7 @@ OURS = {
     "--gro_lambda=-1": ["gro_lambda: -1 is not allowed; it takes a number >= 0"],
     "--gro_lambda=nan": ["gro_lambda: ", "it takes a number >= 0"],
     "--gro_epochs=1.5": ["gro_epochs: 1.5 is not allowed; it takes a whole number >= 1"],
+    "--workers=0": ["workers: 0 is not allowed; it takes a whole number >= 1"],
     "--target_epoch=first": ["target_epoch: 'first' is not allowed; it takes one of best, last"],
     "--gro_start=scratch": ["gro_start: 'scratch' is not allowed; it takes one of converged, untrained"],
     "--gro_start=untrained --gro_target_loss=hold": [

@@ -43,7 +43,7 @@ def test_an_interrupt_names_the_way_to_resume(words, capsys, monkeypatch):
     assert main(["defenses", "--seeds=1", *words]) == 130
     errors = capsys.readouterr().err
     resumes = "finished cells and stages are kept; the same command resumes the experiment"
-    assert errors.endswith(f"\nrecbole-gro experiment: stopped; {resumes}\n")
+    assert errors.splitlines()[-1] == f"recbole-gro experiment: stopped; {resumes}"
 
 
 def test_options_and_settings_have_values():

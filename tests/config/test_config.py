@@ -30,6 +30,7 @@ OUT_OF_RANGE = {
     "margin_negative": [-1, None],
     "margin_swap": [-1, None],
     "gro_decay": [0, "sometimes"],
+    "target_epoch": ["first", None],
     "gro_start": ["trained", None],
     "gro_steps": [0, 1.5, "many"],
     "gro_swap": [3, None],

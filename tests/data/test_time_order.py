@@ -102,6 +102,26 @@ def test_filters_leave_each_interaction_its_own_time(write_dataset, make_config)
     assert histories(dataset) == {user: [f"i{n}" for n in range(5, -1, -1)] for user in events}
 
 
+def test_users_stay_apart_where_filters_leave_few_of_many_times(write_dataset, make_config):
+    # 40 interactions before those that stay: their ranks exceed their number
+    events = {
+        "many": [(f"i{n % 3}", 1_700_000_000 + n) for n in range(40)],
+        **{user: [(f"i{n}", 1_800_000_000 + 10 * n) for n in range(3)] for user in ("ann", "bob", "cid")},
+    }
+    dataset = SequenceDataset(
+        make_config(
+            "NARM",
+            data_path=str(write_dataset(events)),
+            user_inter_num_interval="[2,5]",
+            served_k=2,
+            topk=[1, 2],
+            valid_metric="NDCG@2",
+        )
+    )
+    dataset.build()
+    assert histories(dataset) == {user: ["i0", "i1", "i2"] for user in ("ann", "bob", "cid")}
+
+
 def test_a_ratio_split_cuts_at_the_files_times(write_dataset, make_config):
     # every event a second after the one before, whoever had it; float32 rounds all of them to one time
     clock = 1_700_000_000

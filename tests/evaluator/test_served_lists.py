@@ -117,13 +117,13 @@ def test_metrics_of_scores_cannot_be_measured_on_lists(make_loaders):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_of_recbole_is_shown_on_a_terminal_alone(make_loaders, monkeypatch, capsys, terminal):
+def test_bars_of_evaluations_are_shown_on_a_terminal_alone(make_loaders, monkeypatch, capsys, terminal):
     config, train, valid, test = make_loaders("NARM", eval_batch_size=4)
     config["show_progress"] = True
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     service = Service(untrained(config, train), 5)
     evaluate_service(config, service, train, valid, test)
-    assert ("Evaluate" in capsys.readouterr().err) is terminal
+    assert ("evaluation " in capsys.readouterr().err) is terminal
     TargetTrainer(config, service.model).evaluate(test, load_best_model=False, show_progress=True)
     assert ("Evaluate" in capsys.readouterr().err) is terminal
 

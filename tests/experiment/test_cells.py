@@ -21,13 +21,13 @@ def made(monkeypatch):
     """The names of target, queries and surrogate stages as they are made, in order."""
     made, once = [], StageCache.once
 
-    def recorded_once(cache, stage, fingerprint, make):
+    def recorded_once(cache, stage, fingerprint, make, *options):
         def recorded(work):
             if stage in ("target", "queries", "surrogate"):
                 made.append(stage)
             return make(work)
 
-        return once(cache, stage, fingerprint, recorded)
+        return once(cache, stage, fingerprint, recorded, *options)
 
     monkeypatch.setattr(StageCache, "once", recorded_once)
     return made
