@@ -74,7 +74,7 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
         for task in unfinished:
             yield task, _in_one_line(crash)
     finally:
-        get_reusable_executor(reuse=True).shutdown(kill_workers=True)
+        get_reusable_executor(reuse=True).shutdown(kill_workers=bool(unfinished))
 
 
 def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Generator[Outcome, None, None]:
