@@ -8,10 +8,9 @@ contents. The rate of the matrix products is compared with that of a product of 
 
 import itertools
 import tempfile
-import time
 
 import torch
-from common import command, machine, positive, write_below
+from common import command, machine, positive, seconds, write_below
 
 from recbole_gro import Config, ExtractionTrainer, QueryLog, create_surrogate
 from recbole_gro.utils.command_line import Parser
@@ -54,10 +53,8 @@ def steps(trainer, batches):
 def product_rate(rows=6656, width=64, inner=256, rounds=50):
     """Return GFLOP/s of one product of BERT4Rec's feed-forward layer."""
     one, other = torch.rand(rows, width), torch.rand(width, inner)
-    start = time.process_time()
-    for _ in range(rounds):
-        one @ other
-    return 2 * rows * width * inner * rounds / (time.process_time() - start) / 1e9
+    spent = seconds(lambda: [one @ other for _ in range(rounds)])
+    return 2 * rows * width * inner * rounds / spent / 1e9
 
 
 def main(words):
@@ -66,7 +63,6 @@ def main(words):
     parser.add_argument("--steps", type=positive, default=20)
     parser.add_argument("--sequences", type=positive, default=150)
     given = parser.parse_args(words)
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         trainer, loader = trainer_and_batches(given.model, given.sequences, folder)
         batches = list(itertools.islice(iter(loader), given.steps + WARM_UP))
@@ -80,11 +76,9 @@ def parts(model, trainer, batches):
     """Print the CPU time of a step, and the share of each part of it."""
     measured = batches[WARM_UP:]
     steps(trainer, batches[:WARM_UP])
-    start = time.process_time()
-    steps(trainer, measured)
-    spent = (time.process_time() - start) / len(measured)
+    spent = seconds(lambda: steps(trainer, measured)) / len(measured)
     lists = sum(len(batch["served_list"]) for batch in measured) / len(measured)
-    print(f"{model}: {1e3 * spent:.1f} CPU ms a step of {lists:.0f} lists, {lists / spent:.0f} lists a second")
+    print(f"{model}: {1e3 * spent:.1f} ms a step of {lists:.0f} lists, {lists / spent:.0f} lists a second")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profiler:
         steps(trainer, measured)
     events = {event.key.removeprefix("aten::"): event for event in profiler.key_averages()}
