@@ -6,14 +6,12 @@ Synthetic test rows of 10 items, untrained weights of width 64. First what the e
 it measures; then whole evaluations of services, and of a trainer's validation; metrics must be equal to the last digit.
 """
 
-import argparse
-import contextlib
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import machine, paired, ratio_line
+from common import command, machine, paired, positive, ratio_line, write_below
 from recbole.evaluator.collector import Collector
 
 from recbole_gro import Config
@@ -21,22 +19,30 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import OwnHistoryService, PopularityService, ServedEvaluator
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.command_line import Parser
+
+PER_USER = 12  # interactions of each user
 
 
-class TableEvaluator(ServedEvaluator):
-    """RecBole's evaluation of a table of scores whose highest are the served list."""
+class TableCollector(Collector):
+    """Collect from served lists as RecBole does from a table of scores whose highest are the list.
 
-    def __init__(self, config, service):
-        super().__init__(config, service)
-        self.eval_collector = Collector(config)
+    Args:
+        config: RecBole's or ours.
+        n_items: number of items, padding included.
+    """
 
-    def _full_sort_batch_eval(self, batched_data):
-        interaction, served, *relevant = super()._full_sort_batch_eval(batched_data)
+    def __init__(self, config, n_items):
+        super().__init__(config)
+        self.n_items = n_items
+
+    def eval_batch_collect(self, scores_tensor, interaction, positive_u, positive_i):
+        served, k = scores_tensor, scores_tensor.shape[1]
         # 0 pads a list: columns after the items
-        columns = torch.where(served == 0, self.tot_item_num + torch.arange(self.service.k), served)
-        scores = torch.full((len(served), self.tot_item_num + self.service.k), -torch.inf)
-        scores.scatter_(1, columns, torch.arange(self.service.k, 0.0, -1.0).expand_as(served))
-        return interaction, scores, *relevant
+        columns = torch.where(served == 0, self.n_items + torch.arange(k), served)
+        scores = torch.full((len(served), self.n_items + k), -torch.inf)
+        scores.scatter_(1, columns, torch.arange(k, 0.0, -1.0).expand_as(served))
+        super().eval_batch_collect(scores, interaction, positive_u, positive_i)
 
 
 class Replayed(Service):
@@ -53,12 +59,12 @@ class Replayed(Service):
 
 
 def write(folder: Path, users: int, items: int) -> None:
-    """Write FOLDER/synthetic/synthetic.inter: 12 interactions per user; every item occurs."""
-    draw = np.random.default_rng(1)
-    item = (items * draw.random(12 * users) ** 2).astype(int)
-    item[:items] = draw.permutation(items)[: len(item)]
+    """Write FOLDER/synthetic/synthetic.inter: PER_USER interactions per user; every item occurs if that many do."""
+    draw, n = np.random.default_rng(1), PER_USER * users
+    item = (items * draw.random(n) ** 2).astype(int)
+    item[:items] = draw.permutation(items)[:n]
     (folder / "synthetic").mkdir()
-    rows = np.stack([np.arange(12 * users) // 12, item, np.arange(12 * users)], 1)
+    rows = np.stack([np.arange(n) // PER_USER, item, np.arange(n)], 1)
     names = "user_id:token\titem_id:token\ttimestamp:float"
     np.savetxt(folder / "synthetic" / "synthetic.inter", rows, "%d", "\t", header=names, comments="")
 
@@ -73,51 +79,50 @@ def compare(label, first, second, rounds) -> tuple[list[float], list[float]]:
     return times
 
 
-def main(users: int, items: int, rounds: int, model_name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        write(Path(folder), users, items)
+def main(words):
+    parser = Parser(prog="evaluation")
+    parser.add_argument("--users", type=positive, default=20_000)
+    parser.add_argument("--items", type=positive, default=43_000)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--model", default="GRU4Rec")
+    given = parser.parse_args(words)
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), given.users, given.items)
         settings = {"data_path": folder, "show_progress": False, "embedding_size": 64, "hidden_size": 64}
-        config = Config(model_name, "synthetic", config_dict=settings)
-        config["checkpoint_dir"] = config["output_dir"] = folder
-        dataset = build_dataset(config)
-        train, _, test = build_loaders(config, dataset)
-        model, k = config.model_class(config, train._dataset).eval(), config["served_k"]
-        print(f"{len(test._dataset)} rows, {dataset.item_num - 1} items, lists of {k}, {model_name}", flush=True)
-        counts = train._dataset.interaction_counter
-        model_service = Service(model, k)
-        sought = ServedEvaluator(config, model_service)
-        sought.evaluate(test)
-        services = {
-            "known lists": Replayed(model, sought.lists),
-            "popularity": PopularityService(model, k, counts),
-            "own history": OwnHistoryService(model, k),
-            "model": model_service,
-        }
-        times = {}
-        for label, service in services.items():
-            table, lists = TableEvaluator(config, service), ServedEvaluator(config, service)
-            compared = (lambda e=evaluator: e.evaluate(test) for evaluator in (table, lists))
-            times[label] = compare(f"{label}, table / lists", *compared, rounds)
-        # as in a run: both references without a model, then target, untrained and trained surrogate
-        of_run = [times["popularity"], times["own history"], *[times["model"]] * 3]
-        print(
-            ratio_line(
-                "a run's five, table / lists",
-                *([sum(s) for s in zip(*side, strict=True)] for side in zip(*of_run, strict=True)),
-            )
-        )
-        fast, slow = TargetTrainer(config, model), TargetTrainer(config, model)
-        slow.eval_collector = Collector(config)
-        ours, recboles = (lambda t=t: t.evaluate(test, load_best_model=False) for t in (fast, slow))
-        compare("validation of a trainer, RecBole's collector / ours", recboles, ours, rounds)
+        config = Config(given.model, "synthetic", config_dict=settings)
+        write_below(config, folder)
+        train, _, test = build_loaders(config, build_dataset(config))
+        print(machine())
+        evaluations(config, train, test, given.rounds)
+
+
+def evaluations(config, train, test, rounds):
+    """Compare the evaluations of a run, service by service, and a trainer's validation."""
+    model, k = config.model_class(config, train._dataset).eval(), config["served_k"]
+    print(f"{len(test._dataset)} rows, {model.n_items - 1} items, lists of {k}, {config['model']}", flush=True)
+    sought = ServedEvaluator(config, Service(model, k))
+    sought.evaluate(test)
+    services = {
+        "known lists": Replayed(model, sought.lists),
+        "popularity": PopularityService(model, k, train._dataset.interaction_counter),
+        "own history": OwnHistoryService(model, k),
+        "model": Service(model, k),
+    }
+    times = {}
+    for label, service in services.items():
+        table, lists = ServedEvaluator(config, service), ServedEvaluator(config, service)
+        table.eval_collector = TableCollector(config, model.n_items)
+        compared = (lambda e=evaluator: e.evaluate(test) for evaluator in (table, lists))
+        times[label] = compare(f"{label}, table / lists", *compared, rounds)
+    # as in a run: both references without a model, then target, untrained and trained surrogate
+    of_run = [times["popularity"], times["own history"], *[times["model"]] * 3]
+    sums = ([sum(round_) for round_ in zip(*side, strict=True)] for side in zip(*of_run, strict=True))
+    print(ratio_line("a run's five, table / lists", *sums))
+    fast, slow = TargetTrainer(config, model), TargetTrainer(config, model)
+    slow.eval_collector = Collector(config)
+    ours, recboles = (lambda t=t: t.evaluate(test, load_best_model=False) for t in (fast, slow))
+    compare("validation of a trainer, RecBole's collector / ours", recboles, ours, rounds)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--users", type=int, default=20_000)
-    parser.add_argument("--items", type=int, default=43_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", default="GRU4Rec")
-    given = parser.parse_args()
-    print(machine())
-    main(given.users, given.items, given.rounds, given.model)
+    command(__file__, main)

@@ -26,7 +26,8 @@ STEPS = ("top_k", "sample_negatives", "extraction_loss", "swap_targets", "swap_l
 
 def trainers(model, settings, folder):
     """Return a plain trainer and one of GRO, for an epoch each time, and the loader of their rows."""
-    config = Config(model, config_file_list=["gro.yaml"], command_line={**settings, "epochs": 1, "gro_epochs": 1})
+    one = {"epochs": 1, "gro_epochs": 1, "gro_steps": 1}  # gro.yaml's minimum of steps is of many epochs
+    config = Config(model, config_file_list=["gro.yaml"], command_line={**settings, **one})
     write_below(config, folder)
     data = build_dataset(config)
     train, _, _ = build_loaders(config, data)

@@ -1,11 +1,11 @@
 """Two processes of one thread against one process of two threads: an epoch of target, GRO and surrogate on ml-100k.
 
-    python benchmarks/processes.py [--rounds=5] [--models "BERT4Rec NARM"] [--KEY=VALUE ...]
+    python benchmarks/processes.py [--rounds=5] [--models BERT4Rec NARM] [--KEY=VALUE ...]
 
-Both stay alive and work in turn, so that a noisy machine hits both alike. The global batch is the same.
+Both stay alive and work in turn, so that a noisy machine hits both alike. The global batch is the same. An epoch
+includes the start of its training, in wall-clock seconds.
 """
 
-import argparse
 import os
 import socket
 import subprocess
@@ -13,44 +13,46 @@ import sys
 import tempfile
 
 import torch
-from common import machine, paired, ratio_line
+from common import command, machine, paired, positive, ratio_line, write_below
 
-from recbole_gro import Config, ExtractionTrainer, GROTrainer
-from recbole_gro.attack.query_log import QueryLog
+from recbole_gro import Config, ExtractionTrainer, GROTrainer, QueryLog
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense import create_student
-from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.utils.command_line import settings_of
+from recbole_gro.utils.command_line import Parser, options_and_settings
 
 SEQUENCES = 60  # of the query log
+ONE_EPOCH = {"epochs": 1, "gro_epochs": 1, "gro_steps": 1, "surrogate_epochs": 1}
 
 
-def epochs(model, settings):
-    """{stage: function that trains an epoch}, of this process's part."""
-    config = Config(model, config_file_list=["gro.yaml"], command_line={**settings, "use_gpu": "False"})
+def make_config(model, settings):
+    return Config(model, config_file_list=["gro.yaml"], command_line={**settings, **ONE_EPOCH, "use_gpu": "False"})
+
+
+def epochs(config):
+    """Return {stage: function that trains an epoch}, of this process's part."""
     processes.join(config["device"])
-    config["checkpoint_dir"] = config["output_dir"] = tempfile.mkdtemp()
     data = build_dataset(config)
     train, _, _ = build_loaders(config, data)
     torch.manual_seed(1)
     target, gro, surrogate = (
         trainer(config, config.model_class(config, data)) for trainer in (TargetTrainer, GROTrainer, ExtractionTrainer)
     )
-    gro.student_scorer = create_scorer(create_student(config, config.model_class, data))
-    gro._start_gro_phase(len(train))
     length, k = config["MAX_ITEM_LIST_LENGTH"], config["served_k"]
     items = torch.randint(1, data.item_num, (SEQUENCES, length))
     lists = torch.rand(SEQUENCES * length, data.item_num - 1).topk(k).indices.view(SEQUENCES, length, k) + 1
     queries, _ = surrogate.loaders(QueryLog(items, lists))
-    rows = {"target": (target, train), "GRO": (gro, train), "surrogate": (surrogate, queries)}
-    return {stage: lambda both=both: both[0]._train_epoch(both[1], 0) for stage, both in rows.items()}
+    return {
+        "target": lambda: target.fit(train, verbose=False, saved=False),
+        "GRO": lambda: gro.fine_tune(train, verbose=False, saved=False),
+        "surrogate": lambda: surrogate.fit(queries, verbose=False, saved=False),
+    }
 
 
-def work(model, settings):
+def work(config, folder):
     """Train an epoch of the stage on each line of the input; a line of output ends it."""
-    stages = epochs(model, settings)
+    write_below(config, folder)
+    stages = epochs(config)
     print("ready", flush=True)
     for line in sys.stdin:
         stages[line.strip()]()
@@ -58,31 +60,35 @@ def work(model, settings):
 
 
 class Workers:
-    """Processes of this script, each of one thread, or one of `threads`."""
+    """Processes of this script, which train together."""
 
-    def __init__(self, n, threads, words):
+    def __init__(self):
+        self.started = []
+
+    def start(self, n, threads, words):
+        """Start n processes of as many threads, and wait until they are ready."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        self.started = []
         for rank in map(str, range(n)):
             own = {**environment, "WORLD_SIZE": str(n), "RANK": rank, "LOCAL_RANK": rank}
-            command = [sys.executable, __file__, "--work", *words]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            self.started.append(subprocess.Popen(command, env=own, **pipes))
-        self._wait_for("ready")
+            self.started.append(subprocess.Popen([sys.executable, __file__, *words], env=own, **pipes))
+        self.wait_for("ready")
 
-    def _wait_for(self, word):
+    def wait_for(self, word):
+        """Wait for a line of output of each process."""
         for process in self.started:
             line = process.stdout.readline()
             if line.strip() != word:
                 raise SystemExit(f"a process ended: {line}")
 
     def epoch(self, stage):
+        """Train an epoch of a stage in all processes."""
         for process in self.started:
             print(stage, file=process.stdin, flush=True)
-        self._wait_for("done")
+        self.wait_for("done")
 
     def __enter__(self):
         return self
@@ -93,19 +99,31 @@ class Workers:
             process.wait()
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--models", default="BERT4Rec NARM")
-    parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
-    given, rest = parser.parse_known_args()
-    if given.work:
-        work(given.models, settings_of(rest))
-        sys.exit()
+def compare(model, words, rounds):
+    """Print the ratio of both sides for each stage."""
+    with tempfile.TemporaryDirectory() as folder, Workers() as one, Workers() as two:
+        words = [f"--models={model}", f"--folder={folder}", *words]
+        one.start(1, 2, words)
+        two.start(2, 1, words)
+        for stage in ("target", "GRO", "surrogate"):
+            sides = [lambda side=side, stage=stage: side.epoch(stage) for side in (one, two)]
+            print(ratio_line(f"{model} {stage}, one process / two", *paired(*sides, rounds)), flush=True)
+
+
+def main(words):
+    parser = Parser(prog="processes")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--models", nargs="+", default=["BERT4Rec", "NARM"])
+    parser.add_argument("--folder", help="work as one of the processes, and write to this folder")
+    given, settings = options_and_settings(parser, words)
+    configs = [make_config(model, settings) for model in given.models]
+    if given.folder:
+        return work(configs[0], given.folder)
+    torch.set_num_threads(2)  # wall-clock seconds, of both sides
     print(machine())
-    for model in given.models.split():
-        words = [f"--models={model}", *rest]
-        with Workers(1, 2, words) as one, Workers(2, 1, words) as two:
-            for stage in ("target", "GRO", "surrogate"):
-                alone, shared = paired(lambda: one.epoch(stage), lambda: two.epoch(stage), given.rounds)  # noqa: B023
-                print(ratio_line(f"{model} {stage}, one process / two", alone, shared), flush=True)
+    for model in given.models:
+        compare(model, [f"--{key}={value}" for key, value in settings.items()], given.rounds)
+
+
+if __name__ == "__main__":
+    command(__file__, main)

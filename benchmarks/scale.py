@@ -75,7 +75,8 @@ def measure(folder: str, steps: int) -> None:
 def first(loader, batches):
     """Return a loader of the first batches of a loader of test rows."""
     rows = loader._dataset
-    part = FullSortEvalDataLoader(loader.config, rows.copy(rows.inter_feat[: batches * loader.step]), loader._sampler)
+    # RecBole samples nothing for a sequential model's full ranking
+    part = FullSortEvalDataLoader(loader.config, rows.copy(rows.inter_feat[: batches * loader.step]), sampler=None)
     part.transform = loader.transform
     return part
 

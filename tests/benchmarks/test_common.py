@@ -33,7 +33,7 @@ def test_benchmarks_use_public_names_alone(name):
     names = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
     names += [alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
     private = {name for name in names if name.startswith("_") and not name.startswith("__")}
-    assert private <= {"_dataset"}  # of RecBole's loaders
+    assert private <= {"_dataset"}  # of RecBole's loaders, which have no public name for it
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "1.5", "many", ""])
