@@ -15,7 +15,7 @@ OUTSIDE = ("results", "benchmarks")  # folders whose pages and figures belong to
 MOVED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "how-to/contributing.md"}
 MOVED |= {"README.md": "index.md"}  # only as what links lead to
 SCHEMA = "recbole_gro/report/results.schema.json"
-COMMANDS = ("run", "experiment", "dataset convert", "dataset statistics", "check-model", "settings")
+COMMANDS = ("run", "experiment", "dataset convert", "dataset statistics", "check-model", "serve", "keys", "settings")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
