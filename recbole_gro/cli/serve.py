@@ -56,12 +56,11 @@ def work(words: list[str]) -> None:
     for library in ("starlette", "uvicorn"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"serve needs {library}; pip install 'recbole-gro[serve]'")
-    from recbole_gro import public  # noqa: F401  (prepares RecBole, as for every command)
     from recbole_gro.http_service.ledger import Ledger
     from recbole_gro.http_service.process import serve
     from recbole_gro.http_service.query import Limits
     from recbole_gro.http_service.service import Options
-    from recbole_gro.utils.log import console
+    from recbole_gro.utils.log import say
 
     options = Options(
         checkpoint=given.checkpoint,
@@ -78,8 +77,8 @@ def work(words: list[str]) -> None:
     )
 
     def announce() -> None:
-        console.info(f"serving {given.checkpoint} through {given.defense} on http://{given.host}:{given.port}")
+        say(f"serving {given.checkpoint} through {given.defense} on http://{given.host}:{given.port}")
         if not Ledger(options.ledger_file).all_keys():
-            console.warning(f"no client has a key yet: recbole-gro keys {options.ledger_file} create NAME")
+            say(f"no client has a key yet: recbole-gro keys {options.ledger_file} create NAME")
 
     serve(options, given.host, given.port, given.workers, announce)
