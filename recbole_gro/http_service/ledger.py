@@ -58,7 +58,9 @@ class Ledger:
 
     def __init__(self, file: str | os.PathLike[str]):
         try:
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            # only a new file: to close another descriptor of an open database would release SQLite's locks on it
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             self._database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
