@@ -24,8 +24,8 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
 
 TRIED = 64  # random histories by which the noise of batches is measured
-SAFETY = 16  # gaps up to this multiple of the noise are doubtful
-LEAST = 2.0**-20  # noise relative to the highest score: 8 units in the last place of float32
+SAFETY = 4  # gaps up to this multiple of the largest noise are doubtful: 2, as both scores have it, and twice that
+LEAST = 2.0**-24  # noise relative to the highest score: half a unit in the last place of float32
 # defenses that read which items are best and worst, and nothing else of the scores
 RANK_ONLY = (NoDefense, RandomDefense, ReverseDefense, TailShuffle, TailRandom, TailDecoy, Truncate)
 
@@ -35,7 +35,7 @@ class Recommender:
 
     A list is that of `Service.recommend` for the history alone. The scores of a batch differ from those in their last
     bits, by an amount that depends on what is in the batch. It is measured at the start, and a history with two scores
-    that decide its list closer than 16 times that is scored again, alone. A defense from outside this package may read
+    that decide its list closer than 4 times that is scored again, alone. A defense from outside this package may read
     more than these scores, so that its histories are all scored alone.
 
     Args:
@@ -56,6 +56,8 @@ class Recommender:
         self._batches = all(type(part) in RANK_ONLY for part in defense.parts)
         self._reads_worst = any(isinstance(part, TailDecoy) for part in defense.parts)
         Service(self.model, self.served_k)  # checks served_k
+        heads = [self.served_k if type(part) is NoDefense else getattr(part, "head_k", 0) for part in defense.parts]
+        self._head = min(heads)  # items at the front of a list that are those of the ranking
         self.noise = self._measured_noise() if self._batches else 0.0
 
     def answer(self, histories: Sequence[list[int]], keys: Sequence[int], k: int) -> list[list[int]]:
@@ -69,9 +71,7 @@ class Recommender:
         Raises:
             UserError: the model's scores are NaN.
         """
-        # the defense acts on whole lists, since lists of other lengths would show what it changes
-        lists = self._lists(histories, k if self.undefended else self.served_k)
-        return [[item for item in row if item] for row in lists[:, :k].tolist()]
+        return [[item for item in row if item] for row in self._lists(histories, k).tolist()]
 
     def _lists(self, histories: Sequence[list[int]], k: int) -> Tensor:
         if not self._batches:
@@ -84,6 +84,8 @@ class Recommender:
 
     def _scored(self, histories: Sequence[list[int]], k: int) -> tuple[Tensor, Tensor]:
         """Return lists [B, k], and whether each could be another one in another batch, [B]."""
+        # a defense acts on whole lists, since lists of other lengths would show what it changes
+        length = k if self.undefended else self.served_k
         doubtful = []
 
         def output(ranked: Tensor, query: Query) -> Tensor:
@@ -92,15 +94,17 @@ class Recommender:
             return self.defense.answer(ranked, query)
 
         # a service of its own per batch: one that is kept carries a GRU's state from query to query
-        lists = Service(self.model, k, output).recommend(histories).cpu()
+        lists = Service(self.model, length, output).recommend(histories)[:, :k].cpu()
         return lists, torch.cat(doubtful).cpu() if doubtful else torch.zeros(len(lists), dtype=torch.bool)
 
     def _doubtful(self, scores: Tensor, k: int) -> Tensor:
         """Return whether two neighbours among the items that decide a list have almost equal scores, [B]."""
         tolerance = SAFETY * self.noise * scores[:, 1:].abs().amax(1, keepdim=True)
         close = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-        for values in (scores, -scores) if self._reads_worst else (scores,):
-            ends = values.gather(1, top_k(values, min(k + 1, scores.shape[1] - 1)))
+        whole = k > self._head  # else what a client gets is the head of the ranking
+        deciding = min((self.served_k if whole else k) + 1, scores.shape[1] - 1)
+        for values in (scores, -scores) if whole and self._reads_worst else (scores,):
+            ends = values.gather(1, top_k(values, deciding))
             close |= (ends.diff(dim=1).abs() <= tolerance).any(1)
         return close
 

@@ -68,6 +68,7 @@ def test_a_decoy_is_decided_by_the_lowest_scores_too(checkpoint_of):
     plain.noise = decoy.noise = 1e-6
     assert plain._doubtful(scores, 12).tolist() == [False, False]
     assert decoy._doubtful(scores, 12).tolist() == [False, True]
+    assert decoy._doubtful(scores, 2).tolist() == [False, False]  # its head alone is wanted
 
 
 class Own(Defense):
