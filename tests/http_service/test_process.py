@@ -108,3 +108,24 @@ def test_the_command_says_where_it_serves_and_stops_at_an_interrupt(start_proces
     assert f"through tail_decoy on http://127.0.0.1:{service.client.port}" in text
     assert "no client has a key yet: recbole-gro keys " in text
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeypatch, workers):
+    from recbole_gro.http_service import process
+
+    started, made, said = [], [], []
+    create = process.create_app
+    monkeypatch.setattr(process.uvicorn, "run", lambda app, **settings: started.append((app, settings)))
+    monkeypatch.setattr(process, "create_app", lambda options: made.append(options) or create(options))
+    monkeypatch.setenv(process.VARIABLE, "")
+    ledger = str(tmp_path / "service.db")
+    options = process.Options(checkpoint_of("GRU4Rec"), ledger=ledger, limits=process.Limits(history=5), catalogue=True)
+    process.serve(options, "127.0.0.1", 81, workers, lambda: said.append("started"))
+    ((app, settings),) = started
+    assert (settings["port"], settings.get("workers", 1), said) == (81, workers, ["started"])
+    if workers > 1:
+        assert settings["factory"]
+        assert app == "recbole_gro.http_service.process:worker_app"
+        process.worker_app()
+    assert made == [options] * workers
