@@ -15,7 +15,10 @@ OUTSIDE = ("results", "benchmarks")  # folders whose pages and figures belong to
 MOVED = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "how-to/contributing.md"}
 MOVED |= {"README.md": "index.md"}  # only as what links lead to
 SCHEMA = "recbole_gro/report/results.schema.json"
-COMMANDS = ("run", "experiment", "audit", "dataset convert", "dataset statistics", "check-model", "settings")
+COMMANDS = (
+    *("run", "experiment", "audit", "serve", "keys", "dataset convert", "dataset statistics", "check-model"),
+    "settings",
+)
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 

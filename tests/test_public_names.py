@@ -81,7 +81,7 @@ def reached_from(module):
 LAYERS = (
     ("cli",),
     ("experiment",),
-    ("quick_start", "audit"),
+    ("quick_start", "audit", "http_service"),
     ("report", "attack", "defense", "evaluator", "serving"),
     ("trainer", "data", "scoring"),
     ("objective", "config"),

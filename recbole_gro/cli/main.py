@@ -18,6 +18,8 @@ SUBCOMMANDS = {
     "dataset convert": ("recbole_gro.cli.dataset_convert", "convert a published dataset to RecBole's atomic files"),
     "dataset statistics": ("recbole_gro.cli.dataset_statistics", "print the size of a dataset beside the paper's"),
     "check-model": ("recbole_gro.cli.check_model", "check models as target, student and surrogate"),
+    "serve": ("recbole_gro.cli.serve", "serve a defended model over HTTP"),
+    "keys": ("recbole_gro.cli.keys", "create, change and revoke the API keys of a service"),
     "settings": ("recbole_gro.cli.settings", "search all settings by name and meaning"),
 }
 EXAMPLES = {

@@ -1,0 +1,171 @@
+"""Requests per second and latencies of `recbole-gro serve`, from an asyncio client on the same machine.
+
+    python benchmarks/http_service.py [--models GRU4Rec BERT4Rec] [--workers 1 2] [--histories 1 64] [--seconds=5]
+
+First as fast as --clients connections send, then at half of that rate with arrivals at even distances, where a latency
+counts from the moment at which the request was due. Each target is trained on ml-100k for a few epochs.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import torch
+from common import machine
+
+from recbole_gro import Config, load_target
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.trainer.base import TargetTrainer
+
+MOST_OPEN = 256  # connections of the client at half load
+
+
+def trained(model, folder, epochs):
+    """Train a target; return its checkpoint."""
+    config = Config(model, config_dict={"epochs": epochs, "checkpoint_dir": folder, "output_dir": folder, "seed": 1})
+    train, valid, _ = build_loaders(config, build_dataset(config))
+    torch.manual_seed(1)
+    trainer = TargetTrainer(config, config.model_class(config, train._dataset))
+    trainer.fit(train, valid, verbose=False)
+    return str(trainer.saved_model_file)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def started(checkpoint, ledger, workers, defense):
+    """Start a service; return its process and port when it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "recbole_gro", "serve", checkpoint, f"--ledger={ledger}", f"--port={port}"]
+    process = subprocess.Popen([*command, f"--workers={workers}", f"--defense={defense}"], start_new_session=True)
+    while process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz")
+            time.sleep(3 * (workers - 1))  # the others start a little later
+            return process, port
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the service ended")
+
+
+def requests_of(tokens, key, histories):
+    """Return 500 requests of random histories of 1 to 50 items, as bytes."""
+    draw = random.Random(7)
+    made = []
+    for _ in range(500):
+        rows = [[draw.choice(tokens) for _ in range(draw.randint(1, 50))] for _ in range(histories)]
+        body = json.dumps({"history": rows[0]} if histories == 1 else {"histories": rows}).encode()
+        head = f"POST /v1/recommend HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {len(body)}"
+        made.append(head.encode() + b"\r\n\r\n" + body)
+    return itertools.cycle(made)
+
+
+async def exchange(connection, request):
+    """Send a request on a connection and read its response."""
+    reader, writer = connection
+    writer.write(request)
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    if not head.startswith(b"http/1.1 200"):
+        raise SystemExit(head.decode())
+    await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
+
+
+async def closed_loop(port, requests, clients, seconds):
+    """Return seconds of each request where every client sends the next one after a response, and of all."""
+    latencies, end = [], time.perf_counter() + seconds
+
+    async def client():
+        connection = await asyncio.open_connection("127.0.0.1", port)
+        while (start := time.perf_counter()) < end:
+            await exchange(connection, next(requests))
+            latencies.append(time.perf_counter() - start)
+        connection[1].close()
+
+    start = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(clients)))
+    return latencies, time.perf_counter() - start
+
+
+async def open_loop(port, requests, rate, seconds):
+    """Return seconds of each request, from when it was due, at a rate per second."""
+    latencies, idle, start = [], [], time.perf_counter()
+    few = asyncio.Semaphore(MOST_OPEN)
+
+    async def one(due):
+        async with few:
+            connection = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
+            await exchange(connection, next(requests))
+            latencies.append(time.perf_counter() - due)
+            idle.append(connection)
+
+    tasks = []
+    for number in range(max(1, int(rate * seconds))):
+        due = start + number / rate
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        tasks.append(asyncio.create_task(one(due)))
+    await asyncio.gather(*tasks)
+    for connection in idle:
+        connection[1].close()
+    return latencies, time.perf_counter() - start
+
+
+def shown(latencies, seconds):
+    """Return requests per second, and the median and 99th percentile of the latency in ms."""
+    ordered = sorted(latencies)
+    p50, p99 = (1e3 * ordered[min(int(part * len(ordered)), len(ordered) - 1)] for part in (0.5, 0.99))
+    return f"{len(ordered) / seconds:7.0f} requests/s, p50 {p50:6.1f} ms, p99 {p99:6.1f} ms"
+
+
+def measured(given, model, checkpoint, workers):
+    """Print the lines of a model and a number of workers."""
+    ledger = Path(checkpoint).parent / f"{model}-{workers}.db"
+    key = Ledger(ledger).create_key("benchmark")
+    tokens = load_target(checkpoint).item_tokens[1:]
+    process, port = started(checkpoint, ledger, workers, given.defense)
+    try:
+        for histories in given.histories:
+            requests = requests_of(tokens, key, histories)
+            asyncio.run(closed_loop(port, requests, given.clients, 1))
+            full = asyncio.run(closed_loop(port, requests, given.clients, given.seconds))
+            half = asyncio.run(open_loop(port, requests, len(full[0]) / full[1] / 2, given.seconds))
+            name = f"{model}, {workers} workers, {histories} histories"
+            print(f"{name}: full load {shown(*full)}; half load {shown(*half)}", flush=True)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--models", nargs="+", default=["GRU4Rec", "BERT4Rec"])
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--histories", nargs="+", type=int, default=[1, 64], help="of a request")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=3, help="of the targets")
+    parser.add_argument("--defense", default="tail_decoy")
+    given = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        for model in given.models:
+            checkpoint = trained(model, f"{folder}/{model}", given.epochs)
+            for workers in given.workers:
+                measured(given, model, checkpoint, workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""The command `recbole-gro serve`: a defended model over HTTP."""
+
+import importlib.util
+
+from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.errors import UserError
+
+EXAMPLES = {
+    "recbole-gro serve runs/NAME/target.pth --defense=tail_decoy --port=8000": "lists of 100, the first 20 unchanged",
+    "recbole-gro serve runs/NAME/target-gro.pth --workers=2 --served_k=50": "a model that a defense trained",
+}
+
+
+def parser() -> Parser:
+    """Return the parser of the options; all else is --KEY=VALUE."""
+    made = Parser(
+        prog="recbole-gro serve",
+        usage="recbole-gro serve CHECKPOINT [--defense=NAME] [--KEY=VALUE ...]",
+        description="Serve a model through a defense over HTTP, with API keys, budgets and an access log.\n"
+        "--KEY=VALUE sets served_k or a setting of the defense. Clients need a key: recbole-gro keys --help.",
+        examples=EXAMPLES,
+    )
+    add = made.add_argument
+    add("checkpoint", metavar="CHECKPOINT", help="target.pth or target-gro.pth of a run")
+    add("--defense", default="none", metavar="NAME", help="defense of the list, or several joined by + (none)")
+    add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    add("--port", type=int, default=8000, help="port to listen on (8000)")
+    add("--workers", type=int, default=1, metavar="N", help="processes that answer (1)")
+    add("--threads", type=int, default=1, metavar="N", help="threads of torch per process (1)")
+    add("--device", help="such as cuda:0 (the GPU that torch sees first, else the CPU)")
+    add("--model", metavar="MODULE:CLASS", help="class of a model outside RecBole")
+    add("--ledger", metavar="FILE", help="SQLite file of keys and access log (service.db beside the checkpoint)")
+    add("--catalogue", action="store_true", help="let clients with a key list all items")
+    add("--batch", type=int, default=64, metavar="N", help="most histories that are scored together (64)")
+    add(
+        "--wait_ms", type=float, default=2.0, metavar="MS", help="most milliseconds that a request waits for others (2)"
+    )
+    add("--max_body", type=int, default=2**20, metavar="BYTES", help="largest body (1048576)")
+    add("--max_histories", type=int, default=256, metavar="N", help="most histories of a request (256)")
+    add("--max_history", type=int, default=1000, metavar="N", help="most items of a history (1000)")
+    return made
+
+
+def work(words: list[str]) -> None:
+    """Serve until the process is stopped.
+
+    Raises:
+        UserError: an invalid word, setting, checkpoint or ledger, or a missing library.
+    """
+    given, settings = options_and_settings(parser(), words)
+    for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
+        if getattr(given, name) < 1:
+            raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
+    if not 0 <= given.wait_ms <= 1000 or not 0 < given.port < 2**16:
+        raise UserError("--wait_ms lies between 0 and 1000, --port between 1 and 65535")
+    for library in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(library) is None:
+            raise UserError(f"serve needs {library}; pip install 'recbole-gro[serve]'")
+    from recbole_gro.http_service.ledger import Ledger
+    from recbole_gro.http_service.process import serve
+    from recbole_gro.http_service.query import Limits
+    from recbole_gro.http_service.service import Options
+    from recbole_gro.utils.log import say
+
+    options = Options(
+        checkpoint=given.checkpoint,
+        defense=given.defense,
+        settings=settings,
+        ledger=given.ledger,
+        model=given.model,
+        device=given.device,
+        catalogue=given.catalogue,
+        limits=Limits(given.max_body, given.max_histories, given.max_history),
+        batch=given.batch,
+        wait=given.wait_ms / 1000,
+        threads=given.threads,
+    )
+
+    def announce() -> None:
+        say(f"serving {given.checkpoint} through {given.defense} on http://{given.host}:{given.port}")
+        if not Ledger(options.ledger_file).all_keys():
+            say(f"no client has a key yet: recbole-gro keys {options.ledger_file} create NAME")
+
+    serve(options, given.host, given.port, given.workers, announce)

@@ -1,0 +1,90 @@
+"""Dynamic batching: what arrives together is answered together."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from recbole_gro.http_service.ledger import Entry
+from recbole_gro.http_service.refusal import Refusal
+
+Outcome = list[list[int]] | Exception
+
+
+class Batcher:
+    """Hand queries to a function in batches, one batch at a time, in a thread of its own.
+
+    Args:
+        respond: returns the lists of each query of a batch, or the exception to raise for it.
+        most: histories of a batch; a query is never split.
+        wait: seconds that the first query of a batch waits for others.
+        queued: histories that may wait; further queries are refused.
+
+    Attributes:
+        batches: number of batches.
+    """
+
+    def __init__(
+        self, respond: Callable[[Sequence[Entry]], list[Outcome]], most: int = 64, wait: float = 0.002, queued=4096
+    ):
+        self._respond, self._most, self._wait, self._limit = respond, most, wait, queued
+        self._queue: deque[tuple[Entry, asyncio.Future, float]] = deque()
+        self._histories = self.batches = 0
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1)
+
+    async def lists(self, entry: Entry) -> list[list[int]]:
+        """Return the lists of a query.
+
+        Raises:
+            Refusal: 503, too many queries are waiting; or what `respond` returned.
+        """
+        if self._histories + len(entry.histories) > self._limit:
+            raise Refusal(503, "too many requests are waiting", retry_after=1)
+        future = asyncio.get_running_loop().create_future()
+        self._histories += len(entry.histories)
+        self._queue.append((entry, future, time.monotonic()))
+        self._arrived.set()
+        return await future
+
+    async def run(self) -> None:
+        """Answer queries until the task is cancelled."""
+        while True:
+            await self._arrived.wait()
+            late = self._queue[0][2] + self._wait - time.monotonic()
+            if self._histories < self._most and late > 0:
+                await asyncio.sleep(late)
+            await self._answer(self._next_batch())
+
+    def _next_batch(self) -> list[tuple[Entry, Any]]:
+        batch: list[tuple[Entry, Any]] = []
+        size = 0
+        while self._queue and (not batch or size + len(self._queue[0][0].histories) <= self._most):
+            entry, future, _ = self._queue.popleft()
+            self._histories -= len(entry.histories)
+            if not future.done():  # its client is still there
+                size += len(entry.histories)
+                batch.append((entry, future))
+        if not self._queue:
+            self._arrived.clear()
+        return batch
+
+    async def _answer(self, batch: list[tuple[Entry, Any]]) -> None:
+        if not batch:
+            return
+        entries = [entry for entry, _ in batch]
+        outcomes: list[Outcome]
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._respond, entries)
+        except Exception as error:
+            outcomes = [error] * len(batch)
+        self.batches += 1
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.done():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)

@@ -1,0 +1,203 @@
+"""API keys with budgets and rates, and the access log: one SQLite file, shared by all processes of a service."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import math
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.utils.errors import UserError
+
+PREFIX = "rg_"
+WAIT = 30  # seconds for the transaction of another process
+TABLES = """
+CREATE TABLE IF NOT EXISTS key (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE, revoked INTEGER NOT NULL DEFAULT 0,
+    budget INTEGER, spent INTEGER NOT NULL DEFAULT 0, rate REAL, allowance REAL NOT NULL, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS query (
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, key INTEGER NOT NULL REFERENCES key, k INTEGER NOT NULL,
+    lists INTEGER NOT NULL, refused TEXT, sequences TEXT);
+CREATE TABLE IF NOT EXISTS total (outcome TEXT PRIMARY KEY, queries INTEGER NOT NULL, lists INTEGER NOT NULL);
+"""
+NEW_TOTAL = """
+INSERT INTO total VALUES (?1, ?2, ?3)
+ON CONFLICT (outcome) DO UPDATE SET queries = queries + ?2, lists = lists + ?3
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Hold a query that awaits its admission: the id of its API key, its histories as item ids, and k."""
+
+    key: int
+    histories: list[list[int]]
+    k: int
+
+
+class Ledger:
+    """Keep API keys, what each has spent, and the access log.
+
+    A query is counted and logged in one transaction, before it is answered: an answered list is counted and in the log
+    whenever a process is killed, and concurrent clients get no list beyond a budget. SQLite syncs its write-ahead log
+    at checkpoints only, so that a power cut, unlike a kill, may undo the last transactions.
+
+    Args:
+        file: of SQLite; made where it is absent, readable by its owner only. Each thread opens its own Ledger.
+
+    Raises:
+        UserError: it is no ledger, or cannot be opened.
+    """
+
+    def __init__(self, file: str | os.PathLike[str]):
+        try:
+            # only a new file: to close another descriptor of an open database would release SQLite's locks on it
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            self._database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.executescript(TABLES)
+        except (OSError, sqlite3.Error) as error:
+            raise UserError(f"ledger: {file} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def create_key(self, name: str, budget: float | None = None, rate: float | None = None) -> str:
+        """Return a new API key, of which the file holds a hash alone.
+
+        Args:
+            name: of the client.
+            budget: lists that it may get; None: no limit.
+            rate: lists per minute, of which one minute's may come at once; None: no limit.
+
+        Raises:
+            UserError: the name is taken.
+        """
+        token = PREFIX + secrets.token_urlsafe(32)
+        values = (name, _hash(token), budget, rate, rate or 0, time.time())
+        try:
+            self._database.execute(
+                "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
+            )
+        except sqlite3.IntegrityError:
+            raise UserError(f"key: the name {name!r} is taken, by a revoked key maybe; choose another") from None
+        return token
+
+    def change_key(self, name: str, **columns: Any) -> None:
+        """Set `budget`, `rate` or `revoked` of a key; running services follow at once.
+
+        Raises:
+            UserError: no key has the name.
+        """
+        with self._transaction():
+            for column, value in columns.items():
+                self._database.execute(f"UPDATE key SET {column} = ? WHERE name = ?", (value, name))
+            if not self._database.execute("SELECT 1 FROM key WHERE name = ?", (name,)).fetchone():
+                raise UserError(f"key: there is no {name!r}; list shows all keys")
+
+    def all_keys(self) -> list[dict[str, Any]]:
+        """Return name, budget, spent lists, rate and `revoked` of every key."""
+        names = ("name", "budget", "spent", "rate", "revoked")
+        rows = self._database.execute(f"SELECT {', '.join(names)} FROM key ORDER BY id")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def key_of(self, token: str) -> int:
+        """Return the id of an API key.
+
+        Raises:
+            Refusal: 401, unknown or revoked.
+        """
+        found = self._database.execute("SELECT id FROM key WHERE hash = ? AND NOT revoked", (_hash(token),)).fetchone()
+        if found is None:
+            raise Refusal(401, "the API key is unknown or revoked")
+        return found[0]
+
+    def admit(self, entries: Sequence[Entry]) -> list[int | Refusal]:
+        """Count and log queries in one transaction; return the log line of each that may be answered, or its refusal.
+
+        A query is admitted as a whole or not at all. The log has the sequences of admitted queries only.
+        """
+        with self._transaction():
+            return [self._admit(entry, time.time()) for entry in entries]
+
+    def _admit(self, entry: Entry, now: float) -> int | Refusal:
+        execute, lists = self._database.execute, len(entry.histories)
+        row = execute("SELECT revoked, budget, spent, rate, allowance, since FROM key WHERE id = ?", (entry.key,))
+        revoked, budget, spent, rate, allowance, since = row.fetchone()
+        refusal = None
+        if rate is not None:
+            allowance = min(rate, allowance + max(0.0, now - since) * rate / 60)
+        if revoked:
+            refusal = Refusal(401, "the API key is unknown or revoked")
+        elif budget is not None and spent + lists > budget:
+            left = max(0, budget - spent)
+            refusal = Refusal(402, f"the budget of this API key has {left} lists left, and this request takes {lists}")
+        elif rate is not None and lists > rate:
+            refusal = Refusal(422, f"this API key gets {rate:g} lists per minute, and this request takes {lists}")
+        elif rate is not None and lists > allowance:
+            seconds = math.ceil((lists - allowance) * 60 / rate)
+            refusal = Refusal(429, f"this API key gets {rate:g} lists per minute", retry_after=max(1, seconds))
+        sequences, reason = (json.dumps(entry.histories), None) if refusal is None else (None, str(refusal.status))
+        line = execute(
+            "INSERT INTO query (time, key, k, lists, refused, sequences) VALUES (?, ?, ?, ?, ?, ?)",
+            (now, entry.key, entry.k, lists, reason, sequences),
+        ).lastrowid
+        execute(NEW_TOTAL, (reason or "answered", 1, lists))
+        if refusal is not None:
+            return refusal
+        execute(
+            "UPDATE key SET spent = spent + ?, allowance = ?, since = ? WHERE id = ?",
+            (lists, 0 if rate is None else allowance - lists, now, entry.key),
+        )
+        return int(line or 0)
+
+    def withdraw(self, lines: Sequence[int]) -> None:
+        """Give the lists of admitted queries back, which failed inside the service; the log calls them refused: 500."""
+        execute = self._database.execute
+        with self._transaction():
+            for line in lines:
+                execute("UPDATE query SET refused = '500' WHERE id = ?", (line,))
+                key, lists = execute("SELECT key, lists FROM query WHERE id = ?", (line,)).fetchone()
+                execute("UPDATE key SET spent = spent - ? WHERE id = ?", (lists, key))
+                execute(NEW_TOTAL, ("answered", -1, -lists))
+                execute(NEW_TOTAL, ("500", 1, lists))
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Return {outcome: (queries, lists)} of all processes; an outcome is `answered` or a status of HTTP."""
+        rows = self._database.execute("SELECT outcome, queries, lists FROM total ORDER BY outcome")
+        return {outcome: (queries, lists) for outcome, queries, lists in rows}
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """Yield the access log, oldest first, in the form of `AccessLog` and with the name of the key."""
+        rows = self._database.execute(
+            "SELECT time, name, k, lists, refused, sequences FROM query JOIN key ON key.id = key ORDER BY query.id"
+        )
+        for seconds, name, k, lists, refused, sequences in rows:
+            when = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
+            line = {"time": when, "key": name, "k": k, "lists": lists, "refused": refused}
+            yield {**line, "sequences": json.loads(sequences) if sequences else None}
+
+
+def _hash(token: str) -> bytes:
+    """Hash a key; its 256 random bits need no slow hash."""
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,60 @@
+"""The command that serves a model over HTTP; tests/http_service/test_process.py has running ones."""
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+
+from recbole_gro.cli.main import main
+from recbole_gro.cli.serve import work
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere.pth"], "checkpoint nowhere.pth: no such file"),
+        (["nowhere.pth", "--workers=0"], "--workers: 0 is too few"),
+        (["nowhere.pth", "--port=70000"], "--port between 1 and 65535"),
+        (["nowhere.pth", "--port=x"], "argument --port: invalid int value"),
+        (["nowhere.pth", "head_k"], "settings have the form --KEY=VALUE"),
+        ([], "the following arguments are required: CHECKPOINT"),
+    ],
+    ids=str,
+)
+def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, sentence):
+    pytest.importorskip("uvicorn")
+    monkeypatch.chdir(tmp_path)
+    assert main(["serve", *words]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("recbole-gro serve: error: ")
+    assert sentence in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, capsys):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["serve", "target.pth"]) == 2
+    assert "serve needs starlette; pip install 'recbole-gro[serve]'" in capsys.readouterr().err
+
+
+def test_the_words_become_options(monkeypatch):
+    process = pytest.importorskip("recbole_gro.http_service.process")
+    given = []
+    monkeypatch.setattr(process, "serve", lambda *arguments: given.extend(arguments))
+    words = "a/target.pth --defense=tail_decoy --head_k=3 --port=81 --workers=2 --wait_ms=5 --max_history=7 --catalogue"
+    work(words.split())
+    options, host, port, workers, _ = given
+    assert (host, port, workers) == ("127.0.0.1", 81, 2)
+    assert (options.defense, options.settings, options.catalogue) == ("tail_decoy", {"head_k": "3"}, True)
+    assert (options.wait, options.limits.history) == (0.005, 7)
+
+
+def test_other_subcommands_import_no_web_framework():
+    code = (
+        "import sys, recbole_gro.public, recbole_gro.cli.main, recbole_gro.cli.keys; "
+        "from recbole_gro.http_service import ledger; "
+        "print({'starlette', 'uvicorn'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,148 @@
+import os
+import sqlite3
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from recbole_gro import UserError
+from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.refusal import Refusal
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "service.db"
+
+
+@pytest.fixture
+def ledger(file):
+    return Ledger(file)
+
+
+def statuses(outcomes):
+    return [outcome.status if isinstance(outcome, Refusal) else 200 for outcome in outcomes]
+
+
+def entry(ledger, token, lists=1):
+    return Entry(ledger.key_of(token), [[3, 1]] * lists, 10)
+
+
+def at(monkeypatch, seconds):
+    monkeypatch.setattr("recbole_gro.http_service.ledger.time.time", lambda: seconds)
+
+
+def test_a_key_is_kept_as_a_hash_in_a_file_of_its_owner(ledger, file):
+    token = ledger.create_key("ann")
+    ledger.close()
+    assert token.encode() not in file.read_bytes()
+    assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+    assert Ledger(file).key_of(token) == 1
+
+
+def test_queries_of_one_transaction_share_a_budget(ledger):
+    token = ledger.create_key("ann", budget=5)
+    outcomes = ledger.admit([entry(ledger, token, lists) for lists in (3, 3, 2, 1)])
+    assert statuses(outcomes) == [200, 402, 200, 402]
+    assert ledger.all_keys() == [{"name": "ann", "budget": 5, "spent": 5, "rate": None, "revoked": 0}]
+    assert ledger.totals() == {"402": (2, 4), "answered": (2, 5)}
+
+
+def test_a_budget_is_exact_among_connections(ledger, file):
+    wanted = entry(ledger, ledger.create_key("ann", budget=30))
+    own = threading.local()
+
+    def admit(_):
+        own.ledger = getattr(own, "ledger", None) or Ledger(file)
+        return statuses(own.ledger.admit([wanted]))[0]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(admit, range(50))) == [200] * 30 + [402] * 20
+
+
+def test_a_rate_refills_with_time_up_to_a_minute(ledger, monkeypatch):
+    at(monkeypatch, 1000.0)
+    token = ledger.create_key("ann", rate=60)
+
+    def status(seconds, lists):
+        at(monkeypatch, seconds)
+        (outcome,) = ledger.admit([entry(ledger, token, lists)])
+        return (outcome.status, outcome.retry_after) if isinstance(outcome, Refusal) else 200
+
+    assert status(1000.0, 60) == 200
+    assert status(1000.0, 10) == (429, 10)
+    assert status(1004.5, 10) == (429, 6)
+    assert status(1010.0, 10) == 200
+    assert status(990.0, 1) == (429, 1)  # a clock that was set back gives nothing
+    assert status(9999.0, 61) == (422, None)
+    assert status(9999.0, 60) == 200
+    assert status(9999.0, 1) == (429, 1)
+
+
+def test_changes_of_a_key_count_from_the_next_query(ledger):
+    wanted = entry(ledger, ledger.create_key("ann", budget=1))
+    assert statuses(ledger.admit([wanted, wanted])) == [200, 402]
+    ledger.change_key("ann", budget=2)
+    assert statuses(ledger.admit([wanted, wanted])) == [200, 402]
+    ledger.change_key("ann", revoked=1)
+    assert statuses(ledger.admit([wanted])) == [401]
+    ledger.change_key("ann", revoked=0, budget=None, rate=5)
+    assert statuses(ledger.admit([wanted])) == [429]  # a new rate starts with nothing
+
+
+def test_the_log_has_the_form_of_an_access_log(ledger, monkeypatch):
+    at(monkeypatch, 0.25)
+    token = ledger.create_key("ann", budget=1)
+    ledger.admit([entry(ledger, token), entry(ledger, token)])
+    common = {"time": "1970-01-01T00:00:00.250000+00:00", "key": "ann", "k": 10, "lists": 1}
+    answered, refused = ledger.lines()
+    assert answered == {**common, "refused": None, "sequences": [[3, 1]]}
+    assert refused == {**common, "refused": "402", "sequences": None}
+
+
+def test_withdrawn_lists_return_to_the_budget(ledger):
+    wanted = entry(ledger, ledger.create_key("ann", budget=2))
+    first, _ = ledger.admit([wanted, wanted])
+    ledger.withdraw([first])
+    assert statuses(ledger.admit([wanted, wanted])) == [200, 402]
+    assert [line["refused"] for line in ledger.lines()] == ["500", None, None, "402"]
+    assert ledger.totals() == {"402": (1, 1), "500": (1, 1), "answered": (2, 2)}
+
+
+def test_a_transaction_that_fails_leaves_nothing(ledger):
+    wanted = entry(ledger, ledger.create_key("ann"))
+    with pytest.raises(TypeError):
+        ledger.admit([wanted, Entry(99, [[1]], 10)])
+    assert list(ledger.lines()) == []
+    assert ledger.all_keys()[0]["spent"] == 0
+
+
+def test_names_are_unique_and_known(ledger):
+    ledger.create_key("ann")
+    with pytest.raises(UserError, match="'ann' is taken"):
+        ledger.create_key("ann")
+    with pytest.raises(UserError, match="there is no 'bob'"):
+        ledger.change_key("bob", budget=1)
+
+
+def test_another_file_is_refused(tmp_path):
+    (tmp_path / "text").write_text("no database at all, but a text of some length" * 50)
+    with pytest.raises(UserError, match="text cannot be opened: file is not a database"):
+        Ledger(tmp_path / "text")
+    with pytest.raises(UserError, match="cannot be opened"):
+        Ledger(tmp_path / "nowhere" / "service.db")
+
+
+def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(ledger, file):
+    """Closing a descriptor releases a process's locks, and another process would then drop the write-ahead log."""
+    import subprocess
+    import sys
+
+    ledger.create_key("ann")
+    Ledger(file).close()
+    code = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute('SELECT * FROM key').fetchall(); d.close()"
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+    ledger.create_key("bob")
+    with sqlite3.connect(file) as database:
+        assert database.execute("SELECT name FROM key").fetchall() == [("ann",), ("bob",)]

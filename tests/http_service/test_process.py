@@ -1,0 +1,131 @@
+"""Services as processes of the command: several workers, kill -9 under load."""
+
+import contextlib
+import http.client
+import itertools
+import re
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("starlette")
+
+from recbole_gro import load_target
+from recbole_gro.http_service.ledger import Ledger
+
+
+def numbered(number):
+    """A history that no other number has."""
+    return [f"i{number // 30**place % 30}" for place in range(4)]
+
+
+class Load:
+    """Clients that send one numbered history after another, and note what is answered."""
+
+    def __init__(self, client, key, numbers, clients=4):
+        self.client, self.key, self.numbers = client, key, numbers
+        self.statuses, self.answered = Counter(), []
+        self._stopped, self._taken = threading.Event(), threading.Lock()
+        self._threads = [threading.Thread(target=self._send) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _send(self):
+        while not self._stopped.is_set():
+            with self._taken:
+                number = next(self.numbers)
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status = self.client.post(self.key, history=numbered(number)).status
+                self.statuses[status] += 1
+                if status == 200:
+                    self.answered.append(number)
+
+    def stop(self):
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+        return self.answered
+
+
+def check_nothing_lost(ledger, checkpoint, answered):
+    """Every answered list is in the log once, and the budget counts what the log has."""
+    ids = load_target(checkpoint)._ids
+    logged = Counter(
+        tuple(history) for line in Ledger(ledger).lines() if not line["refused"] for history in line["sequences"]
+    )
+    assert max(logged.values()) == 1
+    assert {tuple(ids[token] for token in numbered(number)) for number in answered} <= logged.keys()
+    (key,) = Ledger(ledger).all_keys()
+    assert key["spent"] == sum(logged.values()) <= key["budget"]
+    assert Ledger(ledger).totals()["answered"] == (key["spent"], key["spent"])
+
+
+@pytest.mark.parametrize(
+    ("kills", "workers"), [(1, 1), pytest.param(10, 2, marks=pytest.mark.every)], ids=["once", "ten_times"]
+)
+def test_kill_under_load_loses_no_counted_list_and_no_log_line(start_process, checkpoint_of, kills, workers):
+    checkpoint, answered, numbers, key = checkpoint_of("GRU4Rec"), [], itertools.count(), None
+    for _ in range(kills):
+        service = start_process(checkpoint, f"--workers={workers}")
+        key = key or service.client.key(budget=100_000)
+        load = Load(service.client, key, numbers)
+        before, deadline = len(answered), time.monotonic() + 60
+        while len(load.answered) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        service.kill()
+        answered += load.stop()
+        assert len(answered) >= before + 20
+        check_nothing_lost(service.client.ledger, checkpoint, answered)
+
+
+def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoint_of):
+    checkpoint = checkpoint_of("GRU4Rec")
+    client = start_process(checkpoint, "--workers=2").client
+    key, histories = client.key(budget=60), [numbered(number) for number in range(80)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda history: client.post(key, history=history, k=5), histories))
+    assert Counter(answer.status for answer in answers) == {200: 60, 402: 20}
+    target = load_target(checkpoint)
+    for history, answer in zip(histories, answers, strict=True):
+        if answer.status == 200:
+            assert answer.body["list"] == target.recommend([history], k=5)[0]
+    check_nothing_lost(client.ledger, checkpoint, [])
+    deadline, workers = time.monotonic() + 60, set()
+    while len(workers) < 2 and time.monotonic() < deadline:
+        workers |= set(re.findall(r'batches_total\{worker="(\d+)"', client.get("/metrics").body))
+    assert len(workers) == 2
+
+
+def test_the_command_says_where_it_serves_and_stops_at_an_interrupt(start_process, checkpoint_of):
+    service = start_process(checkpoint_of("GRU4Rec"), "--defense=tail_decoy", "--head_k=3")
+    service.process.send_signal(2)
+    service.process.wait(60)
+    text = Path(service.output.name).read_text()
+    assert f"through tail_decoy on http://127.0.0.1:{service.client.port}" in text
+    assert "no client has a key yet: recbole-gro keys " in text
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeypatch, workers):
+    from recbole_gro.http_service import process
+
+    started, made, said = [], [], []
+    create = process.create_app
+    monkeypatch.setattr(process.uvicorn, "run", lambda app, **settings: started.append((app, settings)))
+    monkeypatch.setattr(process, "create_app", lambda options: made.append(options) or create(options))
+    monkeypatch.setenv(process.VARIABLE, "")
+    ledger = str(tmp_path / "service.db")
+    options = process.Options(checkpoint_of("GRU4Rec"), ledger=ledger, limits=process.Limits(history=5), catalogue=True)
+    process.serve(options, "127.0.0.1", 81, workers, lambda: said.append("started"))
+    ((app, settings),) = started
+    assert (settings["port"], settings.get("workers", 1), said) == (81, workers, ["started"])
+    if workers > 1:
+        assert settings["factory"]
+        assert app == "recbole_gro.http_service.process:worker_app"
+        process.worker_app()
+    assert made == [options] * workers

@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from recbole_gro import UserError, load_target
+from recbole_gro.http_service.ledger import Entry
+from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.service import DefendedService, Options, output_defense
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def service(checkpoint_of, tmp_path):
+    return DefendedService(Options(checkpoint_of("GRU4Rec"), ledger=str(tmp_path / "service.db")))
+
+
+def test_queries_of_several_k_and_keys_get_their_own_lists(service):
+    for name in ("ann", "bob"):
+        service.ledger.create_key(name, budget=3)
+    entries = [Entry(1, [[3]], 5), Entry(2, [[4], [5]], 2), Entry(1, [[6]] * 3, 5), Entry(2, [[7]], 5)]
+    first, second, third, fourth = service.respond(entries)
+    assert first == service.recommender.answer([[3]], [1], 5)
+    assert second == service.recommender.answer([[4], [5]], [2, 2], 2)
+    assert isinstance(third, Refusal)
+    assert fourth == service.recommender.answer([[7]], [2], 5)
+
+
+def test_what_fails_is_given_back_and_the_rest_is_answered(service, monkeypatch):
+    service.ledger.create_key("ann", budget=9)
+    answer = service.recommender.answer
+
+    def fails_for_five(histories, keys, k):
+        if k == 5:
+            raise UserError("scores are NaN")
+        return answer(histories, keys, k)
+
+    monkeypatch.setattr(service.recommender, "answer", fails_for_five)
+    failed, answered = service.respond([Entry(1, [[3]], 5), Entry(1, [[4], [5]], 2)])
+    assert (failed.status, failed.sentence) == (500, "internal error")
+    assert len(answered) == 2
+    assert service.ledger.all_keys()[0]["spent"] == 2
+
+
+def defense_of(file, name, **settings):
+    return output_defense(load_target(file), Options(file, defense=name, settings=settings))
+
+
+def test_a_service_draws_with_a_secret_key_and_once_per_query(checkpoint_of):
+    defense = defense_of(checkpoint_of("GRU4Rec"), "random")
+    assert defense.draws is not None
+    assert defense.config["defense_key"] == "secret"
+    assert defense_of(checkpoint_of("GRU4Rec"), "random", random_keyed="False").draws is None
+
+
+def test_settings_of_the_defense_are_read_and_checked(checkpoint_of):
+    file = checkpoint_of("GRU4Rec")
+    assert defense_of(file, "tail_decoy", head_k="3").head_k == 3
+    for settings, sentence in (
+        ({"head_k": "0"}, "head_k: 0 is not allowed"),
+        ({"head_k": "12"}, "head_k: 12 leaves nothing"),
+        ({"gro_lambda": "1"}, "gro_lambda: no setting of tail_decoy; it reads defense_key, head_k, served_k"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            defense_of(file, "tail_decoy", **settings)
+
+
+@pytest.mark.parametrize(("name", "rest"), [("gro", "none"), ("gro+tail_decoy", "tail_decoy")])
+def test_a_defense_that_trains_is_not_served(checkpoint_of, name, rest):
+    with pytest.raises(UserError, match=f"target-gro.pth, with --defense={rest}"):
+        defense_of(checkpoint_of("GRU4Rec"), name)
+
+
+def test_the_ledger_lies_beside_the_checkpoint():
+    assert Options("runs/a/target.pth").ledger_file == "runs/a/service.db"
+    assert Options("runs/a/target.pth", ledger="b.db").ledger_file == "b.db"
