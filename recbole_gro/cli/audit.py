@@ -17,8 +17,8 @@ def parser() -> Parser:
         usage="recbole-gro audit --black_box=SERVICE [OPTION ...] [--KEY=VALUE ...]",
         description=f"{NOTICE} It measures how much of a live recommender leaks through its lists.",
         examples=EXAMPLES,
-        epilog="Every other --KEY=VALUE is a setting of the attack, such as --query_sequences=300, --attacker=strongest,"
-        " --surrogate_model=SASRec or --output_dir=FOLDER. `recbole-gro settings` searches them.",
+        epilog="Every other --KEY=VALUE is a setting of the attack, such as --query_sequences=300, "
+        "--attacker=strongest or --output_dir=FOLDER.\n`recbole-gro settings` searches them.",
     )
     made.add_argument("--black_box", required=True, help="service.yaml, or module:function")
     made.add_argument("--histories", metavar="FILE", help="test histories, a RecBole atomic file (.inter)")
