@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
@@ -26,12 +28,29 @@ class LazyColumn:
 class FEARecScorer(NextItemScorer):
     """Give FEARec's loss whole rows of `inter_feat`; it contrasts rows with the same next item.
 
-    The datasets of this package store pointers into the histories there, and build the lists when a row is read.
+    The datasets of this package store pointers into the histories there, and build the lists when a row is read. FEARec
+    draws until it finds a row with another history, for ever where all with the same next item have the same one: of
+    these it is given one, which it then takes.
     """
+
+    _rows_by_item: dict[int, np.ndarray] | None = None
 
     def loss(self, interaction: Interaction) -> Tensor:
         with self._rows_readable():
-            return super().loss(interaction)
+            if self._rows_by_item is None:
+                self._rows_by_item = self._with_other_histories()
+            with replaced(self.model, "same_item_index", self._rows_by_item):
+                return super().loss(interaction)
+
+    def _with_other_histories(self) -> dict[int, np.ndarray]:
+        """Return FEARec's {item: rows whose next item it is}, with one row where all have the same history."""
+        histories = self.model.dataset.inter_feat[self.model.ITEM_SEQ]
+        found = {}
+        for item, rows in self.model.same_item_index.items():
+            first = histories[rows[0]]
+            differ = any(not torch.equal(first, histories[row]) for row in rows[1:])
+            found[item] = rows if differ else rows[:1]
+        return found
 
     @contextlib.contextmanager
     def _rows_readable(self) -> Iterator[None]:
