@@ -29,8 +29,8 @@ class FEARecScorer(NextItemScorer):
     """Give FEARec's loss whole rows of `inter_feat`; it contrasts rows with the same next item.
 
     The datasets of this package store pointers into the histories there, and build the lists when a row is read. FEARec
-    draws until it finds a row with another history, for ever where all with the same next item have the same one: of
-    these it is given one, which it then takes.
+    of RecBole 1.2.0 draws rows until one has another history, for ever where all with the same next item have the same:
+    of these it is given one, which it then takes.
     """
 
     _rows_by_item: dict[int, np.ndarray] | None = None
