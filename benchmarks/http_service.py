@@ -1,12 +1,12 @@
 """Requests per second and latencies of `recbole-gro serve`, from an asyncio client on the same machine.
 
     python benchmarks/http_service.py [--models GRU4Rec BERT4Rec] [--workers 1 2] [--histories 1 64] [--seconds=5]
+        [--KEY=VALUE ...]
 
 First as fast as --clients connections send, then at half of that rate with arrivals at even distances, where a latency
 counts from the moment at which the request was due. Each target is trained on ml-100k for a few epochs.
 """
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -21,19 +21,23 @@ import urllib.request
 from pathlib import Path
 
 import torch
-from common import machine
+from common import command, machine, positive
 
 from recbole_gro import Config, load_target
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.http_service.ledger import Ledger
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.errors import UserError
 
 MOST_OPEN = 256  # connections of the client at half load
 
 
-def trained(model, folder, epochs):
+def trained(model, folder, settings):
     """Train a target; return its checkpoint."""
-    config = Config(model, config_dict={"epochs": epochs, "checkpoint_dir": folder, "output_dir": folder, "seed": 1})
+    fixed = {"epochs": 3, "show_progress": False, "seed": 1}
+    config = Config(model, config_dict=fixed, command_line=settings)
+    config["checkpoint_dir"] = config["output_dir"] = folder
     train, valid, _ = build_loaders(config, build_dataset(config))
     torch.manual_seed(1)
     trainer = TargetTrainer(config, config.model_class(config, train._dataset))
@@ -50,8 +54,8 @@ def free_port():
 def started(checkpoint, ledger, workers, defense):
     """Start a service; return its process and port when it answers."""
     port = free_port()
-    command = [sys.executable, "-m", "recbole_gro", "serve", checkpoint, f"--ledger={ledger}", f"--port={port}"]
-    process = subprocess.Popen([*command, f"--workers={workers}", f"--defense={defense}"], start_new_session=True)
+    words = [sys.executable, "-m", "recbole_gro", "serve", checkpoint, f"--ledger={ledger}", f"--port={port}"]
+    process = subprocess.Popen([*words, f"--workers={workers}", f"--defense={defense}"], start_new_session=True)
     while process.poll() is None:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz")
@@ -59,7 +63,7 @@ def started(checkpoint, ledger, workers, defense):
             return process, port
         except OSError:
             time.sleep(0.2)
-    raise SystemExit("the service ended")
+    raise UserError("the service ended before it answered; its message is above")
 
 
 def requests_of(tokens, key, histories):
@@ -80,7 +84,7 @@ async def exchange(connection, request):
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     if not head.startswith(b"http/1.1 200"):
-        raise SystemExit(head.decode())
+        raise UserError(f"the service refused a request: {head.decode().splitlines()[0]}")
     await reader.readexactly(int(head.split(b"content-length: ")[1].split(b"\r\n")[0]))
 
 
@@ -149,23 +153,22 @@ def measured(given, model, checkpoint, workers):
         process.wait()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
+def main(words):
+    parser = Parser(prog="http_service")
     parser.add_argument("--models", nargs="+", default=["GRU4Rec", "BERT4Rec"])
-    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--histories", nargs="+", type=int, default=[1, 64], help="of a request")
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=3, help="of the targets")
+    parser.add_argument("--workers", nargs="+", type=positive, default=[1, 2])
+    parser.add_argument("--histories", nargs="+", type=positive, default=[1, 64], help="of a request")
+    parser.add_argument("--seconds", type=positive, default=5)
+    parser.add_argument("--clients", type=positive, default=16)
     parser.add_argument("--defense", default="tail_decoy")
-    given = parser.parse_args()
+    given, settings = options_and_settings(parser, words)
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for model in given.models:
-            checkpoint = trained(model, f"{folder}/{model}", given.epochs)
+            checkpoint = trained(model, f"{folder}/{model}", settings)
             for workers in given.workers:
                 measured(given, model, checkpoint, workers)
 
 
 if __name__ == "__main__":
-    main()
+    command(__file__, main)
