@@ -38,7 +38,7 @@ def test_progress_counts_the_bytes_of_the_file(write, monkeypatch, on_terminal):
     path, bars, shown = write(b"line\n" * 10000), [], module.progress_bar
     monkeypatch.setattr(module, "progress_bar", lambda *given: bars.append(shown(*given)) or bars[0])
     assert len(list(raw_lines(path, show_progress=True))) == 10000
-    assert (bars[0].n, bars[0].total) == (50000, 50000)
+    assert bars[0].n == bars[0].total == path.stat().st_size
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:40] + b"\xff" * 40 + data[80:]])
