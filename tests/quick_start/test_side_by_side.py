@@ -5,6 +5,8 @@ import torch
 from pipeline import TINY_RUN, drop_fields, files_below
 
 from recbole_gro import Config, UserError, run_recbole_gro
+from recbole_gro.config import settings
+from recbole_gro.config.reference import ORDER
 from recbole_gro.quick_start.run import read_config
 from recbole_gro.quick_start.side_by_side import parts_of
 
@@ -16,22 +18,29 @@ SETTINGS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _settings_of_the_package_alone(monkeypatch):
+    """Workers declare no others; tests of this process do, and a fingerprint covers what is declared."""
+    ours = {name for section in ORDER for name in settings._sections[section]}
+    monkeypatch.setattr(settings, "_declared", {name: key for name, key in settings._declared.items() if name in ours})
+
+
 @pytest.fixture
 def run(tiny_data_path, tmp_path, monkeypatch):
     """Run with a number of workers, in a folder of its own: `run(2)`."""
     monkeypatch.chdir(tmp_path)
 
-    def start(workers, **settings):
+    def start(workers, **own):
         given = {**SETTINGS, "data_path": str(tiny_data_path), "workers": workers, "output_dir": f"out{workers}"}
-        return run_recbole_gro("BERT4Rec", "tiny", config_dict={**given, **settings})
+        return run_recbole_gro("BERT4Rec", "tiny", config_dict={**given, **own})
 
     return start
 
 
 @pytest.fixture
 def parts(tiny_data_path):
-    def of(**settings):
-        given = {**SETTINGS, "data_path": str(tiny_data_path), **settings}
+    def of(**own):
+        given = {**SETTINGS, "data_path": str(tiny_data_path), **own}
         return parts_of(read_config(Config("BERT4Rec", "tiny", config_dict=given)))
 
     return of
