@@ -16,17 +16,21 @@ def test_every_declared_key_has_a_type_and_a_meaning():
         declared.check(declared.default)
 
 
-class FruitSettings(Settings):
-    """Settings of a part outside the package."""
+@pytest.fixture(autouse=True)
+def _fruit(own_parts):
+    """Declare the settings of parts outside the package, for each test of this module alone."""
+    global FruitSettings, FruitSaladSettings
 
-    fruit: str = key("fig", "fig|pear", "what is eaten")
-    fruit_basket: str | None = key(None, "file or None", "yaml file with more fruit")
+    class FruitSettings(Settings):
+        """Settings of a part outside the package."""
 
+        fruit: str = key("fig", "fig|pear", "what is eaten")
+        fruit_basket: str | None = key(None, "file or None", "yaml file with more fruit")
 
-class FruitSaladSettings(FruitSettings):
-    """Settings that build on others."""
+    class FruitSaladSettings(FruitSettings):
+        """Settings that build on others."""
 
-    fruit_pieces: int = key(3, "int >= 1", "pieces per bowl")
+        fruit_pieces: int = key(3, "int >= 1", "pieces per bowl")
 
 
 def test_a_part_reads_its_settings_from_any_config():
