@@ -14,6 +14,7 @@ from recbole_gro.audit.journal import BudgetReached, Journal, Query, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
+MOST_STRANGE = 10  # lists of unknown items alone, from the first on, that end the audit
 MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
 AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
 
@@ -98,6 +99,7 @@ class LiveService:
         self._numbers = {token: number for number, token in enumerate(catalogue, start=1)}
         self._queried: Counter[tuple[str, ...]] = Counter()
         self._stand_ins: set[tuple[int, ...]] = set()
+        self._any_known, self._strange = False, 0
 
     def __call__(self, rows: list[list[int]]) -> list[list[int]]:
         """Return a list of item numbers per history."""
@@ -115,7 +117,14 @@ class LiveService:
 
     def _known(self, row: list[int], items: list[str] | None) -> list[int]:
         if numbers := self.known(items):
+            self._any_known = True
             return numbers
+        self._strange += bool(items)
+        if items and not self._any_known and self._strange >= MOST_STRANGE:
+            raise UserError(
+                f"{self.client.description.name}: none of the items in its first {self._strange} lists is in the "
+                f"catalogue (such as {', '.join(map(repr, items[:3]))}); check catalogue, and items of service.yaml"
+            )
         self._stand_ins.add(tuple(row))
         return [sum(row) % len(self.catalogue) + 1]
 

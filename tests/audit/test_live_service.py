@@ -5,7 +5,14 @@ from audit.cases import CATALOGUE, K, ring, service_file
 from recbole_gro import BlackBox, QueryLog
 from recbole_gro.audit.description import read_description
 from recbole_gro.audit.journal import Journal, Unanswered
-from recbole_gro.audit.live_service import MOST_FAILED, Client, LiveService, collected_catalogue, irregularities
+from recbole_gro.audit.live_service import (
+    MOST_FAILED,
+    MOST_STRANGE,
+    Client,
+    LiveService,
+    collected_catalogue,
+    irregularities,
+)
 from recbole_gro.audit.sources import FunctionSource
 from recbole_gro.utils.errors import UserError
 
@@ -131,3 +138,16 @@ def test_a_source_without_a_list_per_history_gives_none(client_of):
     client.source.function = lambda histories: []
     with pytest.raises(Unanswered, match="without one list per history"):
         client.source.lists([["item-1"]], client.journal)
+
+
+def test_lists_of_unknown_items_alone_end_the_audit_and_name_the_catalogue(client_of):
+    client, requests = client_of(lambda history: ["x1", "x2"])
+    with pytest.raises(UserError, match=r"none of the items in its first 10 lists .*such as 'x1', 'x2'.*catalogue"):
+        LiveService(client, CATALOGUE)([[number % 20 + 1, number % 7 + 1] for number in range(40)])
+    assert len(requests) >= MOST_STRANGE
+
+
+def test_one_known_item_lets_an_audit_go_on(client_of):
+    client, _ = client_of(lambda history: ["x1", CATALOGUE[0]] if history[-1] == CATALOGUE[0] else ["x1"])
+    live = LiveService(client, CATALOGUE)
+    assert len(live([[1], *([number] for number in range(2, 22))])) == 21
