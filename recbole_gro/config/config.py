@@ -25,10 +25,11 @@ from recbole_gro.config.known_names import check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
+from recbole_gro.config.properties import recbole_keys as keys_of_recbole
 from recbole_gro.config.recbole_checks import own_gpu
 from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.command_line import launched
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, nearest
 
 DEFAULT_DATASET = "ml-100k"
 ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target
@@ -90,6 +91,8 @@ class Config(RecBoleConfig):
         given = self.external_config_dict
         model = model or given.get("model")
         if model is None:
+            if typo := nearest("model", given.keys() - keys_of_recbole() - plugin_keys().keys(), 0.7):
+                raise UserError(f"unknown key {typo!r}; did you mean 'model'?")
             raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(serving())}")
         model_class = sequential_model(model)
         return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)

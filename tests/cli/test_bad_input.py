@@ -272,6 +272,13 @@ def test_every_key_of_this_plugin_has_a_case():
     assert ours - elsewhere <= {word[2:].partition("=")[0] for case in OURS for word in case.split()}
 
 
+@pytest.mark.parametrize("typo", ["models", "modle", "Model"])
+def test_a_mistyped_model_key_is_named(tmp_path, monkeypatch, capsys, typo):
+    monkeypatch.chdir(tmp_path)
+    assert main([f"--{typo}=BERT4Rec"]) == 2
+    assert capsys.readouterr().err == f"recbole-gro: error: unknown key '{typo}'; did you mean 'model'?\n"
+
+
 def test_a_missing_model_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
