@@ -99,7 +99,7 @@ class DefendedService:
         keys = [entry.key for entry in entries for _ in entry.histories]
         try:
             lists = iter(self.recommender.answer(histories, keys, entries[0].k))
-        except Exception:
+        except Exception:  # whatever failed, its lists are given back, and the next batch is served
             logger.exception("a batch of %d histories failed", len(histories))
             self.ledger.withdraw([admitted[place] for place in places])
             for place in places:
