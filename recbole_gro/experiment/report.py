@@ -10,7 +10,7 @@ import numpy as np
 from recbole_gro.experiment.budget import budget_blocks
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.figures import pictures
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
@@ -88,7 +88,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield Heading("Results")
     yield results_table(experiment, settings, k)
     yield from _unconverged(settings)
-    yield Heading("Comparison with no defense")
+    yield Heading("Paired comparisons")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     if experiment.figure == "tradeoff":
@@ -184,44 +184,56 @@ def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
 
 
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
-    """Return one row per defended setting and side: differences from no defense, their p-values, and the ratio."""
-    compared = comparisons(settings, k)
+    """Return one row per setting, baseline and side: differences from the baseline, their p-values, and ratios."""
+    compared, baselines = comparisons(settings, experiment.against, k), in_words(_in_a_text(experiment.against))
     if not compared:
-        return Paragraph(
-            f"No test: no setting has an undefended counterpart (defense {UNDEFENDED}) with the same values and seed."
-        )
+        return Paragraph(f"No test: no setting has a baseline ({baselines}) with the same other values and seed.")
     corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
-    head = [*experiment.vary, "side"]
+    head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
-        head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}"]
-    head += [f"NDCG@{k} / undefended", "seeds", "users"]
+        head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
+    head += ["seeds", "users"]
     rows = []
     for comparison in compared:
         setting = comparison.setting
-        row = [*map(str, setting.values.values()), comparison.side]
+        row = [*map(str, setting.values.values()), comparison.baseline, comparison.side]
         for metric in METRICS:
-            row += [f"{100 * comparison.differences[metric]:+.2f}", _p_value(next(corrected))]
-        rows.append([*row, _interval(comparison.ratio), f"{len(setting.seeds)}", f"{setting.users}"])
+            difference = _interval(Interval(*(100 * end for end in comparison.differences[metric])), "+.2f")
+            row += [difference, _p_value(next(corrected)), _interval(comparison.ratios[metric])]
+        rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
-        f"With the defense minus without. Percentage points, each setting against defense {UNDEFENDED} with the same "
-        "other values, seeds and users; settings without such a counterpart are left out. Two-sided p-values of "
-        "paired tests over users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with "
-        f"one seed), NDCG by the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. "
-        "They test whether these trained models differ on other users, not whether trainings with other seeds do. "
-        f"Ratio: with the defense over without, {LEVEL:.0%} bootstrap interval as above."
+        f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
+        f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
+        "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
+        "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
+        f"the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. They test whether "
+        "these trained models differ on other users, not whether trainings with other seeds do. Ratio: of the means, "
+        f"{LEVEL:.0%} bootstrap interval as above."
     )
-    return Table(caption, head, rows, labels=len(experiment.vary) + 1)
+    return Table(caption, head, rows, labels=len(experiment.vary) + 2)
+
+
+def _in_a_text(values: dict[str, list]) -> dict[str, str]:
+    return {key: " or ".join(map(str, of_key)) for key, of_key in values.items()}
 
 
 def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
     at = "" if experiment.figure == "k" else f"@{k}"
-    measured = f"HR{at} and NDCG{at} against {experiment.figure}"
+    if experiment.figure == "target":
+        measured = f"HR{at} and NDCG{at} of the surrogate against those of the target"
+        of, places = measured, "x axis: the target as served; y axis: the surrogate."
+    else:
+        measured = f"HR{at} and NDCG{at} against {experiment.figure}"
+        of, places = (
+            f"{measured} of target and surrogate",
+            "Top: the target as served; bottom: the surrogate; the same scale.",
+        )
     for number, (name, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
         yield Picture(
             f"figure-{number}.png",
             drawn,
-            f"{measured} of target and surrogate: {name}",
-            f"{name}: {measured}, test, percent. Top: the target as served; bottom: the surrogate; the same scale. "
+            f"{of}: {name}",
+            f"{name}: {measured}, test, percent. {places} "
             "Error bars: one sample standard deviation over seeds, none for a single seed.",
         )
 
@@ -236,11 +248,17 @@ def settings_blocks(experiment: Experiment) -> Iterator[Block]:
 
 
 def settings_table(experiment: Experiment) -> Table:
-    """Return the table of varied keys, seeds and fixed keys."""
-    rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
+    """Return the table of varied keys, groups of settings, seeds and fixed keys."""
+    rows = []
+    for key, values in experiment.vary.items():
+        if isinstance(values, dict):
+            rows += [[f"{key} {name}", in_words(settings)] for name, settings in values.items()]
+        else:
+            rows.append([key, ", ".join(map(str, values))])
     if experiment.seeds:
         rows.append(["seed", ", ".join(map(str, experiment.seeds))])
     rows += [[key, str(value)] for key, value in sorted(experiment.fixed.items())]
+    rows += [[key, f"that of {other}"] for key, other in experiment.equal.items()]
     caption = f"Experiment {experiment.name}. Keys that vary, seeds, fixed keys; all others have their defaults."
     return Table(caption, ["key", "value"], rows, text=True)
 
@@ -284,11 +302,11 @@ def _mean(spread: Spread) -> str:
     return f"{100 * spread.mean:.2f} ± {deviation}"
 
 
-def _interval(interval: Interval) -> str:
+def _interval(interval: Interval, digits: str = ".3f") -> str:
     if np.isnan(interval.value):
         return UNDEFINED
-    ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:.3f}, {interval.high:.3f}"
-    return f"{interval.value:.3f} [{ends}]"
+    ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:{digits}}, {interval.high:{digits}}"
+    return f"{interval.value:{digits}} [{ends}]"
 
 
 def _p_value(p: float) -> str:

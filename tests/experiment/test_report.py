@@ -240,7 +240,7 @@ def test_the_gain_is_what_the_surrogate_has_beyond_the_untrained_one():
 def test_comparison_table_shows_corrected_p_values():
     plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     settings = gather(plan, grid(plan))
-    table, compared = comparison_table(plan, settings, 10), comparisons(settings, 10)
+    table, compared = comparison_table(plan, settings, 10), comparisons(settings, plan.against, 10)
     corrected = holm([comparison.p_values[metric] for comparison in compared for metric in ("hit", "ndcg")])
     shown = [row[table.head.index(f"p of {metric}@10")] for row in table.rows for metric in ("HR", "NDCG")]
     assert shown == [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in corrected]
