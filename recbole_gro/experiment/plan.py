@@ -131,7 +131,7 @@ def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
     if not isinstance(planned, dict):
         return values
     for value in values:
-        if value not in planned:
+        if value not in list(planned):
             raise unknown_name(key, value, planned)
     return {name: planned[name] for name in values}
 
@@ -152,7 +152,9 @@ def _check(name: str, parts: Any) -> None:
         if part not in PARTS:
             raise unknown_name(f"part of experiment {name}:", part, PARTS)
     for key, baselines in parts.get("against", {}).items():
-        if not isinstance(baselines, list) or not {*baselines} <= {*(parts["vary"].get(key) or ())}:
+        values = parts["vary"].get(key)
+        known = list(values) if isinstance(values, (list, dict)) else []
+        if not isinstance(baselines, list) or not all(baseline in known for baseline in baselines):
             raise UserError(
                 f"experiment {name}: against takes values of a varied key, and {baselines} are none of {key}"
             )
@@ -182,7 +184,7 @@ def _check_values(experiment: Experiment) -> None:
     if twice := {key for key in set_by if set_by.count(key) > 1}:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     for key, other in experiment.equal.items():
-        if key in {*experiment.fixed, *experiment.vary} or other not in {*experiment.fixed, *set_by}:
+        if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:
             raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")

@@ -78,7 +78,9 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
 
 
 def test_every_arm_is_compared_with_the_baselines_and_these_with_those_before_them():
-    plan = experiment_of({"arm": {name: {} for name in "abcd"}, "adversary": {"x": {}, "y": {}}}, against={"arm": ["a", "c"]})
+    plan = experiment_of(
+        {"arm": {name: {} for name in "abcd"}, "adversary": {"x": {}, "y": {}}}, against={"arm": ["a", "c"]}
+    )
     compared = comparisons(gather(plan, grid(plan, users=50)), plan.against, 10)
     pairs = [(one.setting.values["arm"], one.baseline, one.setting.values["adversary"]) for one in compared]
     assert pairs[::2] == pairs[1::2] == [
