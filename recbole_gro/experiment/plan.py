@@ -176,6 +176,9 @@ def _check_values(experiment: Experiment) -> None:
         if len({str(value) for value in values}) != len(values):
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
     set_by = [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
+    for key, other in experiment.equal.items():
+        if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:
+            raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
     for key, groups in _groups(experiment):
         for name, group in groups.items():
             if not isinstance(group, dict):
@@ -183,9 +186,6 @@ def _check_values(experiment: Experiment) -> None:
         set_by += set().union(*groups.values())
     if twice := {key for key in set_by if set_by.count(key) > 1}:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
-    for key, other in experiment.equal.items():
-        if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:
-            raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
     if experiment.figure not in ("k", "target", "tradeoff", "budget", TABLE, *experiment.vary):

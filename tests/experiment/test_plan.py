@@ -119,7 +119,7 @@ def test_the_arms_of_the_paper_differ_in_the_defense_alone(name, dataset):
     lengths = {config["gro_epochs"] for config in configs.values()}
     assert lengths == {150 if name == "paper" else 50}
     assert {config["epochs"] for config in configs.values()} == {150}
-    assert {config["stopping_step"] > 1000 for config in configs.values()} == {True}
+    assert {config["stopping_step"] for config in configs.values()} == {150}  # so none stops early
     weights = {arm: config["gro_lambda"] for (arm, _), config in configs.items()}
     assert weights["GRO without the swap loss"] == 0
     assert weights["GRO"] == {"ml-1m": 1.0, "amazon-beauty": 0.001}[dataset]
