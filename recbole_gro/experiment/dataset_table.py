@@ -9,8 +9,8 @@ from recbole_gro.data import build_dataset
 from recbole_gro.data.availability import check_obtainable, downloadable
 from recbole_gro.data.convert import PUBLISHED
 from recbole_gro.data.statistics import ANY_MODEL, HEAD, PAPER, Statistics, dataset_statistics, rows
+from recbole_gro.experiment.facts import settings_blocks
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.report.document import Block, Bullets, Heading, Table, csv_text, write_document
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError

@@ -1,4 +1,4 @@
-"""The plan of an experiment: varied keys, seeds and fixed keys, and the cells that they make."""
+"""The plan of an experiment: varied keys and groups, seeds and fixed keys, and the cells that they make."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -12,13 +12,15 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense import create_defense
-from recbole_gro.quick_start.references import create_references
+from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
+Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
 TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
+PARTS |= {"against": dict, "equal": dict}
 
 
 @dataclass
@@ -28,21 +30,25 @@ class Experiment:
     Attributes:
         name: of the file it comes from.
         title: of its report.
-        figure: the x axis of its pictures: `k`, a varied key, or the utility of the defended target (`tradeoff`);
-            `table1` has no picture and trains nothing.
-        vary: {key: its values}.
+        figure: the x axis of its pictures: `k`, a varied key, the metric of the target (`target`), or its share that
+            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing.
+        vary: {key: its values}; a name that is no key, such as arm, has groups of settings that vary together.
         seeds: of each setting; none for `table1`.
         fixed: keys that are the same in all cells.
         differs: sentences on the differences from the paper's setting.
+        against: {varied key: its values that the others are compared with}.
+        equal: {key: the key whose value it takes}.
     """
 
     name: str
     title: str
     figure: str
-    vary: dict[str, list]
+    vary: dict[str, list | Groups]
     seeds: list[int]
     fixed: dict[str, Any] = field(default_factory=dict)
     differs: list[str] = field(default_factory=list)
+    against: dict[str, list] = field(default_factory=lambda: {"defense": [UNDEFENDED]})
+    equal: dict[str, str] = field(default_factory=dict)
 
     def settings(self) -> list[dict[str, Any]]:
         """Return all combinations of varied values, in order."""
@@ -58,7 +64,10 @@ class Experiment:
         Raises:
             UserError: an invalid key, name or value.
         """
-        given = {**self.fixed, **values, "seed": seed}
+        given = {**self.fixed, "seed": seed}
+        for key, value in values.items():
+            given |= groups[value] if isinstance(groups := self.vary.get(key), dict) else {key: value}
+        given = {key: given[other] for key, other in self.equal.items()} | given
         names = as_names(given.get("defense", "none"))
         if len(names) != 1:
             raise UserError(f"defense: a cell has one, not {', '.join(names)}; list several under `vary`")
@@ -85,7 +94,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
 
     Args:
         name: of a packaged experiment, or the path of a yaml file.
-        settings: take precedence over the file: the values of a varied key, the value of a fixed one, or `seeds`.
+        settings: take precedence over the file: the values of a varied key, names of groups, the value of a fixed key,
+            or `seeds`.
 
     Raises:
         UserError: an unknown name, or an invalid file or setting.
@@ -104,20 +114,36 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
         if key == "seeds":
             parts["seeds"] = value if isinstance(value, list) else [value]
         elif key in parts["vary"]:
-            parts["vary"][key] = value if isinstance(value, list) else [value]
+            parts["vary"][key] = _chosen(key, value if isinstance(value, list) else [value], parts["vary"][key])
         elif isinstance(value, list) and key == "defense":
             raise UserError("defense: this experiment does not vary it; give one, or write a file that varies it")
         else:
             parts["fixed"][key] = value
     experiment = Experiment(Path(name).stem, **parts)
     _check_values(experiment)
+    for key, groups in _groups(experiment):
+        if without_effect := set.intersection(*map(set, groups.values())) & (settings or {}).keys():
+            raise UserError(f"{min(without_effect)}: each {key} of experiment {name} sets it; write a file of your own")
     return experiment
+
+
+def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
+    if not isinstance(planned, dict):
+        return values
+    for value in values:
+        if value not in list(planned):
+            raise unknown_name(key, value, planned)
+    return {name: planned[name] for name in values}
+
+
+def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
+    return [(key, groups) for key, groups in experiment.vary.items() if isinstance(groups, dict)]
 
 
 def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
-    optional = {"fixed", "differs"} | ({"seeds"} if parts.get("figure") == TABLE else set())
+    optional = {"fixed", "differs", "against", "equal"} | ({"seeds"} if parts.get("figure") == TABLE else set())
     for part, kind in PARTS.items():
         if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
             kinds = {str: "a text", dict: "a mapping", list: "a list"}
@@ -125,6 +151,13 @@ def _check(name: str, parts: Any) -> None:
     for part in parts:
         if part not in PARTS:
             raise unknown_name(f"part of experiment {name}:", part, PARTS)
+    for key, baselines in parts.get("against", {}).items():
+        values = parts["vary"].get(key)
+        known = list(values) if isinstance(values, (list, dict)) else []
+        if not isinstance(baselines, list) or not all(baseline in known for baseline in baselines):
+            raise UserError(
+                f"experiment {name}: against takes values of a varied key, and {baselines} are none of {key}"
+            )
 
 
 def _check_values(experiment: Experiment) -> None:
@@ -136,14 +169,27 @@ def _check_values(experiment: Experiment) -> None:
     elif not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
         raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers >= 0")
     for key, values in [*experiment.vary.items(), ("seeds", experiment.seeds)]:
-        if not isinstance(values, list) or (not values and key in experiment.vary):
-            raise UserError(f"experiment {experiment.name}: {key} takes a list of values")
+        if not isinstance(values, (list, dict)) or (not values and key in experiment.vary):
+            raise UserError(
+                f"experiment {experiment.name}: {key} takes a list of values, or groups of settings by name"
+            )
         if len({str(value) for value in values}) != len(values):
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
+    set_by = [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
+    for key, other in experiment.equal.items():
+        if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:
+            raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
+    for key, groups in _groups(experiment):
+        for name, group in groups.items():
+            if not isinstance(group, dict):
+                raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
+        set_by += set().union(*groups.values())
+    if twice := {key for key in set_by if set_by.count(key) > 1}:
+        raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure not in ("k", "tradeoff", "budget", TABLE, *experiment.vary):
+    if experiment.figure not in ("k", "target", "tradeoff", "budget", TABLE, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, budget, {TABLE} nor a "
-            f"varied key ({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, target, tradeoff, budget, "
+            f"{TABLE} nor a varied key ({', '.join(experiment.vary)})"
         )

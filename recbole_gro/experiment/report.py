@@ -1,16 +1,15 @@
 """The report of an experiment: tables, tests and pictures of its cells, as a page and as a csv file."""
 
 from collections.abc import Iterator, Sequence
-from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recbole_gro.experiment.budget import budget_blocks
 from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.facts import facts_table, settings_blocks
 from recbole_gro.experiment.figures import pictures
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
@@ -30,7 +29,6 @@ from recbole_gro.report.run_report import LABELS
 
 UNDEFINED = "n/a"
 SMALLEST_P = 1e-4
-SHOWN_VALUES = 6
 
 
 def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, missing: Sequence[str] = ()) -> None:
@@ -88,7 +86,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield Heading("Results")
     yield results_table(experiment, settings, k)
     yield from _unconverged(settings)
-    yield Heading("Comparison with no defense")
+    yield Heading("Paired comparisons")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     if experiment.figure == "tradeoff":
@@ -184,99 +182,58 @@ def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
 
 
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
-    """Return one row per defended setting and side: differences from no defense, their p-values, and the ratio."""
-    compared = comparisons(settings, k)
+    """Return one row per setting, baseline and side: differences from the baseline, their p-values, and ratios."""
+    compared, baselines = comparisons(settings, experiment.against, k), in_words(_in_a_text(experiment.against))
     if not compared:
-        return Paragraph(
-            f"No test: no setting has an undefended counterpart (defense {UNDEFENDED}) with the same values and seed."
-        )
+        return Paragraph(f"No test: no setting has a baseline ({baselines}) with the same other values and seed.")
     corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
-    head = [*experiment.vary, "side"]
+    head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
-        head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}"]
-    head += [f"NDCG@{k} / undefended", "seeds", "users"]
+        head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
+    head += ["seeds", "users"]
     rows = []
     for comparison in compared:
         setting = comparison.setting
-        row = [*map(str, setting.values.values()), comparison.side]
+        row = [*map(str, setting.values.values()), comparison.baseline, comparison.side]
         for metric in METRICS:
-            row += [f"{100 * comparison.differences[metric]:+.2f}", _p_value(next(corrected))]
-        rows.append([*row, _interval(comparison.ratio), f"{len(setting.seeds)}", f"{setting.users}"])
+            difference = _interval(Interval(*(100 * end for end in comparison.differences[metric])), "+.2f")
+            row += [difference, _p_value(next(corrected)), _interval(comparison.ratios[metric])]
+        rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
-        f"With the defense minus without. Percentage points, each setting against defense {UNDEFENDED} with the same "
-        "other values, seeds and users; settings without such a counterpart are left out. Two-sided p-values of "
-        "paired tests over users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with "
-        f"one seed), NDCG by the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. "
-        "They test whether these trained models differ on other users, not whether trainings with other seeds do. "
-        f"Ratio: with the defense over without, {LEVEL:.0%} bootstrap interval as above."
+        f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
+        f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
+        "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
+        "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
+        f"the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. They test whether "
+        "these trained models differ on other users, not whether trainings with other seeds do. Ratio: of the means, "
+        f"{LEVEL:.0%} bootstrap interval as above."
     )
-    return Table(caption, head, rows, labels=len(experiment.vary) + 1)
+    return Table(caption, head, rows, labels=len(experiment.vary) + 2)
+
+
+def _in_a_text(values: dict[str, list]) -> dict[str, str]:
+    return {key: " or ".join(map(str, of_key)) for key, of_key in values.items()}
 
 
 def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> Iterator[Picture]:
     at = "" if experiment.figure == "k" else f"@{k}"
-    measured = f"HR{at} and NDCG{at} against {experiment.figure}"
+    if experiment.figure == "target":
+        measured = f"HR{at} and NDCG{at} of the surrogate against those of the target"
+        of, places = measured, "x axis: the target as served; y axis: the surrogate."
+    else:
+        measured = f"HR{at} and NDCG{at} against {experiment.figure}"
+        of, places = (
+            f"{measured} of target and surrogate",
+            "Top: the target as served; bottom: the surrogate; the same scale.",
+        )
     for number, (name, drawn) in enumerate(pictures(experiment, settings, k).items(), start=1):
         yield Picture(
             f"figure-{number}.png",
             drawn,
-            f"{measured} of target and surrogate: {name}",
-            f"{name}: {measured}, test, percent. Top: the target as served; bottom: the surrogate; the same scale. "
+            f"{of}: {name}",
+            f"{name}: {measured}, test, percent. {places} "
             "Error bars: one sample standard deviation over seeds, none for a single seed.",
         )
-
-
-def settings_blocks(experiment: Experiment) -> Iterator[Block]:
-    """Yield the sections on the differences from the paper, if there are any, and on the settings."""
-    if experiment.differs:
-        yield Heading("Differences from the paper")
-        yield Bullets(experiment.differs)
-    yield Heading("Settings")
-    yield settings_table(experiment)
-
-
-def settings_table(experiment: Experiment) -> Table:
-    """Return the table of varied keys, seeds and fixed keys."""
-    rows = [[key, ", ".join(map(str, values))] for key, values in experiment.vary.items()]
-    if experiment.seeds:
-        rows.append(["seed", ", ".join(map(str, experiment.seeds))])
-    rows += [[key, str(value)] for key, value in sorted(experiment.fixed.items())]
-    caption = f"Experiment {experiment.name}. Keys that vary, seeds, fixed keys; all others have their defaults."
-    return Table(caption, ["key", "value"], rows, text=True)
-
-
-def facts_table(settings: Sequence[Setting]) -> Table:
-    """Return the table of the cells' facts: models, versions, machine, seconds."""
-    recorded: dict[str, list[Any]] = {}
-    for setting in settings:
-        for cell in setting.cells:
-            for name, fact in _flat(cell.facts):
-                recorded.setdefault(name, []).append(fact)
-    rows = [[name, _summed_up(facts)] for name, facts in sorted(recorded.items())]
-    return Table(
-        "Recorded by the cells. Where they differ: all values, or their range.", ["fact", "value"], rows, text=True
-    )
-
-
-def _flat(facts: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, fact in facts.items():
-        if isinstance(fact, dict):
-            yield from _flat(fact, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", fact
-
-
-def _summed_up(facts: Sequence[Any]) -> str:
-    texts = list(dict.fromkeys(_text(fact) for fact in facts))
-    if len(texts) <= SHOWN_VALUES:
-        return ", ".join(texts)
-    if all(isinstance(fact, Real) for fact in facts):
-        return f"{_text(min(facts))} to {_text(max(facts))}"
-    return f"{', '.join(texts[:SHOWN_VALUES])} and {len(texts) - SHOWN_VALUES} more"
-
-
-def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _mean(spread: Spread) -> str:
@@ -284,11 +241,11 @@ def _mean(spread: Spread) -> str:
     return f"{100 * spread.mean:.2f} ± {deviation}"
 
 
-def _interval(interval: Interval) -> str:
+def _interval(interval: Interval, digits: str = ".3f") -> str:
     if np.isnan(interval.value):
         return UNDEFINED
-    ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:.3f}, {interval.high:.3f}"
-    return f"{interval.value:.3f} [{ends}]"
+    ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:{digits}}, {interval.high:{digits}}"
+    return f"{interval.value:{digits}} [{ends}]"
 
 
 def _p_value(p: float) -> str:

@@ -1,7 +1,7 @@
 """Statistics of ranks: metrics per user, spread over seeds, paired tests over users, bootstrap ratios.
 
-Two things vary: the sample of test users and the seed of a training. Tests and intervals here cover the users, given
-the trained models; the deviation over seeds covers the training.
+Two things vary: the sample of test users and the seed of a training. Tests and ratios here cover the users, given the
+trained models; the deviation over seeds covers the training, and the interval of a difference covers both.
 """
 
 from typing import NamedTuple
@@ -84,6 +84,29 @@ def sign_test(values: np.ndarray, others: np.ndarray) -> float:
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
 
 
+def paired_difference(values: np.ndarray, others: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the mean difference, with a t interval for other users and other seeds.
+
+    Users and seeds are crossed: the variance of the mean is that of the users' means over U plus that of the seeds'
+    means over S. The margins of both t intervals are added in quadrature, which keeps the level where one variance is
+    estimated from few seeds (Banerjee, Sankhya 1960). The interaction of user and seed counts twice, so the interval is
+    rather too wide. With one seed it covers the users alone.
+
+    Args:
+        values: [S, U] one value per seed and user.
+        others: [S, U] those of the other model, paired by seed and user.
+        level: confidence level of the interval.
+
+    Returns:
+        The difference and the ends of its interval, nan for one user and one seed.
+    """
+    differences = _differences(values, others, 2)
+    means = [of for of in (differences.mean(axis=0), differences.mean(axis=1)) if len(of) > 1]
+    margins = [stats.t.ppf((1 + level) / 2, len(of) - 1) * of.std(ddof=1) / np.sqrt(len(of)) for of in means]
+    value, margin = float(differences.mean()), float(np.linalg.norm(margins)) if margins else np.nan
+    return Interval(value, value - margin, value + margin)
+
+
 def holm(p_values: ArrayLike) -> np.ndarray:
     """Return p-values [n] corrected by Holm's method, which bounds the family-wise error rate.
 
@@ -143,7 +166,7 @@ def bootstrap_ratio(
     return Interval(value, float(low), float(high))
 
 
-def _differences(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    if values.ndim != 1 or values.shape != others.shape:
+def _differences(values: np.ndarray, others: np.ndarray, axes: int = 1) -> np.ndarray:
+    if values.ndim != axes or values.shape != others.shape:
         raise ValueError(f"both must hold values of the same users, not shapes {values.shape} and {others.shape}")
     return values - others

@@ -1,6 +1,7 @@
-"""Settings: the cells of all seeds together, and each setting compared with its undefended counterpart."""
+"""Settings: the cells of all seeds together, and each setting compared with its baselines."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,16 @@ import numpy as np
 from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.statistics import Interval, Spread, bootstrap_ratio, paired_t, sign_test, spread
-from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED
+from recbole_gro.experiment.statistics import (
+    Interval,
+    Spread,
+    bootstrap_ratio,
+    paired_difference,
+    paired_t,
+    sign_test,
+    spread,
+)
+from recbole_gro.quick_start.references import UNTRAINED
 
 SIDES = ("target", "surrogate")
 METRICS = {"hit": hits, "ndcg": ndcg}
@@ -100,21 +109,23 @@ class Setting:
 
 @dataclass
 class Comparison:
-    """A setting compared with its undefended counterpart: same users, same seeds.
+    """A setting compared with a baseline: same users, same seeds.
 
     Attributes:
         setting: with the seeds of both.
+        baseline: the value of the varied key in which the two differ.
         side: `target` or `surrogate`.
-        differences: {metric: mean with the defense minus mean without}.
+        differences: {metric: mean of the setting minus mean of the baseline}, over users and seeds.
         p_values: {metric: two-sided p of its test over users, not corrected}.
-        ratio: NDCG with the defense over that without.
+        ratios: {metric: mean of the setting over mean of the baseline}, the interval over users.
     """
 
     setting: Setting
+    baseline: str
     side: str
-    differences: dict[str, float]
+    differences: dict[str, Interval]
     p_values: dict[str, float]
-    ratio: Interval
+    ratios: dict[str, Interval]
 
 
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
@@ -150,38 +161,36 @@ def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
     return max((measured for measured in common if measured <= k), default=None)
 
 
-def comparisons(settings: Sequence[Setting], k: int) -> list[Comparison]:
-    """Compare target and surrogate of each defended setting with its undefended counterpart.
+def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int) -> list[Comparison]:
+    """Compare target and surrogate of each setting with those of its baselines.
 
-    Settings without a counterpart, or without a common seed, are left out.
+    A baseline differs in the value of one varied key. Baselines are compared with those before them. Settings without a
+    baseline, or without a common seed, are left out.
 
     Args:
         settings: of one experiment.
+        against: {varied key: its values that are baselines}.
         k: cut-off of the metrics.
     """
     compared = []
-    for setting in settings:
-        reference = _undefended(setting, settings)
-        common = sorted(set(setting.seeds) & set(reference.seeds)) if reference is not None else []
-        if reference is not None and common:
-            pair = setting.with_seeds(common), reference.with_seeds(common)
-            compared += [_compare(*pair, side, k) for side in SIDES]
+    for setting, (key, baselines) in itertools.product(settings, against.items()):
+        own = setting.values.get(key)
+        for baseline in baselines[: baselines.index(own)] if own in baselines else baselines:
+            other = next((other for other in settings if other.values == {**setting.values, key: baseline}), None)
+            if other is not None and (seeds := [seed for seed in setting.seeds if seed in other.seeds]):
+                pair = setting.with_seeds(seeds), other.with_seeds(seeds)
+                compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
     return compared
 
 
-def _undefended(setting: Setting, settings: Sequence[Setting]) -> Setting | None:
-    if setting.values.get("defense", UNDEFENDED) == UNDEFENDED:
-        return None
-    values = {**setting.values, "defense": UNDEFENDED}
-    return next((other for other in settings if other.values == values), None)
-
-
-def _compare(setting: Setting, reference: Setting, side: str, k: int) -> Comparison:
-    users = {metric: (setting.of_users(metric, side, k), reference.of_users(metric, side, k)) for metric in METRICS}
+def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> Comparison:
+    measured = {metric: (setting.measured(metric, side, k), other.measured(metric, side, k)) for metric in METRICS}
+    users = {metric: (values.mean(axis=0), others.mean(axis=0)) for metric, (values, others) in measured.items()}
     return Comparison(
         setting,
+        baseline,
         side,
-        {metric: float(defended.mean() - undefended.mean()) for metric, (defended, undefended) in users.items()},
+        {metric: paired_difference(*both) for metric, both in measured.items()},
         {metric: TESTS[metric](*both) for metric, both in users.items()},
-        bootstrap_ratio(*users["ndcg"], np.random.default_rng(BOOTSTRAP_SEED)),
+        {metric: bootstrap_ratio(*both, np.random.default_rng(BOOTSTRAP_SEED)) for metric, both in users.items()},
     )

@@ -88,7 +88,10 @@ PACKAGED = sorted(files(packaged_properties()))
 @pytest.mark.parametrize("name", [name for name in PACKAGED if name.startswith("experiment/")])
 def test_every_key_of_a_packaged_experiment_is_known(name):
     experiment = read_experiment(Path(name).stem)
-    assert {*experiment.vary, *experiment.fixed} <= set(plugin_keys()) | recbole_keys()
+    groups = [values for values in experiment.vary.values() if isinstance(values, dict)]
+    varied = {key for key, values in experiment.vary.items() if values not in groups}
+    grouped = {key for named in groups for group in named.values() for key in group}
+    assert varied | grouped | {*experiment.fixed, *experiment.equal} <= set(plugin_keys()) | recbole_keys()
 
 
 @pytest.mark.parametrize("name", [name for name in PACKAGED if not name.startswith("experiment/")])

@@ -10,10 +10,10 @@ REFERENCES = {"untrained": 0.02, "independent": 0.35, "popularity": 0.1}
 VERSIONS = {"python": "3.11.9", "torch": "2.9.0"}
 
 
-def experiment_of(vary, figure="k", seeds=(1, 2, 3), differs=("The data are synthetic.",)):
+def experiment_of(vary, figure="k", seeds=(1, 2, 3), differs=("The data are synthetic.",), **parts):
     """Return an experiment that varies these keys."""
     fixed = {"model": "BERT4Rec", "dataset": "ml-100k"}
-    return Experiment("synthetic", "Synthetic defenses", figure, vary, list(seeds), fixed, list(differs))
+    return Experiment("synthetic", "Synthetic defenses", figure, vary, list(seeds), fixed, list(differs), **parts)
 
 
 def ranks(draw, taste, quality, served_k=100):

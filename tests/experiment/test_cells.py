@@ -78,6 +78,17 @@ def test_shared_stages_are_made_once(tiny_data_path, tmp_path, made):
     assert sorted(made) == ["queries"] * 6 + ["surrogate"] * 6 + ["target"] * 2
 
 
+def test_arms_that_serve_two_epochs_of_a_target_share_its_training(tiny_data_path, tmp_path, made):
+    arms = ["none at its best epoch", "none at its last epoch", "GRO without the swap loss"]
+    best, last, control = run_all(
+        tiny(tiny_data_path, "paper", arm=arms, adversary=["mixed"], seeds=[1], epochs=3, eval_step=1), tmp_path
+    )
+    assert made == ["target", *["queries", "surrogate"] * 3]
+    assert [best.values["arm"], last.values["arm"], control.values["arm"]] == arms
+    assert control.facts["effective_settings"]["gro_lambda"] == 0
+    assert {cell.facts["surrogate_model"] for cell in (best, last, control)} == {"GRU4Rec"}
+
+
 def test_an_interrupted_experiment_is_resumed(tiny_data_path, tmp_path, made, monkeypatch):
     def stopped(*args, **options):
         raise KeyboardInterrupt

@@ -88,6 +88,10 @@ def test_shared_stages_count_once_and_finished_ones_with_their_own_time(tiny_dat
     assert first == pytest.approx(none + target)  # of seed 2, which the second cell has then; it needs that of seed 3
     assert second == pytest.approx(none)
     assert others == pytest.approx([gro, gro])
+    arms = tiny(tiny_data_path, "paper", seeds=[1])
+    best, _, last, _, control, _, gro, _ = estimated_seconds(arms, [], arms.cells(), tmp_path)
+    assert best - last == pytest.approx(target)  # which both share
+    assert control == gro == pytest.approx(last + served)
     done = cell(cells[0][0], 1)
     done.facts["seconds"] = {"target": 1000.0, "queries": 100.0, "surrogate": 10.0}
     evaluation = UNIT["set-up"] + 4 * UNIT["users"] * UNIT["user"]

@@ -91,6 +91,21 @@ def test_a_surrogate_above_its_target_is_within_the_axes(drawn):
         assert max(segment[:, 1].max() for segment in line.lines[2][0].get_segments()) < top
 
 
+@pytest.mark.parametrize("seeds", [[1], [1, 2]])
+def test_arms_are_drawn_against_the_target_in_a_figure_per_adversary(drawn, seeds):
+    vary = {"adversary": {"paper": {}, "mixed": {}}, "arm": {"none": {}, "GRO": {}}}
+    plan = experiment_of(vary, "target", seeds, against={"arm": ["none"]})
+    both = drawn(plan)
+    assert list(both) == ["adversary paper", "adversary mixed"]
+    settings = [of for of in gather(plan, grid(plan, users=50)) if of.values["adversary"] == "mixed"]
+    for metric, axes in zip(("hit", "ndcg"), both["adversary mixed"].axes, strict=True):
+        means = [[100 * of.spread(metric, side, 10).mean for side in ("target", "surrogate")] for of in settings]
+        assert lines(axes) == {
+            name: (pytest.approx([x]), pytest.approx([y])) for name, (x, y) in zip(vary["arm"], means, strict=True)
+        }
+        assert all((bars.has_xerr, bars.has_yerr) == (len(seeds) > 1,) * 2 for bars in axes.containers)
+
+
 @pytest.mark.parametrize("vary", [{}, {"gro_lambda": [0.1, 1.0]}])
 def test_an_experiment_without_defenses_has_a_figure(drawn, vary):
     (figure,) = drawn(experiment_of(vary, seeds=[1])).values()

@@ -4,6 +4,7 @@ import pytest
 
 from recbole_gro import UserError
 from recbole_gro.experiment.plan import in_words, known_experiments, read_experiment
+from recbole_gro.quick_start.fingerprint import Fingerprints
 
 OWN = """
 title: Own
@@ -58,6 +59,76 @@ def test_a_yaml_file_is_an_experiment(own):
     assert (config["model"], config["gro_lambda"], config["gro_epochs"], config["defense"]) == ("NARM", 0.5, 2, ["gro"])
 
 
+GROUPS = """
+title: Groups
+figure: target
+vary:
+  arm:
+    plain: {defense: none, target_epoch: last}
+    long: {defense: gro, gro_lambda: 0.0, gro_epochs: 9}
+    swapped: {defense: gro}
+  served_k: [10, 20]
+against: {arm: [plain, long]}
+seeds: [4]
+fixed: {model: NARM, gro_lambda: 0.5, epochs: 3, topk: 5}
+equal: {gro_epochs: epochs}
+"""
+
+
+def test_the_settings_of_a_group_vary_together(own):
+    experiment = read_experiment(own(GROUPS))
+    assert [tuple(values.values()) for values, _ in experiment.cells()] == [
+        ("plain", 10), ("plain", 20), ("long", 10), ("long", 20), ("swapped", 10), ("swapped", 20),
+    ]  # fmt: skip
+    keys = ("defense", "target_epoch", "gro_lambda", "served_k", "epochs", "gro_epochs")
+    configs = [experiment.config(*cell) for cell in experiment.cells()[::2]]
+    assert [tuple(config[key] for key in keys) for config in configs] == [
+        (["none"], "last", 0.5, 10, 3, 3), (["gro"], "best", 0.0, 10, 3, 9), (["gro"], "best", 0.5, 10, 3, 3),
+    ]  # fmt: skip
+
+
+def test_groups_are_chosen_by_name_and_an_equal_key_follows_the_other(own):
+    experiment = read_experiment(own(GROUPS), {"arm": ["swapped", "plain"], "epochs": 7, "gro_lambda": 0.1})
+    assert list(experiment.vary["arm"]) == ["swapped", "plain"]
+    config = experiment.config(*experiment.cells()[0])
+    assert (config["epochs"], config["gro_epochs"], config["gro_lambda"]) == (7, 7, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"arm": "swaped"}, "unknown arm 'swaped'. Did you mean 'swapped'?"),
+        ({"arm": [["plain"]]}, "unknown arm ['plain']"),
+        ({"arm": []}, "arm takes a list of values, or groups"),
+        ({"gro_epochs": 5}, "gro_epochs: experiment own sets it to the value of epochs; give epochs alone"),
+        ({"defense": "none"}, "defense: each arm of experiment"),
+        ({"arm": "plain", "target_epoch": "best"}, "target_epoch: each arm of experiment"),
+    ],
+)
+def test_a_setting_that_groups_leave_without_effect_is_refused(own, given, message):
+    with pytest.raises(UserError) as caught:
+        read_experiment(own(GROUPS), given)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["paper", "paper-finetuning"])
+@pytest.mark.parametrize("dataset", ["ml-1m", "amazon-beauty"])
+def test_the_arms_of_the_paper_differ_in_the_defense_alone(name, dataset):
+    experiment = read_experiment(name, {"dataset": dataset, "epochs": 150, "seeds": 1})
+    configs = {tuple(values.values()): experiment.config(values, seed) for values, seed in experiment.cells()}
+    lengths = {config["gro_epochs"] for config in configs.values()}
+    assert lengths == {150 if name == "paper" else 50}
+    assert {config["epochs"] for config in configs.values()} == {150}
+    assert {config["stopping_step"] for config in configs.values()} == {150}  # so none stops early
+    weights = {arm: config["gro_lambda"] for (arm, _), config in configs.items()}
+    assert weights["GRO without the swap loss"] == 0
+    assert weights["GRO"] == {"ml-1m": 1.0, "amazon-beauty": 0.001}[dataset]
+    trainings = {Fingerprints(config, config["defense"][0]).training for config in configs.values()}
+    assert len(trainings) == 1
+    surrogates = {adversary: config["surrogate_model"] for (_, adversary), config in configs.items()}
+    assert surrogates == {"paper": "BERT4Rec", "mixed": "GRU4Rec"}
+
+
 def test_settings_take_precedence_over_the_file(own):
     experiment = read_experiment(own(), {"gro_epochs": 3, "gro_lambda": 0.1, "seeds": 9})
     assert experiment.vary["gro_epochs"] == [3]
@@ -93,9 +164,17 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (OWN.replace("fixed:", "fixd:"), "'fixd'. Did you mean 'fixed'?"),
         (OWN.replace("[1, 2]", "[]"), "gro_epochs takes a list of values"),
         (OWN.replace("[1, 2]", "3"), "gro_epochs takes a list of values"),
+        (GROUPS.replace("{defense: none, target_epoch: last}", "none"), "arm plain takes settings, such as {defense"),
+        (GROUPS.replace("served_k: [10, 20]", "defense: [none]"), "defense varies twice"),
+        (GROUPS.replace("served_k: [10, 20]", "seed: [1]"), "seed varies twice, by groups, by itself or by seeds"),
+        (GROUPS.replace("[plain, long]", "[plian]"), "against takes values of a varied key, and ['plian'] are none of"),
+        (GROUPS.replace("{arm: [plain, long]}", "{arms: [plain]}"), "and ['plain'] are none of arms"),
+        (GROUPS.replace("[plain, long]", "plain"), "against takes values of a varied key"),
+        (GROUPS.replace("against: {arm: [plain, long]}", "against: [plain]"), "against is missing or not a mapping"),
+        (GROUPS.replace("epochs: 3, ", ""), "gro_epochs: experiment own sets it to the value of epochs"),
         (
             OWN.replace("figure: gro_epochs", "figure: gro_lambda"),
-            "neither k, tradeoff, budget, table1 nor a varied key",
+            "neither k, target, tradeoff, budget, table1 nor a varied key",
         ),
     ],
 )

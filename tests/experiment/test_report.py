@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import report
-from recbole_gro.experiment.report import comparison_table, facts_table, results_csv, results_table, write_report
+from recbole_gro.experiment.report import comparison_table, results_csv, results_table, write_report
 from recbole_gro.experiment.statistics import holm
 from recbole_gro.experiment.summary import comparisons, gather, headline_k
 from recbole_gro.report.document import Paragraph, Table
@@ -240,7 +240,7 @@ def test_the_gain_is_what_the_surrogate_has_beyond_the_untrained_one():
 def test_comparison_table_shows_corrected_p_values():
     plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     settings = gather(plan, grid(plan))
-    table, compared = comparison_table(plan, settings, 10), comparisons(settings, 10)
+    table, compared = comparison_table(plan, settings, 10), comparisons(settings, plan.against, 10)
     corrected = holm([comparison.p_values[metric] for comparison in compared for metric in ("hit", "ndcg")])
     shown = [row[table.head.index(f"p of {metric}@10")] for row in table.rows for metric in ("HR", "NDCG")]
     assert shown == [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in corrected]
@@ -270,6 +270,29 @@ def test_metrics_end_at_the_length_of_the_served_list():
     assert {row["k"] for row in rows} == {"1", "5"}
 
 
+def test_arms_are_compared_with_each_baseline_and_drawn_against_the_target(tmp_path):
+    groups = {"control": {"defense": "gro", "gro_lambda": 0.0}, "swapped": {"defense": "gro"}, "plain": {}}
+    plan = experiment_of(
+        {"arm": groups}, "target", against={"arm": ["plain", "control"]}, equal={"gro_epochs": "epochs"}
+    )
+    cells = grid(plan, users=400)
+    for one in cells:  # of every ten users, 3 have the item first in the surrogate of `swapped`, 4 in that of `control`
+        n_first = {"swapped": 3, "control": 4, "plain": 6}[one.values["arm"]]
+        one.surrogate_ranks = (np.arange(400) % 10 < n_first).astype(int)
+    write_report(plan, cells, tmp_path)
+    table = comparison_table(plan, gather(plan, cells), 10)
+    rows = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    surrogates = [row for row in rows if row["side"] == "surrogate"]
+    assert [(row["arm"], row["against"], row["HR@10 difference"].split()[0]) for row in surrogates] == [
+        ("control", "plain", "-20.00"), ("swapped", "plain", "-30.00"), ("swapped", "control", "-10.00"),
+    ]  # fmt: skip
+    assert rows[-1]["NDCG@10 ratio"].startswith("0.750 [")
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "NDCG@10 of the surrogate against those of the target: Synthetic defenses](figure-1.png)" in text
+    for key, value in {"arm control": "defense gro, gro_lambda 0.0", "gro_epochs": "that of epochs"}.items():
+        assert re.search(rf"\| {key} +\| {value}", text.replace("\\", ""))
+
+
 def test_each_picture_is_a_file(monkeypatch, tmp_path):
     monkeypatch.setattr(report, "pictures", lambda *_: {"NARM": b"one", "SASRec": b"two"})
     plan = experiment_of({"defense": DEFENSES}, seeds=[1])
@@ -283,17 +306,6 @@ def test_nothing_is_written_without_cells(tmp_path):
     with pytest.raises(ValueError, match="no cell"):
         write_report(experiment_of({"defense": DEFENSES}), [], tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_differing_facts_are_summarized():
-    plan = experiment_of({"defense": DEFENSES})
-    cells = grid(plan)
-    for number, one in enumerate(cells):
-        one.facts["seconds"] = {"target": 1.5 * number}
-        one.facts["device"] = "cpu" if number else "cuda"
-    facts = dict(facts_table(gather(plan, cells)).rows)
-    assert facts["seconds target"] == "0 to 12"
-    assert facts["device"] == "cuda, cpu"
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome to open the page with")

@@ -56,6 +56,15 @@ def test_workers_give_the_same_numbers_without_warnings(settings, capfd, monkeyp
     assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
 
 
+def test_workers_train_a_target_once_for_the_arms_that_share_it(settings):
+    del settings["gro_epochs"]  # that of epochs
+    arms = ["none at its best epoch", "none at its last epoch"]
+    folder = run_experiment("paper", {**settings, "arm": arms, "adversary": "mixed"}, "shared", workers=2)
+    logs = [(log / "run.log").read_text() for log in (folder / "logs").iterdir()]
+    assert len(logs) == 2
+    assert sum(log.count("target: BERT4Rec trains on") for log in logs) == 1
+
+
 def test_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path):
     with pytest.raises(UserError, match=r"^references: figure tradeoff compares gains over untrained; add it"):
         run_experiment("tradeoff", {**settings, "defense": ["none"], "references": ["popularity"]})

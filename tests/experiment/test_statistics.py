@@ -7,7 +7,7 @@ from scipy import stats
 
 from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import statistics
-from recbole_gro.experiment.statistics import bootstrap_ratio, holm, paired_t, sign_test, spread
+from recbole_gro.experiment.statistics import bootstrap_ratio, holm, paired_difference, paired_t, sign_test, spread
 
 RANKS = arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 100))
 P_VALUES = st.lists(st.floats(0, 1) | st.just(np.nan), max_size=12)
@@ -60,6 +60,39 @@ def test_p_is_one_where_nothing_differs():
     assert paired_t(same, same) == sign_test(same, same) == 1
     assert np.isnan(paired_t(same[:1], same[1:2]))
     assert np.isnan(sign_test(same[:0], same[:0]))
+
+
+def test_with_one_seed_the_interval_of_a_difference_is_that_of_the_paired_t_test():
+    values, others = np.random.default_rng(2).random((2, 1, 50))
+    expected = stats.ttest_1samp((values - others)[0], 0.0).confidence_interval(0.95)
+    found = paired_difference(values, others)
+    assert found == pytest.approx(((values - others).mean(), expected.low, expected.high))
+
+
+def test_with_seeds_that_differ_alone_it_is_that_of_the_t_test_over_seeds():
+    others = np.random.default_rng(2).random((4, 50))
+    by_seed = np.array([0.3, 0.1, 0.2, 0.5])
+    expected = stats.ttest_1samp(by_seed, 0.0).confidence_interval(0.95)
+    assert paired_difference(others + by_seed[:, None], others) == pytest.approx((0.275, expected.low, expected.high))
+
+
+@pytest.mark.parametrize("deviations", [(1.0, 0.0, 0.0), (0.3, 0.05, 0.3), (0.3, 0.3, 0.3), (0.0, 0.0, 1.0)])
+def test_it_covers_other_users_and_other_seeds(deviations):
+    draw = np.random.default_rng(5)
+    of_user, of_seed, of_both = deviations
+
+    def covered():
+        differences = 0.1 + of_user * draw.normal(size=(1, 60)) + of_seed * draw.normal(size=(3, 1))
+        found = paired_difference(differences + of_both * draw.normal(size=(3, 60)), np.zeros((3, 60)))
+        return found.low <= 0.1 <= found.high
+
+    assert np.mean([covered() for _ in range(1000)]) > 0.94
+
+
+def test_a_difference_without_variance_has_an_interval_of_no_width():
+    same = np.ones((2, 3))
+    assert paired_difference(same, same) == (0, 0, 0)
+    assert np.isnan(paired_difference(same[:1, :1], same[:1, :1])[1:]).all()
 
 
 @pytest.mark.parametrize("compare", [paired_t, sign_test])

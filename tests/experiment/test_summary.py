@@ -62,7 +62,7 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
         one for one in grid(plan) if not (one.values == {"defense": "gro", "query_sequences": 300} and one.seed == 2)
     ]
     settings = gather(plan, cells)
-    compared = comparisons(settings, 10)
+    compared = comparisons(settings, plan.against, 10)
     assert len(compared) == 2 * 2 * 2
     last = compared[-1]
     assert last.side == "surrogate"
@@ -73,5 +73,20 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
         for of in (settings[-1], none)
     ]
     assert last.p_values["ndcg"] == pytest.approx(paired_t(*both))
-    assert last.differences["ndcg"] == pytest.approx((both[0] - both[1]).mean())
-    assert last.ratio.value == pytest.approx(both[0].mean() / both[1].mean())
+    assert last.differences["ndcg"].value == pytest.approx((both[0] - both[1]).mean())
+    assert last.ratios["ndcg"].value == pytest.approx(both[0].mean() / both[1].mean())
+
+
+def test_every_arm_is_compared_with_the_baselines_and_these_with_those_before_them():
+    plan = experiment_of(
+        {"arm": {name: {} for name in "abcd"}, "adversary": {"x": {}, "y": {}}}, against={"arm": ["a", "c"]}
+    )
+    compared = comparisons(gather(plan, grid(plan, users=50)), plan.against, 10)
+    pairs = [(one.setting.values["arm"], one.baseline, one.setting.values["adversary"]) for one in compared]
+    assert pairs[::2] == pairs[1::2] == [
+        (arm, baseline, adversary)
+        for arm, baselines in {"b": "ac", "c": "a", "d": "ac"}.items()
+        for adversary in "xy"
+        for baseline in baselines
+    ]  # fmt: skip
+    assert [one.side for one in compared[:2]] == ["target", "surrogate"]

@@ -51,6 +51,8 @@ class GROTrainer(StageTrainer):
     is the last GRO epoch: RecBole's best-validation epoch would be the least defended one. The student is discarded at
     the end; the checkpoint is an ordinary one of the model. The converged model is saved beside it, as -undefended.pth.
     With `gro_start=untrained` there is no plain training: Eq. 6 from the first step, as the authors train ML-1M.
+    `gro_lambda=0` is the control: the student is trained and the swap loss computed over the same steps and random
+    draws, but it moves no weight of the target.
 
     Variants of ours are callbacks (callback.py) and swap rules, which their settings enable.
 

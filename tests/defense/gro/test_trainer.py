@@ -173,6 +173,24 @@ def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
     assert scalars(tmp_path / "run" / "tensorboard" / "target-gro")["Loss/Train2"] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize("start", ["untrained", "converged"])
+def test_without_lambda_the_student_steps_and_draws_are_those_of_any_lambda(make_trainer, start):
+    outcomes = []
+    for weight in (0.0, 1.0):
+        trainer, train, valid = make_trainer(cls=KeepsStudent, gro_lambda=weight, gro_start=start)
+        torch.manual_seed(3)
+        trainer.fine_tune(train, valid)
+        assert not same_weights(weights_of(trainer.student), trainer.student_at_start)
+        steps = {int(state["step"]) for state in trainer.optimizer.state.values()}
+        assert steps == {2 * len(train)}
+        outcomes.append((trainer, torch.get_rng_state(), trainer.generator.get_state()))
+    (without, *draws), (with_swap, *others) = outcomes
+    assert all(torch.equal(one, other) for one, other in zip(draws, others, strict=True))
+    assert same_weights(without.student_at_start, with_swap.student_at_start)
+    assert same_weights(without.target_at_start, with_swap.target_at_start)
+    assert not same_weights(weights_of(without.model), weights_of(with_swap.model))
+
+
 def test_lambda_lowers_the_swap_loss(make_trainer, monkeypatch):
     def last_of(gro_lambda):
         seen = []
