@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.scoring.ensemble import joined
 from recbole_gro.serving.service import Service
+from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.ranking import found_in
 
 SELECTED_AT = 10  # items of a list as served; losses of Eq. 4 on lists of different lengths are not comparable
@@ -98,21 +100,20 @@ def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:
     return common.sum(1) / (served != 0).sum(1).clamp(min=1)
 
 
-def keep_selected(candidates: dict[str, ExtractionTrainer], selected: str, stage: str, keep_others: bool) -> str:
-    """Return the file of the selected candidate's checkpoint, named after the stage; remove the files of the others.
+def write_selected(members: list[ExtractionTrainer], stage: str, unneeded: set[str]) -> str:
+    """Write the checkpoint of the selected surrogate, or of the ensemble of several, and return its file.
 
     Args:
-        candidates: trainers by name.
-        selected: name of the best one.
+        members: trainers, the selected one first.
         stage: name of the checkpoint in `output_dir`.
-        keep_others: keep the other files too.
+        unneeded: files to remove then.
     """
-    best, files = candidates[selected], {trainer.saved_model_file for trainer in candidates.values()}
-    kept = best.saved_model_file
-    if best.config["output_dir"]:
-        kept = str(Path(best.config["output_dir"]) / f"{stage}.pth")
-        shutil.copyfile(best.saved_model_file, kept)
-    for other in files - {kept}:
-        if not keep_others:
-            Path(other).unlink(missing_ok=True)
+    files, folder = [trainer.saved_model_file for trainer in members], members[0].config["output_dir"]
+    kept = str(Path(folder) / f"{stage}.pth") if folder else files[0]
+    if len(files) > 1:
+        write_atomically(joined([read_plain(file) for file in files]), kept)
+    elif kept != files[0]:
+        shutil.copyfile(files[0], kept)
+    for file in unneeded - {kept}:
+        Path(file).unlink(missing_ok=True)
     return kept

@@ -120,3 +120,15 @@ class SurrogateSettings(Settings):
     surrogate_patience: int = key(
         3, "int >= 0", "epochs without a better loss on held-out queries before training stops"
     )
+
+
+class EnsembleSettings(Settings):
+    """The size of the surrogate."""
+
+    section = "Attack"
+    surrogate_ensemble: int = key(
+        1,
+        "int >= 1",
+        "surrogates that the attack trains on its lists, each from a seed of its own; the mean of their scores counts",
+        added=True,
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
-from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
+from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.config.config import plain, replaced
 from recbole_gro.config.known_names import names_in
 from recbole_gro.config.loss_settings import ExtractionLossSettings
@@ -22,7 +22,7 @@ from recbole_gro.config.recbole_defaults import (
     TrainingSettings,
     ValidationSettings,
 )
-from recbole_gro.config.settings import Settings, declared_keys, key_contents, plugin_keys
+from recbole_gro.config.settings import Settings, contents, declared_keys, plugin_keys
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -123,7 +123,8 @@ class Fingerprints:
     @cached_property
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
-        return fingerprint("surrogate", self.queries, settings=self._read((SurrogateSettings, ExtractionLossSettings)))
+        read = self._read((SurrogateSettings, EnsembleSettings, ExtractionLossSettings))
+        return fingerprint("surrogate", self.queries, settings=read)
 
     @cached_property
     def references(self) -> dict[str, str]:
@@ -160,7 +161,7 @@ class Fingerprints:
         """Return the values of settings classes; all values for a part that does not declare its settings (None)."""
         if declared is None:
             run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
-            return {name: key_contents(self.config, name) for name in declared_keys() if name not in run_level}
+            return contents(self.config, declared_keys().keys() - run_level)
         return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
 
 

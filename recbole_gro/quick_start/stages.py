@@ -24,6 +24,7 @@ from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stopwatch import Stopwatch
+from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
@@ -233,7 +234,8 @@ class Stages:
 
         made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {model_name(model): model for model in surrogate_models(self.config) if model}
-        model, _ = create_surrogate(self.config, n_items, items, named.get(made["facts"]["surrogate_model"]))
+        kind = named.get(made["facts"]["surrogate_model"])
+        model = untrained(lambda: create_surrogate(self.config, n_items, items, kind)[0], made["checkpoint"])
         return self._load(model, made["checkpoint"]), made["facts"]
 
     def surrogate_evaluation(

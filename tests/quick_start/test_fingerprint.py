@@ -11,7 +11,7 @@ from recbole.model.sequential_recommender import BERT4Rec
 from recbole_gro import Config, Defense, Service, create_attacker, create_defense, register_defense
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
-from recbole_gro.config.settings import Settings, key, plugin_keys
+from recbole_gro.config.settings import Settings, contents, key, plugin_keys
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
@@ -81,6 +81,7 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"attacker": "filtered"}, ATTACK),
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
+        ("gro", {"surrogate_ensemble": 2}, {"surrogate"}),
         ("gro", {"show_progress": True, "state": "DEBUG", "access_log": True}, set()),
         ("fingerprint_noise", {"noise_of_lists": 0.2}, AFTER["service"]),
         ("none", {"noise_of_lists": 0.2}, set()),
@@ -96,6 +97,14 @@ def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, setting
 def test_what_starts_from_untrained_weights_does_not_depend_on_the_epoch_of_the_target(prints):
     one, other = (prints(gro_start="untrained", target_epoch=epoch) for epoch in ("best", "last"))
     assert changed(one, other) == {"target"}
+
+
+def test_a_key_that_was_added_counts_where_it_is_not_the_default(make_config):
+    names = ["surrogate_ensemble", "surrogate_patience"]
+    assert contents(make_config(), names) == {"surrogate_patience": 3}
+    assert contents(make_config(surrogate_ensemble=2), names) == {"surrogate_ensemble": 2, "surrogate_patience": 3}
+    undeclared = Fingerprints(make_config(), "fingerprint_undeclared")
+    assert "surrogate_ensemble" not in undeclared._read(None)
 
 
 def test_an_explicit_default_changes_nothing(prints):

@@ -93,16 +93,18 @@ def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker,
     }
 
 
-def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages):
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
     surrogates = []
     for _ in range(2):
-        stages = make_stages()
+        stages = make_stages(surrogate_ensemble=ensemble)
         defense = stages.prints.defense
         log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
         surrogates.append(stages.surrogate(log, "none"))
     (one, facts), (two, cached_facts) = surrogates
     assert same_weights(one.state_dict(), two.state_dict())
     assert facts == cached_facts
+    assert len(getattr(one, "members", [one])) == ensemble
 
 
 def test_a_defense_that_writes_no_checkpoint_leaves_one_that_serves(tiny_data_path, tmp_path, own_parts):
