@@ -200,16 +200,25 @@ def create_attacker(name: str, config: Any) -> Attacker:
     """Return the attacker of that name.
 
     Args:
-        name: as registered; a query strategy may follow, as in head+mixed, and takes precedence over `query_strategy`.
+        name: as registered; a query strategy and a length of sequences may follow and take precedence, as in
+            head+mixed or standard+mixed+10, whose sequences of 10 items are so many that the budget stays the same.
         config: the target's config.
 
     Raises:
         UserError: no such attacker, or settings that it cannot work with.
     """
-    attacker, plus, strategy = name.partition("+")
+    attacker, *own = name.split("+")
     if attacker not in _attackers and is_query_strategy(attacker):
         raise UserError(f"attacker: {attacker} is a query strategy; use standard+{attacker}")
-    return _attackers[attacker](replaced(config, query_strategy=strategy) if plus else config)
+    changes: dict[str, Any] = {}
+    if own and own[-1].isdecimal():
+        length, budget = int(own.pop()), query_budget(config)
+        if not 1 <= length <= budget // 2:
+            raise UserError(f"attacker: {name}: sequences have 1 to {budget // 2} items, half the budget of lists")
+        changes = {"query_length": length, "query_sequences": budget // length}
+    if own:
+        changes["query_strategy"] = "+".join(own)
+    return _attackers[attacker](replaced(config, **changes) if changes else config)
 
 
 def attacks_of(config: Any) -> list[str]:

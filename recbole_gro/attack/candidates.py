@@ -33,13 +33,16 @@ def held_out_agreement(candidates: dict[str, ExtractionTrainer], log: QueryLog) 
 def suite_agreement(attacks: dict[str, tuple[nn.Module, QueryLog]]) -> dict[str, float]:
     """Return the agreement@10 of each attack's surrogate with held-out lists that are the same for all attacks.
 
-    A surrogate agrees best with lists for queries like its own, so all are measured on the queries of one attack: the
-    one that is most like users (`likeness_to_users`). The rule was chosen on validation data (results/tradeoff.md).
+    A surrogate agrees best with lists for queries like its own, so all are measured on the queries of one attack: of
+    those with the longest sequences, the one that is most like users (`likeness_to_users`). The rule was chosen on
+    validation data (results/tradeoff.md).
 
     Args:
         attacks: surrogate and held-out part of the query log by name of the attack; one service gave all lists.
     """
-    closest = max((log for _, log in attacks.values()), key=likeness_to_users)
+    closest = max(
+        (log for _, log in attacks.values()), key=lambda log: (log.sequences.shape[1], likeness_to_users(log))
+    )
     return {name: list_agreement(surrogate, closest) for name, (surrogate, _) in attacks.items()}
 
 

@@ -13,11 +13,14 @@ class AttackSettings(Settings):
         "standard",
         "names of attacker",
         "standard: the paper's; adaptive ones: head, repeat, filtered, few_shot, rounds; oracle: real histories, the "
-        "limit of better queries; head+mixed names the query strategy too; strongest: all of attacker_suite; each has "
-        "the whole query budget",
+        "limit of better queries; head+mixed names the query strategy too, standard+mixed+10 the items per sequence; "
+        "strongest: all of attacker_suite; each has the whole query budget",
     )
     attacker_suite: Any = key(
-        ["standard+autoregressive", "standard+mixed", "rounds+mixed", "head+mixed", "filtered+mixed"],
+        [
+            *("standard+autoregressive", "standard+mixed", "standard+mixed+10"),
+            *("rounds+mixed", "head+mixed", "filtered+mixed"),
+        ],
         "names of attacker",
         "strongest: the attacks that are run, the best of them by agreement with the same held-out queries",
     )

@@ -112,12 +112,12 @@ class Fingerprints:
     def queries(self) -> str:
         """Fingerprint of the query log of the attack."""
         attacker = self.attacker
-        read = self._read((QuerySettings,)) | {"query_strategy": attacker.strategy_name}
+        own = QuerySettings.fingerprint(attacker.config)  # which the attack's name may set
         return fingerprint(
             "queries",
             self.service,
             attacker=self.attack.partition("+")[0],
-            settings=[read, self._read(attacker.strategy.settings), self._read(attacker.settings)],
+            settings=[own, self._read(attacker.strategy.settings), self._read(attacker.settings)],
         )
 
     @cached_property

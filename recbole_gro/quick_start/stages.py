@@ -184,7 +184,7 @@ class Stages:
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {kind} sequences of at most {query_length(config)} items"
+                f"attack on {name}: {kind} sequences of at most {query_length(attacker.config)} items"
                 f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
             auxiliary = self._auxiliary_data()
@@ -268,8 +268,9 @@ class Stages:
         if not self.prints.attacker.auxiliary_share:
             return None
         draw = torch.Generator().manual_seed(start_stage(self.config, "known sequences"))
-        share, length = self.prints.attacker.auxiliary_share, query_length(self.config)
-        return auxiliary_sequences(self.train._dataset, share, length, draw)
+        attacker = self.prints.attacker
+        length = query_length(attacker.config)
+        return auxiliary_sequences(self.train._dataset, attacker.auxiliary_share, length, draw)
 
     def _once(
         self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]], together: bool = False

@@ -107,6 +107,13 @@ def test_a_key_that_was_added_counts_where_it_is_not_the_default(make_config):
     assert "surrogate_ensemble" not in undeclared._read(None)
 
 
+def test_an_attack_with_a_length_of_its_own_is_that_of_a_run_with_its_settings(make_config):
+    named = Fingerprints(make_config(query_sequences=6, query_length=4), "none", "standard+mixed+3")
+    spelled_out = make_config(query_sequences=8, query_length=3, query_strategy="mixed")
+    assert named.surrogate == Fingerprints(spelled_out, "none", "standard").surrogate
+    assert named.surrogate != Fingerprints(spelled_out, "none", "standard+mixed+4").surrogate
+
+
 def test_an_explicit_default_changes_nothing(prints):
     assert changed(prints(), prints(gro_lambda=1.0, window_shift=0.5, learning_rate=0.001)) == set()
 

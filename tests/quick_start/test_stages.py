@@ -107,6 +107,14 @@ def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
     assert len(getattr(one, "members", [one])) == ensemble
 
 
+def test_auxiliary_data_are_as_long_as_the_sequences_of_the_attack(make_stages):
+    stages = make_stages(attacker_known_share=0.5).attacked_by("few_shot+2")
+    defense = stages.prints.defense
+    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    assert log.sequences.shape == (16, 2)
+    assert (facts["query_sequences"], facts["lists_returned"]) == (16, 32)
+
+
 def test_a_defense_that_writes_no_checkpoint_leaves_one_that_serves(tiny_data_path, tmp_path, own_parts):
     @register_defense("negated")
     class NegatedDefense(Defense):
