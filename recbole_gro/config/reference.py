@@ -106,11 +106,11 @@ def _subclasses(cls: type) -> list[type]:
     return [found for below in direct for found in (below, *_subclasses(below))]
 
 
-def matching(pattern: str) -> list[str]:
-    """Return the settings whose name or meaning contains a pattern, in any case, as text: one entry per setting."""
+def matching(*words: str) -> list[str]:
+    """Return the settings whose name or meaning has all the words, in any case, as text: one entry per setting."""
     entries = []
     for name, (key, readers) in sorted(all_keys().items()):
-        if pattern.lower() in f"{name} {key.meaning}".lower():
+        if all(word.lower() in f"{name} {key.meaning}".lower() for word in words):
             head = f"{name}  ({key.type or 'any type'}; default {value_in_words(key.default)})"
             entries.append("\n".join([head, *_indented(key.meaning), *_indented(f"read by {', '.join(readers)}")]))
     return entries
