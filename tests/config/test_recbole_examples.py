@@ -14,7 +14,7 @@ PROPERTIES = Path(recbole.__file__).parent / "properties"
 MODELS = sorted((PROPERTIES / "model").glob("*.yaml"))
 SERVING = [file for file in MODELS if file.stem in sequential_models() and file.stem not in CANNOT_SERVE]
 QUICK = {"GRU4Rec", "FPMC", "FDSA"}  # cross-entropy, pairs, item features
-FITTING = dict.fromkeys(("GRU4RecCPR", "SASRecCPR"), {"reranker_CAN_NUM": 10})  # fewer than the 12 items
+FITTING = {f"{model}CPR": {"reranker_CAN_NUM": 10} for model in ("GRU4Rec", "SASRec")}  # fewer than the 12 items
 GENERAL = {
     "overall": "eval_args: order 'RO' is not allowed",
     "dataset/sample": None,

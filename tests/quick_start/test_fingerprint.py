@@ -87,10 +87,20 @@ ATTACK = {"queries", "surrogate"}
         ("none", {"noise_of_lists": 0.2}, set()),
         ("fingerprint_undeclared", {"noise_of_lists": 0.2}, AFTER["defended"] - {"defended"}),
         ("none", {"noise_scale": 0.2}, AFTER["target"]),
+        ("gro", {"surrogate_model": "GRU4Rec", "num_layers": 2}, {"surrogate"}),
+        ("gro", {"surrogate_model": ["NARM", "GRU4Rec"], "dropout_prob": 0.1}, {"surrogate"}),
+        ("gro", {"surrogate_model": "GRU4Rec", "attacker": "rounds", "num_layers": 2}, ATTACK),
+        ("gro", {"surrogate_model": "SASRec", "hidden_size": 32}, AFTER["target"]),
+        ("gro", {"student_model": "GRU4Rec", "num_layers": 2}, AFTER["defended"]),
+        ("none", {"student_model": "GRU4Rec", "num_layers": 2}, set()),
+        ("gro", {"surrogate_model": "GRU4Rec", "student_model": "GRU4Rec", "num_layers": 2}, AFTER["defended"]),
     ],
 )
 def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
+    if len(settings) > 1 and "show_progress" not in settings:  # only the last one changes
+        *before, _ = settings
+        small |= {name: settings[name] for name in before}
     assert changed(prints(defense, **small), prints(defense, **{**small, **settings})) == stages
 
 
@@ -247,6 +257,7 @@ def covers(config, defense, stage, key, value):
     changed = copy.copy(config)
     changed.final_config_dict = dict(config.final_config_dict)
     names = {"attacker": ("standard", "filtered"), "query_strategy": ("random", "mixed")}
+    names |= {role: ("NARM", "GRU4Rec") for role in ("surrogate_model", "student_model")}
     if key in names:
         changed.final_config_dict[key] = value = next(name for name in names[key] if name != config[key])
     one, other = Fingerprints(config, defense), Fingerprints(changed, defense)
