@@ -11,10 +11,10 @@ from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
-from recbole_gro.config.config import ROLES, models_of, plain, replaced
+from recbole_gro.config.config import plain, replaced
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
-from recbole_gro.config.models import reference_to, sequential_model
+from recbole_gro.config.models import ROLES, reference_to, role_models
 from recbole_gro.config.plugins import PluginSettings
 from recbole_gro.config.recbole_defaults import (
     EvaluationSettings,
@@ -170,8 +170,8 @@ class Fingerprints:
 
     def _of_role(self, role: str) -> set[str]:
         """Return the keys that the models of a role read and the target does not."""
-        models = [sequential_model(model, role) for model in models_of(self.config[role]) if model]
-        return read_by_others_alone(self.config.final_config_dict, self.config.model_class, models)
+        settings = self.config.final_config_dict
+        return read_by_others_alone(settings, self.config.model_class, role_models(settings, [role]))
 
 
 def fingerprint(*before: str, **inputs: Any) -> str:
