@@ -2,7 +2,6 @@
 
 import importlib
 import textwrap
-from collections.abc import Iterable
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
@@ -53,10 +52,13 @@ def markdown_table() -> str:
     """Return the plugin's keys as the markdown table of the reference page."""
     _declare_all()
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
-    for key in _in_order(ORDER):
-        lines.append(
-            f"| `{key.name}` | {value_in_words(key.default)} | {key.type.replace('|', ', ')} | {key.meaning} |"
-        )
+    declared, known = sections(), plugin_keys()
+    lines += [
+        f"| `{key.name}` | {value_in_words(key.default)} | {key.type.replace('|', ', ')} | {key.meaning} |"
+        for section in ORDER
+        for key in declared[section]
+        if key.name in known
+    ]
     return "\n".join(lines)
 
 
@@ -72,11 +74,6 @@ def help_text() -> str:
 
 def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, terminal.width(), initial_indent=" " * 6, subsequent_indent=" " * 6)
-
-
-def _in_order(order: Iterable[str]) -> list[Key]:
-    declared, known = sections(), plugin_keys()
-    return [key for section in order for key in declared[section] if key.name in known]
 
 
 def all_keys() -> dict[str, tuple[Key, list[str]]]:
