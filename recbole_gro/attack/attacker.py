@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.candidates import SELECTED_AT, held_out_agreement, keep_selected
+from recbole_gro.attack.candidates import SELECTED_AT, held_out_agreement, write_selected
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
@@ -19,6 +19,7 @@ from recbole_gro.config.config import replaced
 from recbole_gro.config.models import model_name
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
+from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
@@ -72,9 +73,14 @@ class Attacker:
         return setting(self.config, "query_sequences") // self.repeats
 
     @property
+    def ensemble(self) -> int:
+        """Number of surrogates whose mean of scores counts."""
+        return setting(self.config, "surrogate_ensemble")
+
+    @property
     def n_surrogates(self) -> int:
-        """Number of candidate surrogates that it trains."""
-        return self.n_variants * len(surrogate_models(self.config))
+        """Number of surrogates that it trains: candidates, and the rest of an ensemble of the selected one."""
+        return self.n_variants * len(surrogate_models(self.config)) + self.ensemble - 1
 
     def query(
         self,
@@ -122,7 +128,8 @@ class Attacker:
 
         Of several candidates (`surrogate_model`, `training_logs`) it is the one with the highest agreement@10 with
         held-out lists as they were served; the first of equal ones. Losses of Eq. 4 on lists of different lengths are
-        not comparable.
+        not comparable. Of `surrogate_ensemble` > 1 the others are trained like it from other seeds, with the same
+        queries held out.
 
         Args:
             log: from `query`.
@@ -136,15 +143,19 @@ class Attacker:
         logs = self.training_logs(log, n_items, seed)
         models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
 
-        def trained(model: Any, variant: Any, stage: str, folder: Path | None = None) -> ExtractionTrainer:
-            init_seed(seed, self.config["reproducibility"])
+        def trained(model: Any, variant: Any, stage: str, folder: Path | None = None, number: int = 0):
+            init_seed(seed + number, self.config["reproducibility"])
             surrogate, config = create_surrogate(self.config, n_items, items, model)
             config["seed"] = seed
             trainer = self.trainer(config, surrogate, stage)
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
                 trainer.saved_model_file = str(folder / f"{stage}.pth")
-            trainer.fit(*trainer.loaders(logs[variant]), show_progress=show_progress)
+            train, held_out = trainer.loaders(logs[variant])
+            if number:
+                trainer.generator.manual_seed(seed + number)
+                train.generator = torch.Generator().manual_seed(seed + number)
+            trainer.fit(train, held_out, show_progress=show_progress)
             trainer.load_saved()
             return trainer
 
@@ -153,21 +164,32 @@ class Attacker:
             return trained(model, variant, stage)
         # an interrupted run resumes with the candidates that are trained, so their files stay until its end
         folder = Path(self.config["resume_dir"]) / "candidates" if self.config["resume_dir"] else None
-        candidates, settings_of = {}, {}
+        candidates, settings_of, arguments = {}, {}, {}
         for model, variant in itertools.product(models, logs):
             chosen = {"surrogate_model": model} if len(models) > 1 else {}
             chosen |= {self.variant_key: variant} if self.n_variants > 1 else {}
             name = " ".join(map(str, chosen.values()))
             settings_of[name] = chosen
-            file = "-".join([stage, *map(str, chosen.values())]).replace(":", ".")
-            candidates[name] = trained(models[model], variant, file, folder)
-        agreement = processes.by_first(lambda: held_out_agreement(candidates, log))
-        selected = max(agreement, key=lambda name: agreement[name])
-        rounded = {name: round(share, 4) for name, share in agreement.items()}
-        self.selected = {**settings_of[selected], f"agreement@{min(SELECTED_AT, log.lists.shape[2])}": rounded}
-        file = processes.by_first(lambda: keep_selected(candidates, selected, stage, keep_others=folder is not None))
-        candidates[selected].saved_model_file = file
-        return candidates[selected]
+            file = "-".join([stage, *map(str, chosen.values() or ["0"])]).replace(":", ".")
+            arguments[name] = models[model], variant, file
+            candidates[name] = trained(*arguments[name], folder)
+        selected = next(iter(candidates))
+        if settings_of[selected]:
+            agreement = processes.by_first(lambda: held_out_agreement(candidates, log))
+            selected = max(agreement, key=lambda name: agreement[name])
+            rounded = {name: round(share, 4) for name, share in agreement.items()}
+            self.selected = {**settings_of[selected], f"agreement@{min(SELECTED_AT, log.lists.shape[2])}": rounded}
+        model, variant, file = arguments[selected]
+        others = [trained(model, variant, f"{file}-{number}", folder, number) for number in range(1, self.ensemble)]
+        best, trainers = candidates[selected], [*candidates.values(), *others]
+        unneeded = {one.saved_model_file for one in trainers if folder is None}
+        best.saved_model_file = processes.by_first(lambda: write_selected([best, *others], stage, unneeded))
+        if others:
+            best.model = Ensemble([one.model for one in (best, *others)])
+            best.scorer = create_scorer(best.model)
+            held_out = best.loaders(logs[variant])[1]
+            best.best_valid_result = processes.by_first(lambda: best.held_out_figures(held_out))
+        return best
 
 
 _attackers: Registry[type[Attacker]] = Registry("attacker")
@@ -178,16 +200,25 @@ def create_attacker(name: str, config: Any) -> Attacker:
     """Return the attacker of that name.
 
     Args:
-        name: as registered; a query strategy may follow, as in head+mixed, and takes precedence over `query_strategy`.
+        name: as registered; a query strategy and a length of sequences may follow and take precedence, as in
+            head+mixed or standard+mixed+10, whose sequences of 10 items are so many that the budget stays the same.
         config: the target's config.
 
     Raises:
         UserError: no such attacker, or settings that it cannot work with.
     """
-    attacker, plus, strategy = name.partition("+")
+    attacker, *own = name.split("+")
     if attacker not in _attackers and is_query_strategy(attacker):
         raise UserError(f"attacker: {attacker} is a query strategy; use standard+{attacker}")
-    return _attackers[attacker](replaced(config, query_strategy=strategy) if plus else config)
+    changes: dict[str, Any] = {}
+    if own and own[-1].isdecimal():
+        length, budget = int(own.pop()), query_budget(config)
+        if not 1 <= length <= budget // 2:
+            raise UserError(f"attacker: {name}: sequences have 1 to {budget // 2} items, half the budget of lists")
+        changes = {"query_length": length, "query_sequences": budget // length}
+    if own:
+        changes["query_strategy"] = "+".join(own)
+    return _attackers[attacker](replaced(config, **changes) if changes else config)
 
 
 def attacks_of(config: Any) -> list[str]:

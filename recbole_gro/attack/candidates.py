@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.scoring.ensemble import joined
 from recbole_gro.serving.service import Service
+from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.ranking import found_in
 
 SELECTED_AT = 10  # items of a list as served; losses of Eq. 4 on lists of different lengths are not comparable
@@ -31,13 +33,16 @@ def held_out_agreement(candidates: dict[str, ExtractionTrainer], log: QueryLog) 
 def suite_agreement(attacks: dict[str, tuple[nn.Module, QueryLog]]) -> dict[str, float]:
     """Return the agreement@10 of each attack's surrogate with held-out lists that are the same for all attacks.
 
-    A surrogate agrees best with lists for queries like its own, so all are measured on the queries of one attack: the
-    one that is most like users (`likeness_to_users`). The rule was chosen on validation data (results/tradeoff.md).
+    A surrogate agrees best with lists for queries like its own, so all are measured on the queries of one attack: of
+    those with the longest sequences, the one that is most like users (`likeness_to_users`). The rule was chosen on
+    validation data (results/tradeoff.md).
 
     Args:
         attacks: surrogate and held-out part of the query log by name of the attack; one service gave all lists.
     """
-    closest = max((log for _, log in attacks.values()), key=likeness_to_users)
+    closest = max(
+        (log for _, log in attacks.values()), key=lambda log: (log.sequences.shape[1], likeness_to_users(log))
+    )
     return {name: list_agreement(surrogate, closest) for name, (surrogate, _) in attacks.items()}
 
 
@@ -98,21 +103,20 @@ def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:
     return common.sum(1) / (served != 0).sum(1).clamp(min=1)
 
 
-def keep_selected(candidates: dict[str, ExtractionTrainer], selected: str, stage: str, keep_others: bool) -> str:
-    """Return the file of the selected candidate's checkpoint, named after the stage; remove the files of the others.
+def write_selected(members: list[ExtractionTrainer], stage: str, unneeded: set[str]) -> str:
+    """Write the checkpoint of the selected surrogate, or of the ensemble of several, and return its file.
 
     Args:
-        candidates: trainers by name.
-        selected: name of the best one.
+        members: trainers, the selected one first.
         stage: name of the checkpoint in `output_dir`.
-        keep_others: keep the other files too.
+        unneeded: files to remove then.
     """
-    best, files = candidates[selected], {trainer.saved_model_file for trainer in candidates.values()}
-    kept = best.saved_model_file
-    if best.config["output_dir"]:
-        kept = str(Path(best.config["output_dir"]) / f"{stage}.pth")
-        shutil.copyfile(best.saved_model_file, kept)
-    for other in files - {kept}:
-        if not keep_others:
-            Path(other).unlink(missing_ok=True)
+    files, folder = [trainer.saved_model_file for trainer in members], members[0].config["output_dir"]
+    kept = str(Path(folder) / f"{stage}.pth") if folder else files[0]
+    if len(files) > 1:
+        write_atomically(joined([read_plain(file) for file in files]), kept)
+    elif kept != files[0]:
+        shutil.copyfile(files[0], kept)
+    for file in unneeded - {kept}:
+        Path(file).unlink(missing_ok=True)
     return kept

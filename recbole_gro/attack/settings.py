@@ -13,11 +13,14 @@ class AttackSettings(Settings):
         "standard",
         "names of attacker",
         "standard: the paper's; adaptive ones: head, repeat, filtered, few_shot, rounds; oracle: real histories, the "
-        "limit of better queries; head+mixed names the query strategy too; strongest: all of attacker_suite; each has "
-        "the whole query budget",
+        "limit of better queries; head+mixed names the query strategy too, standard+mixed+10 the items per sequence; "
+        "strongest: all of attacker_suite; each has the whole query budget",
     )
     attacker_suite: Any = key(
-        ["standard+autoregressive", "standard+mixed", "rounds+mixed", "head+mixed", "filtered+mixed"],
+        [
+            *("standard+autoregressive", "standard+mixed", "standard+mixed+10"),
+            *("rounds+mixed", "head+mixed", "filtered+mixed"),
+        ],
         "names of attacker",
         "strongest: the attacks that are run, the best of them by agreement with the same held-out queries",
     )
@@ -119,4 +122,16 @@ class SurrogateSettings(Settings):
     surrogate_batch_size: int = key(256, "int >= 1", "maximum lists per step")
     surrogate_patience: int = key(
         3, "int >= 0", "epochs without a better loss on held-out queries before training stops"
+    )
+
+
+class EnsembleSettings(Settings):
+    """The size of the surrogate."""
+
+    section = "Attack"
+    surrogate_ensemble: int = key(
+        1,
+        "int >= 1",
+        "surrogates that the attack trains on its lists, each from a seed of its own; the mean of their scores counts",
+        added=True,
     )

@@ -5,7 +5,8 @@ from typing import Any
 from recbole.config import Config
 from torch import nn
 
-from recbole_gro.config.config import derive, models_of
+from recbole_gro.config.config import derive
+from recbole_gro.config.models import models_of
 from recbole_gro.config.settings import setting
 from recbole_gro.trainer.catalogue import StandInDataset
 from recbole_gro.utils.errors import UserError

@@ -12,7 +12,7 @@ from recbole_gro.config.settings import setting
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
-from recbole_gro.utils.ranking import top_k
+from recbole_gro.utils.ranking import found_in, top_k
 
 HELD_OUT = 0.1  # share of the query sequences that are held out for early stopping
 
@@ -129,7 +129,6 @@ class ExtractionTrainer(StageTrainer):
             served = interaction[LISTED][:, :10]
             predicted = top_k(scores, served.shape[1])  # never padding
             total += loss.item() * len(served)
-            in_common = (predicted.unsqueeze(2) == served.unsqueeze(1)).any(2).sum(1)
-            common += (in_common / (served != 0).sum(1).clamp(min=1)).sum().item()
+            common += (found_in(predicted, served).sum(1) / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
         return {"loss": total / n, "agreement@10": common / n}

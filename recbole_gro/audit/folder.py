@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
-from recbole_gro.config.settings import key_contents, plugin_keys
+from recbole_gro.config.settings import contents as contents_of
+from recbole_gro.config.settings import plugin_keys
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time, write_whole
 from recbole_gro.utils.log import logged_to
@@ -28,8 +29,9 @@ def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, 
         service: what results may hold of its description.
         contents: catalogue and histories, of which digests are kept.
     """
-    settings = {name: plain(value) for name, value in config.final_config_dict.items()}
-    settings |= {name: plain(key_contents(config, name)) for name in plugin_keys()}
+    own = plugin_keys().keys()
+    settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own})
+    settings |= plain(contents_of(config, own))
     digests = {
         name: hashlib.sha256(json.dumps(value).encode()).hexdigest() for name, value in contents.items() if value
     }

@@ -200,7 +200,7 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
         "lists": box.lists_returned,
         "agreement": round(list_agreement(surrogate, held_out), 4),
         "agreement_at": min(SELECTED_AT, live.k),
-        "surrogate_model": type(surrogate).__name__,
+        "surrogate_model": trainer.config.model_class.__name__,
         "surrogate_epochs": len(trainer.train_loss_dict),
         "surrogate_improved": trainer.improved,
         "surrogate_still_improving": trainer.still_improving,

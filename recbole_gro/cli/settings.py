@@ -7,7 +7,7 @@ from recbole_gro.utils.command_line import Parser
 
 EXAMPLES = {
     "recbole-gro settings lambda": "settings whose name or meaning has the word",
-    'recbole-gro settings "learning rate"': "several words as they stand",
+    "recbole-gro settings learning rate": "both words, in any order; in quotation marks as they stand",
     "recbole-gro settings --plugins=[my_parts]": "all of them, those of a plugin too",
 }
 
@@ -20,7 +20,7 @@ def parser() -> Parser:
         "The exit status is 1 where none matches.",
         examples=EXAMPLES,
     )
-    made.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="text in any case; none: all settings")
+    made.add_argument("words", nargs="*", metavar="WORD", help="text in any case; none: all settings")
     made.add_argument("--plugins", metavar="MODULES", help="modules whose settings are searched too")
     return made
 
@@ -39,10 +39,10 @@ def work(words: list[str]) -> int:
     from recbole_gro.config.reference import all_keys, matching
 
     import_plugins({"plugins": given.plugins} if given.plugins else {})
-    if entries := matching(given.pattern):
+    if entries := matching(*given.words):
         print("\n".join(entries))
         return 0
-    near = difflib.get_close_matches(given.pattern.lower(), all_keys(), n=5, cutoff=0.5)
+    near = difflib.get_close_matches("_".join(given.words).lower(), all_keys(), n=5, cutoff=0.5)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
-    print(f"recbole-gro settings: no setting matches {given.pattern!r}{hint}", file=sys.stderr)
+    print(f"recbole-gro settings: no setting matches {' '.join(given.words)!r}{hint}", file=sys.stderr)
     return 1

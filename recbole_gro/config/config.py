@@ -22,17 +22,16 @@ from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole
 from recbole_gro.config import recbole_settings as recbole_keys
 from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
 from recbole_gro.config.known_names import check_names, is_known, only_read
-from recbole_gro.config.models import reference_to, sequential_model, serving
+from recbole_gro.config.models import reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
 from recbole_gro.config.properties import recbole_keys as keys_of_recbole
-from recbole_gro.config.recbole_checks import own_gpu
+from recbole_gro.config.recbole_checks import check_valid_metric, complete_metrics, own_gpu
 from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
 
 DEFAULT_DATASET = "ml-100k"
-ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target
 
 
 class Config(RecBoleConfig):
@@ -119,7 +118,7 @@ class Config(RecBoleConfig):
     def _check_given(self, model_class: type) -> None:
         """Refuse invalid settings before RecBole reads them, whose errors seldom name the key."""
         given, ours = self.external_config_dict, plugin_keys()
-        models = _models(given, model_class)
+        models = [model_class, *role_models(given)]
         for name in self._for_every_model - self.variable_config_dict.keys() - self.cmd_config_dict.keys():
             if name in model_keys() and not is_known(name, models):
                 del given[name]
@@ -151,7 +150,7 @@ class Config(RecBoleConfig):
         """
         given = {**self.internal_config_dict, **self.external_config_dict}
         features = list(given.get("selected_features") or [])
-        for model in _role_models(given):
+        for model in role_models(given):
             features += recbole_model_settings(model).get("selected_features", [])
         load_col = self.internal_config_dict["load_col"]
         sequences = [given[f"{name}_FIELD"] for name in ("USER_ID", "ITEM_ID", "TIME")]
@@ -168,7 +167,7 @@ class Config(RecBoleConfig):
         }
 
     def _set_default_parameters(self):
-        self._complete_metrics()
+        complete_metrics(self.final_config_dict, self.external_config_dict)
         super()._set_default_parameters()
         # RecBole ignores data_path for ml-100k and reads its packaged files
         given = self.external_config_dict.get("data_path")
@@ -193,43 +192,12 @@ class Config(RecBoleConfig):
                 f"topk: position {longest} is beyond the served list (served_k={self['served_k']}); "
                 f"lower topk or raise served_k"
             )
-        self._check_valid_metric()
+        check_valid_metric(self, self.external_config_dict)
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])
-
-    def _complete_metrics(self) -> None:
-        """Add a given valid_metric to the default metrics and topk, or derive it from given ones.
-
-        Given metrics or topk that lack the default valid_metric have early stopping watch the largest topk, of the
-        default metric or else of the first.
-        """
-        final, given = self.final_config_dict, self.external_config_dict
-        metrics, topk = (value if isinstance(value, list) else [value] for value in (final["metrics"], final["topk"]))
-        watched, _, cut_off = final["valid_metric"].partition("@")
-        measured = watched.lower() in {metric.lower() for metric in metrics}
-        if "valid_metric" not in given:
-            if not measured or cut_off not in map(str, topk):
-                final["valid_metric"] = f"{watched if measured else metrics[0]}@{max(topk)}"
-            return
-        if "metrics" not in given and not measured:
-            final["metrics"] = [*metrics, watched]
-        if "topk" not in given and cut_off.isdecimal() and int(cut_off) > 0:
-            final["topk"] = sorted({*topk, int(cut_off)})
-
-    def _check_valid_metric(self) -> None:
-        watched, _, cut_off = str(self["valid_metric"]).partition("@")
-        measured = {str(metric).lower() for metric in self["metrics"]}
-        if watched.lower() not in measured or cut_off not in {str(k) for k in self["topk"]}:
-            raise UserError(
-                f"valid_metric: {self['valid_metric']} is not measured; metrics are {', '.join(self['metrics'])} at "
-                f"topk {self['topk']}"
-            )
-        bigger = self["valid_metric_bigger"]
-        if self.external_config_dict.get("valid_metric_bigger", bigger) != bigger:
-            raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
 
     def plain(self) -> dict[str, Any]:
         """Return the given settings, model and dataset as plain types; `Config(config_dict=...)` restores it."""
@@ -244,23 +212,6 @@ def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
 
 
-def _models(given: dict[str, Any], model_class: type) -> list[type]:
-    """Return the classes of target, student and surrogate."""
-    return [model_class, *_role_models(given)]
-
-
-def _role_models(given: dict[str, Any]) -> list[type]:
-    """Return the classes of student and surrogates, where others than the target's are given."""
-    return [sequential_model(model, role) for role in ROLES for model in models_of(given.get(role)) if model]
-
-
-def models_of(value: Any) -> list[Any]:
-    """Return the models that a setting names, in a list; [None] where it names none."""
-    if isinstance(value, str):
-        return recbole_keys.as_names(value)
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
 def replaced(config: RecBoleConfig, **settings: Any) -> Any:
     """Return a copy of a config with other values of some settings."""
     changed = copy.copy(config)
@@ -272,7 +223,7 @@ def replaced(config: RecBoleConfig, **settings: Any) -> Any:
 def _given(config: RecBoleConfig) -> dict[str, Any]:
     """Return the given settings; those of RecBole's Config, which takes any key, without unknown ones."""
     given = config.external_config_dict
-    return given if isinstance(config, Config) else only_read(given, _models(given, config.model_class))
+    return given if isinstance(config, Config) else only_read(given, [config.model_class, *role_models(given)])
 
 
 def plain(value: Any) -> Any:

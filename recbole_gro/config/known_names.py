@@ -92,6 +92,12 @@ def only_read(given: dict[str, Any], models: Sequence[type]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if is_known(name, models) or not _all_of_recbole(models)}
 
 
+def read_by_others_alone(names: Iterable[str], model: type, others: Sequence[type]) -> set[str]:
+    """Return the keys that some models read and one of RecBole's does not; none for a user's, which may read any."""
+    read = {name for name in names if any(name in own_names(other) for other in others)}
+    return {name for name in read if not is_known(name, [model])} if _all_of_recbole([model]) else set()
+
+
 def _all_of_recbole(models: Iterable[type]) -> bool:
     return all(model in sequential_models().values() for model in models)
 

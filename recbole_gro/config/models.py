@@ -1,8 +1,10 @@
 """Model classes by name: RecBole's sequential recommenders and custom ones, `module:Class`."""
 
 import copy
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import recbole
 import torch
@@ -10,8 +12,10 @@ from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro.config.plugins import imported_module
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
+ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target
 OTHER_KINDS = {
     "general_recommender": "general",
     "context_aware_recommender": "context-aware",
@@ -102,6 +106,18 @@ def _imported_class(reference: str, key: str) -> type:
     raise UserError(
         f"{key}: {module_name} has no class {class_name!r}; its sequential models are {', '.join(models) or 'none'}"
     )
+
+
+def models_of(value: Any) -> list[Any]:
+    """Return the models that a setting names, in a list; [None] where it names none."""
+    if isinstance(value, str):
+        return as_names(value)
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def role_models(settings: dict[str, Any], roles: Iterable[str] = ROLES) -> list[type[SequentialRecommender]]:
+    """Return the classes of student and surrogates, where others than the target's are given."""
+    return [sequential_model(model, role) for role in roles for model in models_of(settings.get(role)) if model]
 
 
 def copied_model(model: torch.nn.Module) -> torch.nn.Module:

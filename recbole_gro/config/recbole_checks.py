@@ -140,6 +140,43 @@ def _check_metrics(name: str, value: Any) -> None:
             raise UserError(f"{name}: {metric} needs scores of all items; a service returns lists without scores")
 
 
+def complete_metrics(settings: dict[str, Any], given: dict[str, Any]) -> None:
+    """Add a given valid_metric to the default metrics and topk, or derive it from given ones.
+
+    Given metrics or topk that lack the default valid_metric have early stopping watch the largest topk, of the default
+    metric or else of the first.
+
+    Args:
+        settings: of a config, which are changed.
+        given: those that are not defaults.
+    """
+    metrics, topk = (value if isinstance(value, list) else [value] for value in (settings["metrics"], settings["topk"]))
+    watched, _, cut_off = settings["valid_metric"].partition("@")
+    measured = watched.lower() in {metric.lower() for metric in metrics}
+    if "valid_metric" not in given:
+        if not measured or cut_off not in map(str, topk):
+            settings["valid_metric"] = f"{watched if measured else metrics[0]}@{max(topk)}"
+        return
+    if "metrics" not in given and not measured:
+        settings["metrics"] = [*metrics, watched]
+    if "topk" not in given and cut_off.isdecimal() and int(cut_off) > 0:
+        settings["topk"] = sorted({*topk, int(cut_off)})
+
+
+def check_valid_metric(config: Any, given: dict[str, Any]) -> None:
+    """Check that the metric of early stopping is measured, and its direction where one is given."""
+    watched, _, cut_off = str(config["valid_metric"]).partition("@")
+    measured = {str(metric).lower() for metric in config["metrics"]}
+    if watched.lower() not in measured or cut_off not in map(str, config["topk"]):
+        raise UserError(
+            f"valid_metric: {config['valid_metric']} is not measured; metrics are {', '.join(config['metrics'])} at "
+            f"topk {config['topk']}"
+        )
+    bigger = config["valid_metric_bigger"]
+    if given.get("valid_metric_bigger", bigger) != bigger:
+        raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
+
+
 def _check_wandb(name: str, value: Any) -> None:
     if value and importlib.util.find_spec("wandb") is None:
         raise UserError(f"{name}: wandb is not installed; pip install wandb, or leave {name} out")

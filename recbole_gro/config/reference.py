@@ -2,7 +2,6 @@
 
 import importlib
 import textwrap
-from collections.abc import Iterable
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
@@ -53,10 +52,13 @@ def markdown_table() -> str:
     """Return the plugin's keys as the markdown table of the reference page."""
     _declare_all()
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
-    for key in _in_order(ORDER):
-        lines.append(
-            f"| `{key.name}` | {value_in_words(key.default)} | {key.type.replace('|', ', ')} | {key.meaning} |"
-        )
+    declared, known = sections(), plugin_keys()
+    lines += [
+        f"| `{key.name}` | {value_in_words(key.default)} | {key.type.replace('|', ', ')} | {key.meaning} |"
+        for section in ORDER
+        for key in declared[section]
+        if key.name in known
+    ]
     return "\n".join(lines)
 
 
@@ -72,11 +74,6 @@ def help_text() -> str:
 
 def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, terminal.width(), initial_indent=" " * 6, subsequent_indent=" " * 6)
-
-
-def _in_order(order: Iterable[str]) -> list[Key]:
-    declared, known = sections(), plugin_keys()
-    return [key for section in order for key in declared[section] if key.name in known]
 
 
 def all_keys() -> dict[str, tuple[Key, list[str]]]:
@@ -106,11 +103,11 @@ def _subclasses(cls: type) -> list[type]:
     return [found for below in direct for found in (below, *_subclasses(below))]
 
 
-def matching(pattern: str) -> list[str]:
-    """Return the settings whose name or meaning contains a pattern, in any case, as text: one entry per setting."""
+def matching(*words: str) -> list[str]:
+    """Return the settings whose name or meaning has all the words, in any case, as text: one entry per setting."""
     entries = []
     for name, (key, readers) in sorted(all_keys().items()):
-        if pattern.lower() in f"{name} {key.meaning}".lower():
+        if all(word.lower() in f"{name} {key.meaning}".lower() for word in words):
             head = f"{name}  ({key.type or 'any type'}; default {value_in_words(key.default)})"
             entries.append("\n".join([head, *_indented(key.meaning), *_indented(f"read by {', '.join(readers)}")]))
     return entries

@@ -9,8 +9,8 @@ TailSettings.of(config).head_k
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from recbole_gro.config.properties import recbole_keys
@@ -42,12 +42,15 @@ class Key:
         default: its value where none is given.
         type: of its values, such as `int >= 1 or None` or `names of metric or []`.
         meaning: in one line.
+        added: its default is how it was before the key was added, so at its default it stays out of fingerprints, and
+            results from before stay valid.
     """
 
     name: str
     default: Any
     type: str
     meaning: str
+    added: bool = False
 
     def check(self, value: Any) -> None:
         """Check a value.
@@ -64,7 +67,7 @@ class Key:
         raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
 
 
-def key(default: Any, type_: str, meaning: str) -> Any:
+def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
     """Declare a setting in the body of a Settings class.
 
     Args:
@@ -72,8 +75,9 @@ def key(default: Any, type_: str, meaning: str) -> Any:
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
             range such as `>= 1` or `0..1`, then `or None`.
         meaning: in one line.
+        added: keep it out of fingerprints at its default.
     """
-    return Key("", default, type_, meaning)
+    return Key("", default, type_, meaning, added)
 
 
 _declared: dict[str, Key] = {}
@@ -97,7 +101,7 @@ class Settings:
     def __init_subclass__(cls) -> None:
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Key)}
         for name, value in own.items():
-            declared = Key(name, value.default, value.type, value.meaning)
+            declared = replace(value, name=name)
             if _declared.setdefault(name, declared) != declared:
                 raise ValueError(f"setting {name!r} is declared already, in another way")
             setattr(cls, name, declared)
@@ -117,8 +121,8 @@ class Settings:
 
     @classmethod
     def fingerprint(cls, config: Any) -> dict[str, Any]:
-        """Return {name: value} of all keys, with the contents of the files that they name."""
-        return {name: key_contents(config, name) for name in cls.names}
+        """Return the `contents` of all keys."""
+        return contents(config, cls.names)
 
 
 def setting(config: Any, name: str) -> Any:
@@ -141,7 +145,17 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
-def key_contents(config: Any, name: str) -> Any:
+def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return {name: value} of settings, for fingerprints, with the contents of the files and modules that they name."""
+    declared = [_declared[name] for name in names]
+    return {
+        key.name: _contents(config, key.name)
+        for key in declared
+        if not (key.added and setting(config, key.name) == key.default)
+    }
+
+
+def _contents(config: Any, name: str) -> Any:
     """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
     from recbole_gro.config.plugins import module_source

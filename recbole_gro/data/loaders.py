@@ -1,6 +1,5 @@
 """RecBole's data loaders over the lazy dataset, with the transforms that training and serving need."""
 
-import warnings
 from http.client import HTTPException
 from typing import Any
 from zipfile import BadZipFile
@@ -37,9 +36,7 @@ def build_dataset(config: Any) -> SequenceDataset:
     split = {part: value for part, value in config["eval_args"].items() if part != "mode"}
     check_value("eval_args", normalised("eval_args", split), None)
     check_obtainable(config)
-    with warnings.catch_warnings(), no_process_group():
-        # pandas warns of RecBole's fillna, which the bound pandas < 3 keeps working
-        warnings.filterwarnings("ignore", "A value is trying to be set on a copy", FutureWarning, r"recbole\.data")
+    with no_process_group():
         try:
             dataset = SequenceDataset(config)
         except (OSError, HTTPException, BadZipFile, EOFError) as error:

@@ -33,7 +33,7 @@ def reference_rows(settings: Sequence[Setting]) -> Iterator[ReferenceRow]:
     """
     for name in dict.fromkeys(name for setting in settings for cell in setting.cells for name in cell.reference_ranks):
         for group in _alike(name, settings):
-            shared = set.intersection(*(set(_texts(setting)) for setting in group))
+            shared = set.intersection(*({(key, str(at)) for key, at in one.values.items()} for one in group))
             yield ReferenceRow(name, dict(shared), Setting(group[0].values, list(_by_seed(name, group).values())))
 
 
@@ -50,8 +50,8 @@ def _alike(name: str, settings: Sequence[Setting]) -> list[list[Setting]]:
         own = _by_seed(name, [setting])
         for group in groups:
             others = _by_seed(name, group)
-            common = own.keys() & others.keys()
-            if common and all(_same(name, own[seed], others[seed]) for seed in common):
+            both = [(own[seed].reference_ranks, others[seed].reference_ranks) for seed in own.keys() & others]
+            if both and all(np.array_equal(one[name], other[name]) for one, other in both):
                 group.append(setting)
                 break
         else:
@@ -60,16 +60,8 @@ def _alike(name: str, settings: Sequence[Setting]) -> list[list[Setting]]:
     return groups
 
 
-def _same(name: str, cell: Cell, other: Cell) -> bool:
-    return np.array_equal(cell.reference_ranks[name], other.reference_ranks[name])
-
-
 def _by_seed(name: str, settings: Sequence[Setting]) -> dict[int, Cell]:
     """Return a cell with the reference per seed, in order; one with its agreement where there is one."""
     cells = [cell for setting in settings for cell in setting.cells if name in cell.reference_ranks]
     found = {cell.seed: cell for cell in sorted(cells, key=lambda cell: name in cell.reference_agreement)}
     return dict(sorted(found.items()))
-
-
-def _texts(setting: Setting) -> list[tuple[str, str]]:
-    return [(key, str(value)) for key, value in setting.values.items()]

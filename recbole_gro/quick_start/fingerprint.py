@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
-from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
+from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.config.config import plain, replaced
-from recbole_gro.config.known_names import names_in
+from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
-from recbole_gro.config.models import reference_to
+from recbole_gro.config.models import ROLES, reference_to, role_models
 from recbole_gro.config.plugins import PluginSettings
 from recbole_gro.config.recbole_defaults import (
     EvaluationSettings,
@@ -22,7 +22,7 @@ from recbole_gro.config.recbole_defaults import (
     TrainingSettings,
     ValidationSettings,
 )
-from recbole_gro.config.settings import Settings, declared_keys, key_contents, plugin_keys
+from recbole_gro.config.settings import Settings, contents, declared_keys, plugin_keys
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -72,6 +72,7 @@ class Fingerprints:
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         if reference_to(self.config.model_class) != self.config.model_class.__name__:
             unread -= names_in(self.config.model_class)  # a user's model may read any key
+        unread = unread.union(*map(self._of_role, ROLES))
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
         settings["model"] = reference_to(self.config.model_class)
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
@@ -112,18 +113,19 @@ class Fingerprints:
     def queries(self) -> str:
         """Fingerprint of the query log of the attack."""
         attacker = self.attacker
-        read = self._read((QuerySettings,)) | {"query_strategy": attacker.strategy_name}
+        own = QuerySettings.fingerprint(attacker.config)  # which the attack's name may set
         return fingerprint(
             "queries",
             self.service,
             attacker=self.attack.partition("+")[0],
-            settings=[read, self._read(attacker.strategy.settings), self._read(attacker.settings)],
+            settings=[own, self._read(attacker.strategy.settings), self._read(attacker.settings)],
         )
 
     @cached_property
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
-        return fingerprint("surrogate", self.queries, settings=self._read((SurrogateSettings, ExtractionLossSettings)))
+        read = self._read((SurrogateSettings, EnsembleSettings, ExtractionLossSettings))
+        return fingerprint("surrogate", self.queries, settings=read)
 
     @cached_property
     def references(self) -> dict[str, str]:
@@ -157,11 +159,19 @@ class Fingerprints:
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
-        """Return the values of settings classes; all values for a part that does not declare its settings (None)."""
+        """Return the values of settings classes, and of the keys that the models named by them read and the target does
+        not; all values for a part that does not declare its settings (None)."""
         if declared is None:
             run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
-            return {name: key_contents(self.config, name) for name in declared_keys() if name not in run_level}
-        return {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
+            read = contents(self.config, declared_keys().keys() - run_level)
+        else:
+            read = {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
+        return read | {name: self.config[name] for role in ROLES if role in read for name in self._of_role(role)}
+
+    def _of_role(self, role: str) -> set[str]:
+        """Return the keys that the models of a role read and the target does not."""
+        settings = self.config.final_config_dict
+        return read_by_others_alone(settings, self.config.model_class, role_models(settings, [role]))
 
 
 def fingerprint(*before: str, **inputs: Any) -> str:

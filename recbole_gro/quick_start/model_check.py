@@ -10,8 +10,8 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.config.config import models_of, replaced
-from recbole_gro.config.models import copied_model
+from recbole_gro.config.config import replaced
+from recbole_gro.config.models import copied_model, models_of
 from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.scoring import create_scorer

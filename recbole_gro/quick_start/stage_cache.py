@@ -80,3 +80,14 @@ class StageCache:
         self._spent = before + whole.seconds
         self.seconds[file] = result["seconds"]
         return result["made"]
+
+
+def start_anew_elsewhere(work: Path, output_dir: Path | None) -> None:
+    """Remove the resume checkpoints in the work folder of a stage that are of another output folder.
+
+    The best checkpoint so far is in that folder.
+    """
+    place, here = work / "output_dir", str(output_dir and output_dir.resolve())
+    if place.exists() and place.read_text(encoding="utf-8") != here:
+        shutil.rmtree(work / "resume", ignore_errors=True)
+    place.write_text(here, encoding="utf-8")

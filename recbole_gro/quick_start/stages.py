@@ -1,7 +1,6 @@
 """The stages of a comparison: target, defended model, evaluation, queries, surrogate; each runs once (StageCache)."""
 
 import copy
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
-from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import model_name, reference_to
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
@@ -22,12 +20,13 @@ from recbole_gro.defense.combined import trains
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
-from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stopwatch import Stopwatch
+from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import catalogue_state
+from recbole_gro.trainer.catalogue import checkpoint_of, loaded
 from recbole_gro.utils import units
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
@@ -69,23 +68,8 @@ class Stages:
         return Stages(prints.config, self.loaders, self.cache, prints, self.output_dir)
 
     def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of the undefended target and its lists, as `evaluation` does."""
+        """Return the metrics of the undefended target and its lists, as `measured` does."""
         return self.evaluation(Service(self.target(), self.config["served_k"]), self.prints.defense)
-
-    def reference(self, name: str, service: Callable[[], Service]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of a reference and its lists, as `evaluation` does.
-
-        Args:
-            name: of the reference.
-            service: returns the service whose lists it is.
-        """
-
-        def make(_: Path) -> dict[str, Any]:
-            metrics, lists = evaluate_service(self.config, service(), *self.loaders)
-            return {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
-
-        made = self._once("reference", self.prints.references[name], make)
-        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
 
     def held_out(self, log: QueryLog) -> QueryLog:
         """Return the part of a query log that no surrogate of this run was trained on."""
@@ -107,8 +91,7 @@ class Stages:
                 f"epochs, with early stopping on validation {config['valid_metric']}"
             )
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
-            epochs = len(trainer.train_loss_dict)
-            watched = config["valid_metric"]
+            epochs, watched = len(trainer.train_loss_dict), config["valid_metric"]
             console.info(
                 f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs"
                 + (", its maximum, before early stopping" if trainer.still_improving else "")
@@ -124,7 +107,7 @@ class Stages:
         kept = "last" if TargetEpochSettings.of(self.config).target_epoch == "last" else "checkpoint"
         made = self._trained("target", self.prints.training, "target", make, kept)
         self.target_still_improving = made["still_improving"]
-        return self._load(self.new_model(), made[kept])
+        return loaded(self.new_model(), made[kept])
 
     def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
         """Return the served model, and the effective settings of the defense.
@@ -141,28 +124,17 @@ class Stages:
             training = create_defense(part.name, config)
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
-            checkpoint = read_plain(file) if file.exists() else self._checkpoint(model)
-            from_target = {"still_improving": self.target_still_improving}
-            return {"checkpoint": checkpoint, "effective": training.effective, **from_target}
+            checkpoint = read_plain(file) if file.exists() else checkpoint_of(self.config, model, self.train._dataset)
+            still_improving = self.target_still_improving
+            return {"checkpoint": checkpoint, "effective": training.effective, "still_improving": still_improving}
 
         made = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
         self.target_still_improving = made["still_improving"]
-        return self._load(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
+        return loaded(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
 
     def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of the service and its lists [rows, k], both by split."""
-
-        def make(_: Path) -> dict[str, Any]:
-            metrics, lists = evaluate_service(self.config, service, *self.loaders)
-            return {
-                "metrics": metrics,
-                "lists": {split: ids.int() for split, ids in lists.items()},
-                "defense": defense.state_dict(),
-            }
-
-        made = self._once("evaluation", self.prints.evaluation, make)
-        defense.load_state_dict(made["defense"])
-        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
+        """Return the metrics of the service and its lists, as `measured` does."""
+        return self.measured("evaluation", self.prints.evaluation, lambda: service, defense)
 
     def queries(self, service: Service, defense: Defense, name: str) -> tuple[QueryLog, dict[str, Any]]:
         """Return the query log of the attack, and the facts about it that a row of the results holds.
@@ -183,7 +155,7 @@ class Stages:
             repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
             console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
             console.info(
-                f"attack on {name}: {kind} sequences of at most {query_length(config)} items"
+                f"attack on {name}: {kind} sequences of at most {query_length(attacker.config)} items"
                 f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
             auxiliary = self._auxiliary_data()
@@ -233,8 +205,9 @@ class Stages:
 
         made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {model_name(model): model for model in surrogate_models(self.config) if model}
-        model, _ = create_surrogate(self.config, n_items, items, named.get(made["facts"]["surrogate_model"]))
-        return self._load(model, made["checkpoint"]), made["facts"]
+        kind = named.get(made["facts"]["surrogate_model"])
+        model = untrained(lambda: create_surrogate(self.config, n_items, items, kind)[0], made["checkpoint"])
+        return loaded(model, made["checkpoint"]), made["facts"]
 
     def surrogate_evaluation(
         self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]
@@ -245,11 +218,9 @@ class Stages:
             surrogate: from `surrogate`.
             served: lists of the service, from `evaluation`.
         """
-        service = Service(surrogate, self.config["served_k"])
+        config, service = self.config, Service(surrogate, self.config["served_k"])
         with Stopwatch() as watch:
-            evaluated = processes.by_first(
-                lambda: evaluate_service(self.config, service, *self.loaders, reference=served)
-            )
+            evaluated = processes.by_first(lambda: evaluate_service(config, service, *self.loaders, reference=served))
         self.seconds["surrogate evaluation"] = watch.seconds
         return evaluated
 
@@ -263,11 +234,34 @@ class Stages:
 
     def _auxiliary_data(self) -> torch.Tensor | None:
         """Return the attack's auxiliary data [U, L], the same for all services of a seed; None where it has none."""
-        if not self.prints.attacker.auxiliary_share:
+        attacker = self.prints.attacker
+        if not attacker.auxiliary_share:
             return None
-        draw = torch.Generator().manual_seed(start_stage(self.config, "known sequences"))
-        share, length = self.prints.attacker.auxiliary_share, query_length(self.config)
-        return auxiliary_sequences(self.train._dataset, share, length, draw)
+        draw, length = torch.Generator(), query_length(attacker.config)
+        draw.manual_seed(start_stage(self.config, "known sequences"))
+        return auxiliary_sequences(self.train._dataset, attacker.auxiliary_share, length, draw)
+
+    def measured(
+        self, stage: str, fingerprint: str, service: Callable[[], Service], defense: Defense | None = None
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Return the metrics of a service and its lists [rows, k], both by split.
+
+        Args:
+            stage: kind of the stage.
+            fingerprint: of everything that it depends on.
+            service: returns the service.
+            defense: whose random draws go on as after the evaluation.
+        """
+
+        def make(_: Path) -> dict[str, Any]:
+            metrics, lists = evaluate_service(self.config, service(), *self.loaders)
+            made = {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
+            return made | ({"defense": defense.state_dict()} if defense else {})
+
+        made = self._once(stage, fingerprint, make)
+        if defense:
+            defense.load_state_dict(made["defense"])
+        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
 
     def _once(
         self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]], together: bool = False
@@ -295,7 +289,7 @@ class Stages:
             config.final_config_dict = dict(self.config.final_config_dict)
             config["output_dir"] = config["checkpoint_dir"] = str(self.output_dir or work)
             config["resume_dir"] = str(work / "resume")
-            processes.by_first(lambda: self._start_anew_elsewhere(work))
+            processes.by_first(lambda: start_anew_elsewhere(work, self.output_dir))
             return make(config)
 
         made = self._once(stage, fingerprint, make_in, together=True)
@@ -303,24 +297,3 @@ class Stages:
         if self.output_dir and processes.is_first() and not is_there:
             write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made
-
-    def _start_anew_elsewhere(self, work: Path) -> None:
-        """Remove the resume checkpoints of another output folder, which has the best checkpoint."""
-        place, here = work / "output_dir", str(self.output_dir and self.output_dir.resolve())
-        if place.exists() and place.read_text(encoding="utf-8") != here:
-            shutil.rmtree(work / "resume", ignore_errors=True)
-        place.write_text(here, encoding="utf-8")
-
-    def _checkpoint(self, model: Any) -> dict[str, Any]:
-        """Return the checkpoint of a model whose defense writes none."""
-        return {
-            "config": plain_settings(self.config),
-            "state_dict": model.state_dict(),
-            "catalogue": catalogue_state(self.config, model, self.train._dataset),
-        }
-
-    def _load(self, model: Any, checkpoint: dict[str, Any]) -> torch.nn.Module:
-        model.load_state_dict(checkpoint["state_dict"])
-        if checkpoint.get("other_parameter"):
-            model.load_other_parameter(checkpoint["other_parameter"])
-        return model.eval()

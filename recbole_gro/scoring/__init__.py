@@ -8,6 +8,7 @@ Column 0 of every score is padding.
 from recbole_gro.scoring.anonymous_user import AnonymousUserScorer
 from recbole_gro.scoring.base import NextItemScorer, create_scorer, register_scorer, scorer_class
 from recbole_gro.scoring.causal import CausalScorer
+from recbole_gro.scoring.ensemble import Ensemble
 from recbole_gro.scoring.fearec import FEARecScorer
 from recbole_gro.scoring.masked import MaskedScorer
 from recbole_gro.scoring.probability import ProbabilityScorer
@@ -18,6 +19,7 @@ from recbole_gro.scoring.trimmed import TrimmedScorer
 __all__ = [
     "AnonymousUserScorer",
     "CausalScorer",
+    "Ensemble",
     "FEARecScorer",
     "MaskedScorer",
     "NextItemScorer",

@@ -1,9 +1,11 @@
 """Models that predict probabilities: RepeatNet, GRU4RecCPR, SASRecCPR."""
 
 from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
 from recbole_gro.scoring.base import NextItemScorer, register_scorer
+from recbole_gro.utils.errors import UserError
 
 TINY = 1e-8  # added by these models before the logarithm
 
@@ -26,7 +28,16 @@ class ProbabilityScorer(NextItemScorer):
 @register_scorer("GRU4RecCPR")
 @register_scorer("SASRecCPR")
 class SoftmaxCPRScorer(ProbabilityScorer):
-    """Score with the softmax-CPR models, whose full_sort_predict also computes the loss and needs the next item."""
+    """Score with the softmax-CPR models, whose full_sort_predict also computes the loss and needs the next item.
+
+    Raises:
+        UserError: they rerank more candidates than there are items, which torch reports as an index out of range.
+    """
+
+    def __init__(self, model: SequentialRecommender):
+        super().__init__(model)
+        if (most := max(model.reranker_CAN_NUM)) > self.n_items:
+            raise UserError(f"reranker_CAN_NUM: {most} candidates of {self.n_items - 1} items; set a smaller number")
 
     def _probabilities(self, interaction: Interaction) -> Tensor:
         with self.fused():

@@ -13,6 +13,7 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.data import SequenceDataset, build_dataset
+from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
@@ -221,7 +222,8 @@ def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDa
         rows, *_ = dataset.copy(dataset.inter_feat).build()
     construct_transform(config)  # leaves the field names of masked models in the config
     try:
-        built = config.model_class(config, rows if stored is None else StoredCatalogue(config, stored, rows))
+        catalogue = rows if stored is None else StoredCatalogue(config, stored, rows)
+        built = untrained(lambda: config.model_class(config, catalogue), checkpoint)
         built.load_state_dict(checkpoint["state_dict"])
     except (LookupError, TypeError, AttributeError) as error:
         raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it ({error!r})") from error

@@ -184,16 +184,13 @@ class StageTrainer(Trainer):
 
     def _valid_epoch(self, valid_data, show_progress=False):
         self.last_valid = processes.by_first(lambda: self.validate(valid_data, show_progress))
-        self._show_valid()
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.valid_metric} {self.last_valid[0]:.4f}", refresh=False)
         return self.last_valid
 
     def validate(self, valid_data: Any, show_progress: bool = False) -> tuple[float, Any]:
         """Return the validation score and result."""
         return super()._valid_epoch(valid_data, show_progress)
-
-    def _show_valid(self) -> None:
-        if self._bar is not None and self.last_valid is not None:
-            self._bar.set_postfix_str(f"{self.valid_metric} {self.last_valid[0]:.4f}", refresh=False)
 
     @contextlib.contextmanager
     def _progress(self, batches: int, shown: bool) -> Iterator[None]:

@@ -10,6 +10,7 @@ from recbole.model.layers import FeatureSeqEmbLayer
 from recbole.utils import FeatureType
 from torch import nn
 
+from recbole_gro.config.config import plain_settings
 from recbole_gro.utils.errors import UserError
 
 
@@ -72,6 +73,20 @@ def stored_items(features: dict[str, dict[str, Any]]) -> Any:
         get_item_feature=lambda: table,
         field2type={field: FeatureType(stored["type"]) for field, stored in features.items()},
     )
+
+
+def checkpoint_of(config: Config, model: nn.Module, dataset: Any) -> dict[str, Any]:
+    """Return the checkpoint of a model whose trainer writes none, to be served without the data."""
+    catalogue = catalogue_state(config, model, dataset)
+    return {"config": plain_settings(config), "state_dict": model.state_dict(), "catalogue": catalogue}
+
+
+def loaded(model: Any, checkpoint: dict[str, Any]) -> Any:
+    """Return a model with the weights of a checkpoint, in evaluation mode."""
+    model.load_state_dict(checkpoint["state_dict"])
+    if checkpoint.get("other_parameter"):
+        model.load_other_parameter(checkpoint["other_parameter"])
+    return model.eval()
 
 
 def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:

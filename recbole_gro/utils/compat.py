@@ -3,9 +3,9 @@
 setup.cfg bounds one more: pandas < 3, where `feat[field].agg(len)`, by which RecBole cuts columns of sequences, is the
 number of rows, and `feat[field].fillna(..., inplace=True)` a silent no-op.
 
-Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values` and `anomaly_mode_left_alone`. The first two
-affect only calls that raise without them, the third restores a setting, so that plain RecBole works as before in the
-same program.
+Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values`, `anomaly_mode_left_alone` and
+`no_fillna_warning`. The first two affect only calls that raise without them, the third restores a setting, the fourth
+silences one warning of RecBole's own calls, so that plain RecBole works as before in the same program.
 """
 
 import contextlib
@@ -108,6 +108,18 @@ def no_process_group() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def no_fillna_warning() -> Iterator[None]:
+    """Silence the warning about RecBole's `feat[field].fillna(..., inplace=True)` inside the block.
+
+    pandas 2 warns of what pandas 3 will no longer do, once per column. Importing recbole_gro applies it to the methods
+    of RecBole's Dataset that fill columns. Can go when RecBole assigns what fillna returns.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A value is trying to be set on a copy", FutureWarning, r"recbole\.data")
+        yield
+
+
+@contextlib.contextmanager
 def no_scaler_warning() -> Iterator[None]:
     """Silence the warning about torch.cuda.amp.GradScaler inside the block.
 
@@ -136,3 +148,5 @@ def no_tensorboard() -> Iterator[None]:
 numpy_aliases()
 collector_of_plain_values()
 anomaly_mode_left_alone()
+for method in ("_load_feat", "_fill_nan"):
+    setattr(Dataset, method, no_fillna_warning()(getattr(Dataset, method)))

@@ -11,6 +11,7 @@ from recbole_gro import (
     create_attacker,
     create_query_strategy,
     create_surrogate,
+    load_target,
     run_recbole_gro,
 )
 from recbole_gro.attack import query_budget
@@ -208,6 +209,23 @@ class AttackerCases:
         assert [name for name in files_below(self.folder) if name.endswith(".pth")] == ["surrogate.pth"]
         saved = torch.load(self.folder / "surrogate.pth", weights_only=True)["state_dict"]
         assert same_weights(saved, weights_of(surrogate_trainer.model))
+
+    def test_an_ensemble_is_trained_from_several_seeds(self):
+        small = {"surrogate_epochs": 2, "query_sequences": 20}
+        attacker = self.attacker(surrogate_ensemble=2, **small)
+        log = self.query(attacker)
+        trainer = attacker.train_surrogate(log, 31, seed=5)
+        one, other = trainer.model.members
+        alone = self.attacker(**small)
+        assert same_weights(weights_of(one), weights_of(alone.train_surrogate(log, 31, stage="alone", seed=5).model))
+        assert not same_weights(weights_of(one), weights_of(other))
+        assert alone.selected == attacker.selected
+        assert attacker.n_surrogates == alone.n_surrogates + 1
+        assert set(trainer.best_valid_result) == {"loss", "agreement@10"}
+        checkpoints = [name for name in files_below(self.folder) if name.endswith(".pth")]
+        assert checkpoints == ["alone.pth", "surrogate.pth"]
+        served = load_target(self.folder / "surrogate.pth").recommend(log.sequences, 10)
+        assert torch.equal(served, Service(trainer.model, 10).recommend(log.sequences))
 
     def test_runs_from_end_to_end(self, tiny_data_path):
         settings = {**TINY_RUN, "query_sequences": 20, **self.settings, "data_path": str(tiny_data_path)}

@@ -54,6 +54,31 @@ def test_budget_is_one_list_per_prefix(make_config):
     assert query_budget(make_config(query_sequences=7)) == 7 * 8  # MAX_ITEM_LIST_LENGTH
 
 
+@pytest.mark.parametrize("name", ["standard+mixed+3", "repeat+mixed+3", "rounds+3", "head+3"])
+def test_an_attack_may_have_a_length_of_its_own_within_the_same_budget(make_config, name):
+    config = make_config(query_sequences=30, query_length=6, served_k=10, attacker_head_k=4, attacker_rounds=2)
+    attacker, box = create_attacker(name, config), BlackBox(RuleService(), budget=query_budget(config))
+    log = attacker.query(box, torch.Generator().manual_seed(3))
+    assert attacker.strategy_name == ("mixed" if "mixed" in name else "autoregressive")
+    assert log.sequences.shape[1] == 3
+    assert box.lists_returned == 180
+    assert (query_length(config), query_budget(attacker.config)) == (6, 180)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("standard+mixed+0", r"attacker: standard\+mixed\+0: sequences have 1 to 6 items, half the budget of lists"),
+        ("standard+7", "sequences have 1 to 6 items"),
+        ("standard+10+mixed", "unknown query strategy '10.mixed'"),
+        ("standard+mixed+3+3", "unknown query strategy 'mixed.3'"),
+    ],
+)
+def test_a_length_that_cannot_be_is_refused(make_config, name, message):
+    with pytest.raises(UserError, match=message):
+        create_attacker(name, make_config(query_sequences=3, query_length=4))
+
+
 @pytest.mark.parametrize("name", ["standard", "head", "repeat", "filtered"])
 def test_attackers_without_auxiliary_share_get_no_data(make_config, name):
     assert create_attacker(name, make_config()).auxiliary_share == 0

@@ -70,6 +70,13 @@ def test_all_attacks_are_measured_on_the_same_queries(make_model):
     assert agreement == {"one": 1.0, "other": list_agreement(other, logs[1])}
 
 
+def test_the_queries_that_all_are_measured_on_have_the_longest_sequences(make_model):
+    model = make_model("GRU4Rec")
+    long, short = log_of([20, 20, 20]), log_of([1, 20])
+    assert likeness_to_users(short) > likeness_to_users(long)
+    assert suite_agreement({"short": (model, short), "long": (model, long)})["short"] == list_agreement(model, long)
+
+
 def test_shorter_lists_are_compared_at_their_own_length(make_model):
     model = make_model("GRU4Rec")
     sequences = torch.randint(1, model.n_items, (3, 4), generator=torch.Generator().manual_seed(1))

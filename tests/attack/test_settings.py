@@ -6,6 +6,7 @@ from recbole_gro import UserError
 from recbole_gro.attack.settings import (
     AttackSettings,
     CoverageSettings,
+    EnsembleSettings,
     FewShotSettings,
     HeadSettings,
     MixedSettings,
@@ -36,6 +37,7 @@ from recbole_gro.attack.settings import (
         (RepeatSettings.attacker_repeats, 1, 0),
         (FewShotSettings.attacker_known_share, 1, 1.01),
         (FewShotSettings.attacker_known_share, 0, -0.01),
+        (EnsembleSettings.surrogate_ensemble, 2, 0),
         (SurrogateSettings.surrogate_model, None, 3),
         (SurrogateSettings.surrogate_knows_features, True, "yes"),
         (SurrogateSettings.surrogate_epochs, 1, 0),

@@ -100,7 +100,7 @@ def test_help_lists_the_keys_of_plugins(tmp_path, monkeypatch, capsys, own_parts
         ("-m NARM --versoin", "argument '--versoin' is invalid; did you mean --version?"),
         ("dataset statistics", "arguments are required: NAME; recbole-gro dataset statistics --help describes"),
         ("dataset convert ml-1m", "arguments are required: PATH; recbole-gro dataset convert --help describes"),
-        ("settings a b", "unrecognized arguments: b; recbole-gro settings --help describes"),
+        ("settings --a b", "unrecognized arguments: --a; recbole-gro settings --help describes"),
         ("experiment lambda --dry-run", "argument '--dry-run' is invalid; did you mean --dry_run?"),
         ("experiment", "name: which experiment?"),
         ("check-model --models=NARM", "unrecognized arguments: --models=NARM; recbole-gro check-model --help"),

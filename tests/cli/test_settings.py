@@ -29,6 +29,13 @@ def test_names_and_meanings_are_searched(capsys):
     assert "gro_epochs" not in shown
 
 
+def test_several_words_are_all_in_a_name_or_meaning(capsys):
+    both = names(found(capsys, "LEARNING", "surrogate"))
+    assert "surrogate_learning_rate" in both
+    assert set(both) == set(names(found(capsys, "learning"))) & set(names(found(capsys, "surrogate")))
+    assert "learning_rate" not in both
+
+
 def test_keys_of_recbole_are_among_them_with_the_models_that_read_them(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     lines = found(capsys, "n_heads").splitlines()
@@ -54,9 +61,12 @@ def test_settings_of_a_plugin_are_among_them(tmp_path, monkeypatch, capsys, own_
     assert "read by searched_plugin (Mine)" in text
 
 
-@pytest.mark.parametrize(("pattern", "near"), [("gro_lamda", "gro_lambda"), ("Tpok", "topk"), ("qqqq", None)])
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [("gro_lamda", "gro_lambda"), ("Tpok", "topk"), ("learning rte", "learning_rate"), ("qqqq", None)],
+)
 def test_without_a_match_the_nearest_are_named(capsys, pattern, near):
-    assert main(["settings", pattern]) == 1
+    assert main(["settings", *pattern.split()]) == 1
     printed, errors = capsys.readouterr()
     assert (printed, errors.count("\n")) == ("", 1)
     assert f"no setting matches '{pattern}'" in errors

@@ -11,7 +11,7 @@ from recbole.model.sequential_recommender import BERT4Rec
 from recbole_gro import Config, Defense, Service, create_attacker, create_defense, register_defense
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
-from recbole_gro.config.settings import Settings, key, plugin_keys
+from recbole_gro.config.settings import Settings, contents, key, plugin_keys
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
@@ -81,21 +81,47 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"attacker": "filtered"}, ATTACK),
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
+        ("gro", {"surrogate_ensemble": 2}, {"surrogate"}),
         ("gro", {"show_progress": True, "state": "DEBUG", "access_log": True}, set()),
         ("fingerprint_noise", {"noise_of_lists": 0.2}, AFTER["service"]),
         ("none", {"noise_of_lists": 0.2}, set()),
         ("fingerprint_undeclared", {"noise_of_lists": 0.2}, AFTER["defended"] - {"defended"}),
         ("none", {"noise_scale": 0.2}, AFTER["target"]),
+        ("gro", {"surrogate_model": "GRU4Rec", "num_layers": 2}, {"surrogate"}),
+        ("gro", {"surrogate_model": ["NARM", "GRU4Rec"], "dropout_prob": 0.1}, {"surrogate"}),
+        ("gro", {"surrogate_model": "GRU4Rec", "attacker": "rounds", "num_layers": 2}, ATTACK),
+        ("gro", {"surrogate_model": "SASRec", "hidden_size": 32}, AFTER["target"]),
+        ("gro", {"student_model": "GRU4Rec", "num_layers": 2}, AFTER["defended"]),
+        ("none", {"student_model": "GRU4Rec", "num_layers": 2}, set()),
+        ("gro", {"surrogate_model": "GRU4Rec", "student_model": "GRU4Rec", "num_layers": 2}, AFTER["defended"]),
     ],
 )
 def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
+    if len(settings) > 1 and "show_progress" not in settings:  # only the last one changes
+        *before, _ = settings
+        small |= {name: settings[name] for name in before}
     assert changed(prints(defense, **small), prints(defense, **{**small, **settings})) == stages
 
 
 def test_what_starts_from_untrained_weights_does_not_depend_on_the_epoch_of_the_target(prints):
     one, other = (prints(gro_start="untrained", target_epoch=epoch) for epoch in ("best", "last"))
     assert changed(one, other) == {"target"}
+
+
+def test_a_key_that_was_added_counts_where_it_is_not_the_default(make_config):
+    names = ["surrogate_ensemble", "surrogate_patience"]
+    assert contents(make_config(), names) == {"surrogate_patience": 3}
+    assert contents(make_config(surrogate_ensemble=2), names) == {"surrogate_ensemble": 2, "surrogate_patience": 3}
+    undeclared = Fingerprints(make_config(), "fingerprint_undeclared")
+    assert "surrogate_ensemble" not in undeclared._read(None)
+
+
+def test_an_attack_with_a_length_of_its_own_is_that_of_a_run_with_its_settings(make_config):
+    named = Fingerprints(make_config(query_sequences=6, query_length=4), "none", "standard+mixed+3")
+    spelled_out = make_config(query_sequences=8, query_length=3, query_strategy="mixed")
+    assert named.surrogate == Fingerprints(spelled_out, "none", "standard").surrogate
+    assert named.surrogate != Fingerprints(spelled_out, "none", "standard+mixed+4").surrogate
 
 
 def test_an_explicit_default_changes_nothing(prints):
@@ -231,6 +257,7 @@ def covers(config, defense, stage, key, value):
     changed = copy.copy(config)
     changed.final_config_dict = dict(config.final_config_dict)
     names = {"attacker": ("standard", "filtered"), "query_strategy": ("random", "mixed")}
+    names |= {role: ("NARM", "GRU4Rec") for role in ("surrogate_model", "student_model")}
     if key in names:
         changed.final_config_dict[key] = value = next(name for name in names[key] if name != config[key])
     one, other = Fingerprints(config, defense), Fingerprints(changed, defense)

@@ -236,12 +236,12 @@ def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_space(run, tm
 SURROGATE = "stages/surrogate-*"
 
 
-@pytest.mark.parametrize("name", [f"{SURROGATE}.work/resume/surrogate-none-10.pth", f"{SURROGATE}.pth"])
+@pytest.mark.parametrize("name", ["work/resume/surrogate-none-10.pth", "work/resume/surrogate-none-*-1.pth", "pth"])
 def test_an_attack_that_trains_several_surrogates_resumes(run, tmp_path, disk_full_at, name):
-    several = {"attack": True, "attacker": "head", "epochs": 2}
+    several = {"attack": True, "attacker": "head", "surrogate_ensemble": 2, "epochs": 2}
     assert run(**several)[0] == 0
     (tmp_path / "run").rename(tmp_path / "uninterrupted")
-    with disk_full_at(name):
+    with disk_full_at(f"{SURROGATE}.{name}"):
         assert run(**several)[0] == 2
     assert run(**several)[0] == 0
     assert numbers(tmp_path / "run") == numbers(tmp_path / "uninterrupted")

@@ -93,16 +93,26 @@ def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker,
     }
 
 
-def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages):
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
     surrogates = []
     for _ in range(2):
-        stages = make_stages()
+        stages = make_stages(surrogate_ensemble=ensemble)
         defense = stages.prints.defense
         log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
         surrogates.append(stages.surrogate(log, "none"))
     (one, facts), (two, cached_facts) = surrogates
     assert same_weights(one.state_dict(), two.state_dict())
     assert facts == cached_facts
+    assert len(getattr(one, "members", [one])) == ensemble
+
+
+def test_auxiliary_data_are_as_long_as_the_sequences_of_the_attack(make_stages):
+    stages = make_stages(attacker_known_share=0.5).attacked_by("few_shot+2")
+    defense = stages.prints.defense
+    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    assert log.sequences.shape == (16, 2)
+    assert (facts["query_sequences"], facts["lists_returned"]) == (16, 32)
 
 
 def test_a_defense_that_writes_no_checkpoint_leaves_one_that_serves(tiny_data_path, tmp_path, own_parts):

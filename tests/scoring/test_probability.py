@@ -5,8 +5,9 @@ import torch
 from recbole.data.interaction import Interaction
 from scoring.cases import ScorerCases, random_sequences
 
+from recbole_gro import UserError
 from recbole_gro.config.models import sequential_models
-from recbole_gro.scoring import ProbabilityScorer
+from recbole_gro.scoring import ProbabilityScorer, create_scorer
 from recbole_gro.scoring.probability import SoftmaxCPRScorer
 
 with_cpr = pytest.mark.skipif("SASRecCPR" not in sequential_models(), reason="RecBole 1.2.0 has no CPR models")
@@ -47,6 +48,12 @@ class TestSASRecCPR(ProbabilityCases):
     model_name = "SASRecCPR"
     kind = SoftmaxCPRScorer
     settings = {"hidden_size": 16, "inner_size": 32, "reranker_CAN_NUM": 10}
+
+
+@with_cpr
+def test_more_candidates_than_items_are_refused(make_model):
+    with pytest.raises(UserError, match=r"^reranker_CAN_NUM: 100 candidates of 30 items; set a smaller number$"):
+        create_scorer(make_model("SASRecCPR", hidden_size=16, inner_size=32, reranker_CAN_NUM=100))
 
 
 @with_cpr

@@ -42,6 +42,23 @@ def test_recboles_interaction_works_before_any_config_was_made(tmp_path):
     assert in_a_new_process(code, tmp_path) == "torch.float32"
 
 
+def test_recboles_own_dataset_is_read_without_its_warning_and_others_are_shown(tmp_path, tiny_data_path):
+    settings = {
+        "data_path": str(tiny_data_path), "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+        "train_neg_sample_args": None,
+    }  # fmt: skip
+    code = (
+        "import sys; import warnings; from recbole.config import Config; from recbole.data import create_dataset; "
+        "import recbole_gro; sys.argv = sys.argv[:1]; "
+        f"config = Config('GRU4Rec', 'tiny', config_dict={settings}); warnings.simplefilter('error'); "
+        "print(create_dataset(config).user_num > 1)\n"
+        "import pandas; frame = pandas.DataFrame({'a': [1.0, None]})\n"
+        "try: frame['a'].fillna(0, inplace=True)\n"
+        "except FutureWarning: print('shown')"
+    )
+    assert in_a_new_process(code, tmp_path).splitlines() == ["True", "shown"]
+
+
 @pytest.mark.parametrize("metric", ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"])
 def test_metrics_that_count_items_run_in_plain_recbole(make_loaders, tmp_path, monkeypatch, metric):
     monkeypatch.chdir(tmp_path)
