@@ -5,7 +5,7 @@ from typing import Any
 from recbole.config import Config
 from torch import nn
 
-from recbole_gro.config.config import derive
+from recbole_gro.config.config import derive, replaced
 from recbole_gro.config.models import models_of
 from recbole_gro.config.settings import setting
 from recbole_gro.trainer.catalogue import StandInDataset
@@ -36,11 +36,25 @@ def surrogate_models(config: Any) -> list[Any]:
     return models_of(setting(config, "surrogate_model"))
 
 
+def surrogate_length(config: Any) -> int:
+    """Return the most items of a sequence that a surrogate reads: those of the longest query.
+
+    It has been trained on none that is longer. On ML-1M a BERT4Rec of queries of 50 items reaches twice the NDCG@10 on
+    the last 50 items of the users' histories that it reaches on 200. One item alone leaves BERT4Rec's mask no place.
+
+    Args:
+        config: of the attack.
+    """
+    return min(
+        config["MAX_ITEM_LIST_LENGTH"], max(2, setting(config, "query_length") or config["MAX_ITEM_LIST_LENGTH"])
+    )
+
+
 def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = None) -> tuple[nn.Module, Config]:
     """Return an untrained surrogate, on the config's device, and its config.
 
     Args:
-        config: the target's config; its architecture is used where no other is named.
+        config: of the attack: the target's, whose architecture is used where no other is named.
         n_items: size of the id space, padding included.
         items: the target's dataset; its item features are used where `surrogate_knows_features` is set.
         model: name or class, one of `surrogate_models`; None: the first of them.
@@ -50,5 +64,7 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
     """
     name = surrogate_models(config)[0] if model is None else model
     derived = derive(config, name, setting(config, "surrogate_config"), "surrogate_model")
+    if derived["MAX_ITEM_LIST_LENGTH"] == config["MAX_ITEM_LIST_LENGTH"]:  # else surrogate_config sets it
+        derived = replaced(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config))
     features = items if setting(config, "surrogate_knows_features") else None
     return derived.model_class(derived, SurrogateDataset(derived, n_items, features)).to(derived["device"]), derived

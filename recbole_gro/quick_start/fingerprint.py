@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
+from recbole_gro.attack.surrogate_model import surrogate_length
 from recbole_gro.config.config import plain, replaced
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
@@ -125,7 +126,9 @@ class Fingerprints:
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
         read = self._read((SurrogateSettings, EnsembleSettings, ExtractionLossSettings))
-        return fingerprint("surrogate", self.queries, settings=read)
+        length = surrogate_length(self.attacker.config)
+        cut = {} if length == self.config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": length}
+        return fingerprint("surrogate", self.queries, settings=read | cut)
 
     @cached_property
     def references(self) -> dict[str, str]:

@@ -205,8 +205,8 @@ class Stages:
 
         made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {model_name(model): model for model in surrogate_models(self.config) if model}
-        kind = named.get(made["facts"]["surrogate_model"])
-        model = untrained(lambda: create_surrogate(self.config, n_items, items, kind)[0], made["checkpoint"])
+        config, kind = self.prints.attacker.config, named.get(made["facts"]["surrogate_model"])
+        model = untrained(lambda: create_surrogate(config, n_items, items, kind)[0], made["checkpoint"])
         return loaded(model, made["checkpoint"]), made["facts"]
 
     def surrogate_evaluation(

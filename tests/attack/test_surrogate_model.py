@@ -3,8 +3,8 @@ import torch
 from conftest import write_inter
 from pipeline import TINY_RUN
 
-from recbole_gro import BlackBox, Config, UserError, create_surrogate, run_recbole_gro
-from recbole_gro.attack.surrogate_model import SurrogateDataset
+from recbole_gro import BlackBox, Config, Service, UserError, create_surrogate, run_recbole_gro
+from recbole_gro.attack.surrogate_model import SurrogateDataset, surrogate_length
 from recbole_gro.config.config import derive
 from recbole_gro.config.models import sequential_model
 from recbole_gro.config.properties import recbole_model_settings
@@ -38,6 +38,26 @@ def test_packaged_settings_of_targets_leave_surrogates_as_recbole_has_them(model
 
 def test_surrogate_is_built_for_the_given_number_of_items(make_config):
     assert create_surrogate(make_config("NARM"), 77)[0].item_embedding.num_embeddings == 77
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "GRU4Rec", "SASRec", "NARM"])
+def test_surrogate_reads_no_more_items_than_the_longest_query(make_config, model):
+    surrogate, config = create_surrogate(make_config(model, query_length=3), 31)
+    assert config["MAX_ITEM_LIST_LENGTH"] == 3
+    service = Service(surrogate.eval(), 10)
+    longer, last = torch.tensor([[9, 8, 1, 2, 3], [5, 6, 1, 2, 3]]), torch.tensor([[1, 2, 3], [1, 2, 3]])
+    assert torch.equal(service.recommend(longer), service.recommend(last))
+
+
+@pytest.mark.parametrize(("length", "expected"), [(None, 8), (8, 8), (20, 8), (5, 5), (1, 2)])
+def test_length_of_a_surrogate(make_config, length, expected):
+    assert surrogate_length(make_config("GRU4Rec", query_length=length)) == expected
+
+
+def test_a_file_of_the_surrogates_settings_may_set_its_length(make_config, tmp_path):
+    (tmp_path / "long.yaml").write_text("MAX_ITEM_LIST_LENGTH: 6\n")
+    config = make_config("BERT4Rec", query_length=3, surrogate_config=str(tmp_path / "long.yaml"))
+    assert create_surrogate(config, 31)[0].max_seq_length == 6
 
 
 @pytest.fixture

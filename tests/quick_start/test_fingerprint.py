@@ -78,6 +78,7 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"metrics": ["Recall", "NDCG"]}, {"evaluation"}),
         ("gro", {"query_sequences": 4}, ATTACK),
         ("gro", {"query_strategy": "random"}, ATTACK),
+        ("none", {"query_length": 5, "surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"attacker": "filtered"}, ATTACK),
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
@@ -258,6 +259,7 @@ def covers(config, defense, stage, key, value):
     changed.final_config_dict = dict(config.final_config_dict)
     names = {"attacker": ("standard", "filtered"), "query_strategy": ("random", "mixed")}
     names |= {role: ("NARM", "GRU4Rec") for role in ("surrogate_model", "student_model")}
+    names |= {"query_length": (3, 4)}  # a number that the length of a surrogate is worked out from
     if key in names:
         changed.final_config_dict[key] = value = next(name for name in names[key] if name != config[key])
     one, other = Fingerprints(config, defense), Fingerprints(changed, defense)
