@@ -31,7 +31,7 @@ class TransitionsDetector(Detector):
     def fit(self, benign: Traces) -> None:
         n = benign.n_items - 1
         self.popularity = popularity_ranks(benign.items, benign.n_items)
-        self.first_item = RankProfile(self.popularity[benign.items[:, 0]], n)
+        self.first_item = RankProfile(self.popularity[benign.items], n)  # any item may begin what a client sends
         self.next_item = RankProfile(benign.ranks, n)
         self.repeats = float((repeated(benign.items).sum() + 0.5) / ((benign.items != 0).sum() + 1))
 

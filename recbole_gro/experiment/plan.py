@@ -17,6 +17,7 @@ from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
+DETECTION = "detection"  # the figure of an experiment that trains no surrogate
 TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 
@@ -142,8 +143,8 @@ def _check_values(experiment: Experiment) -> None:
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure not in ("k", "tradeoff", "budget", TABLE, *experiment.vary):
+    if experiment.figure not in ("k", "tradeoff", "budget", DETECTION, TABLE, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, budget, {TABLE} nor a "
-            f"varied key ({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, budget, {DETECTION}, "
+            f"{TABLE} nor a varied key ({', '.join(experiment.vary)})"
         )

@@ -16,7 +16,7 @@ from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
-from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
 from recbole_gro.detection.histories import maximal, padded
 from recbole_gro.detection.keys import key_is_flagged, log_evidence
 from recbole_gro.detection.settings import DetectionSettings
@@ -54,7 +54,7 @@ def run_detect(
         UserError: invalid input.
     """
     served = load_target(target)
-    own = _settings(served, settings or {})
+    own = detection_settings(served, settings or {})
     tracer = Tracer(served.model, ServiceSettings.of(served.config).served_k)
     queries = read_log(log, token_ids(served))
     folder = Path(output or f"runs/detect-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
@@ -93,7 +93,16 @@ def token_ids(target: SavedTarget) -> dict[str, int]:
     return {token: item for item, token in enumerate(target.item_tokens) if item}
 
 
-def _settings(target: SavedTarget, given: Mapping[str, Any]) -> DetectionSettings:
+def detection_settings(target: SavedTarget, given: Mapping[str, Any]) -> DetectionSettings:
+    """Return the settings of detection, which the target's config has from then on.
+
+    Args:
+        target: that is served.
+        given: settings of DetectionSettings and of the detectors; values may be texts.
+
+    Raises:
+        UserError: one is invalid.
+    """
     of_detectors = {key for name in detectors for own in detectors[name].settings for key in own.names}
     known = {*DetectionSettings.names} | of_detectors
     for name, value in given.items():
@@ -132,8 +141,9 @@ def calibrate(
     known = [row for row in known if row]
     draw = torch.Generator().manual_seed(0)
     kept = torch.randperm(len(known), generator=draw)[:MOST_BENIGN].sort().values
-    items = padded([known[row] for row in kept.tolist()], tracer.longest) if known else torch.zeros(0, 1).long()
-    traces = tracer.trace(items) if known else Traces(items, items, torch.zeros(0, 1, 1), tracer.n_items, tracer.k)
+    if not known:
+        raise UserError(f"benign: {file}: no user has an item of the target's catalogue")
+    traces = benign_traces(tracer, padded([known[row] for row in kept.tolist()], tracer.longest))
     return {
         name: CalibratedDetector(name, config, traces, own.false_positive_rate, own.detection_window)
         for name in as_names(own.detector)

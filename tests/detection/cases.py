@@ -58,7 +58,7 @@ class DetectorCases:
 
     @pytest.fixture(scope="class")
     def calibrated(self):
-        return CalibratedDetector(self.name, None, users(400), 0.05, 10)
+        return CalibratedDetector(self.name, None, [users(400)], 0.05, 10)
 
     def fitted(self):
         detector = create_detector(self.name)
@@ -100,5 +100,5 @@ class DetectorCases:
 
     def test_the_same_users_give_the_same_thresholds(self, calibrated):
         torch.manual_seed(9)
-        again = CalibratedDetector(self.name, None, users(400), 0.05, 10)
+        again = CalibratedDetector(self.name, None, [users(400)], 0.05, 10)
         assert (again.threshold, again.window_threshold) == (calibrated.threshold, calibrated.window_threshold)

@@ -6,7 +6,8 @@ from detection.cases import attack, users
 
 from recbole_gro import Detector, UserError, register_detector
 from recbole_gro.detection.base import detectors
-from recbole_gro.detection.calibration import CalibratedDetector, conformal_quantile
+from recbole_gro.detection.calibration import CalibratedDetector, benign_traces, conformal_quantile
+from recbole_gro.detection.traces import Tracer, Traces
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_the_quantile_is_the_order_statistic_of_conformal_prediction():
 
 
 def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
-    calibrated = CalibratedDetector("mean_item", None, users(400), 0.05, 10)
+    calibrated = CalibratedDetector("mean_item", None, [users(400)], 0.05, 10)
     calibrated.threshold = 150 - float(calibrated.detector.mean)
     traces = attack(2)
     traces.items[0, :4] = torch.tensor([3, 150, 151, 200])
@@ -53,7 +54,7 @@ def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
 def test_scores_of_each_length_are_standardized(mean_item):
     mean_item.standardized = True
     benign = users(600)
-    calibrated = CalibratedDetector("mean_item", None, benign, 0.05, 10)
+    calibrated = CalibratedDetector("mean_item", None, [benign], 0.05, 10)
     scores, inside = calibrated.scores(benign), benign.items != 0
     for place in (0, 5, 11):
         own = scores[inside[:, place], place]
@@ -71,4 +72,19 @@ def test_scores_of_each_length_are_standardized(mean_item):
 )
 def test_too_few_users_and_impossible_rates_are_refused(n, rate, message):
     with pytest.raises(UserError, match=message):
-        CalibratedDetector("coverage", None, users(n), rate, 10)
+        CalibratedDetector("coverage", None, [users(n)], rate, 10)
+
+
+def test_the_most_recent_items_of_a_user_count_too(make_model, mean_item):
+    tracer = Tracer(make_model(), 5)
+    items = torch.randint(1, 31, (30, tracer.longest))
+    whole, two, five = benign_traces(tracer, items)
+    assert torch.equal(whole.items, items)
+    assert torch.equal(two.items, items[:, -2:])
+    assert torch.equal(five.items, items[:, -5:])
+    rare = users(400)
+    alone = CalibratedDetector("mean_item", None, [rare], 0.05, 10)
+    recent = Traces(rare.items + 100, rare.ranks, rare.embeddings, rare.n_items, rare.k)
+    assert CalibratedDetector("mean_item", None, [rare, recent], 0.05, 10).threshold == pytest.approx(
+        alone.threshold + 100
+    )

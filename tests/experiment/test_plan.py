@@ -95,7 +95,7 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (OWN.replace("[1, 2]", "3"), "gro_epochs takes a list of values"),
         (
             OWN.replace("figure: gro_epochs", "figure: gro_lambda"),
-            "neither k, tradeoff, budget, table1 nor a varied key",
+            "neither k, tradeoff, budget, detection, table1 nor a varied key",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_settings_choose_detectors_and_benign_users(checkpoint_of, log, tmp_path
 def test_a_window_has_the_histories_of_one_key(checkpoint_of):
     from detection.cases import attack, users
 
-    detector = CalibratedDetector("transitions", None, users(400), 0.05, 10)
+    detector = CalibratedDetector("transitions", None, [users(400)], 0.05, 10)
     keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
     own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
     parts = [users(29, seed=4), attack(10)]
