@@ -146,7 +146,8 @@ class Side:
         benign = benign_traces(self.tracer, self._histories(config, calibrating, True))
         tested = self._histories(config, calibrating, False)
         self.users = self.tracer.trace(tested)
-        self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS}
+        longest = int(self.users.lengths.max())
+        self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
         names = as_names(own.detector)
         self.detectors = {name: CalibratedDetector(name, config, benign, self.rate, self.window) for name in names}
         rows = torch.randint(len(self.users), (USER_WINDOWS * self.window,), generator=draw)
@@ -169,7 +170,7 @@ class Side:
         state = self.defense.state_dict()
         log, facts = self._stages(config).queries(self.service, self.defense, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
-        traces = self.tracer.trace(log.sequences)
+        traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
             alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
             lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate)
@@ -211,6 +212,8 @@ class Side:
         auc, found, flagged = {}, {}, {}
         running = detector.running(traces)
         for n, users in self.recent.items():
+            if n > traces.lengths.max():
+                break
             real = detector.running(users)[users.lengths == n, n - 1]
             attack = running[traces.lengths >= n, n - 1]
             auc[str(n)] = area(attack, real)

@@ -54,7 +54,8 @@ def grouped(found: "Sequence[Detected]") -> Grouped:
 
 def _blocks(found: Grouped) -> Iterator[Block]:
     names = list(next(iter(found.values())))
-    lengths = list(next(iter(next(iter(found.values())).values()))[0].auc)
+    of_all = [set(one.auc) for by_detector in found.values() for own in by_detector.values() for one in own]
+    lengths = sorted(set.intersection(*of_all), key=int)
     yield Heading("Lists answered before the alarm")
     yield Table(
         "Mean items of a history that are answered before it is flagged, at the threshold of each detector from "
