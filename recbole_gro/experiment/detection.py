@@ -47,7 +47,7 @@ class Detected:
         items: mean items of a history answered before it is flagged; all of them where it never is.
         lists: answered before the key of the attack is flagged, all histories growing side by side; all where never.
         key_flagged: whether it is.
-        windows: share of the attack's windows that are flagged.
+        windows: share of the attack's windows that are flagged; None where its histories make none.
         window_items: mean items of a history that are answered before its window is flagged, looked at whenever all
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
         user_windows: share of windows of random test users that are flagged at one of these lengths.
@@ -64,9 +64,9 @@ class Detected:
     items: float
     lists: int
     key_flagged: bool
-    windows: float
-    window_items: float
-    user_windows: float
+    windows: float | None
+    window_items: float | None
+    user_windows: float | None
 
 
 @global_state_kept()
@@ -194,10 +194,10 @@ class Side:
                 self.user_windows[name],
             )
 
-    def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float, float]:
+    def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:
         """Return mean items per history before the window of some histories is flagged, and the share of windows."""
         if not len(rows):
-            return float(traces.lengths.double().mean()), 0.0
+            return None, None
         lengths, most = traces.lengths[rows], int(traces.lengths.max())
         items = lengths.view(-1, self.window).double().mean(1)
         never = torch.ones(len(items), dtype=torch.bool)

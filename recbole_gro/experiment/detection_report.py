@@ -35,9 +35,13 @@ def write_detection_report(experiment: Experiment, found: "Sequence[Detected]", 
         named = [*one.values.values(), one.seed, one.detector]
         for measure in BY_LENGTH:
             lines += [[*named, measure, n, round(value, 4)] for n, value in getattr(one, measure).items()]
-        lines += [[*named, measure, "", round(float(getattr(one, measure)), 4)] for measure in SINGLE]
+        single = {measure: getattr(one, measure) for measure in SINGLE}
+        lines += [
+            [*named, measure, "", round(float(value), 4)] for measure, value in single.items() if value is not None
+        ]
         lines += [[*named, "users_flagged", len(one.users_flagged), one.users_flagged[-1]]]
-        lines += [[*named, "flagged", n + 1, value] for n, value in enumerate(one.flagged)]
+        lines += [[*named, "flagged", n, one.flagged[int(n) - 1]] for n in one.auc]
+        lines += [[*named, "flagged", len(one.flagged), one.flagged[-1]]]
     head = [*experiment.vary, "seed", "detector", "measure", "items", "value"]
     blocks = [*_blocks(grouped(found)), *settings_blocks(experiment)]
     write_document(experiment.title, blocks, csv_text(head, lines), folder)
@@ -117,6 +121,8 @@ def _mean(own: "Sequence[Detected]", measure: str) -> float:
 
 
 def _window_in_words(own: "Sequence[Detected]") -> str:
+    if own[0].windows is None:
+        return "no window"
     return f"{_mean(own, 'window_items'):.1f} ({_mean(own, 'windows'):.0%})"
 
 

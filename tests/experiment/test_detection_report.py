@@ -50,3 +50,12 @@ def test_the_figure_has_a_line_per_attack_and_one_of_users():
     axes = picture(grouped([found("a", 1), found("b", 1)]), "mmd").axes
     assert [len(panel.lines) for panel in axes] == [3]
     assert axes[0].lines[0].get_ydata().tolist() == [0.0, 0.5]
+
+
+def test_an_attack_of_few_histories_has_no_window(tmp_path):
+    few = found("a", 1)
+    few.windows = few.window_items = None
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a"]}, [1])
+    write_detection_report(plan, [few], tmp_path)
+    assert "no window" in (tmp_path / "report.md").read_text()
+    assert "windows" not in (tmp_path / "results.csv").read_text().replace("user_windows", "")
