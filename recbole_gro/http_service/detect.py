@@ -1,9 +1,8 @@
 """Detection of extraction in an access log: histories, windows and API keys that are not like benign users'."""
 
 import datetime
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,13 @@ from recbole_gro.detection.histories import maximal, padded
 from recbole_gro.detection.keys import key_is_flagged, log_evidence
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces, joined
+from recbole_gro.http_service.detect_report import write_detection
 from recbole_gro.http_service.logs import LoggedQueries, read_log
-from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.log import say
 
 MOST_BENIGN = 2000  # users that thresholds come from
-SHOWN = 20  # histories of a table
 AT_ONCE = 2**12  # histories that are traced at a time
 
 
@@ -64,8 +60,8 @@ def run_detect(
     items, keys = padded(queries.histories, tracer.longest), torch.tensor([number[name] for name in queries.keys])
     rows = maximal(items, keys)
     rows = rows[keys[rows].argsort(stable=True)]  # those of a key together, in the order of their arrival
-    traces = [tracer.trace(part) for part in items[rows].split(AT_ONCE)]
-    found = {name: judged(detector, traces, keys[rows], own) for name, detector in calibrated.items()}
+    traces = (tracer.trace(part) for part in items[rows].split(AT_ONCE))
+    found = judged(calibrated, traces, keys[rows], own)
     results = {
         "target": str(target),
         "log": str(log),
@@ -78,7 +74,7 @@ def run_detect(
         "unknown_items": queries.unknown,
         "detectors": {name: _facts(one, queries, rows, names) for name, one in found.items()},
     }
-    _write(results, folder)
+    write_detection(results, folder)
     return results
 
 
@@ -151,25 +147,28 @@ def calibrate(
 
 
 def judged(
-    detector: CalibratedDetector, traces: list[Traces], keys: Tensor, own: DetectionSettings
-) -> dict[str, Tensor]:
-    """Return what a detector says of histories, which are sorted by key.
+    calibrated: Mapping[str, CalibratedDetector], traces: Iterable[Traces], keys: Tensor, own: DetectionSettings
+) -> dict[str, dict[str, Tensor]]:
+    """Return what each detector says of histories, which are sorted by key.
 
     Args:
-        detector: with its thresholds.
-        traces: of the histories, in parts.
+        calibrated: detectors with their thresholds, by name.
+        traces: of the histories, in parts, of which one is held at a time.
         keys: [N] number of the key of each history.
         own: settings.
 
     Returns:
-        `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
+        By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
         `flagged`, `evidence` and `key_flagged`; by window [W] `window_start` (row of its first history),
         `window_scores` and `window_flagged`.
     """
-    alarms = torch.cat([detector.alarms(part) for part in traces])
-    scores = torch.cat([detector.scores(part).amax(1) for part in traces])
-    histories = keys.bincount()
-    flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
+    of_histories: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
+    parts = []
+    for part in traces:
+        for name, detector in calibrated.items():
+            of_histories[name].append((detector.alarms(part), detector.scores(part).amax(1)))
+        parts.append(part.whole(torch.arange(len(part)), part.lengths))
+    whole, histories = joined(parts), keys.bincount()
     first = histories.cumsum(0) - histories
     size, whole_windows = own.detection_window, histories // own.detection_window
     number = torch.arange(int(whole_windows.sum()))
@@ -177,19 +176,23 @@ def judged(
     before = (whole_windows.cumsum(0) - whole_windows)[key_of_window]
     starts = first[key_of_window] + (number - before) * size
     members = (starts.unsqueeze(1) + torch.arange(size)).flatten()
-    whole = joined([part.whole(torch.arange(len(part)), part.lengths) for part in traces])
-    in_windows, window_flagged = detector.window_alarms(whole[members])
-    return {
-        "alarms": alarms,
-        "scores": scores,
-        "histories": histories,
-        "flagged": flagged,
-        "evidence": log_evidence(histories, flagged, own.false_positive_rate),
-        "key_flagged": key_is_flagged(histories, flagged, own.false_positive_rate),
-        "window_start": starts,
-        "window_scores": in_windows,
-        "window_flagged": window_flagged,
-    }
+    found = {}
+    for name, detector in calibrated.items():
+        alarms, scores = (torch.cat(of_parts) for of_parts in zip(*of_histories[name], strict=True))
+        flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
+        in_windows, window_flagged = detector.window_alarms(whole[members])
+        found[name] = {
+            "alarms": alarms,
+            "scores": scores,
+            "histories": histories,
+            "flagged": flagged,
+            "evidence": log_evidence(histories, flagged, own.false_positive_rate),
+            "key_flagged": key_is_flagged(histories, flagged, own.false_positive_rate),
+            "window_start": starts,
+            "window_scores": in_windows,
+            "window_flagged": window_flagged,
+        }
+    return found
 
 
 def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names: list[str]) -> dict[str, Any]:
@@ -227,73 +230,3 @@ def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names
             for row in worst
         ],
     }
-
-
-def _write(results: dict[str, Any], folder: Path) -> None:
-    """Write report.md, report.html, results.csv with the flagged histories, and last results.json."""
-    head = ["detector", "key", "time", "items", "alarm_after", "score"]
-    lines = [
-        [name, *(one[column] for column in head[1:])]
-        for name, found in results["detectors"].items()
-        for one in found["histories"]
-    ]
-    blocks = list(report_blocks(results))
-    write_document(f"Detection in {Path(results['log']).name}", blocks, csv_text(head, lines), folder)
-    write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    for block in blocks[1:3]:
-        say(block.markdown())
-    say(f"report.md, report.html, results.csv and results.json are in {folder}")
-
-
-def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
-    """Yield the parts of the report.
-
-    Args:
-        results: contents of results.json.
-    """
-    rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
-    yield Paragraph(
-        f"{results['queries']:,} answered queries make {results['histories']:,} histories, of which one that extends "
-        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue."
-    )
-    yield Heading("Flagged")
-    yield Table(
-        f"What each detector flags. Thresholds flag at most {rate:.1%} of benign users ({results['benign']}), of "
-        f"benign windows of {window} histories, and of benign keys.",
-        ["detector", "histories", "share", "windows", "keys"],
-        [
-            [name, f"{one['flagged_histories']:,}", f"{one['flagged_histories'] / results['histories']:.1%}",
-             f"{len(one['flagged_windows'])} of {one['windows']}",
-             ", ".join(key["key"] or "(no key)" for key in one["keys"] if key["alarm"]) or "none"]
-            for name, one in found.items()
-        ],
-    )  # fmt: skip
-    for name, one in found.items():
-        yield Heading(name)
-        yield Table(
-            "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
-            f"{-torch.tensor(rate).log():.2f}.",
-            ["key", "histories", "flagged", "evidence", "alarm"],
-            [
-                [key["key"] or "(no key)", f"{key['histories']:,}", f"{key['flagged']:,}", f"{key['log_evidence']}",
-                 "yes" if key["alarm"] else "no"]
-                for key in sorted(one["keys"], key=lambda key: -key["log_evidence"])[:SHOWN]
-            ],
-        )  # fmt: skip
-        if windows := one["flagged_windows"]:
-            yield Table(
-                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
-                ["key", "first query", "score"],
-                [[part["key"], part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
-                labels=2,
-            )
-        if rows := one["histories"]:
-            yield Table(
-                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
-                ["key", "query", "items", "flagged after", "score"],
-                [
-                    [row["key"], row["time"], f"{row['items']}", f"{row['alarm_after']}", f"{row['score']}"]
-                    for row in rows[:SHOWN]
-                ],
-                labels=2,
-            )

@@ -8,7 +8,7 @@ import torch
 from recbole_gro import UserError
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.settings import DetectionSettings
-from recbole_gro.http_service.detect import judged, report_blocks, run_detect
+from recbole_gro.http_service.detect import judged, run_detect
 
 DETECTORS = {"transitions", "coverage", "mmd", "prada"}
 SETTINGS = {"false_positive_rate": "0.05", "detection_window": "10"}
@@ -68,20 +68,11 @@ def test_a_window_has_the_histories_of_one_key(checkpoint_of):
     keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
     own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
     parts = [users(29, seed=4), attack(10)]
-    found = judged(detector, parts, keys, own)
+    found = judged({"transitions": detector}, parts, keys, own)["transitions"]
     assert found["window_start"].tolist() == [0, 10, 29]
     assert found["window_flagged"].tolist() == [False, False, True]
     assert found["key_flagged"].tolist() == [False, False, True]
     assert found["histories"].tolist() == [25, 4, 10]
-
-
-def test_a_report_without_an_alarm_says_none():
-    key = {"key": "", "histories": 3, "flagged": 0, "log_evidence": -0.5, "alarm": False}
-    found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []}
-    results = {"false_positive_rate": 0.01, "window": 9, "queries": 3, "histories": 3, "left_out": 0}
-    blocks = list(report_blocks({**results, "benign": "x", "detectors": {"mmd": found}}))
-    assert blocks[2].rows == [["mmd", "0", "0.0%", "0 of 0", "none"]]
-    assert len(blocks) == 5
 
 
 @pytest.mark.parametrize(
