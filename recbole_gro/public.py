@@ -26,6 +26,7 @@ from recbole_gro.defense import (
     register_defense,
     register_swap_rule,
 )
+from recbole_gro.detection import Detector, create_detector, register_detector
 from recbole_gro.evaluator import agree_with, register_metric
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import swap_loss, swap_targets
@@ -43,6 +44,7 @@ __all__ = [
     "Config",
     "DecoyGROTrainer",
     "Defense",
+    "Detector",
     "ExtractionTrainer",
     "GROTrainer",
     "QueryLog",
@@ -55,6 +57,7 @@ __all__ = [
     "agree_with",
     "create_attacker",
     "create_defense",
+    "create_detector",
     "create_query_strategy",
     "create_scorer",
     "create_surrogate",
@@ -64,6 +67,7 @@ __all__ = [
     "load_target",
     "register_attacker",
     "register_defense",
+    "register_detector",
     "register_metric",
     "register_query_strategy",
     "register_scorer",

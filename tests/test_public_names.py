@@ -82,7 +82,7 @@ LAYERS = (
     ("cli",),
     ("experiment",),
     ("quick_start", "audit", "http_service"),
-    ("report", "attack", "defense", "evaluator", "serving"),
+    ("report", "attack", "defense", "detection", "evaluator", "serving"),
     ("trainer", "data", "scoring"),
     ("objective", "config"),
     ("utils",),

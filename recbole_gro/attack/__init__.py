@@ -14,6 +14,7 @@ from recbole_gro.attack.candidates import suite_agreement
 from recbole_gro.attack.few_shot import FewShotAttacker
 from recbole_gro.attack.filtered import FilteredAttacker
 from recbole_gro.attack.head import HeadAttacker
+from recbole_gro.attack.mimic import Mimic
 from recbole_gro.attack.oracle import OracleAttacker
 from recbole_gro.attack.query_strategies import QueryStrategy, create_query_strategy, register_query_strategy
 from recbole_gro.attack.repeat import RepeatAttacker
@@ -31,6 +32,7 @@ __all__ = [
     "FilteredAttacker",
     "HeadAttacker",
     "ListSource",
+    "Mimic",
     "OracleAttacker",
     "QueryStrategy",
     "RepeatAttacker",

@@ -61,6 +61,18 @@ class CoverageSettings(Settings):
     )
 
 
+class MimicSettings(Settings):
+    """Settings of the query strategy `mimic`."""
+
+    section = "Attack"
+    mimic_listed_share: float = key(
+        0.5, "float 0..1", "mimic: guessed share of users' next items that the list before them has"
+    )
+    mimic_rank_decay: float = key(
+        0.5, "float >= 0", "mimic: guessed profile of ranks: a user takes the item at rank r with weight r^-decay"
+    )
+
+
 class HeadSettings(Settings):
     """Settings of the attacker `head`."""
 

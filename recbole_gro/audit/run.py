@@ -25,13 +25,14 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.audit.description import Description, check_size, read_description
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
-from recbole_gro.audit.histories import accuracy, read_histories
+from recbole_gro.audit.histories import accuracy
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
 from recbole_gro.audit.report import irregular_lines, read_results, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.config.config import Config, replaced
 from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.data.histories import read_histories
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError

@@ -20,6 +20,7 @@ SUBCOMMANDS = {
     "check-model": ("recbole_gro.cli.check_model", "check models as target, student and surrogate"),
     "serve": ("recbole_gro.cli.serve", "serve a defended model over HTTP"),
     "keys": ("recbole_gro.cli.keys", "create, change and revoke the API keys of a service"),
+    "detect": ("recbole_gro.cli.detect", "find model extraction in an access log"),
     "settings": ("recbole_gro.cli.settings", "search all settings by name and meaning"),
 }
 EXAMPLES = {

@@ -38,6 +38,10 @@ def parser() -> Parser:
     add("--max_body", type=int, default=2**20, metavar="BYTES", help="largest body (1048576)")
     add("--max_histories", type=int, default=256, metavar="N", help="most histories of a request (256)")
     add("--max_history", type=int, default=1000, metavar="N", help="most items of a history (1000)")
+    add("--detector", metavar="NAME", help="detector of extraction that judges each history, such as transitions")
+    add("--on_alarm", default="log", help="flagged histories and keys: log, decoy (random items) or refuse (429) (log)")
+    add("--benign", metavar="FILE", help="benign users' histories, for thresholds (the target's own data)")
+    add("--false_positive_rate", type=float, default=0.01, metavar="SHARE", help="of benign users flagged (0.01)")
     return made
 
 
@@ -74,6 +78,10 @@ def work(words: list[str]) -> None:
         batch=given.batch,
         wait=given.wait_ms / 1000,
         threads=given.threads,
+        detector=given.detector,
+        on_alarm=given.on_alarm,
+        benign=given.benign,
+        false_positive_rate=given.false_positive_rate,
     )
 
     def announce() -> None:

@@ -18,6 +18,7 @@ from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
+DETECTION = "detection"  # the figure of an experiment that trains no surrogate
 TABLE = "table1"  # the figure of an experiment that trains nothing
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 PARTS |= {"against": dict, "equal": dict}
@@ -188,8 +189,8 @@ def _check_values(experiment: Experiment) -> None:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure not in ("k", "target", "tradeoff", "budget", TABLE, *experiment.vary):
+    if experiment.figure not in ("k", "target", "tradeoff", "budget", DETECTION, TABLE, *experiment.vary):
         raise UserError(
             f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, target, tradeoff, budget, "
-            f"{TABLE} nor a varied key ({', '.join(experiment.vary)})"
+            f"{DETECTION}, {TABLE} nor a varied key ({', '.join(experiment.vary)})"
         )

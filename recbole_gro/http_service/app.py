@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from recbole_gro.http_service.batching import Batcher
+from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.openapi import openapi
 from recbole_gro.http_service.query import read_request
@@ -40,7 +41,8 @@ class Routes:
         self.service = DefendedService(options)
         self.recommender = self.service.recommender
         self.limits = replace(options.limits, k=self.recommender.served_k)
-        self.keys = Ledger(options.ledger_file)  # the service's own is used in the thread of the batches
+        self.ledger_file = options.ledger_file
+        self.keys = Ledger(self.ledger_file)  # the service's own is used in the thread of the batches
         self.batcher = Batcher(self.service.respond, options.batch, options.wait)
         self.document = openapi(self.limits, options.catalogue)
         self.responses: Counter[int] = Counter()  # by status
@@ -77,6 +79,10 @@ class Routes:
         for place, name in enumerate(("queries", "lists")):
             lines.append(f"# TYPE recbole_gro_{name}_total counter")
             lines += [f'recbole_gro_{name}_total{{outcome="{key}"}} {both[place]}' for key, both in totals.items()]
+        if self.service.guard:
+            lines.append("# TYPE recbole_gro_flagged_total counter")
+            alarms = alarm_totals(self.ledger_file)
+            lines += [f'recbole_gro_flagged_total{{what="{what}"}} {count}' for what, count in alarms.items()]
         lines += ["# TYPE recbole_gro_batches_total counter"]
         lines += [f"recbole_gro_batches_total{{{worker}}} {self.batcher.batches}"]
         lines += ["# TYPE recbole_gro_errors_total counter"]

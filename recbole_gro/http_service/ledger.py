@@ -171,16 +171,16 @@ class Ledger:
         )
         return int(line or 0)
 
-    def withdraw(self, lines: Sequence[int]) -> None:
-        """Give the lists of admitted queries back, which failed inside the service; the log calls them refused: 500."""
+    def withdraw(self, lines: Sequence[int], status: int = 500) -> None:
+        """Give the lists of admitted queries back, which failed inside the service; the log has the status."""
         execute = self._database.execute
         with self._transaction():
             for line in lines:
-                execute("UPDATE query SET refused = '500' WHERE id = ?", (line,))
+                execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), line))
                 key, lists = execute("SELECT key, lists FROM query WHERE id = ?", (line,)).fetchone()
                 execute("UPDATE key SET spent = spent - ? WHERE id = ?", (lists, key))
                 execute(NEW_TOTAL, ("answered", -1, -lists))
-                execute(NEW_TOTAL, ("500", 1, lists))
+                execute(NEW_TOTAL, (str(status), 1, lists))
 
     def totals(self) -> dict[str, tuple[int, int]]:
         """Return {outcome: (queries, lists)} of all processes; an outcome is `answered` or a status of HTTP."""

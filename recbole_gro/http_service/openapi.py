@@ -10,7 +10,7 @@ ERRORS = {
     "402": "the budget of the API key is spent",
     "413": "the body is too large",
     "422": "the request is invalid",
-    "429": "more lists per minute than the API key gets; Retry-After has the seconds to wait",
+    "429": "more lists per minute than the API key gets, Retry-After has the seconds; or not like users' requests",
     "503": "too many requests are waiting; Retry-After has the seconds to wait",
 }
 

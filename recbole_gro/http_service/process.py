@@ -15,6 +15,7 @@ from recbole_gro.http_service.service import Options
 
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
 SECONDS_TO_START = 60  # of a worker, which imports torch first
+SECONDS_TO_CALIBRATE = 600  # a detector, besides
 CONNECTIONS = 1000  # per worker; uvicorn answers others with 503
 
 
@@ -40,7 +41,8 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         return
     del app
     os.environ[VARIABLE] = json.dumps(asdict(options))
-    settings |= {"workers": workers, "timeout_worker_healthcheck": SECONDS_TO_START}
+    seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)
+    settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
     uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
 
 

@@ -65,7 +65,7 @@ class Recommender:
 
         Args:
             histories: item ids, most recent last.
-            keys: id of the API key that sent each history; a detector, which flags histories or keys, belongs here.
+            keys: id of the API key that sent each history; flagged ones (`Guard`) do not come here.
             k: length of a list, at most `served_k`.
 
         Raises:

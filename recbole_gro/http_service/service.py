@@ -14,12 +14,17 @@ from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.combined import JOIN, trains
+from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.batching import Outcome
+from recbole_gro.http_service.detect import calibrate, detection_settings
+from recbole_gro.http_service.guard import ON_ALARM, Guard
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.recommender import Recommender
 from recbole_gro.http_service.refusal import Refusal
 from recbole_gro.serving.saved_target import SavedTarget, load_target
+from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 
 logger = logging.getLogger("recbole_gro.http_service")
@@ -42,6 +47,11 @@ class Options:
         batch: most histories of a batch.
         wait: seconds that a query waits for others at most.
         threads: of torch per process.
+        detector: that judges histories; None: none does.
+        on_alarm: what flagged histories, and all of flagged API keys, get: their lists and a line in the log (`log`),
+            lists of random items (`decoy`) or a refusal with status 429 (`refuse`).
+        benign: atomic file of benign users' histories, which give the thresholds; None: the target's own data.
+        false_positive_rate: share of benign users, and of benign keys, that may be flagged.
     """
 
     checkpoint: str
@@ -55,6 +65,10 @@ class Options:
     batch: int = 64
     wait: float = 0.002
     threads: int = 1
+    detector: str | None = None
+    on_alarm: str = "log"
+    benign: str | None = None
+    false_positive_rate: float = 0.01
 
     @property
     def ledger_file(self) -> str:
@@ -79,6 +93,8 @@ class DefendedService:
         defense = output_defense(target, options)
         self.recommender = Recommender(target, defense)
         self.ledger = Ledger(options.ledger_file)
+        self.on_alarm = options.on_alarm
+        self.guard = created_guard(target, options) if options.detector else None
 
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
@@ -98,15 +114,49 @@ class DefendedService:
         histories = [history for entry in entries for history in entry.histories]
         keys = [entry.key for entry in entries for _ in entry.histories]
         try:
-            lists = iter(self.recommender.answer(histories, keys, entries[0].k))
+            alarms = self.guard.alarms(histories, keys) if self.guard else [False] * len(histories)
+            lists = iter(self._lists(histories, keys, alarms, entries[0].k))
         except Exception:  # whatever failed, its lists are given back, and the next batch is served
             logger.exception("a batch of %d histories failed", len(histories))
             self.ledger.withdraw([admitted[place] for place in places])
             for place in places:
                 outcomes[place] = Refusal(500, "internal error")
             return
+        judged = iter(alarms)
         for place, entry in zip(places, entries, strict=True):
             outcomes[place] = [next(lists) for _ in entry.histories]
+            alarm = any([next(judged) for _ in entry.histories])  # all of them are taken from `judged`
+            if alarm and self.on_alarm == "refuse":
+                self.ledger.withdraw([admitted[place]], 429)
+                outcomes[place] = Refusal(429, "these requests are not like those of users of this service")
+
+    def _lists(self, histories: list[list[int]], keys: list[int], alarms: list[bool], k: int) -> list[list[int]]:
+        """Return the list of each history; random items for flagged ones where `on_alarm` says so."""
+        decoyed = [place for place, alarm in enumerate(alarms) if alarm and self.on_alarm != "log"]
+        lists: list[list[int]] = [[]] * len(histories)
+        if kept := sorted({*range(len(histories))} - {*decoyed}):
+            answered = self.recommender.answer([histories[at] for at in kept], [keys[at] for at in kept], k)
+            for at, row in zip(kept, answered, strict=True):
+                lists[at] = row
+        if self.guard and decoyed and self.on_alarm == "decoy":
+            for at, row in zip(decoyed, self.guard.decoys([histories[at] for at in decoyed], k), strict=True):
+                lists[at] = row
+        return lists
+
+
+def created_guard(target: SavedTarget, options: Options) -> Guard:
+    """Return the guard of a service.
+
+    Raises:
+        UserError: an unknown detector or reaction, or benign users that give no thresholds.
+    """
+    if options.on_alarm not in ON_ALARM:
+        raise UserError(f"on_alarm: {options.on_alarm!r} is none of {', '.join(ON_ALARM)}")
+    rate = options.false_positive_rate
+    own = detection_settings(target, {"detector": options.detector, "false_positive_rate": rate})
+    tracer = Tracer(target.model, ServiceSettings.of(target.config).served_k)
+    [detector] = calibrate(target, tracer, options.benign, own).values()
+    return Guard(detector, tracer, options.ledger_file, rate, KeyedDraws(target.config, "alarm"))
 
 
 def output_defense(target: SavedTarget, options: Options) -> Defense:

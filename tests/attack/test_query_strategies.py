@@ -139,7 +139,7 @@ def test_an_invalid_choice_is_refused(choice, message):
 
 def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
     with pytest.raises(
-        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, mixed, random"
+        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, mimic, mixed, random"
     ):
         create_query_strategy("randon")
 

@@ -129,3 +129,17 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
         assert app == "recbole_gro.http_service.process:worker_app"
         process.worker_app()
     assert made == [options] * workers
+
+
+def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_process):
+    words = ["--workers=2", "--detector=coverage", "--on_alarm=refuse", "--false_positive_rate=0.05"]
+    client = start_process(checkpoint_of("GRU4Rec"), *words).client
+    key = client.key()
+    assert client.post(key, history=["i3"]).status == 200
+    for item in range(5, 15):
+        assert client.post(key, history=[f"i{item}"] * 8).status == 429
+    refused = [client.post(key, history=[f"i{item}"]) for item in range(20, 28)]
+    assert [answer.status for answer in refused] == [429] * 8  # whichever worker answers
+    assert "not like those of users" in refused[0].body["error"]
+    assert client.spent() == 1
+    assert 'recbole_gro_flagged_total{what="keys"} 1' in client.get("/metrics").body

@@ -77,3 +77,55 @@ def test_a_defense_that_trains_is_not_served(checkpoint_of, name, rest):
 def test_the_ledger_lies_beside_the_checkpoint():
     assert Options("runs/a/target.pth").ledger_file == "runs/a/service.db"
     assert Options("runs/a/target.pth", ledger="b.db").ledger_file == "b.db"
+
+
+def guarded(checkpoint_of, tmp_path, on_alarm, **more):
+    options = Options(
+        checkpoint_of("GRU4Rec"),
+        ledger=str(tmp_path / "service.db"),
+        detector="coverage",
+        on_alarm=on_alarm,
+        false_positive_rate=0.05,
+        **more,
+    )
+    made = DefendedService(options)
+    made.ledger.create_key("ann", budget=20)
+    return made
+
+
+ODD, PLAIN = [3] * 8, [3]
+
+
+def test_flagged_histories_get_random_items_and_others_their_lists(checkpoint_of, tmp_path):
+    own = guarded(checkpoint_of, tmp_path, "decoy")
+    [lists] = own.respond([Entry(1, [PLAIN, ODD], 5)])
+    assert lists[0] == own.recommender.answer([PLAIN], [1], 5)[0]
+    assert lists[1] == own.guard.decoys([ODD], 5)[0] != own.recommender.answer([ODD], [1], 5)[0]
+    assert own.ledger.all_keys()[0]["spent"] == 2
+
+
+def test_flagged_requests_are_refused_and_not_counted(checkpoint_of, tmp_path):
+    own = guarded(checkpoint_of, tmp_path, "refuse")
+    plain, odd, both = own.respond([Entry(1, [PLAIN], 5), Entry(1, [ODD], 5), Entry(1, [[4], ODD], 5)])
+    assert plain == own.recommender.answer([PLAIN], [1], 5)
+    assert (odd.status, both.status) == (429, 429)
+    assert own.ledger.all_keys()[0]["spent"] == 1
+    assert own.ledger.totals() == {"429": (2, 3), "answered": (1, 1)}
+
+
+def test_alarms_may_be_logged_alone(checkpoint_of, tmp_path, caplog):
+    own = guarded(checkpoint_of, tmp_path, "log")
+    assert own.respond([Entry(1, [ODD], 5)]) == [own.recommender.answer([ODD], [1], 5)]
+    assert any("of API key 1 is flagged" in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"on_alarm": "shout"}, "on_alarm: 'shout' is none of log, decoy, refuse"),
+        ({"on_alarm": "log", "benign": "none.inter"}, r"benign: none\.inter: no such file"),
+    ],
+)
+def test_an_invalid_detection_is_refused(checkpoint_of, tmp_path, more, message):
+    with pytest.raises(UserError, match=message):
+        guarded(checkpoint_of, tmp_path, **more)

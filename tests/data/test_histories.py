@@ -1,7 +1,7 @@
 import pytest
 
 from recbole_gro import Config
-from recbole_gro.audit.histories import read_histories
+from recbole_gro.data.histories import read_histories
 from recbole_gro.utils.errors import UserError
 
 

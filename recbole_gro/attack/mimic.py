@@ -1,0 +1,125 @@
+"""A query strategy that imitates users, to evade detection."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_strategies import QueryStrategy, register_query_strategy
+from recbole_gro.attack.settings import MimicSettings
+from recbole_gro.utils.ranking import found_in
+
+PROBES = 20  # one in so many sequences is queried first, for the frequencies of items in lists
+CANDIDATES = 16  # items drawn from the catalogue, of which the first that the sequence lacks is taken
+
+
+@register_query_strategy("mimic")
+class Mimic(QueryStrategy):
+    """Draw items as users seem to: at their ranks in the lists, by their popularity, and none twice.
+
+    The next item comes from the list with probability `mimic_listed_share`, with weight rank^-`mimic_rank_decay`, else
+    from outside of it, by popularity. Without data popularity is guessed: how often lists returned an item, plus one.
+    One in 20 sequences is queried first for these counts, with random first items; the others start by popularity too.
+
+    Histories of users that an attacker queries (`few_shot`) take the place of the guesses: the share of listed next
+    items and their ranks are those of these histories, whose items count for popularity as well. Ours.
+    """
+
+    settings = (MimicSettings,)
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.own = MimicSettings.of(config)
+        self._listed = self._known = self._at_rank = torch.zeros(0)
+
+    def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+        sequences = torch.zeros(n_sequences, length, dtype=torch.long)
+        sequences[:, 0] = self._by_popularity(n_items, n_sequences, generator)
+        return sequences
+
+    def query(
+        self,
+        black_box: ListSource,
+        n_sequences: int,
+        length: int,
+        generator: torch.Generator,
+        show_progress: bool = False,
+    ) -> QueryLog:
+        logs = []
+        for n in (n_sequences // PROBES, n_sequences - n_sequences // PROBES):
+            if n:
+                logs.append(super().query(black_box, n, length, generator, show_progress))
+        return QueryLog(torch.cat([log.sequences for log in logs]), torch.cat([log.lists for log in logs]))
+
+    def extend(
+        self,
+        black_box: ListSource,
+        prefixes: Tensor,
+        generator: torch.Generator,
+        show_progress: bool = False,
+        *,
+        queried: int = 0,
+    ) -> QueryLog:
+        log = super().extend(black_box, prefixes, generator, show_progress, queried=queried)
+        self._learn(log, prefixes[:, queried + 1 :] != 0, black_box.n_items, queried)
+        return log
+
+    def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        counts = self._counts(n_items)
+        counts += served.flatten().bincount(minlength=n_items)
+        new = (served != 0) & ~found_in(served, sequences)
+        profile, listed_share = self._profile(served.shape[1])
+        weights = profile * new
+        listed = served.gather(1, torch.multinomial(weights + 1e-12 * (served != 0), 1, generator=generator)).squeeze(1)
+        candidates = self._by_popularity(n_items, len(served) * CANDIDATES, generator).view(len(served), -1)
+        fitting = ~found_in(candidates, torch.cat([sequences, served.long()], 1))
+        elsewhere = candidates.gather(1, fitting.int().argmax(1, keepdim=True)).squeeze(1)
+        from_list = torch.rand(len(served), generator=generator) < listed_share
+        return listed.long().where(from_list & new.any(1), elsewhere)
+
+    def _counts(self, n_items: int) -> Tensor:
+        """Return how often lists had each item, [n_items]; counted from now on."""
+        if len(self._listed) != n_items:
+            self._listed, self._known = torch.zeros(n_items), torch.zeros(n_items)
+        return self._listed
+
+    def _by_popularity(self, n_items: int, n: int, generator: torch.Generator) -> Tensor:
+        """Return items [n] drawn by popularity, known or guessed."""
+        counts = self._counts(n_items)
+        weights = counts / counts.sum().clamp(min=1) + 1 / n_items if not self._known.any() else self._known + 0.5
+        weights = weights.double()
+        weights[0] = 0
+        return torch.multinomial(weights, n, replacement=True, generator=generator)
+
+    def _profile(self, k: int) -> tuple[Tensor, float]:
+        """Return the weight [k] of each rank, and the share of next items that lists have."""
+        guess = torch.arange(1, k + 1, dtype=torch.double).pow(-self.own.mimic_rank_decay)
+        guess /= guess.sum()
+        if len(self._at_rank) != k + 1:
+            return guess, self.own.mimic_listed_share
+        seen = self._at_rank.double()
+        return seen[:-1] + k * guess, float(seen[:-1].sum() / seen.sum())
+
+    def _learn(self, log: QueryLog, given: Tensor, n_items: int, queried: int) -> None:
+        """Count the ranks and items of histories that an attacker has, in place of those that it generated.
+
+        Args:
+            log: of `extend`.
+            given: [S, L - queried - 1] whether each next item was given.
+            n_items: size of the id space.
+            queried: of `extend`.
+        """
+        if not bool(given.any()):
+            return
+        self._counts(n_items)
+        k, next_items = log.lists.shape[2], log.sequences[:, queried + 1 :]
+        if len(self._at_rank) != k + 1:
+            self._at_rank = torch.zeros(k + 1)
+        for place in range(given.shape[1]):  # a place in the sequences, not a sequence
+            own = given[:, place]
+            at = log.lists[own, queried + place] == next_items[own, place].unsqueeze(1)
+            rank = at.int().argmax(1).where(at.any(1), torch.tensor(k))
+            self._at_rank += rank.bincount(minlength=k + 1)
+        self._known += next_items[given].bincount(minlength=n_items)

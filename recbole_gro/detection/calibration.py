@@ -1,0 +1,131 @@
+"""Thresholds of a detector from benign users, at a stated rate of false positives."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.detection.base import Detector, create_detector
+from recbole_gro.detection.traces import Tracer, Traces
+from recbole_gro.scoring import keep_recent
+from recbole_gro.utils.errors import UserError
+
+FEWEST = 20  # benign histories of a length that standardize the scores of it
+RECENT = (2, 5, 10, 20)  # items of a history that clients may send in place of all
+WINDOWS = 200  # random benign windows of each half, which give the threshold of windows
+LOOKS = (1, 2, 3, 5, 10, 20)  # items of the histories of a window when it is judged, besides all
+
+
+class CalibratedDetector:
+    """A detector that flags at most a share of benign users, and at most that share of benign windows.
+
+    A history is flagged where the score up to any of its items exceeds the threshold, so that a user whose history is
+    queried again whenever it grows counts once; so does one whose most recent items are queried (`benign_traces`).
+    Windows likewise, which are looked at when their histories have 1, 2, 3, 5, 10, 20 and all items.
+    The benign users are halved: the detector is fitted on each half and scores the other one. The threshold is the
+    order statistic of these scores that a further benign user exceeds with the stated probability at most, if users are
+    exchangeable (split conformal prediction; Vovk et al., 2005). The detector that is used is fitted on both halves.
+
+    Args:
+        name: of the detector.
+        config: of its settings.
+        benign: from `benign_traces`, each part in the same order of users.
+        rate: of false positives.
+        window: histories per window.
+
+    Raises:
+        UserError: too few benign users for the rate, or a rate of 0 or 1.
+    """
+
+    def __init__(self, name: str, config: Any, benign: Sequence[Traces], rate: float, window: int):
+        self.name, self.window = name, window
+        if not 0 < rate < 1:
+            raise UserError(f"false_positive_rate: {rate:g} is not allowed; it lies between 0 and 1")
+        draw = torch.Generator().manual_seed(0)
+        histories = benign[0]
+        halves = torch.randperm(len(histories), generator=draw).chunk(2)
+        needed = math.ceil(1 / rate - 1e-9) - 1
+        if len(histories) < max(needed, 2):
+            reason = f"too few for false_positive_rate={rate:g}, which takes {max(needed, 2):,}"
+            raise UserError(f"benign: {len(histories)} users with two or more items are {reason}; give more of them")
+        highest, in_windows = [], []
+        for fitted_on, rows in (halves, halves[::-1]):
+            self._fit(create_detector(name, config), histories[fitted_on])
+            highest.append(torch.stack([self.running(part[rows])[:, -1] for part in benign]).amax(0))
+            in_windows.append(self._window_scores(histories[rows], draw))
+        self.threshold = conformal_quantile(torch.cat(highest), rate)
+        windows = torch.cat(in_windows)
+        self._window_location, self._window_spread = windows.mean(0), windows.std(0).clamp(min=1e-6)
+        highest_windows = ((windows - self._window_location) / self._window_spread).amax(1)
+        self.window_threshold = conformal_quantile(highest_windows, rate)
+        self._fit(create_detector(name, config), histories)
+
+    def _fit(self, detector: Detector, benign: Traces) -> None:
+        detector.fit(benign)
+        self.detector = detector
+        self.location, self.spread = torch.zeros(benign.items.shape[1]), torch.ones(benign.items.shape[1])
+        if detector.standardized:
+            scores, inside = detector.scores(benign), benign.items != 0
+            for place in range(scores.shape[1]):  # a place in a history, not a history
+                own = scores[inside[:, place], place]
+                if len(own) >= FEWEST:
+                    self.location[place], self.spread[place] = own.mean(), own.std().clamp(min=1e-6)
+                elif place:
+                    self.location[place], self.spread[place] = self.location[place - 1], self.spread[place - 1]
+
+    def scores(self, traces: Traces) -> Tensor:
+        """Return comparable scores [N, L] of each history up to each of its items; -inf in padding."""
+        width = len(self.location)
+        place = torch.arange(traces.items.shape[1]).clamp(max=width - 1)
+        scores = (self.detector.scores(traces) - self.location[place]) / self.spread[place]
+        return scores.masked_fill(traces.items == 0, -torch.inf)
+
+    def running(self, traces: Traces) -> Tensor:
+        """Return the highest score [N, L] that a history has had up to each of its items."""
+        return self.scores(traces).cummax(1).values
+
+    def alarms(self, traces: Traces) -> Tensor:
+        """Return after how many items [N] each history is flagged; 0 for one that is not."""
+        flagged = self.scores(traces) > self.threshold
+        return (flagged.int().argmax(1) + 1) * flagged.any(1)
+
+    def window_alarms(self, traces: Traces) -> tuple[Tensor, Tensor]:
+        """Return the score [W] of each window, and whether it is flagged [W]; `traces` as of `Traces.whole`.
+
+        Scores are compared with those of benign windows whose histories are about as long as the longest of the window.
+        """
+        if not len(traces):
+            return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+        longest = traces.lengths.view(-1, self.window).amax(1)
+        look = torch.bucketize(longest, torch.tensor(LOOKS), right=True) - 1
+        look[longest >= len(self.location)] = len(LOOKS)
+        scores = self.detector.window_scores(traces, self.window)
+        scores = (scores - self._window_location[look]) / self._window_spread[look]
+        return scores, scores > self.window_threshold
+
+    def _window_scores(self, benign: Traces, generator: torch.Generator) -> Tensor:
+        """Return the scores [WINDOWS, looks] of random windows whose histories have at most so many items."""
+        rows = torch.randint(len(benign), (WINDOWS * self.window,), generator=generator)
+        looks = [benign.whole(rows, benign.lengths[rows].clamp(max=n)) for n in (*LOOKS, benign.items.shape[1])]
+        return torch.stack([self.detector.window_scores(traces, self.window) for traces in looks], 1)
+
+
+def benign_traces(tracer: Tracer, items: Tensor) -> list[Traces]:
+    """Return the traces of users' histories [N, L], and of the most recent 2, 5, 10 and 20 items of each."""
+    lengths = (items != 0).sum(1)
+    recent = [keep_recent(items, lengths, n, n)[0] for n in RECENT if n < items.shape[1]]
+    return [tracer.trace(part) for part in (items, *recent)]
+
+
+def conformal_quantile(benign: Tensor, rate: float) -> float:
+    """Return the score that a further benign one exceeds with probability `rate` at most; inf where n is too small.
+
+    It is the ceil((n + 1) (1 - rate))-th smallest of n scores.
+
+    >>> conformal_quantile(torch.arange(1.0, 100.0), 0.01), conformal_quantile(torch.arange(1.0, 100.0), 0.5)
+    (99.0, 50.0)
+    """
+    place = math.ceil((len(benign) + 1) * (1 - rate) - 1e-9)
+    return float(benign.sort().values[place - 1]) if place <= len(benign) else math.inf

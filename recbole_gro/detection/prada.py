@@ -1,0 +1,59 @@
+"""The detector of unnatural distances between successive queries."""
+
+import torch
+from torch import Tensor
+
+from recbole_gro.detection.base import Detector, register_detector
+from recbole_gro.detection.traces import Traces
+
+FEWEST = 5  # distances that a test of normality takes
+AT_ONCE = 2**22  # entries of distance matrices
+
+
+@register_detector("prada")
+class PRADADetector(Detector):
+    """Test whether the distance of each query to the nearest one before it is normally distributed.
+
+    The queries are those of the prefixes of a history, or those of the histories of a window, in their order. The score
+    is 1 - W' of Shapiro and Francia's test, which has the correlation of the ordered distances with normal scores in
+    place of Shapiro and Wilk's W; outliers are not removed. Source: PRADA (Juuti et al., EuroS&P 2019, arXiv
+    1805.02628), there with the distances of images of a predicted class.
+    """
+
+    def fit(self, benign: Traces) -> None:
+        queries = benign.embeddings[benign.items != 0]
+        self.scale = queries.std(0).clamp(min=1e-6)
+
+    def scores(self, traces: Traces) -> Tensor:
+        length = traces.items.shape[1]
+        scores = torch.zeros(len(traces), length)
+        rows = max(1, AT_ONCE // length**2)
+        nearest = torch.cat([_nearest(part / self.scale) for part in traces.embeddings.split(rows)])
+        for n in range(FEWEST, length):  # of a history's positions, not of its rows
+            scores[:, n] = abnormality(nearest[:, :n])
+        return scores
+
+    def window_scores(self, traces: Traces, size: int) -> Tensor:
+        queries = (traces.embeddings[:, 0] / self.scale).unflatten(0, (-1, size))
+        return torch.cat([abnormality(_nearest(part)) for part in queries.split(max(1, AT_ONCE // size**2))])
+
+
+def _nearest(queries: Tensor) -> Tensor:
+    """Return the distance [B, n - 1] of each of queries [B, n, D] but the first to the nearest one before it."""
+    distances = torch.cdist(queries, queries)
+    later = torch.ones(distances.shape[1:], dtype=torch.bool).triu()
+    return distances.masked_fill(later, torch.inf)[:, 1:].amin(2)
+
+
+def abnormality(values: Tensor) -> Tensor:
+    """Return 1 - W' [B] of values [B, n]: 0 where their order statistics are those of a normal distribution.
+
+    W' is the squared correlation of the ordered values with Blom's normal scores; 1 - W' is 1 where all are equal.
+    """
+    n = values.shape[1]
+    place = (torch.arange(1, n + 1, dtype=torch.double) - 0.375) / (n + 0.25)
+    normal = torch.special.ndtri(place)
+    ordered = values.double().sort(1).values
+    ordered = ordered - ordered.mean(1, keepdim=True)
+    spread = ordered.square().sum(1) * normal.square().sum()
+    return (1 - (ordered @ normal).square() / spread.clamp(min=1e-12)).float()

@@ -1,0 +1,272 @@
+"""Detection of extraction as an experiment: every attack against every detector, real users on the other side."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.settings import Settings
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.detection import detectors
+from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
+from recbole_gro.detection.keys import key_is_flagged
+from recbole_gro.detection.settings import DetectionSettings
+from recbole_gro.detection.traces import Tracer, Traces
+from recbole_gro.experiment.detection_report import write_detection_report
+from recbole_gro.experiment.plan import Experiment, in_words
+from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.log import say
+from recbole_gro.utils.random_state import global_state_kept
+
+LENGTHS = (1, 2, 3, 5, 10, 20)  # items of real users' histories
+USER_WINDOWS = 100  # windows of random test users
+
+
+@dataclass
+class Detected:
+    """What one detector sees of one attack.
+
+    Attributes:
+        values: the varied keys.
+        seed: of the cell.
+        detector: its name.
+        auc: {items: area under the ROC curve of histories of so many items}.
+        true_positives: {items: share of the attack's histories above the score that 1 % of real ones exceed}.
+        false_positives: {items: share of test users flagged by the threshold from validation users}.
+        flagged: share of the attack's histories flagged so far, after each item.
+        users_flagged: the same of the test users' histories.
+        items: mean items of a history answered before it is flagged; all of them where it never is.
+        lists: answered before the key of the attack is flagged, all histories growing side by side; all where never.
+        key_flagged: whether it is.
+        windows: share of the attack's windows that are flagged; None where its histories make none.
+        window_items: mean items of a history that are answered before its window is flagged, looked at whenever all
+            its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
+        user_windows: share of windows of random test users that are flagged at one of these lengths.
+    """
+
+    values: dict[str, Any]
+    seed: int
+    detector: str
+    auc: dict[str, float]
+    true_positives: dict[str, float]
+    false_positives: dict[str, float]
+    flagged: list[float]
+    users_flagged: list[float]
+    items: float
+    lists: int
+    key_flagged: bool
+    windows: float | None
+    window_items: float | None
+    user_windows: float | None
+
+
+@global_state_kept()
+def run_detection(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: bool = False) -> None:
+    """Run the missing cells in this process, and report on all; targets and query logs are stages that runs share.
+
+    Args:
+        experiment: its attacks and targets vary.
+        folder: of cells and report.
+        stages_dir: folder of stages.
+        dry_run: only print the missing cells.
+
+    Raises:
+        UserError: an invalid setting.
+    """
+    cells = experiment.cells()
+    files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in cells}
+    missing = [(values, seed) for values, seed in cells if not files[in_words(values), seed].exists()]
+    say(f"{experiment.title}: {len(cells)} cells, {len(missing)} to run; {folder}")
+    if dry_run:
+        for values, seed in missing:
+            print(f"  {in_words({**values, 'seed': seed})}")
+        return
+    # the cells of one target follow each other: they share its benign users
+    missing.sort(key=lambda cell: (json.dumps({k: v for k, v in cell[0].items() if k != "attacker"}), cell[1]))
+    side = None
+    for values, seed in missing:
+        config = experiment.config(values, seed)
+        config["show_progress"] = False
+        if side is None or side.target_print != Fingerprints(config, config["defense"][0]).service:
+            side = Side(config, StageCache(stages_dir))
+        found = [asdict(one) for one in side.detected(config, values, seed)]
+        files[in_words(values), seed].parent.mkdir(parents=True, exist_ok=True)
+        write_whole(files[in_words(values), seed], json.dumps(found) + "\n")
+        say(f"  {in_words({**values, 'seed': seed})}: done")
+    read = [Detected(**one) for file in files.values() for one in json.loads(file.read_text(encoding="utf-8"))]
+    write_detection_report(experiment, read, folder)
+    print(f"report.html, report.md and results.csv are in {folder}")
+
+
+def _file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
+    """Return the file of a cell, named by everything that it depends on."""
+    config = experiment.config(values, seed)
+    config.data_digests = data_fingerprint(config)
+    queries = Fingerprints(config, config["defense"][0]).queries
+    names = as_names(DetectionSettings.of(config).detector)
+    own: list[type[Settings]] = [DetectionSettings, *(part for name in names for part in detectors[name].settings)]
+    read = {name: value for part in own for name, value in part.fingerprint(config).items()}
+    name = "-".join(map(str, values.values())).replace("/", "_").replace(":", "_")[-100:]
+    return folder / "cells" / f"{name}-{seed}-{fingerprint('detection', queries, settings=read)}.json"
+
+
+class Side:
+    """The provider's side of a target: its service, real users, and detectors with thresholds from half of these.
+
+    Half of the users, drawn with the seed, give thresholds, from their training and validation items. The others are
+    the benign side: their histories before the test item, of which the most recent items are queried.
+
+    Args:
+        config: of a cell.
+        cache: of stages.
+    """
+
+    def __init__(self, config: Any, cache: StageCache):
+        self.cache = cache
+        self.loaders = build_loaders(config, build_dataset(config))
+        self.stages = self._stages(config)
+        self.defense = self.stages.prints.defense
+        self.target_print = self.stages.prints.service
+        model, _ = self.stages.defended(self.defense)
+        self.service = Service(model, config["served_k"], self.defense.answer)
+        self.tracer = Tracer(model, config["served_k"])
+        own = DetectionSettings.of(config)
+        self.rate, self.window = own.false_positive_rate, own.detection_window
+        draw = torch.Generator().manual_seed(config["seed"])
+        calibrating = torch.randperm(self.loaders[0]._dataset.user_num, generator=draw).chunk(2)[0]
+        benign = benign_traces(self.tracer, self._histories(config, calibrating, True))
+        tested = self._histories(config, calibrating, False)
+        self.users = self.tracer.trace(tested)
+        longest = int(self.users.lengths.max())
+        self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
+        names = as_names(own.detector)
+        self.detectors = {name: CalibratedDetector(name, config, benign, self.rate, self.window) for name in names}
+        rows = torch.randint(len(self.users), (USER_WINDOWS * self.window,), generator=draw)
+        self.user_windows = {
+            name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
+        }
+
+    def _stages(self, config: Any) -> Stages:
+        return Stages(config, self.loaders, self.cache, Fingerprints(config, config["defense"][0]), None)
+
+    def _histories(self, config: Any, users: Tensor, inside: bool) -> Tensor:
+        """Return the histories [N, L] before the test items of users, or of all others."""
+        data = self.loaders[2]._dataset
+        rows = data[torch.arange(len(data))]
+        chosen = torch.isin(rows[config["USER_ID_FIELD"]], users) == inside
+        return rows[config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]][chosen]
+
+    def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
+        """Yield what each detector sees of the attack of a cell."""
+        state = self.defense.state_dict()
+        log, facts = self._stages(config).queries(self.service, self.defense, in_words(values))
+        self.defense.load_state_dict(state)  # each attack meets the same service
+        traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
+        for name, detector in self.detectors.items():
+            alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
+            lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate)
+            rows = torch.arange(len(traces) // self.window * self.window)
+            windows, flagged_windows = self._windows(detector, traces, rows)
+            auc, found, flagged = self._by_length(detector, traces)
+            yield Detected(
+                values,
+                seed,
+                name,
+                auc,
+                found,
+                flagged,
+                so_far(alarms, traces.items.shape[1]),
+                so_far(of_users, self.users.items.shape[1]),
+                float(torch.where(alarms > 0, alarms, traces.lengths).double().mean()),
+                lists * facts["repeats"],
+                key_flagged,
+                flagged_windows,
+                windows,
+                self.user_windows[name],
+            )
+
+    def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:
+        """Return mean items per history before the window of some histories is flagged, and the share of windows."""
+        if not len(rows):
+            return None, None
+        lengths, most = traces.lengths[rows], int(traces.lengths.max())
+        items = lengths.view(-1, self.window).double().mean(1)
+        never = torch.ones(len(items), dtype=torch.bool)
+        for n in (*(n for n in LENGTHS if n < most), most):
+            flagged = detector.window_alarms(traces.whole(rows, lengths.clamp(max=n)))[1]
+            items[flagged & never] = n
+            never &= ~flagged
+        return float(items.mean()), float((~never).double().mean())
+
+    def _by_length(self, detector: CalibratedDetector, traces: Traces) -> tuple[dict[str, float], ...]:
+        """Return AUC, true positives at the rate of false ones, and false positives, by length of history."""
+        auc, found, flagged = {}, {}, {}
+        running = detector.running(traces)
+        for n, users in self.recent.items():
+            if n > traces.lengths.max():
+                break
+            real = detector.running(users)[users.lengths == n, n - 1]
+            attack = running[traces.lengths >= n, n - 1]
+            auc[str(n)] = area(attack, real)
+            highest = real.sort(descending=True).values[int(self.rate * len(real))]
+            found[str(n)] = float((attack > highest).double().mean())
+            flagged[str(n)] = float((real > detector.threshold).double().mean())
+        return auc, found, flagged
+
+
+def _last(items: Tensor, n: int) -> Tensor:
+    """Return the most recent n items of each of items [N, L] that has as many, [M, n]."""
+    lengths = (items != 0).sum(1)
+    kept = lengths >= n
+    place = lengths[kept].unsqueeze(1) - n + torch.arange(n)
+    return items[kept].gather(1, place)
+
+
+def area(positive: Tensor, negative: Tensor) -> float:
+    """Return the area under the ROC curve: the probability that a positive score exceeds a negative one, ties halved.
+
+    >>> area(torch.tensor([2.0, 3.0]), torch.tensor([1.0, 2.0]))
+    0.875
+    """
+    ordered = negative.sort().values
+    below = torch.searchsorted(ordered, positive) + torch.searchsorted(ordered, positive, right=True)
+    return float(below.double().mean() / 2 / len(negative))
+
+
+def so_far(alarms: Tensor, most: int) -> list[float]:
+    """Return the share of histories flagged after each of `most` items, from the items after which each is.
+
+    >>> so_far(torch.tensor([2, 0]), 3)
+    [0.0, 0.5, 0.5]
+    """
+    counts = alarms.bincount(minlength=most + 1)[1:].cumsum(0)
+    return [round(float(count) / len(alarms), 4) for count in counts]
+
+
+def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float) -> tuple[int, bool]:
+    """Return the lists answered before the key of an attack is flagged, and whether it is.
+
+    The histories grow side by side, one item each in turn, as the query strategies do.
+
+    Args:
+        alarms: [S] items after which each history is flagged; 0 for never.
+        lengths: [S] items of each.
+        rate: of false positives.
+    """
+    most = int(lengths.max())
+    step = torch.arange(1, most + 1).unsqueeze(1)
+    answered = (step <= lengths).flatten().long().cumsum(0)  # by step, then by history
+    flagged = ((step == alarms) & (alarms > 0)).flatten().long().cumsum(0)
+    alarm = key_is_flagged(answered.clamp(max=len(lengths)), flagged, rate)
+    if not bool(alarm.any()):
+        return int(lengths.sum()), False
+    return int(answered[int(alarm.int().argmax())]), True

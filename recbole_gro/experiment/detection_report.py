@@ -1,0 +1,171 @@
+"""The report of experiment detection."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from recbole_gro.experiment.figures import COLOURS, STYLES
+from recbole_gro.experiment.plan import Experiment, in_words
+from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.report.document import Block, Heading, Picture, Table, csv_text, write_document
+from recbole_gro.report.run_report import png
+
+if TYPE_CHECKING:
+    from recbole_gro.experiment.detection import Detected
+
+BY_LENGTH = ("auc", "true_positives", "false_positives")
+SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_windows")
+Grouped = dict[tuple[str, str], dict[str, list["Detected"]]]  # of all seeds, by target and attack, by detector
+
+
+def write_detection_report(experiment: Experiment, found: "Sequence[Detected]", folder: Path) -> None:
+    """Write report.md, report.html, the figure, and results.csv with one row per measurement.
+
+    Args:
+        experiment: the plan.
+        found: of all cells.
+        folder: of the files.
+    """
+    lines = []
+    for one in found:
+        named = [*one.values.values(), one.seed, one.detector]
+        for measure in BY_LENGTH:
+            lines += [[*named, measure, n, round(value, 4)] for n, value in getattr(one, measure).items()]
+        single = {measure: getattr(one, measure) for measure in SINGLE}
+        lines += [
+            [*named, measure, "", round(float(value), 4)] for measure, value in single.items() if value is not None
+        ]
+        lines += [[*named, "users_flagged", len(one.users_flagged), one.users_flagged[-1]]]
+        lines += [[*named, "flagged", n, one.flagged[int(n) - 1]] for n in one.auc]
+        lines += [[*named, "flagged", len(one.flagged), one.flagged[-1]]]
+    head = [*experiment.vary, "seed", "detector", "measure", "items", "value"]
+    blocks = [*_blocks(grouped(found)), *settings_blocks(experiment)]
+    write_document(experiment.title, blocks, csv_text(head, lines), folder)
+
+
+def grouped(found: "Sequence[Detected]") -> Grouped:
+    """Return the measurements of all seeds by target and attack, and by detector."""
+    by_attack: Grouped = defaultdict(lambda: defaultdict(list))
+    for one in found:
+        rest = {key: value for key, value in one.values.items() if key != "attacker"}
+        by_attack[in_words(rest), str(one.values.get("attacker", "standard"))][one.detector].append(one)
+    return by_attack
+
+
+def _blocks(found: Grouped) -> Iterator[Block]:
+    names = list(next(iter(found.values())))
+    of_all = [set(one.auc) for by_detector in found.values() for own in by_detector.values() for one in own]
+    lengths = sorted(set.intersection(*of_all), key=int)
+    yield Heading("Lists answered before the alarm")
+    yield Table(
+        "Mean items of a history that are answered before it is flagged, at the threshold of each detector from "
+        "validation users; all its items where it never is. In brackets the share of histories that are flagged. Means "
+        "over seeds.",
+        ["target", "attack", *names],
+        [
+            [*attack, *(f"{_mean(own[name], 'items'):.1f} ({np.mean([one.flagged[-1] for one in own[name]]):.0%})" for name in names)]  # noqa: E501
+            for attack, own in found.items()
+        ],
+        labels=2,
+    )  # fmt: skip
+    yield Table(
+        "Mean items of a history that are answered before its window is flagged, looked at whenever its histories have "
+        "1, 2, 3, 5, 10, 20 and all items. In brackets the share of windows that are flagged.",
+        ["target", "attack", *names],
+        [[*attack, *(_window_in_words(by_detector[name]) for name in names)] for attack, by_detector in found.items()],
+        labels=2,
+    )
+    yield Table(
+        "Lists answered before the API key of the attack is flagged, all histories growing side by side; never: at no "
+        "seed.",
+        ["target", "attack", *names],
+        [[*attack, *(_key_in_words(own[name]) for name in names)] for attack, own in found.items()],
+        labels=2,
+    )
+    yield Table(
+        "Test users whose histories are flagged, percent, by the threshold from validation users: at any length of the "
+        "history, and where the most recent n items are queried. Last column: windows of random test users.",
+        ["target", "detector", "any length", *(f"n = {n}" for n in lengths), "windows"],
+        list(_users(found, lengths)),
+        labels=2,
+    )
+    for measure, title in {"auc": "AUC", "true_positives": "True positives at 1 % false positives"}.items():
+        yield Heading(title)
+        yield Table(
+            f"{title} of histories of n items: the attack's against the most recent n items of test users. Means over "
+            "seeds.",
+            ["target", "attack", "detector", *(f"n = {n}" for n in lengths)],
+            [
+                [*attack, name, *(f"{np.mean([getattr(one, measure)[n] for one in own[name]]):.2f}" for n in lengths)]
+                for attack, own in found.items()
+                for name in names
+            ],
+            labels=3,
+        )
+    yield Heading("Picture")
+    yield Picture(
+        "detection.png",
+        png(picture(found, names[0])),
+        "share of histories flagged against the number of items",
+        f"x axis: items of a history; y axis: share of histories that {names[0]} has flagged, mean over seeds. Grey: "
+        "real users.",
+    )
+
+
+def _mean(own: "Sequence[Detected]", measure: str) -> float:
+    return float(np.mean([getattr(one, measure) for one in own]))
+
+
+def _window_in_words(own: "Sequence[Detected]") -> str:
+    if own[0].windows is None:
+        return "no window"
+    return f"{_mean(own, 'window_items'):.1f} ({_mean(own, 'windows'):.0%})"
+
+
+def _key_in_words(own: "Sequence[Detected]") -> str:
+    caught = [one.lists for one in own if one.key_flagged]
+    lists = f"{np.mean(caught):,.0f}" if caught else "never"
+    some = f", {len(caught)} of {len(own)} seeds" if 0 < len(caught) < len(own) else ""
+    return f"{lists}{some}"
+
+
+def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
+    """Yield a row per target and detector; the users are the same for every attack."""
+    seen = set()
+    for (target, _), by_detector in found.items():
+        for name, own in by_detector.items():
+            if (target, name) not in seen:
+                seen.add((target, name))
+                shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
+                shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
+                yield [target, name, *(f"{100 * share:.2f}" for share in (*shares, _mean(own, "user_windows")))]
+
+
+def picture(found: Grouped, detector: str) -> Figure:
+    """Return the figure of the share of histories flagged against items, a panel per target.
+
+    Args:
+        found: from `grouped`.
+        detector: that flags.
+    """
+    targets = list(dict.fromkeys(target for target, _ in found))
+    attacks = list(dict.fromkeys(attack for _, attack in found))
+    figure = Figure(figsize=(5.4 * len(targets), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(targets), sharey=True, squeeze=False)[0]
+    for axes, target in zip(panels, targets, strict=True):
+        for number, attack in enumerate(attacks):
+            if (own := found.get((target, attack), {}).get(detector)) is not None:
+                curve = np.mean([one.flagged for one in own], axis=0)
+                colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+                axes.plot(range(1, len(curve) + 1), curve, color=colour, linestyle=style, label=attack, linewidth=1.4)
+        users = np.mean([one.users_flagged for one in own], axis=0) if own else []
+        axes.plot(range(1, len(users) + 1), users, color="#999999", linewidth=2, label="real users")
+        axes.set(title=target, xlabel="items of the history", ylabel=f"share flagged by {detector}", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    return figure

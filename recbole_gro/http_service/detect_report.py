@@ -1,0 +1,88 @@
+"""The report on an access log: flagged histories, windows and API keys."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
+from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.log import say
+
+SHOWN = 20  # rows of a table
+
+
+def write_detection(results: dict[str, Any], folder: Path) -> None:
+    """Write report.md, report.html, results.csv with the flagged histories, and last results.json.
+
+    Args:
+        results: contents of results.json.
+        folder: of the files; made if it does not exist.
+    """
+    head = ["detector", "key", "time", "items", "alarm_after", "score"]
+    lines = [
+        [name, *(one[column] for column in head[1:])]
+        for name, found in results["detectors"].items()
+        for one in found["histories"]
+    ]
+    blocks = list(report_blocks(results))
+    write_document(f"Detection in {Path(results['log']).name}", blocks, csv_text(head, lines), folder)
+    write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    for block in blocks[1:3]:
+        say(block.markdown())
+    say(f"report.md, report.html, results.csv and results.json are in {folder}")
+
+
+def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
+    """Yield the parts of the report.
+
+    Args:
+        results: contents of results.json.
+    """
+    rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
+    yield Paragraph(
+        f"{results['queries']:,} answered queries make {results['histories']:,} histories, of which one that extends "
+        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue."
+    )
+    yield Heading("Flagged")
+    yield Table(
+        f"What each detector flags. Thresholds flag at most {rate:.1%} of benign users ({results['benign']}), of "
+        f"benign windows of {window} histories, and of benign keys.",
+        ["detector", "histories", "share", "windows", "keys"],
+        [
+            [name, f"{one['flagged_histories']:,}", f"{one['flagged_histories'] / results['histories']:.1%}",
+             f"{len(one['flagged_windows'])} of {one['windows']}",
+             ", ".join(key["key"] or "(no key)" for key in one["keys"] if key["alarm"]) or "none"]
+            for name, one in found.items()
+        ],
+    )  # fmt: skip
+    for name, one in found.items():
+        yield Heading(name)
+        yield Table(
+            "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
+            f"{-math.log(rate):.2f}.",
+            ["key", "histories", "flagged", "evidence", "alarm"],
+            [
+                [key["key"] or "(no key)", f"{key['histories']:,}", f"{key['flagged']:,}", f"{key['log_evidence']}",
+                 "yes" if key["alarm"] else "no"]
+                for key in sorted(one["keys"], key=lambda key: -key["log_evidence"])[:SHOWN]
+            ],
+        )  # fmt: skip
+        if windows := one["flagged_windows"]:
+            yield Table(
+                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
+                ["key", "first query", "score"],
+                [[part["key"], part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
+                labels=2,
+            )
+        if rows := one["histories"]:
+            yield Table(
+                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
+                ["key", "query", "items", "flagged after", "score"],
+                [
+                    [row["key"], row["time"], f"{row['items']}", f"{row['alarm_after']}", f"{row['score']}"]
+                    for row in rows[:SHOWN]
+                ],
+                labels=2,
+            )

@@ -1,0 +1,98 @@
+"""Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.utils.errors import UserError
+
+SQLITE = b"SQLite format 3\0"
+COLUMNS = ("key", "time", "history")  # of a csv file; the items of a history stand between blanks
+
+
+@dataclass
+class LoggedQueries:
+    """Hold the answered queries of a log, oldest first; one entry per history.
+
+    Attributes:
+        histories: item ids, most recent last.
+        keys: name of the API key of each; empty where the log has none.
+        times: of each, as in the log.
+        left_out: number of histories without an item of the catalogue, or refused.
+        unknown: number of items that are not in the catalogue.
+    """
+
+    histories: list[list[int]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
+    left_out: int = 0
+    unknown: int = 0
+
+    def add(self, key: str, time: str, history: list[int]) -> None:
+        """Add a history, less its items that are 0: those outside the catalogue."""
+        known = [item for item in history if item]
+        self.unknown += len(history) - len(known)
+        if not known:
+            self.left_out += 1
+            return
+        self.histories.append(known)
+        self.keys.append(key)
+        self.times.append(time)
+
+
+def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQueries:
+    """Return the queries of an access log that got lists.
+
+    Args:
+        file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
+            (item tokens between blanks) and, where they are known, `key` and `time`.
+        ids: item id by token.
+
+    Raises:
+        UserError: it cannot be read, or has no answered query.
+    """
+    try:
+        with open(file, "rb") as stream:
+            start = stream.read(len(SQLITE))
+        found = LoggedQueries()
+        if start == SQLITE:
+            _add_lines(found, Ledger(file).lines(), len(ids))
+        elif start.lstrip()[:1] == b"{":
+            with open(file, encoding="utf-8") as text:
+                _add_lines(found, map(json.loads, text), len(ids))
+        else:
+            _add_csv(found, file, ids)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
+        raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
+    if not found.histories:
+        raise UserError(f"log: {file} has no answered query with an item of the catalogue")
+    return found
+
+
+def _add_lines(found: LoggedQueries, lines: Iterator[dict[str, Any]], n_items: int) -> None:
+    for line in lines:
+        if line["refused"] is not None:
+            found.left_out += line["lists"]
+            continue
+        for history in line["sequences"]:
+            if max(history) > n_items or min(history) < 1:
+                raise UserError(f"log: item id {max(history)} is not in the target's catalogue of {n_items} items")
+            found.add(line.get("key", ""), line["time"], history)
+
+
+def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
+    with open(file, encoding="utf-8", newline="") as text:
+        rows = csv.DictReader(text)
+        if "history" not in (rows.fieldnames or []):
+            names = ", ".join(rows.fieldnames or []) or "none"
+            raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
+        for row in rows:
+            history = [ids.get(token, 0) for token in (row["history"] or "").split()]
+            found.add(row.get("key") or "", row.get("time") or "", history)

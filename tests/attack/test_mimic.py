@@ -1,0 +1,75 @@
+import pytest
+import torch
+from attack.cases import QueryStrategyCases, RuleService
+
+from recbole_gro import BlackBox, create_attacker, create_query_strategy
+from recbole_gro.attack.query_log import QueryLog
+
+
+class TestMimic(QueryStrategyCases):
+    name = "mimic"
+
+    def test_no_item_is_queried_twice_in_a_sequence(self):
+        log = self.query(n_sequences=60, length=12)
+        assert all(len(set(row)) == 12 for row in log.sequences.tolist())
+
+    def test_listed_items_have_the_guessed_share_and_ranks(self):
+        n = 20_000
+        settings = {"mimic_listed_share": 0.7, "mimic_rank_decay": 1.0}
+        strategy = create_query_strategy("mimic", settings)
+        log = strategy.query(BlackBox(RuleService(n_items=201)), n, 2, torch.Generator().manual_seed(1))
+        at = log.lists[:, 0] == log.sequences[:, 1:]
+        assert float(at.any(1).float().mean()) == pytest.approx(0.7, abs=0.02)
+        share = at.float().sum(0) / at.sum()
+        weights = 1 / torch.arange(1, 11)
+        assert torch.allclose(share, weights / weights.sum(), atol=0.02)
+
+
+class PopularService(RuleService):
+    """Serve the same ten items, whatever the sequence."""
+
+    def recommend(self, sequences):
+        return torch.arange(1, 11).expand(len(sequences), -1)
+
+
+def test_popularity_is_guessed_from_the_lists():
+    strategy = create_query_strategy("mimic")
+    log = strategy.query(BlackBox(PopularService(n_items=201)), 400, 3, torch.Generator().manual_seed(1))
+    first = log.sequences[20:, 0]  # after the probes
+    assert float((first <= 10).float().mean()) == pytest.approx(0.5, abs=0.08)
+    probes = log.sequences[:20, 0]
+    assert float((probes <= 10).float().mean()) < 0.4
+
+
+def known_histories(n):
+    """Return n histories of 6 items whose next item is always the second of the list."""
+    first = torch.arange(n) % 200 + 1
+    return torch.stack([(first + 2 * step - 1) % 200 + 1 for step in range(6)], 1)
+
+
+def test_histories_of_users_replace_the_guesses():
+    strategy, box = create_query_strategy("mimic"), BlackBox(RuleService(n_items=201))
+    generator = torch.Generator().manual_seed(1)
+    strategy.extend(box, known_histories(400), generator)
+    log = strategy.query(box, 400, 4, generator)
+    at = log.lists[:, :-1] == log.sequences[:, 1:, None]
+    assert float(at.any(2).float().mean()) > 0.98
+    assert float(at[:, :, 1].float().mean()) > 0.9
+
+
+def test_few_shot_hands_it_its_histories(make_config):
+    config = make_config("NARM", query_sequences=440, query_length=6, served_k=10, attacker_known_share=0.01)
+    attacker = create_attacker("few_shot+mimic", config)
+    box = BlackBox(RuleService(n_items=201))
+    log = attacker.query(box, torch.Generator().manual_seed(2), known_histories(400))
+    assert isinstance(log, QueryLog)
+    at = log.lists[400:, :-1] == log.sequences[400:, 1:, None]
+    assert float(at[:, :, 1].float().mean()) > 0.9
+
+
+def test_the_extension_of_queried_sequences_learns_from_what_is_queried_alone():
+    strategy, box = create_query_strategy("mimic"), BlackBox(RuleService())
+    prefixes = torch.tensor([[1, 2, 5, 0, 0]])
+    log = strategy.extend(box, prefixes, torch.Generator().manual_seed(1), queried=2)
+    assert log.sequences[0, :3].tolist() == [1, 2, 5]
+    assert len(strategy._at_rank) == 0  # the given item at position 2 was queried, none after it is given

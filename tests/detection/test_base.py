@@ -1,0 +1,45 @@
+import pytest
+import torch
+from detection.cases import users
+
+from recbole_gro import Detector, UserError, create_detector, register_detector
+from recbole_gro.detection.base import RankProfile, detectors
+
+
+def test_a_profile_is_a_density_and_has_the_observed_shares():
+    profile = RankProfile(torch.tensor([1] * 60 + [100] * 40 + [0] * 7), 150)
+    ranks = torch.arange(1, 151)
+    assert float(profile.log_probability(ranks).exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(profile.log_probability(torch.tensor([1])).exp()) == pytest.approx(0.57, abs=0.03)
+    assert float(profile.log_probability(torch.tensor([0]))) == 0
+    assert float(profile.log_probability(torch.tensor([40])).exp()) < 0.001
+
+
+def test_the_divergence_of_the_own_histogram_is_smallest():
+    ranks = users(500).ranks
+    profile = RankProfile(ranks, 200)
+    own, uniform, none = profile.divergence(
+        torch.stack([ranks.flatten(), torch.arange(6000) % 200 + 1, torch.zeros(6000).long()])
+    )
+    assert 0 <= float(own) < 0.01 < float(uniform)
+    assert float(none) == 0
+
+
+def test_an_own_detector_is_registered_once(monkeypatch):
+    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
+
+    @register_detector("own")
+    class Own(Detector):
+        """Flags nothing."""
+
+    assert isinstance(create_detector("own"), Own)
+    with pytest.raises(ValueError, match="registered already"):
+        register_detector("own")(Own)
+    for method, arguments in {"fit": (), "scores": (), "window_scores": (1,)}.items():
+        with pytest.raises(NotImplementedError):
+            getattr(Own({}), method)(users(1), *arguments)
+
+
+def test_an_unknown_name_has_a_hint():
+    with pytest.raises(UserError, match=r"unknown detector 'transition'\. Did you mean 'transitions'"):
+        create_detector("transition")

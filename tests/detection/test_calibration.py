@@ -1,0 +1,90 @@
+import math
+
+import pytest
+import torch
+from detection.cases import attack, users
+
+from recbole_gro import Detector, UserError, register_detector
+from recbole_gro.detection.base import detectors
+from recbole_gro.detection.calibration import CalibratedDetector, benign_traces, conformal_quantile
+from recbole_gro.detection.traces import Tracer, Traces
+
+
+@pytest.fixture
+def mean_item(monkeypatch):
+    """A detector whose score is the item's id, less the mean of those that it was fitted on."""
+    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
+
+    @register_detector("mean_item")
+    class MeanItem(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            self.mean = benign.items[benign.items != 0].float().mean()
+
+        def scores(self, traces):
+            return traces.items - self.mean
+
+        def window_scores(self, traces, size):
+            return traces.items.float().mean(1).view(-1, size).mean(1)
+
+    return MeanItem
+
+
+def test_the_quantile_is_the_order_statistic_of_conformal_prediction():
+    scores = torch.arange(1.0, 200.0)[torch.randperm(199)]
+    assert conformal_quantile(scores, 0.01) == 198
+    assert conformal_quantile(scores, 0.1) == 180
+    assert conformal_quantile(scores[:98], 0.01) == math.inf
+
+
+def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
+    calibrated = CalibratedDetector("mean_item", None, [users(400)], 0.05, 10)
+    calibrated.threshold = 150 - float(calibrated.detector.mean)
+    traces = attack(2)
+    traces.items[0, :4] = torch.tensor([3, 150, 151, 200])
+    traces.items[1] = 5
+    assert calibrated.alarms(traces).tolist() == [3, 0]
+    running = calibrated.running(traces)[0]
+    assert torch.equal(running, running.cummax(0).values)
+    traces.items[0, 2:] = 0  # padding raises no alarm
+    assert calibrated.alarms(traces).tolist() == [0, 0]
+
+
+def test_scores_of_each_length_are_standardized(mean_item):
+    mean_item.standardized = True
+    benign = users(600)
+    calibrated = CalibratedDetector("mean_item", None, [benign], 0.05, 10)
+    scores, inside = calibrated.scores(benign), benign.items != 0
+    for place in (0, 5, 11):
+        own = scores[inside[:, place], place]
+        assert float(own.mean()) == pytest.approx(0, abs=1e-4)
+        assert float(own.std()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "message"),
+    [
+        (98, 0.01, "benign: 98 users with two or more items are too few for false_positive_rate=0.01, which takes 99"),
+        (50, 0.0, "false_positive_rate: 0 is not allowed"),
+        (50, 1.0, "false_positive_rate: 1 is not allowed"),
+    ],
+)
+def test_too_few_users_and_impossible_rates_are_refused(n, rate, message):
+    with pytest.raises(UserError, match=message):
+        CalibratedDetector("coverage", None, [users(n)], rate, 10)
+
+
+def test_the_most_recent_items_of_a_user_count_too(make_model, mean_item):
+    tracer = Tracer(make_model(), 5)
+    items = torch.randint(1, 31, (30, tracer.longest))
+    whole, two, five = benign_traces(tracer, items)
+    assert torch.equal(whole.items, items)
+    assert torch.equal(two.items, items[:, -2:])
+    assert torch.equal(five.items, items[:, -5:])
+    rare = users(400)
+    alone = CalibratedDetector("mean_item", None, [rare], 0.05, 10)
+    recent = Traces(rare.items + 100, rare.ranks, rare.embeddings, rare.n_items, rare.k)
+    assert CalibratedDetector("mean_item", None, [rare, recent], 0.05, 10).threshold == pytest.approx(
+        alone.threshold + 100
+    )

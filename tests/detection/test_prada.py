@@ -1,0 +1,26 @@
+import pytest
+import torch
+from detection.cases import DetectorCases
+from scipy import stats
+
+from recbole_gro.detection.prada import _nearest, abnormality
+
+
+class TestPRADA(DetectorCases):
+    name = "prada"
+    found = 0.3  # of twelve queries each
+
+
+def test_nearest_is_the_distance_to_any_query_before():
+    queries = torch.tensor([[[0.0], [3.0], [1.0], [3.5]]])
+    assert _nearest(queries).tolist() == [[3.0, 1.0, 0.5]]
+
+
+def test_abnormality_agrees_with_shapiro_and_wilk():
+    draw = torch.Generator().manual_seed(1)
+    normal, skewed = torch.randn(80, generator=draw), torch.rand(80, generator=draw) ** 4
+    for values in (normal, skewed):
+        statistic = stats.shapiro(values.numpy()).statistic
+        assert float(abnormality(values[None])) == pytest.approx(1 - statistic, abs=0.02)
+    assert float(abnormality(skewed[None])) > 5 * float(abnormality(normal[None]))
+    assert float(abnormality(torch.ones(1, 9))) == 1

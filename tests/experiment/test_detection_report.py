@@ -1,0 +1,61 @@
+from recbole_gro.experiment.detection import Detected
+from recbole_gro.experiment.detection_report import grouped, picture, write_detection_report
+from recbole_gro.experiment.plan import Experiment
+
+
+def found(attacker, seed, detector="mmd", items=4.0, lists=30, key_flagged=True):
+    by_length = {"1": 0.5, "2": 0.75}
+    return Detected(
+        values={"model": "NARM", "attacker": attacker},
+        seed=seed,
+        detector=detector,
+        auc=by_length,
+        true_positives=by_length,
+        false_positives={"1": 0.0, "2": 0.01},
+        flagged=[0.0, 0.5],
+        users_flagged=[0.0, 0.02],
+        items=items,
+        lists=lists,
+        key_flagged=key_flagged,
+        windows=1.0,
+        window_items=2.0,
+        user_windows=0.03,
+    )
+
+
+def test_the_report_has_means_over_seeds(tmp_path):
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a", "b"]}, [1, 2])
+    cells = [found("a", 1), found("a", 2, items=6.0), found("b", 1), found("b", 2, key_flagged=False)]
+    write_detection_report(plan, cells, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "NARM" in line]
+    assert ["model NARM", "a", "5.0 (50%)"] in rows
+    assert ["model NARM", "a", "2.0 (100%)"] in rows
+    assert ["model NARM", "a", "30"] in rows
+    assert ["model NARM", "b", "30, 1 of 2 seeds"] in rows
+    assert ["model NARM", "mmd", "2.00", "0.00", "1.00", "3.00"] in rows
+    assert ["model NARM", "a", "mmd", "0.50", "0.75"] in rows
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert lines[0] == "model,attacker,seed,detector,measure,items,value"
+    assert "NARM,a,2,mmd,items,,6.0" in lines
+
+
+def test_an_attack_that_is_never_flagged_is_named_so(tmp_path):
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a"]}, [1])
+    write_detection_report(plan, [found("a", 1, key_flagged=False)], tmp_path)
+    assert "never" in (tmp_path / "report.md").read_text()
+
+
+def test_the_figure_has_a_line_per_attack_and_one_of_users():
+    axes = picture(grouped([found("a", 1), found("b", 1)]), "mmd").axes
+    assert [len(panel.lines) for panel in axes] == [3]
+    assert axes[0].lines[0].get_ydata().tolist() == [0.0, 0.5]
+
+
+def test_an_attack_of_few_histories_has_no_window(tmp_path):
+    few = found("a", 1)
+    few.windows = few.window_items = None
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a"]}, [1])
+    write_detection_report(plan, [few], tmp_path)
+    assert "no window" in (tmp_path / "report.md").read_text()
+    assert "windows" not in (tmp_path / "results.csv").read_text().replace("user_windows", "")

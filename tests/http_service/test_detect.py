@@ -1,0 +1,95 @@
+import csv
+import json
+import random
+
+import pytest
+import torch
+
+from recbole_gro import UserError
+from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.settings import DetectionSettings
+from recbole_gro.http_service.detect import judged, run_detect
+
+DETECTORS = {"transitions", "coverage", "mmd", "prada"}
+SETTINGS = {"false_positive_rate": "0.05", "detection_window": "10"}
+
+
+@pytest.fixture
+def log(tmp_path):
+    """A log of two keys: ann sends every prefix of histories of tiny's users, bob repeats one item."""
+    draw, rows = random.Random(1), []
+    for _ in range(30):
+        item, history = draw.randrange(30), []
+        for _ in range(8):
+            history.append(f"i{item}")
+            rows.append(("ann", " ".join(history)))
+            item = (item + draw.choice([1, 1, 2, 3])) % 30
+    rows += [("bob", " ".join([f"i{draw.randrange(30)}"] * 8)) for _ in range(20)]
+    file = tmp_path / "own.csv"
+    file.write_text("key,history\n" + "".join(f"{key},{history}\n" for key, history in rows))
+    return str(file)
+
+
+def test_a_log_is_judged_by_history_window_and_key(checkpoint_of, log, tmp_path):
+    folder = tmp_path / "out"
+    results = run_detect(checkpoint_of("GRU4Rec"), log, output=str(folder), settings=SETTINGS)
+    assert json.loads((folder / "results.json").read_text()) == results
+    assert set(results["detectors"]) == DETECTORS
+    assert (results["queries"], results["window"], results["false_positive_rate"]) == (260, 10, 0.05)
+    found = results["detectors"]["coverage"]
+    assert [key["key"] for key in found["keys"]] == ["ann", "bob"]
+    assert [key["alarm"] for key in found["keys"]] == [False, True]
+    ann, bob = found["keys"]
+    assert (ann["histories"], bob["histories"]) == (30, results["histories"] - 30)
+    assert found["windows"] == 3 + bob["histories"] // 10
+    assert {row["key"] for row in found["histories"][: bob["flagged"]]} == {"bob"}
+    report = (folder / "report.md").read_text()
+    assert "| coverage" in report
+    assert "bob" in report
+    with (folder / "results.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == sum(one["flagged_histories"] for one in results["detectors"].values())
+    assert all(int(row["alarm_after"]) <= int(row["items"]) for row in rows)
+
+
+def test_settings_choose_detectors_and_benign_users(checkpoint_of, log, tmp_path, tiny_data_path):
+    benign = tiny_data_path / "tiny" / "tiny.inter"
+    settings = {**SETTINGS, "detector": "coverage"}
+    given = run_detect(checkpoint_of("GRU4Rec"), log, str(benign), str(tmp_path / "a"), settings)
+    own = run_detect(checkpoint_of("GRU4Rec"), log, None, str(tmp_path / "b"), settings)
+    assert set(given["detectors"]) == {"coverage"}
+    assert given["detectors"] == own["detectors"]  # the same users
+
+
+def test_a_window_has_the_histories_of_one_key(checkpoint_of):
+    from detection.cases import attack, users
+
+    detector = CalibratedDetector("transitions", None, [users(400)], 0.05, 10)
+    keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
+    own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
+    parts = [users(29, seed=4), attack(10)]
+    found = judged({"transitions": detector}, parts, keys, own)["transitions"]
+    assert found["window_start"].tolist() == [0, 10, 29]
+    assert found["window_flagged"].tolist() == [False, False, True]
+    assert found["key_flagged"].tolist() == [False, False, True]
+    assert found["histories"].tolist() == [25, 4, 10]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"detector": "nobody"}, "unknown detector 'nobody'"),
+        ({"false_positive_rate": "2"}, "false_positive_rate: 2 is not allowed"),
+        ({"head_k": "3"}, "head_k: no setting of detection; it reads detection_window, detector, false_positive_rate"),
+        ({"false_positive_rate": "0.001"}, "too few for false_positive_rate=0.001, which takes 999"),
+    ],
+)
+def test_invalid_settings_are_refused_and_nothing_is_written(checkpoint_of, log, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "out"), settings=settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_users_are_named(checkpoint_of, log, tmp_path):
+    with pytest.raises(UserError, match=r"benign: none\.inter: no such file"):
+        run_detect(checkpoint_of("GRU4Rec"), log, "none.inter")

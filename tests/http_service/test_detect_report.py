@@ -1,0 +1,25 @@
+from recbole_gro.http_service.detect_report import report_blocks, write_detection
+
+
+def test_a_report_without_an_alarm_says_none():
+    key = {"key": "", "histories": 3, "flagged": 0, "log_evidence": -0.5, "alarm": False}
+    found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []}
+    results = {"false_positive_rate": 0.01, "window": 9, "queries": 3, "histories": 3, "left_out": 0}
+    results |= {"benign": "x", "detectors": {"mmd": found}}
+    blocks = list(report_blocks(results))
+    assert blocks[2].rows == [["mmd", "0", "0.0%", "0 of 0", "none"]]
+    assert len(blocks) == 5
+
+
+def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
+    rows = [{"key": "ann", "time": f"t{n}", "items": 5, "alarm_after": 2, "score": 9.0 - n} for n in range(25)]
+    key = {"key": "ann", "histories": 30, "flagged": 25, "log_evidence": 50.0, "alarm": True}
+    window = {"key": "ann", "time": "t3", "score": 4.5}
+    found = {"flagged_histories": 25, "keys": [key], "windows": 2, "flagged_windows": [window], "histories": rows}
+    results = {"false_positive_rate": 0.01, "window": 9, "queries": 30, "histories": 30, "left_out": 0}
+    write_detection({**results, "log": "a/own.csv", "benign": "x", "detectors": {"mmd": found}}, tmp_path)
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 26
+    report = (tmp_path / "report.md").read_text()
+    assert "an alarm above 4.61" in report
+    assert sum("| ann" in line for line in report.splitlines()) == 1 + 1 + 20
+    assert "83.3%" in capsys.readouterr().out

@@ -1,0 +1,84 @@
+import sqlite3
+
+import pytest
+import torch
+
+from recbole_gro import load_target
+from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.keys import key_is_flagged
+from recbole_gro.detection.traces import Tracer
+from recbole_gro.http_service.guard import Guard, alarm_totals
+
+
+class LongIsBad:
+    """Flags histories with item 7 after as many items as come before it, and one."""
+
+    def alarms(self, traces):
+        return ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
+
+
+@pytest.fixture
+def guard(checkpoint_of, tmp_path):
+    target = load_target(checkpoint_of("GRU4Rec"))
+    made = []
+
+    def make():
+        draws = KeyedDraws(target.config, "alarm")
+        made.append(Guard(LongIsBad(), Tracer(target.model, 12), tmp_path / "service.db", 0.01, draws))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def state(tmp_path):
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        return database.execute("SELECT key, histories, flagged, alarm FROM suspicion ORDER BY key").fetchall()
+
+
+def test_a_growing_history_counts_once_and_stays_flagged(guard, tmp_path):
+    own = guard()
+    assert own.alarms([[1], [1, 2]], [5, 5]) == [False, False]
+    assert state(tmp_path) == [(5, 1, 0, 0)]
+    assert own.alarms([[1, 2, 7]], [5]) == [True]
+    assert state(tmp_path)[0][:3] == (5, 1, 1)
+    assert own.alarms([[1, 2, 7, 3], [1, 2, 7, 3]], [5, 5]) == [True, True]  # repeated, it is the same history
+    assert state(tmp_path)[0][:3] == (5, 1, 1)
+    assert alarm_totals(tmp_path / "service.db")["histories"] == 1
+
+
+def test_another_key_is_judged_by_its_own_histories(guard, tmp_path):
+    guard().alarms([[1], [1, 2], [7]], [5, 6, 5])
+    assert [row[:3] for row in state(tmp_path)] == [(5, 2, 1), (6, 1, 0)]
+
+
+def test_a_flagged_key_is_flagged_for_all_its_histories_by_every_process(guard, tmp_path):
+    one, other = guard(), guard()
+    benign = [[n % 6 + 1, n // 6 % 6 + 1, n // 36 + 8] for n in range(40)]
+    assert one.alarms(benign, [1] * 40) == [False] * 40
+    n_bad = next(n for n in range(1, 40) if key_is_flagged(torch.tensor([40 + n]), torch.tensor([n]), 0.01))
+    for n in range(n_bad):
+        (one, other)[n % 2].alarms([[8 + n, 7]], [1])
+    assert state(tmp_path) == [(1, 40 + n_bad, n_bad, 1)]
+    assert [own.alarms([[29, 30]], [1]) for own in (one, other)] == [[True], [True]]
+    assert other.alarms([[29, 30]], [2]) == [False]
+    assert alarm_totals(tmp_path / "service.db") == {"histories": n_bad, "keys": 1}
+
+
+def test_decoys_are_different_items_the_same_for_a_history(guard):
+    own = guard()
+    first, second = own.decoys([[1, 2], [3]], 10)
+    assert [len(set(row)) for row in (first, second)] == [10, 10]
+    assert all(1 <= item <= 30 for item in first + second)
+    assert first != second
+    assert guard().decoys([[3]], 10) == [second]
+
+
+def test_what_fails_notes_nothing(guard, tmp_path, monkeypatch):
+    own = guard()
+    own.alarms([[1]], [1])
+    monkeypatch.setattr("recbole_gro.http_service.guard.key_is_flagged", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        own.alarms([[2]], [1])
+    assert state(tmp_path) == [(1, 1, 0, 0)]

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from recbole_gro import UserError
+from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.logs import read_log
+from recbole_gro.serving import AccessLog
+
+IDS = {"a": 1, "b": 2, "c": 3}
+
+
+def test_a_ledger_has_the_histories_of_each_key(tmp_path):
+    ledger = Ledger(tmp_path / "service.db")
+    for name in ("ann", "bob"):
+        ledger.create_key(name, budget=2)
+    ledger.admit([Entry(1, [[1], [2, 3]], 5), Entry(2, [[3]], 5), Entry(1, [[3]], 5)])
+    found = read_log(tmp_path / "service.db", IDS)
+    assert found.histories == [[1], [2, 3], [3]]
+    assert found.keys == ["ann", "ann", "bob"]
+    assert found.left_out == 1  # beyond the budget
+    assert all(time.startswith("20") for time in found.times)
+
+
+def test_an_access_log_of_a_run_has_no_keys(tmp_path):
+    log = AccessLog(tmp_path / "access.jsonl")
+    log.add([[3, 1], [2]])
+    log.add([[1]], refused="budget")
+    found = read_log(tmp_path / "access.jsonl", IDS)
+    assert (found.histories, found.keys, found.left_out) == ([[3, 1], [2]], ["", ""], 1)
+
+
+def test_a_csv_file_has_tokens_and_perhaps_keys_and_times(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("key,time,history\nann,10:00,a b\nbob,10:01,c z\nbob,10:02,z\n")
+    found = read_log(file, IDS)
+    assert (found.histories, found.keys, found.times) == ([[1, 2], [3]], ["ann", "bob"], ["10:00", "10:01"])
+    assert (found.left_out, found.unknown) == (1, 2)
+    file.write_text("history\na b\n")
+    assert read_log(file, IDS).keys == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column history"),
+        ("key,items\nann,a\n", "has no column history; a csv file has key, time, history, this one key, items"),
+        ("history\nz\n", "has no answered query with an item of the catalogue"),
+        ("{no json", "cannot be read as a ledger, jsonl or csv file"),
+        ('{"sequences": 3}', "cannot be read as a ledger, jsonl or csv file: KeyError"),
+        (json.dumps({"time": "", "lists": 1, "refused": None, "sequences": [[4]]}), "item id 4 is not in the target's"),
+    ],
+)
+def test_invalid_logs_end_in_one_line(tmp_path, text, message):
+    (tmp_path / "log").write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        read_log(tmp_path / "log", IDS)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_log_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"log: .*none\.db cannot be read .*No such file"):
+        read_log(tmp_path / "none.db", IDS)
