@@ -64,8 +64,8 @@ class Verdict:
 class VerificationMethod:
     """Choose secret probes, and say from a suspect's lists whether it is a copy.
 
-    `probes` reads the key and the owner's model; `verdict` is a function of its arguments alone, so that anybody can
-    recompute it from results.json.
+    `probes` reads the key and the models of the owner; `verdict` is a function of its arguments alone, so that anybody
+    can recompute it from results.json.
 
     Args:
         settings: values of `keys`, by name; absent ones take their default.
@@ -76,7 +76,7 @@ class VerificationMethod:
         source: publication, or who proposed it.
         assumptions: under which its p-value holds, one sentence each.
         keys: settings that it reads.
-        needs_references: whether the verdict reads lists of independent models.
+        needs_references: whether it compares with the owner's models of other seeds.
 
     Raises:
         UserError: an unknown setting, or an invalid value.
@@ -97,26 +97,27 @@ class VerificationMethod:
             known[name].check(value)
         self.settings: dict[str, Any] = {name: key.default for name, key in known.items()} | dict(settings)
 
-    def probes(self, owner: SavedTarget, key: bytes, n: int) -> Probes:
+    def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return what the suspect is asked; equal arguments give equal probes.
 
         Args:
             owner: the model whose copies are looked for; its config says how it was trained.
+            references: models that were trained as the owner's at other seeds, by name; empty where `needs_references`
+                is False.
             key: secret of the owner; `keyed_draws` makes generators of it.
             n: maximum number of lists that the suspect gives.
 
         Raises:
-            Refusal: the owner's model is none that the method applies to.
+            Refusal: the models are none that the method applies to.
         """
         raise NotImplementedError
 
-    def verdict(self, probes: Probes, lists: Tensor, references: Mapping[str, Tensor]) -> Verdict:
+    def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         """Return the verdict.
 
         Args:
             probes: from `probes`.
             lists: [N, k] item ids of the owner that the suspect returned, best first; 0 pads shorter lists.
-            references: the same of independent models, by name; empty where `needs_references` is False.
 
         Raises:
             Refusal: an assumption does not hold.

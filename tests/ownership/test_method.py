@@ -17,10 +17,10 @@ from recbole_gro.utils.errors import UserError
 class Echo(VerificationMethod):
     keys = (Key("length", 3, "int >= 1", "items of a history"),)
 
-    def probes(self, owner, key, n):
+    def probes(self, owner, references, key, n):
         return Probes([[1] * self.settings["length"]] * n)
 
-    def verdict(self, probes, lists, references):
+    def verdict(self, probes, lists):
         return Verdict(0.01 if bool((lists == 1).all()) else 1.0, 0.01, (1.0, 1.0, 1.0), "", "", "")
 
 
@@ -33,14 +33,14 @@ def echo(monkeypatch):
 def test_a_registered_method_has_its_name_and_the_values_that_are_given():
     made = create_method("echo", {"length": 2})
     assert made.name == "echo"
-    assert made.probes(None, b"", 2).histories == [[1, 1], [1, 1]]
+    assert made.probes(None, {}, b"", 2).histories == [[1, 1], [1, 1]]
     assert create_method("echo", {}).settings == {"length": 3}
 
 
 def test_a_p_value_at_the_level_is_a_claim():
     method = create_method("echo", {})
-    assert method.verdict(Probes([]), torch.ones(2, 2), {}).is_claim
-    assert not method.verdict(Probes([]), torch.zeros(2, 2), {}).is_claim
+    assert method.verdict(Probes([]), torch.ones(2, 2)).is_claim
+    assert not method.verdict(Probes([]), torch.zeros(2, 2)).is_claim
 
 
 @pytest.mark.parametrize(
