@@ -18,7 +18,8 @@ from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 TABLE = "table1"  # the figure of an experiment that trains nothing
-PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
+OWNERSHIP = "ownership"  # the figure of an experiment on verifications
+PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list, "ownership": dict}
 
 
 @dataclass
@@ -29,11 +30,12 @@ class Experiment:
         name: of the file it comes from.
         title: of its report.
         figure: the x axis of its pictures: `k`, a varied key, or the utility of the defended target (`tradeoff`);
-            `table1` has no picture and trains nothing.
+            `table1` has no picture and trains nothing; `ownership` has suspects in place of cells.
         vary: {key: its values}.
         seeds: of each setting; none for `table1`.
         fixed: keys that are the same in all cells.
         differs: sentences on the differences from the paper's setting.
+        ownership: what is verified, for the figure `ownership`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Experiment:
     seeds: list[int]
     fixed: dict[str, Any] = field(default_factory=dict)
     differs: list[str] = field(default_factory=list)
+    ownership: dict[str, Any] = field(default_factory=dict)
 
     def settings(self) -> list[dict[str, Any]]:
         """Return all combinations of varied values, in order."""
@@ -98,7 +101,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
     _check(name, parts)
-    parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
+    parts = {"fixed": {}, "differs": [], "seeds": [], "ownership": {}, **parts, "vary": dict(parts["vary"])}
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
@@ -117,7 +120,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
 def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
-    optional = {"fixed", "differs"} | ({"seeds"} if parts.get("figure") == TABLE else set())
+    optional = {"fixed", "differs", "ownership"} | ({"seeds"} if parts.get("figure") == TABLE else set())
     for part, kind in PARTS.items():
         if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
             kinds = {str: "a text", dict: "a mapping", list: "a list"}
@@ -142,7 +145,11 @@ def _check_values(experiment: Experiment) -> None:
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure not in ("k", "tradeoff", "budget", TABLE, *experiment.vary):
+    if experiment.figure == OWNERSHIP and (list(experiment.vary) != ["model"] or not experiment.ownership):
+        raise UserError(
+            f"experiment {experiment.name}: figure {OWNERSHIP} varies model alone, and has a part {OWNERSHIP}"
+        )
+    if experiment.figure not in ("k", "tradeoff", "budget", TABLE, OWNERSHIP, *experiment.vary):
         raise UserError(
             f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, tradeoff, budget, {TABLE} nor a "
             f"varied key ({', '.join(experiment.vary)})"

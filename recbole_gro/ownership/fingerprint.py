@@ -78,7 +78,7 @@ class Fingerprint(VerificationMethod):
         if not bool((totals.sum(1) > 0).all()):
             raise Refusal("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
         shares = (hits.sum(1) / totals.sum(1)).tolist()
-        p_value, excess, error = self._tested(shares)
+        p_value, excess, error = self.tested(shares)
         settings, freedom = self.settings, len(shares) - 2
         ends = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error
         mean = sum(shares[1:]) / len(shares[1:])
@@ -104,14 +104,12 @@ class Fingerprint(VerificationMethod):
             },
         )
 
-    def _check_enough(self, n: int) -> None:
-        if n < self.settings["min_references"]:
-            raise Refusal(
-                f"too few reference models: {n}, where the p-value needs at least {self.settings['min_references']}"
-            )
+    def tested(self, shares: Sequence[float]) -> tuple[float, float, float]:
+        """Return the p-value, the excess of the first share over the mean of the others, and its standard error.
 
-    def _tested(self, shares: Sequence[float]) -> tuple[float, float, float]:
-        """Return the p-value, the excess of the first share over the mean of the others, and its standard error."""
+        Args:
+            shares: of the distinctive items of the owner's model, then of each reference.
+        """
         others = torch.tensor(shares[1:], dtype=torch.float64)
         excess = shares[0] - float(others.mean())
         error = float(others.std()) * math.sqrt(1 + 1 / len(others))
@@ -119,13 +117,19 @@ class Fingerprint(VerificationMethod):
         t = beyond / error if error else math.copysign(math.inf, beyond)
         return float(stats.t.sf(t, len(others) - 1)), excess, error
 
+    def _check_enough(self, n: int) -> None:
+        if n < self.settings["min_references"]:
+            raise Refusal(
+                f"too few reference models: {n}, where the p-value needs at least {self.settings['min_references']}"
+            )
+
     def _probes_needed(self, hits: Tensor, totals: Tensor) -> int | None:
         """Return the number of probes from which on the verdict is a claim; None where it is none with all of them."""
         needed = None
         for n in [*(few for few in FEWEST if few < hits.shape[1]), hits.shape[1]]:
             found, possible = hits[:, :n].sum(1), totals[:, :n].sum(1)
             claims = (
-                bool((possible > 0).all()) and self._tested((found / possible).tolist())[0] <= self.settings["level"]
+                bool((possible > 0).all()) and self.tested((found / possible).tolist())[0] <= self.settings["level"]
             )
             needed = (needed or n) if claims else None
         return needed

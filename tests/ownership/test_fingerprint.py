@@ -58,7 +58,7 @@ def test_a_copy_of_a_reference_is_no_copy_of_the_owner(owner):
 
 def test_the_p_value_is_that_of_one_more_draw_from_the_references():
     shares = [0.5, 0.1, 0.2, 0.15]
-    p_value, excess, error = Fingerprint({"margin": 0})._tested(shares)
+    p_value, excess, error = Fingerprint({"margin": 0}).tested(shares)
     assert excess == pytest.approx(0.35)
     assert error == pytest.approx(0.05 * np.sqrt(4 / 3))
     assert p_value == pytest.approx(stats.t.sf(0.35 / (0.05 * np.sqrt(4 / 3)), 2))
@@ -90,7 +90,7 @@ def test_the_turning_point_is_where_the_verdict_turns(owner):
     verdict = judged(method, owner, owner.copy(1.5), references(8))
     shares = list(verdict.facts["reference_shares"].values())
     needed = verdict.facts["share_needed"]
-    assert method._tested([needed, *shares])[0] == pytest.approx(method.settings["level"])
+    assert method.tested([needed, *shares])[0] == pytest.approx(method.settings["level"])
     assert f"{100 * needed:.1f} %" in verdict.turning_point
 
 
