@@ -31,7 +31,9 @@ def parser() -> Parser:
     made.add_argument(
         "--references", default="", metavar="FILES|N", help="checkpoints, separated by commas, or how many to train"
     )
-    made.add_argument("--data_path", metavar="FOLDER", help="of the dataset's folder, for the training of references")
+    made.add_argument(
+        "--data_path", metavar="FOLDER", help="of the dataset's folder, for methods and references that need data"
+    )
     made.add_argument("--output_dir", metavar="FOLDER", help="of everything that is written (default runs/verify-TIME)")
     made.add_argument("--only_commit", action="store_true", help="end before the suspect is asked")
     made.add_argument("--recompute", metavar="FILE", help="results.json to check; with --owner from the models on")
@@ -52,7 +54,7 @@ def work(words: list[str]) -> None:
     from recbole_gro.ownership.run import recompute, run_verification
 
     if file:
-        print(f"{summary(recompute(file, given['owner']))} Recomputed: nothing differs.")
+        print(f"{summary(recompute(file, given['owner'], given['data_path']))} Recomputed: nothing differs.")
         return
     for name in ("owner", "suspect", "key"):
         if not given[name]:

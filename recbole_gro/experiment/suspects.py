@@ -95,17 +95,28 @@ class Workshop:
 
 def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
     """Yield the copies of a target, as they are and changed."""
-    for attack in workshop.experiment.ownership["copies"]:
+    for attack in attacks(workshop.experiment, "copies", model, seed):
         surrogate, _, _, n_lists = workshop.surrogate(model, seed, attack)
         yield Suspect(f"copy, {n_lists:,} lists", _name(attack), True, _served(surrogate), n_lists)
-    for attack in workshop.experiment.ownership["changed"]:
+    for attack in attacks(workshop.experiment, "changed", model, seed):
         surrogate, stages, log, n_lists = workshop.surrogate(model, seed, attack)
         other = workshop.target(*_another(workshop.experiment, model, seed))
         for kind, lists in _changed(surrogate, stages, other).items():
             yield Suspect(kind, _name(attack), True, lists, n_lists)
-        if attack is workshop.experiment.ownership["changed"][-1]:
-            lists = _avoiding(stages, log, other)
-            yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
+    for attack in attacks(workshop.experiment, "avoiding", model, seed):
+        _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
+        lists = _avoiding(stages, log, workshop.target(*_another(workshop.experiment, model, seed)))
+        yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
+
+
+def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[dict[str, Any]]:
+    """Return the settings of the attacks on an owner's model; `only` restricts an entry to some models or seeds."""
+    listed = experiment.ownership[part]
+    return [
+        {name: value for name, value in entry.items() if name != "only"}
+        for entry in listed
+        if {model, seed} & {*entry.get("only", [model])}
+    ]
 
 
 def _changed(surrogate: nn.Module, stages: Stages, other: nn.Module) -> dict[str, Lists]:
@@ -132,8 +143,8 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
                               _served(workshop.target(name, other)))  # fmt: skip
         for other in experiment.seeds:
             if (name, other) != (model, seed):
-                for attack in experiment.ownership["copies"]:
-                    if "query_sequences" in attack:
+                for attack in attacks(experiment, "copies", name, other):
+                    if "query_sequences" in attack:  # those of 15,000 lists stand for all
                         continue
                     surrogate = workshop.surrogate(name, other, attack)[0]
                     yield Suspect("copy of another model", f"{name} {other} {_name(attack)}", False, _served(surrogate))

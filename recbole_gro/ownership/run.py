@@ -136,13 +136,14 @@ def as_plain(verdict: Verdict) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(verdict) | {"is_claim": verdict.is_claim}))
 
 
-def recompute(file: str, owner: str | None = None) -> dict[str, Any]:
+def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
     """Check the results of a verification: key and probes against the commitment, and the verdict against the lists.
 
     Args:
         file: results.json.
         owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
             and the lists of the owner's models are computed again too.
+        data_path: folder of the dataset's folder, for methods that read users' histories.
 
     Returns:
         The verdict, computed again.
@@ -163,7 +164,7 @@ def recompute(file: str, owner: str | None = None) -> dict[str, Any]:
     _check_equal(file, "probes", _probes_digest(probes), commitment["probes_sha256"])
     if owner is not None:
         _check_equal(file, "owner's checkpoint", _digest_of(owner), commitment["owner"])
-        model = load_target(owner)
+        model = load_target(owner, data_path=data_path)
         again = method.probes(model, load_references(list(commitment["references"]), model), key, len(probes.histories))
         _check_equal(file, "probes made from the key", _probes_digest(again), commitment["probes_sha256"])
     found = outcome(method, probes, answers)

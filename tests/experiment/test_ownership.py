@@ -28,8 +28,9 @@ seeds: [1]
 ownership:
   references: [2, 3, 4, 5]
   probes: 30
-  copies: [{attacker: standard+mixed}]
+  copies: [{attacker: standard+mixed}, {attacker: standard+random, only: [GRU4Rec]}]
   changed: [{attacker: standard+mixed}]
+  avoiding: [{attacker: standard+mixed, only: [1]}]
   small: {count: 2, model: GRU4Rec, epochs: 1}
 """
     (tmp_path / "tiny.yaml").write_text(text)

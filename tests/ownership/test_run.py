@@ -39,6 +39,14 @@ def test_a_function_is_not_claimed(owner):
     assert results["commitment"]["suspect"]["black_box"] == "ownership.runs:following"
 
 
+def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_data_path):
+    data = {"method": "contrast", "references": (), "data_path": str(tiny_data_path)}
+    results = verified(owner, **data)
+    assert results["verdict"]["facts"] == {"agreement@10 generated": 1, "agreement@10 users": 1}
+    assert not results["verdict"]["is_claim"]
+    assert recompute("out/results.json", owner, str(tiny_data_path))["verdict"] == results["verdict"]
+
+
 def test_the_key_is_committed_to_before_the_suspect_is_asked(owner, tmp_path):
     commitment = verified(owner, only_commit=True)
     key = (tmp_path / "verify.key").read_bytes().strip()
