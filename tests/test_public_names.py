@@ -81,7 +81,7 @@ def reached_from(module):
 LAYERS = (
     ("cli",),
     ("experiment",),
-    ("quick_start", "audit", "http_service"),
+    ("quick_start", "audit", "http_service", "ownership"),
     ("report", "attack", "defense", "detection", "evaluator", "serving"),
     ("trainer", "data", "scoring"),
     ("objective", "config"),
@@ -94,6 +94,7 @@ NEIGHBOURS = {
     "evaluator": {"serving"},
     "trainer": {"scoring"},
     "data": {"scoring"},
+    "ownership": {"audit", "quick_start"},
 }
 FOLDERS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file())
 

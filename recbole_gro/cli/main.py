@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "audit": ("recbole_gro.cli.audit", "attack a live service, and report how much of it leaks"),
     "dataset convert": ("recbole_gro.cli.dataset_convert", "convert a published dataset to RecBole's atomic files"),
     "dataset statistics": ("recbole_gro.cli.dataset_statistics", "print the size of a dataset beside the paper's"),
+    "verify": ("recbole_gro.cli.verify", "say whether a suspect recommender is a copy of a model"),
     "check-model": ("recbole_gro.cli.check_model", "check models as target, student and surrogate"),
     "serve": ("recbole_gro.cli.serve", "serve a defended model over HTTP"),
     "keys": ("recbole_gro.cli.keys", "create, change and revoke the API keys of a service"),

@@ -20,8 +20,9 @@ Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
 DETECTION = "detection"  # the figure of an experiment that trains no surrogate
 TABLE = "table1"  # the figure of an experiment that trains nothing
+OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
-PARTS |= {"against": dict, "equal": dict}
+PARTS |= {"against": dict, "equal": dict, "ownership": dict}
 
 
 @dataclass
@@ -32,13 +33,15 @@ class Experiment:
         name: of the file it comes from.
         title: of its report.
         figure: the x axis of its pictures: `k`, a varied key, the metric of the target (`target`), or its share that
-            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing.
+            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing; `ownership` has suspects in place of
+            cells.
         vary: {key: its values}; a name that is no key, such as arm, has groups of settings that vary together.
         seeds: of each setting; none for `table1`.
         fixed: keys that are the same in all cells.
         differs: sentences on the differences from the paper's setting.
         against: {varied key: its values that the others are compared with}.
         equal: {key: the key whose value it takes}.
+        ownership: what is verified, for the figure `ownership`.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Experiment:
     differs: list[str] = field(default_factory=list)
     against: dict[str, list] = field(default_factory=lambda: {"defense": [UNDEFENDED]})
     equal: dict[str, str] = field(default_factory=dict)
+    ownership: dict[str, Any] = field(default_factory=dict)
 
     def settings(self) -> list[dict[str, Any]]:
         """Return all combinations of varied values, in order."""
@@ -109,7 +113,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
     _check(name, parts)
-    parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
+    parts = {"fixed": {}, "differs": [], "seeds": [], "ownership": {}, **parts, "vary": dict(parts["vary"])}
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
@@ -144,7 +148,8 @@ def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
 def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
-    optional = {"fixed", "differs", "against", "equal"} | ({"seeds"} if parts.get("figure") == TABLE else set())
+    optional = {"fixed", "differs", "against", "equal", "ownership"}
+    optional |= {"seeds"} if parts.get("figure") == TABLE else set()
     for part, kind in PARTS.items():
         if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
             kinds = {str: "a text", dict: "a mapping", list: "a list"}
@@ -189,8 +194,13 @@ def _check_values(experiment: Experiment) -> None:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure not in ("k", "target", "tradeoff", "budget", DETECTION, TABLE, *experiment.vary):
+    if experiment.figure == OWNERSHIP and (list(experiment.vary) != ["model"] or not experiment.ownership):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither k, target, tradeoff, budget, "
-            f"{DETECTION}, {TABLE} nor a varied key ({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {OWNERSHIP} varies model alone, and has a part {OWNERSHIP}"
+        )
+    figures = ("k", "target", "tradeoff", "budget", DETECTION, OWNERSHIP, TABLE)
+    if experiment.figure not in (*figures, *experiment.vary):
+        raise UserError(
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a varied key "
+            f"({', '.join(experiment.vary)})"
         )

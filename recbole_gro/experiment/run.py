@@ -13,7 +13,8 @@ from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection import run_detection
 from recbole_gro.experiment.estimate import duration, estimated_seconds
-from recbole_gro.experiment.plan import DETECTION, TABLE, Task, in_words, read_experiment
+from recbole_gro.experiment.ownership import run_ownership
+from recbole_gro.experiment.plan import DETECTION, OWNERSHIP, TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
@@ -57,6 +58,9 @@ def run_experiment(
         return folder
     if experiment.figure == DETECTION:
         run_detection(experiment, folder.resolve(), Path(stages_dir or folder / "stages").resolve(), dry_run)
+        return folder
+    if experiment.figure == OWNERSHIP:
+        run_ownership(experiment, folder, Path(stages_dir or folder / "stages"), dry_run)
         return folder
     if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")

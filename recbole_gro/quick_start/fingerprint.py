@@ -67,17 +67,21 @@ class Fingerprints:
         return create_attacker(self.attack, self.config)
 
     @cached_property
-    def training(self) -> str:
-        """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
+    def training_settings(self) -> dict[str, Any]:
+        """Every setting that the target's own training reads."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         if reference_to(self.config.model_class) != self.config.model_class.__name__:
             unread -= names_in(self.config.model_class)  # a user's model may read any key
         unread = unread.union(*map(self._of_role, ROLES))
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
-        settings["model"] = reference_to(self.config.model_class)
+        return settings | {"model": reference_to(self.config.model_class)}
+
+    @cached_property
+    def training(self) -> str:
+        """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
-        return fingerprint("target", data=data, settings=settings)
+        return fingerprint("target", data=data, settings=self.training_settings)
 
     @cached_property
     def target(self) -> str:

@@ -1,0 +1,217 @@
+"""The experiment on ownership: which suspects the method `fingerprint` claims, copies and others."""
+
+import csv
+import hashlib
+import itertools
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, copies, others
+from recbole_gro.ownership.fingerprint import Fingerprint
+from recbole_gro.ownership.method import Probes, Verdict
+from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
+from recbole_gro.report.run_report import SURROGATE_COLOUR, png
+from recbole_gro.serving.saved_target import SavedTarget
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.log import say
+
+FEWEST = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
+SAME = "independent, same architecture"
+HEAD = ["model", "seed", "kind", "suspect", "is_copy", "lists", "p_value", "p_value_without_margin", "share",
+        "reference_mean", "excess", "low", "high", "probes_needed", "agreement@10"]  # fmt: skip
+Row = dict[str, Any]
+
+
+def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: bool = False) -> None:
+    """Verify all suspects of each owner's model, and report on the verdicts.
+
+    Args:
+        experiment: with its part `ownership`.
+        folder: of the report, and of one table per owner, which is not made again.
+        stages_dir: folder of the stages.
+        dry_run: only print what is missing.
+
+    Raises:
+        UserError: an invalid setting, or too few references.
+    """
+    if len({*experiment.seeds, *experiment.ownership["references"]}) <= FEWEST + 1:
+        raise UserError(f"ownership: seeds and references are to be {FEWEST + 2} different ones or more")
+    workshop, rows = Workshop(experiment, stages_dir), []
+    for model in map(str, experiment.vary["model"]):
+        for seed in experiment.seeds:
+            workshop.stages(model, seed)  # checks the settings
+            file = folder / "owners" / f"{model}-{seed}-{_digest(experiment)}.csv"
+            if dry_run:
+                print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
+                continue
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                table = [list(row.values()) for row in verdicts(workshop, model, seed)]
+                write_whole(file, csv_text(HEAD, table))
+            rows += read_rows(file)
+            say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
+    if rows:
+        write_document(
+            experiment.title, list(blocks(experiment, rows)), csv_text(HEAD, map(list, _values(rows))), folder
+        )
+        print(f"report.html, report.md and results.csv are in {folder}")
+
+
+def _digest(experiment: Experiment) -> str:
+    parts = json.dumps([experiment.seeds, experiment.fixed, experiment.ownership], sort_keys=True, default=str)
+    return hashlib.sha256(parts.encode()).hexdigest()[:8]
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return the rows of a table, numbers as such; None where a cell is empty."""
+    words = {"model", "kind", "suspect"}
+    with open(file, newline="", encoding="utf-8") as stream:
+        return [
+            {name: text if name in words else json.loads(text.lower()) if text else None for name, text in row.items()}
+            for row in csv.DictReader(stream)
+        ]
+
+
+def _values(rows: Sequence[Row]) -> Iterator[Any]:
+    return (row.values() for row in rows)
+
+
+def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
+    """Yield the row of each suspect of an owner's model."""
+    experiment = workshop.experiment
+    method = Fingerprint({"min_references": FEWEST})
+    without = Fingerprint({"min_references": FEWEST, "margin": 0.0})
+    seeds = [other for other in (*experiment.seeds, *experiment.ownership["references"]) if other != seed]
+    tokens = workshop.stages(model, seed).train._dataset.field2id_token[
+        workshop.stages(model, seed).config["ITEM_ID_FIELD"]
+    ]
+    candidates = {
+        f"seed {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
+                                      tokens.tolist())
+        for number in (seed, *seeds)
+    }  # fmt: skip
+    owner = candidates.pop(f"seed {seed}")
+    key = f"{experiment.name} {model} {seed}".encode()
+    probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
+    histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
+
+    def row(suspect: Suspect, asked: Probes = probes) -> Row:
+        lists = suspect.lists(histories).cpu()[:, :TOP]
+        verdict = method.verdict(asked, lists)
+        shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
+        return _row(model, seed, suspect, verdict) | {"p_value_without_margin": without.tested(shares)[0]}
+
+    for suspect in itertools.chain(copies(workshop, model, seed), others(workshop, model, seed)):
+        yield row(suspect)
+    for name, reference in candidates.items():  # as a suspect it is no reference
+        lists = {other: one for other, one in probes.expected["lists"].items() if other != name}
+        one = Suspect(SAME, name, False, partial(reference.recommend, k=TOP))
+        yield row(one, Probes(probes.histories, {"lists": lists}))
+
+
+def _row(model: str, seed: int, suspect: Suspect, verdict: Verdict) -> Row:
+    facts, (excess, low, high) = verdict.facts, verdict.effect
+    found = [model, seed, suspect.kind, suspect.name, suspect.is_copy, suspect.n_lists, verdict.p_value, None,
+             facts["share"], facts["reference_mean"], excess, low, high, facts["probes_needed"],
+             facts["agreement@10"]]  # fmt: skip
+    return dict(zip(HEAD, found, strict=True))
+
+
+def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
+    """Yield the parts of the report.
+
+    Args:
+        experiment: with its title and settings.
+        rows: of all owners.
+    """
+    level = Fingerprint({}).settings["level"]
+    copied, none = ([row for row in rows if row["is_copy"] is is_copy] for is_copy in (True, False))
+    yield Paragraph(
+        f"{_claims(copied, level)} of {len(copied)} verdicts on copies are claims, and {_claims(none, level)} of "
+        f"{len(none)} on {len({(row['kind'], row['suspect']) for row in none})} models that are none, at level {level}."
+    )
+    yield Heading("Results")
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        name = f"{row['kind']}: {row['suspect']}" if row["is_copy"] else row["kind"]
+        groups[row["model"], name].append(row)
+    yield Table(
+        f"Verdicts by suspect. Claims: share with p <= {level}. Share: of the owner's distinctive items, and the mean "
+        "over references, percent. p and probes needed: median; > where no number of probes was enough.",
+        [
+            "owner",
+            "suspect",
+            "verdicts",
+            "claims",
+            "p",
+            "highest p",
+            "lowest p",
+            "share",
+            "references",
+            "probes needed",
+        ],
+        [[*names, *_summary(own, level)] for names, own in sorted(groups.items())],
+        labels=2,
+    )
+    yield Picture("ownership.png", png(_picture(rows)), "share of distinctive items beyond that of references",
+                  "Number of verdicts against the excess share. The line is the margin.")  # fmt: skip
+    yield Heading("p-values of models that are no copies")
+    p_values = np.array([row["p_value_without_margin"] for row in none])
+    yield Table(
+        "Without the margin they are to be uniform: share of verdicts at or below each level. Verdicts on one owner's "
+        "model share its references, so they are not independent.",
+        ["owner", *(f"{at:g}" for at in (0.01, 0.05, 0.1, 0.5)), "verdicts"],
+        [
+            [name, *(f"{np.mean(own <= at):.3f}" for at in (0.01, 0.05, 0.1, 0.5)), f"{len(own)}"]
+            for name, own in {"all": p_values, **{
+                f"{model} {seed}": np.array([row["p_value_without_margin"] for row in none
+                                             if (row["model"], row["seed"]) == (model, seed)])
+                for model, seed in dict.fromkeys((row["model"], row["seed"]) for row in none)
+            }}.items()
+        ],
+    )  # fmt: skip
+    yield from settings_blocks(experiment)
+
+
+def _claims(rows: Sequence[Row], level: float) -> int:
+    return sum(row["p_value"] <= level for row in rows)
+
+
+def _summary(rows: Sequence[Row], level: float) -> list[str]:
+    p_values = [row["p_value"] for row in rows]
+    needed = np.median([row["probes_needed"] or np.inf for row in rows])
+    shares = [f"{100 * np.mean([row[name] for row in rows]):.1f}" for name in ("share", "reference_mean")]
+    return [
+        f"{len(rows)}",
+        f"{_claims(rows, level) / len(rows):.2f}",
+        *(f"{value:.2g}" for value in (np.median(p_values), max(p_values), min(p_values))),
+        *shares,
+        ">" if np.isinf(needed) else f"{needed:.0f}",
+    ]
+
+
+def _picture(rows: Sequence[Row]) -> Figure:
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    panels = np.atleast_1d(figure.subplots(1, len(models), sharex=True))
+    bins = np.linspace(-0.2, 1, 61)
+    for axes, model in zip(panels, models, strict=True):
+        for is_copy, colour, label in ((False, "#888888", "no copies"), (True, SURROGATE_COLOUR, "copies")):
+            own = [row["excess"] for row in rows if (row["model"], row["is_copy"]) == (model, is_copy)]
+            axes.hist(own, bins, color=colour, label=label, alpha=0.8)
+        axes.axvline(Fingerprint({}).settings["margin"], color="#bbbbbb", linewidth=0.8)
+        axes.set(yscale="log", title=model, xlabel="excess share of distinctive items", ylabel="verdicts")
+    panels[0].legend(frameon=False)
+    return figure

@@ -1,0 +1,227 @@
+"""Suspects of an experiment on ownership: copies, changed copies, and models that are none."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.transform import construct_transform
+from torch import Tensor, nn
+
+from recbole_gro.attack import create_surrogate, query_length
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data.auxiliary_data import auxiliary_sequences
+from recbole_gro.defense import create_defense
+from recbole_gro.evaluator import PopularityService
+from recbole_gro.experiment.plan import Experiment, in_words
+from recbole_gro.quick_start.comparison import served
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.references import UNDEFENDED
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.ranking import found_in
+
+TOP = 10
+Lists = Callable[[Tensor], Tensor]  # from histories [N, L] to lists [N, TOP or more]
+FINE_TUNED_ON = 0.1  # share of users
+PRUNED = (0.3, 0.5)  # share of each weight matrix
+FIRST_SMALL_SEED = 101
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A suspect of one owner.
+
+    Attributes:
+        kind: row of the table.
+        name: tells it from others of its kind.
+        is_copy: whether lists of the owner's model made it.
+        lists: its lists.
+        n_lists: number of the owner's lists that it was trained on.
+    """
+
+    kind: str
+    name: str
+    is_copy: bool
+    lists: Lists
+    n_lists: int = 0
+
+
+class Workshop:
+    """Make the models of an experiment, each once.
+
+    Args:
+        experiment: with its part `ownership`.
+        stages_dir: folder of the stages.
+    """
+
+    def __init__(self, experiment: Experiment, stages_dir: Path):
+        self.experiment, self.cache = experiment, StageCache(stages_dir, announce=False)
+        self._loaders: dict[str, Any] = {}
+
+    def stages(self, model: str, seed: int, **settings: Any) -> Stages:
+        """Return the stages of a model at a seed."""
+        given = {"model": model, "defense": UNDEFENDED, "references": [], **settings}
+        config = self.experiment.config(given, seed)
+        config["show_progress"] = False
+        if model not in self._loaders:
+            self._loaders[model] = build_loaders(config, build_dataset(config))
+        construct_transform(config)  # masked models read the field names that their transform leaves in the config
+        return Stages(config, self._loaders[model], self.cache, Fingerprints(config, UNDEFENDED), None)
+
+    def target(self, model: str, seed: int) -> nn.Module:
+        """Return the target of a model at a seed."""
+        return self.stages(model, seed).target()
+
+    def small(self, seed: int) -> nn.Module:
+        """Return a small independent model."""
+        settings = {name: value for name, value in self.experiment.ownership["small"].items() if name != "count"}
+        return self.stages(settings.pop("model"), seed, **settings).target()
+
+    def surrogate(self, model: str, seed: int, attack: dict[str, Any]) -> tuple[nn.Module, Stages, QueryLog, int]:
+        """Return the surrogate of an attack on a target, its stages, the query log and the number of lists."""
+        stages = self.stages(model, seed, **attack)
+        service = served(stages)[0]
+        log, facts = stages.queries(service, stages.prints.defense, UNDEFENDED)
+        return stages.surrogate(log, UNDEFENDED)[0], stages, log, facts["lists_returned"]
+
+
+def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
+    """Yield the copies of a target, as they are and changed."""
+    for attack in attacks(workshop.experiment, "copies", model, seed):
+        surrogate, _, _, n_lists = workshop.surrogate(model, seed, attack)
+        yield Suspect(f"copy, {n_lists:,} lists", _name(attack), True, _served(surrogate), n_lists)
+    for attack in attacks(workshop.experiment, "changed", model, seed):
+        surrogate, stages, log, n_lists = workshop.surrogate(model, seed, attack)
+        other = workshop.target(*_another(workshop.experiment, model, seed))
+        for kind, lists in _changed(surrogate, stages, other).items():
+            yield Suspect(kind, _name(attack), True, lists, n_lists)
+    for attack in attacks(workshop.experiment, "avoiding", model, seed):
+        _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
+        lists = _avoiding(stages, log, workshop.target(*_another(workshop.experiment, model, seed)))
+        yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
+
+
+def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[dict[str, Any]]:
+    """Return the settings of the attacks on an owner's model; `only` restricts an entry to some models or seeds."""
+    listed = experiment.ownership[part]
+    return [
+        {name: value for name, value in entry.items() if name != "only"}
+        for entry in listed
+        if {model, seed} & {*entry.get("only", [model])}
+    ]
+
+
+def _changed(surrogate: nn.Module, stages: Stages, other: nn.Module) -> dict[str, Lists]:
+    """Return changed copies; `other` is an independent model that an attacker with data trained."""
+    plain, independent = (_served(model, stages.config["served_k"]) for model in (surrogate, other))
+    return {
+        "copy, fine-tuned on 10 % of the users": _served(fine_tuned(surrogate, stages)),
+        **{f"copy, {share:.0%} of the weights pruned": _served(pruned(surrogate, share)) for share in PRUNED},
+        "copy, top 5 served": lambda rows: plain(rows)[:, :5],
+        "copy behind tail_shuffle": _shuffled(surrogate, stages),
+        "adaptive: 3 of the first 10 items from below": lambda rows: _with_replaced(plain(rows)),
+        "adaptive: every second item": lambda rows: plain(rows)[:, ::2],
+        "adaptive: mean of ranks with a model of its own": lambda rows: blended(plain(rows), independent(rows)),
+    }
+
+
+def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
+    """Yield suspects that are no copies of a target; references are not among them."""
+    experiment = workshop.experiment
+    for name in map(str, experiment.vary["model"]):
+        for other in (*experiment.seeds, *experiment.ownership["references"]):
+            if name != model:
+                yield Suspect("independent, another architecture", f"{name} {other}", False,
+                              _served(workshop.target(name, other)))  # fmt: skip
+        for other in experiment.seeds:
+            if (name, other) != (model, seed):
+                for attack in attacks(experiment, "copies", name, other):
+                    if "query_sequences" in attack:  # those of 15,000 lists stand for all
+                        continue
+                    surrogate = workshop.surrogate(name, other, attack)[0]
+                    yield Suspect("copy of another model", f"{name} {other} {_name(attack)}", False, _served(surrogate))
+    for number in range(FIRST_SMALL_SEED, FIRST_SMALL_SEED + experiment.ownership["small"]["count"]):
+        yield Suspect("independent, small", f"{number}", False, _served(workshop.small(number)))
+    stages = workshop.stages(model, seed)
+    counts = stages.train._dataset.interaction_counter
+    yield Suspect("popularity", "", False, PopularityService(stages.new_model(), TOP, counts).recommend)
+
+
+def fine_tuned(surrogate: nn.Module, stages: Stages) -> nn.Module:
+    """Return a surrogate after training on the real next items of a tenth of the users, each a list of one item."""
+    draw = torch.Generator().manual_seed(start_stage(stages.config, "fine-tuning"))
+    known = auxiliary_sequences(stages.train._dataset, FINE_TUNED_ON, query_length(stages.config) + 1, draw)
+    config = create_surrogate(stages.config, stages.train._dataset.item_num, None, type(surrogate))[1]
+    with tempfile.TemporaryDirectory() as folder:
+        config["checkpoint_dir"] = config["output_dir"] = folder
+        trainer = ExtractionTrainer(config, copy.deepcopy(surrogate))
+        trainer.fit(*trainer.loaders(QueryLog(known[:, :-1], known[:, 1:].unsqueeze(2))), show_progress=False)
+        trainer.load_saved()
+    return trainer.model.eval()
+
+
+def pruned(model: nn.Module, share: float) -> nn.Module:
+    """Return a model whose smallest weights, a share of each matrix, are 0."""
+    changed = copy.deepcopy(model)
+    with torch.no_grad():
+        for weights in changed.parameters():
+            if weights.dim() > 1:
+                smallest = weights.abs().flatten().kthvalue(max(1, int(share * weights.numel()))).values
+                weights[weights.abs() <= smallest] = 0
+    return changed.eval()
+
+
+def blended(lists: Tensor, others: Tensor) -> Tensor:
+    """Return the first items [N, TOP] by the sum of 1 / (rank + 10) in two lists [N, k]."""
+    gain = 1.0 / (torch.arange(lists.shape[1]) + 11)
+    scores = torch.zeros(len(lists), int(max(lists.max(), others.max())) + 1)
+    for listed in (lists, others):
+        scores.scatter_add_(1, listed, gain.expand_as(listed))
+    return scores.topk(TOP).indices
+
+
+def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
+    """Return the lists of a surrogate that was trained without what the attacker's own model ranks low."""
+    width = min(2 * log.lists.shape[2], stages.train._dataset.item_num - 1)
+    queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
+    own = torch.stack([Service(other, width).recommend(rows) for rows in queries], 1)
+    known = found_in(log.lists, own)
+    place = known.long().argsort(dim=2, descending=True, stable=True)
+    lists = (log.lists * known).gather(2, place)
+    renamed = Fingerprints(stages.config, UNDEFENDED)
+    renamed.queries = f"{stages.prints.queries} less what {type(other).__name__} ranks low"
+    kept = Stages(stages.config, stages.loaders, stages.cache, renamed, None)
+    return _served(kept.surrogate(QueryLog(log.sequences, lists), UNDEFENDED)[0])
+
+
+def _shuffled(surrogate: nn.Module, stages: Stages) -> Lists:
+    return Service(surrogate, stages.config["served_k"], create_defense("tail_shuffle", stages.config).answer).recommend
+
+
+def _with_replaced(lists: Tensor) -> Tensor:
+    changed = lists.clone()
+    k = lists.shape[1]
+    changed[:, [2, 5, 8]] = lists[:, [k - 2, k - 5, k - 8]]
+    return changed
+
+
+def _served(model: nn.Module, k: int = TOP) -> Lists:
+    return Service(model, k).recommend
+
+
+def _another(experiment: Experiment, model: str, seed: int) -> tuple[str, int]:
+    """Return architecture and seed of a model that is no candidate of the line-up."""
+    return next((name for name in map(str, experiment.vary["model"]) if name != model), model), seed
+
+
+def _name(attack: dict[str, Any]) -> str:
+    return str(attack["attacker"]) + "".join(f", {in_words({key: value})}" for key, value in attack.items()
+                                             if key not in ("attacker", "query_sequences"))  # fmt: skip

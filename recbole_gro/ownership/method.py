@@ -1,0 +1,157 @@
+"""The base class of verification methods, their registry, and their verdict."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from recbole_gro.config.settings import Key
+from recbole_gro.serving.saved_target import SavedTarget
+from recbole_gro.utils.errors import unknown_name
+from recbole_gro.utils.registry import Registry
+
+LEVEL = 0.01  # maximum rate of false claims, unless said otherwise
+
+
+class Refusal(Exception):
+    """An assumption of a method does not hold, so that there is no verdict; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What a suspect is asked, and what the verdict reads besides its lists.
+
+    Attributes:
+        histories: item ids of the owner, most recent last; in the order in which they are sent.
+        expected: plain JSON values, such as the owner's own lists.
+    """
+
+    histories: list[list[int]]
+    expected: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a method says about a suspect.
+
+    Attributes:
+        p_value: probability of evidence this strong or stronger under the null hypothesis of the method.
+        level: a copy is claimed where the p-value is at most this one.
+        effect: (value, low, high), a size with its 95 % interval, in the unit that `effect_name` names.
+        effect_name: what the effect is, such as `agreement@10 beyond independent models, in points`.
+        null: the null hypothesis, and how its distribution was obtained, in one sentence.
+        turning_point: what would have changed the verdict, in one sentence.
+        facts: further plain values, for results.json and the table of the report.
+    """
+
+    p_value: float
+    level: float
+    effect: tuple[float, float, float]
+    effect_name: str
+    null: str
+    turning_point: str
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether the suspect is claimed to be a copy."""
+        return self.p_value <= self.level
+
+
+class VerificationMethod:
+    """Choose secret probes, and say from a suspect's lists whether it is a copy.
+
+    `probes` reads the key and the models of the owner; `verdict` is a function of its arguments alone, so that anybody
+    can recompute it from results.json.
+
+    Args:
+        settings: values of `keys`, by name; absent ones take their default.
+
+    Attributes:
+        name: as registered.
+        summary: what it measures, in a few words.
+        source: publication, or who proposed it.
+        assumptions: under which its p-value holds, one sentence each.
+        keys: settings that it reads.
+        needs_references: whether it compares with the owner's models of other seeds.
+
+    Raises:
+        UserError: an unknown setting, or an invalid value.
+    """
+
+    name: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    assumptions: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[tuple[Key, ...]] = ()
+    needs_references: ClassVar[bool] = False
+
+    def __init__(self, settings: Mapping[str, Any]):
+        known = {key.name: key for key in self.keys}
+        for name, value in settings.items():
+            if name not in known:
+                raise unknown_name(f"setting of {self.name}", name, known)
+            known[name].check(value)
+        self.settings: dict[str, Any] = {name: key.default for name, key in known.items()} | dict(settings)
+
+    def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
+        """Return what the suspect is asked; equal arguments give equal probes.
+
+        Args:
+            owner: the model whose copies are looked for; its config says how it was trained.
+            references: models that were trained as the owner's at other seeds, by name; empty where `needs_references`
+                is False.
+            key: secret of the owner; `keyed_draws` makes generators of it.
+            n: maximum number of lists that the suspect gives.
+
+        Raises:
+            Refusal: the models are none that the method applies to.
+        """
+        raise NotImplementedError
+
+    def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
+        """Return the verdict.
+
+        Args:
+            probes: from `probes`.
+            lists: [N, k] item ids of the owner that the suspect returned, best first; 0 pads shorter lists.
+
+        Raises:
+            Refusal: an assumption does not hold.
+        """
+        raise NotImplementedError
+
+
+methods: Registry[type[VerificationMethod]] = Registry("verification method")
+
+
+def register_method(name: str) -> Any:
+    """Return a decorator that registers a verification method and sets its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def decorate(method: type[VerificationMethod]) -> type[VerificationMethod]:
+        method.name = name
+        return methods.register(name)(method)
+
+    return decorate
+
+
+def create_method(name: str, settings: Mapping[str, Any]) -> VerificationMethod:
+    """Return a verification method by name.
+
+    Raises:
+        UserError: no such method, or a setting that it does not have.
+    """
+    return methods[name](settings)
+
+
+def keyed_draws(key: bytes, purpose: str) -> np.random.Generator:
+    """Return a generator that only the holder of the key can repeat; different purposes give independent ones."""
+    digest = hashlib.blake2b(purpose.encode(), key=hashlib.sha256(key).digest(), digest_size=32).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))

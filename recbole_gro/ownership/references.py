@@ -1,0 +1,80 @@
+"""Reference models: trained as the owner's model is, on the same data, at other seeds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from recbole_gro.config.config import replaced
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.ownership.method import Refusal
+from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.references import UNDEFENDED
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.serving.saved_target import SavedTarget, load_target
+from recbole_gro.utils.errors import UserError
+
+MAY_DIFFER = {"seed", "use_gpu"}
+
+
+def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
+    """Train models as the owner's was at the n seeds after its own, and return their checkpoints.
+
+    Args:
+        owner: its settings are those of the training, and say where the data are.
+        n: number of models.
+        folder: for FOLDER/seed-N/target.pth; models that it holds are not trained again.
+
+    Raises:
+        UserError: the data are not those that the owner's model was trained on.
+    """
+    files = []
+    for seed in range(owner.config["seed"] + 1, owner.config["seed"] + 1 + n):
+        config = replaced(owner.config, seed=seed)
+        loaders = build_loaders(config, build_dataset(config))
+        _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)
+        out = folder / f"seed-{seed}"
+        out.mkdir(parents=True, exist_ok=True)
+        Stages(config, loaders, StageCache(folder / "stages"), Fingerprints(config, UNDEFENDED), out).target()
+        files.append(out / "target.pth")
+    return files
+
+
+def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str, SavedTarget]:
+    """Return reference models by file, after a check that they differ from the owner's by their seed alone.
+
+    Args:
+        files: checkpoints of runs.
+        owner: that they are compared with.
+
+    Raises:
+        UserError: a file is invalid or given twice.
+        Refusal: a model was trained in another way.
+    """
+    references: dict[str, SavedTarget] = {}
+    seeds = {owner.config["seed"]: "the owner's model"}
+    for file in map(str, files):
+        references[file] = model = load_target(file)
+        _check_tokens(f"reference {file}", model.item_tokens, owner)
+        _check_settings(file, _training(model), _training(owner))
+        if (seed := model.config["seed"]) in seeds:
+            raise Refusal(f"reference {file} has the seed of {seeds[seed]}, {seed}; each model needs one of its own")
+        seeds[seed] = file
+    return references
+
+
+def _training(model: SavedTarget) -> dict[str, object]:
+    return Fingerprints(model.config, UNDEFENDED).training_settings
+
+
+def _check_settings(file: str, given: Mapping[str, object], owners: Mapping[str, object]) -> None:
+    for name in sorted({*given, *owners} - MAY_DIFFER):
+        if given.get(name) != owners.get(name):
+            raise Refusal(
+                f"reference {file} was trained with {name}={given.get(name)!r}, the owner's model with "
+                f"{owners.get(name)!r}; references differ by their seed alone"
+            )
+
+
+def _check_tokens(what: str, tokens: list[str] | None, owner: SavedTarget) -> None:
+    if tokens != owner.item_tokens:
+        raise UserError(f"{what}: its items are not those of the owner's model; both take the same data")

@@ -1,0 +1,100 @@
+"""The report of a verification: results.json, report.md, report.html and the shares of the candidates as csv."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
+from recbole_gro.report.run_report import SURROGATE_COLOUR, png
+from recbole_gro.utils.files import write_whole
+
+
+def summary(results: dict[str, Any]) -> str:
+    """Return the verdict in one or two sentences, from the contents of results.json."""
+    if results["refused"]:
+        return f"No verdict: {results['refused']}."
+    verdict = results["verdict"]
+    effect, low, high = verdict["effect"]
+    said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
+    return (
+        f"{results['suspect']} {said} of the owner's model: p = {verdict['p_value']:.2g} where {verdict['level']:g} is "
+        f"allowed; effect {effect:.3f} [{low:.3f}, {high:.3f}], {results['asked']['lists']:,} lists asked."
+    )
+
+
+def save_results(results: dict[str, Any], folder: Path) -> None:
+    """Write report.md, report.html, results.csv, and last results.json.
+
+    Args:
+        results: contents of results.json.
+        folder: of the verification.
+    """
+    facts = (results["verdict"] or {}).get("facts", {})
+    rows = [["effect", *(results["verdict"] or {"effect": [None] * 3})["effect"]]]
+    rows += [[name, value, None, None] for name, value in _flat(facts).items()]
+    table = csv_text(["fact", "value", "low", "high"], rows)
+    write_document(f"Is {results['suspect']} a copy?", list(blocks(results)), table, folder)
+    write_whole(folder / "results.json", json.dumps(results) + "\n")
+
+
+def blocks(results: dict[str, Any]) -> Iterator[Block]:
+    """Yield the parts of the report.
+
+    Args:
+        results: contents of results.json.
+    """
+    yield Paragraph(summary(results))
+    verdict = results["verdict"]
+    if verdict:
+        yield Paragraph(f"What would have changed it: {verdict['turning_point']}.")
+        yield Paragraph(
+            f"Null hypothesis: {verdict['null']}. The p-value is the probability of evidence this strong under it, not "
+            "the probability that the suspect is no copy; and it does not say which of two models came first."
+        )
+        yield Paragraph(f"Effect: {verdict['effect_name']}, with its 95 % interval.")
+        if shares := verdict["facts"].get("reference_shares"):
+            yield Picture(
+                "shares.png",
+                png(_picture(verdict["facts"]["share"], list(shares.values()), verdict["facts"]["share_needed"])),
+                "share of distinctive items that the suspect lists, of the owner's model and of each reference",
+                "Each mark is a model: how many of its distinctive items the suspect lists. Line: what a claim needs.",
+            )
+        rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)]
+                for name, value in _flat(verdict["facts"]).items()]  # fmt: skip
+        yield Table("What the verdict was computed to.", ["fact", "value"], rows, text=True)
+    yield Heading("Assumptions")
+    yield Bullets(results["assumptions"])
+    if "commitment" in results:
+        yield Heading("Recompute")
+        commitment, asked = results["commitment"], results["asked"]
+        yield Paragraph(
+            f"{asked['lists']:,} lists were asked, {asked['repeated']} of them a second time, where {asked['changed']} "
+            f"changed; {asked['failed']} histories got none; {100 * asked['unknown']:.1f} % of the items are not in "
+            "the owner's catalogue."
+        )
+        yield Paragraph(
+            f"The key was committed to at {commitment['time']} by its sha256 {commitment['key_sha256']}, together with "
+            "the checkpoints and the probes (commitment.json). recbole-gro verify --recompute=results.json checks key, "
+            "probes and verdict; with --owner=FILE it makes the probes anew."
+        )
+
+
+def _flat(facts: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        flat |= {f"{name} {part}": one for part, one in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _picture(share: float, others: list[float], needed: float) -> Figure:
+    figure = Figure(figsize=(6, 1.8), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(others, [0] * len(others), "o", color="#888888", label="references", alpha=0.7)
+    axes.plot([share], [0], "D", color=SURROGATE_COLOUR, label="the owner's model")
+    axes.axvline(needed, color="#bbbbbb", linewidth=0.8)
+    axes.set(xlabel="share of its distinctive items that the suspect lists", yticks=[], xlim=(0, 1))
+    axes.legend(frameon=False, ncols=2, loc="upper center")
+    return figure

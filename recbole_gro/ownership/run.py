@@ -1,0 +1,243 @@
+"""A verification from top to bottom: commit to secret probes, ask the suspect, judge its lists, report."""
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_gro.audit.description import Description
+from recbole_gro.audit.journal import Journal
+from recbole_gro.ownership.method import Probes, Refusal, Verdict, VerificationMethod, create_method
+from recbole_gro.ownership.references import load_references, train_references
+from recbole_gro.ownership.report import save_results, summary
+from recbole_gro.ownership.suspect import REPEATED, Asked, ask, describe_suspect
+from recbole_gro.report.environment import environment
+from recbole_gro.serving.saved_target import SavedTarget, load_target
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time, write_whole
+from recbole_gro.utils.log import console, logged_to, shown_on_console
+from recbole_gro.utils.random_state import global_state_kept
+
+COMMITMENT, RESULTS, ANSWERS = "commitment.json", "results.json", "answers.jsonl"
+SHORTEST_KEY = 16  # bytes
+
+
+@global_state_kept()
+def run_verification(
+    owner: str,
+    suspect: str,
+    key: str,
+    *,
+    method: str = "fingerprint",
+    probes: int = 2000,
+    references: Sequence[str] | int = (),
+    data_path: str | None = None,
+    output_dir: str | None = None,
+    only_commit: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Say whether a suspect is a copy of the owner's model, with evidence that a third party can recompute.
+
+    A verification of the same arguments in `output_dir` is resumed; answers that it has are not requested again.
+
+    Args:
+        owner: checkpoint of the model whose copies are looked for.
+        suspect: a yaml file that describes a service as an audit's does, a checkpoint (.pth), or module:function.
+        key: file with the secret that decides the probes; made where it does not exist.
+        method: name of a verification method.
+        probes: number of histories that the suspect answers.
+        references: checkpoints of models that differ from the owner's by their seed alone, or how many to train.
+        data_path: folder of the dataset's folder, for the training of references.
+        output_dir: folder of everything that is written; None: runs/verify-TIME.
+        only_commit: whether to end before the suspect is asked, once the commitment is written.
+        settings: of the method.
+
+    Returns:
+        The contents of results.json, or those of commitment.json with `only_commit`.
+
+    Raises:
+        UserError: invalid input, or a suspect that gives no lists.
+    """
+    made = create_method(method, settings or {})
+    if type(probes) is not int or probes < 1:
+        raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
+    owners = load_target(owner, data_path=data_path)
+    if owners.item_tokens is None:
+        raise UserError(f"owner: {owner} holds no item tokens, as it is a surrogate; give the owner's target.pth")
+    folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
+        console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
+        results: dict[str, Any] = {"method": method, "source": made.source, "assumptions": list(made.assumptions)}
+        try:
+            described = describe_suspect(suspect, owners.item_tokens)
+            files = list(map(str, references)) if not isinstance(references, int) else []
+            if isinstance(references, int) and made.needs_references:
+                files = list(map(str, train_references(owners, references, folder / "references")))
+            others = load_references(files, owners) if made.needs_references else {}
+            secret = _read_key(Path(key))
+            chosen = made.probes(owners, others, secret, probes)
+            commitment = _commitment(made, described, chosen, secret)
+            commitment |= {"owner": _digest_of(owner), "references": {file: _digest_of(file) for file in others}}
+            commitment = _committed(folder, commitment)
+            if only_commit:
+                return commitment
+            results |= _judged(made, described, chosen, owners, folder)
+            results |= {"commitment": commitment, "key": secret.hex()}
+        except Refusal as reason:
+            results |= {"verdict": None, "refused": str(reason)}
+        results |= {"suspect": suspect, "environment": environment(owners.config)}
+        save_results(results, folder)
+        console.info(summary(results))
+        console.info(f"verification: {folder} holds report.html, report.md and results.json")
+    return results
+
+
+def _judged(
+    method: VerificationMethod, described: Description, probes: Probes, owner: SavedTarget, folder: Path
+) -> dict[str, Any]:
+    """Ask the suspect, and return the verdict with all that it is computed from."""
+    tokens = owner.item_tokens or []
+    most = len(probes.histories) + REPEATED
+    console.info(f"verification: {described.name} is asked for at most {most:,} lists")
+    journal = Journal(folder / ANSWERS, most)
+    asked = ask(described, probes.histories, tokens, journal)
+    evidence = {
+        "suspect_lists": asked.lists.tolist(),
+        "probes": probes.histories,
+        "expected": probes.expected,
+        "item_tokens": tokens,
+        "settings": method.settings,
+        "asked": {name: value for name, value in asdict(asked).items() if name != "lists"} | {"lists": journal.spent},
+    }
+    return evidence | outcome(method, probes, asked)
+
+
+def outcome(method: VerificationMethod, probes: Probes, asked: Asked) -> dict[str, Any]:
+    """Return `verdict` and `refused` as results hold them; one of them is None."""
+    try:
+        asked.check()
+        return {"verdict": as_plain(method.verdict(probes, asked.lists)), "refused": None}
+    except Refusal as reason:
+        return {"verdict": None, "refused": str(reason)}
+
+
+def as_plain(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as results hold it."""
+    return json.loads(json.dumps(asdict(verdict) | {"is_claim": verdict.is_claim}))
+
+
+def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
+    """Check the results of a verification: key and probes against the commitment, and the verdict against the lists.
+
+    Args:
+        file: results.json.
+        owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
+            and the lists of the owner's models are computed again too.
+        data_path: folder of the dataset's folder, for methods that read users' histories.
+
+    Returns:
+        The verdict, computed again.
+
+    Raises:
+        UserError: something differs, or the file holds no lists; the message says what.
+    """
+    try:
+        results = json.loads(Path(file).read_text(encoding="utf-8"))
+        commitment, key, asked = results["commitment"], bytes.fromhex(results["key"]), dict(results["asked"])
+        del asked["lists"]
+        probes = Probes(results["probes"], results["expected"])
+        method = create_method(results["method"], results["settings"])
+        answers = Asked(lists=torch.tensor(results["suspect_lists"]), **asked)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"recompute: {file} holds no evidence of a verification ({error!r})") from error
+    _check_equal(file, "key", _sha256(key), commitment["key_sha256"])
+    _check_equal(file, "probes", _probes_digest(probes), commitment["probes_sha256"])
+    if owner is not None:
+        _check_equal(file, "owner's checkpoint", _digest_of(owner), commitment["owner"])
+        model = load_target(owner, data_path=data_path)
+        again = method.probes(model, load_references(list(commitment["references"]), model), key, len(probes.histories))
+        _check_equal(file, "probes made from the key", _probes_digest(again), commitment["probes_sha256"])
+    found = outcome(method, probes, answers)
+    _check_equal(file, "verdict", found["verdict"], results["verdict"])
+    return results | found
+
+
+def _check_equal(file: str, what: str, found: Any, stored: Any) -> None:
+    if found != stored:
+        raise UserError(f"recompute: {file}: the {what} is not the one that it should be: {found!r}, not {stored!r}")
+
+
+def _commitment(method: VerificationMethod, described: Description, probes: Probes, key: bytes) -> dict[str, Any]:
+    return {
+        "method": method.name,
+        "settings": method.settings,
+        "suspect": described.public,
+        "probes": len(probes.histories),
+        "key_sha256": _sha256(key),
+        "probes_sha256": _probes_digest(probes),
+    }
+
+
+def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
+    """Write the commitment with the time, or return the one that the folder holds.
+
+    Raises:
+        UserError: the folder holds another one.
+    """
+    file = folder / COMMITMENT
+    plain = json.loads(json.dumps(commitment))
+    if file.exists():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        if other := [name for name in plain if plain[name] != earlier.get(name)]:
+            raise UserError(
+                f"output_dir: {folder} holds a commitment to something else ({', '.join(other)}); name another folder"
+            )
+        plain = earlier
+    else:
+        plain["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        write_whole(file, json.dumps(plain, indent=2) + "\n")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    console.info(f"commitment: sha256 {digest} of {file}; publish it before the suspect is asked")
+    return plain
+
+
+def _read_key(file: Path) -> bytes:
+    """Return the bytes of a key, which is made where there is none.
+
+    Raises:
+        UserError: it cannot be read or made, or is short.
+    """
+    try:
+        if not file.exists():
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                stream.write(secrets.token_hex(32) + "\n")
+            console.info(f"key: made a new one, {file}")
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise UserError(f"key: {file} can be neither read nor made: {error.strerror or error}") from error
+    if len(key) < SHORTEST_KEY:
+        raise UserError(f"key: {file} holds {len(key)} bytes; a secret takes {SHORTEST_KEY} or more")
+    return key
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of(file: str) -> str:
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _probes_digest(probes: Probes) -> str:
+    return _sha256(json.dumps([probes.histories, probes.expected], sort_keys=True).encode())

@@ -1,0 +1,32 @@
+import json
+
+import pytest
+from ownership.runs import trained
+
+from recbole_gro.cli.main import main
+
+
+def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owner = trained(make_loaders, tmp_path)
+    words = [f"--owner={owner}", f"--suspect={owner}", "--key=verify.key", "--probes=40", "--references=5"]
+    assert main(["verify", *words, "--output_dir=out", "--level=0.02"]) == 0
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["verdict"]["level"] == 0.02
+    assert "is claimed to be a copy" in capsys.readouterr().out
+    assert main(["verify", "--recompute=out/results.json"]) == 0
+    assert "Recomputed: nothing differs." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "owner: not set"),
+        (["--owner=a.pth", "--key=k"], "suspect: not set"),
+        (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
+        (["--recompute=missing.json"], "missing.json holds no evidence"),
+    ],
+)
+def test_invalid_words_are_named(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", *words]) == 2
+    assert message in capsys.readouterr().err

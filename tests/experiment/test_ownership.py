@@ -1,0 +1,105 @@
+import csv
+
+import pytest
+from conftest import SMALL
+from pipeline import files_below
+
+from recbole_gro.experiment.ownership import HEAD, blocks, read_rows
+from recbole_gro.experiment.plan import read_experiment
+from recbole_gro.experiment.run import run_experiment
+from recbole_gro.report.document import csv_text, markdown
+from recbole_gro.utils.errors import UserError
+
+TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
+    "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "epochs": 1, "dataset": "tiny",
+    "embedding_size": 8, "hidden_size": 8, "served_k": 12, "head_k": 6, "surrogate_model": "GRU4Rec",
+}  # fmt: skip
+
+
+@pytest.fixture
+def grid(tiny_data_path, tmp_path, monkeypatch):
+    """A yaml file of two architectures and four seeds with few suspects."""
+    monkeypatch.chdir(tmp_path)
+    text = """
+title: tiny
+figure: ownership
+vary: {model: [NARM, GRU4Rec]}
+seeds: [1]
+ownership:
+  references: [2, 3, 4, 5]
+  probes: 30
+  copies: [{attacker: standard+mixed}, {attacker: standard+random, only: [GRU4Rec]}]
+  changed: [{attacker: standard+mixed}]
+  avoiding: [{attacker: standard+mixed, only: [1]}]
+  small: {count: 2, model: GRU4Rec, epochs: 1}
+"""
+    (tmp_path / "tiny.yaml").write_text(text)
+    return "tiny.yaml", TINY | {"data_path": str(tiny_data_path)}
+
+
+def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, tmp_path, monkeypatch):
+    folder = run_experiment(*grid, output_dir="out")
+    with open(folder / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {"results.csv", "report.md", "report.html", "ownership.png"} <= set(files_below(folder))
+    own = [row for row in rows if row["model"] == "NARM"]
+    kinds = {row["kind"]: row["is_copy"] for row in own}
+    assert sum(value == "True" for value in kinds.values()) == 1 + 8 + 1  # copy, changed ones, one that avoids
+    assert {kind for kind, is_copy in kinds.items() if is_copy == "False"} == {
+        "independent, another architecture", "copy of another model", "independent, small", "popularity",
+        "independent, same architecture",
+    }  # fmt: skip
+    assert sum(row["kind"] == "independent, same architecture" for row in own) == 4
+    assert all(0 <= float(row["p_value"]) <= 1 for row in rows)
+    monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", None)
+    before = (folder / "results.csv").read_text()
+    run_experiment(*grid, output_dir="out")
+    assert (folder / "results.csv").read_text() == before
+
+
+def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "NARM, seed 1: missing" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_few_candidates_are_refused(grid, tmp_path):
+    file = tmp_path / grid[0]
+    file.write_text(file.read_text().replace("[2, 3, 4, 5]", "[2, 3]"))
+    with pytest.raises(UserError, match="ownership: seeds and references are to be 5 different ones or more"):
+        run_experiment(*grid, output_dir="out")
+
+
+@pytest.mark.parametrize(
+    "change", [("figure: ownership", "figure: k"), ("{model: [NARM, GRU4Rec]}", "{defense: [none]}")]
+)
+def test_the_figure_varies_the_model_alone(grid, tmp_path, change):
+    text = (tmp_path / grid[0]).read_text().replace(*change)
+    (tmp_path / grid[0]).write_text(text)
+    if "figure: k" in text:
+        assert read_experiment(grid[0]).figure == "k"
+    else:
+        with pytest.raises(UserError, match="figure ownership varies model alone"):
+            read_experiment(grid[0])
+
+
+def rows_of(tmp_path, *given):
+    """Rows with is_copy, p-value and excess; 10 or no probes needed."""
+    table = [
+        ["M", 1, "kind", f"s{number}", is_copy, 5, p_value, p_value, excess + 0.1, 0.1, excess, 0.0, 1.0,
+         10 if p_value < 0.01 else None, 0.5]
+        for number, (is_copy, p_value, excess) in enumerate(given)
+    ]  # fmt: skip
+    (tmp_path / "rows.csv").write_text(csv_text(HEAD, table))
+    return read_rows(tmp_path / "rows.csv")
+
+
+def test_claims_are_counted_by_the_level(tmp_path, grid):
+    rows = rows_of(tmp_path, (True, 1e-5, 0.5), (True, 0.02, 0.1), (False, 0.5, 0.0), (False, 0.01, 0.07))
+    assert [row["is_copy"] for row in rows] == [True, True, False, False]
+    assert rows[1]["probes_needed"] is None
+    text = markdown("t", list(blocks(read_experiment("ownership"), rows)))
+    assert "1 of 2 verdicts on copies are claims, and 1 of 2 on 2 models that are none" in text
+    assert "| all " in text
+    uniform = next(line for line in text.splitlines() if line.startswith("| all"))
+    assert [cell.strip() for cell in uniform.split("|")[2:7]] == ["0.500", "0.500", "0.500", "1.000", "2"]

@@ -1,0 +1,39 @@
+"""Checkpoints of tiny models, and a suspect as a Python function."""
+
+from pipeline import untrained
+
+from recbole_gro.trainer.base import TargetTrainer
+
+
+def trained(make_loaders, folder, seed=1, **settings):
+    """The checkpoint of a NARM trained for one epoch at a seed."""
+    given = {"epochs": 1, "output_dir": str(folder / f"seed-{seed}"), "reproducibility": True, **settings}
+    config, train, valid, _ = make_loaders("NARM", seed=seed, **given)
+    trainer = TargetTrainer(config, untrained(config, train))
+    trainer.fit(train, valid, verbose=False)
+    return trainer.saved_model_file
+
+
+def following(histories):
+    """The ten items after the last one, of the tiny data or of TOKENS."""
+    return [[f"i{(int(row[-1][1:]) + step) % 30}" for step in range(10)] for row in histories]
+
+
+calls = 0
+
+
+def changing(histories):
+    """Other lists at each call."""
+    global calls
+    calls += 1
+    return [[f"i{(7 * calls + step) % 30}" for step in range(10)] for _ in histories]
+
+
+def foreign(histories):
+    """Items that no owner has."""
+    return [["x1", "x2", "i3"] for _ in histories]
+
+
+def silent(histories):
+    """Nothing for most histories."""
+    return [["i1"] if row[-1] in ("i1", "i2") else [] for row in histories]

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from ownership.runs import trained
+from scipy import stats
+
+from recbole_gro.ownership.contrast import Contrast
+from recbole_gro.ownership.method import Probes, Refusal
+from recbole_gro.serving.saved_target import load_target
+
+KEY = b"0123456789abcdef"
+
+
+def judged(generated_hits, user_hits, **settings):
+    """The verdict where the suspect lists so many of the owner's 10 items, per probe of each kind."""
+    hits = [count for pair in zip(generated_hits, user_hits, strict=True) for count in pair]
+    own = [list(range(1, 11)) for _ in hits]
+    lists = torch.tensor([[*range(1, count + 1), *range(20, 30 - count)] for count in hits])
+    probes = Probes([[1]] * len(hits), {"lists": own, "generated": [number % 2 == 0 for number in range(len(hits))]})
+    return Contrast({"permutations": 999, **settings}).verdict(probes, lists)
+
+
+def test_more_agreement_on_generated_histories_is_claimed():
+    verdict = judged([8, 7, 9, 8] * 10, [4, 5, 3, 4] * 10)
+    assert verdict.p_value == 0.001
+    assert verdict.effect[0] == pytest.approx(0.4)
+    assert not judged([4, 5, 3, 4] * 10, [8, 7, 9, 8] * 10).is_claim
+
+
+def test_an_excess_within_the_margin_is_not_claimed():
+    generated, users = [8, 7, 9, 8] * 10, [7, 6, 8, 7] * 10
+    assert judged(generated, users, margin=0).is_claim
+    assert not judged(generated, users, margin=0.1).is_claim
+
+
+def test_p_values_are_uniform_where_both_kinds_are_alike():
+    draw = np.random.default_rng(1)
+    p_values = [judged(*draw.integers(0, 11, (2, 30)).tolist(), margin=0, permutations=199).p_value for _ in range(150)]
+    assert stats.kstest(p_values, "uniform").pvalue > 0.05
+
+
+def test_probes_alternate_between_generated_and_users_histories(make_loaders, tiny_data_path, tmp_path):
+    owner = load_target(trained(make_loaders, tmp_path), data_path=str(tiny_data_path))
+    method = Contrast({})
+    try:
+        probes = method.probes(owner, {}, KEY, 21)
+    except Refusal as reason:
+        pytest.fail(f"the tiny data have long histories: {reason}")
+    assert probes == method.probes(owner, {}, KEY, 21)
+    assert len(probes.histories) == len(probes.expected["generated"]) == 21
+    assert [len(row) for row in probes.histories[0:20:2]] == [len(row) for row in probes.histories[1:20:2]]
+    frame = owner.dataset.inter_feat.sort_values("timestamp", kind="stable")
+    users = [",".join(map(str, items)) for items in frame.groupby("user_id")["item_id"].agg(list)]
+    for row in probes.histories[1::2]:
+        assert any(",".join(map(str, row)) in user for user in users)
+
+
+def test_without_histories_there_is_no_verdict(make_loaders, tmp_path):
+    owner = load_target(trained(make_loaders, tmp_path))
+    with pytest.raises(Refusal, match="needs histories of users; give their folder with data_path"):
+        Contrast({}).probes(owner, {}, KEY, 10)

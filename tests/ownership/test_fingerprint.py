@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+from ownership.candidates import N_ITEMS, Table, references
+from scipy import stats
+
+from recbole_gro.ownership.fingerprint import LENGTHS, Fingerprint, distinctive_hits
+from recbole_gro.ownership.method import Probes, Refusal
+
+KEY = b"0123456789abcdef"
+
+
+def judged(method, owner, suspect, others, n=150, key=KEY):
+    probes = method.probes(owner, others, key, n)
+    histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
+    return method.verdict(probes, suspect.recommend(histories, 10))
+
+
+@pytest.fixture(scope="module")
+def owner():
+    return Table(1)
+
+
+def test_distinctive_items_are_those_that_one_candidate_alone_lists():
+    candidates = torch.tensor([[[1, 2, 3]], [[1, 2, 4]], [[1, 5, 4]]])
+    hits, totals = distinctive_hits(candidates, torch.tensor([[3, 5, 0, 9]]))
+    assert totals.tolist() == [[1], [0], [1]]  # 3 and 5; 1, 2 and 4 are in two lists or more
+    assert hits.tolist() == [[1], [0], [1]]
+
+
+def test_items_below_the_compared_ones_do_not_count():
+    hits, _ = distinctive_hits(torch.tensor([[[1, 2]], [[3, 4]]]), torch.tensor([[9, 8, 1, 2]]))
+    assert hits.tolist() == [[0], [0]]
+
+
+def test_zero_that_pads_lists_is_no_item():
+    hits, totals = distinctive_hits(torch.tensor([[[1, 0]], [[2, 3]]]), torch.tensor([[0, 1]]))
+    assert hits.tolist() == [[1], [0]]
+    assert totals.tolist() == [[1], [2]]
+
+
+def test_a_copy_is_claimed_and_an_independent_model_is_not(owner):
+    method, others = Fingerprint({}), references(8)
+    copy = judged(method, owner, owner.copy(), others)
+    assert copy.is_claim
+    assert copy.p_value < 1e-4
+    assert copy.effect[1] > 0.2
+    for seed in range(301, 306):
+        independent = judged(method, owner, Table(seed), others)
+        assert not independent.is_claim
+        assert independent.effect[1] < 0 < independent.effect[2]
+
+
+def test_a_copy_of_a_reference_is_no_copy_of_the_owner(owner):
+    others = references(8)
+    assert not judged(Fingerprint({}), owner, others["seed 103"].copy(), others).is_claim
+
+
+def test_the_p_value_is_that_of_one_more_draw_from_the_references():
+    shares = [0.5, 0.1, 0.2, 0.15]
+    p_value, excess, error = Fingerprint({"margin": 0}).tested(shares)
+    assert excess == pytest.approx(0.35)
+    assert error == pytest.approx(0.05 * np.sqrt(4 / 3))
+    assert p_value == pytest.approx(stats.t.sf(0.35 / (0.05 * np.sqrt(4 / 3)), 2))
+
+
+def test_p_values_are_uniform_where_the_suspect_is_independent():
+    """Every suspect is new, and so is every model of the line-up: the unit is the model."""
+    method = Fingerprint({"margin": 0, "min_references": 4})
+    p_values = []
+    for trial in range(150):
+        first = 1000 + 10 * trial
+        models = references(5, first)
+        owner = models.pop(f"seed {first}")
+        p_values.append(judged(method, owner, Table(first + 9, noise=0.2 + trial % 3), models, 40).p_value)
+    assert stats.kstest(p_values, "uniform").pvalue > 0.05
+    assert 0.01 < np.mean(np.array(p_values) <= 0.05) < 0.1
+
+
+def test_probes_alone_do_not_replace_references(owner):
+    """Ten times the probes leave the uncertainty of three references about as it is."""
+    method, others = Fingerprint({"min_references": 3}), references(3)
+    few, many = (judged(method, owner, owner.copy(), others, n) for n in (100, 1000))
+    widths = [verdict.effect[2] - verdict.effect[1] for verdict in (few, many)]
+    assert widths[1] > widths[0] / 3
+
+
+def test_the_turning_point_is_where_the_verdict_turns(owner):
+    method = Fingerprint({})
+    verdict = judged(method, owner, owner.copy(1.5), references(8))
+    shares = list(verdict.facts["reference_shares"].values())
+    needed = verdict.facts["share_needed"]
+    assert method.tested([needed, *shares])[0] == pytest.approx(method.settings["level"])
+    assert f"{100 * needed:.1f} %" in verdict.turning_point
+
+
+def test_probes_needed_are_the_least_that_claim_from_there_on(owner):
+    verdict = judged(Fingerprint({}), owner, owner.copy(), references(8), 200)
+    assert verdict.facts["probes_needed"] in (10, 20, 50, 100)
+    assert judged(Fingerprint({}), owner, Table(301), references(8), 200).facts["probes_needed"] is None
+
+
+def test_probes_are_secret_and_repeat_for_the_same_key(owner):
+    method, others = Fingerprint({}), references(5)
+    probes = method.probes(owner, others, KEY, 50)
+    assert probes == method.probes(owner, others, KEY, 50)
+    assert probes.histories != method.probes(owner, others, KEY[::-1], 50).histories
+    assert {len(row) for row in probes.histories} <= set(LENGTHS)
+    assert all(0 < item < N_ITEMS for row in probes.histories for item in row)
+    assert list(probes.expected["lists"]) == ["owner", *others]
+
+
+def test_histories_single_out_no_candidate(owner):
+    """The order of the candidates is all that tells them apart: each next item is of a list of any of them."""
+    others = references(5)
+    probes = Fingerprint({}).probes(owner, others, KEY, 400)
+    follows = [
+        np.mean([row[1] in owner.recommend([row[:1]], 10)[0] for row in probes.histories])
+        for owner in (owner, *others.values())
+    ]
+    assert max(follows) - min(follows) < 0.15
+
+
+@pytest.mark.parametrize(("n", "message"), [(0, "too few reference models: 0"), (4, "too few reference models: 4")])
+def test_too_few_references_are_refused(owner, n, message):
+    with pytest.raises(Refusal, match=message):
+        Fingerprint({}).probes(owner, references(n), KEY, 10)
+
+
+def test_references_that_equal_the_owner_are_refused(owner):
+    method = Fingerprint({})
+    probes = method.probes(owner, {f"{n}": owner for n in range(5)}, KEY, 10)
+    with pytest.raises(Refusal, match="no item is distinctive"):
+        method.verdict(probes, torch.ones(10, 10, dtype=torch.long))
+
+
+def test_the_verdict_reads_nothing_but_its_arguments(owner):
+    method, others = Fingerprint({}), references(5)
+    probes = method.probes(owner, others, KEY, 60)
+    lists = torch.tensor(probes.expected["lists"]["owner"])
+    again = Fingerprint({}).verdict(Probes(probes.histories, probes.expected), lists)
+    assert again == method.verdict(probes, lists)
+    assert again.facts["share"] == 1

@@ -1,0 +1,133 @@
+import hashlib
+import json
+import re
+
+import pytest
+from ownership.runs import trained
+
+from recbole_gro.ownership.run import recompute, run_verification
+from recbole_gro.utils.errors import UserError
+
+
+@pytest.fixture
+def owner(make_loaders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return trained(make_loaders, tmp_path)
+
+
+def verified(owner, suspect=None, **given):
+    options = {"probes": 40, "references": 5, "output_dir": "out"}
+    return run_verification(owner, suspect or owner, "verify.key", **options | given)
+
+
+def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_path):
+    results = verified(owner)
+    assert results["refused"] is None
+    assert results["verdict"]["is_claim"]
+    assert results["verdict"]["facts"]["share"] == 1
+    assert results["asked"]["lists"] == 80
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    assert "is claimed to be a copy" in (tmp_path / "out" / "report.md").read_text()
+    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    assert recompute("out/results.json")["verdict"] == results["verdict"]
+    assert recompute("out/results.json", owner)["verdict"] == results["verdict"]
+
+
+def test_a_function_is_not_claimed(owner):
+    results = verified(owner, "ownership.runs:following")
+    assert not results["verdict"]["is_claim"]
+    assert results["commitment"]["suspect"]["black_box"] == "ownership.runs:following"
+
+
+def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_data_path):
+    data = {"method": "contrast", "references": (), "data_path": str(tiny_data_path)}
+    results = verified(owner, **data)
+    assert results["verdict"]["facts"] == {"agreement@10 generated": 1, "agreement@10 users": 1}
+    assert not results["verdict"]["is_claim"]
+    assert recompute("out/results.json", owner, str(tiny_data_path))["verdict"] == results["verdict"]
+
+
+def test_the_key_is_committed_to_before_the_suspect_is_asked(owner, tmp_path):
+    commitment = verified(owner, only_commit=True)
+    key = (tmp_path / "verify.key").read_bytes().strip()
+    assert commitment["key_sha256"] == hashlib.sha256(key).hexdigest()
+    assert not (tmp_path / "out" / "answers.jsonl").exists()
+    assert key.decode() not in (tmp_path / "out" / "commitment.json").read_text()
+    results = verified(owner)
+    assert results["commitment"] == commitment
+    assert bytes.fromhex(results["key"]) == key
+
+
+def test_another_commitment_takes_another_folder(owner):
+    verified(owner, only_commit=True)
+    with pytest.raises(UserError, match=re.escape("out holds a commitment to something else (probes, probes_sha256)")):
+        verified(owner, probes=41)
+
+
+def test_a_verification_is_resumed_without_asking_again(owner, tmp_path):
+    first = verified(owner, "ownership.runs:following")
+    asked = (tmp_path / "out" / "answers.jsonl").read_text()
+    again = verified(owner, "ownership.runs:following")
+    assert {**again, "environment": None} == {**first, "environment": None}
+    assert (tmp_path / "out" / "answers.jsonl").read_text() == asked
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"references": 2}, "too few reference models: 2"),
+        ({"suspect": "ownership.runs:changing"}, "the suspect's lists differ when it is asked twice"),
+        ({"suspect": "ownership.runs:foreign"}, "the suspect has another catalogue"),
+    ],
+)
+def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owner, tmp_path, given, reason):
+    results = verified(owner, **given)
+    assert results["verdict"] is None
+    assert results["refused"].startswith(reason)
+    assert f"No verdict: {reason}" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda results: results.update(key="00" * 32), "the key is not the one"),
+        (lambda results: results["probes"][0].append(1), "the probes is not the one"),
+        (lambda results: results["expected"]["lists"]["owner"][0].reverse(), "the probes is not the one"),
+        (lambda results: results["suspect_lists"].reverse(), "the verdict is not the one"),
+        (lambda results: results["verdict"].update(p_value=0.5), "the verdict is not the one"),
+        (lambda results: results["asked"].update(changed=50), "the verdict is not the one"),
+        (lambda results: results.pop("key"), "holds no evidence"),
+    ],
+)
+def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
+    results = verified(owner)
+    change(results)
+    (tmp_path / "changed.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=message):
+        recompute("changed.json")
+
+
+def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
+    verified(owner)
+    with pytest.raises(UserError, match="the owner's checkpoint is not the one"):
+        recompute("out/results.json", trained(make_loaders, tmp_path, 9))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"probes": 0}, "probes: 0 is not allowed"),
+        ({"method": "fingerprnt"}, "unknown verification method 'fingerprnt'. Did you mean 'fingerprint'?"),
+        ({"settings": {"levle": 0.1}}, "unknown setting of fingerprint 'levle'. Did you mean 'level'?"),
+        ({"settings": {"level": 2}}, "level: 2 is not allowed"),
+    ],
+)
+def test_invalid_input_is_named(owner, given, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        verified(owner, **given)
+
+
+def test_a_short_key_is_refused(owner, tmp_path):
+    (tmp_path / "verify.key").write_text("short")
+    with pytest.raises(UserError, match=re.escape("key: verify.key holds 5 bytes; a secret takes 16 or more")):
+        verified(owner)
