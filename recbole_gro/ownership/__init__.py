@@ -1,1 +1,3 @@
 """Ownership verification: whether a suspect recommender is a copy of the owner's model."""
+
+from recbole_gro.ownership import marks  # noqa: F401  (registers its methods)
