@@ -37,11 +37,7 @@ def unpopular_runs(counts: Tensor, key: bytes, settings: InjectedSettings) -> Ma
         UserError: fewer candidates than a run, or all runs, need.
     """
     pool = (counts[1:].argsort(stable=True)[: settings.injected_pool] + 1).sort().values
-    if max(settings.injected_length, settings.injected_runs) >= len(pool):
-        raise UserError(
-            f"injected_pool: {len(pool)} items are too few for injected_runs={settings.injected_runs} that begin "
-            f"differently, or for injected_length={settings.injected_length}; raise it, or lower them"
-        )
+    check_pool(len(pool), settings)
     others = pool.expand(settings.injected_runs, -1)
 
     def remaining(runs: Tensor) -> Tensor:
@@ -50,6 +46,19 @@ def unpopular_runs(counts: Tensor, key: bytes, settings: InjectedSettings) -> Ma
 
     starts = keyed_order(key, "injected start", pool.tolist())[: settings.injected_runs]
     return grown(key, "injected", starts, settings.injected_length, remaining)
+
+
+def check_pool(n: int, settings: InjectedSettings) -> None:
+    """Check that n items leave a choice for the first item of each run, and for each next one.
+
+    Raises:
+        UserError: they do not.
+    """
+    if max(settings.injected_length, settings.injected_runs) >= n:
+        raise UserError(
+            f"injected_pool: {n} items are too few for injected_runs={settings.injected_runs} that begin differently, "
+            f"or for injected_length={settings.injected_length}; raise it, or lower them"
+        )
 
 
 def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float) -> None:
@@ -96,14 +105,16 @@ class InjectedDefense(Defense):
     def __init__(self, config: Any):
         super().__init__(config)
         check_defense_key(config)
+        settings = InjectedSettings.of(config)
+        check_pool(settings.injected_pool, settings)
+        if "benchmark_filename" in config and config["benchmark_filename"] is not None:
+            raise UserError("benchmark_filename: injected needs complete histories; choose another defense")
 
     @property
     def needs_target(self) -> bool:
         return False
 
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
-        if self.config["benchmark_filename"] is not None:
-            raise UserError("defense: injected needs complete histories, not the split files of benchmark_filename")
         key, settings = defense_key(self.config), InjectedSettings.of(self.config)
         counter, n_items = train_data._dataset.interaction_counter, train_data._dataset.item_num
         marks = unpopular_runs(torch.tensor([counter[item] for item in range(n_items)]), key, settings)
