@@ -30,6 +30,9 @@ class MarkVerification(VerificationMethod):
         "The suspect's training did not depend on the owner's key, other than through the owner's model.",
         "The owner's commitment to the key is older than the suspect, so that no key was chosen to fit it.",
     )
+    keys: ClassVar[tuple[Key, ...]] = (
+        Key("level", LEVEL, "float 0..1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
+    )
     context_items = 0  # random ones before the items of a mark
     contexts = 1  # histories for each item
 
@@ -39,11 +42,11 @@ class MarkVerification(VerificationMethod):
         keys = [defense_key(owner.config)] if by_seed else possible_keys(key)
         key = next(filter(marks.fit_key, keys), b"")
         if not key:
-            raise Refusal("The key is not the one with which the owner's model was trained.")
+            raise Refusal("the key is not the one with which the owner's model was trained")
         steps = [(row, place) for place in range(1, marks.sequences.shape[1]) for row in range(len(marks.sequences))]
         steps = sorted(steps)[: n // self.contexts]
         if not steps:
-            raise Refusal(f"{n} lists are too few: one test takes {self.contexts}.")
+            raise Refusal(f"{n} lists are too few: one test takes {self.contexts}")
         sequences, candidates = marks.sequences.tolist(), marks.candidates.tolist()
         model: Any = owner.model
         catalogue = model.n_items - 1
@@ -68,7 +71,7 @@ class MarkVerification(VerificationMethod):
 
     def _marks(self, owner: SavedTarget) -> Marks:
         if owner.marks is None or owner.marks["method"] != self.name:
-            raise Refusal(f"The owner's model was not trained with the defense {self.name}: it holds no such marks.")
+            raise Refusal(f"the owner's model was not trained with the defense {self.name}: it holds no such marks")
         state = owner.marks
         return Marks(state["method"], state["sequences"].long(), state["candidates"].long())
 
@@ -84,15 +87,15 @@ class MarkVerification(VerificationMethod):
         p_value = gamma_tail(evidence, n)
         beyond = 100 * (found - by_chance)
         mean, half = float(beyond.mean()), Z * float(beyond.std(correction=0)) / math.sqrt(n)
-        needed = _needed(n)
+        needed = _needed(n, self.settings["level"])
         return Verdict(
             p_value,
-            LEVEL,
+            self.settings["level"],
             (mean, mean - half, mean + half),
             f"marked items in the top {lists.shape[2]} beyond chance, in points",
-            "The suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
-            "item, which gives the distribution exactly.",
-            f"The evidence is {evidence:.1f} over {n} marked items; a claim takes {needed:.1f}.",
+            "the suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
+            "item, which gives the distribution exactly",
+            f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
             {"marked_items": n, "listed": float(found.mean()), "listed_by_chance": float(by_chance.mean())},
         )
 
@@ -129,12 +132,12 @@ def gamma_tail(evidence: Tensor, n: int) -> float:
     return float(torch.special.gammaincc(torch.tensor(float(n), dtype=torch.float64), evidence.double()))
 
 
-def _needed(n: int) -> float:
-    """Return the least evidence that is a claim at LEVEL, by bisection."""
+def _needed(n: int, level: float) -> float:
+    """Return the least evidence that is a claim at a level, by bisection."""
     low, high = 0.0, 10.0 * n + 50
     for _ in range(60):
         middle = torch.tensor((low + high) / 2, dtype=torch.float64)
-        low, high = (float(middle), high) if gamma_tail(middle, n) > LEVEL else (low, float(middle))
+        low, high = (float(middle), high) if gamma_tail(middle, n) > level else (low, float(middle))
     return high
 
 
@@ -153,6 +156,7 @@ class InjectedVerification(MarkVerification):
     summary = "the ranks of the next items of runs in the training data"
     source = "DWRS, Zhang et al., KDD'25, arXiv 2411.12989; the test is ours"
     keys: ClassVar[tuple[Key, ...]] = (
+        *MarkVerification.keys,
         Key("injected_contexts", 10, "int >= 1", "histories in which each run is asked for"),
         Key("injected_context_items", 10, "int >= 0", "random items before a run in a history"),
     )

@@ -81,7 +81,7 @@ def test_a_claim_turns_where_the_sentence_says():
     assert claims == sorted(claims)
     assert {True, False} == set(claims)
     for verdict in sentences:
-        words = verdict.turning_point.rstrip(".").split()
+        words = verdict.turning_point.replace(",", "").split()
         assert (float(words[3]) >= float(words[-1])) == verdict.is_claim
 
 
@@ -100,7 +100,7 @@ def test_no_more_lists_than_the_budget_and_none_is_refused():
     method = create_method("injected", {"injected_contexts": 3})
     owner = owner_of(1, "injected")
     assert len(method.probes(owner, {}, b"", 10).histories) == 9
-    with pytest.raises(Refusal, match=r"2 lists are too few: one test takes 3\."):
+    with pytest.raises(Refusal, match=r"2 lists are too few: one test takes 3"):
         method.probes(owner, {}, b"", 2)
 
 
@@ -114,7 +114,7 @@ def test_a_model_without_marks_or_with_others_is_refused():
 def test_another_seed_than_the_marks_are_of_is_refused():
     owner = owner_of(1)
     owner.config["seed"] = 2
-    with pytest.raises(Refusal, match="The key is not the one"):
+    with pytest.raises(Refusal, match="the key is not the one"):
         create_method("aow", {}).probes(owner, {}, b"", 10)
 
 
@@ -133,7 +133,7 @@ def test_a_secret_key_is_read_from_the_file_or_the_variable_that_trained(in_file
     owner.marks = grown(defense_key(secret), "aow", [1, 2], 3, lambda rows: CANDIDATES[9:].expand(2, -1)).state()
     method = create_method("aow", {})
     assert len(method.probes(owner, {}, given, 100).histories) == 4
-    with pytest.raises(Refusal, match="The key is not the one"):
+    with pytest.raises(Refusal, match="the key is not the one"):
         method.probes(owner, {}, b"cd" * 32, 100)
 
 
