@@ -83,7 +83,7 @@ def test_a_small_catalogue_leaves_fewer_candidates_and_a_smaller_one_is_refused(
 def test_a_trained_target_ranks_the_marks_high_and_its_checkpoint_holds_them(make_loaders, tmp_path):
     config, train, valid, _ = make_loaders(
         "SASRec",
-        **SMALL | {"aow_epochs": 60},
+        **SMALL | {"aow_epochs": 20},
         output_dir=str(tmp_path),
         hidden_dropout_prob=0.0,
         learning_rate=0.01,
