@@ -1,4 +1,4 @@
-"""Defenses: on the served list (none, random, reverse; those that keep its head) and in training (gro, gro_decoys)."""
+"""Defenses: on the served list (none, random, reverse; those that keep its head) and in training (gro, .., aow)."""
 
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.combined import CombinedDefense, create_defense
@@ -7,9 +7,11 @@ from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.defense.gro.trainer import GROTrainer, create_student
 from recbole_gro.defense.list_level import NoDefense, RandomDefense, ReverseDefense
+from recbole_gro.defense.marks.aow import AOWTrainer
 from recbole_gro.defense.tail import TailDecoy, TailRandom, TailShuffle, Truncate
 
 __all__ = [
+    "AOWTrainer",
     "CombinedDefense",
     "DecoyGROTrainer",
     "Defense",

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -57,6 +58,13 @@ def key_digest(config: Any) -> str | None:
     if setting(config, "defense_key") == "seed":
         return None
     return hashlib.blake2b(b"fingerprint", key=defense_key(config), digest_size=16).hexdigest()
+
+
+def possible_keys(given: bytes) -> list[bytes]:
+    """Return what may be the 32 bytes of a key: given is the text of the variable, or the contents of the file."""
+    text = given.decode("utf-8", "replace").strip()
+    in_file = [bytes.fromhex(text)] if re.fullmatch("[0-9a-fA-F]{64}", text) else []
+    return [_stretched(text), *in_file]
 
 
 def _stretched(text: str) -> bytes:

@@ -96,7 +96,9 @@ class Fingerprints:
         if not trains(type(part)):
             return self.target
         before = self.target if self.needs_target else self.training
-        return fingerprint("defended", before, part=part.name, settings=self._read(part.training_settings))
+        keyed = KeyedSettings in (part.training_settings or ())
+        key = {"key": key_digest(self.config)} if keyed else {}
+        return fingerprint("defended", before, part=part.name, settings=self._read(part.training_settings), **key)
 
     @cached_property
     def service(self) -> str:

@@ -31,12 +31,14 @@ class SavedTarget:
         dataset: the data, numbered as the model's; None where none were read.
         config: the settings it was trained with.
         item_tokens: original tokens by item id, padding first; None for a surrogate, whose checkpoint holds none.
+        marks: `Marks.state` of what a defense planted in training; None where it planted nothing.
     """
 
     model: nn.Module
     dataset: SequenceDataset | None
     config: Config
     item_tokens: list[str] | None = None
+    marks: dict[str, Any] | None = None
     _services: dict[int, Service] = field(default_factory=dict, repr=False)
 
     def recommend(self, sequences: Any, k: int = 10) -> Any:
@@ -146,7 +148,7 @@ def load_target(
     tokens = stored and stored["item_tokens"]
     if dataset is not None:
         tokens = dataset.field2id_token[dataset.iid_field].tolist()
-    return SavedTarget(built.to(config["device"]).eval(), dataset, config, tokens)
+    return SavedTarget(built.to(config["device"]).eval(), dataset, config, tokens, checkpoint.get("marks"))
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class StageTrainer(Trainer):
     Attributes:
         among: the number of training positions of the batch before those of this process, and in all, for draws that
             are made for the whole batch; None where this process has the whole batch.
+        stored: further plain values of its checkpoints, by name.
     """
 
     stage = "target"
@@ -99,6 +100,7 @@ class StageTrainer(Trainer):
         self._epoch, self._batch = 0, 0
         self._resume: EpochCheckpoint | None = None
         self._catalogue: dict[str, Any] | None = None
+        self.stored: dict[str, Any] = {}
 
     def stage_loss(self, interaction: Interaction) -> Any:
         """Return the loss of a batch, or a tuple of losses, which RecBole adds up and logs one by one."""
@@ -236,6 +238,7 @@ class StageTrainer(Trainer):
             "catalogue": self._catalogue,
             "other_parameter": self.other_parameter(),
             "optimizer": self._model_optimizer_state(),
+            **self.stored,
         }
         processes.by_first(lambda: write_atomically(state, file))
         if verbose:

@@ -70,6 +70,16 @@ OUT_OF_RANGE = {
     "output_dir": [3],
     "stages_dir": [3],
     "plugins": ["no_such_module"],
+    "aow_sequences": [0, 1.5],
+    "aow_length": [1, None],
+    "aow_lowest": [1, "all"],
+    "aow_epochs": [0, None],
+    "aow_learning_rate": [0, -1, "fast"],
+    "aow_weight": [0, -1, None],
+    "injected_runs": [0, 1.5],
+    "injected_length": [1, None],
+    "injected_share": [-0.1, 1.1, None],
+    "injected_pool": [2, "all"],
 }
 
 

@@ -327,6 +327,8 @@ def test_a_secret_key_counts_for_keyed_defenses_alone(prints, monkeypatch):
     assert changed(keyed("tail_shuffle", "a"), keyed("tail_shuffle", "b")) == AFTER["service"]
     assert changed(keyed("tail_shuffle", "a"), keyed("tail_shuffle", "a")) == set()
     assert changed(keyed("none", "a"), keyed("none", "b")) == set()
+    assert changed(keyed("aow", "a"), keyed("aow", "b")) == AFTER["defended"]
+    assert changed(keyed("gro", "a"), keyed("gro", "b")) == set()
 
 
 def test_settings_that_a_subclass_of_gro_declares_count(prints):

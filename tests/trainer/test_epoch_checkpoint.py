@@ -21,6 +21,8 @@ from recbole_gro import (
 )
 from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.data import reseed
+from recbole_gro.defense.marks.aow import AOWTrainer
+from recbole_gro.defense.marks.marks import Marks
 from recbole_gro.trainer.base import TargetTrainer
 
 GRO = {"served_k": 10, "gro_head_k": 4, "gro_epochs": 4, "gro_steps": 1, "gro_decay": True}
@@ -90,6 +92,17 @@ def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
     return prepare
 
 
+def aow(make_loaders, folder):
+    """Fine-tuning on two marks, one in each step."""
+    given = {"aow_epochs": 4, "eval_step": 1, "train_batch_size": 16, "n_layers": 1}
+    config, train, valid, _ = make_loaders("BERT4Rec", output_dir=str(folder), **given)
+    config["resume_dir"] = str(folder / "resume")
+    marks = Marks("aow", torch.arange(1, 7).view(2, 3), torch.arange(7, 15).view(2, 2, 2))
+    trainer = AOWTrainer(config, untrained(config, train), marks)
+    reseed(train, 3)
+    return trainer, lambda: trainer.fit(train, valid)
+
+
 def extraction(model, **settings):
     """Train a surrogate on random lists."""
 
@@ -117,6 +130,7 @@ TRAININGS = {
     "plain, then gro": gro(GROTrainer, phases="fit", epochs=2, gro_epochs=2),
     "gro_decoys": gro(DecoyGROTrainer),
     "gro_decoys of NARM": gro(DecoyGROTrainer, "NARM", train_batch_size=128),
+    "aow": aow,
     "surrogate BERT4Rec": extraction("BERT4Rec"),
     "surrogate NARM": extraction("NARM"),
 }

@@ -62,7 +62,7 @@ def test_registries_share_nothing():
     assert "circle" not in Registry("other shape")
 
 
-DEFENSES = "gro, gro_decoys, none, random, reverse, tail_decoy, tail_random, tail_shuffle, truncate"
+DEFENSES = "aow, gro, gro_decoys, injected, none, random, reverse, tail_decoy, tail_random, tail_shuffle, truncate"
 
 
 @pytest.mark.parametrize(

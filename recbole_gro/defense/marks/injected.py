@@ -1,0 +1,133 @@
+"""Runs of unpopular items in the training data (DWRS, Zhang et al., KDD'25, arXiv 2411.12989), as a defense."""
+
+import math
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
+from recbole_gro.data.loaders import reseed
+from recbole_gro.defense.base import Defense, register_defense
+from recbole_gro.defense.defense_key import check_defense_key, defense_key
+from recbole_gro.defense.marks.marks import Marks, grown, keyed_order, keyed_word
+from recbole_gro.defense.marks.settings import InjectedSettings
+from recbole_gro.defense.settings import KeyedSettings
+from recbole_gro.serving.settings import ServiceSettings
+from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.errors import UserError
+
+SHORTEST = 8  # interactions of a user who gets a run
+OLDEST = 0.75  # share of a history, less the last items, in which a run begins: any split trains on it
+
+
+def unpopular_runs(counts: Tensor, key: bytes, settings: InjectedSettings) -> Marks:
+    """Return keyed runs of different items from those with the fewest interactions.
+
+    Args:
+        counts: [n_items] interactions of each item; padding first.
+        key: of the owner.
+        settings: number and length of the runs, and how many items are candidates.
+
+    Raises:
+        UserError: fewer candidates than a run, or all runs, need.
+    """
+    pool = (counts[1:].argsort(stable=True)[: settings.injected_pool] + 1).sort().values
+    check_pool(len(pool), settings)
+    others = pool.expand(settings.injected_runs, -1)
+
+    def remaining(runs: Tensor) -> Tensor:
+        left = (others.unsqueeze(2) != runs.unsqueeze(1)).all(2)
+        return others[left].view(len(runs), -1)
+
+    starts = keyed_order(key, "injected start", pool.tolist())[: settings.injected_runs]
+    return grown(key, "injected", starts, settings.injected_length, remaining)
+
+
+def check_pool(n: int, settings: InjectedSettings) -> None:
+    """Check that n items leave a choice for the first item of each run, and for each next one.
+
+    Raises:
+        UserError: they do not.
+    """
+    if max(settings.injected_length, settings.injected_runs) >= n:
+        raise UserError(
+            f"injected_pool: {n} items are too few for injected_runs={settings.injected_runs} that begin differently, "
+            f"or for injected_length={settings.injected_length}; raise it, or lower them"
+        )
+
+
+def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float) -> None:
+    """Insert each run into the histories of keyed users, at a keyed place.
+
+    Args:
+        dataset: as of `build_dataset`, not built yet.
+        marks: the runs.
+        key: of the owner.
+        share: of the users, for each run.
+
+    Raises:
+        UserError: no user has a history long enough.
+    """
+    rows, user = dataset.inter_feat.reset_index(drop=True), dataset.uid_field
+    rank = np.argsort(np.argsort(dataset.time_ranks.to_numpy(), kind="stable"))  # files' order among equal times
+    by_user = np.lexsort((rank, rows[user]))
+    users, first, count = np.unique(rows[user].to_numpy()[by_user], return_index=True, return_counts=True)
+    able = np.flatnonzero(count >= SHORTEST).tolist()
+    if not able:
+        raise UserError(f"injected: no user has {SHORTEST} interactions, so no run can be inserted")
+    runs, source = [], []
+    for run in marks.sequences.tolist():
+        for place in keyed_order(key, f"injected users {run}", able)[: max(1, math.ceil(share * len(able)))]:
+            after = keyed_word(key, "injected place", run, int(users[place])) % int(OLDEST * (count[place] - 3))
+            runs.append(run)
+            source.append(by_user[first[place] + after])
+    length = marks.sequences.shape[1]
+    inserted = rows.iloc[np.repeat(source, length)].assign(**{dataset.iid_field: np.concatenate(runs)})
+    dataset.inter_feat = pd.concat([rows, inserted], ignore_index=True).astype(rows.dtypes)
+    within = np.tile(np.arange(1, length + 1) / (length + 1), len(runs))
+    ranks = np.r_[rank, np.repeat(rank[source], length) + within]
+    dataset.time_ranks = pd.Series(np.argsort(np.argsort(ranks, kind="stable")))
+
+
+@register_defense("injected")
+class InjectedDefense(Defense):
+    """Serve a model trained from scratch on data with keyed runs of unpopular items; its best validation epoch."""
+
+    summary = "a model is trained on data with keyed runs of unpopular items, for ownership verification"
+    training_settings = (InjectedSettings, KeyedSettings, ServiceSettings)  # loaders check the length of a list
+    output_settings = ()
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        check_defense_key(config)
+        settings = InjectedSettings.of(config)
+        check_pool(settings.injected_pool, settings)
+        if "benchmark_filename" in config and config["benchmark_filename"] is not None:
+            raise UserError("benchmark_filename: injected needs complete histories; choose another defense")
+
+    @property
+    def needs_target(self) -> bool:
+        return False
+
+    def protect(self, target, train_data, valid_data, show_progress: bool = False):
+        key, settings = defense_key(self.config), InjectedSettings.of(self.config)
+        counter, n_items = train_data._dataset.interaction_counter, train_data._dataset.item_num
+        marks = unpopular_runs(torch.tensor([counter[item] for item in range(n_items)]), key, settings)
+        dataset = build_dataset(self.config)
+        insert_runs(dataset, marks, key, settings.injected_share)
+        marked, *_ = build_loaders(self.config, dataset)
+        reseed(marked, self.config["seed"])
+        model = type(target)(self.config, marked._dataset).to(self.config["device"])
+        trainer = TargetTrainer(self.config, model, "target-injected")
+        trainer.stored = {"marks": marks.state()}
+        with tempfile.TemporaryDirectory() as scratch:
+            if not self.config["output_dir"]:
+                trainer.saved_model_file = str(Path(scratch) / "best.pth")
+            trainer.fit(marked, valid_data, show_progress=show_progress)
+            trainer.load_saved()
+        return model

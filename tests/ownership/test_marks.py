@@ -1,0 +1,191 @@
+import json
+import math
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import tensor
+
+from recbole_gro import Service, create_defense, load_target
+from recbole_gro.defense.defense_key import defense_key
+from recbole_gro.defense.marks.marks import grown
+from recbole_gro.ownership.marks import gamma_tail, higher_shares, listed
+from recbole_gro.ownership.method import Probes, Refusal, create_method
+
+N_ITEMS = 61
+CANDIDATES = torch.arange(1, N_ITEMS)
+
+
+def owner_of(seed, method="aow", rows=4, length=6):
+    """A model with marks of the key of a seed, among all other items."""
+    config = {"seed": seed, "defense_key": "seed", "output_dir": None}
+
+    def others(sequences):
+        return torch.stack([tensor([item for item in range(1, N_ITEMS) if item not in row]) for row in sequences])
+
+    marks = grown(defense_key(config), method, list(range(1, rows + 1)), length, others)
+    return SimpleNamespace(config=config, marks=marks.state(), model=SimpleNamespace(n_items=N_ITEMS))
+
+
+def suspect(histories, k=N_ITEMS - 1, seed=0):
+    """A list per history that depends on nothing of the owner: the same for the same history."""
+    draws = [torch.Generator().manual_seed(hash((seed, *history)) % 2**31) for history in histories]
+    return torch.stack([torch.randperm(N_ITEMS - 1, generator=draw)[:k] + 1 for draw in draws])
+
+
+def verdict_on(owner, answer, method="aow", n=1000, **settings):
+    method = create_method(method, settings)
+    probes = method.probes(owner, {}, b"", n)
+    return method.verdict(probes, answer(probes))
+
+
+@pytest.mark.parametrize("method", ["aow", "injected"])
+@pytest.mark.parametrize("k", [N_ITEMS - 1, 5])
+def test_p_values_are_uniform_where_the_suspect_does_not_know_the_key(method, k):
+    settings = {"injected_contexts": 2, "injected_context_items": 1} if method == "injected" else {}
+    p_values = [
+        verdict_on(owner_of(seed, method), lambda probes: suspect(probes.histories, k), method, **settings).p_value
+        for seed in range(150)
+    ]
+    in_order = torch.tensor(p_values).sort().values
+    distance = (in_order - (torch.arange(150) + 0.5) / 150).abs().max()
+    assert distance < 1.63 / math.sqrt(150)  # Kolmogorov-Smirnov at 1 %
+    assert len(set(p_values)) > 145
+
+
+def test_p_values_are_uniform_for_a_suspect_that_serves_every_history_the_same_list():
+    popular = torch.arange(1, 11)
+    p_values = [
+        verdict_on(owner_of(seed), lambda probes: popular.expand(len(probes.histories), -1)).p_value
+        for seed in range(150)
+    ]
+    in_order = torch.tensor(p_values).sort().values
+    assert (in_order - (torch.arange(150) + 0.5) / 150).abs().max() < 1.63 / math.sqrt(150)
+
+
+def test_a_suspect_that_lists_every_marked_item_first_is_a_claim():
+    verdict = verdict_on(owner_of(1), lambda probes: tensor(probes.expected["items"]).unsqueeze(1))
+    assert verdict.is_claim
+    assert verdict.p_value < 1e-10
+    assert verdict.facts["listed"] == 1
+    assert verdict.effect[0] == pytest.approx(100 * (1 - verdict.facts["listed_by_chance"]))
+
+
+def test_a_claim_turns_where_the_sentence_says():
+    def answer(hits):
+        return lambda probes: tensor(probes.expected["items"]).unsqueeze(1) * (torch.arange(20) < hits).unsqueeze(1)
+
+    sentences = [verdict_on(owner_of(1), answer(hits)) for hits in range(21)]
+    claims = [verdict.is_claim for verdict in sentences]
+    assert claims == sorted(claims)
+    assert {True, False} == set(claims)
+    for verdict in sentences:
+        words = verdict.turning_point.replace(",", "").split()
+        assert (float(words[3]) >= float(words[-1])) == verdict.is_claim
+
+
+def test_lists_after_random_items_are_put_together():
+    probes = create_method("injected", {"injected_contexts": 3, "injected_context_items": 4}).probes(
+        owner := owner_of(1, "injected", rows=2, length=3), {}, b"", 100
+    )
+    sequences = owner.marks["sequences"].tolist()
+    assert len(probes.histories) == 2 * 2 * 3
+    assert [history[4:] for history in probes.histories[::3]] == [row[:end] for row in sequences for end in (1, 2)]
+    assert len({tuple(history[:4]) for history in probes.histories}) == 12
+    assert probes.expected["items"] == [row[end] for row in sequences for end in (1, 2)]
+
+
+def test_no_more_lists_than_the_budget_and_none_is_refused():
+    method = create_method("injected", {"injected_contexts": 3})
+    owner = owner_of(1, "injected")
+    assert len(method.probes(owner, {}, b"", 10).histories) == 9
+    with pytest.raises(Refusal, match=r"2 lists are too few: one test takes 3"):
+        method.probes(owner, {}, b"", 2)
+
+
+def test_a_model_without_marks_or_with_others_is_refused():
+    with pytest.raises(Refusal, match="not trained with the defense injected"):
+        create_method("injected", {}).probes(owner_of(1), {}, b"", 10)
+    with pytest.raises(Refusal, match="not trained with the defense aow"):
+        create_method("aow", {}).probes(SimpleNamespace(marks=None), {}, b"", 10)
+
+
+def test_another_seed_than_the_marks_are_of_is_refused():
+    owner = owner_of(1)
+    owner.config["seed"] = 2
+    with pytest.raises(Refusal, match="the key is not the one"):
+        create_method("aow", {}).probes(owner, {}, b"", 10)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_secret_key_is_read_from_the_file_or_the_variable_that_trained(in_file, tmp_path, monkeypatch):
+    secret = {"defense_key": "secret", "seed": 1, "output_dir": str(tmp_path)}
+    monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY", raising=False)
+    given = b"ab" * 32
+    if in_file:
+        defense_key(secret)
+        given = (tmp_path / "defense.key").read_bytes()
+    else:
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", given.decode())
+    owner = owner_of(1)
+    owner.config = secret
+    owner.marks = grown(defense_key(secret), "aow", [1, 2], 3, lambda rows: CANDIDATES[9:].expand(2, -1)).state()
+    method = create_method("aow", {})
+    assert len(method.probes(owner, {}, given, 100).histories) == 4
+    with pytest.raises(Refusal, match="the key is not the one"):
+        method.probes(owner, {}, b"cd" * 32, 100)
+
+
+def test_probes_are_plain_json_and_the_verdict_is_a_function_of_them():
+    method = create_method("injected", {})
+    probes = method.probes(owner_of(1, "injected"), {}, b"", 1000)
+    lists = suspect(probes.histories, 10)
+    again = Probes(**json.loads(json.dumps(asdict(probes))))
+    assert method.verdict(again, lists) == method.verdict(probes, lists)
+    assert json.loads(json.dumps(asdict(method.verdict(probes, lists))))["p_value"] > 0
+
+
+def test_shares_of_candidates_that_rank_higher():
+    items, candidates = tensor([3, 3, 3, 9]), tensor([[1, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 0], [9, 1, 2, 3]])
+    lists = tensor([[[8, 3, 1]], [[1, 2, 3]], [[1, 0, 0]], [[7, 8, 1]]])
+    ties = torch.full((4,), 0.5, dtype=torch.float64)
+    # first of four; third of four; one of two that are not listed, below one of three; one of three below one of four
+    assert higher_shares(items, candidates, lists, ties).tolist() == [0.125, 0.625, (1 + 1) / 3, (1 + 1.5) / 4]
+
+
+def test_ranks_in_several_lists_add_up():
+    lists = tensor([[[1, 3, 0], [2, 3, 0]]])  # two second places beat one first place
+    share = higher_shares(tensor([3]), tensor([[1, 2, 3]]), lists, torch.zeros(1, dtype=torch.float64))
+    assert share.tolist() == [1 / 3]
+
+
+def test_shares_of_lists_with_the_item_and_with_any_candidate():
+    lists = tensor([[[1, 3, 0], [2, 5, 0]], [[4, 1, 2], [7, 8, 9]]])
+    found, chance = listed(tensor([3, 7]), tensor([[1, 3, 0], [7, 8, 6]]), lists)
+    assert found.tolist() == [0.5, 0.5]
+    assert chance.tolist() == pytest.approx([2 / 4, 2 / 6])
+
+
+def test_the_tail_of_the_gamma_distribution_is_that_of_exponential_variables():
+    assert gamma_tail(tensor(2.0), 1) == pytest.approx(math.exp(-2))
+    assert gamma_tail(tensor(3.0), 2) == pytest.approx(math.exp(-3) * (1 + 3))
+
+
+@pytest.mark.parametrize(("method", "settings"), [
+    ("aow", {"aow_sequences": 4, "aow_length": 6, "aow_lowest": 15, "aow_epochs": 20, "aow_learning_rate": 0.01}),
+    ("injected", {"injected_runs": 6, "injected_share": 1.0, "injected_pool": 14, "epochs": 40, "stopping_step": 40}),
+])  # fmt: skip
+def test_a_marked_model_is_a_claim_and_an_unmarked_one_is_not(method, settings, make_loaders, make_model, tmp_path):
+    config, train, valid, _ = make_loaders(
+        "SASRec", **settings, output_dir=str(tmp_path), learning_rate=0.01, hidden_dropout_prob=0.0, eval_step=20
+    )
+    create_defense(method, config).protect(make_model("SASRec"), train, valid)
+    owner = load_target(tmp_path / f"target-{method}.pth")
+    other = make_model("SASRec")
+
+    def verdict(model):
+        return verdict_on(owner, lambda probes: Service(model, 5).recommend(probes.histories), method)
+
+    assert verdict(owner.model).is_claim
+    assert not verdict(other).is_claim
