@@ -93,3 +93,27 @@ def test_invalid_settings_are_refused_and_nothing_is_written(checkpoint_of, log,
 def test_absent_users_are_named(checkpoint_of, log, tmp_path):
     with pytest.raises(UserError, match=r"benign: none\.inter: no such file"):
         run_detect(checkpoint_of("GRU4Rec"), log, "none.inter")
+
+
+def test_a_log_of_few_histories_has_no_window(checkpoint_of, tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("history\ni1 i2 i3\ni4\n")
+    settings = {**SETTINGS, "detector": "mmd"}
+    results = run_detect(checkpoint_of("GRU4Rec"), str(file), output=str(tmp_path / "out"), settings=settings)
+    assert (results["detectors"]["mmd"]["windows"], results["histories"]) == (0, 2)
+
+
+def test_users_of_another_catalogue_are_refused(checkpoint_of, log, write_dataset):
+    folder = write_dataset({"ann": ["x", "y"], "bob": ["y", "x"]}, name="mine")
+    with pytest.raises(UserError, match="no user has an item of the target's catalogue"):
+        run_detect(checkpoint_of("GRU4Rec"), log, str(folder / "mine" / "mine.inter"))
+
+
+def test_a_checkpoint_without_tokens_is_refused(checkpoint_of, log, monkeypatch):
+    import recbole_gro.http_service.detect as module
+
+    target = module.load_target(checkpoint_of("GRU4Rec"))
+    target.item_tokens = None
+    monkeypatch.setattr(module, "load_target", lambda file: target)
+    with pytest.raises(UserError, match="target: the checkpoint holds no item tokens"):
+        run_detect("surrogate.pth", log)
