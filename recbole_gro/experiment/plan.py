@@ -33,7 +33,7 @@ class Experiment:
         name: of the file it comes from.
         title: of its report.
         figure: the x axis of its pictures: `k`, a varied key, the metric of the target (`target`), or its share that
-            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing; `ownership` has suspects in place of
+            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing; `ownership` has suspects for
             cells.
         vary: {key: its values}; a name that is no key, such as arm, has groups of settings that vary together.
         seeds: of each setting; none for `table1`.
@@ -201,6 +201,6 @@ def _check_values(experiment: Experiment) -> None:
     figures = ("k", "target", "tradeoff", "budget", DETECTION, OWNERSHIP, TABLE)
     if experiment.figure not in (*figures, *experiment.vary):
         raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a varied key "
-            f"({', '.join(experiment.vary)})"
+            f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a "
+            f"varied key ({', '.join(experiment.vary)})"
         )
