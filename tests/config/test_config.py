@@ -80,6 +80,9 @@ OUT_OF_RANGE = {
     "injected_length": [1, None],
     "injected_share": [-0.1, 1.1, None],
     "injected_pool": [2, "all"],
+    "detector": ["no_such_detector", []],
+    "false_positive_rate": [-0.1, 1.1, None],
+    "detection_window": [7, None],
 }
 
 
