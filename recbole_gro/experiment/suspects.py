@@ -100,12 +100,12 @@ def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
         yield Suspect(f"copy, {n_lists:,} lists", _name(attack), True, _served(surrogate), n_lists)
     for attack in attacks(workshop.experiment, "changed", model, seed):
         surrogate, stages, log, n_lists = workshop.surrogate(model, seed, attack)
-        other = workshop.target(*_another(workshop.experiment, model, seed))
+        other = _own_model(workshop, model, seed)
         for kind, lists in _changed(surrogate, stages, other).items():
             yield Suspect(kind, _name(attack), True, lists, n_lists)
     for attack in attacks(workshop.experiment, "avoiding", model, seed):
         _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
-        lists = _avoiding(stages, log, workshop.target(*_another(workshop.experiment, model, seed)))
+        lists = _avoiding(stages, log, _own_model(workshop, model, seed))
         yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
 
 
@@ -217,9 +217,10 @@ def _served(model: nn.Module, k: int = TOP) -> Lists:
     return Service(model, k).recommend
 
 
-def _another(experiment: Experiment, model: str, seed: int) -> tuple[str, int]:
-    """Return architecture and seed of a model that is no candidate of the line-up."""
-    return next((name for name in map(str, experiment.vary["model"]) if name != model), model), seed
+def _own_model(workshop: Workshop, model: str, seed: int) -> nn.Module:
+    """Return the independent model of an attacker with data: no candidate of the line-up."""
+    names = [name for name in map(str, workshop.experiment.vary["model"]) if name != model]
+    return workshop.target(names[0], seed) if names else workshop.small(FIRST_SMALL_SEED)
 
 
 def _name(attack: dict[str, Any]) -> str:

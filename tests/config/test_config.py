@@ -80,7 +80,9 @@ OUT_OF_RANGE = {
     "injected_length": [1, None],
     "injected_share": [-0.1, 1.1, None],
     "injected_pool": [2, "all"],
-    "detector": ["no_such_detector", []],
+    "detector": [3, None],
+    "mimic_listed_share": [-0.1, 1.1, None],
+    "mimic_rank_decay": [-1, None],
     "false_positive_rate": [-0.1, 1.1, None],
     "detection_window": [7, None],
 }
