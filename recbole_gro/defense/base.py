@@ -44,6 +44,16 @@ class Defense:
         """The combined defenses, in the order in which they act."""
         return (self,)
 
+    def check_model(self, model: nn.Module) -> None:
+        """Check that `protect` can work with a target, before one is trained.
+
+        Args:
+            model: an untrained target, in evaluation mode.
+
+        Raises:
+            UserError: it cannot.
+        """
+
     def protect(self, target: nn.Module, train_data: Any, valid_data: Any, show_progress: bool = False) -> nn.Module:
         """Return the model to serve, trained from the converged target, which is not changed."""
         return target

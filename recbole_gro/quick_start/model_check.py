@@ -78,6 +78,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
                     _check_causal(model, next(iter(rows)).to(config["device"]))
                 TargetTrainer(config, copied_model(model)).fit(rows, verbose=False, saved=False)
             for part in parts.values():
+                part.check_model(copied_model(model).eval())
                 if isinstance(part, GRODefense):
                     with _named("student", config["student_model"] or config["model"]):
                         Service(create_student(config, config.model_class, data), 1).recommend([[1]])

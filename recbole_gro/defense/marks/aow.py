@@ -98,6 +98,9 @@ class AOWDefense(Defense):
         super().__init__(config)
         check_defense_key(config)
 
+    def check_model(self, model):
+        autoregressive_marks(model, b"any key", AOWSettings.of(self.config))
+
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copied_model(target)
         marks = autoregressive_marks(protected.eval(), defense_key(self.config), AOWSettings.of(self.config))

@@ -1,9 +1,9 @@
 import pytest
 import torch
 from defense.cases import DefenseCases
-from pipeline import untrained
+from pipeline import TINY_RUN, untrained
 
-from recbole_gro import UserError, create_defense, load_target
+from recbole_gro import UserError, create_defense, load_target, run_recbole_gro
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.marks.aow import autoregressive_marks
 from recbole_gro.defense.marks.marks import Marks
@@ -104,3 +104,10 @@ def test_a_trained_target_ranks_the_marks_high_and_its_checkpoint_holds_them(mak
 
     assert mean_rank(target) > 20
     assert mean_rank(protected) == mean_rank(saved.model) < 3
+
+
+def test_marks_that_do_not_fit_the_catalogue_are_refused_before_a_target_is_trained(tiny_data_path, tmp_path):
+    folders = {"data_path": str(tiny_data_path), "output_dir": str(tmp_path / "out")}
+    with pytest.raises(UserError, match="aow_length: 40, or aow_sequences=10, is too much for a catalogue of"):
+        run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, **folders, "defense": "aow", "aow_length": 40})
+    assert not list(tmp_path.glob("**/target*.pth"))
