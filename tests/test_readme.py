@@ -1,8 +1,10 @@
 """What the README says is what the code has and what results/ hold."""
 
 import ast
+import csv
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from recbole_gro.report import document
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+METRIC = ("mixed", "ndcg", "10")  # adversary, metric and k of a row
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("results/*.md")])
 
 
@@ -54,6 +57,18 @@ def test_lists_that_a_share_costs_are_those_of_the_results():
     page = (ROOT / "results" / "budget" / "report.md").read_text(encoding="utf-8")
     half, most = re.search(r"([\d,]+) lists, 80 % for ([\d,]+)", README).groups()
     assert re.search(rf"^\| none +\| standard\+mixed +\| +{half} \[[^|]*\| +{most} \[", page, flags=re.MULTILINE)
+
+
+def test_losses_on_ml_1m_are_those_of_the_results():
+    with open(ROOT / "results" / "paper" / "queries-3000" / "results.csv", newline="") as table:
+        rows = [row for row in csv.DictReader(table) if (row["adversary"], row["metric"], row["k"]) == METRIC]
+
+    def mean(arm, side):
+        return statistics.mean(float(row["value"]) for row in rows if (row["arm"], row["side"]) == (arm, side))
+
+    losses = [1 - mean("GRO", side) / mean("GRO without the swap loss", side) for side in ("target", "surrogate")]
+    found = re.search(r"swap loss of GRO takes ([\d.]+) % of NDCG@10 from the target and ([\d.]+) %", README)
+    assert [*found.groups()] == [f"{100 * loss:.1f}" for loss in losses]
 
 
 def test_readme_is_short():
