@@ -67,15 +67,19 @@ def costs(dataset, device, steps):
         train, *_ = build_loaders(config, build_dataset(config))
         model = config.model_class(config, train._dataset).to(config["device"])
         gro = epoch(GROTrainer(config, model).fine_tune, train, steps, WARM_UP) / len(train)
-        surrogate, its_config = create_surrogate(config, model.n_items)
-        attack = ExtractionTrainer(its_config, surrogate)
-        n = 2 + 2 * (WARM_UP + steps) * attack.batch_size // length
-        queried = torch.randint(1, model.n_items, (n, length))
-        lists = torch.rand(n * length, 1000).topk(100).indices.view(n, length, 100) + 1
-        queries, _ = attack.loaders(QueryLog(queried, lists))
-        spent = epoch(attack.fit, queries, steps, WARM_UP) / len(queries)
-        prefixes = queries.prefixes * queries.sequences_at_once
+        spent, prefixes = surrogate_step(config, model.n_items, length, steps)
     return gro / (batch * length), spent / (prefixes * (length + 1) / 2)
+
+
+def surrogate_step(config, n_items, length, steps):
+    """Return the seconds of a surrogate's training step on random lists of 100, and the lists that it reads."""
+    surrogate, its_config = create_surrogate(config, n_items)
+    attack = ExtractionTrainer(its_config, surrogate)
+    n = 2 + 2 * (WARM_UP + steps) * attack.batch_size // length
+    queried = torch.randint(1, n_items, (n, length))
+    lists = torch.rand(n * length, 1000).topk(100).indices.view(n, length, 100) + 1
+    queries, _ = attack.loaders(QueryLog(queried, lists))
+    return epoch(attack.fit, queries, steps, WARM_UP) / len(queries), queries.prefixes * queries.sequences_at_once
 
 
 def times_a_titan_rtx(steps):

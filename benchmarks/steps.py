@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 from common import command, epoch, machine, positive, write_below
-from paper_scale import WARM_UP, sample
+from paper_scale import WARM_UP, sample, surrogate_step
 
-from recbole_gro import Config, ExtractionTrainer, GROTrainer, QueryLog, create_surrogate
+from recbole_gro import Config, GROTrainer
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.statistics import PAPER
 from recbole_gro.trainer.base import TargetTrainer
@@ -42,14 +42,8 @@ def steps_per_second(model_name, dataset, device, steps):
             trainer = trainer_class(config, model)
             fit = trainer.fine_tune if stage == "GRO" else trainer.fit
             yield stage, len(train) / epoch(fit, train, steps, WARM_UP), batch
-        surrogate, its_config = create_surrogate(config, model.n_items)
-        attack = ExtractionTrainer(its_config, surrogate)
-        n = 2 + 2 * (WARM_UP + steps) * attack.batch_size // length
-        queried = torch.randint(1, model.n_items, (n, length))
-        lists = torch.rand(n * length, 1000).topk(100).indices.view(n, length, 100) + 1
-        queries, _ = attack.loaders(QueryLog(queried, lists))
-        seconds = epoch(attack.fit, queries, steps, WARM_UP)
-        yield "surrogate", len(queries) / seconds, f"{queries.prefixes * queries.sequences_at_once} lists"
+        seconds, lists = surrogate_step(config, model.n_items, length, steps)
+        yield "surrogate", 1 / seconds, f"{lists} lists"
 
 
 def main(words):
