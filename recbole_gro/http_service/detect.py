@@ -53,6 +53,8 @@ def run_detect(
     own = detection_settings(served, settings or {})
     tracer = Tracer(served.model, ServiceSettings.of(served.config).served_k)
     queries = read_log(log, token_ids(served))
+    if output and os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f"output: {output} is a file; it takes a folder")
     folder = Path(output or f"runs/detect-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     calibrated = calibrate(served, tracer, benign, own)
     names = list(dict.fromkeys(queries.keys))

@@ -10,6 +10,7 @@ import torch
 
 from recbole_gro.config.files import value_of
 from recbole_gro.config.models import sequential_model
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.base import defenses
@@ -154,6 +155,8 @@ def created_guard(target: SavedTarget, options: Options) -> Guard:
         raise UserError(f"on_alarm: {options.on_alarm!r} is none of {', '.join(ON_ALARM)}")
     rate = options.false_positive_rate
     own = detection_settings(target, {"detector": options.detector, "false_positive_rate": rate})
+    if len(as_names(own.detector)) != 1:
+        raise UserError(f"detector: {options.detector} are several; a service has one")
     tracer = Tracer(target.model, ServiceSettings.of(target.config).served_k)
     [detector] = calibrate(target, tracer, options.benign, own).values()
     return Guard(detector, tracer, options.ledger_file, rate, KeyedDraws(target.config, "alarm"))

@@ -26,6 +26,7 @@ class MarkVerification(VerificationMethod):
     (Fisher's method).
     """
 
+    key_was_planted = True
     assumptions: ClassVar[tuple[str, ...]] = (
         "The suspect's training did not depend on the owner's key, other than through the owner's model.",
         "The owner's commitment to the key is older than the suspect, so that no key was chosen to fit it.",

@@ -77,6 +77,7 @@ class VerificationMethod:
         assumptions: under which its p-value holds, one sentence each.
         keys: settings that it reads.
         needs_references: whether it compares with the owner's models of other seeds.
+        key_was_planted: whether the key is the one that the owner's model was trained with.
 
     Raises:
         UserError: an unknown setting, or an invalid value.
@@ -88,6 +89,7 @@ class VerificationMethod:
     assumptions: ClassVar[tuple[str, ...]] = ()
     keys: ClassVar[tuple[Key, ...]] = ()
     needs_references: ClassVar[bool] = False
+    key_was_planted: ClassVar[bool] = False
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {key.name: key for key in self.keys}

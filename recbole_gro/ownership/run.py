@@ -72,6 +72,13 @@ def run_verification(
     owners = load_target(owner, data_path=data_path)
     if owners.item_tokens is None:
         raise UserError(f"owner: {owner} holds no item tokens, as it is a surrogate; give the owner's target.pth")
+    if output_dir and os.path.exists(output_dir) and not os.path.isdir(output_dir):
+        raise UserError(f"output_dir: {output_dir} is a file; it takes a folder")
+    if made.key_was_planted and not os.path.exists(key):
+        raise UserError(f"key: no file {key}; {method} takes the key that the owner's model was trained with")
+    fewest = made.settings.get("min_references", 0)
+    if isinstance(references, int) and made.needs_references and references < fewest:
+        raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
     folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
         logging.getLogger(name).setLevel(logging.WARNING)

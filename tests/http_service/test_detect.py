@@ -109,6 +109,12 @@ def test_users_of_another_catalogue_are_refused(checkpoint_of, log, write_datase
         run_detect(checkpoint_of("GRU4Rec"), log, str(folder / "mine" / "mine.inter"))
 
 
+def test_a_file_in_place_of_the_output_folder_is_refused(checkpoint_of, log, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken is a file; it takes a folder"):
+        run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "taken"))
+
+
 def test_a_checkpoint_without_tokens_is_refused(checkpoint_of, log, monkeypatch):
     import recbole_gro.http_service.detect as module
 

@@ -83,10 +83,9 @@ def guarded(checkpoint_of, tmp_path, on_alarm, **more):
     options = Options(
         checkpoint_of("GRU4Rec"),
         ledger=str(tmp_path / "service.db"),
-        detector="coverage",
         on_alarm=on_alarm,
         false_positive_rate=0.05,
-        **more,
+        **{"detector": "coverage", **more},
     )
     made = DefendedService(options)
     made.ledger.create_key("ann", budget=20)
@@ -122,6 +121,10 @@ def test_alarms_may_be_logged_alone(checkpoint_of, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (
+            {"on_alarm": "log", "detector": "[coverage,mmd]"},
+            r"detector: \[coverage,mmd\] are several; a service has one",
+        ),
         ({"on_alarm": "shout"}, "on_alarm: 'shout' is none of log, decoy, refuse"),
         ({"on_alarm": "log", "benign": "none.inter"}, r"benign: none\.inter: no such file"),
     ],

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from ownership.runs import trained
+from pipeline import files_below
 
 from recbole_gro.ownership.run import recompute, run_verification
 from recbole_gro.utils.errors import UserError
@@ -17,7 +18,7 @@ def owner(make_loaders, tmp_path, monkeypatch):
 
 def verified(owner, suspect=None, **given):
     options = {"probes": 40, "references": 5, "output_dir": "out"}
-    return run_verification(owner, suspect or owner, "verify.key", **options | given)
+    return run_verification(owner, suspect or owner, **{"key": "verify.key"} | options | given)
 
 
 def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_path):
@@ -75,7 +76,6 @@ def test_a_verification_is_resumed_without_asking_again(owner, tmp_path):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"references": 2}, "too few reference models: 2"),
         ({"suspect": "ownership.runs:changing"}, "the suspect's lists differ when it is asked twice"),
         ({"suspect": "ownership.runs:foreign"}, "the suspect has another catalogue"),
     ],
@@ -85,6 +85,25 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
     assert results["verdict"] is None
     assert results["refused"].startswith(reason)
     assert f"No verdict: {reason}" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"references": 2}, "references: 2 is too few; fingerprint takes 5 or more (min_references)"),
+        ({"output_dir": "file"}, "output_dir: file is a file; it takes a folder"),
+        (
+            {"method": "aow", "key": "no.key"},
+            "key: no file no.key; aow takes the key that the owner's model was trained",
+        ),
+    ],
+)
+def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(owner, tmp_path, given, message):
+    (tmp_path / "file").write_text("")
+    before = files_below(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        verified(owner, **given)
+    assert files_below(tmp_path) == before
 
 
 @pytest.mark.parametrize(
