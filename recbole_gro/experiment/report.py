@@ -13,6 +13,7 @@ from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
 from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
+    BOTH,
     CUT_OFFS,
     METRICS,
     SIDES,
@@ -186,7 +187,8 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     compared, baselines = comparisons(settings, experiment.against, k), in_words(_in_a_text(experiment.against))
     if not compared:
         return Paragraph(f"No test: no setting has a baseline ({baselines}) with the same other values and seed.")
-    corrected = iter(holm([comparison.p_values[metric] for comparison in compared for metric in METRICS]))
+    tested = [comparison for comparison in compared if comparison.side != BOTH]
+    corrected = iter(holm([comparison.p_values[metric] for comparison in tested for metric in METRICS]))
     head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
         head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
@@ -196,17 +198,21 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         setting = comparison.setting
         row = [*map(str, setting.values.values()), comparison.baseline, comparison.side]
         for metric in METRICS:
-            difference = _interval(Interval(*(100 * end for end in comparison.differences[metric])), "+.2f")
-            row += [difference, _p_value(next(corrected)), _interval(comparison.ratios[metric])]
+            test = ["", ""]
+            if comparison in tested:
+                difference = Interval(*(100 * end for end in comparison.differences[metric]))
+                test = [_interval(difference, "+.2f"), _p_value(next(corrected))]
+            row += [*test, _interval(comparison.ratios[metric])]
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
         f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
         "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
         "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
-        f"the paired t-test; all {len(compared) * len(METRICS)} of the table corrected by Holm. They test whether "
+        f"the paired t-test; all {len(tested) * len(METRICS)} of the table corrected by Holm. They test whether "
         "these trained models differ on other users, not whether trainings with other seeds do. Ratio: of the means, "
-        f"{LEVEL:.0%} bootstrap interval as above."
+        f"{LEVEL:.0%} bootstrap interval as above. {BOTH}: the surrogate's ratio over the target's, with a t interval "
+        "for other users and other seeds; below 1 the surrogate lost more than the target did."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)
 

@@ -107,6 +107,38 @@ def paired_difference(values: np.ndarray, others: np.ndarray, level: float = LEV
     return Interval(value, value - margin, value + margin)
 
 
+def ratio_of_ratios(
+    values: np.ndarray,
+    denominators: np.ndarray,
+    others: np.ndarray,
+    other_denominators: np.ndarray,
+    level: float = LEVEL,
+) -> Interval:
+    """Return one ratio of means over another, with a t interval for other users and other seeds.
+
+    With surrogate and target of a defense, then those of a control: what the surrogate keeps over what the target
+    keeps. Below 1 the surrogate lost more. The logarithm is linear in the four means near their values (delta method),
+    so its interval is that of `paired_difference` for the users' shares of these means.
+
+    Args:
+        values: [S, U] one value per seed and user, not negative.
+        denominators: [S, U] those under `values`.
+        others: [S, U] as `values`, of the control.
+        other_denominators: [S, U] those under `others`.
+        level: confidence level of the interval.
+
+    Returns:
+        The ratio and the ends of its interval; nan where a mean is 0.
+    """
+    means = [of.mean() for of in (values, denominators, others, other_denominators)]
+    if not min(means) > 0:
+        return Interval(np.nan, np.nan, np.nan)
+    value = (means[0] / means[1]) / (means[2] / means[3])
+    gains = values / means[0] + other_denominators / means[3]
+    _, low, high = paired_difference(gains, denominators / means[1] + others / means[2], level)
+    return Interval(float(value), float(value * np.exp(low)), float(value * np.exp(high)))
+
+
 def holm(p_values: ArrayLike) -> np.ndarray:
     """Return p-values [n] corrected by Holm's method, which bounds the family-wise error rate.
 

@@ -16,12 +16,14 @@ from recbole_gro.experiment.statistics import (
     bootstrap_ratio,
     paired_difference,
     paired_t,
+    ratio_of_ratios,
     sign_test,
     spread,
 )
 from recbole_gro.quick_start.references import UNTRAINED
 
 SIDES = ("target", "surrogate")
+BOTH = "surrogate / target"
 METRICS = {"hit": hits, "ndcg": ndcg}
 TESTS = {"hit": sign_test, "ndcg": paired_t}
 CUT_OFFS = (1, 5, 10, 20, 50, 100)
@@ -114,10 +116,11 @@ class Comparison:
     Attributes:
         setting: with the seeds of both.
         baseline: the value of the varied key in which the two differ.
-        side: `target` or `surrogate`.
-        differences: {metric: mean of the setting minus mean of the baseline}, over users and seeds.
-        p_values: {metric: two-sided p of its test over users, not corrected}.
-        ratios: {metric: mean of the setting over mean of the baseline}, the interval over users.
+        side: `target`, `surrogate` or BOTH, the surrogate's ratio over the target's.
+        differences: {metric: mean of the setting minus mean of the baseline}, over users and seeds; none for BOTH.
+        p_values: {metric: two-sided p of its test over users, not corrected}; none for BOTH.
+        ratios: {metric: mean of the setting over mean of the baseline}, the interval over users; for BOTH over users
+            and seeds.
     """
 
     setting: Setting
@@ -180,7 +183,18 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
             if other is not None and (seeds := [seed for seed in setting.seeds if seed in other.seeds]):
                 pair = setting.with_seeds(seeds), other.with_seeds(seeds)
                 compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
+                compared.append(Comparison(pair[0], str(baseline), BOTH, {}, {}, _beyond_cost(*pair, k)))
     return compared
+
+
+def _beyond_cost(setting: Setting, other: Setting, k: int) -> dict[str, Interval]:
+    def ratio(metric: str) -> Interval:
+        surrogate, target = (setting.measured(metric, side, k) for side in ("surrogate", "target"))
+        return ratio_of_ratios(
+            surrogate, target, other.measured(metric, "surrogate", k), other.measured(metric, "target", k)
+        )
+
+    return {metric: ratio(metric) for metric in METRICS}
 
 
 def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> Comparison:

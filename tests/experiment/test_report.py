@@ -16,7 +16,7 @@ from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import report
 from recbole_gro.experiment.report import comparison_table, results_csv, results_table, write_report
 from recbole_gro.experiment.statistics import holm
-from recbole_gro.experiment.summary import comparisons, gather, headline_k
+from recbole_gro.experiment.summary import BOTH, comparisons, gather, headline_k
 from recbole_gro.report.document import Paragraph, Table
 
 AWKWARD = '<b>&"$x$|*_`'
@@ -241,8 +241,11 @@ def test_comparison_table_shows_corrected_p_values():
     plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     settings = gather(plan, grid(plan))
     table, compared = comparison_table(plan, settings, 10), comparisons(settings, plan.against, 10)
-    corrected = holm([comparison.p_values[metric] for comparison in compared for metric in ("hit", "ndcg")])
-    shown = [row[table.head.index(f"p of {metric}@10")] for row in table.rows for metric in ("HR", "NDCG")]
+    tested = [comparison for comparison in compared if comparison.side != BOTH]
+    corrected = holm([comparison.p_values[metric] for comparison in tested for metric in ("hit", "ndcg")])
+    at = [table.head.index(f"p of {metric}@10") for metric in ("HR", "NDCG")]
+    shown = [row[column] for row in table.rows if BOTH not in row for column in at]
+    assert {row[column] for row in table.rows if BOTH in row for column in at} == {""}
     assert shown == [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in corrected]
 
 
@@ -286,7 +289,10 @@ def test_arms_are_compared_with_each_baseline_and_drawn_against_the_target(tmp_p
     assert [(row["arm"], row["against"], row["HR@10 difference"].split()[0]) for row in surrogates] == [
         ("control", "plain", "-20.00"), ("swapped", "plain", "-30.00"), ("swapped", "control", "-10.00"),
     ]  # fmt: skip
-    assert rows[-1]["NDCG@10 ratio"].startswith("0.750 [")
+    assert rows[-2]["NDCG@10 ratio"].startswith("0.750 [")
+    beyond = [row for row in rows if row["side"] == BOTH][-1]["NDCG@10 ratio"]
+    kept = float(rows[-3]["NDCG@10 ratio"].split()[0])
+    assert float(beyond.split()[0]) == pytest.approx(0.75 / kept, abs=0.002)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "NDCG@10 of the surrogate against those of the target: Synthetic defenses](figure-1.png)" in text
     for key, value in {"arm control": "defense gro, gro_lambda 0.0", "gro_epochs": "that of epochs"}.items():

@@ -7,7 +7,15 @@ from scipy import stats
 
 from recbole_gro.evaluator.ranks import hits, ndcg
 from recbole_gro.experiment import statistics
-from recbole_gro.experiment.statistics import bootstrap_ratio, holm, paired_difference, paired_t, sign_test, spread
+from recbole_gro.experiment.statistics import (
+    bootstrap_ratio,
+    holm,
+    paired_difference,
+    paired_t,
+    ratio_of_ratios,
+    sign_test,
+    spread,
+)
 
 RANKS = arrays(np.int32, st.integers(1, 40), elements=st.integers(0, 100))
 P_VALUES = st.lists(st.floats(0, 1) | st.just(np.nan), max_size=12)
@@ -189,3 +197,30 @@ def test_a_ratio_to_zero_is_undefined():
     rare = bootstrap_ratio(np.array([1.0, 0, 0]), np.array([1.0, 0, 0]), generator)
     assert rare.value == 1
     assert np.isnan(rare[1:]).all()
+
+
+def kept_and_lost(draw, users=300, seeds=3):
+    """A surrogate that keeps 0.6 where its target keeps 0.9, users and seeds drawn anew; each [seeds, users]."""
+    skill, luck = draw.random(users), draw.normal(0, 0.05, (4, seeds, 1))
+    rates = np.array([0.5 * 0.6, 0.8 * 0.9, 0.5, 0.8])[:, None, None] * np.exp(luck) * skill
+    return (draw.random(rates.shape) < rates).astype(float)
+
+
+def test_the_ratio_of_ratios_by_hand():
+    means = [np.full((2, 5), mean) for mean in (0.2, 0.5, 0.6, 0.75)]
+    assert ratio_of_ratios(*means) == pytest.approx((0.5, 0.5, 0.5))
+    assert np.isnan(ratio_of_ratios(np.zeros((2, 5)), *means[1:])).all()
+
+
+def test_the_interval_of_the_ratio_of_ratios_covers_other_users_and_seeds():
+    draw = np.random.default_rng(11)
+    truth, intervals = 0.6 / 0.9, [ratio_of_ratios(*kept_and_lost(draw)) for _ in range(200)]
+    assert np.mean([interval.low <= truth <= interval.high for interval in intervals]) >= 0.93
+
+
+def test_over_users_alone_it_agrees_with_the_bootstrap():
+    both = kept_and_lost(np.random.default_rng(12), users=800, seeds=1)
+    drawn = np.random.default_rng(0).integers(800, size=(1000, 800))
+    means = both[:, 0][:, drawn].mean(axis=2)
+    slow = np.quantile(means[0] / means[1] / (means[2] / means[3]), [0.025, 0.975])
+    assert ratio_of_ratios(*both)[1:] == pytest.approx(slow, abs=0.02)

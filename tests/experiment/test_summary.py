@@ -4,7 +4,7 @@ from experiment.synthetic import cell, experiment_of, grid
 
 from recbole_gro.evaluator.ranks import ndcg
 from recbole_gro.experiment.statistics import paired_t
-from recbole_gro.experiment.summary import agreement_k, comparisons, gather, headline_k
+from recbole_gro.experiment.summary import BOTH, agreement_k, comparisons, gather, headline_k
 
 DEFENSES = ["none", "random", "gro"]
 
@@ -63,8 +63,8 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
     ]
     settings = gather(plan, cells)
     compared = comparisons(settings, plan.against, 10)
-    assert len(compared) == 2 * 2 * 2
-    last = compared[-1]
+    assert len(compared) == 2 * 2 * 3
+    *_, last, beyond = compared
     assert last.side == "surrogate"
     assert last.setting.seeds == [1, 3]
     none = next(setting for setting in settings if setting.values == {"defense": "none", "query_sequences": 300})
@@ -75,6 +75,9 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
     assert last.p_values["ndcg"] == pytest.approx(paired_t(*both))
     assert last.differences["ndcg"].value == pytest.approx((both[0] - both[1]).mean())
     assert last.ratios["ndcg"].value == pytest.approx(both[0].mean() / both[1].mean())
+    kept = compared[-3].ratios["ndcg"].value
+    assert (compared[-3].side, beyond.side) == ("target", BOTH)
+    assert beyond.ratios["ndcg"].value == pytest.approx(last.ratios["ndcg"].value / kept)
 
 
 def test_every_arm_is_compared_with_the_baselines_and_these_with_those_before_them():
@@ -83,10 +86,10 @@ def test_every_arm_is_compared_with_the_baselines_and_these_with_those_before_th
     )
     compared = comparisons(gather(plan, grid(plan, users=50)), plan.against, 10)
     pairs = [(one.setting.values["arm"], one.baseline, one.setting.values["adversary"]) for one in compared]
-    assert pairs[::2] == pairs[1::2] == [
+    assert pairs[::3] == pairs[1::3] == pairs[2::3] == [
         (arm, baseline, adversary)
         for arm, baselines in {"b": "ac", "c": "a", "d": "ac"}.items()
         for adversary in "xy"
         for baseline in baselines
     ]  # fmt: skip
-    assert [one.side for one in compared[:2]] == ["target", "surrogate"]
+    assert [one.side for one in compared[:3]] == ["target", "surrogate", BOTH]
