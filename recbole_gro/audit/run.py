@@ -23,9 +23,9 @@ from recbole_gro.attack import (
 from recbole_gro.attack.candidates import SELECTED_AT, list_agreement
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
+from recbole_gro.audit.accuracy import accuracy
 from recbole_gro.audit.description import Description, check_size, read_description
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
-from recbole_gro.audit.histories import accuracy
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
 from recbole_gro.audit.report import irregular_lines, read_results, save_results
