@@ -13,9 +13,8 @@ from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import random_state, set_random_state
-
-console = logging.getLogger("recbole_gro")
 
 
 class CachedBlackBox(BlackBox):
@@ -32,6 +31,8 @@ class CachedBlackBox(BlackBox):
         budget: as of a BlackBox.
         access_log: as of a BlackBox; a query that an earlier start logged is not logged again.
     """
+
+    _service: Service
 
     def __init__(
         self,

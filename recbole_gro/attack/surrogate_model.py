@@ -15,14 +15,8 @@ from recbole_gro.utils.errors import UserError
 class SurrogateDataset(StandInDataset):
     """Stand in for the data of a surrogate: the number of items, no user and no interaction.
 
-    Args:
-        config: the surrogate's config.
-        n_items: size of the item id space, padding included.
-        items: a dataset whose item features are public; None for none.
+    `items` is a dataset whose item features are public; None for none.
     """
-
-    def __init__(self, config: Config, n_items: int, items: Any = None):
-        super().__init__(config, n_items, items=items)
 
     def refused(self, field: str) -> UserError:
         """Return the error for a surrogate that reads more than the attack has."""
@@ -67,4 +61,5 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
     if derived["MAX_ITEM_LIST_LENGTH"] == config["MAX_ITEM_LIST_LENGTH"]:  # else surrogate_config sets it
         derived = replaced(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config))
     features = items if setting(config, "surrogate_knows_features") else None
-    return derived.model_class(derived, SurrogateDataset(derived, n_items, features)).to(derived["device"]), derived
+    dataset = SurrogateDataset(derived, n_items, items=features)
+    return derived.model_class(derived, dataset).to(derived["device"]), derived

@@ -23,9 +23,9 @@ from recbole_gro.attack import (
 from recbole_gro.attack.candidates import SELECTED_AT, list_agreement
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
+from recbole_gro.audit.accuracy import accuracy
 from recbole_gro.audit.description import Description, check_size, read_description
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
-from recbole_gro.audit.histories import accuracy
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
 from recbole_gro.audit.report import irregular_lines, read_results, save_results
@@ -93,7 +93,7 @@ def run_audit(
         UserError: invalid input, before anything is written; or a service that gives no lists.
     """
     service = read_description(black_box, dict(description or {}))
-    config = attack_config(service, dict(command_line or {}))
+    config = _attack_config(service, dict(command_line or {}))
     own = read_histories(histories, config) if histories else []
     source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)
@@ -124,16 +124,8 @@ def run_audit(
     return results
 
 
-def attack_config(service: Description, settings: dict[str, Any]) -> Config:
-    """Return the config of the attack: no dataset is read, and lists are as long as the service's.
-
-    Args:
-        service: under audit.
-        settings: of the attack, which take precedence.
-
-    Raises:
-        UserError: an invalid setting, or an attack that needs more than a service.
-    """
+def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
+    """Return the config of the attack: no dataset is read, and lists are as long as the service's."""
     if "served_k" in settings:
         raise UserError("served_k: the length of lists is k of the service's description")
     topk = [k for k in (1, 5, 10) if k <= service["k"]]

@@ -14,15 +14,11 @@ WITH_KEYS = ("run", "experiment", "audit", "dataset statistics")  # that take --
 def complete() -> None:
     """Answer the shell's request in the environment, and exit; without one, return."""
     words = os.environ.get("COMP_LINE", "").split()[1:]
-    argcomplete.autocomplete(completed_parser(words), always_complete_options=False)
+    argcomplete.autocomplete(_completed_parser(words), always_complete_options=False)
 
 
-def completed_parser(words: list[str]) -> Parser:
-    """Return a parser of all subcommands, of which the one that words begin with has its options.
-
-    Args:
-        words: of the line, after the command.
-    """
+def _completed_parser(words: list[str]) -> Parser:
+    """Return a parser of all subcommands, of which the one that the words of a line begin with has its options."""
     words = [word for word in words if word not in (DEBUG, QUIET)]
     named = next((name for n in (2, 1) if (name := " ".join(words[:n])) in SUBCOMMANDS), None)
     parser = Parser(prog="recbole-gro", parents=[] if named else [_options("run")], add_help=False)

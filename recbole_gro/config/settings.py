@@ -9,7 +9,7 @@ TailSettings.of(config).head_k
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -174,31 +174,24 @@ def _fits(value: Any, type_: str) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
             return False
         return math.isfinite(value) and _in_range(value, limit)
-    if kind == "ints":
-        numbers = value if isinstance(value, list | tuple) else [value]
-        each = all(_fits(number, f"int {limit}") for number in numbers)
-        return bool(numbers) and each and _different(numbers)
+    if kind in ("ints", "names", "models"):
+        entries = value if isinstance(value, list | tuple) else [value]
+        if kind == "ints":
+            fit = all(_fits(entry, f"int {limit}") for entry in entries)
+        else:
+            fit = all(isinstance(entry, str if kind == "names" else str | type) for entry in entries)
+        return bool(entries) and fit and len(set(entries)) == len(entries)
     if kind == "mapping":
         return isinstance(value, dict)
     if kind == "fields":
         return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if kind == "names":
-        names = value if isinstance(value, list | tuple) else [value]
-        return bool(names) and all(isinstance(name, str) for name in names) and _different(names)
     if "|" in kind:
         return value in kind.split("|")
     if kind == "model":
         return isinstance(value, str | type)
-    if kind == "models":
-        models = value if isinstance(value, list | tuple) else [value]
-        return bool(models) and all(isinstance(model, str | type) for model in models) and _different(models)
     if kind == "function":
         return isinstance(value, str) and value.count(":") == 1
     return isinstance(value, str | os.PathLike) and value != ""
-
-
-def _different(values: Sequence[Any]) -> bool:
-    return len(set(values)) == len(values)
 
 
 def _in_range(value: float, limit: str) -> bool:

@@ -66,7 +66,7 @@ def convert(
         raise unknown_name("dataset", name, PUBLISHED)
     folder = Path(output) / name
     work = [
-        (raw, Conversion(source, folder / f"{name}.{raw.suffix}")) for raw, source in find_sources(name, Path(path))
+        (raw, Conversion(source, folder / f"{name}.{raw.suffix}")) for raw, source in _find_sources(name, Path(path))
     ]
     for _, done in work:
         if done.file.exists():
@@ -80,12 +80,8 @@ def convert(
     return [done for _, done in work]
 
 
-def find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
-    """Return the files of dataset `name` at `path`: its interactions, then the files beside them.
-
-    Raises:
-        UserError: there are none, or more than one folder has them.
-    """
+def _find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
+    """Return the files of dataset `name` at `path`: its interactions, then the files beside them."""
     interactions, *others = PUBLISHED[name]
     if path.is_dir():
         source = _find_in(path, interactions)

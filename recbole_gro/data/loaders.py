@@ -44,20 +44,12 @@ def build_dataset(config: Any) -> SequenceDataset:
                 f"dataset {config['dataset']}: not in {config['data_path']}, and RecBole could not download it "
                 f"({getattr(error, 'reason', None) or error})"
             ) from error
-    check_item_features(config, dataset)
+    _check_item_features(config, dataset)
     return dataset
 
 
-def check_item_features(config: Any, dataset: SequenceDataset) -> None:
-    """Check that the item features of the model are loaded, and of a type that it can embed.
-
-    Args:
-        config: RecBole's Config or ours.
-        dataset: as of `build_dataset`.
-
-    Raises:
-        UserError: one is not; the message names the feature.
-    """
+def _check_item_features(config: Any, dataset: SequenceDataset) -> None:
+    """Refuse an item feature of the model that is not loaded, or of a type that it cannot embed."""
     for name in config["selected_features"] or []:
         reads = f"selected_features: {config['model']} reads the item feature {name!r}"
         if name not in dataset.field2type or dataset.item_feat is None:

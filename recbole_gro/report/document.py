@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -30,49 +30,46 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-class Block(Protocol):
+class Block:
     """A part of a document; templates/report.html has a section for each class."""
 
     def markdown(self) -> str:
         """Return the block as markdown."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass
-class Heading:
+class Heading(Block):
     """The heading of a section."""
 
     text: str
 
     def markdown(self) -> str:
-        """Return the block as markdown."""
         return f"## {inline(self.text)}"
 
 
 @dataclass
-class Paragraph:
+class Paragraph(Block):
     """Plain text."""
 
     text: str
 
     def markdown(self) -> str:
-        """Return the block as markdown."""
         return inline(self.text)
 
 
 @dataclass
-class Bullets:
+class Bullets(Block):
     """A list of items."""
 
     items: Sequence[str]
 
     def markdown(self) -> str:
-        """Return the block as markdown."""
         return "\n".join(f"- {inline(item)}" for item in self.items)
 
 
 @dataclass
-class Table:
+class Table(Block):
     """A table.
 
     Attributes:
@@ -90,14 +87,13 @@ class Table:
     text: bool = False
 
     def markdown(self) -> str:
-        """Return the block as markdown."""
         head, *rows = ([*map(inline, row)] for row in (self.head, *self.rows))
         lines = markdown_table(head, rows, len(head) if self.text else self.labels)
         return "\n".join([*lines, "", inline(self.caption)])
 
 
 @dataclass
-class Picture:
+class Picture(Block):
     """A png image.
 
     Attributes:
@@ -118,7 +114,6 @@ class Picture:
         return base64.b64encode(self.png).decode()
 
     def markdown(self) -> str:
-        """Return the block as markdown."""
         return f"![{inline(self.alt)}]({self.file})\n\n{inline(self.caption)}"
 
 

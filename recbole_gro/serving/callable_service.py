@@ -23,14 +23,6 @@ class CallableService:
     def __init__(self, function: Callable[[list[list[int]]], Any], n_items: int, k: int = 100):
         self.function, self.n_items, self.k = function, n_items, k
 
-    def histories(self, sequences: Any) -> tuple[Tensor, Tensor]:
-        """Return the item ids [B, L] of a query, padded right with 0, and their lengths [B].
-
-        Raises:
-            ValueError: as `recommend`.
-        """
-        return histories_of(sequences, self.n_items)
-
     def recommend(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids, best first; 0 pads those that have fewer.
 
@@ -41,7 +33,7 @@ class CallableService:
             ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
             UserError: the function returned anything but one list of different items per sequence.
         """
-        padded, lengths = self.histories(sequences)
+        padded, lengths = histories_of(sequences, self.n_items)
         rows = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
         returned = self.function(rows)
         try:
@@ -60,6 +52,3 @@ class CallableService:
                 )
             table[number, : len(row)] = torch.tensor(row, dtype=torch.long)
         return table
-
-    def follow(self, sequences: Any) -> None:
-        """Do nothing: the function keeps no state between queries."""

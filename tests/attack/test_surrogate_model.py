@@ -98,7 +98,7 @@ class TestSurrogateDataset:
 
     def test_item_features_come_without_users(self, features):
         config, dataset = features("GRU4RecF")
-        stand_in = SurrogateDataset(config, dataset.item_num, dataset)
+        stand_in = SurrogateDataset(config, dataset.item_num, items=dataset)
         assert stand_in.num("class") == 3
         assert stand_in.num("user_id") == 1
         with pytest.raises(UserError, match="an attacker sees items and their features only"):

@@ -102,6 +102,11 @@ def test_decoy_loss_is_the_distance_from_the_band_below_the_head(rows, head_k, n
     assert decoy_loss(scores, decoys, head_k, 2 * head_k, guard).item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
+def test_a_decoy_above_the_band_weighs_five_times_one_below_it_by_default():
+    scores = torch.tensor([[0.0, 4.0, 3.0, 2.0, 4.5, 1.75]])  # the band is 2 to 3; items 4 and 5 are decoys
+    assert decoy_loss(scores, torch.tensor([4, 5]), 2, 3).item() == (5 * 1.5 + 0.25) / 2
+
+
 def test_decoy_loss_moves_decoys_only_and_ends_with_them_below_the_head():
     scores = torch.randn(4, 31, generator=torch.Generator().manual_seed(2))
     before, decoys, head_k = scores.clone(), torch.tensor([30, 7, 9, 12, 1]), 5

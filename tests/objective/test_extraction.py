@@ -200,6 +200,13 @@ def test_negatives_of_a_list_longer_than_a_narrow_number_are_outside_it():
     assert sample_negatives(served, 2 * k + 2, torch.Generator().manual_seed(1)).min() > k
 
 
+def test_every_item_of_a_large_catalogue_can_be_drawn():
+    served, lengths = torch.arange(1, 101).unsqueeze(0), torch.tensor([100])
+    negatives = sample_negatives(served, 2**25, torch.Generator().manual_seed(1), lengths=lengths)
+    # float32 holds no odd number above 2**24
+    assert set((negatives[negatives > 2**24] % 2).tolist()) == {0, 1}
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_a_list_of_the_whole_catalogue_leaves_no_negative(ties):
     with pytest.raises(ValueError, match="a list of 4 out of 4 items leaves none to sample"):
