@@ -1,17 +1,20 @@
 """Evaluation of services by their lists against RecBole's evaluation of a score table made from the same lists.
 
-    python benchmarks/evaluation.py [--users=20000] [--items=43000] [--rounds=3] [--model=GRU4Rec]
+    python benchmarks/evaluation.py [--users=20000] [--items=43000] [--rounds=3] [--model=GRU4Rec] [--alone]
 
 Synthetic test rows of 10 items, untrained weights of width 64. First what the evaluation takes beside the service that
 it measures; then whole evaluations of services, and of a trainer's validation; metrics must be equal to the last digit.
+RecBole's side scores `eval_batch_size` rows at once, ours as many as `rows_at_once` allows. --alone runs ours alone.
 """
 
+import copy
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import command, machine, paired, positive, ratio_line, write_below
+from common import command, machine, paired, peak_mib, positive, ratio_line, seconds, write_below
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator.collector import Collector
 
 from recbole_gro import Config
@@ -85,34 +88,63 @@ def main(words):
     parser.add_argument("--items", type=positive, default=43_000)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--model", default="GRU4Rec")
+    parser.add_argument("--alone", action="store_true")
     given = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), given.users, given.items)
         settings = {"data_path": folder, "show_progress": False, "embedding_size": 64, "hidden_size": 64}
         config = Config(given.model, "synthetic", config_dict=settings)
         write_below(config, folder)
+        rows = config["eval_batch_size"]
         train, _, test = build_loaders(config, build_dataset(config))
         print(machine())
-        evaluations(config, train, test, given.rounds)
+        if given.alone:
+            return alone(config, train, test)
+        evaluations(config, train, test, larger_batches(test, rows), given.rounds)
 
 
-def evaluations(config, train, test, rounds):
+def larger_batches(loader, rows):
+    """Return a loader of the same test rows in batches of `rows`."""
+    larger = copy.copy(loader.config)
+    larger["eval_batch_size"] = rows
+    # RecBole samples nothing for a sequential model's full ranking
+    batches = FullSortEvalDataLoader(larger, loader._dataset, sampler=None)
+    batches.transform = loader.transform
+    return batches
+
+
+def services_of(model, k, train):
+    """Return the services that a run evaluates, by name."""
+    return {
+        "popularity": PopularityService(model, k, train._dataset.interaction_counter),
+        "own history": OwnHistoryService(model, k),
+        "model": Service(model, k),
+    }
+
+
+def alone(config, train, test):
+    """Print the seconds of ours for each service and for a trainer's validation, and the peak of memory."""
+    model = config.model_class(config, train._dataset).eval()
+    print(f"{len(test._dataset)} rows, {model.n_items - 1} items, lists of {config['served_k']}, {config['model']}")
+    for label, service in services_of(model, config["served_k"], train).items():
+        evaluator = ServedEvaluator(config, service)
+        print(f"{label}: {seconds(lambda e=evaluator: e.evaluate(test)):.1f} s", flush=True)
+    trainer = TargetTrainer(config, model)
+    print(f"validation of a trainer: {seconds(lambda: trainer.evaluate(test, load_best_model=False)):.1f} s")
+    print(f"peak memory {peak_mib():.0f} MiB")
+
+
+def evaluations(config, train, test, larger, rounds):
     """Compare the evaluations of a run, service by service, and a trainer's validation."""
     model, k = config.model_class(config, train._dataset).eval(), config["served_k"]
     print(f"{len(test._dataset)} rows, {model.n_items - 1} items, lists of {k}, {config['model']}", flush=True)
     sought = ServedEvaluator(config, Service(model, k))
     sought.evaluate(test)
-    services = {
-        "known lists": Replayed(model, sought.lists),
-        "popularity": PopularityService(model, k, train._dataset.interaction_counter),
-        "own history": OwnHistoryService(model, k),
-        "model": Service(model, k),
-    }
     times = {}
-    for label, service in services.items():
+    for label, service in {"known lists": Replayed(model, sought.lists), **services_of(model, k, train)}.items():
         table, lists = ServedEvaluator(config, service), ServedEvaluator(config, service)
         table.eval_collector = TableCollector(config, model.n_items)
-        compared = (lambda e=evaluator: e.evaluate(test) for evaluator in (table, lists))
+        compared = (lambda e=e, rows=rows: e.evaluate(rows) for e, rows in ((table, larger), (lists, test)))
         times[label] = compare(f"{label}, table / lists", *compared, rounds)
     # as in a run: both references without a model, then target, untrained and trained surrogate
     of_run = [times["popularity"], times["own history"], *[times["model"]] * 3]
@@ -120,7 +152,8 @@ def evaluations(config, train, test, rounds):
     print(ratio_line("a run's five, table / lists", *sums))
     fast, slow = TargetTrainer(config, model), TargetTrainer(config, model)
     slow.eval_collector = Collector(config)
-    ours, recboles = (lambda t=t: t.evaluate(test, load_best_model=False) for t in (fast, slow))
+    sides = (fast, test), (slow, larger)
+    ours, recboles = (lambda t=t, rows=rows: t.evaluate(rows, load_best_model=False) for t, rows in sides)
     compare("validation of a trainer, RecBole's collector / ours", recboles, ours, rounds)
 
 

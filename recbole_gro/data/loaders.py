@@ -16,8 +16,7 @@ from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.compat import no_pickled_loaders, no_process_group
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
-
-SCORES_OF_A_BATCH = 2**26  # entries of an evaluation's score table at most (256 MiB in float32)
+from recbole_gro.utils.ranking import rows_at_once
 
 
 def build_dataset(config: Any) -> SequenceDataset:
@@ -80,7 +79,7 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
             f"{config['MAX_ITEM_LIST_LENGTH']}, less than one; raise one of them, or set train_rows=windows"
         )
     # RecBole scores a whole evaluation batch against all items at once
-    config["eval_batch_size"] = min(config["eval_batch_size"], max(1, SCORES_OF_A_BATCH // dataset.item_num))
+    config["eval_batch_size"] = rows_at_once(dataset.item_num, config["eval_batch_size"], config["device"])
     with no_pickled_loaders():
         train, valid, test = data_preparation(config, dataset)
     if rows == "sequences":

@@ -14,11 +14,8 @@ from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.ranking import top_k
+from recbole_gro.utils.ranking import rows_at_once, top_k
 
-# entries of the score table held at a time on a CPU (16 MiB in float32: a table of 32 MiB or more gets new pages from
-# the system each time); four times as many elsewhere
-SCORES_AT_ONCE = 2**22
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
 ROWS_KEPT = 2**13  # maximum sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
 
@@ -142,8 +139,7 @@ class Service:
         # checked before they are moved to a GPU, so that no check waits for the device
         sequences, lengths = self.histories(sequences)
         self.model.eval()
-        at_once = SCORES_AT_ONCE if self.device.type == "cpu" else 4 * SCORES_AT_ONCE
-        rows = max(1, min(ROWS_AT_ONCE, at_once // self.n_items))
+        rows = rows_at_once(self.n_items, ROWS_AT_ONCE, self.device)
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
         longest = self.scorer.longest
         if sequences.shape[1] > longest:

@@ -6,6 +6,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# entries of a score table computed at a time on a CPU (24 MiB in float32: a table of 32 MiB or more gets new pages from
+# the system each time); four times as many elsewhere
+SCORES_AT_ONCE = 6 * 2**20
+LARGE = 2**13  # columns from which on the maxima of groups are ranked by groups too
+
+
+def rows_at_once(n_items: int, most: int, device: torch.device) -> int:
+    """Return how many sequences, at most `most`, to score at a time against `n_items` items on a device."""
+    entries = SCORES_AT_ONCE if device.type == "cpu" else 4 * SCORES_AT_ONCE
+    return max(1, min(most, entries // n_items))
+
 
 def top_k(scores: Tensor, k: int) -> Tensor:
     """Return the item ids [N, k] of the highest of scores [N, n_items], best first; column 0 (padding) is left out.
@@ -14,19 +25,25 @@ def top_k(scores: Tensor, k: int) -> Tensor:
     first and the items of those groups after: on a CPU faster than ranking all items (benchmarks/serving.py). Of items
     with equal scores any may come first, but the same one every time.
     """
-    items = scores[:, 1:]
+    return _highest(scores[:, 1:], k) + 1
+
+
+def _highest(items: Tensor, k: int, in_order: bool = True) -> Tensor:
+    """Return the columns [N, k] of the highest of scores [N, n]."""
     n_items = items.shape[1]
     in_a_group = math.isqrt(n_items // k)  # as many groups as candidates: both rankings are short
+    if n_items > LARGE:
+        in_a_group = min(in_a_group, 8)
     if in_a_group < 2:
-        return items.topk(k, dim=-1).indices + 1
+        return items.topk(k, dim=-1, sorted=in_order).indices
     groups = n_items // in_a_group
     # group j holds the columns j, j + groups, j + 2 groups, ..: maxima over whole rows of memory
     best = items[:, : in_a_group * groups].unflatten(1, (in_a_group, groups)).amax(1)
-    chosen = best.topk(k, dim=-1, sorted=False).indices
-    steps = groups * torch.arange(in_a_group, device=scores.device).unsqueeze(1)
-    left_over = torch.arange(in_a_group * groups, n_items, device=scores.device).expand(len(scores), -1)
+    chosen = _highest(best, k, False) if n_items > LARGE else best.topk(k, dim=-1, sorted=False).indices
+    steps = groups * torch.arange(in_a_group, device=items.device).unsqueeze(1)
+    left_over = torch.arange(in_a_group * groups, n_items, device=items.device).expand(len(items), -1)
     candidates = torch.cat([(chosen.unsqueeze(1) + steps).flatten(1), left_over], 1)
-    return candidates.gather(1, items.gather(1, candidates).topk(k, dim=-1).indices) + 1
+    return candidates.gather(1, items.gather(1, candidates).topk(k, dim=-1, sorted=in_order).indices)
 
 
 def top_columns(scores: Tensor, k: int) -> Tensor:

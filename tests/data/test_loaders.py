@@ -17,6 +17,7 @@ from recbole.utils import init_seed
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.scoring.causal import NEXT_ITEMS
+from recbole_gro.utils import ranking
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
 
@@ -219,9 +220,7 @@ def test_pickles_that_lie_where_recbole_looks_are_not_executed(make_config, tmp_
 
 
 def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypatch):
-    from recbole_gro.data import loaders
-
-    monkeypatch.setattr(loaders, "SCORES_OF_A_BATCH", 31 * 10)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 31 * 10)
     _, valid, test = loaders_of(make_config("NARM"))
     for loader in (valid, test):
         assert max(len(batch[0]) for batch in loader) == 10

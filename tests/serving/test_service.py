@@ -8,6 +8,7 @@ from scoring.cases import record_reads
 
 from recbole_gro import Service, UserError
 from recbole_gro.serving import service as service_module
+from recbole_gro.utils import ranking
 from recbole_gro.utils.ranking import top_k
 
 MODELS = ("BERT4Rec", "NARM")
@@ -48,7 +49,7 @@ def test_lists_do_not_depend_on_the_size_of_the_parts(model, monkeypatch, at_onc
     whole = Service(model, 5).recommend(queries())
     sizes = []
     scored = service_module.top_k
-    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", at_once)
     monkeypatch.setattr(service_module, "top_k", lambda scores, k: sizes.append(len(scores)) or scored(scores, k))
     assert torch.equal(Service(model, 5).recommend(queries()), whole)
     assert max(sizes) == max(1, at_once // 31)
@@ -67,7 +68,7 @@ def test_lists_are_those_of_the_output_step(model):
 
 @pytest.mark.parametrize("at_once", [31 * 4, 31 * 99])
 def test_an_output_step_gets_the_sequences_that_are_read(model, monkeypatch, at_once):
-    monkeypatch.setattr(service_module, "SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", at_once)
     parts, sequences = [], queries(width=12)
     plain = Service(model, 5)
 

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_gro.utils import ranking
 from recbole_gro.utils.ranking import completed, first_different, found_in, random_others, top_columns, top_k
 
 
@@ -23,7 +24,10 @@ def test_the_highest_items_come_first(k, more, rows, seed, tied):
     assert torch.equal(top_k(scores, k), listed)
 
 
-@pytest.mark.parametrize(("n_items", "k"), [(1682, 100), (1683, 100), (1684, 100), (18_344, 100), (50, 3), (50_000, 7)])
+@pytest.mark.parametrize(
+    ("n_items", "k"),
+    [(1682, 100), (1683, 100), (1684, 100), (8_200, 100), (18_344, 100), (50, 3), (50_000, 7), (90_001, 100)],
+)
 def test_same_list_as_by_ranking_everything(n_items, k):
     scores = torch.randn(5, n_items + 1, generator=torch.Generator().manual_seed(1))
     assert torch.equal(top_k(scores, k), scores[:, 1:].topk(k).indices + 1)
@@ -33,6 +37,17 @@ def test_what_is_left_out_of_the_groups_is_ranked_too():
     scores = torch.zeros(1, 1 + 4 * 100 + 3)
     scores[0, -3:] = torch.tensor([1.0, 3.0, 2.0])
     assert top_k(scores, 100)[0, :3].tolist() == [402, 403, 401]
+
+
+@given(st.integers(1, 9), st.integers(0, 400), st.integers(0, 2**20), st.integers(1, 300), st.booleans())
+def test_groups_of_groups_hold_the_highest_items(k, more, seed, large, tied):
+    scores = torch.randn(3, 1 + k + more, generator=torch.Generator().manual_seed(seed))
+    scores = (3 * scores).round() if tied else scores
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ranking, "LARGE", large)
+        listed = top_k(scores, k)
+    assert torch.equal(scores.gather(1, listed), scores[:, 1:].sort(descending=True).values[:, :k])
+    assert all(len(set(row)) == k for row in listed.tolist())
 
 
 def test_half_precision_is_ranked():
