@@ -63,7 +63,8 @@ class Key:
             return
         kind, _, rest = self.type.partition(" ")
         words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
-        takes = f"{words} {rest}".strip().replace("..", " to ")
+        ends = rest.replace("<..<", " and below ").replace("..", " to ")
+        takes = f"{words} {'above ' * ('<..<' in rest)}{ends}".strip()
         raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
 
 
@@ -73,7 +74,7 @@ def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
     Args:
         default: its value where none is given.
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
-            range such as `>= 1` or `0..1`, then `or None`.
+            range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
         added: keep it out of fingerprints at its default.
     """
@@ -202,6 +203,9 @@ def _different(values: Sequence[Any]) -> bool:
 
 
 def _in_range(value: float, limit: str) -> bool:
+    if "<..<" in limit:
+        low, high = (float(end) for end in limit.split("<..<"))
+        return low < value < high
     if ".." in limit:
         low, high = (float(end) for end in limit.split(".."))
         return low <= value <= high

@@ -16,7 +16,7 @@ class DetectionSettings(Settings):
     )
     false_positive_rate: float = key(
         0.01,
-        "float 0..1",
+        "float 0<..<1",
         "detect, experiment detection: share of benign users that a detector may flag, whatever length of their "
         "history is queried; likewise of windows and of API keys",
     )

@@ -85,7 +85,7 @@ OURS = {
     "--attacker_rounds=0": ["attacker_rounds: 0 is not allowed; it takes a whole number >= 1"],
     "--attacker_reproduced=2": ["attacker_reproduced: 2 is not allowed; it takes a number 0 to 1"],
     "--detector=3": ["detector: 3 is not allowed; it takes a name or a list of different names of detector"],
-    "--false_positive_rate=2": ["false_positive_rate: 2 is not allowed; it takes a number 0 to 1"],
+    "--false_positive_rate=2": ["false_positive_rate: 2 is not allowed; it takes a number above 0 and below 1"],
     "--detection_window=3": ["detection_window: 3 is not allowed; it takes a whole number >= 8"],
     "--mimic_rank_decay=-1": ["mimic_rank_decay: -1 is not allowed; it takes a number >= 0"],
     "--mimic_listed_share=2": ["mimic_listed_share: 2 is not allowed; it takes a number 0 to 1"],
