@@ -146,6 +146,28 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
+def of_sections(*names: str) -> set[str]:
+    """Return the names of the plugin's keys in some sections."""
+    return {key.name for name in names for key in sections().get(name, [])} & plugin_keys().keys()
+
+
+def refuse_unread(given: Iterable[str], unread: Iterable[str], command: str, reader: str) -> None:
+    """Refuse settings that a command accepts for others' sake and that nothing in it reads.
+
+    Args:
+        given: names of the given settings.
+        unread: names of those that nothing in the command reads.
+        command: such as recbole-gro run.
+        reader: the command that reads them.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    for name in given:
+        if name in unread:
+            raise UserError(f"{name}: {command} does not read it; {reader} does")
+
+
 def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return {name: value} of settings, for fingerprints, with the contents of the files and modules that they name."""
     declared = [_declared[name] for name in names]

@@ -4,6 +4,8 @@ from typing import Any
 
 from recbole_gro.config.settings import Settings, key
 
+READER = "recbole-gro detect, or an experiment on detection,"  # what reads the settings
+
 
 class DetectionSettings(Settings):
     """Detectors and their false positives."""
