@@ -1,18 +1,22 @@
 """Requests per second and latencies of `recbole-gro serve`, from an asyncio client on the same machine.
 
-    python benchmarks/http_service.py [--models GRU4Rec BERT4Rec] [--workers 1 2] [--histories 1 64] [--seconds=5]
-        [--KEY=VALUE ...]
+    python benchmarks/http_service.py [--models GRU4Rec BERT4Rec] [--workers 1 2] [--detectors none transitions]
+        [--histories 1 64] [--seconds=5] [--rounds=3] [--KEY=VALUE ...]
 
 First as fast as --clients connections send, then at half of that rate with arrivals at even distances, where a latency
-counts from the moment at which the request was due. Each target is trained on ml-100k for a few epochs.
+counts from the moment at which the request was due. The services of a model (by number of workers and detector) take
+turns, --rounds times; the ratio is that of the requests per second to those of the first service, median over rounds.
+Each target is trained on ml-100k for a few epochs.
 """
 
 import asyncio
 import itertools
 import json
+import operator
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,11 +55,13 @@ def free_port():
         return found.getsockname()[1]
 
 
-def started(checkpoint, ledger, workers, defense):
+def started(checkpoint, ledger, workers, defense, detector):
     """Start a service; return its process and port when it answers."""
     port = free_port()
     words = [sys.executable, "-m", "recbole_gro", "serve", checkpoint, f"--ledger={ledger}", f"--port={port}"]
-    process = subprocess.Popen([*words, f"--workers={workers}", f"--defense={defense}"], start_new_session=True)
+    words += [f"--workers={workers}", f"--defense={defense}"] + ([f"--detector={detector}"] if detector else [])
+    with open(f"{ledger}.log", "w") as log:  # a line per alarm of a detector
+        process = subprocess.Popen([*words, "--quiet"], start_new_session=True, stderr=log)
     while process.poll() is None:
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz")
@@ -63,7 +69,7 @@ def started(checkpoint, ledger, workers, defense):
             return process, port
         except OSError:
             time.sleep(0.2)
-    raise UserError("the service ended before it answered; its message is above")
+    raise UserError(f"the service ended before it answered: {Path(log.name).read_text().strip()[-200:]}")
 
 
 def requests_of(tokens, key, histories):
@@ -134,40 +140,55 @@ def shown(latencies, seconds):
     return f"{len(ordered) / seconds:7.0f} requests/s, p50 {p50:6.1f} ms, p99 {p99:6.1f} ms"
 
 
-def measured(given, model, checkpoint, workers):
-    """Print the lines of a model and a number of workers."""
-    ledger = Path(checkpoint).parent / f"{model}-{workers}.db"
-    key = Ledger(ledger).create_key("benchmark")
-    tokens = load_target(checkpoint).item_tokens[1:]
-    process, port = started(checkpoint, ledger, workers, given.defense)
+def measured(given, model, checkpoint):
+    """Print the lines of a model's services."""
+    tokens, services = load_target(checkpoint).item_tokens[1:], {}
     try:
+        for workers, detector in itertools.product(given.workers, given.detectors):
+            name = f"{model}, {workers} workers" + (f", {detector}" if detector else "")
+            ledger = Path(checkpoint).parent / f"{len(services)}.db"
+            key = Ledger(ledger).create_key("benchmark")
+            services[name] = key, *started(checkpoint, ledger, workers, given.defense, detector)
         for histories in given.histories:
-            requests = requests_of(tokens, key, histories)
-            asyncio.run(closed_loop(port, requests, given.clients, 1))
-            full = asyncio.run(closed_loop(port, requests, given.clients, given.seconds))
-            half = asyncio.run(open_loop(port, requests, len(full[0]) / full[1] / 2, given.seconds))
-            name = f"{model}, {workers} workers, {histories} histories"
-            print(f"{name}: full load {shown(*full)}; half load {shown(*half)}", flush=True)
+            rates = {name: [] for name in services}
+            figures = {name: [] for name in services}
+            for number, (name, (key, _, port)) in itertools.product(range(given.rounds), services.items()):
+                requests = requests_of(tokens, key, histories)
+                if not number:
+                    asyncio.run(closed_loop(port, requests, given.clients, 1))
+                full = asyncio.run(closed_loop(port, requests, given.clients, given.seconds))
+                rate = len(full[0]) / full[1]
+                half = asyncio.run(open_loop(port, requests, rate / 2, given.seconds))
+                rates[name].append(rate)
+                figures[name].append((rate, f"full load {shown(*full)}; half load {shown(*half)}"))
+            first = next(iter(rates.values()))
+            for name, found in figures.items():
+                ratio = statistics.median(map(operator.truediv, rates[name], first))
+                median = sorted(found)[len(found) // 2][1]
+                print(f"{name}, {histories} histories: {median}; ratio {ratio:.2f}", flush=True)
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait()
+        for _, process, _ in services.values():
+            process.send_signal(signal.SIGINT)
+            process.wait()
 
 
 def main(words):
     parser = Parser(prog="http_service")
     parser.add_argument("--models", nargs="+", default=["GRU4Rec", "BERT4Rec"])
     parser.add_argument("--workers", nargs="+", type=positive, default=[1, 2])
+    parser.add_argument("--detectors", nargs="+", default=["none"], help="of extraction (none)")
+    parser.add_argument("--rounds", type=positive, default=1)
     parser.add_argument("--histories", nargs="+", type=positive, default=[1, 64], help="of a request")
     parser.add_argument("--seconds", type=positive, default=5)
     parser.add_argument("--clients", type=positive, default=16)
     parser.add_argument("--defense", default="tail_decoy")
     given, settings = options_and_settings(parser, words)
+    given.detectors = [None if name == "none" else name for name in given.detectors]
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         for model in given.models:
             checkpoint = trained(model, f"{folder}/{model}", settings)
-            for workers in given.workers:
-                measured(given, model, checkpoint, workers)
+            measured(given, model, checkpoint)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from recbole_gro.audit.report import irregular_lines, read_results, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.config.config import Config, replaced
 from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.data.histories import read_histories
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
@@ -128,6 +129,9 @@ def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
     """Return the config of the attack: no dataset is read, and lists are as long as the service's."""
     if "served_k" in settings:
         raise UserError("served_k: the length of lists is k of the service's description")
+    refuse_unread(
+        settings, of_sections("Defense"), "recbole-gro audit", "the provider's side, such as recbole-gro run,"
+    )
     topk = [k for k in (1, 5, 10) if k <= service["k"]]
     given = {"served_k": service["k"], "topk": topk, "valid_metric": f"NDCG@{topk[-1]}", "dataset": DATASET}
     config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)

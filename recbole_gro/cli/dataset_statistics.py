@@ -29,8 +29,10 @@ def work(words: list[str]) -> None:
     """
     given, settings = options_and_settings(parser(), words)
     from recbole_gro.config import Config
+    from recbole_gro.config.settings import of_sections, refuse_unread
     from recbole_gro.data.loaders import build_dataset
     from recbole_gro.data.statistics import ANY_MODEL, dataset_statistics, table
 
     config = Config(ANY_MODEL, given.name, command_line=settings)
+    refuse_unread(settings, of_sections("Attack", "Defense"), "recbole-gro dataset statistics", "recbole-gro run")
     print(terminal.shown(table(given.name, dataset_statistics(build_dataset(config)))))

@@ -63,7 +63,8 @@ class Key:
             return
         kind, _, rest = self.type.partition(" ")
         words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
-        takes = f"{words} {rest}".strip().replace("..", " to ")
+        ends = rest.replace("<..<", " and below ").replace("..", " to ")
+        takes = f"{words} {'above ' * ('<..<' in rest)}{ends}".strip()
         raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
 
 
@@ -73,7 +74,7 @@ def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
     Args:
         default: its value where none is given.
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
-            range such as `>= 1` or `0..1`, then `or None`.
+            range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
         added: keep it out of fingerprints at its default.
     """
@@ -145,6 +146,28 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
+def of_sections(*names: str) -> set[str]:
+    """Return the names of the plugin's keys in some sections."""
+    return {key.name for name in names for key in sections().get(name, [])} & plugin_keys().keys()
+
+
+def refuse_unread(given: Iterable[str], unread: Iterable[str], command: str, reader: str) -> None:
+    """Refuse settings that a command accepts for others' sake and that nothing in it reads.
+
+    Args:
+        given: names of the given settings.
+        unread: names of those that nothing in the command reads.
+        command: such as recbole-gro run.
+        reader: the command that reads them.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    for name in given:
+        if name in unread:
+            raise UserError(f"{name}: {command} does not read it; {reader} does")
+
+
 def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
     """Return {name: value} of settings, for fingerprints, with the contents of the files and modules that they name."""
     declared = [_declared[name] for name in names]
@@ -195,6 +218,9 @@ def _fits(value: Any, type_: str) -> bool:
 
 
 def _in_range(value: float, limit: str) -> bool:
+    if "<..<" in limit:
+        low, high = (float(end) for end in limit.split("<..<"))
+        return low < value < high
     if ".." in limit:
         low, high = (float(end) for end in limit.split(".."))
         return low <= value <= high

@@ -42,7 +42,7 @@ class CalibratedDetector:
     def __init__(self, name: str, config: Any, benign: Sequence[Traces], rate: float, window: int):
         self.name, self.window = name, window
         if not 0 < rate < 1:
-            raise UserError(f"false_positive_rate: {rate:g} is not allowed; it lies between 0 and 1")
+            raise UserError(f"false_positive_rate: {rate:g} is not allowed; it takes a number above 0 and below 1")
         draw = torch.Generator().manual_seed(0)
         histories = benign[0]
         halves = torch.randperm(len(histories), generator=draw).chunk(2)

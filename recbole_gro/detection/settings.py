@@ -4,6 +4,8 @@ from typing import Any
 
 from recbole_gro.config.settings import Settings, key
 
+READER = "recbole-gro detect, or an experiment on detection,"  # what reads the settings
+
 
 class DetectionSettings(Settings):
     """Detectors and their false positives."""
@@ -16,7 +18,7 @@ class DetectionSettings(Settings):
     )
     false_positive_rate: float = key(
         0.01,
-        "float 0..1",
+        "float 0<..<1",
         "detect, experiment detection: share of benign users that a detector may flag, whatever length of their "
         "history is queried; likewise of windows and of API keys",
     )

@@ -1,9 +1,7 @@
 """Detection of extraction as an experiment: every attack against every detector, real users on the other side."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,15 +15,11 @@ from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
 from recbole_gro.detection.keys import key_is_flagged
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
-from recbole_gro.experiment.detection_report import write_detection_report
-from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
+from recbole_gro.experiment.plan import in_words
+from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
-from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.log import say
-from recbole_gro.utils.random_state import global_state_kept
 
 LENGTHS = (1, 2, 3, 5, 10, 20)  # items of real users' histories
 USER_WINDOWS = 100  # windows of random test users
@@ -69,56 +63,6 @@ class Detected:
     user_windows: float | None
 
 
-@global_state_kept()
-def run_detection(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: bool = False) -> None:
-    """Run the missing cells in this process, and report on all; targets and query logs are stages that runs share.
-
-    Args:
-        experiment: its attacks and targets vary.
-        folder: of cells and report.
-        stages_dir: folder of stages.
-        dry_run: only print the missing cells.
-
-    Raises:
-        UserError: an invalid setting.
-    """
-    cells = experiment.cells()
-    files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in cells}
-    missing = [(values, seed) for values, seed in cells if not files[in_words(values), seed].exists()]
-    say(f"{experiment.title}: {len(cells)} cells, {len(missing)} to run; {folder}")
-    if dry_run:
-        for values, seed in missing:
-            print(f"  {in_words({**values, 'seed': seed})}")
-        return
-    # the cells of one target follow each other: they share its benign users
-    missing.sort(key=lambda cell: (json.dumps({k: v for k, v in cell[0].items() if k != "attacker"}), cell[1]))
-    side = None
-    for values, seed in missing:
-        config = experiment.config(values, seed)
-        config["show_progress"] = False
-        if side is None or side.target_print != Fingerprints(config, config["defense"][0]).service:
-            side = Side(config, StageCache(stages_dir))
-        found = [asdict(one) for one in side.detected(config, values, seed)]
-        files[in_words(values), seed].parent.mkdir(parents=True, exist_ok=True)
-        write_whole(files[in_words(values), seed], json.dumps(found) + "\n")
-        say(f"  {in_words({**values, 'seed': seed})}: done")
-    read = [Detected(**one) for file in files.values() for one in json.loads(file.read_text(encoding="utf-8"))]
-    write_detection_report(experiment, read, folder)
-    print(f"report.html, report.md and results.csv are in {folder}")
-
-
-def _file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
-    """Return the file of a cell, named by everything that it depends on."""
-    config = experiment.config(values, seed)
-    config.data_digests = data_fingerprint(config)
-    queries = Fingerprints(config, config["defense"][0]).queries
-    names = as_names(DetectionSettings.of(config).detector)
-    own: list[type[Settings]] = [DetectionSettings, *(part for name in names for part in detectors[name].settings)]
-    read = {name: value for part in own for name, value in part.fingerprint(config).items()}
-    name = "-".join(map(str, values.values())).replace("/", "_").replace(":", "_")[-100:]
-    return folder / "cells" / f"{name}-{seed}-{fingerprint('detection', queries, settings=read)}.json"
-
-
 class Side:
     """The provider's side of a target: its service, real users, and detectors with thresholds from half of these.
 
@@ -133,7 +77,7 @@ class Side:
     def __init__(self, config: Any, cache: StageCache):
         self.cache = cache
         self.loaders = build_loaders(config, build_dataset(config))
-        self.stages = self._stages(config)
+        self.stages = self.stages_of(config)
         self.defense = self.stages.prints.defense
         self.target_print = self.stages.prints.service
         model, _ = self.stages.defended(self.defense)
@@ -143,8 +87,10 @@ class Side:
         self.rate, self.window = own.false_positive_rate, own.detection_window
         draw = torch.Generator().manual_seed(config["seed"])
         calibrating = torch.randperm(self.loaders[0]._dataset.user_num, generator=draw).chunk(2)[0]
-        benign = benign_traces(self.tracer, self._histories(config, calibrating, True))
-        tested = self._histories(config, calibrating, False)
+        histories = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
+        benign = benign_traces(self.tracer, self._test_rows(config, calibrating, True)[histories])
+        test_rows = self._test_rows(config, calibrating, False)
+        tested, self.test_items = test_rows[histories], test_rows[config["ITEM_ID_FIELD"]]
         self.users = self.tracer.trace(tested)
         longest = int(self.users.lengths.max())
         self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
@@ -155,20 +101,20 @@ class Side:
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
 
-    def _stages(self, config: Any) -> Stages:
+    def stages_of(self, config: Any) -> Stages:
+        """Return the stages of an attack on this target."""
         return Stages(config, self.loaders, self.cache, Fingerprints(config, config["defense"][0]), None)
 
-    def _histories(self, config: Any, users: Tensor, inside: bool) -> Tensor:
-        """Return the histories [N, L] before the test items of users, or of all others."""
+    def _test_rows(self, config: Any, users: Tensor, inside: bool) -> Any:
+        """Return the test rows, with the histories before them, of users or of all others."""
         data = self.loaders[2]._dataset
         rows = data[torch.arange(len(data))]
-        chosen = torch.isin(rows[config["USER_ID_FIELD"]], users) == inside
-        return rows[config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]][chosen]
+        return rows[(torch.isin(rows[config["USER_ID_FIELD"]], users) == inside).nonzero().squeeze(1)]
 
     def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
         state = self.defense.state_dict()
-        log, facts = self._stages(config).queries(self.service, self.defense, in_words(values))
+        log, facts = self.stages_of(config).queries(self.service, self.defense, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
@@ -270,3 +216,10 @@ def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float) -> tuple[in
     if not bool(alarm.any()):
         return int(lengths.sum()), False
     return int(answered[int(alarm.int().argmax())]), True
+
+
+def settings_read(config: Any) -> dict[str, Any]:
+    """Return the settings of a config's detectors."""
+    names = as_names(DetectionSettings.of(config).detector)
+    own: list[type[Settings]] = [DetectionSettings, *(part for name in names for part in detectors[name].settings)]
+    return {name: value for part in own for name, value in part.fingerprint(config).items()}

@@ -19,6 +19,7 @@ from recbole_gro.utils.packaged import known_experiments, packaged_properties
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
 DETECTION = "detection"  # the figure of an experiment that trains no surrogate
+ALARMS = "alarms"  # the figure of an experiment on services that answer with decoys after an alarm
 TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
@@ -198,7 +199,7 @@ def _check_values(experiment: Experiment) -> None:
         raise UserError(
             f"experiment {experiment.name}: figure {OWNERSHIP} varies model alone, and has a part {OWNERSHIP}"
         )
-    figures = ("k", "target", "tradeoff", "budget", DETECTION, OWNERSHIP, TABLE)
+    figures = ("k", "target", "tradeoff", "budget", DETECTION, ALARMS, OWNERSHIP, TABLE)
     if experiment.figure not in (*figures, *experiment.vary):
         raise UserError(
             f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a "

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from recbole_gro.config.settings import of_sections, refuse_unread
+from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
-from recbole_gro.experiment.detection import run_detection
+from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.estimate import duration, estimated_seconds
 from recbole_gro.experiment.ownership import run_ownership
-from recbole_gro.experiment.plan import DETECTION, OWNERSHIP, TABLE, Task, in_words, read_experiment
+from recbole_gro.experiment.plan import OWNERSHIP, TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
@@ -52,12 +54,22 @@ def run_experiment(
     """
     check_executor(executor, workers)
     experiment = read_experiment(name, settings)
+    where = f"experiment {experiment.name}"
+    if experiment.figure == TABLE:
+        refuse_unread(settings or {}, of_sections("Attack", "Defense"), where, "recbole-gro run")
+    if experiment.figure not in KINDS:
+        refuse_unread(settings or {}, DetectionSettings.names, where, READER)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    if experiment.figure in (TABLE, OWNERSHIP) and (workers, executor) != (1, "local"):
+        raise UserError(f"workers, executor: {where} runs in one process; leave them out")
     if experiment.figure == TABLE:
         run_table(experiment, folder, dry_run)
         return folder
-    if experiment.figure == DETECTION:
-        run_detection(experiment, folder.resolve(), Path(stages_dir or folder / "stages").resolve(), dry_run)
+    if experiment.figure in KINDS:
+        stages = Path(stages_dir or folder / "stages").resolve()
+        run_detection(
+            experiment, folder.resolve(), stages, dry_run, workers, executor=executor, ray_address=ray_address
+        )
         return folder
     if experiment.figure == OWNERSHIP:
         run_ownership(experiment, folder, Path(stages_dir or folder / "stages"), dry_run)

@@ -204,8 +204,10 @@ def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names
     worst = flagged[scores[flagged].argsort(descending=True, stable=True)].tolist()
     windows = found["window_flagged"].nonzero().squeeze(1).tolist()
 
-    def at(row: int) -> dict[str, str]:
-        return {"key": queries.keys[int(rows[row])], "time": queries.times[int(rows[row])]}
+    def at(row: int) -> dict[str, Any]:
+        place = int(rows[row])
+        query, history = queries.places[place]
+        return {"key": queries.keys[place], "time": queries.times[place], "query": query, "history": history}
 
     return {
         "flagged_histories": len(worst),

@@ -20,7 +20,7 @@ def write_detection(results: dict[str, Any], folder: Path) -> None:
         results: contents of results.json.
         folder: of the files; made if it does not exist.
     """
-    head = ["detector", "key", "time", "items", "alarm_after", "score"]
+    head = ["detector", "key", "time", "query", "history", "items", "alarm_after", "score"]
     lines = [
         [name, *(one[column] for column in head[1:])]
         for name, found in results["detectors"].items()
@@ -72,17 +72,22 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
         if windows := one["flagged_windows"]:
             yield Table(
                 f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
-                ["key", "first query", "score"],
-                [[part["key"], part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
-                labels=2,
+                ["key", "first query", "time", "score"],
+                [[part["key"], f"{part['query']}", part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
+                labels=3,
             )
         if rows := one["histories"]:
             yield Table(
                 f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
-                ["key", "query", "items", "flagged after", "score"],
+                ["key", "query", "time", "items", "flagged after", "score"],
                 [
-                    [row["key"], row["time"], f"{row['items']}", f"{row['alarm_after']}", f"{row['score']}"]
+                    [
+                        row["key"],
+                        f"{row['query']}",
+                        row["time"],
+                        *(f"{row[name]}" for name in ("items", "alarm_after", "score")),
+                    ]
                     for row in rows[:SHOWN]
                 ],
-                labels=2,
+                labels=3,
             )

@@ -65,7 +65,7 @@ class Guard:
             histories: item ids, most recent last.
             keys: id of the API key that sent each history.
         """
-        own = [bool(self._detector.alarms(self._trace(history))[0] > 0) for history in histories]
+        own = self._judged(histories, keys)
         execute = self._database.execute
         execute("BEGIN IMMEDIATE")
         try:
@@ -76,8 +76,13 @@ class Guard:
         execute("COMMIT")
         return found
 
-    def _trace(self, history: list[int]):
-        return self._tracer.trace(padded([history], self._tracer.longest))
+    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
+        """Return whether each history is flagged by itself."""
+        return [bool(self._alarms([history])[0]) for history in histories]
+
+    def _alarms(self, histories: Sequence[list[int]]) -> Tensor:
+        """Return after how many items [B] each history is flagged; 0 for one that is not."""
+        return self._detector.alarms(self._tracer.trace(padded(histories, self._tracer.longest)))
 
     def _noted(self, key: int, history: list[int], flagged: bool) -> bool:
         """Note a history of a key, and return whether it or the key is flagged."""
@@ -101,10 +106,14 @@ class Guard:
         if not alarm and bool(key_is_flagged(torch.tensor([histories]), torch.tensor([bad]), self._rate)[0]):
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE key = ?", (key,))
-            logger.warning("detection: API key %d is flagged, %d of its %d histories are", key, bad, histories)
+            self._warn(key, f"is flagged, {bad} of its {histories} histories are")
         elif flagged and not earlier:
-            logger.warning("detection: a history of %d items of API key %d is flagged", len(history), key)
+            self._warn(key, f"has sent a history of {len(history)} items that is flagged")
         return flagged or earlier or bool(alarm)
+
+    def _warn(self, key: int, what: str) -> None:
+        (name,) = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()
+        logger.warning("detection: API key %r %s", name, what)
 
     def decoys(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
         """Return a list of k random items for each history, the same one whenever it is queried."""

@@ -1,7 +1,9 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
 import csv
+import datetime
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from recbole_gro.utils.errors import UserError
 
 SQLITE = b"SQLite format 3\0"
 COLUMNS = ("key", "time", "history")  # of a csv file; the items of a history stand between blanks
+TIME = "a time of ISO 8601, such as 2026-01-31T10:00:00, or seconds since 1970"
 
 
 @dataclass
@@ -22,6 +25,7 @@ class LoggedQueries:
         histories: item ids, most recent last.
         keys: name of the API key of each; empty where the log has none.
         times: of each, as in the log.
+        places: the number, from 1, of the query of each in the log, and of the history in its query.
         left_out: number of histories without an item of the catalogue, or refused.
         unknown: number of items that are not in the catalogue.
     """
@@ -29,11 +33,12 @@ class LoggedQueries:
     histories: list[list[int]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     times: list[str] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list)
     left_out: int = 0
     unknown: int = 0
 
-    def add(self, key: str, time: str, history: list[int]) -> None:
-        """Add a history, less its items that are 0: those outside the catalogue."""
+    def add(self, key: str, time: str, history: list[int], place: tuple[int, int]) -> None:
+        """Add a history, less its items that are 0: those outside the catalogue; arguments as the attributes."""
         known = [item for item in history if item]
         self.unknown += len(history) - len(known)
         if not known:
@@ -42,6 +47,7 @@ class LoggedQueries:
         self.histories.append(known)
         self.keys.append(key)
         self.times.append(time)
+        self.places.append(place)
 
 
 def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQueries:
@@ -49,7 +55,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
 
     Args:
         file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
-            (item tokens between blanks) and, where they are known, `key` and `time`.
+            (item tokens between blanks) and, where they are known, `key` and `time` (ISO 8601, or seconds since 1970),
+            by which its rows are sorted.
         ids: item id by token.
 
     Raises:
@@ -77,14 +84,14 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
 
 
 def _add_lines(found: LoggedQueries, lines: Iterator[dict[str, Any]], n_items: int) -> None:
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if line["refused"] is not None:
             found.left_out += line["lists"]
             continue
-        for history in line["sequences"]:
+        for place, history in enumerate(line["sequences"], 1):
             if max(history) > n_items or min(history) < 1:
                 raise UserError(f"log: item id {max(history)} is not in the target's catalogue of {n_items} items")
-            found.add(line.get("key", ""), line["time"], history)
+            found.add(line.get("key", ""), line["time"], history, (number, place))
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
@@ -93,6 +100,25 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
         if "history" not in (rows.fieldnames or []):
             names = ", ".join(rows.fieldnames or []) or "none"
             raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
-        for row in rows:
+        numbered = list(enumerate(rows, 1))
+        if "time" in (rows.fieldnames or []):
+            numbered.sort(key=lambda one: _seconds(file, *one))  # stable
+        for number, row in numbered:
             history = [ids.get(token, 0) for token in (row["history"] or "").split()]
-            found.add(row.get("key") or "", row.get("time") or "", history)
+            found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
+
+
+def _seconds(file: str | os.PathLike[str], number: int, row: Mapping[str, str | None]) -> float:
+    """Return the time of a row in seconds since 1970; one without a zone is of UTC."""
+    text = row["time"] or ""
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            when = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            raise UserError(f"log: {file}, row {number}: time {text!r} is not {TIME}") from None
+        seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
+    if not math.isfinite(seconds):
+        raise UserError(f"log: {file}, row {number}: time {text!r} is not {TIME}")
+    return seconds

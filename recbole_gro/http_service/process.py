@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.applications import Starlette
 from recbole_gro.http_service.app import create_app
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.service import Options
+from recbole_gro.utils.errors import UserError
 
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
 SECONDS_TO_START = 60  # of a worker, which imports torch first
@@ -30,11 +32,12 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         announce: called before they start, where the options are valid.
 
     Raises:
-        UserError: as `create_app`.
+        UserError: as `create_app`, or the port cannot be listened on.
     """
     app = create_app(options)  # invalid options end here, before a worker starts
+    listener = bound(host, port)
     announce()
-    settings: dict[str, Any] = {"host": host, "port": port, "log_level": "warning", "access_log": False}
+    settings: dict[str, Any] = {"fd": listener.fileno(), "log_level": "warning", "access_log": False}
     settings |= {"server_header": False, "limit_concurrency": CONNECTIONS, "ws": "none"}
     if workers == 1:
         uvicorn.run(app, **settings)
@@ -44,6 +47,32 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)
     settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
     uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket for the connections of all processes, bound to an address.
+
+    Its connections send at once (TCP_NODELAY): with Nagle's algorithm the body of a response, which is written after
+    the head, waits for a delayed acknowledgement of 40 ms. asyncio switches it off for sockets that it has made itself,
+    but not for those that uvicorn makes for several workers.
+
+    Args:
+        host: address or name; of IPv6 where it has a colon.
+        port: to listen on.
+
+    Raises:
+        UserError: the address cannot be bound.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which accepted connections inherit
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UserError(f"--host, --port: {host} port {port} cannot be used: {error.strerror or error}") from error
+    listener.set_inheritable(True)
+    return listener
 
 
 def worker_app() -> Starlette:

@@ -41,7 +41,7 @@ class Contrast(VerificationMethod):
         "The suspect, if a copy, was trained on generated queries, and not on users' histories.",
     )
     keys = (
-        Key("level", LEVEL, "float 0..1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
+        Key("level", LEVEL, "float 0<..<1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
         Key("margin", 0.01, "float 0..1", "excess of agreement that is no evidence of a copy"),
         Key("permutations", 9999, "int >= 99", "of the labels of the probes"),
     )

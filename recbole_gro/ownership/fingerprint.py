@@ -53,7 +53,7 @@ class Fingerprint(VerificationMethod):
         "Shares of distinctive items are normally distributed over seeds of the training.",
     )
     keys = (
-        Key("level", LEVEL, "float 0..1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
+        Key("level", LEVEL, "float 0<..<1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
         Key("margin", 0.05, "float 0..1", "excess share of distinctive items that is no evidence of a copy"),
         Key("min_references", 5, "int >= 3", "reference models without which there is no verdict"),
     )

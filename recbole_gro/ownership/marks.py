@@ -32,7 +32,7 @@ class MarkVerification(VerificationMethod):
         "The owner's commitment to the key is older than the suspect, so that no key was chosen to fit it.",
     )
     keys: ClassVar[tuple[Key, ...]] = (
-        Key("level", LEVEL, "float 0..1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
+        Key("level", LEVEL, "float 0<..<1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
     )
     context_items = 0  # random ones before the items of a mark
     contexts = 1  # histories for each item

@@ -8,9 +8,11 @@ from typing import Any
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.settings import refuse_unread
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.availability import announce_packaged, passed_over
 from recbole_gro.defense import create_defense
+from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.evaluator import POPULARITY
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
 from recbole_gro.quick_start.comparison import compare, measure_references, metrics_in_words, set_gain
@@ -106,6 +108,7 @@ def read_config(config: Config) -> Config:
     Raises:
         UserError: an unknown name, or settings that contradict each other.
     """
+    refuse_unread(config.cmd_config_dict, DetectionSettings.names, "recbole-gro run", READER)
     config["defense"] = as_names(config["defense"])
     if len(set(config["defense"])) < len(config["defense"]):
         raise UserError(f"defense: {', '.join(config['defense'])} names one twice; once is enough")

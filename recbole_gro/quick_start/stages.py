@@ -158,7 +158,7 @@ class Stages:
                 f"attack on {name}: {kind} sequences of at most {query_length(attacker.config)} items"
                 f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
-            auxiliary = self._auxiliary_data()
+            auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             facts = {
@@ -232,7 +232,7 @@ class Stages:
             return self.output_dir / f"access-{name}.jsonl"
         return self.cache.file("queries", self.prints.queries).with_suffix(".access.jsonl")
 
-    def _auxiliary_data(self) -> torch.Tensor | None:
+    def auxiliary_data(self) -> torch.Tensor | None:
         """Return the attack's auxiliary data [U, L], the same for all services of a seed; None where it has none."""
         attacker = self.prints.attacker
         if not attacker.auxiliary_share:

@@ -273,6 +273,11 @@ def test_a_finished_audit_requests_nothing_more(tmp_path):
             audit(tmp_path, recommender, query_length=4)
 
 
+def test_settings_of_the_providers_side_are_refused(tmp_path):
+    with pytest.raises(UserError, match="head_k: recbole-gro audit does not read it; the provider's side"):
+        run_audit(service_file(tmp_path, "http://127.0.0.1:9"), command_line={"head_k": "3"})
+
+
 def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):
     def misbehave(number, histories):
         return (503, {}, "down") if number >= 5 else None

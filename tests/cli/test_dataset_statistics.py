@@ -29,6 +29,7 @@ def test_the_command_reads_as_configured(tiny_data_path, capsys):
     [
         (["--core_filter=twice"], "core_filter: 'twice' is not allowed; it takes one of repeated, once"),
         (["--data_path"], "argument '--data_path' is invalid; settings have the form --KEY=VALUE"),
+        (["--defense=gro"], "defense: recbole-gro dataset statistics does not read it; recbole-gro run does"),
         (["--core_fliter=once"], "did you mean 'core_filter'?"),
         (["--user_inter_num_interval=[900,inf)"], "dataset tiny"),
     ],

@@ -2,13 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from pipeline import TINY_RUN
 
 from recbole_gro import UserError
-from recbole_gro.experiment.detection import area, lists_before_alarm, so_far
+from recbole_gro.experiment.detection import Side, area, lists_before_alarm, so_far
+from recbole_gro.experiment.detection_cells import KINDS
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
 
@@ -65,6 +67,30 @@ def test_an_experiment_is_measured_once_and_reported(grid, tmp_path, capsys):
     run_experiment(grid, {"false_positive_rate": 0.2}, output_dir=folder)
     assert len(list((folder / "cells").iterdir())) == 6
     assert sorted((folder / "stages").iterdir()) == stages
+
+
+def test_workers_measure_the_same(grid, tmp_path):
+    given = {"attacker": ["standard+random"], "seeds": [1, 2]}
+    one, two = (run_experiment(grid, given, tmp_path / str(n), workers=n) for n in (1, 2))
+    assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
+
+
+def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monkeypatch):
+    def failing(side, config, values, seed):
+        if seed == 2:
+            raise ValueError("out of luck")
+        return detected(side, config, values, seed)
+
+    detected = Side.detected
+    kind = replace(KINDS["detection"], measure=failing)
+    monkeypatch.setitem(KINDS, "detection", kind)
+    with pytest.raises(UserError) as caught:
+        run_experiment(grid, {"attacker": ["standard+random"], "seeds": [1, 2]}, tmp_path / "out")
+    assert str(caught.value) == (
+        "cells of 1 targets failed, finished ones are kept: attacker standard+random, seed 2: ValueError: out of luck"
+    )
+    assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
+    assert "standard+random" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_an_unknown_detector_is_refused(grid, tmp_path):

@@ -139,8 +139,8 @@ def test_settings_take_precedence_over_the_file(own):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("defences", "Did you mean 'defenses'? Known: architectures, "),
-        ("nothing", "unknown experiment or yaml file 'nothing'. Known: architectures, "),
+        ("defences", "Did you mean 'defenses'? Known: alarms, architectures, "),
+        ("nothing", "unknown experiment or yaml file 'nothing'. Known: alarms, architectures, "),
         ("absent.yaml", "unknown experiment or yaml file 'absent.yaml'."),
     ],
 )

@@ -135,6 +135,23 @@ def test_an_invalid_executor_is_refused_before_anything_is_written(settings, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "options", "message"),
+    [
+        ("defenses", {"detector": ["mmd"]}, {}, "detector: experiment defenses does not read it; recbole-gro detect"),
+        ("datasets", {"served_k": 5}, {}, "served_k: experiment datasets does not read it; recbole-gro run does"),
+        ("datasets", {}, {"workers": 2}, "workers, executor: experiment datasets runs in one process; leave them out"),
+        ("ownership", {}, {"workers": 2}, "workers, executor: experiment ownership runs in one process"),
+    ],
+)
+def test_what_an_experiment_does_not_read_is_refused(tmp_path, monkeypatch, name, given, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        run_experiment(name, given, **options)
+    assert message in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_experiment_without_varied_keys_is_one_cell(settings, tmp_path, capsys):
     (tmp_path / "one.yaml").write_text("title: One\nfigure: k\nvary: {}\nseeds: [1]\n")
     folder = run_experiment("one.yaml", {**settings, "seeds": 4})

@@ -50,6 +50,11 @@ def test_a_log_is_judged_by_history_window_and_key(checkpoint_of, log, tmp_path)
         rows = list(csv.DictReader(lines))
     assert len(rows) == sum(one["flagged_histories"] for one in results["detectors"].values())
     assert all(int(row["alarm_after"]) <= int(row["items"]) for row in rows)
+    with open(log) as lines:
+        logged = list(csv.DictReader(lines))
+    for row in rows:  # back to the row that it comes from
+        of_log = logged[int(row["query"]) - 1]
+        assert (row["key"], int(row["items"])) == (of_log["key"], len(of_log["history"].split()))
 
 
 def test_settings_choose_detectors_and_benign_users(checkpoint_of, log, tmp_path, tiny_data_path):
@@ -79,7 +84,8 @@ def test_a_window_has_the_histories_of_one_key(checkpoint_of):
     ("settings", "message"),
     [
         ({"detector": "nobody"}, "unknown detector 'nobody'"),
-        ({"false_positive_rate": "2"}, "false_positive_rate: 2 is not allowed"),
+        ({"false_positive_rate": "2"}, "false_positive_rate: 2 is not allowed; it takes a number above 0 and below 1"),
+        ({"false_positive_rate": "0"}, "false_positive_rate: 0 is not allowed; it takes a number above 0 and below 1"),
         ({"head_k": "3"}, "head_k: no setting of detection; it reads detection_window, detector, false_positive_rate"),
         ({"false_positive_rate": "0.001"}, "too few for false_positive_rate=0.001, which takes 999"),
     ],

@@ -12,13 +12,16 @@ def test_a_report_without_an_alarm_says_none():
 
 
 def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
-    rows = [{"key": "ann", "time": f"t{n}", "items": 5, "alarm_after": 2, "score": 9.0 - n} for n in range(25)]
+    same = {"key": "ann", "history": 1, "items": 5, "alarm_after": 2}
+    rows = [{**same, "time": f"t{n}", "query": n + 100, "score": 9.0 - n} for n in range(25)]
     key = {"key": "ann", "histories": 30, "flagged": 25, "log_evidence": 50.0, "alarm": True}
-    window = {"key": "ann", "time": "t3", "score": 4.5}
+    window = {"key": "ann", "time": "t3", "query": 103, "history": 1, "score": 4.5}
     found = {"flagged_histories": 25, "keys": [key], "windows": 2, "flagged_windows": [window], "histories": rows}
     results = {"false_positive_rate": 0.01, "window": 9, "queries": 30, "histories": 30, "left_out": 0}
     write_detection({**results, "log": "a/own.csv", "benign": "x", "detectors": {"mmd": found}}, tmp_path)
-    assert len((tmp_path / "results.csv").read_text().splitlines()) == 26
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert lines[:2] == ["detector,key,time,query,history,items,alarm_after,score", "mmd,ann,t0,100,1,5,2,9.0"]
+    assert len(lines) == 26
     report = (tmp_path / "report.md").read_text()
     assert "an alarm above 4.61" in report
     assert sum("| ann" in line for line in report.splitlines()) == 1 + 1 + 20

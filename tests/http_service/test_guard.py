@@ -8,6 +8,7 @@ from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.keys import key_is_flagged
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.guard import Guard, alarm_totals
+from recbole_gro.http_service.ledger import Ledger
 
 
 class LongIsBad:
@@ -20,7 +21,9 @@ class LongIsBad:
 @pytest.fixture
 def guard(checkpoint_of, tmp_path):
     target = load_target(checkpoint_of("GRU4Rec"))
-    made = []
+    made, ledger = [], Ledger(tmp_path / "service.db")
+    for name in ("ann", "bob", "cay", "dan", "eve", "fay"):
+        ledger.create_key(name)
 
     def make():
         draws = KeyedDraws(target.config, "alarm")

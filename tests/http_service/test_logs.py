@@ -19,6 +19,7 @@ def test_a_ledger_has_the_histories_of_each_key(tmp_path):
     assert found.histories == [[1], [2, 3], [3]]
     assert found.keys == ["ann", "ann", "bob"]
     assert found.left_out == 1  # beyond the budget
+    assert found.places == [(1, 1), (1, 2), (2, 1)]
     assert all(time.startswith("20") for time in found.times)
 
 
@@ -28,16 +29,24 @@ def test_an_access_log_of_a_run_has_no_keys(tmp_path):
     log.add([[1]], refused="budget")
     found = read_log(tmp_path / "access.jsonl", IDS)
     assert (found.histories, found.keys, found.left_out) == ([[3, 1], [2]], ["", ""], 1)
+    assert found.places == [(1, 1), (1, 2)]
 
 
 def test_a_csv_file_has_tokens_and_perhaps_keys_and_times(tmp_path):
     file = tmp_path / "own.csv"
-    file.write_text("key,time,history\nann,10:00,a b\nbob,10:01,c z\nbob,10:02,z\n")
+    file.write_text("key,time,history\nann,1970-01-01,a b\nbob,1970-01-01T00:01:00Z,c z\nbob,90,z\n")
     found = read_log(file, IDS)
-    assert (found.histories, found.keys, found.times) == ([[1, 2], [3]], ["ann", "bob"], ["10:00", "10:01"])
+    assert (found.histories, found.keys) == ([[1, 2], [3]], ["ann", "bob"])
+    assert found.times == ["1970-01-01", "1970-01-01T00:01:00Z"]
     assert (found.left_out, found.unknown) == (1, 2)
     file.write_text("history\na b\n")
     assert read_log(file, IDS).keys == [""]
+
+
+def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
+    (tmp_path / "own.csv").write_text("history,time\nb,60\na,1970-01-01T00:00:30\nc,1970-01-01T01:00:30+01:00\n")
+    found = read_log(tmp_path / "own.csv", IDS)
+    assert (found.histories, found.places) == ([[1], [3], [2]], [(2, 1), (3, 1), (1, 1)])
 
 
 @pytest.mark.parametrize(
@@ -46,6 +55,12 @@ def test_a_csv_file_has_tokens_and_perhaps_keys_and_times(tmp_path):
         ("", "has no column history"),
         ("key,items\nann,a\n", "has no column history; a csv file has key, time, history, this one key, items"),
         ("history\nz\n", "has no answered query with an item of the catalogue"),
+        (
+            "history,time\na,10\na,yesterday\n",
+            r"log: .*log, row 2: time 'yesterday' is not a time of ISO 8601, such as 2",
+        ),
+        ("history,time\na,\n", "row 1: time '' is not"),
+        ("history,time\na,nan\n", "row 1: time 'nan' is not"),
         ("{no json", "cannot be read as a ledger, jsonl or csv file"),
         ('{"sequences": 3}', "cannot be read as a ledger, jsonl or csv file: KeyError"),
         (json.dumps({"time": "", "lists": 1, "refused": None, "sequences": [[4]]}), "item id 4 is not in the target's"),

@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import itertools
 import re
+import socket
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,8 +16,12 @@ import pytest
 
 pytest.importorskip("starlette")
 
-from recbole_gro import load_target
-from recbole_gro.http_service.ledger import Ledger
+from recbole_gro import UserError, load_target
+from recbole_gro.http_service.guard import _digest, alarm_totals
+from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.process import bound
+from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.service import DefendedService, Options
 
 
 def numbered(number):
@@ -59,18 +65,25 @@ def check_nothing_lost(ledger, checkpoint, answered):
     )
     assert max(logged.values()) == 1
     assert {tuple(ids[token] for token in numbered(number)) for number in answered} <= logged.keys()
-    (key,) = Ledger(ledger).all_keys()
+    key = Ledger(ledger).all_keys()[0]
     assert key["spent"] == sum(logged.values()) <= key["budget"]
     assert Ledger(ledger).totals()["answered"] == (key["spent"], key["spent"])
 
 
+GUARDED = ("--detector=coverage", "--on_alarm=decoy", "--false_positive_rate=0.05")
+
+
+@pytest.mark.parametrize("words", [(), GUARDED], ids=["plain", "guarded"])
 @pytest.mark.parametrize(
     ("kills", "workers"), [(1, 1), pytest.param(10, 2, marks=pytest.mark.every)], ids=["once", "ten_times"]
 )
-def test_kill_under_load_loses_no_counted_list_and_no_log_line(start_process, checkpoint_of, kills, workers):
+def test_kill_under_load_loses_no_counted_list_no_log_line_and_no_flag(
+    start_process, checkpoint_of, kills, workers, words
+):
     checkpoint, answered, numbers, key = checkpoint_of("GRU4Rec"), [], itertools.count(), None
+    flags = {"histories": 0, "keys": 0}
     for _ in range(kills):
-        service = start_process(checkpoint, f"--workers={workers}")
+        service = start_process(checkpoint, f"--workers={workers}", *words)
         key = key or service.client.key(budget=100_000)
         load = Load(service.client, key, numbers)
         before, deadline = len(answered), time.monotonic() + 60
@@ -80,6 +93,30 @@ def test_kill_under_load_loses_no_counted_list_and_no_log_line(start_process, ch
         answered += load.stop()
         assert len(answered) >= before + 20
         check_nothing_lost(service.client.ledger, checkpoint, answered)
+        if words:
+            earlier, flags = flags, alarm_totals(service.client.ledger)
+            check_no_flag_lost(service.client.ledger, checkpoint, answered)
+            assert all(flags[what] >= earlier[what] for what in flags)
+
+
+def check_no_flag_lost(ledger, checkpoint, answered):
+    """Every answered history is noted, each with its flag; the key, most of whose histories are odd, stays flagged."""
+    ids = load_target(checkpoint)._ids
+    own = DefendedService(
+        Options(checkpoint, ledger=ledger, detector="coverage", on_alarm="refuse", false_positive_rate=0.05)
+    )
+    with contextlib.closing(sqlite3.connect(ledger)) as database:
+        noted = dict(database.execute("SELECT digest, flagged FROM history WHERE key = 1"))
+        histories, flagged, alarm = database.execute("SELECT histories, flagged, alarm FROM suspicion").fetchone()
+    sent = [[ids[token] for token in numbered(number)] for number in answered]
+    judged = own.guard._judged(sent, [1] * len(sent))
+    assert [noted[_digest(history)] for history in sent] == judged
+    assert (histories, flagged, alarm) == (len(noted), sum(noted.values()), 1)
+    plain = [ids[token] for token in ("i3", "i4", "i5")]
+    own.ledger.create_key(f"other {len(answered)}")
+    refused, lists = own.respond([Entry(1, [plain], 5), Entry(len(own.ledger.all_keys()), [plain], 5)])
+    assert isinstance(refused, Refusal)
+    assert len(lists[0]) == 5
 
 
 def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoint_of):
@@ -121,9 +158,12 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
     monkeypatch.setenv(process.VARIABLE, "")
     ledger = str(tmp_path / "service.db")
     options = process.Options(checkpoint_of("GRU4Rec"), ledger=ledger, limits=process.Limits(history=5), catalogue=True)
-    process.serve(options, "127.0.0.1", 81, workers, lambda: said.append("started"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process.serve(options, "127.0.0.1", port, workers, lambda: said.append("started"))
     ((app, settings),) = started
-    assert (settings["port"], settings.get("workers", 1), said) == (81, workers, ["started"])
+    assert (settings.get("workers", 1), said) == (workers, ["started"])
     if workers > 1:
         assert settings["factory"]
         assert app == "recbole_gro.http_service.process:worker_app"
@@ -143,3 +183,20 @@ def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_proc
     assert "not like those of users" in refused[0].body["error"]
     assert client.spent() == 1
     assert 'recbole_gro_flagged_total{what="keys"} 1' in client.get("/metrics").body
+
+
+def test_connections_send_at_once():
+    with bound("127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert client.getpeername() == listener.getsockname()
+
+
+def test_a_port_in_use_is_named():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--host, --port: 127.0.0.1 port {port} cannot be used: Address already"):
+            bound("127.0.0.1", port)

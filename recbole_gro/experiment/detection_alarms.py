@@ -1,0 +1,268 @@
+"""A service that gives lists of random items after an alarm: what it costs users, and what an attack gets from it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_gro.attack import BlackBox, query_budget
+from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.settings import DetectionSettings
+from recbole_gro.evaluator.ranks import hits, ndcg, ranks
+from recbole_gro.experiment.detection import Side, settings_read
+from recbole_gro.experiment.plan import Experiment, in_words
+from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.experiment.statistics import spread
+from recbole_gro.http_service.guard import Guard
+from recbole_gro.quick_start.comparison import measure_references
+from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.report.document import Block, Heading, Table, csv_text, write_document
+from recbole_gro.report.run_report import label
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.errors import UserError
+
+UNGUARDED, BY_HISTORY, BY_KEY = "none", "history", "key"  # what gets decoys
+OF_USERS = {f"{name}@{k}": (metric, k) for name, metric in (("hit", hits), ("ndcg", ndcg)) for k in (10, 20)}
+SHOWN = ("ndcg@10", "agreement@10")  # of a surrogate
+
+
+@dataclass
+class Measured:
+    """One figure of a cell.
+
+    Attributes:
+        values: the varied keys.
+        seed: of the cell.
+        decoys: what gets decoys: `none`, each flagged `history`, or the flagged `key` too.
+        of: `surrogate`, a reference, or `users`.
+        measure: its name.
+        value: a share; a number for `users`, `flagged` and `true_lists`, those that were no decoys.
+    """
+
+    values: dict[str, Any]
+    seed: int
+    decoys: str
+    of: str
+    measure: str
+    value: float
+
+
+class QueryGuard(Guard):
+    """A guard in memory that judges the histories of a query together, and none that follows from an earlier alarm."""
+
+    _flagged: frozenset[tuple[int, ...]] = frozenset()  # histories of the query before
+
+    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
+        if self._database.execute("SELECT 1 FROM suspicion WHERE key = ? AND alarm", (keys[0],)).fetchone():
+            return [True] * len(histories)
+        judged = [tuple(history[:-1]) in self._flagged for history in histories]
+        unknown = [place for place, flagged in enumerate(judged) if not flagged]
+        if unknown:
+            for place, after in zip(unknown, self._alarms([histories[at] for at in unknown]).tolist(), strict=True):
+                judged[place] = after > 0
+        self._flagged = frozenset(tuple(history) for history, flagged in zip(histories, judged, strict=True) if flagged)
+        return judged
+
+    def _warn(self, key: int, what: str) -> None:
+        pass  # the report has what a log would
+
+
+class GuardedService(Service):
+    """Answer as `recbole-gro serve --on_alarm=decoy` does.
+
+    Args:
+        side: the service, and the detector that judges its queries.
+        config: of the cell.
+        decoys: `history`, where each query comes from an account of its own, or `key`, where all come from one.
+
+    Attributes:
+        true_lists: number of lists so far that were no decoys.
+    """
+
+    def __init__(self, side: Side, config: Any, decoys: str):
+        super().__init__(side.service.model, side.service.k, side.service.output)
+        self.one_key = decoys == BY_KEY
+        [detector] = side.detectors.values()
+        self.guard = QueryGuard(detector, side.tracer, ":memory:", side.rate, KeyedDraws(config, "alarm"))
+        self.answered = self.true_lists = 0
+
+    def recommend(self, sequences: Any) -> Tensor:
+        """Return lists [B, k], as of `Service`; random items for flagged histories and keys."""
+        lists = super().recommend(sequences).cpu()
+        padded, lengths = self.histories(sequences)
+        histories = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
+        first = self.answered * (not self.one_key)
+        keys = [first + place * (not self.one_key) for place in range(len(histories))]
+        flagged = [place for place, alarm in enumerate(self.guard.alarms(histories, keys)) if alarm]
+        if flagged:
+            lists[flagged] = torch.tensor(self.guard.decoys([histories[place] for place in flagged], self.k))
+        self.answered += len(lists)
+        self.true_lists += len(lists) - len(flagged)
+        return lists
+
+
+class GuardedPrints(Fingerprints):
+    """Compute the fingerprints of stages behind a guard; arguments as of `Fingerprints`, and what gets decoys."""
+
+    def __init__(self, config: Any, decoys: str):
+        super().__init__(config, config["defense"][0])
+        self.decoys = decoys
+
+    @cached_property
+    def queries(self) -> str:
+        """Fingerprint of the query log of the attack."""
+        unguarded = Fingerprints(self.config, self.name).queries
+        return fingerprint("guarded", unguarded, decoys=self.decoys, settings=settings_read(self.config))
+
+
+def check_alarms(config: Any) -> None:
+    """Check that a config names one detector, as a service has.
+
+    Raises:
+        UserError: it names several.
+    """
+    names = as_names(DetectionSettings.of(config).detector)
+    if len(names) != 1:
+        raise UserError(f"detector: {', '.join(names)} are several; a service has one, such as transitions")
+
+
+def measured(side: Side, config: Any, values: dict[str, Any], seed: int) -> Iterator[Measured]:
+    """Yield the figures of a cell: surrogates by what gets decoys, the references, and the users.
+
+    Args:
+        side: of the cell's target.
+        config: of the cell.
+        values: of the varied keys.
+        seed: of the cell.
+    """
+
+    def figures(decoys: str, of: str, found: dict[str, Any]) -> Iterator[Measured]:
+        for measure, value in found.items():
+            yield Measured(values, seed, decoys, of, measure, float(value))
+
+    _, served = side.stages.evaluation(side.service, side.defense)
+    for decoys, by_users in users_served(side, config).items():
+        yield from figures(decoys, "users", by_users)
+    for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
+        stages = side.stages_of(config)
+        if decoys == UNGUARDED:
+            state = side.defense.state_dict()
+            log, facts = stages.queries(side.service, side.defense, in_words(values))
+            side.defense.load_state_dict(state)
+            true_lists = facts["lists_returned"]
+        else:
+            stages.prints = GuardedPrints(config, decoys)
+            log, true_lists = guarded_queries(side, stages, decoys)
+        model, _ = stages.surrogate(log, f"{in_words(values)}, decoys {decoys}")
+        metrics, _ = stages.surrogate_evaluation(model, served)
+        yield from figures(decoys, "surrogate", {**metrics["test"], "true_lists": true_lists})
+    for reference in measure_references(config, side.loaders, side.cache)[0]:
+        yield from figures(UNGUARDED, reference.row["defense"], reference.row["surrogate"]["test"])
+
+
+def guarded_queries(side: Side, stages: Stages, decoys: str) -> tuple[QueryLog, int]:
+    """Return the query log of an attack on the guarded service, and the number of its lists that are no decoys."""
+    prints, config = stages.prints, stages.config
+
+    def make(_: Path) -> dict[str, Any]:
+        service = GuardedService(side, config, decoys)
+        auxiliary = stages.auxiliary_data()
+        generator = torch.Generator().manual_seed(start_stage(config, "queries"))
+        log = prints.attacker.query(BlackBox(service, budget=query_budget(config)), generator, auxiliary)
+        return {"sequences": log.sequences.int(), "lists": log.lists.int(), "true_lists": service.true_lists}
+
+    made = side.cache.once("guarded", prints.queries, make)
+    return QueryLog(made["sequences"].long(), made["lists"].long()), made["true_lists"]
+
+
+def users_served(side: Side, config: Any) -> dict[str, dict[str, float]]:
+    """Return accuracy for the users who gave no threshold, flagged ones included, by what gets decoys."""
+    histories, items = side.users.items, side.test_items
+    guarded = GuardedService(side, config, BY_HISTORY)
+    lists = {UNGUARDED: side.service.recommend(histories).cpu(), BY_HISTORY: guarded.recommend(histories)}
+    found = {
+        decoys: {name: metric(ranks(own, items), k).mean() for name, (metric, k) in OF_USERS.items()}
+        for decoys, own in lists.items()
+    }
+    found[BY_HISTORY] |= {"users": len(histories), "flagged": len(histories) - guarded.true_lists}
+    return found
+
+
+Figures = dict[tuple[str, str, str], list[float]]  # of all seeds, by what gets decoys, whose figure it is, and measure
+
+
+def write_alarms_report(experiment: Experiment, found: Sequence[Measured], folder: Path) -> None:
+    """Write report.md, report.html, and results.csv with one row per figure.
+
+    Args:
+        experiment: the plan.
+        found: of all cells.
+        folder: of the files.
+    """
+    lines = [[*one.values.values(), one.seed, one.decoys, one.of, one.measure, round(one.value, 6)] for one in found]
+    head = [*experiment.vary, "seed", "decoys", "of", "measure", "value"]
+    by_attack: dict[tuple[str, str], Figures] = defaultdict(lambda: defaultdict(list))
+    for one in found:
+        rest = {key: value for key, value in one.values.items() if key != "attacker"}
+        attack = str(one.values.get("attacker", experiment.fixed.get("attacker", "standard")))
+        by_attack[in_words(rest), attack][one.decoys, one.of, one.measure].append(one.value)
+    blocks = [*alarm_blocks(by_attack), *settings_blocks(experiment)]
+    write_document(experiment.title, blocks, csv_text(head, lines), folder)
+
+
+def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
+    """Yield the tables of the report.
+
+    Args:
+        found: figures by target and attack.
+    """
+
+    def of_surrogate(own: Figures, decoys: str) -> str:
+        ndcg_10, agreement = (own[decoys, "surrogate", measure] for measure in SHOWN)
+        return f"{in_percent(ndcg_10)} ({100 * np.mean(agreement):.0f} %)"
+
+    yield Heading("What the attack gets")
+    yield Table(
+        "NDCG@10 of the surrogate, percent, mean and deviation over seeds; in brackets agreement@10 with the target. "
+        "True lists: those that are no decoys, where all queries come from one API key.",
+        ["target", "attack", "seeds", "no decoys", "for flagged histories", "for the flagged key too", "true lists"],
+        [
+            [*attack, f"{len(own[UNGUARDED, 'surrogate', SHOWN[0]])}",
+             *(of_surrogate(own, decoys) for decoys in (UNGUARDED, BY_HISTORY, BY_KEY)),
+             f"{np.mean(own[BY_KEY, 'surrogate', 'true_lists']):,.0f}"]
+            for attack, own in found.items()
+        ],
+        labels=2,
+    )  # fmt: skip
+    yield Heading("What users lose")
+    of_target = {target: own for (target, _), own in reversed(found.items())}  # the same whatever the attack
+    yield Table(
+        "Users who gave no threshold, each with one history: how many, how many of them are flagged, and accuracy over "
+        "all of them, percent, without decoys and with decoys for the flagged ones. Mean and deviation over seeds.",
+        ["target", "users", "flagged", *(f"{label(name)}{what}" for name in OF_USERS for what in ("", ", decoys"))],
+        [
+            [target, *(f"{np.mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
+             *(in_percent(own[decoys, "users", name]) for name in OF_USERS for decoys in (UNGUARDED, BY_HISTORY))]
+            for target, own in reversed(of_target.items())
+        ],
+    )  # fmt: skip
+
+
+def in_percent(values: Sequence[float]) -> str:
+    """Return mean and deviation of shares, in percent.
+
+    >>> in_percent([0.01, 0.03])
+    '2.00 ± 1.41'
+    """
+    mean, deviation, n = spread(values)
+    return f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if n > 1 else "")

@@ -1,0 +1,121 @@
+"""Cells of an experiment on detection, one file each; those of a target share its users and detectors."""
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_gro.experiment.detection import Detected, Side, settings_read
+from recbole_gro.experiment.detection_alarms import Measured, check_alarms, measured, write_alarms_report
+from recbole_gro.experiment.detection_report import write_detection_report
+from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, in_words
+from recbole_gro.quick_start.executor import execute
+from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
+from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.log import say
+from recbole_gro.utils.random_state import global_state_kept
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Hold what cells of a kind are: their rows, what measures and reports them, and what they depend on."""
+
+    row: type
+    measure: Callable[[Side, Any, dict[str, Any], int], Iterator[Any]]
+    report: Callable[..., None]
+    fingerprint: Callable[[Fingerprints], str]
+    check: Callable[[Any], None] = lambda config: None
+
+
+KINDS = {
+    DETECTION: Kind(Detected, Side.detected, write_detection_report, lambda prints: prints.queries),
+    ALARMS: Kind(Measured, measured, write_alarms_report, lambda prints: prints.comparison, check_alarms),
+}
+
+
+def run_detection(
+    experiment: Experiment, folder: Path, stages_dir: Path, dry_run: bool = False, workers: int = 1, **execution: Any
+) -> None:
+    """Run the missing cells, and report on all that are there; stages are shared with runs.
+
+    Args:
+        experiment: its attacks and targets vary.
+        folder: of cells and report.
+        stages_dir: folder of stages.
+        dry_run: only print the missing cells.
+        workers: processes; each runs the cells of a target.
+        execution: as of `execute`.
+
+    Raises:
+        UserError: an invalid setting; or, at the end, targets whose cells failed.
+    """
+    kind = KINDS[experiment.figure]
+    files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
+    by_target: dict[str, list[Task]] = defaultdict(list)
+    for values, seed in experiment.cells():
+        if not files[in_words(values), seed].exists():
+            target = {key: value for key, value in values.items() if key != "attacker"}
+            by_target[in_words({**target, "seed": seed})].append((values, seed))
+    missing = [cell for cells in by_target.values() for cell in cells]
+    say(f"{experiment.title}: {len(files)} cells, {len(missing)} to run; {folder}")
+    if dry_run:
+        for values, seed in missing:
+            print(f"  {in_words({**values, 'seed': seed})}")
+        return
+    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, workers=workers)
+    outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
+    failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
+    read = [
+        kind.row(**one)
+        for file in files.values()
+        if file.exists()
+        for one in json.loads(file.read_text(encoding="utf-8"))
+    ]
+    if read:
+        kind.report(experiment, read, folder)
+        print(f"report.html, report.md and results.csv are in {folder}")
+    if failed:
+        raise UserError(f"cells of {len(failed)} targets failed, finished ones are kept: {'; '.join(failed)}")
+
+
+@global_state_kept()
+def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_dir: Path, workers: int) -> None:
+    """Run the cells of a target in this process.
+
+    Args:
+        experiment: the plan.
+        cells: (values, seed) of each.
+        folder: of the experiment.
+        stages_dir: folder of stages.
+        workers: processes that share the threads of torch.
+    """
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    side = None
+    for values, seed in cells:
+        config = experiment.config(values, seed)
+        config["show_progress"] = False
+        config["checkpoint_dir"] = str(stages_dir)  # a folder that RecBole makes in any case
+        if side is None or side.target_print != Fingerprints(config, config["defense"][0]).service:
+            side = Side(config, StageCache(stages_dir))
+        found = [asdict(one) for one in KINDS[experiment.figure].measure(side, config, values, seed)]
+        write_whole(_file(experiment, values, seed, folder), json.dumps(found) + "\n")
+        say(f"  {in_words({**values, 'seed': seed})}: done")
+
+
+def _file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:
+    """Return the file of a cell, named by everything that it depends on."""
+    config, kind = experiment.config(values, seed), KINDS[experiment.figure]
+    kind.check(config)
+    config.data_digests = data_fingerprint(config)
+    before = kind.fingerprint(Fingerprints(config, config["defense"][0]))
+    name = "-".join(map(str, values.values())).replace("/", "_").replace(":", "_")[-100:]
+    print_ = fingerprint(experiment.figure, before, settings=settings_read(config))
+    return folder / "cells" / f"{name}-{seed}-{print_}.json"

@@ -1,0 +1,111 @@
+"""Services that give decoys after an alarm."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+from pipeline import TINY_RUN
+
+from recbole_gro import UserError
+from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.experiment.detection import Side
+from recbole_gro.experiment.detection_alarms import BY_HISTORY, BY_KEY, GuardedService
+from recbole_gro.experiment.plan import read_experiment
+from recbole_gro.experiment.run import run_experiment
+from recbole_gro.http_service.guard import Guard
+from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.quick_start.stage_cache import StageCache
+
+
+@pytest.fixture
+def grid(tmp_path, tiny_data_path):
+    fixed = {
+        **{name: value for name, value in TINY_RUN.items() if name != "seed"},
+        "model": "BERT4Rec",
+        "dataset": "tiny",
+        "data_path": str(tiny_data_path),
+        "query_sequences": 24,
+        "attacker_known_share": 0.1,
+        "detector": ["coverage"],
+        "false_positive_rate": 0.1,
+        "detection_window": 8,
+        "references": ["untrained"],
+    }
+    attacks = ["standard+random", "few_shot+mimic"]
+    parts = {"title": "T", "figure": "alarms", "vary": {"attacker": attacks}, "seeds": [1, 2], "fixed": fixed}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(parts))
+    return str(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("decoys", [BY_HISTORY, BY_KEY])
+def test_lists_are_those_of_the_guard_of_a_service(grid, tmp_path, decoys):
+    config = read_experiment(grid).config({"attacker": "standard+random"}, 1)
+    config["checkpoint_dir"] = str(tmp_path)
+    side = Side(config, StageCache(tmp_path / "stages"))
+    sequences = torch.randint(1, 31, (12, 8), generator=torch.Generator().manual_seed(1))
+    sequences[:9] = torch.arange(1, 10).unsqueeze(1)  # one item again and again
+    ledger = Ledger(tmp_path / "service.db")
+    for number in range(12 * 8):
+        ledger.create_key(str(number))
+    draws = KeyedDraws(config, "alarm")
+    guard = Guard(side.detectors["coverage"], side.tracer, tmp_path / "service.db", side.rate, draws)
+    service, sent, flagged = GuardedService(side, config, decoys), 0, []
+    for length in range(1, 9):
+        histories = sequences[:, :length]
+        lists = service.recommend(histories)
+        expected = side.service.recommend(histories).cpu()
+        for place, history in enumerate(histories.tolist()):  # one after another, as clients send them
+            sent += 1
+            [alarm] = guard.alarms([history], [1 if decoys == BY_KEY else sent])
+            flagged.append(alarm)
+            if alarm:
+                [decoy] = guard.decoys([history], side.service.k)
+                expected[place] = torch.tensor(decoy)
+        assert torch.equal(lists, expected)
+    assert service.true_lists == len(flagged) - sum(flagged)
+    assert 0 < sum(flagged) < len(flagged)
+    assert all(flagged[-12:]) == (decoys == BY_KEY)
+
+
+def test_an_experiment_measures_what_attack_and_users_get(grid, tmp_path):
+    folder = run_experiment(grid, output_dir=tmp_path / "out")
+    cells = [json.loads(file.read_text()) for file in sorted((folder / "cells").iterdir())]
+    assert len(cells) == 4
+    figures = {(one["decoys"], one["of"], one["measure"]): one["value"] for one in cells[0]}
+    assert {decoys for decoys, of, _ in figures if of == "surrogate"} == {"none", "history", "key"}
+    lists = [figures[decoys, "surrogate", "true_lists"] for decoys in ("none", "history", "key")]
+    assert lists[0] >= lists[1] >= lists[2] >= 0
+    assert 0 <= figures["history", "users", "flagged"] < figures["history", "users", "users"]
+    assert ("none", "untrained", "ndcg@10") in figures
+    report = (folder / "report.md").read_text()
+    assert "±" in report
+    with (folder / "results.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert list(rows[0]) == ["attacker", "seed", "decoys", "of", "measure", "value"]
+    assert {row["attacker"] for row in rows} == {"standard+random", "few_shot+mimic"}
+    stages = {file: file.stat().st_mtime_ns for file in (folder / "stages").iterdir()}
+    (folder / "report.md").unlink()
+    run_experiment(grid, output_dir=folder)
+    assert (folder / "report.md").read_text() == report
+    assert {file: file.stat().st_mtime_ns for file in (folder / "stages").iterdir()} == stages
+    # surrogates of decoys are stages of their own: another rate, other query logs, the same target
+    run_experiment(grid, {"false_positive_rate": 0.3, "seeds": [1], "attacker": ["standard+random"]}, tmp_path / "out")
+    new = {file.name.partition("-")[0] for file in (folder / "stages").iterdir()} - {
+        file.name.partition("-")[0] for file in stages
+    }
+    assert new == set()
+    added = [file.name for file in (folder / "stages").iterdir() if file not in stages]
+    assert sorted(name.partition("-")[0] for name in added) == ["guarded", "guarded", "surrogate", "surrogate"]
+
+
+def test_one_detector_judges(grid, tmp_path):
+    with pytest.raises(UserError, match="detector: coverage, mmd are several; a service has one"):
+        run_experiment(grid, {"detector": ["coverage", "mmd"]}, output_dir=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_packaged_experiment_is_of_three_seeds():
+    plan = read_experiment("alarms")
+    assert (len(plan.cells()), plan.seeds, plan.fixed["detector"]) == (18, [1, 2, 3], ["transitions"])
