@@ -136,6 +136,8 @@ def attack_config(service: Description, settings: dict[str, Any]) -> Config:
     """
     if "served_k" in settings:
         raise UserError("served_k: the length of lists is k of the service's description")
+    if "data_path" in settings:
+        raise UserError("data_path: an audit reads no dataset; --histories=FILE gives test histories")
     topk = [k for k in (1, 5, 10) if k <= service["k"]]
     given = {"served_k": service["k"], "topk": topk, "valid_metric": f"NDCG@{topk[-1]}", "dataset": DATASET}
     config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)

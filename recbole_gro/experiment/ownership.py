@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import settings_blocks
-from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, copies, others
+from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import Fingerprint
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
@@ -52,7 +52,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     for model in map(str, experiment.vary["model"]):
         for seed in experiment.seeds:
             workshop.stages(model, seed)  # checks the settings
-            file = folder / "owners" / f"{model}-{seed}-{_digest(experiment)}.csv"
+            file = folder / "owners" / f"{model}-{seed}-{_digest(experiment, model, seed)}.csv"
             if dry_run:
                 print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
                 continue
@@ -69,8 +69,12 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         print(f"report.html, report.md and results.csv are in {folder}")
 
 
-def _digest(experiment: Experiment) -> str:
-    parts = json.dumps([experiment.seeds, experiment.fixed, experiment.ownership], sort_keys=True, default=str)
+def _digest(experiment: Experiment, model: str, seed: int) -> str:
+    """Return a digest of what the table of an owner depends on."""
+    read = {part: attacks(experiment, part, model, seed) for part in ("copies", "changed", "avoiding")}
+    owners = itertools.product(map(str, experiment.vary["model"]), experiment.seeds)
+    others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
+    parts = json.dumps([others, experiment.fixed, experiment.ownership | read], sort_keys=True, default=str)
     return hashlib.sha256(parts.encode()).hexdigest()[:8]
 
 
@@ -98,11 +102,11 @@ def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
         workshop.stages(model, seed).config["ITEM_ID_FIELD"]
     ]
     candidates = {
-        f"seed {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
+        f"{model} {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
                                       tokens.tolist())
         for number in (seed, *seeds)
     }  # fmt: skip
-    owner = candidates.pop(f"seed {seed}")
+    owner = candidates.pop(f"{model} {seed}")
     key = f"{experiment.name} {model} {seed}".encode()
     probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
     histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
@@ -138,9 +142,11 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
     """
     level = Fingerprint({}).settings["level"]
     copied, none = ([row for row in rows if row["is_copy"] is is_copy] for is_copy in (True, False))
+    independent = [row for row in none if row["kind"].startswith("independent")]
     yield Paragraph(
         f"{_claims(copied, level)} of {len(copied)} verdicts on copies are claims, and {_claims(none, level)} of "
-        f"{len(none)} on {len({(row['kind'], row['suspect']) for row in none})} models that are none, at level {level}."
+        f"{len(none)} on {_models(none)} models that are none, at level {level}; {_models(independent)} of these "
+        "models were trained independently."
     )
     yield Heading("Results")
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -183,6 +189,10 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
         ],
     )  # fmt: skip
     yield from settings_blocks(experiment)
+
+
+def _models(rows: Sequence[Row]) -> int:
+    return len({row["suspect"] for row in rows})
 
 
 def _claims(rows: Sequence[Row], level: float) -> int:
