@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
 
     Args:
         experiment: with its part `ownership`.
-        folder: of the report, and of one table per owner, which is not made again.
+        folder: of the report, and of tables per owner, whose verdicts are not made again.
         stages_dir: folder of the stages.
         dry_run: only print what is missing.
 
@@ -52,14 +52,16 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     for model in map(str, experiment.vary["model"]):
         for seed in experiment.seeds:
             workshop.stages(model, seed)  # checks the settings
-            file = folder / "owners" / f"{model}-{seed}-{_digest(experiment, model, seed)}.csv"
+            owner = f"{model}-{seed}-{_line_up(experiment)}"  # whose verdicts on other suspects stay
+            file = folder / "owners" / f"{owner}-{_suspects(experiment, model, seed)}.csv"
             if dry_run:
                 print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
                 continue
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                table = [list(row.values()) for row in verdicts(workshop, model, seed)]
-                write_whole(file, csv_text(HEAD, table))
+                earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other)]
+                known = {(row["kind"], row["suspect"]): row for row in earlier}
+                write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
             rows += read_rows(file)
             say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
     if rows:
@@ -69,13 +71,25 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         print(f"report.html, report.md and results.csv are in {folder}")
 
 
-def _digest(experiment: Experiment, model: str, seed: int) -> str:
-    """Return a digest of what the table of an owner depends on."""
+def _line_up(experiment: Experiment) -> str:
+    """Return a digest of what a verdict depends on besides owner, kind and name of the suspect."""
+    own = experiment.ownership
+    changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
+    small = {**own["small"], "count": None}
+    seeds = sorted({*experiment.seeds, *own["references"]})
+    return _digest(experiment.name, experiment.fixed, seeds, own["probes"], changes, small)
+
+
+def _suspects(experiment: Experiment, model: str, seed: int) -> str:
+    """Return a digest of the suspects of an owner."""
     read = {part: attacks(experiment, part, model, seed) for part in ("copies", "changed", "avoiding")}
-    owners = itertools.product(map(str, experiment.vary["model"]), experiment.seeds)
+    owners = itertools.product(sorted(map(str, experiment.vary["model"])), experiment.seeds)
     others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
-    parts = json.dumps([others, experiment.fixed, experiment.ownership | read], sort_keys=True, default=str)
-    return hashlib.sha256(parts.encode()).hexdigest()[:8]
+    return _digest(others, experiment.ownership | read)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -88,12 +102,12 @@ def read_rows(file: Path) -> list[Row]:
         ]
 
 
-def _values(rows: Sequence[Row]) -> Iterator[Any]:
+def _values(rows: Iterable[Row]) -> Iterator[Any]:
     return (row.values() for row in rows)
 
 
-def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
-    """Yield the row of each suspect of an owner's model."""
+def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
+    """Yield the row of each suspect of an owner's model; those that are known, by kind and name, as they are."""
     experiment = workshop.experiment
     method = Fingerprint({"min_references": FEWEST})
     without = Fingerprint({"min_references": FEWEST, "margin": 0.0})
@@ -112,6 +126,8 @@ def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
     histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
 
     def row(suspect: Suspect, asked: Probes = probes) -> Row:
+        if (suspect.kind, suspect.name) in known:
+            return known[suspect.kind, suspect.name]
         lists = suspect.lists(histories).cpu()[:, :TOP]
         verdict = method.verdict(asked, lists)
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]

@@ -137,7 +137,7 @@ def _changed(surrogate: nn.Module, stages: Stages, other: nn.Module) -> dict[str
     """Return changed copies; `other` is an independent model that an attacker with data trained."""
     plain, independent = (_served(model, stages.config["served_k"]) for model in (surrogate, other))
     return {
-        "copy, fine-tuned on 10 % of the users": _served(fine_tuned(surrogate, stages)),
+        "copy, fine-tuned on 10 % of the users": lambda rows: _served(fine_tuned(surrogate, stages))(rows),
         **{f"copy, {share:.0%} of the weights pruned": _served(pruned(surrogate, share)) for share in PRUNED},
         "copy, top 5 served": lambda rows: plain(rows)[:, :5],
         "copy behind tail_shuffle": _shuffled(surrogate, stages),
