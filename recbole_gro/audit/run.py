@@ -132,6 +132,8 @@ def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
     refuse_unread(
         settings, of_sections("Defense"), "recbole-gro audit", "the provider's side, such as recbole-gro run,"
     )
+    if "data_path" in settings:
+        raise UserError("data_path: an audit reads no dataset; --histories=FILE gives test histories")
     topk = [k for k in (1, 5, 10) if k <= service["k"]]
     given = {"served_k": service["k"], "topk": topk, "valid_metric": f"NDCG@{topk[-1]}", "dataset": DATASET}
     config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)

@@ -40,8 +40,11 @@ def parser() -> Parser:
     return made
 
 
-def work(words: list[str]) -> None:
+def work(words: list[str]) -> int:
     """Verify a suspect, or recompute the results of a verification.
+
+    Returns:
+        1 where there is no verdict, else 0.
 
     Raises:
         UserError: an invalid word, setting, file or answer.
@@ -54,8 +57,9 @@ def work(words: list[str]) -> None:
     from recbole_gro.ownership.run import recompute, run_verification
 
     if file:
-        print(f"{summary(recompute(file, given['owner'], given['data_path']))} Recomputed: nothing differs.")
-        return
+        results = recompute(file, given["owner"], given["data_path"])
+        print(f"{summary(results)} Recomputed: nothing differs.")
+        return int(bool(results["refused"]))
     for name in ("owner", "suspect", "key"):
         if not given[name]:
             raise UserError(f"{name}: not set; {parser().prog} --help describes it")
@@ -64,4 +68,5 @@ def work(words: list[str]) -> None:
         int(references) if references.isdecimal() else [file for file in references.split(",") if file]
     )
     given["probes"] = literal(given["probes"])
-    run_verification(**given, settings={name: literal(value) for name, value in settings.items()})
+    results = run_verification(**given, settings={name: literal(value) for name, value in settings.items()})
+    return int(bool(results.get("refused")))

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import settings_blocks
-from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, copies, others
+from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import Fingerprint
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
@@ -39,7 +39,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
 
     Args:
         experiment: with its part `ownership`.
-        folder: of the report, and of one table per owner, which is not made again.
+        folder: of the report, and of tables per owner, whose verdicts are not made again.
         stages_dir: folder of the stages.
         dry_run: only print what is missing.
 
@@ -52,14 +52,16 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     for model in map(str, experiment.vary["model"]):
         for seed in experiment.seeds:
             workshop.stages(model, seed)  # checks the settings
-            file = folder / "owners" / f"{model}-{seed}-{_digest(experiment)}.csv"
+            owner = f"{model}-{seed}-{_line_up(experiment)}"  # whose verdicts on other suspects stay
+            file = folder / "owners" / f"{owner}-{_suspects(experiment, model, seed)}.csv"
             if dry_run:
                 print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
                 continue
             if not file.exists():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                table = [list(row.values()) for row in verdicts(workshop, model, seed)]
-                write_whole(file, csv_text(HEAD, table))
+                earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other)]
+                known = {(row["kind"], row["suspect"]): row for row in earlier}
+                write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
             rows += read_rows(file)
             say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
     if rows:
@@ -69,9 +71,25 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         print(f"report.html, report.md and results.csv are in {folder}")
 
 
-def _digest(experiment: Experiment) -> str:
-    parts = json.dumps([experiment.seeds, experiment.fixed, experiment.ownership], sort_keys=True, default=str)
-    return hashlib.sha256(parts.encode()).hexdigest()[:8]
+def _line_up(experiment: Experiment) -> str:
+    """Return a digest of what a verdict depends on besides owner, kind and name of the suspect."""
+    own = experiment.ownership
+    changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
+    small = {**own["small"], "count": None}
+    seeds = sorted({*experiment.seeds, *own["references"]})
+    return _digest(experiment.name, experiment.fixed, seeds, own["probes"], changes, small)
+
+
+def _suspects(experiment: Experiment, model: str, seed: int) -> str:
+    """Return a digest of the suspects of an owner."""
+    read = {part: attacks(experiment, part, model, seed) for part in ("copies", "changed", "avoiding")}
+    owners = itertools.product(sorted(map(str, experiment.vary["model"])), experiment.seeds)
+    others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
+    return _digest(others, experiment.ownership | read)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def read_rows(file: Path) -> list[Row]:
@@ -84,12 +102,12 @@ def read_rows(file: Path) -> list[Row]:
         ]
 
 
-def _values(rows: Sequence[Row]) -> Iterator[Any]:
+def _values(rows: Iterable[Row]) -> Iterator[Any]:
     return (row.values() for row in rows)
 
 
-def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
-    """Yield the row of each suspect of an owner's model."""
+def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
+    """Yield the row of each suspect of an owner's model; those that are known, by kind and name, as they are."""
     experiment = workshop.experiment
     method = Fingerprint({"min_references": FEWEST})
     without = Fingerprint({"min_references": FEWEST, "margin": 0.0})
@@ -98,16 +116,18 @@ def verdicts(workshop: Workshop, model: str, seed: int) -> Iterator[Row]:
         workshop.stages(model, seed).config["ITEM_ID_FIELD"]
     ]
     candidates = {
-        f"seed {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
+        f"{model} {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
                                       tokens.tolist())
         for number in (seed, *seeds)
     }  # fmt: skip
-    owner = candidates.pop(f"seed {seed}")
+    owner = candidates.pop(f"{model} {seed}")
     key = f"{experiment.name} {model} {seed}".encode()
     probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
     histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
 
     def row(suspect: Suspect, asked: Probes = probes) -> Row:
+        if (suspect.kind, suspect.name) in known:
+            return known[suspect.kind, suspect.name]
         lists = suspect.lists(histories).cpu()[:, :TOP]
         verdict = method.verdict(asked, lists)
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
@@ -138,9 +158,11 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
     """
     level = Fingerprint({}).settings["level"]
     copied, none = ([row for row in rows if row["is_copy"] is is_copy] for is_copy in (True, False))
+    independent = [row for row in none if row["kind"].startswith("independent")]
     yield Paragraph(
         f"{_claims(copied, level)} of {len(copied)} verdicts on copies are claims, and {_claims(none, level)} of "
-        f"{len(none)} on {len({(row['kind'], row['suspect']) for row in none})} models that are none, at level {level}."
+        f"{len(none)} on {_models(none)} models that are none, at level {level}; {_models(independent)} of these "
+        "models were trained independently."
     )
     yield Heading("Results")
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
@@ -183,6 +205,10 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
         ],
     )  # fmt: skip
     yield from settings_blocks(experiment)
+
+
+def _models(rows: Sequence[Row]) -> int:
+    return len({row["suspect"] for row in rows})
 
 
 def _claims(rows: Sequence[Row], level: float) -> int:

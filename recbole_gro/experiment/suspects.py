@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from recbole_gro.attack import create_surrogate, query_length
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
-from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.quick_start.comparison import served
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -85,6 +85,15 @@ class Workshop:
         settings = {name: value for name, value in self.experiment.ownership["small"].items() if name != "count"}
         return self.stages(settings.pop("model"), seed, **settings).target()
 
+    def of_half(self, model: str, seed: int) -> nn.Module:
+        """Return a model trained as the target on half of the users, drawn by the seed."""
+        config = self.stages(model, seed).config
+        dataset = build_dataset(config)
+        keep_half_of_users(dataset, seed)
+        prints = Fingerprints(config, UNDEFENDED)
+        prints.training = fingerprint("target", prints.training, users="half")
+        return Stages(config, build_loaders(config, dataset), self.cache, prints, None).target()
+
     def surrogate(self, model: str, seed: int, attack: dict[str, Any]) -> tuple[nn.Module, Stages, QueryLog, int]:
         """Return the surrogate of an attack on a target, its stages, the query log and the number of lists."""
         stages = self.stages(model, seed, **attack)
@@ -119,11 +128,16 @@ def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[di
     ]
 
 
+def usual_attacks(experiment: Experiment, model: str, seed: int) -> list[dict[str, Any]]:
+    """Return the attacks of the usual budget and surrogate: their copies are suspects of other owners too."""
+    return [attack for attack in attacks(experiment, "copies", model, seed) if list(attack) == ["attacker"]]
+
+
 def _changed(surrogate: nn.Module, stages: Stages, other: nn.Module) -> dict[str, Lists]:
     """Return changed copies; `other` is an independent model that an attacker with data trained."""
     plain, independent = (_served(model, stages.config["served_k"]) for model in (surrogate, other))
     return {
-        "copy, fine-tuned on 10 % of the users": _served(fine_tuned(surrogate, stages)),
+        "copy, fine-tuned on 10 % of the users": lambda rows: _served(fine_tuned(surrogate, stages))(rows),
         **{f"copy, {share:.0%} of the weights pruned": _served(pruned(surrogate, share)) for share in PRUNED},
         "copy, top 5 served": lambda rows: plain(rows)[:, :5],
         "copy behind tail_shuffle": _shuffled(surrogate, stages),
@@ -143,16 +157,31 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
                               _served(workshop.target(name, other)))  # fmt: skip
         for other in experiment.seeds:
             if (name, other) != (model, seed):
-                for attack in attacks(experiment, "copies", name, other):
-                    if "query_sequences" in attack:  # those of 15,000 lists stand for all
-                        continue
+                for attack in usual_attacks(experiment, name, other):
                     surrogate = workshop.surrogate(name, other, attack)[0]
                     yield Suspect("copy of another model", f"{name} {other} {_name(attack)}", False, _served(surrogate))
+        for other in experiment.ownership.get("half", ()):
+            yield Suspect("independent, half of the users", f"{name} {other}", False,
+                          _served(workshop.of_half(name, other)))  # fmt: skip
     for number in range(FIRST_SMALL_SEED, FIRST_SMALL_SEED + experiment.ownership["small"]["count"]):
         yield Suspect("independent, small", f"{number}", False, _served(workshop.small(number)))
     stages = workshop.stages(model, seed)
     counts = stages.train._dataset.interaction_counter
     yield Suspect("popularity", "", False, PopularityService(stages.new_model(), TOP, counts).recommend)
+
+
+def keep_half_of_users(dataset: SequenceDataset, seed: int) -> None:
+    """Remove the interactions of every second user, drawn by the seed; the catalogue stays.
+
+    Args:
+        dataset: as of `build_dataset`, not built yet.
+        seed: of the draw.
+    """
+    n = dataset.user_num - 1
+    users = 1 + torch.randperm(n, generator=torch.Generator().manual_seed(seed))[: n // 2].numpy()
+    kept = dataset.inter_feat[dataset.uid_field].isin(users).to_numpy()
+    dataset.inter_feat = dataset.inter_feat[kept].reset_index(drop=True)
+    dataset.time_ranks = dataset.time_ranks[kept].reset_index(drop=True)
 
 
 def fine_tuned(surrogate: nn.Module, stages: Stages) -> nn.Module:

@@ -93,7 +93,7 @@ class MarkVerification(VerificationMethod):
             p_value,
             self.settings["level"],
             (mean, mean - half, mean + half),
-            f"marked items in the top {lists.shape[2]} beyond chance, in points",
+            f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
             "the suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
             "item, which gives the distribution exactly",
             f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",

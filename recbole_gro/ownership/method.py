@@ -41,7 +41,7 @@ class Verdict:
         p_value: probability of evidence this strong or stronger under the null hypothesis of the method.
         level: a copy is claimed where the p-value is at most this one.
         effect: (value, low, high), a size with its 95 % interval, in the unit that `effect_name` names.
-        effect_name: what the effect is, such as `agreement@10 beyond independent models, in points`.
+        effect_name: what the effect is, such as `percent of marked items in the top 10, less what chance gives`.
         null: the null hypothesis, and how its distribution was obtained, in one sentence.
         turning_point: what would have changed the verdict, in one sentence.
         facts: further plain values, for results.json and the table of the report.

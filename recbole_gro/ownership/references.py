@@ -12,6 +12,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.log import console
 
 MAY_DIFFER = {"seed", "use_gpu"}
 
@@ -28,7 +29,8 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         UserError: the data are not those that the owner's model was trained on.
     """
     files = []
-    for seed in range(owner.config["seed"] + 1, owner.config["seed"] + 1 + n):
+    for number, seed in enumerate(range(owner.config["seed"] + 1, owner.config["seed"] + 1 + n), start=1):
+        console.info(f"reference {number} of {n}: {owner.config['model']}, seed {seed}")
         config = replaced(owner.config, seed=seed)
         loaders = build_loaders(config, build_dataset(config))
         _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)

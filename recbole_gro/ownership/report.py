@@ -13,7 +13,7 @@ from recbole_gro.utils.files import write_whole
 
 
 def summary(results: dict[str, Any]) -> str:
-    """Return the verdict in one or two sentences, from the contents of results.json."""
+    """Return the verdict in a few sentences, from the contents of results.json."""
     if results["refused"]:
         return f"No verdict: {results['refused']}."
     verdict = results["verdict"]
@@ -21,7 +21,8 @@ def summary(results: dict[str, Any]) -> str:
     said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
     return (
         f"{results['suspect']} {said} of the owner's model: p = {verdict['p_value']:.2g} where {verdict['level']:g} is "
-        f"allowed; effect {effect:.3f} [{low:.3f}, {high:.3f}], {results['asked']['lists']:,} lists asked."
+        f"allowed; {results['asked']['lists']:,} lists asked. Effect: {effect:.3g}, 95 % interval {low:.3g} to "
+        f"{high:.3g} ({verdict['effect_name']})."
     )
 
 
@@ -54,7 +55,6 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
             f"Null hypothesis: {verdict['null']}. The p-value is the probability of evidence this strong under it, not "
             "the probability that the suspect is no copy; and it does not say which of two models came first."
         )
-        yield Paragraph(f"Effect: {verdict['effect_name']}, with its 95 % interval.")
         if shares := verdict["facts"].get("reference_shares"):
             yield Picture(
                 "shares.png",

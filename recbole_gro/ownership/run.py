@@ -1,12 +1,13 @@
 """A verification from top to bottom: commit to secret probes, ask the suspect, judge its lists, report."""
 
+import contextlib
 import datetime
 import hashlib
 import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,14 @@ def run_verification(
     fewest = made.settings.get("min_references", 0)
     if isinstance(references, int) and made.needs_references and references < fewest:
         raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
+    described, refusal, others = None, Refusal(), dict[str, SavedTarget]()
+    try:  # what is wrong with the suspect, a reference or the key leaves no folder
+        if made.needs_references and not isinstance(references, int):
+            others = load_references(references, owners)
+        described = describe_suspect(suspect, owners.item_tokens)
+    except Refusal as reason:
+        refusal = reason
+    is_new, secret = not os.path.exists(key), _read_key(Path(key))
     folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -86,12 +95,12 @@ def run_verification(
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         results: dict[str, Any] = {"method": method, "source": made.source, "assumptions": list(made.assumptions)}
         try:
-            described = describe_suspect(suspect, owners.item_tokens)
-            files = list(map(str, references)) if not isinstance(references, int) else []
-            if isinstance(references, int) and made.needs_references:
-                files = list(map(str, train_references(owners, references, folder / "references")))
-            others = load_references(files, owners) if made.needs_references else {}
-            secret = _read_key(Path(key))
+            if is_new:
+                console.info(f"key: made a new one, {key}")
+            if described is None:
+                raise refusal
+            if made.needs_references and isinstance(references, int):
+                others = load_references(train_references(owners, references, folder / "references"), owners)
             chosen = made.probes(owners, others, secret, probes)
             commitment = _commitment(made, described, chosen, secret)
             commitment |= {"owner": _digest_of(owner), "references": {file: _digest_of(file) for file in others}}
@@ -158,30 +167,50 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
     Raises:
         UserError: something differs, or the file holds no lists; the message says what.
     """
-    try:
+    with _damage_named(file):
         results = json.loads(Path(file).read_text(encoding="utf-8"))
         commitment, key, asked = results["commitment"], bytes.fromhex(results["key"]), dict(results["asked"])
         del asked["lists"]
         probes = Probes(results["probes"], results["expected"])
         method = create_method(results["method"], results["settings"])
-        answers = Asked(lists=torch.tensor(results["suspect_lists"]), **asked)
-    except (OSError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"recompute: {file} holds no evidence of a verification ({error!r})") from error
-    _check_equal(file, "key", _sha256(key), commitment["key_sha256"])
-    _check_equal(file, "probes", _probes_digest(probes), commitment["probes_sha256"])
+        _check_equal(file, "sha256 of the key", _sha256(key), commitment["key_sha256"])
+        _check_equal(file, "sha256 of the probes", _probes_digest(probes), commitment["probes_sha256"])
+        found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
+        _check_equal(file, "verdict", found["verdict"], results["verdict"])
+        of_owner, of_others = commitment["owner"], list(commitment["references"])
     if owner is not None:
-        _check_equal(file, "owner's checkpoint", _digest_of(owner), commitment["owner"])
         model = load_target(owner, data_path=data_path)
-        again = method.probes(model, load_references(list(commitment["references"]), model), key, len(probes.histories))
-        _check_equal(file, "probes made from the key", _probes_digest(again), commitment["probes_sha256"])
-    found = outcome(method, probes, answers)
-    _check_equal(file, "verdict", found["verdict"], results["verdict"])
+        _check_equal(file, "sha256 of the owner's checkpoint", _digest_of(owner), of_owner)
+        try:
+            again = method.probes(model, load_references(of_others, model), key, len(probes.histories))
+        except Refusal as reason:
+            raise UserError(f"recompute: {reason}") from reason
+        _check_equal(file, "sha256 of the probes made from the key", _probes_digest(again), commitment["probes_sha256"])
     return results | found
+
+
+@contextlib.contextmanager
+def _damage_named(file: str) -> Iterator[None]:
+    """Report what a file of results lacks, or what is damaged, in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
+        reason = str(error.strerror) if isinstance(error, OSError) else reason
+        reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason
+        raise UserError(f"recompute: {file} holds no evidence of a verification: {reason}") from error
 
 
 def _check_equal(file: str, what: str, found: Any, stored: Any) -> None:
     if found != stored:
-        raise UserError(f"recompute: {file}: the {what} is not the one that it should be: {found!r}, not {stored!r}")
+        if isinstance(found, dict) and isinstance(stored, dict):
+            [name, *_] = [name for name in {**stored, **found} if found.get(name) != stored.get(name)]
+            what, found, stored = f"{name} of the {what}", found.get(name), stored.get(name)
+        plain = all(isinstance(value, str | int | float) for value in (found, stored))
+        detail = f": {found} here, {stored} there" if plain else ""
+        raise UserError(f"recompute: {file}: the {what} is not the stored one{detail}")
 
 
 def _commitment(method: VerificationMethod, described: Description, probes: Probes, key: bytes) -> dict[str, Any]:
@@ -228,7 +257,6 @@ def _read_key(file: Path) -> bytes:
         if not file.exists():
             with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
                 stream.write(secrets.token_hex(32) + "\n")
-            console.info(f"key: made a new one, {file}")
         key = file.read_bytes().strip()
     except OSError as error:
         raise UserError(f"key: {file} can be neither read nor made: {error.strerror or error}") from error

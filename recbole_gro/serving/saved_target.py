@@ -17,7 +17,7 @@ from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.files import read_plain
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -110,6 +110,7 @@ class StoredCatalogue(StandInDataset):
         return super().__getattr__(name) if rows is None else getattr(rows, name)
 
 
+CATALOGUE = {"item_tokens", "user_tokens", "n_items", "n_users", "features"}  # of `catalogue_state`
 # Settings of a run's other models, and of modules: a file alone must not have a module imported
 NOT_SERVED = ("student_model", "student_config", "surrogate_model", "surrogate_config", "plugins", "gpu_id")
 
@@ -141,6 +142,8 @@ def load_target(
     checkpoint = _read(file)
     config = _config(file, checkpoint["config"], model, data_path, device)
     stored, dataset = checkpoint.get("catalogue"), None
+    if data_path is not None and not os.path.isdir(folder := os.path.join(os.path.abspath(data_path), config.dataset)):
+        raise UserError(f"data_path: there is no folder {folder}")  # RecBole would read or load another copy
     with global_state_kept():
         if data_path is not None or stored is None:
             dataset = _dataset(file, config, stored)
@@ -160,6 +163,9 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
         isinstance(checkpoint.get(part), dict) for part in ("config", "state_dict")
     ):
         raise UserError(f"{file} is not a checkpoint of plain data: it lacks config or state_dict")
+    stored = checkpoint.get("catalogue")
+    if stored is not None and not (isinstance(stored, dict) and stored.keys() >= CATALOGUE):
+        raise UserError(f"{file} is damaged: its catalogue is to have {', '.join(sorted(CATALOGUE))}")
     return checkpoint
 
 
@@ -227,11 +233,12 @@ def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDa
         catalogue = rows if stored is None else StoredCatalogue(config, stored, rows)
         built = untrained(lambda: config.model_class(config, catalogue), checkpoint)
         built.load_state_dict(checkpoint["state_dict"])
+        built.load_other_parameter(checkpoint.get("other_parameter"))
     except (LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it ({error!r})") from error
+        reason = in_one_line(error)
+        raise UserError(f"checkpoint {file}: {config['model']} cannot be built from it: {reason}") from error
     except RuntimeError as error:
         raise _misfit(file, config, checkpoint, error) from error
-    built.load_other_parameter(checkpoint.get("other_parameter"))
     return built
 
 

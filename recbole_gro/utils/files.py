@@ -125,8 +125,9 @@ def read_plain(file: str | os.PathLike, kind: str = "a file of this run") -> Any
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{file} is damaged or not {kind} ({reason})") from error
+        # torch's own messages advise weights_only=False
+        reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+        raise UserError(f"{file} is damaged or not {kind}{reason}") from error
 
 
 def write_whole(file: Path, content: str | bytes) -> None:

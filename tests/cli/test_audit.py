@@ -62,6 +62,7 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
         (["--attacker=nobody"], "unknown attacker 'nobody'"),
         (["--histories=none.inter"], "none.inter: No such file"),
         (["--served_k=3"], "served_k: the length of lists is k"),
+        (["--data_path=/nowhere"], "data_path: an audit reads no dataset"),
         (["--black_box=nothing"], "black_box: 'nothing' is neither a yaml file nor module:function"),
         (["--black_box=no_module:f"], "black_box: no_module:f: No module named 'no_module'"),
         (["--black_box=none.yaml"], "config file 'none.yaml'"),

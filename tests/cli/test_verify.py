@@ -17,13 +17,23 @@ def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
     assert "Recomputed: nothing differs." in capsys.readouterr().out
 
 
+def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owner = trained(make_loaders, tmp_path)
+    words = [f"--owner={owner}", "--suspect=ownership.runs:changing", "--key=verify.key", "--probes=40"]
+    assert main(["verify", *words, "--references=5", "--output_dir=out", "--only_commit"]) == 0
+    for more in (["--references=5", "--output_dir=out", *words], ["--recompute=out/results.json"]):
+        assert main(["verify", *more]) == 1
+        assert "No verdict: the suspect's lists differ when it is asked twice" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "owner: not set"),
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
-        (["--recompute=missing.json"], "missing.json holds no evidence"),
+        (["--recompute=missing.json"], "missing.json holds no evidence of a verification: No such file or directory"),
     ],
 )
 def test_invalid_words_are_named(tmp_path, monkeypatch, capsys, words, message):

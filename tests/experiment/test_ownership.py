@@ -1,4 +1,5 @@
 import csv
+from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
@@ -7,6 +8,7 @@ from pipeline import files_below
 from recbole_gro.experiment.ownership import HEAD, blocks, read_rows
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.ownership.fingerprint import Fingerprint
 from recbole_gro.report.document import csv_text, markdown
 from recbole_gro.utils.errors import UserError
 
@@ -31,6 +33,7 @@ ownership:
   copies: [{attacker: standard+mixed}, {attacker: standard+random, only: [GRU4Rec]}]
   changed: [{attacker: standard+mixed}]
   avoiding: [{attacker: standard+mixed, only: [1]}]
+  half: [9]
   small: {count: 2, model: GRU4Rec, epochs: 1}
 """
     (tmp_path / "tiny.yaml").write_text(text)
@@ -47,14 +50,39 @@ def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, t
     assert sum(value == "True" for value in kinds.values()) == 1 + 8 + 1  # copy, changed ones, one that avoids
     assert {kind for kind, is_copy in kinds.items() if is_copy == "False"} == {
         "independent, another architecture", "copy of another model", "independent, small", "popularity",
-        "independent, same architecture",
+        "independent, same architecture", "independent, half of the users",
     }  # fmt: skip
     assert sum(row["kind"] == "independent, same architecture" for row in own) == 4
+    assert [row["suspect"] for row in own if "half" in row["kind"]] == ["NARM 9", "GRU4Rec 9"]
+    # 2 x 5 targets, 2 halves and 2 small ones; 2 + 1 copies of the other owner's model; popularity
+    counted = "on 18 models that are none, at level 0.01; 14 of these models were trained independently"
+    assert counted in (folder / "report.md").read_text()
     assert all(0 <= float(row["p_value"]) <= 1 for row in rows)
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", None)
     before = (folder / "results.csv").read_text()
     run_experiment(*grid, output_dir="out")
     assert (folder / "results.csv").read_text() == before
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / grid[0]).write_text((tmp_path / grid[0]).read_text().replace("count: 2", "count: 3"))
+    asked, verdict = [], Fingerprint.verdict
+    monkeypatch.setattr(Fingerprint, "verdict", lambda *given: (asked.append(1), verdict(*given))[1])
+    run_experiment(*grid, output_dir="out")
+    assert len(asked) == 2  # of each owner the one on the further model
+    after = (folder / "results.csv").read_text().splitlines()
+    assert len(after) == len(rows) + 3
+    assert set(before.splitlines()) < set(after)
+
+
+def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
+    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    run_experiment(*grid, output_dir="out")
+    file = tmp_path / grid[0]
+    further = "copies: [{attacker: standard+mixed, query_sequences: 4, only: [GRU4Rec]}, "
+    file.write_text(file.read_text().replace("copies: [", further))
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "NARM, seed 1: done\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):

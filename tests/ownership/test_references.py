@@ -19,8 +19,11 @@ def test_models_of_other_seeds_are_references(owner, make_loaders, tmp_path):
     assert list(load_references(files, owner)) == files
 
 
-def test_trained_references_are_references_and_are_not_trained_twice(owner, tmp_path):
-    files = train_references(owner, 2, tmp_path / "references")
+def test_trained_references_are_references_and_are_not_trained_twice(owner, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        files = train_references(owner, 2, tmp_path / "references")
+    lines = [line for line in caplog.messages if line.startswith("reference ")]
+    assert lines == ["reference 1 of 2: NARM, seed 2", "reference 2 of 2: NARM, seed 3"]
     assert [file.parent.name for file in files] == ["seed-2", "seed-3"]
     loaded = load_references(files, owner)
     lists = [model.recommend([[1, 2, 3]], 20).tolist() for model in (owner, *loaded.values())]

@@ -96,6 +96,12 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
             {"method": "aow", "key": "no.key"},
             "key: no file no.key; aow takes the key that the owner's model was trained",
         ),
+        ({"suspect": "nothing.pth"}, "checkpoint nothing.pth: no such file"),
+        ({"suspect": "nothing.yaml"}, "config file 'nothing.yaml' is neither in"),
+        ({"references": ["nothing.pth"]}, "checkpoint nothing.pth: no such file"),
+        ({"key": "file"}, "key: file holds 0 bytes; a secret takes 16 or more"),
+        ({"key": "nowhere/verify.key"}, "key: nowhere/verify.key can be neither read nor made: No such file"),
+        ({"data_path": "nowhere"}, "data_path: there is no folder "),
     ],
 )
 def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(owner, tmp_path, given, message):
@@ -109,13 +115,20 @@ def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(own
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda results: results.update(key="00" * 32), "the key is not the one"),
-        (lambda results: results["probes"][0].append(1), "the probes is not the one"),
-        (lambda results: results["expected"]["lists"]["owner"][0].reverse(), "the probes is not the one"),
-        (lambda results: results["suspect_lists"].reverse(), "the verdict is not the one"),
-        (lambda results: results["verdict"].update(p_value=0.5), "the verdict is not the one"),
-        (lambda results: results["asked"].update(changed=50), "the verdict is not the one"),
-        (lambda results: results.pop("key"), "holds no evidence"),
+        (lambda results: results.update(key="00" * 32), "the sha256 of the key is not the stored one: 6"),
+        (lambda results: results["probes"][0].append(1), "the sha256 of the probes is not the stored one"),
+        (lambda results: results["expected"]["lists"]["owner"][0].reverse(), "the sha256 of the probes is not the"),
+        (lambda results: results["suspect_lists"].reverse(), "of the verdict is not the stored one"),
+        (
+            lambda results: results["verdict"].update(p_value=0.5),
+            r"the p_value of the verdict is not .* \S+ here, 0.5 ",
+        ),
+        (lambda results: results["asked"].update(changed=50), "the verdict is not the stored one$"),
+        (lambda results: results.pop("key"), "holds no evidence of a verification: it lacks key$"),
+        (lambda results: results["commitment"].pop("probes_sha256"), "verification: it lacks probes_sha256$"),
+        (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),
+        (lambda results: results.update(key="zz"), "verification: a value is damaged$"),
+        (lambda results: results.update(settings={"levle": 1}), "unknown setting of fingerprint 'levle'"),
     ],
 )
 def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
@@ -128,8 +141,16 @@ def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
 
 def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
     verified(owner)
-    with pytest.raises(UserError, match="the owner's checkpoint is not the one"):
+    with pytest.raises(UserError, match="the sha256 of the owner's checkpoint is not the stored one"):
         recompute("out/results.json", trained(make_loaders, tmp_path, 9))
+    with pytest.raises(UserError, match=r"checkpoint missing\.pth: no such file"):
+        recompute("out/results.json", "missing.pth")
+
+
+def test_a_file_that_is_no_json_is_named(tmp_path):
+    (tmp_path / "text.json").write_text("text")
+    with pytest.raises(UserError, match=r"text.json holds no evidence of a verification: it is not JSON$"):
+        recompute(str(tmp_path / "text.json"))
 
 
 @pytest.mark.parametrize(
@@ -144,9 +165,3 @@ def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
 def test_invalid_input_is_named(owner, given, message):
     with pytest.raises(UserError, match=re.escape(message)):
         verified(owner, **given)
-
-
-def test_a_short_key_is_refused(owner, tmp_path):
-    (tmp_path / "verify.key").write_text("short")
-    with pytest.raises(UserError, match=re.escape("key: verify.key holds 5 bytes; a secret takes 16 or more")):
-        verified(owner)

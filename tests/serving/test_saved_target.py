@@ -190,6 +190,31 @@ def test_other_plain_data_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda stored: stored["catalogue"].pop("n_items"),
+            "is damaged: its catalogue is to have features, item_tokens,",
+        ),
+        (lambda stored: stored.update(catalogue=5), "is damaged: its catalogue is to have"),
+        (lambda stored: stored["catalogue"].update(n_items="x"), r"\w+ cannot be built from it: TypeError "),
+        (lambda stored: stored.update(other_parameter=5), r"\w+ cannot be built from it: AttributeError 'int' object"),
+    ],
+)
+def test_a_damaged_checkpoint_is_refused_in_words(saved, tmp_path, change, message):
+    stored = torch.load(saved[0])
+    change(stored)
+    torch.save(stored, tmp_path / "damaged.pth")
+    with pytest.raises(UserError, match=rf"damaged\.pth:? {message}"):
+        load_target(tmp_path / "damaged.pth")
+
+
+def test_a_folder_that_lacks_the_data_is_refused(saved, tmp_path):
+    with pytest.raises(UserError, match=f"data_path: there is no folder {tmp_path}/nowhere/tiny"):
+        load_target(saved[0], data_path=tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("writer", [torch.save, lambda trap, file: file.write_bytes(pickle.dumps(trap))])
 def test_crafted_file_is_refused_and_not_executed(tmp_path, writer):
     file, made = tmp_path / "trap.pth", tmp_path / "made"

@@ -48,6 +48,8 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         with pytest.raises(UserError, match=f"{name} is damaged or not a file of this run") as error:
             read_plain(tmp_path / name)
         assert "\n" not in str(error.value)
+        assert "weights_only" not in str(error.value)  # which torch advises to set to False
+        assert str(error.value).endswith(": No such file or directory") == (name == "absent.pth")
 
 
 def lock_often(file, log, number, together):
