@@ -53,18 +53,18 @@ def run_experiment(
     check_executor(executor, workers)
     experiment = read_experiment(name, settings)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    stages_dir = Path(stages_dir or folder / "stages")
     if experiment.figure == TABLE:
         run_table(experiment, folder, dry_run)
         return folder
     if experiment.figure == DETECTION:
-        run_detection(experiment, folder.resolve(), Path(stages_dir or folder / "stages").resolve(), dry_run)
+        run_detection(experiment, folder.resolve(), stages_dir.resolve(), dry_run)
         return folder
     if experiment.figure == OWNERSHIP:
-        run_ownership(experiment, folder, Path(stages_dir or folder / "stages"), dry_run)
+        run_ownership(experiment, folder, stages_dir, dry_run)
         return folder
     if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
-    stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
     if experiment.figure == "tradeoff" and UNTRAINED not in create_references(experiment.fixed):
         raise UserError(f"references: figure tradeoff compares gains over {UNTRAINED}; add it to the references")
