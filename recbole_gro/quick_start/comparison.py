@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
-from recbole_gro.attack.candidates import SELECTED_AT
+from recbole_gro.attack.selection import SELECTED_AT
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.evaluator.ranks import ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
