@@ -12,8 +12,8 @@ from recbole_gro.attack.attacker import (
     register_attacker,
 )
 from recbole_gro.attack.black_box import BlackBox, BudgetSpent, ListSource
-from recbole_gro.attack.candidates import suite_agreement
 from recbole_gro.attack.query_strategies import QueryStrategy, create_query_strategy, register_query_strategy
+from recbole_gro.attack.selection import suite_agreement
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 

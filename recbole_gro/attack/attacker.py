@@ -10,9 +10,9 @@ from torch import Tensor
 
 from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.candidates import SELECTED_AT, held_out_agreement, write_selected
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
+from recbole_gro.attack.selection import SELECTED_AT, held_out_agreement, write_selected
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import replaced

@@ -8,8 +8,8 @@ from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.candidates import agreement_by_sequence
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.selection import agreement_by_sequence
 from recbole_gro.attack.settings import MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.config.config import replaced

@@ -20,8 +20,8 @@ from recbole_gro.attack import (
     query_length,
     suite_agreement,
 )
-from recbole_gro.attack.candidates import SELECTED_AT, list_agreement
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.selection import SELECTED_AT, list_agreement
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.audit.accuracy import accuracy
 from recbole_gro.audit.description import Description, check_size, read_description

@@ -53,7 +53,7 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
     if found:
         read = {name: configs[name] for name in found}
         blocks = list(_blocks(experiment, found, [*absent.values(), *invalid.values()], read))
-        write_document(experiment.title, blocks, sizes_csv(found), folder)
+        write_document(experiment.title, blocks, _sizes_csv(found), folder)
         print(f"report.html, report.md and results.csv are in {folder}")
     if invalid:
         raise UserError("; ".join(invalid.values()))
@@ -79,7 +79,7 @@ def _how_to_get(absent: Iterable[str]) -> str:
     return f"{advice}; --data_path=FOLDER reads FOLDER/NAME/NAME.inter"
 
 
-def sizes_csv(found: dict[str, Statistics]) -> str:
+def _sizes_csv(found: dict[str, Statistics]) -> str:
     """Return one row per measure of a dataset: the value here, the paper's, and the difference; density is a share."""
     lines = []
     for name, here in found.items():

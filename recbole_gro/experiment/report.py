@@ -184,7 +184,8 @@ def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
 
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
     """Return one row per setting, baseline and side: differences from the baseline, their p-values, and ratios."""
-    compared, baselines = comparisons(settings, experiment.against, k), in_words(_in_a_text(experiment.against))
+    compared = comparisons(settings, experiment.against, k)
+    baselines = in_words({key: " or ".join(map(str, values)) for key, values in experiment.against.items()})
     if not compared:
         return Paragraph(f"No test: no setting has a baseline ({baselines}) with the same other values and seed.")
     tested = [comparison for comparison in compared if comparison.side != BOTH]
@@ -215,10 +216,6 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         "for other users and other seeds; below 1 the surrogate lost more than the target did."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)
-
-
-def _in_a_text(values: dict[str, list]) -> dict[str, str]:
-    return {key: " or ".join(map(str, of_key)) for key, of_key in values.items()}
 
 
 def _pictures(experiment: Experiment, settings: Sequence[Setting], k: int) -> Iterator[Picture]:

@@ -60,23 +60,23 @@ def run_experiment(
     if experiment.figure not in KINDS:
         refuse_unread(settings or {}, DetectionSettings.names, where, READER)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    stages_dir = Path(stages_dir or folder / "stages")
     if experiment.figure in (TABLE, OWNERSHIP) and (workers, executor) != (1, "local"):
         raise UserError(f"workers, executor: {where} runs in one process; leave them out")
     if experiment.figure == TABLE:
         run_table(experiment, folder, dry_run)
         return folder
     if experiment.figure in KINDS:
-        stages = Path(stages_dir or folder / "stages").resolve()
+        stages = stages_dir.resolve()
         run_detection(
             experiment, folder.resolve(), stages, dry_run, workers, executor=executor, ray_address=ray_address
         )
         return folder
     if experiment.figure == OWNERSHIP:
-        run_ownership(experiment, folder, Path(stages_dir or folder / "stages"), dry_run)
+        run_ownership(experiment, folder, stages_dir, dry_run)
         return folder
     if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
-    stages_dir = Path(stages_dir or folder / "stages")
     done, missing = done_and_missing(experiment, folder)
     if experiment.figure == "tradeoff" and UNTRAINED not in create_references(experiment.fixed):
         raise UserError(f"references: figure tradeoff compares gains over {UNTRAINED}; add it to the references")

@@ -110,7 +110,7 @@ class Setting:
 
 
 @dataclass
-class Comparison:
+class BaselineComparison:
     """A setting compared with a baseline: same users, same seeds.
 
     Attributes:
@@ -164,7 +164,7 @@ def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
     return max((measured for measured in common if measured <= k), default=None)
 
 
-def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int) -> list[Comparison]:
+def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int) -> list[BaselineComparison]:
     """Compare target and surrogate of each setting with those of its baselines.
 
     A baseline differs in the value of one varied key. Baselines are compared with those before them. Settings without a
@@ -183,7 +183,7 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
             if other is not None and (seeds := [seed for seed in setting.seeds if seed in other.seeds]):
                 pair = setting.with_seeds(seeds), other.with_seeds(seeds)
                 compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
-                compared.append(Comparison(pair[0], str(baseline), BOTH, {}, {}, _beyond_cost(*pair, k)))
+                compared.append(BaselineComparison(pair[0], str(baseline), BOTH, {}, {}, _beyond_cost(*pair, k)))
     return compared
 
 
@@ -197,10 +197,10 @@ def _beyond_cost(setting: Setting, other: Setting, k: int) -> dict[str, Interval
     return {metric: ratio(metric) for metric in METRICS}
 
 
-def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> Comparison:
+def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> BaselineComparison:
     measured = {metric: (setting.measured(metric, side, k), other.measured(metric, side, k)) for metric in METRICS}
     users = {metric: (values.mean(axis=0), others.mean(axis=0)) for metric, (values, others) in measured.items()}
-    return Comparison(
+    return BaselineComparison(
         setting,
         baseline,
         side,

@@ -51,12 +51,12 @@ def points(settings: Sequence[Setting]) -> list[Point]:
     """Return one point per defense and values of other varied keys, the frontier marked.
 
     The best attacker is the one with the highest gain, mean over seeds, on the very defense: it is adaptive. Both
-    sides of a share are of the same seeds (`paired_seeds`); a defense without such a seed has no point. Where the other
-    varied keys make no difference to a defense, it is one point.
+    sides of a share are of the same seeds (`_paired_seeds`); a defense without such a seed has no point. Where the
+    other varied keys make no difference to a defense, it is one point.
     """
     found: dict[str, dict[str, Point]] = defaultdict(dict)
     for defense, rest, attacks, undefended in _paired(settings):
-        seeds = paired_seeds(attacks, undefended)
+        seeds = _paired_seeds(attacks, undefended)
         best = max((_gained(attack, seeds) for attack in undefended.values()), default=0.0) if seeds else 0.0
         if best <= 0:
             continue
@@ -76,19 +76,14 @@ def unpaired(settings: Sequence[Setting]) -> list[str]:
     """Return the defenses and seeds that no point includes, as the other side has no cell of the same seed."""
     left_out = []
     for defense, rest, attacks, undefended in _paired(settings):
-        seeds = set().union(*(attack.seeds for attack in attacks.values())) - set(paired_seeds(attacks, undefended))
+        seeds = set().union(*(attack.seeds for attack in attacks.values())) - set(_paired_seeds(attacks, undefended))
         if seeds:
             left_out.append(f"{', '.join(filter(None, (defense, rest)))}: {', '.join(map(str, sorted(seeds)))}")
     return left_out
 
 
-def paired_seeds(attacks: Attacks, undefended: Attacks) -> list[int]:
-    """Return the seeds with cells of every attack on a defense and of every attack on the undefended target.
-
-    Args:
-        attacks: on the defense.
-        undefended: attacks on the undefended target.
-    """
+def _paired_seeds(attacks: Attacks, undefended: Attacks) -> list[int]:
+    """Return the seeds with cells of every attack on a defense and of every attack on the undefended target."""
     if not undefended:
         return []
     return sorted(set.intersection(*(set(attack.seeds) for attack in (*attacks.values(), *undefended.values()))))

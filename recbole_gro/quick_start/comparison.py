@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
-from recbole_gro.attack.candidates import SELECTED_AT
+from recbole_gro.attack.selection import SELECTED_AT
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.evaluator.ranks import ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
@@ -74,12 +74,12 @@ def compare(
         log, query_facts = attacked.queries(service, defense, on)
         surrogate, facts = attacked.surrogate(log, on)
         extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, lists)
-        report_attack(on, config, extracted, facts)
+        _report_attack(on, config, extracted, facts)
         surrogates[attack] = surrogate, attacked.held_out(log)
         own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
         compared.append(Comparison(row | own, lists, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
-        mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(surrogates)))
+        _mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(surrogates)))
     return compared
 
 
@@ -96,15 +96,8 @@ def attacked_name(config: Any, name: str, attack: str) -> str:
     return name if len(attacks_of(config)) == 1 else f"{name}-{attack}"
 
 
-def report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Log what an attack reached.
-
-    Args:
-        on: defense and attack.
-        config: of the run or cell.
-        extracted: metrics of the surrogate by split.
-        facts: about the surrogate.
-    """
+def _report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Log what an attack reached; `on` names defense and attack."""
     if facts["selected_hyperparameters"]:
         console.info(f"attack on {on}: selected {settings_in_words(facts['selected_hyperparameters'])}")
     console.info(f"attack on {on}: the surrogate reaches {metrics_in_words(extracted)}")
@@ -115,13 +108,8 @@ def report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[s
         console.info(f"attack on {on}: the surrogate was still improving after surrogate_epochs={epochs}")
 
 
-def mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> None:
-    """Set `suite_agreement` and `strongest` in the rows of the attacks on one defense.
-
-    Args:
-        rows: as in results.json.
-        agreement: from `suite_agreement`.
-    """
+def _mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> None:
+    """Set `suite_agreement` and `strongest` in the rows of the attacks on one defense."""
     best = max(agreement, key=lambda attack: agreement[attack])
     for row in rows:
         row["suite_agreement"] = round(agreement[row["attacker"]], 4)

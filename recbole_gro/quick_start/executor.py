@@ -30,7 +30,7 @@ def check_executor(executor: str, workers: int) -> None:
     if type(workers) is not int or workers < 1:
         raise UserError(f"workers: {workers!r} is not allowed; it takes a whole number >= 1")
     if executor == "ray":
-        imported_ray()
+        _imported_ray()
 
 
 def execute(
@@ -78,7 +78,7 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
 
 
 def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Generator[Outcome, None, None]:
-    ray = imported_ray()
+    ray = _imported_ray()
     # workers find a package that lies in a checkout by the environment that they are given
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -109,12 +109,8 @@ def _check_reachable(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
-def imported_ray() -> Any:
-    """Import ray, which only its own executor needs.
-
-    Raises:
-        UserError: it is not installed.
-    """
+def _imported_ray() -> Any:
+    """Import ray, which only its own executor needs."""
     try:
         import ray
     except ImportError as error:

@@ -74,7 +74,7 @@ def run_recbole_gro(
                 if processes.is_first():
                     write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info(f"{folder} holds this run, finished:")
-                show(result_table(results, config))
+                show(_result_table(results, config))
                 return results
             if config["workers"] > 1:
                 compute_side_by_side(config, cache, folder if saved else None, config["workers"])
@@ -88,7 +88,7 @@ def run_recbole_gro(
                 items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
                 set_gain(compared, beside[UNTRAINED].lists, items, int(config["valid_metric"].partition("@")[2]))
             rows = [one.row for one in compared]
-            warn_of_poor_services(config, rows, [one.row for one in measured])
+            _warn_of_poor_services(config, rows, [one.row for one in measured])
             results = {"defenses": rows, "references": [one.row for one in measured]}
             results["test_users"] = n_users(loaders[2])
             seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
@@ -96,7 +96,7 @@ def run_recbole_gro(
             results |= {"seconds": {"dataset": reading.seconds, **seconds, **total}, **environment(config)}
             if saved and processes.is_first():
                 save_results(results, config, folder)
-            show(result_table(results, config))
+            show(_result_table(results, config))
             if saved:
                 console.info(f"\nresults.json, results.md and results.png are in {folder}")
     return results
@@ -147,7 +147,7 @@ def n_users(loader: Any) -> int:
     return len(loader._dataset.inter_feat[loader._dataset.uid_field].unique())
 
 
-def warn_of_poor_services(config: Config, rows: list[dict[str, Any]], references: list[dict[str, Any]]) -> None:
+def _warn_of_poor_services(config: Config, rows: list[dict[str, Any]], references: list[dict[str, Any]]) -> None:
     """Log where a service has a worse `valid_metric` than the most popular items."""
     watched = config["valid_metric"].lower()
     for popular in (row["target"] for row in references if row["defense"] == POPULARITY):
@@ -160,6 +160,6 @@ def warn_of_poor_services(config: Config, rows: list[dict[str, Any]], references
                 )
 
 
-def result_table(results: dict[str, Any], config: Config) -> Table:
+def _result_table(results: dict[str, Any], config: Config) -> Table:
     """Return a run's table, the references included."""
     return table([*results["defenses"], *results["references"]], config)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_gro import BlackBox, QueryLog, Service, create_query_strategy
-from recbole_gro.attack.candidates import (
+from recbole_gro.attack.selection import (
     agreement_by_sequence,
     likeness_to_users,
     list_agreement,
