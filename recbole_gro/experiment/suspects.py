@@ -160,7 +160,7 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
                 for attack in usual_attacks(experiment, name, other):
                     surrogate = workshop.surrogate(name, other, attack)[0]
                     yield Suspect("copy of another model", f"{name} {other} {_name(attack)}", False, _served(surrogate))
-        for other in experiment.ownership.get("half", ()):
+        for other in experiment.ownership.get("half", {}).get(name, ()):
             yield Suspect("independent, half of the users", f"{name} {other}", False,
                           _served(workshop.of_half(name, other)))  # fmt: skip
     for number in range(FIRST_SMALL_SEED, FIRST_SMALL_SEED + experiment.ownership["small"]["count"]):

@@ -33,7 +33,7 @@ ownership:
   copies: [{attacker: standard+mixed}, {attacker: standard+random, only: [GRU4Rec]}]
   changed: [{attacker: standard+mixed}]
   avoiding: [{attacker: standard+mixed, only: [1]}]
-  half: [9]
+  half: {NARM: [9], GRU4Rec: [9]}
   small: {count: 2, model: GRU4Rec, epochs: 1}
 """
     (tmp_path / "tiny.yaml").write_text(text)
