@@ -15,7 +15,7 @@ from recbole_gro.attack.query_strategies import create_query_strategy, is_query_
 from recbole_gro.attack.selection import SELECTED_AT, held_out_agreement, write_selected
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
-from recbole_gro.config.config import replaced
+from recbole_gro.config.config import with_settings
 from recbole_gro.config.models import model_name
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
@@ -218,7 +218,7 @@ def create_attacker(name: str, config: Any) -> Attacker:
         changes = {"query_length": length, "query_sequences": budget // length}
     if own:
         changes["query_strategy"] = "+".join(own)
-    return _attackers[attacker](replaced(config, **changes) if changes else config)
+    return _attackers[attacker](with_settings(config, **changes) if changes else config)
 
 
 def attacks_of(config: Any) -> list[str]:

@@ -12,7 +12,7 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import agreement_by_sequence
 from recbole_gro.attack.settings import MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
-from recbole_gro.config.config import replaced
+from recbole_gro.config.config import with_settings
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
@@ -69,7 +69,7 @@ class RoundsAttacker(Attacker):
         return agreement.masked_fill(~open_, 2.0).argsort(stable=True)[: min(most, int(open_.sum()))]
 
     def _surrogate(self, log: QueryLog, n_items: int, number: int) -> Any:
-        config, seed = replaced(self.config), self.config["seed"] + number
+        config, seed = with_settings(self.config), self.config["seed"] + number
         config["output_dir"] = config["resume_dir"] = None
         init_seed(seed, config["reproducibility"])
         surrogate, derived = create_surrogate(config, n_items)

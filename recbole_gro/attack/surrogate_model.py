@@ -5,7 +5,7 @@ from typing import Any
 from recbole.config import Config
 from torch import nn
 
-from recbole_gro.config.config import derive, replaced
+from recbole_gro.config.config import derive, with_settings
 from recbole_gro.config.models import models_of
 from recbole_gro.config.settings import setting
 from recbole_gro.trainer.catalogue import StandInDataset
@@ -59,7 +59,7 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
     name = surrogate_models(config)[0] if model is None else model
     derived = derive(config, name, setting(config, "surrogate_config"), "surrogate_model")
     if derived["MAX_ITEM_LIST_LENGTH"] == config["MAX_ITEM_LIST_LENGTH"]:  # else surrogate_config sets it
-        derived = replaced(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config))
+        derived = with_settings(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config))
     features = items if setting(config, "surrogate_knows_features") else None
     dataset = SurrogateDataset(derived, n_items, items=features)
     return derived.model_class(derived, dataset).to(derived["device"]), derived

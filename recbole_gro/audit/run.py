@@ -1,6 +1,5 @@
 """The audit from top to bottom: query a live service, extract a surrogate, and measure how much of it leaks."""
 
-import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
 from recbole_gro.audit.report import irregular_lines, read_results, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
-from recbole_gro.config.config import Config, replaced
+from recbole_gro.config.config import Config, with_settings
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.data.histories import read_histories
@@ -99,8 +98,6 @@ def run_audit(
     source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)
     settings = settings_of_audit(config, service.public, {"catalogue": service.catalogue, "histories": own})
-    for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
-        logging.getLogger(name).setLevel(logging.WARNING)
     with open_audit_folder(config, settings) as folder, shown_on_console():
         console.info(NOTICE)
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
@@ -154,7 +151,7 @@ def _audit(config: Config, client: Client, folder: Path, own: list[list[str]]) -
         left = (query_budget(config) - n_collected) // query_length(config)
         if left < 2:
             raise UserError("query_sequences: no two sequences are left after the catalogue was collected; raise it")
-        config = replaced(config, query_sequences=left)
+        config = with_settings(config, query_sequences=left)
     attacks = [_attack(config, name, client, catalogue, folder) for name in attacks_of(config)]
     best = _mark_strongest(config, attacks)
     live = LiveService(client, catalogue)
@@ -255,6 +252,6 @@ def _split(config: Config, log: QueryLog) -> tuple[QueryLog, QueryLog]:
 
 def _training_config(config: Config, folder: Path) -> Any:
     """Return a config whose trainers write to the folder's work folder and resume from there."""
-    trained = replaced(config)
+    trained = with_settings(config)
     trained["output_dir"], trained["resume_dir"] = str(folder / "work"), str(folder / "work" / "resume")
     return trained

@@ -2,6 +2,7 @@
 
 import datetime
 import email.utils
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -78,6 +79,8 @@ class HttpSource:
             raise UserError(
                 f"black_box: {error.name} is not installed; pip install 'recbole-gro[http]' adds it"
             ) from None
+        for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
+            logging.getLogger(name).setLevel(logging.WARNING)
         self.description, self._http = description, httpx
         self.batch, self.concurrency = description["batch"], description["concurrency"]
         try:

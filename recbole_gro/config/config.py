@@ -212,7 +212,7 @@ def plain_settings(config: RecBoleConfig) -> dict[str, Any]:
     return {**given, "model": reference_to(config.model_class), "dataset": config.dataset}
 
 
-def replaced(config: RecBoleConfig, **settings: Any) -> Any:
+def with_settings(config: RecBoleConfig, **settings: Any) -> Any:
     """Return a copy of a config with other values of some settings."""
     changed = copy.copy(config)
     changed.final_config_dict = {**config.final_config_dict, **settings}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recbole_gro.config.config import replaced
+from recbole_gro.config.config import with_settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -31,7 +31,7 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
     files = []
     for number, seed in enumerate(range(owner.config["seed"] + 1, owner.config["seed"] + 1 + n), start=1):
         console.info(f"reference {number} of {n}: {owner.config['model']}, seed {seed}")
-        config = replaced(owner.config, seed=seed)
+        config = with_settings(owner.config, seed=seed)
         loaders = build_loaders(config, build_dataset(config))
         _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)
         out = folder / f"seed-{seed}"

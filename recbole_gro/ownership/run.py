@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import hashlib
 import json
-import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -89,8 +88,6 @@ def run_verification(
         refusal = reason
     is_new, secret = not os.path.exists(key), _read_key(Path(key))
     folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
-    for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
-        logging.getLogger(name).setLevel(logging.WARNING)
     with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         results: dict[str, Any] = {"method": method, "source": made.source, "assumptions": list(made.assumptions)}

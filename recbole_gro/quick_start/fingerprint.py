@@ -12,7 +12,7 @@ from typing import Any
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length
-from recbole_gro.config.config import plain, replaced
+from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import ROLES, reference_to, role_models
@@ -153,7 +153,7 @@ class Fingerprints:
 
     def with_next_seed(self) -> "Fingerprints":
         """Return the fingerprints of the same defense and attack at the next seed."""
-        return Fingerprints(replaced(self.config, seed=self.config["seed"] + 1), self.name, self.attack)
+        return Fingerprints(with_settings(self.config, seed=self.config["seed"] + 1), self.name, self.attack)
 
     @property
     def needs_target(self) -> bool:

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.config.config import replaced
+from recbole_gro.config.config import with_settings
 from recbole_gro.config.models import copied_model, models_of
 from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
@@ -111,7 +111,7 @@ def _check_causal(model: Any, batch: Interaction) -> None:
 
 def _for_a_step(config: Any, folder: str) -> Any:
     """Return a copy of a config for `ONE_STEP`, whose checkpoints go to a folder."""
-    short = replaced(config, **ONE_STEP)
+    short = with_settings(config, **ONE_STEP)
     short["output_dir"] = short["resume_dir"] = None
     short["checkpoint_dir"] = folder
     return short

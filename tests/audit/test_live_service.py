@@ -1,40 +1,17 @@
 import pytest
 import torch
-from audit.cases import CATALOGUE, K, ring, service_file
+from audit.cases import CATALOGUE, K, ring
 
 from recbole_gro import BlackBox, QueryLog
-from recbole_gro.audit.description import read_description
-from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.journal import Unanswered
 from recbole_gro.audit.live_service import (
     MOST_FAILED,
     MOST_STRANGE,
-    Client,
     LiveService,
     collected_catalogue,
     irregularities,
 )
-from recbole_gro.audit.sources import FunctionSource
 from recbole_gro.utils.errors import UserError
-
-
-@pytest.fixture
-def client_of(tmp_path, monkeypatch):
-    """A client of `lists`, from a history to a list, and the requests that it got."""
-    monkeypatch.setenv("AUDIT_TOKEN", "token")
-
-    def make(lists, limit=100, batch=1):
-        requests = []
-
-        def function(histories):
-            requests.append(histories)
-            return [lists(history) for history in histories]
-
-        source = FunctionSource(function)
-        source.batch = batch
-        description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
-        return Client(source, Journal(tmp_path / "answers.jsonl", limit), description), requests
-
-    return make
 
 
 def refusing(*last):

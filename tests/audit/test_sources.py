@@ -1,5 +1,6 @@
 import datetime
 import email.utils
+import logging
 import sys
 import time
 import types
@@ -122,6 +123,13 @@ def test_get_sends_the_request_as_query(tmp_path, journal):
         source = http(tmp_path, recommender, method="GET", request={"seen": "{history}", "n": "{k}"})
         assert source.lists([["item-3", "item-4"]], journal) == [ring(["item-4"])]
     assert recommender.requests == [[["item-3", "item-4"]]]
+
+
+def test_lines_of_httpx_which_hold_urls_and_headers_are_not_logged(tmp_path, journal, caplog):
+    caplog.set_level(logging.DEBUG)
+    with Recommender() as recommender:
+        http(tmp_path, recommender).lists(H, journal)
+    assert not [record for record in caplog.records if record.name.startswith(("httpx", "httpcore"))]
 
 
 def test_a_batch_is_answered_in_order(tmp_path, journal):

@@ -1,41 +1,15 @@
-"""The table of the trials of models, and the command that prints it."""
+"""The command that prints the table of the trials of models."""
 
 import sys
 from pathlib import Path
 
-import pytest
-
 from recbole_gro.cli.main import main
-from recbole_gro.config.models import CANNOT_SERVE, sequential_models
-from recbole_gro.quick_start.model_table import table, table_row
-from recbole_gro.quick_start.model_trials import write_first_users
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture(scope="module")
-def data_path(tmp_path_factory):
-    return write_first_users(tmp_path_factory.mktemp("data"))
-
-
-@pytest.mark.parametrize("name", sorted(CANNOT_SERVE))
-def test_the_row_of_a_model_that_cannot_serve_gives_the_reason(name, data_path):
-    assert table_row(name, data_path) == {
-        **dict.fromkeys(("target", "student", "surrogate"), "no"),
-        "remark": CANNOT_SERVE[name],
-    }
-
-
 def cells(line):
     return [cell.strip() for cell in line.split("|")]
-
-
-def test_the_page_has_every_model_and_the_results_of_the_trials(data_path):
-    page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
-    rows = {row[1]: row for row in map(cells, page.splitlines()) if len(row) > 1}
-    assert set(sequential_models()) <= set(rows)
-    for name in ("STAMP", "FPMC", "S3Rec"):
-        assert rows[name] == cells(table({name: table_row(name, data_path)}).lines()[-1])
 
 
 def test_the_command_puts_its_table_into_a_page(tmp_path, capsys):

@@ -8,7 +8,7 @@ from recbole.model.general_recommender import BPR
 from recbole.model.sequential_recommender import NARM
 
 from recbole_gro import Config, UserError
-from recbole_gro.config.config import derive, plain_settings
+from recbole_gro.config.config import derive, plain_settings, with_settings
 from recbole_gro.config.reference import ORDER
 from recbole_gro.config.settings import plugin_keys, sections, setting
 
@@ -402,6 +402,16 @@ def test_what_was_set_rebuilds_the_config(make_config):
     again = Config(config_dict=config.plain())
     for name in (*SMALL, *plugin_keys(), "model", "dataset", "data_path", "hidden_size"):
         assert again[name] == config[name], name
+
+
+def test_a_copy_with_other_settings_leaves_the_config_as_it_was(make_config):
+    config = make_config(seed=7, served_k=5)
+    before = config.plain()
+    other = with_settings(config, seed=8)
+    other["device"] = "elsewhere"
+    assert (other["seed"], other["served_k"]) == (8, 5)
+    assert other.plain() == before | {"seed": 8}
+    assert (config["seed"], str(config["device"]), config.plain()) == (7, "cpu", before)
 
 
 def test_same_class_keeps_the_targets_architecture(make_config):

@@ -16,7 +16,6 @@ from recbole.utils import init_seed
 
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
-from recbole_gro.scoring.causal import NEXT_ITEMS
 from recbole_gro.utils import ranking
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
@@ -54,31 +53,6 @@ def test_prefixes_of_next_item_models_are_recboles_own_batches(make_loaders, mod
                 mine, batch = mine[0], batch[0]
             assert set(mine.columns) == set(batch.columns)
             assert all(torch.equal(mine[field], batch[field]) for field in batch.columns)
-
-
-@pytest.mark.parametrize("batch_size", [1, 32, 100, 10_000])
-def test_a_step_on_sequences_has_as_many_targets_as_one_on_prefixes(make_loaders, batch_size):
-    _, train, *_ = make_loaders("GRU4Rec", train_batch_size=batch_size)
-    _, prefixes, *_ = make_loaders("GRU4Rec", train_batch_size=batch_size, train_rows="prefixes")
-    targets = [batch[NEXT_ITEMS] for batch in train]
-    assert sum(map(len, targets)) == len(prefixes._dataset)
-    longest = 8  # of a run
-    assert max(map(len, targets)) <= max(batch_size * 2, longest)
-    assert len(train) == len(targets)
-    if longest <= batch_size < len(prefixes._dataset):
-        assert 0.8 < len(train) / len(prefixes) < 1.3
-
-
-def test_sequences_come_in_a_new_order_each_epoch_that_the_seed_determines(make_loaders):
-    (_, train, *_), (_, again, *_) = make_loaders("NARM"), make_loaders("NARM")
-
-    def epoch(loader):
-        return torch.cat([batch[NEXT_ITEMS] for batch in loader])
-
-    first, second = epoch(train), epoch(train)
-    assert not torch.equal(first, second)
-    assert torch.equal(first.sort().values, second.sort().values)
-    assert torch.equal(epoch(again), first)
 
 
 def reseed_both(*loaders):

@@ -1,101 +1,10 @@
-"""Every attack against every detector."""
-
-import csv
-import json
-from dataclasses import replace
+"""What detectors see of attacks."""
 
 import pytest
 import torch
-from pipeline import TINY_RUN
 
-from recbole_gro import UserError
-from recbole_gro.experiment.detection import Side, area, lists_before_alarm, so_far
-from recbole_gro.experiment.detection_cells import KINDS
+from recbole_gro.experiment.detection import area, lists_before_alarm, so_far
 from recbole_gro.experiment.plan import read_experiment
-from recbole_gro.experiment.run import run_experiment
-
-ATTACKS = ["standard+random", "few_shot+mimic", "repeat+mixed"]
-
-
-@pytest.fixture
-def grid(tmp_path, tiny_data_path):
-    import yaml
-
-    fixed = {
-        **{name: value for name, value in TINY_RUN.items() if name != "seed"},
-        "model": "BERT4Rec",
-        "dataset": "tiny",
-        "data_path": str(tiny_data_path),
-        "query_sequences": 24,
-        "attacker_known_share": 0.1,
-        "detector": ["coverage", "transitions"],
-        "false_positive_rate": 0.1,
-        "detection_window": 8,
-    }
-    parts = {"title": "T", "figure": "detection", "vary": {"attacker": ATTACKS}, "seeds": [1], "fixed": fixed}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(parts))
-    return str(tmp_path / "own.yaml")
-
-
-def test_an_experiment_is_measured_once_and_reported(grid, tmp_path, capsys):
-    folder = tmp_path / "out"
-    run_experiment(grid, output_dir=folder, dry_run=True)
-    assert capsys.readouterr().out.count("attacker") == 3
-    run_experiment(grid, output_dir=folder)
-    files = sorted((folder / "cells").iterdir())
-    assert len(files) == 3
-    by_detector = json.loads(files[0].read_text())
-    assert [one["detector"] for one in by_detector] == ["coverage", "transitions"]
-    for one in by_detector:
-        assert one["seed"] == 1
-        assert len(one["flagged"]) == 4 >= one["items"] >= 0
-        assert set(one["auc"]) == {"1", "2", "3"}  # no sequence has 5 items
-        assert 0 <= one["lists"] <= 24 * 4
-    report = (folder / "report.md").read_text()
-    assert all(attack in report for attack in ATTACKS)
-    assert (folder / "detection.png").read_bytes().startswith(b"\x89PNG")
-    with (folder / "results.csv").open() as lines:
-        rows = list(csv.DictReader(lines))
-    assert {row["measure"] for row in rows} >= {"auc", "true_positives", "false_positives", "items", "lists", "flagged"}
-    changed = [file.stat().st_mtime_ns for file in files]
-    stages = sorted((folder / "stages").iterdir())
-    run_experiment(grid, output_dir=folder)
-    assert [file.stat().st_mtime_ns for file in files] == changed
-    assert sorted((folder / "stages").iterdir()) == stages
-    assert not [file for file in stages if file.name.startswith("surrogate")]  # none is trained
-    # another rate is another cell, of the same queries
-    run_experiment(grid, {"false_positive_rate": 0.2}, output_dir=folder)
-    assert len(list((folder / "cells").iterdir())) == 6
-    assert sorted((folder / "stages").iterdir()) == stages
-
-
-def test_workers_measure_the_same(grid, tmp_path):
-    given = {"attacker": ["standard+random"], "seeds": [1, 2]}
-    one, two = (run_experiment(grid, given, tmp_path / str(n), workers=n) for n in (1, 2))
-    assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
-
-
-def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monkeypatch):
-    def failing(side, config, values, seed):
-        if seed == 2:
-            raise ValueError("out of luck")
-        return detected(side, config, values, seed)
-
-    detected = Side.detected
-    kind = replace(KINDS["detection"], measure=failing)
-    monkeypatch.setitem(KINDS, "detection", kind)
-    with pytest.raises(UserError) as caught:
-        run_experiment(grid, {"attacker": ["standard+random"], "seeds": [1, 2]}, tmp_path / "out")
-    assert str(caught.value) == (
-        "cells of 1 targets failed, finished ones are kept: attacker standard+random, seed 2: ValueError: out of luck"
-    )
-    assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
-    assert "standard+random" in (tmp_path / "out" / "report.md").read_text()
-
-
-def test_an_unknown_detector_is_refused(grid, tmp_path):
-    with pytest.raises(UserError, match="unknown detector 'nobody'"):
-        run_experiment(grid, {"detector": ["nobody"]}, output_dir=tmp_path / "out")
 
 
 def test_the_packaged_experiment_has_every_strategy():

@@ -5,8 +5,7 @@ import json
 
 import pytest
 import torch
-import yaml
-from pipeline import TINY_RUN
+from experiment.grid import detection_file
 
 from recbole_gro import UserError
 from recbole_gro.defense.keyed_randomness import KeyedDraws
@@ -21,22 +20,9 @@ from recbole_gro.quick_start.stage_cache import StageCache
 
 @pytest.fixture
 def grid(tmp_path, tiny_data_path):
-    fixed = {
-        **{name: value for name, value in TINY_RUN.items() if name != "seed"},
-        "model": "BERT4Rec",
-        "dataset": "tiny",
-        "data_path": str(tiny_data_path),
-        "query_sequences": 24,
-        "attacker_known_share": 0.1,
-        "detector": ["coverage"],
-        "false_positive_rate": 0.1,
-        "detection_window": 8,
-        "references": ["untrained"],
-    }
+    fixed = {"detector": ["coverage"], "references": ["untrained"]}
     attacks = ["standard+random", "few_shot+mimic"]
-    parts = {"title": "T", "figure": "alarms", "vary": {"attacker": attacks}, "seeds": [1, 2], "fixed": fixed}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(parts))
-    return str(tmp_path / "own.yaml")
+    return detection_file(tmp_path, tiny_data_path, attacks, figure="alarms", seeds=[1, 2], fixed=fixed)
 
 
 @pytest.mark.parametrize("decoys", [BY_HISTORY, BY_KEY])

@@ -1,10 +1,45 @@
-from recbole_gro.ownership.report import summary
+import json
+
+from recbole_gro.ownership.report import save_results, summary
+
+VERDICT = {
+    "p_value": 1e-9, "level": 0.01, "is_claim": True, "effect": [37.25, 30.0, 44.5],
+    "effect_name": "percent of marked items in the top 10, less what chance gives", "null": "chance alone",
+    "turning_point": "fewer lists", "facts": {"share": 0.5, "share_needed": 0.25, "reference_shares": {"a.pth": 0.125}},
+}  # fmt: skip
+RESULTS = {
+    "refused": None, "verdict": VERDICT, "suspect": "s.pth", "asked": {"lists": 190}, "assumptions": ["a secret key"],
+}  # fmt: skip
 
 
 def test_the_summary_names_the_unit_of_the_effect():
-    verdict = {
-        "p_value": 1e-9, "level": 0.01, "is_claim": True, "effect": [37.25, 30.0, 44.5],
-        "effect_name": "percent of marked items in the top 10, less what chance gives",
-    }  # fmt: skip
-    text = summary({"refused": None, "verdict": verdict, "suspect": "s.pth", "asked": {"lists": 190}})
+    text = summary(RESULTS)
     assert "37.2, 95 % interval 30 to 44.5 (percent of marked items in the top 10, less what chance gives)" in text
+
+
+def test_the_summary_says_whether_there_is_a_claim_or_no_verdict():
+    assert summary(RESULTS).startswith("s.pth is claimed to be a copy of the owner's model: p = 1e-09")
+    unclaimed = RESULTS | {"verdict": VERDICT | {"is_claim": False}}
+    assert summary(unclaimed).startswith("s.pth is not claimed to be a copy")
+    assert summary(RESULTS | {"refused": "no lists", "verdict": None}) == "No verdict: no lists."
+
+
+def test_the_folder_holds_facts_as_csv_and_the_shares_as_a_picture(tmp_path):
+    save_results(RESULTS, tmp_path)
+    assert (tmp_path / "results.csv").read_text().splitlines() == [
+        "fact,value,low,high",
+        "effect,37.25,30.0,44.5",
+        "share,0.5,,",
+        "share_needed,0.25,,",
+        "reference_shares a.pth,0.125,,",
+    ]
+    assert json.loads((tmp_path / "results.json").read_text()) == RESULTS
+    assert (tmp_path / "shares.png").read_bytes().startswith(b"\x89PNG")
+    assert "a secret key" in (tmp_path / "report.md").read_text()
+
+
+def test_without_a_verdict_the_folder_holds_the_reason_and_no_picture(tmp_path):
+    save_results(RESULTS | {"refused": "no lists", "verdict": None}, tmp_path)
+    assert (tmp_path / "results.csv").read_text().splitlines() == ["fact,value,low,high", "effect,,,"]
+    assert "No verdict: no lists." in (tmp_path / "report.md").read_text()
+    assert not (tmp_path / "shares.png").exists()

@@ -1,0 +1,58 @@
+"""The table of the trials of models, and the page that holds it."""
+
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from recbole_gro.config.models import CANNOT_SERVE, sequential_models
+from recbole_gro.quick_start.model_table import table, table_row
+from recbole_gro.quick_start.model_trials import ROLES, TrialFailed, write_first_users
+from recbole_gro.utils.errors import UserError
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def data_path(tmp_path_factory):
+    return write_first_users(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize("name", sorted(CANNOT_SERVE))
+def test_the_row_of_a_model_that_cannot_serve_gives_the_reason(name, data_path):
+    assert table_row(name, data_path) == {
+        **dict.fromkeys(("target", "student", "surrogate"), "no"),
+        "remark": CANNOT_SERVE[name],
+    }
+
+
+def in_single_spaces(text):
+    return re.sub(" +", " ", text)
+
+
+def test_the_page_has_every_model_and_the_results_of_the_trials(data_path):
+    page = in_single_spaces((ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8"))
+    assert all(f"\n| {name} | " in page for name in sequential_models())
+    for name in ("STAMP", "FPMC", "S3Rec"):
+        line = table({name: table_row(name, data_path)}).lines()[-1]
+        assert f"\n{in_single_spaces(line)}\n" in page
+
+
+def test_the_row_of_a_model_gives_the_reason_why_a_role_does_not_work(data_path, monkeypatch, capsys):
+    def fails(reason, error):
+        def trial(trials):
+            print("an epoch")
+            raise error(reason)
+
+        return trial
+
+    monkeypatch.setitem(ROLES, "target", [lambda trials: None])
+    monkeypatch.setitem(ROLES, "student", [lambda trials: None, fails("its loss rises", TrialFailed)])
+    monkeypatch.setitem(ROLES, "surrogate", [fails("it reads users", UserError)])
+    row = {"target": "works", "student": "no: its loss rises", "surrogate": "no: it reads users", "remark": ""}
+    assert table_row("STAMP", data_path) == row
+    assert capsys.readouterr().out == ""
+    assert not logging.root.manager.disable
+    made = table({"STAMP": row})
+    assert (made.head, made.rows) == (["model", *row], [["STAMP", *row.values()]])
