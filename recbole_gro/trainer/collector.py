@@ -9,6 +9,7 @@ from torch import Tensor
 from recbole_gro.utils.ranking import top_columns
 
 OF_RANKS = ("rec.items", "rec.topk")
+JOINED_AT_ONCE = 64  # batches; small tensors that stay between large ones that are freed leave gaps in memory
 OF_SCORES = ("rec.meanrank", "rec.score", "data.label")
 
 
@@ -17,7 +18,7 @@ class RankCollector(Collector):
 
     RecBole ranks all items for each kind of value, and marks the relevant item of a row in a table as large as the
     scores. Where metrics need ranks alone, a batch is ranked once and the ranking is compared with the relevant items.
-    Batches are joined at the end of an evaluation; RecBole copies all earlier ones for each.
+    Batches are joined many at a time; RecBole copies all earlier ones for each.
 
     Args:
         config: RecBole's Config or ours.
@@ -39,6 +40,8 @@ class RankCollector(Collector):
     def collect_ranked(self, ranked: Tensor, relevant: Tensor) -> None:
         """Collect ranked items [N, max(topk)], best first, of rows with one relevant item [N] each."""
         self._ranked.append((ranked, relevant.to(ranked.device)))
+        if len(self._ranked) == JOINED_AT_ONCE:
+            self._join()
 
     def get_data_struct(self) -> DataStruct:
         """Return what has been collected, and forget the rows."""
