@@ -11,7 +11,7 @@ from recbole_gro.trainer.collector import RankCollector
 @pytest.mark.parametrize("at_once", [1, 2, 9])
 def test_rows_keep_their_order_however_batches_are_joined(make_config, monkeypatch, at_once):
     monkeypatch.setattr(module, "JOINED_AT_ONCE", at_once)
-    collector = RankCollector(make_config("NARM", metrics=["Hit", "ItemCoverage"], topk=[2]))
+    collector = RankCollector(make_config("NARM", metrics=["Hit", "ItemCoverage"], topk=[2], valid_metric="Hit@2"))
     for first in (1, 3, 5, 7, 9):
         collector.collect_ranked(torch.tensor([[first, first + 1]]), torch.tensor([first]))
     collected = collector.get_data_struct()
