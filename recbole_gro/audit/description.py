@@ -76,23 +76,24 @@ class Description:
         return shown | {"url": url, "headers": sorted(self["headers"])} | {name: self[name] for name in names}
 
 
-def read_description(black_box: str, given: dict[str, Any]) -> Description:
+def read_description(black_box: str, given: dict[str, Any], option: str = "black_box") -> Description:
     """Read and check the description of a service.
 
     Args:
         black_box: a yaml file, or module:function.
         given: values by key that take precedence over the file's; all that a function has.
+        option: name of `black_box` in messages.
 
     Raises:
         UserError: a key that is unknown, absent or invalid; the message names file and key.
     """
     is_file = black_box.endswith((".yaml", ".yml"))
     if not is_file and black_box.count(":") != 1:
-        raise UserError(f"black_box: {black_box!r} is neither a yaml file nor module:function")
+        raise UserError(f"{option}: {black_box!r} is neither a yaml file nor module:function")
     stored = read_config_file(black_box) if is_file else {}
-    function = None if is_file else imported_member(black_box, "black_box")
+    function = None if is_file else imported_member(black_box, option)
     if not is_file and not callable(function):
-        raise UserError(f"black_box: {black_box} is not callable; the value is module:function")
+        raise UserError(f"{option}: {black_box} is not callable; the value is module:function")
     try:
         values = _checked(stored | given, REQUIRED if is_file else ())
         folder = Path(black_box).parent if is_file and "catalogue" not in given else Path()

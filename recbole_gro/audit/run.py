@@ -33,6 +33,7 @@ from recbole_gro.config.config import Config, with_settings
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.data.histories import read_histories
+from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
@@ -126,6 +127,7 @@ def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
     """Return the config of the attack: no dataset is read, and lists are as long as the service's."""
     if "served_k" in settings:
         raise UserError("served_k: the length of lists is k of the service's description")
+    refuse_unread(settings, DetectionSettings.names, "recbole-gro audit", READER)
     refuse_unread(
         settings, of_sections("Defense"), "recbole-gro audit", "the provider's side, such as recbole-gro run,"
     )

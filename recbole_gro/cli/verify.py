@@ -28,9 +28,7 @@ def parser() -> Parser:
     made.add_argument("--key", metavar="FILE", help="secret that decides the probes; made where there is none")
     made.add_argument("--method", default="fingerprint", help="verification method (default fingerprint)")
     made.add_argument("--probes", default="2000", metavar="N", help="histories that the suspect answers (default 2000)")
-    made.add_argument(
-        "--references", default="", metavar="FILES|N", help="checkpoints, separated by commas, or how many to train"
-    )
+    made.add_argument("--references", metavar="FILES|N", help="checkpoints, separated by commas, or how many to train")
     made.add_argument(
         "--data_path", metavar="FOLDER", help="of the dataset's folder, for methods and references that need data"
     )
@@ -63,7 +61,9 @@ def work(words: list[str]) -> int:
     for name in ("owner", "suspect", "key"):
         if not given[name]:
             raise UserError(f"{name}: not set; {parser().prog} --help describes it")
-    references = given["references"]
+    references = given["references"] or ""
+    if given["references"] is not None and not references.strip(", "):
+        raise UserError("references: empty; give checkpoints, separated by commas, or how many to train")
     given["references"] = (
         int(references) if references.isdecimal() else [file for file in references.split(",") if file]
     )

@@ -7,6 +7,7 @@ class TailSettings(Settings):
 TailSettings.of(config).head_k
 """
 
+import importlib
 import math
 import os
 from collections.abc import Iterable
@@ -147,7 +148,8 @@ def sections() -> dict[str, list[Key]]:
 
 
 def of_sections(*names: str) -> set[str]:
-    """Return the names of the plugin's keys in some sections."""
+    """Return the names of the plugin's keys in some sections, whatever has been imported so far."""
+    importlib.import_module("recbole_gro.public")
     return {key.name for name in names for key in sections().get(name, [])} & plugin_keys().keys()
 
 

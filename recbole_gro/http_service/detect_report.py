@@ -43,7 +43,8 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
     rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
     yield Paragraph(
         f"{results['queries']:,} answered queries make {results['histories']:,} histories, of which one that extends "
-        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue."
+        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue. "
+        f"Histories are judged without their {results['unknown_items']:,} items that are not in it."
     )
     yield Heading("Flagged")
     yield Table(

@@ -5,7 +5,7 @@ import datetime
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             _add_lines(found, Ledger(file).lines(), len(ids))
         elif start.lstrip()[:1] == b"{":
             with open(file, encoding="utf-8") as text:
-                _add_lines(found, map(json.loads, text), len(ids))
+                _add_lines(found, _parsed(file, text), len(ids))
         else:
             _add_csv(found, file, ids)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -94,6 +94,14 @@ def _add_lines(found: LoggedQueries, lines: Iterator[dict[str, Any]], n_items: i
             found.add(line.get("key", ""), line["time"], history, (number, place))
 
 
+def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"log: {file}, line {number} is no JSON: {error.msg}, character {error.colno}") from None
+
+
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
     with open(file, encoding="utf-8", newline="") as text:
         rows = csv.DictReader(text)
@@ -101,6 +109,14 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
             names = ", ".join(rows.fieldnames or []) or "none"
             raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
         numbered = list(enumerate(rows, 1))
+        for number, row in numbered:
+            if None in row or None in row.values():
+                n_fields = len(rows.fieldnames or [])
+                amount = "more" if None in row else "fewer"
+                raise UserError(
+                    f"log: {file}, row {number} has {amount} than the {n_fields} fields of the first line; the items "
+                    "of a history stand between blanks"
+                )
         if "time" in (rows.fieldnames or []):
             numbered.sort(key=lambda one: _seconds(file, *one))  # stable
         for number, row in numbered:

@@ -13,6 +13,7 @@ from recbole_gro.audit.live_service import Client
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.serving.saved_target import load_target
+from recbole_gro.utils.errors import UserError
 
 REPEATED = 50  # maximum probes that are sent twice
 MOST_CHANGED = 0.05  # share of them whose lists may differ
@@ -70,10 +71,12 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
     """
     if suspect.endswith(".pth"):
         described = _checkpoint(suspect, item_tokens)
+    elif suspect.endswith((".yaml", ".yml")):
+        described = read_description(suspect, {})
+    elif suspect.count(":") != 1:
+        raise UserError(f"suspect: {suspect!r} is neither a checkpoint (.pth), a yaml file nor module:function")
     else:  # the catalogue is the owner's; seeds stand for it where the file names none
-        described = read_description(
-            suspect, {} if suspect.endswith((".yaml", ".yml")) else {"seeds": [item_tokens[1]]}
-        )
+        described = read_description(suspect, {"seeds": [item_tokens[1]]}, "suspect")
     if described.catalogue is not None:
         lacking = len({*item_tokens[1:]} - {*described.catalogue})
         if lacking > MOST_UNKNOWN * (len(item_tokens) - 1):

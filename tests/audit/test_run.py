@@ -273,9 +273,17 @@ def test_a_finished_audit_requests_nothing_more(tmp_path):
             audit(tmp_path, recommender, query_length=4)
 
 
-def test_settings_of_the_providers_side_are_refused(tmp_path):
-    with pytest.raises(UserError, match="head_k: recbole-gro audit does not read it; the provider's side"):
-        run_audit(service_file(tmp_path, "http://127.0.0.1:9"), command_line={"head_k": "3"})
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("head_k", "head_k: recbole-gro audit does not read it; the provider's side"),
+        ("gro_lambda", "gro_lambda: recbole-gro audit does not read it; the provider's side"),
+        ("false_positive_rate", "false_positive_rate: recbole-gro audit does not read it; recbole-gro detect"),
+    ],
+)
+def test_settings_of_the_providers_side_are_refused(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        run_audit(service_file(tmp_path, "http://127.0.0.1:9"), command_line={name: "0.3"})
 
 
 def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):

@@ -32,6 +32,7 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
     [
         ([], "owner: not set"),
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
+        (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references="], "references: empty; give checkpoints"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
         (["--recompute=missing.json"], "missing.json holds no evidence of a verification: No such file or directory"),
     ],

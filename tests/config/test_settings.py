@@ -1,5 +1,7 @@
 """Typed settings: declaration, types, ranges and fingerprints."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,10 @@ def test_types_and_ranges(kind, right, wrong):
     for value in wrong:
         with pytest.raises(UserError, match=r"^size: .* is not allowed; it takes "):
             key.check(value)
+
+
+def test_the_keys_of_a_section_do_not_depend_on_what_was_imported():
+    code = (
+        "from recbole_gro.config.settings import of_sections; assert {'head_k', 'gro_lambda'} <= of_sections('Defense')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,14 @@ from recbole_gro.http_service.detect_report import report_blocks, write_detectio
 def test_a_report_without_an_alarm_says_none():
     key = {"key": "", "histories": 3, "flagged": 0, "log_evidence": -0.5, "alarm": False}
     found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []}
-    results = {"false_positive_rate": 0.01, "window": 9, "queries": 3, "histories": 3, "left_out": 0}
+    results = {
+        "false_positive_rate": 0.01,
+        "window": 9,
+        "queries": 3,
+        "histories": 3,
+        "left_out": 0,
+        "unknown_items": 2,
+    }
     results |= {"benign": "x", "detectors": {"mmd": found}}
     blocks = list(report_blocks(results))
     assert blocks[2].rows == [["mmd", "0", "0.0%", "0 of 0", "none"]]
@@ -17,7 +24,14 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     key = {"key": "ann", "histories": 30, "flagged": 25, "log_evidence": 50.0, "alarm": True}
     window = {"key": "ann", "time": "t3", "query": 103, "history": 1, "score": 4.5}
     found = {"flagged_histories": 25, "keys": [key], "windows": 2, "flagged_windows": [window], "histories": rows}
-    results = {"false_positive_rate": 0.01, "window": 9, "queries": 30, "histories": 30, "left_out": 0}
+    results = {
+        "false_positive_rate": 0.01,
+        "window": 9,
+        "queries": 30,
+        "histories": 30,
+        "left_out": 0,
+        "unknown_items": 2,
+    }
     write_detection({**results, "log": "a/own.csv", "benign": "x", "detectors": {"mmd": found}}, tmp_path)
     lines = (tmp_path / "results.csv").read_text().splitlines()
     assert lines[:2] == ["detector,key,time,query,history,items,alarm_after,score", "mmd,ann,t0,100,1,5,2,9.0"]
