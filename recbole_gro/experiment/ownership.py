@@ -1,7 +1,6 @@
 """The experiment on ownership: which suspects the method `fingerprint` claims, copies and others."""
 
 import csv
-import hashlib
 import itertools
 import json
 import time
@@ -20,6 +19,7 @@ from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import Fingerprint
 from recbole_gro.ownership.method import Probes, Verdict
+from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.serving.saved_target import SavedTarget
@@ -77,7 +77,9 @@ def _line_up(experiment: Experiment) -> str:
     changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
     small = {**own["small"], "count": None}
     seeds = sorted({*experiment.seeds, *own["references"]})
-    return _digest(experiment.name, experiment.fixed, seeds, own["probes"], changes, small)
+    data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, seeds[0]))
+    read = {"settings": experiment.fixed, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
+    return fingerprint(experiment.name, data=data, **read)
 
 
 def _suspects(experiment: Experiment, model: str, seed: int) -> str:
@@ -85,11 +87,7 @@ def _suspects(experiment: Experiment, model: str, seed: int) -> str:
     read = {part: attacks(experiment, part, model, seed) for part in ("copies", "changed", "avoiding")}
     owners = itertools.product(sorted(map(str, experiment.vary["model"])), experiment.seeds)
     others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
-    return _digest(others, experiment.ownership | read)
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return fingerprint(experiment.name, others=others, suspects=experiment.ownership | read)
 
 
 def read_rows(file: Path) -> list[Row]:

@@ -85,6 +85,15 @@ def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path,
     assert "NARM, seed 1: done\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
+def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
+    monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
+    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    run_experiment(*grid, output_dir="out")
+    monkeypatch.setattr("recbole_gro.experiment.ownership.data_fingerprint", lambda _: {"tiny.inter": "other"})
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
+
+
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing" in capsys.readouterr().out
