@@ -8,6 +8,8 @@ import torch
 from recbole_gro.audit.live_service import Client, LiveService
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
+from recbole_gro.evaluator.seen_items import without_seen
+from recbole_gro.scoring import pad_sequences
 from recbole_gro.serving.service import Service
 
 
@@ -24,7 +26,7 @@ def accuracy(
         live: the service.
         surrogate: the extracted model.
         histories: from `read_histories`.
-        config: `topk`, and MAX_ITEM_LIST_LENGTH, the number of most recent items that are sent.
+        config: `topk`, `exclude_seen`, and MAX_ITEM_LIST_LENGTH, the number of most recent items that are sent.
     """
     longest = config["MAX_ITEM_LIST_LENGTH"]
     known = [[token for token in items[:-1] if live.known([token])][-longest:] for items in histories]
@@ -39,6 +41,10 @@ def accuracy(
     items = torch.tensor([live.known([item])[0] for _, item, _ in listed])
     sequences = [[live.known([token])[0] for token in seen] for seen, _, _ in listed]
     extracted = Service(surrogate, live.k).recommend(sequences).cpu()
+    if config["exclude_seen"]:
+        histories_sent, _ = pad_sequences(sequences)
+        served, extracted = without_seen(served, histories_sent), without_seen(extracted, histories_sent)
+        result["exclude_seen"] = True
     for side, lists in (("service", served), ("surrogate", extracted)):
         result[side] = _metrics(ranks(lists, items), config["topk"])
     at = min(10, live.k)

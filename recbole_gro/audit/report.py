@@ -110,8 +110,9 @@ def _accuracy(own: dict[str, Any]) -> Iterator[Block]:
     yield Heading("Accuracy on the owner's histories")
     if "service" in own:
         metrics = list(own["service"])
+        unseen = ", items of the history excluded" if "exclude_seen" in own else ""
         yield Table(
-            f"The last item of each of {own['users']:,} histories, full ranking, in percent.",
+            f"The last item of each of {own['users']:,} histories, full ranking{unseen}, in percent.",
             ["", *map(label, metrics)],
             [[side, *(_percent(own[side][name]) for name in metrics)] for side in ("service", "surrogate")],
         )

@@ -40,6 +40,12 @@ class EvaluationSettings(Settings):
     eval_batch_size: int = key(1024, "int >= 1", "rows evaluated at once")
     metrics: Any = key(["Hit", "NDCG"], "names of metric", "measured on the list the service returns, full ranking")
     topk: Any = key([5, 10, 20], "ints >= 1", "positions of the list that are looked at")
+    exclude_seen: bool = key(
+        False,
+        "bool",
+        "items of the user's own history are removed from a list before it is measured, as in many publications; "
+        "RecBole and the paper keep them. Training and attack stay as they are",
+    )
 
 
 class ValidationSettings(Settings):

@@ -8,6 +8,7 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from recbole_gro.evaluator.agreement import agreement
+from recbole_gro.evaluator.seen_items import without_seen
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.collector import OF_SCORES, RankCollector
 from recbole_gro.utils.compat import no_tensorboard
@@ -24,7 +25,8 @@ class ServedEvaluator(Trainer):
     miss; metrics of the items themselves (coverage, popularity) see 0 there, an item that no user has.
 
     Args:
-        config: metrics and topk; no cut-off may exceed the length of the list.
+        config: metrics and topk; no cut-off may exceed the length of the list. With `exclude_seen` items of a row's
+            history are removed from its list first.
         service: the service to evaluate.
     """
 
@@ -37,7 +39,7 @@ class ServedEvaluator(Trainer):
 
     @property
     def lists(self) -> Tensor:
-        """Lists [rows, k] served in the last evaluation, in its order."""
+        """Lists [rows, k] measured in the last evaluation, in its order."""
         return torch.cat(self._served)
 
     def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
@@ -47,7 +49,10 @@ class ServedEvaluator(Trainer):
 
     def _full_sort_batch_eval(self, batched_data):
         interaction, _, positive_u, positive_i = batched_data
-        served = self.service.recommend(interaction[self.model.ITEM_SEQ])
+        histories = interaction[self.model.ITEM_SEQ]
+        served = self.service.recommend(histories)
+        if self.config["exclude_seen"]:
+            served = without_seen(served, histories)
         self._served.append(served.cpu())
         self._bar.update()
         return interaction, served, positive_u, positive_i

@@ -193,16 +193,17 @@ def markdown(results: dict[str, Any], config: Any) -> str:
 
 
 def split_in_words(config: Any) -> str:
-    """Return the evaluation split of `eval_args` as text.
+    """Return the evaluation split of `eval_args` as text, and whether items of the history are excluded.
 
-    >>> split_in_words({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}})
-    'ratio split 0.8, 0.1, 0.1 in time order'
+    >>> split_in_words({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}, "exclude_seen": True})
+    "ratio split 0.8, 0.1, 0.1 in time order, without items of the user's history"
     """
     (kind, parts), *_ = config["eval_args"]["split"].items()
+    unseen = ", without items of the user's history" if config["exclude_seen"] else ""
     if kind == "LS":
-        return "leave-one-out" + ("" if parts == "valid_and_test" else f" ({parts})")
+        return "leave-one-out" + ("" if parts == "valid_and_test" else f" ({parts})") + unseen
     order = " in time order" if config["eval_args"].get("order") == "TO" else ""
-    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}"
+    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}{unseen}"
 
 
 def settings_in_words(settings: dict[str, Any]) -> str:

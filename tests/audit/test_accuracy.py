@@ -31,10 +31,10 @@ def measured(client_of):
             raise ValueError("no")
         return {"item-8": ["nobody's"], "item-20": ring(history, 4)}.get(history[-1], ring(history))
 
-    def make(*histories):
+    def make(*histories, exclude_seen=False):
         client, requests = client_of(lists)
         histories = [[f"item-{item}" for item in history] for history in histories]
-        config = {"topk": [1, 3], "MAX_ITEM_LIST_LENGTH": 2}
+        config = {"topk": [1, 3], "MAX_ITEM_LIST_LENGTH": 2, "exclude_seen": exclude_seen}
         return accuracy(client, LiveService(client, CATALOGUE), Following(), histories, config), requests
 
     return make
@@ -50,6 +50,14 @@ def test_service_and_surrogate_are_measured_on_the_last_item_of_each_history(mea
         "surrogate": {"hit@1": 0.0, "ndcg@1": 0.0, "hit@3": 0.6667, "ndcg@3": round((1 / np.log2(3) + 0.5) / 3, 4)},
         "agreement@5": round((4 / 5 + 4 / 5 + 3 / 4) / 3, 4),
     }
+
+
+def test_items_of_the_history_are_excluded_where_the_setting_says_so(measured):
+    # the service lists 6 to 10 after 5, of which 6 is seen; the surrogate 7 to 11
+    results, _ = measured((6, 5, 8), exclude_seen=True)
+    assert results["exclude_seen"]
+    assert (results["service"]["hit@1"], results["service"]["ndcg@3"]) == (0.0, round(1 / np.log2(3), 4))
+    assert results["surrogate"] == {"hit@1": 0.0, "ndcg@1": 0.0, "hit@3": 1.0, "ndcg@3": round(1 / np.log2(3), 4)}
 
 
 def test_the_most_recent_items_of_the_catalogue_are_sent(measured):

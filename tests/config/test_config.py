@@ -44,6 +44,7 @@ OUT_OF_RANGE = {
     "query_sequences": [1, 0, 2.5],
     "query_length": [0, -3],
     "access_log": ["maybe", 1],
+    "exclude_seen": ["maybe", 1],
     "attacker": [3, None, ["head", "head"]],
     "attacker_suite": [3, None, []],
     "attacker_rounds": [0, 1.5, None],
