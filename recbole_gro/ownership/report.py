@@ -20,9 +20,9 @@ def summary(results: dict[str, Any]) -> str:
     effect, low, high = verdict["effect"]
     said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
     return (
-        f"{results['suspect']} {said} of the owner's model: p = {verdict['p_value']:.2g} where {verdict['level']:g} is "
-        f"allowed; {results['asked']['lists']:,} lists asked. Effect: {effect:.3g}, 95 % interval {low:.3g} to "
-        f"{high:.3g} ({verdict['effect_name']})."
+        f"{results['suspect']} {said} of the owner's model: p {_p_value(verdict['p_value'])} where "
+        f"{verdict['level']:g} is allowed; {results['asked']['lists']:,} lists asked. "
+        f"Effect: {effect:.3g}, 95 % interval {low:.3g} to {high:.3g} ({verdict['effect_name']})."
     )
 
 
@@ -80,6 +80,15 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
             "the checkpoints and the probes (commitment.json). recbole-gro verify --recompute=results.json checks key, "
             "probes and verdict; with --owner=FILE it makes the probes anew."
         )
+
+
+def _p_value(value: float) -> str:
+    """Return a p-value with its sign; 0 is one that a double-precision number cannot hold.
+
+    >>> _p_value(0.00123), _p_value(0.0)
+    ('= 0.0012', '< 1e-300')
+    """
+    return f"= {value:.2g}" if value else "< 1e-300"
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import datetime
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
+from recbole_gro.ownership.key import note_revealed, read_key, sha256, warn_if_revealed
 from recbole_gro.ownership.method import Probes, Refusal, Verdict, VerificationMethod, create_method
 from recbole_gro.ownership.references import load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
@@ -27,7 +27,6 @@ from recbole_gro.utils.log import console, logged_to, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 
 COMMITMENT, RESULTS, ANSWERS = "commitment.json", "results.json", "answers.jsonl"
-SHORTEST_KEY = 16  # bytes
 
 
 @global_state_kept()
@@ -86,7 +85,7 @@ def run_verification(
         described = describe_suspect(suspect, owners.item_tokens)
     except Refusal as reason:
         refusal = reason
-    is_new, secret = not os.path.exists(key), _read_key(Path(key))
+    is_new, secret = not os.path.exists(key), read_key(Path(key))
     folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
@@ -94,6 +93,7 @@ def run_verification(
         try:
             if is_new:
                 console.info(f"key: made a new one, {key}")
+            warn_if_revealed(key, secret, folder)
             if described is None:
                 raise refusal
             if made.needs_references and isinstance(references, int):
@@ -110,6 +110,8 @@ def run_verification(
             results |= {"verdict": None, "refused": str(reason)}
         results |= {"suspect": suspect, "environment": environment(owners.config)}
         save_results(results, folder)
+        if "key" in results:
+            note_revealed(key, secret, folder)
         console.info(summary(results))
         console.info(f"verification: {folder} holds report.html, report.md and results.json")
     return results
@@ -170,7 +172,7 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
         del asked["lists"]
         probes = Probes(results["probes"], results["expected"])
         method = create_method(results["method"], results["settings"])
-        _check_equal(file, "sha256 of the key", _sha256(key), commitment["key_sha256"])
+        _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
         _check_equal(file, "sha256 of the probes", _probes_digest(probes), commitment["probes_sha256"])
         found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
         _check_equal(file, "verdict", found["verdict"], results["verdict"])
@@ -216,7 +218,7 @@ def _commitment(method: VerificationMethod, described: Description, probes: Prob
         "settings": method.settings,
         "suspect": described.public,
         "probes": len(probes.histories),
-        "key_sha256": _sha256(key),
+        "key_sha256": sha256(key),
         "probes_sha256": _probes_digest(probes),
     }
 
@@ -244,32 +246,10 @@ def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _read_key(file: Path) -> bytes:
-    """Return the bytes of a key, which is made where there is none.
-
-    Raises:
-        UserError: it cannot be read or made, or is short.
-    """
-    try:
-        if not file.exists():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-                stream.write(secrets.token_hex(32) + "\n")
-        key = file.read_bytes().strip()
-    except OSError as error:
-        raise UserError(f"key: {file} can be neither read nor made: {error.strerror or error}") from error
-    if len(key) < SHORTEST_KEY:
-        raise UserError(f"key: {file} holds {len(key)} bytes; a secret takes {SHORTEST_KEY} or more")
-    return key
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def _digest_of(file: str) -> str:
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _probes_digest(probes: Probes) -> str:
-    return _sha256(json.dumps([probes.histories, probes.expected], sort_keys=True).encode())
+    return sha256(json.dumps([probes.histories, probes.expected], sort_keys=True).encode())

@@ -34,6 +34,16 @@ def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_pa
     assert recompute("out/results.json", owner)["verdict"] == results["verdict"]
 
 
+def test_a_key_is_warned_of_in_its_second_verification_alone(owner, tmp_path):
+    verified(owner, only_commit=True)
+    assert not (tmp_path / "verify.key.revealed").exists()
+    verified(owner)
+    assert str(tmp_path / "out") in (tmp_path / "verify.key.revealed").read_text()
+    verified(owner, output_dir="again")
+    assert "reveal verify.key" in (tmp_path / "again" / "run.log").read_text()
+    assert "reveal verify.key" not in (tmp_path / "out" / "run.log").read_text()
+
+
 def test_a_function_is_not_claimed(owner):
     results = verified(owner, "ownership.runs:following")
     assert not results["verdict"]["is_claim"]

@@ -1,0 +1,63 @@
+"""The key of a verification: read or made, and whether results of another one reveal it."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.log import console
+
+SHORTEST_KEY = 16  # bytes
+
+
+def read_key(file: Path) -> bytes:
+    """Return the bytes of a key, which is made where there is none.
+
+    Raises:
+        UserError: it cannot be read or made, or is short.
+    """
+    try:
+        if not file.exists():
+            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+                stream.write(secrets.token_hex(32) + "\n")
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise UserError(f"key: {file} can be neither read nor made: {error.strerror or error}") from error
+    if len(key) < SHORTEST_KEY:
+        raise UserError(f"key: {file} holds {len(key)} bytes; a secret takes {SHORTEST_KEY} or more")
+    return key
+
+
+def _revealed(key: str) -> Path:
+    """Return the file that lists the verifications whose results hold a key: lines of its sha256 and their folder."""
+    return Path(f"{key}.revealed")
+
+
+def warn_if_revealed(key: str, secret: bytes, folder: Path) -> None:
+    """Warn of a key that the results of another folder hold."""
+    if not _revealed(key).exists():
+        return
+    noted = [line.partition(" ") for line in _revealed(key).read_text(encoding="utf-8", errors="replace").splitlines()]
+    others = [where for digest, _, where in noted if digest == sha256(secret) and where != str(folder.resolve())]
+    if others:
+        console.warning(
+            f"key: the results in {others[-1]} reveal {key}; who read them knows what will be asked. A new file given "
+            "as --key is made"
+        )
+
+
+def note_revealed(key: str, secret: bytes, folder: Path) -> None:
+    """Note beside the key that the results in a folder hold it, where that folder can be written to."""
+    line = f"{sha256(secret)} {folder.resolve()}\n"
+    before = _revealed(key).read_text(encoding="utf-8", errors="replace") if _revealed(key).exists() else ""
+    if line not in before:
+        with contextlib.suppress(UserError):
+            write_whole(_revealed(key), before + line)
+
+
+def sha256(content: bytes) -> str:
+    """Return the sha256 of a key or of probes, in hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()

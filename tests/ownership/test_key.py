@@ -1,0 +1,46 @@
+import pytest
+
+from recbole_gro.ownership.key import note_revealed, read_key, warn_if_revealed
+from recbole_gro.utils.errors import UserError
+
+
+@pytest.fixture
+def warned(tmp_path, monkeypatch, caplog):
+    """Whether a folder's verification warns of the key."""
+    monkeypatch.chdir(tmp_path)
+
+    def warns(folder):
+        caplog.clear()
+        warn_if_revealed("verify.key", read_key(tmp_path / "verify.key"), tmp_path / folder)
+        return [record.getMessage() for record in caplog.records]
+
+    return warns
+
+
+def test_a_key_that_other_results_hold_is_warned_of(tmp_path, warned):
+    assert warned("one") == []
+    key = read_key(tmp_path / "verify.key")
+    note_revealed("verify.key", key, tmp_path / "one")
+    note_revealed("verify.key", key, tmp_path / "one")
+    assert len((tmp_path / "verify.key.revealed").read_text().splitlines()) == 1
+    assert warned("one") == []  # resumed
+    [message] = warned("two")
+    assert message.startswith(f"key: the results in {tmp_path / 'one'} reveal verify.key")
+
+
+def test_another_key_in_the_same_file_is_new(tmp_path, warned):
+    note_revealed("verify.key", read_key(tmp_path / "verify.key"), tmp_path / "one")
+    (tmp_path / "verify.key").write_text("f" * 32)
+    assert warned("two") == []
+
+
+def test_a_damaged_note_warns_of_nothing(tmp_path, warned):
+    (tmp_path / "verify.key.revealed").write_bytes(b"\xff\n\nnothing")
+    assert warned("two") == []
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"short", "holds 5 bytes"), (b" " * 40, "holds 0 bytes")])
+def test_a_short_key_is_refused(tmp_path, content, message):
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_key(tmp_path / "key")
