@@ -51,7 +51,7 @@ class Attacker:
         selected: selected hyperparameters, and why they were selected, for the results.
     """
 
-    summary = "queries and trains as in the paper"  # its method in a few words, for the log
+    summary = "trains on all lists, with Eq. 4 of the paper"  # its method in a few words, for the log
     # classes of settings that it reads besides queries and surrogate; None: not declared, so it may be any key
     settings: tuple[type[Settings], ...] | None = None
     auxiliary_share = 0.0  # share of the users whose training items are its auxiliary data; 0: none

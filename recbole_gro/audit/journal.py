@@ -17,6 +17,10 @@ class Unanswered(Exception):
     """A request that got no list, with the reason in a few words."""
 
 
+class Refused(Unanswered):
+    """A request that the service refused for what holds for all requests: the credentials, or a budget of theirs."""
+
+
 class BudgetReached(Unanswered):
     """A request that was not sent, since the lists allowed are given out."""
 

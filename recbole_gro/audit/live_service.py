@@ -10,7 +10,7 @@ import torch
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.audit.description import Description
-from recbole_gro.audit.journal import BudgetReached, Journal, Query, Unanswered
+from recbole_gro.audit.journal import BudgetReached, Journal, Query, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
@@ -39,7 +39,8 @@ class Client:
         """Return the item ids of each query as the service gave them; None where it failed permanently.
 
         Raises:
-            UserError: the first request failed, or MOST_FAILED in a row. They are repeated when the audit is resumed.
+            UserError: the service refuses the account, the first request failed, or MOST_FAILED in a row. They are
+                repeated when the audit is resumed.
         """
         missing = [query for query in dict.fromkeys(queries) if query not in self.journal.answers]
         size = self.source.batch
@@ -60,6 +61,11 @@ class Client:
         histories = [[self.description.typed(token) for token in history] for history, _ in queries]
         try:
             lists = self.source.lists(histories, self.journal)
+        except Refused as error:
+            self._ended = True
+            raise UserError(
+                f"{self.description.name}: the service refuses this account ({error}); {self.journal.resume}"
+            ) from error
         except Unanswered as error:
             with self._lock:
                 self._failed.append((queries, str(error)))
@@ -100,6 +106,7 @@ class LiveService:
         self._queried: Counter[tuple[str, ...]] = Counter()
         self._stand_ins: set[tuple[int, ...]] = set()
         self._any_known, self._strange = False, 0
+        self.n_stand_ins = 0
 
     def __call__(self, rows: list[list[int]]) -> list[list[int]]:
         """Return a list of item numbers per history."""
@@ -126,6 +133,7 @@ class LiveService:
                 f"catalogue (such as {', '.join(map(repr, items[:3]))}); check catalogue, and items of service.yaml"
             )
         self._stand_ins.add(tuple(row))
+        self.n_stand_ins += 1
         return [sum(row) % len(self.catalogue) + 1]
 
     def without_stand_ins(self, log: QueryLog) -> QueryLog:

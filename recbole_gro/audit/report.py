@@ -14,7 +14,7 @@ from recbole_gro.utils.files import write_whole
 IRREGULAR = {
     "failed": "queries failed permanently and have no list",
     "empty": "lists have no item of the catalogue",
-    "shorter": "lists have fewer than k items",
+    "shorter": "lists have fewer than k items of the catalogue",
     "longer": "lists have more than k items; the first k count",
     "duplicates": "lists name an item twice; its first place counts",
     "unknown": "lists have items that are not in the catalogue; they are left out",

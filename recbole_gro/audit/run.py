@@ -195,7 +195,7 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     surrogate = trainer.model.eval()
     facts = {
         "attacker": name,
-        "lists": box.lists_returned,
+        "lists": box.lists_returned - live.n_stand_ins,
         "agreement": round(list_agreement(surrogate, held_out), 4),
         "agreement_at": min(SELECTED_AT, live.k),
         "surrogate_model": trainer.config.model_class.__name__,
@@ -241,9 +241,9 @@ def _curve(config: Config, best: Attack, n_items: int, folder: Path) -> list[dic
         attacker = create_attacker(best.name, _training_config(config, folder))
         trainer = attacker.train_surrogate(log, n_items, stage=f"part-{part}")
         agreement = list_agreement(trainer.model.eval(), best.held_out)
-        points.append({"lists": log.n_lists, "sequences": part, "agreement": round(agreement, 4)})
-        console.info(f"audit: agreement {100 * agreement:.1f} % with {log.n_lists:,} lists")
-    whole = {"lists": best.log.n_lists, "sequences": len(best.log.sequences), "agreement": best.facts["agreement"]}
+        points.append({"lists": n_with_list(log), "sequences": part, "agreement": round(agreement, 4)})
+        console.info(f"audit: agreement {100 * agreement:.1f} % with {n_with_list(log):,} lists")
+    whole = {"lists": n_with_list(best.log), "sequences": len(best.log.sequences), "agreement": best.facts["agreement"]}
     return [*points, whole]
 
 

@@ -11,11 +11,12 @@ from numbers import Integral
 from typing import Any, Protocol
 
 from recbole_gro.audit.description import Description, expanded
-from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.template import fill
 from recbole_gro.utils.errors import UserError, in_one_line
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
+OF_THE_ACCOUNT = {401: "not authorized", 402: "payment required: a budget is spent"}  # and so for every further request
 
 
 class Source(Protocol):
@@ -122,6 +123,8 @@ class HttpSource:
                     return self._read(response, len(histories))
                 journal.release(ticket, len(histories))
                 reason = f"status {response.status_code}"
+                if response.status_code in OF_THE_ACCOUNT:
+                    raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
                 if response.status_code != 429 and response.status_code < 500:
                     break
                 self._delay_all(self._demanded(response, journal))

@@ -55,8 +55,10 @@ def work(words: list[str]) -> None:
     for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
         if getattr(given, name) < 1:
             raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
-    if not 0 <= given.wait_ms <= 1000 or not 0 < given.port < 2**16:
-        raise UserError("--wait_ms lies between 0 and 1000, --port between 1 and 65535")
+    if not 0 <= given.wait_ms <= 1000:
+        raise UserError(f"wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
+    if not 0 < given.port < 2**16:
+        raise UserError(f"port: {given.port} is not allowed; it lies between 1 and 65535")
     if given.detector is None and (given.on_alarm != "log" or given.benign or given.false_positive_rate != 0.01):
         raise UserError("--on_alarm, --benign and --false_positive_rate need --detector=NAME, such as transitions")
     for library in ("starlette", "uvicorn"):

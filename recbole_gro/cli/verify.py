@@ -55,8 +55,16 @@ def work(words: list[str]) -> int:
     from recbole_gro.ownership.run import recompute, run_verification
 
     if file:
+        plain = vars(parser().parse_args([]))
+        unread = [name for name in ("suspect", "key", "method", "probes", "references", "output_dir", "only_commit")
+                  if given[name] != plain[name]]  # fmt: skip
+        if unread := [*unread, *settings]:
+            raise UserError(f"{unread[0]}: --recompute does not read it; it takes --owner and --data_path")
         results = recompute(file, given["owner"], given["data_path"])
-        print(f"{summary(results)} Recomputed: nothing differs.")
+        checked = (
+            "models, probes and verdict" if given["owner"] else "key, probes and verdict; without --owner no model"
+        )
+        print(f"{summary(results)} Recomputed: nothing differs ({checked}).")
         return int(bool(results["refused"]))
     for name in ("owner", "suspect", "key"):
         if not given[name]:

@@ -128,8 +128,11 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     experiment = Experiment(Path(name).stem, **parts)
     _check_values(experiment)
     for key, groups in _groups(experiment):
-        if without_effect := set.intersection(*map(set, groups.values())) & (settings or {}).keys():
-            raise UserError(f"{min(without_effect)}: each {key} of experiment {name} sets it; write a file of your own")
+        without_effect = set.intersection(*map(set, groups.values())) & experiment.fixed.keys()
+        if given := without_effect & (settings or {}).keys():
+            raise UserError(f"{min(given)}: each {key} of experiment {name} sets it; write a file of your own")
+        if without_effect:
+            raise UserError(f"experiment {name}: fixed sets {min(without_effect)}, and so does each {key}; remove one")
     return experiment
 
 

@@ -172,8 +172,14 @@ def _reference_row(row: ReferenceRow, head: list[str], k: int, agreement_at: int
 
 
 def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
-    """Yield a warning where surrogates reached the maximum number of epochs before early stopping."""
+    """Yield a warning where targets or surrogates reached the maximum number of epochs before early stopping."""
     cells = [cell for setting in settings for cell in setting.cells]
+    n_early = sum(bool(cell.facts.get("target_still_improving")) for cell in cells)
+    if n_early:
+        yield Paragraph(
+            f"In {n_early} of {len(cells)} cells the undefended target reached its maximum number of epochs before "
+            "early stopping, and may still have been improving: a defense that trains it further then looks like a gain."
+        )
     n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
     if n_cut:
         yield Paragraph(

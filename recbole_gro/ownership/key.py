@@ -36,16 +36,20 @@ def _revealed(key: str) -> Path:
     return Path(f"{key}.revealed")
 
 
-def warn_if_revealed(key: str, secret: bytes, folder: Path) -> None:
-    """Warn of a key that the results of another folder hold."""
+def revealed_by(key: str, secret: bytes, folder: Path) -> list[str]:
+    """Return the folders of other verifications whose results hold a key."""
     if not _revealed(key).exists():
-        return
+        return []
     noted = [line.partition(" ") for line in _revealed(key).read_text(encoding="utf-8", errors="replace").splitlines()]
-    others = [where for digest, _, where in noted if digest == sha256(secret) and where != str(folder.resolve())]
-    if others:
+    return [where for digest, _, where in noted if digest == sha256(secret) and where != str(folder.resolve())]
+
+
+def warn_if_revealed(key: str, folders: list[str]) -> None:
+    """Warn of a key that the results in some folders hold."""
+    if folders:
         console.warning(
-            f"key: the results in {others[-1]} reveal {key}; who read them knows what will be asked. A new file given "
-            "as --key is made"
+            f"key: {key} is revealed by the results in {', '.join(folders)}: who read them knows what will be asked, "
+            f"and {len(folders) + 1} tests of one key share its level. Name a file that does not exist yet; it is made"
         )
 
 

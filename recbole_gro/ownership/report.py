@@ -49,6 +49,11 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     """
     yield Paragraph(summary(results))
     verdict = results["verdict"]
+    if n := len(results.get("revealed_by", ())):
+        yield Paragraph(
+            f"The key was used before, by {n} verification{'s' * (n > 1)} whose results reveal it: a suspect that read "
+            f"them knew the probes, and the level of {n + 1} tests of one key is to be divided by {n + 1}."
+        )
     if verdict:
         yield Paragraph(f"What would have changed it: {verdict['turning_point']}.")
         yield Paragraph(

@@ -14,7 +14,7 @@ import torch
 
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
-from recbole_gro.ownership.key import note_revealed, read_key, sha256, warn_if_revealed
+from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
 from recbole_gro.ownership.method import Probes, Refusal, Verdict, VerificationMethod, create_method
 from recbole_gro.ownership.references import load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
@@ -93,10 +93,16 @@ def run_verification(
         try:
             if is_new:
                 console.info(f"key: made a new one, {key}")
-            warn_if_revealed(key, secret, folder)
+            results["revealed_by"] = revealed_by(key, secret, folder)
+            warn_if_revealed(key, results["revealed_by"])
             if described is None:
                 raise refusal
+            _check_committed(folder, {"method": made.name, "settings": made.settings, "suspect": described.public,
+                                      "key_sha256": sha256(secret), "owner": _digest_of(owner)})  # fmt: skip
             if made.needs_references and isinstance(references, int):
+                trained = [str(folder / "references" / f"seed-{owners.config['seed'] + 1 + place}" / "target.pth")
+                           for place in range(references)]  # fmt: skip
+                _check_committed(folder, {"references": trained})
                 others = load_references(train_references(owners, references, folder / "references"), owners)
             chosen = made.probes(owners, others, secret, probes)
             commitment = _commitment(made, described, chosen, secret)
@@ -223,6 +229,29 @@ def _commitment(method: VerificationMethod, described: Description, probes: Prob
     }
 
 
+def _check_committed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the commitment that a folder holds, after a check of some of its parts; None where there is none.
+
+    Args:
+        folder: of the verification.
+        given: parts; of `references` the names alone may be given, as a list.
+
+    Raises:
+        UserError: a part is another one.
+    """
+    file = folder / COMMITMENT
+    if not file.exists():
+        return None
+    earlier = json.loads(file.read_text(encoding="utf-8"))
+    held = {name: list(earlier.get(name, ())) if isinstance(value, list) else earlier.get(name)
+            for name, value in given.items()}  # fmt: skip
+    if other := [name for name, value in json.loads(json.dumps(dict(given))).items() if value != held[name]]:
+        raise UserError(
+            f"output_dir: {folder} holds a commitment to something else ({', '.join(other)}); name another folder"
+        )
+    return earlier
+
+
 def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
     """Write the commitment with the time, or return the one that the folder holds.
 
@@ -231,12 +260,7 @@ def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
     """
     file = folder / COMMITMENT
     plain = json.loads(json.dumps(commitment))
-    if file.exists():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
-        if other := [name for name in plain if plain[name] != earlier.get(name)]:
-            raise UserError(
-                f"output_dir: {folder} holds a commitment to something else ({', '.join(other)}); name another folder"
-            )
+    if (earlier := _check_committed(folder, plain)) is not None:
         plain = earlier
     else:
         plain["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -155,8 +155,8 @@ def _warn_of_poor_services(config: Config, rows: list[dict[str, Any]], reference
             service, reached = row["target"]["test"][watched], popular["test"][watched]
             if service < reached if config["valid_metric_bigger"] else service > reached:
                 console.info(
-                    f"defense {name}: a worse {config['valid_metric']} than the most popular items reach "
-                    f"({metrics_in_words(popular)})"
+                    f"defense {name}: the service has a worse {config['valid_metric']} than a list of the most popular "
+                    f"items, the same for all ({metrics_in_words(popular)})"
                 )
 
 

@@ -3,7 +3,7 @@ import torch
 from audit.cases import CATALOGUE, K, ring
 
 from recbole_gro import BlackBox, QueryLog
-from recbole_gro.audit.journal import Unanswered
+from recbole_gro.audit.journal import Refused, Unanswered
 from recbole_gro.audit.live_service import (
     MOST_FAILED,
     MOST_STRANGE,
@@ -73,6 +73,24 @@ def test_a_service_that_fails_ends_the_audit_and_its_failures_are_repeated(clien
     client, requests = client_of(ring)
     assert client.lists([((token,), 0) for token in CATALOGUE]) == [ring([token]) for token in CATALOGUE]
     assert len(requests) == len(CATALOGUE) - (first - 1)
+
+
+def test_a_refused_account_ends_the_audit_at_once_and_its_queries_are_sent_again(client_of):
+    client, _ = client_of(ring)
+    source = client.source.lists
+
+    def spent(histories, journal):
+        if histories == [["item-5"]]:
+            raise Refused("status 402")
+        return source(histories, journal)
+
+    client.source.lists = spent
+    with pytest.raises(UserError, match=r"the service refuses this account \(status 402\); the same command with"):
+        client.lists([((token,), 0) for token in ("item-4", "item-5")])
+    client, requests = client_of(ring)
+    assert client.lists([(("item-5",), 0)]) == [ring(["item-5"])]
+    assert len(requests) == 1
+    assert client.journal.reasons == {}
 
 
 def test_no_list_is_given_beyond_the_limit(client_of):

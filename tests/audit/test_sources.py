@@ -11,7 +11,7 @@ import torch
 from audit.cases import Recommender, ring, service_file
 
 from recbole_gro.audit.description import read_description
-from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.sources import FunctionSource, HttpSource
 from recbole_gro.utils.errors import UserError
 
@@ -55,6 +55,14 @@ def test_requests_are_repeated_more_slowly_each_time(tmp_path, journal, status):
     waits = [after - before for before, after in zip(recommender.times, recommender.times[1:], strict=False)]
     assert [wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True)] == [True] * 3
     assert journal.spent == 1
+
+
+@pytest.mark.parametrize(("status", "reason"), [(401, "not authorized"), (402, "payment required: a budget is spent")])
+def test_a_refusal_of_the_account_is_not_repeated_and_costs_no_list(tmp_path, journal, status, reason):
+    with Recommender(first((status, {}, "no"))) as recommender, pytest.raises(Refused, match=reason):
+        http(tmp_path, recommender).lists(H, journal)
+    assert len(recommender.requests) == 1
+    assert journal.spent == 0
 
 
 @pytest.mark.parametrize("as_date", [False, True])

@@ -15,7 +15,7 @@ from recbole_gro.cli.serve import work
     [
         (["nowhere.pth"], "checkpoint nowhere.pth: no such file"),
         (["nowhere.pth", "--workers=0"], "--workers: 0 is too few"),
-        (["nowhere.pth", "--port=70000"], "--port between 1 and 65535"),
+        (["nowhere.pth", "--port=70000"], "port: 70000 is not allowed; it lies between 1 and 65535"),
         (["nowhere.pth", "--port=x"], "argument --port: invalid int value"),
         (["nowhere.pth", "--on_alarm=decoy"], "--on_alarm, --benign and --false_positive_rate need --detector=NAME"),
         (["nowhere.pth", "head_k"], "settings have the form --KEY=VALUE"),

@@ -14,7 +14,7 @@ def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
     assert json.loads((tmp_path / "out" / "results.json").read_text())["verdict"]["level"] == 0.02
     assert "is claimed to be a copy" in capsys.readouterr().out
     assert main(["verify", "--recompute=out/results.json"]) == 0
-    assert "Recomputed: nothing differs." in capsys.readouterr().out
+    assert "Recomputed: nothing differs (" in capsys.readouterr().out
 
 
 def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch, capsys):
@@ -34,6 +34,9 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
         (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references="], "references: empty; give checkpoints"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
+        (["--recompute=a.json", "--only_commit"], "only_commit: --recompute does not read it; it takes --owner and"),
+        (["--recompute=a.json", "--key=k"], "key: --recompute does not read it"),
+        (["--recompute=a.json", "--level=0.1"], "level: --recompute does not read it"),
         (["--recompute=missing.json"], "missing.json holds no evidence of a verification: No such file or directory"),
     ],
 )

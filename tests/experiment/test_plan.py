@@ -171,6 +171,7 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (GROUPS.replace("{arm: [plain, long]}", "{arms: [plain]}"), "and ['plain'] are none of arms"),
         (GROUPS.replace("[plain, long]", "plain"), "against takes values of a varied key"),
         (GROUPS.replace("against: {arm: [plain, long]}", "against: [plain]"), "against is missing or not a mapping"),
+        (GROUPS.replace("model: NARM", "model: NARM, defense: gro"), "fixed sets defense, and so does each arm"),
         (GROUPS.replace("epochs: 3, ", ""), "gro_epochs: experiment own sets it to the value of epochs"),
         (
             OWN.replace("figure: gro_epochs", "figure: gro_lambda"),

@@ -141,6 +141,15 @@ def test_surrogates_that_did_not_converge_are_reported(written, tmp_path):
     )
 
 
+def test_targets_that_may_still_have_been_improving_are_reported(written, tmp_path):
+    plan, cells, folder = written
+    assert "undefended target reached" not in (folder / "report.md").read_text(encoding="utf-8")
+    cut = [replace(cell, facts={**cell.facts, "target_still_improving": place < 3}) for place, cell in enumerate(cells)]
+    write_report(plan, cut, tmp_path)
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "In 3 of 11 cells the undefended target reached its maximum number of epochs" in report
+
+
 def test_the_report_names_its_methods_and_settings(written):
     *_, folder = written
     page = Page((folder / "report.html").read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 import pytest
 
-from recbole_gro.ownership.key import note_revealed, read_key, warn_if_revealed
+from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, warn_if_revealed
 from recbole_gro.utils.errors import UserError
 
 
@@ -11,7 +11,7 @@ def warned(tmp_path, monkeypatch, caplog):
 
     def warns(folder):
         caplog.clear()
-        warn_if_revealed("verify.key", read_key(tmp_path / "verify.key"), tmp_path / folder)
+        warn_if_revealed("verify.key", revealed_by("verify.key", read_key(tmp_path / "verify.key"), tmp_path / folder))
         return [record.getMessage() for record in caplog.records]
 
     return warns
@@ -25,7 +25,11 @@ def test_a_key_that_other_results_hold_is_warned_of(tmp_path, warned):
     assert len((tmp_path / "verify.key.revealed").read_text().splitlines()) == 1
     assert warned("one") == []  # resumed
     [message] = warned("two")
-    assert message.startswith(f"key: the results in {tmp_path / 'one'} reveal verify.key")
+    assert message.startswith(f"key: verify.key is revealed by the results in {tmp_path / 'one'}: ")
+    note_revealed("verify.key", key, tmp_path / "two")
+    [message] = warned("three")
+    assert f"{tmp_path / 'one'}, {tmp_path / 'two'}" in message
+    assert "3 tests of one key" in message
 
 
 def test_another_key_in_the_same_file_is_new(tmp_path, warned):

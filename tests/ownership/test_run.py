@@ -40,8 +40,10 @@ def test_a_key_is_warned_of_in_its_second_verification_alone(owner, tmp_path):
     verified(owner)
     assert str(tmp_path / "out") in (tmp_path / "verify.key.revealed").read_text()
     verified(owner, output_dir="again")
-    assert "reveal verify.key" in (tmp_path / "again" / "run.log").read_text()
-    assert "reveal verify.key" not in (tmp_path / "out" / "run.log").read_text()
+    assert "verify.key is revealed" in (tmp_path / "again" / "run.log").read_text()
+    assert "verify.key is revealed" not in (tmp_path / "out" / "run.log").read_text()
+    assert "The key was used before" in (tmp_path / "again" / "report.md").read_text()
+    assert json.loads((tmp_path / "again" / "results.json").read_text())["revealed_by"] == [str(tmp_path / "out")]
 
 
 def test_a_function_is_not_claimed(owner):

@@ -319,7 +319,7 @@ def test_the_most_popular_items_are_a_reference_beside_the_defenses(run, tmp_pat
     worse = [row["defense"] for row in results["defenses"] if ndcg(row) < ndcg(reference)]
     assert "none" in worse  # it is untrained
     for name in worse:
-        assert f"defense {name}: a worse NDCG@10 than the most popular items reach" in printed
+        assert f"defense {name}: the service has a worse NDCG@10 than a list of the most popular items" in printed
 
 
 def test_all_references_stand_below_the_defenses(run, tmp_path, capsys):
