@@ -1,5 +1,6 @@
 """The description of a service under audit: service.yaml, or a Python function and its catalogue."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -27,7 +28,12 @@ KEYS = {
         ),
         Key("batch", 1, "int >= 1", "maximum histories per request"),
         Key("item_type", "str", "str|int", "type of item ids in requests"),
-        Key("catalogue", None, "str or None", "file with an item id per line, relative to service.yaml"),
+        Key(
+            "catalogue",
+            None,
+            "str or None",
+            "file with an item id per line, or JSON of a list, relative to service.yaml",
+        ),
         Key("seeds", [], "fields", "without a catalogue: item ids from which it is collected, out of the answers"),
         Key("k", 10, "int >= 2", "length of a list"),
         Key("rate", 5, "float > 0", "maximum requests per second, retries included"),
@@ -127,6 +133,19 @@ def _checked(given: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]
     return {name: key.default for name, key in KEYS.items()} | given
 
 
+def _of_json(text: str) -> list[str]:
+    """Return the item ids of a JSON list, or of `items` of an object.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    found = json.loads(text)
+    found = found.get("items") if isinstance(found, dict) else found
+    if not isinstance(found, list) or not all(type(item) in (str, int) for item in found):
+        raise ValueError('not JSON of a list of item ids, or of {"items": [...]}')
+    return [str(item) for item in found]
+
+
 def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     """Return the item ids of the catalogue file; None without one."""
     if values["catalogue"] is None:
@@ -136,8 +155,9 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     else:
         file = folder / values["catalogue"]
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
+            text = file.read_text(encoding="utf-8")
+            lines = _of_json(text) if file.suffix == ".json" else text.splitlines()
+        except (OSError, ValueError) as error:
             raise UserError(f"catalogue: {file}: {getattr(error, 'strerror', None) or error}") from error
         tokens = [line.strip() for line in lines if line.strip()]
         check_size(tokens, values["k"])

@@ -1,5 +1,6 @@
 """The audit from top to bottom: query a live service, extract a surrogate, and measure how much of it leaks."""
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,7 +111,11 @@ def run_audit(
             console.info(f"audit: at most {budget + len(own):,} lists, {journal.spent:,} of them given out before")
             if not service.function:
                 requests = (journal.limit - journal.spent) / service["batch"]
-                console.info(f"audit: {requests / service['rate'] / 60:.0f} minutes or more at {service['rate']}/s")
+                seconds = math.ceil(requests / service["rate"])
+                console.info(
+                    f"audit: {math.ceil(requests):,} requests at {service['rate']}/s take {seconds // 60} min "
+                    f"{seconds % 60} s or more"
+                )
             results = _audit(config, Client(source, journal, service), folder, own)
         except KeyboardInterrupt as error:
             error.add_note(journal.resume)

@@ -43,8 +43,8 @@ class EvaluationSettings(Settings):
     exclude_seen: bool = key(
         False,
         "bool",
-        "items of the user's own history are removed from a list before it is measured, as in many publications; "
-        "RecBole and the paper keep them. Training and attack stay as they are",
+        "items of the user's own history are removed from the served list before what is left of it is measured, as in "
+        "many publications; RecBole and the paper keep them. Training and attack stay as they are",
     )
 
 

@@ -178,7 +178,8 @@ def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
     if n_early:
         yield Paragraph(
             f"In {n_early} of {len(cells)} cells the undefended target reached its maximum number of epochs before "
-            "early stopping, and may still have been improving: a defense that trains it further then looks like a gain."
+            "early stopping, and may still have been improving: a defense that trains it further then looks like a "
+            "gain."
         )
     n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
     if n_cut:

@@ -32,6 +32,21 @@ def test_public_facts_hold_no_secret_of_the_url(tmp_path):
     assert read_description(file, {}).public["url"] == "https://shop.example:8443/top"
 
 
+@pytest.mark.parametrize("content", ['["a", "b", 3, "d", "e", "f"]', '{"items": ["a", "b", "3", "d", "e", "f"]}'])
+def test_a_catalogue_may_be_json(tmp_path, content):
+    (tmp_path / "items.json").write_text(content)
+    description = read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {})
+    assert description.catalogue == ["a", "b", "3", "d", "e", "f"]
+
+
+@pytest.mark.parametrize("content", ['{"ids": []}', "[[1]]", "a\nb", "[true]"])
+def test_json_that_is_no_catalogue_is_refused_in_one_line(tmp_path, content):
+    (tmp_path / "items.json").write_text(content)
+    with pytest.raises(UserError, match=r"catalogue: .*items\.json: .*") as caught:
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {})
+    assert "\n" not in str(caught.value)
+
+
 def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
     file = service_file(tmp_path, "http://127.0.0.1:9/")
     (tmp_path / "items.txt").write_text("a\nb\nc\nd\ne\nf\nb\n")
