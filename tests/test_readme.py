@@ -68,7 +68,8 @@ def test_losses_on_ml_1m_are_those_of_the_results():
         return f"{100 * (1 - statistics.mean(of_arms[0]) / statistics.mean(of_arms[1])):.1f}"
 
     found = re.search(
-        r"swap loss of GRO takes ([\d.]+) % of NDCG@10 from the target and ([\d.]+) to ([\d.]+) %", README
+        r"swap loss of GRO takes ([\d.]+) % of NDCG@10 from the target and ([\d.]+) to ([\d.]+) %",
+        " ".join(README.split()),
     )
     losses = [loss("queries-3000", "target"), loss("queries-3000", "surrogate"), loss("queries-1000", "surrogate")]
     assert [*found.groups()] == losses
