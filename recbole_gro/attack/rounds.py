@@ -10,7 +10,7 @@ from recbole_gro.attack.attacker import Attacker, query_budget, query_length, re
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import agreement_by_sequence
-from recbole_gro.attack.settings import MixedSettings, RoundsSettings, SurrogateSettings
+from recbole_gro.attack.settings import AveragingSettings, MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.loss_settings import ExtractionLossSettings
@@ -31,7 +31,7 @@ class RoundsAttacker(Attacker):
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
     """
 
-    settings = (RoundsSettings, MixedSettings, SurrogateSettings, ExtractionLossSettings)
+    settings = (RoundsSettings, MixedSettings, SurrogateSettings, AveragingSettings, ExtractionLossSettings)
 
     def __init__(self, config: Any):
         super().__init__(config)

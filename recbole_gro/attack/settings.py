@@ -147,3 +147,16 @@ class EnsembleSettings(Settings):
         "surrogates that the attack trains on its lists, each from a seed of its own; the mean of their scores counts",
         added=True,
     )
+
+
+class AveragingSettings(Settings):
+    """The mean of the surrogate's weights."""
+
+    section = "Attack"
+    surrogate_averaging: float | None = key(
+        None,
+        "float 0<..<1 or None",
+        "the surrogate is the exponential mean of its weights over the steps of its training, by this factor per step, "
+        "such as 0.999; None: the last ones",
+        added=True,
+    )

@@ -7,6 +7,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_gro.attack.averaged_weights import AveragedWeights
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.config.settings import setting
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
@@ -49,10 +50,30 @@ class ExtractionTrainer(StageTrainer):
         self.best_valid_score = float("inf")
         self.untrained_loss: float | None = None
         self.optimizer = self._build_optimizer()
+        decay = setting(config, "surrogate_averaging")
+        self.averaged = AveragedWeights(model, self.optimizer, decay) if decay else None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+
+    def resumed_parts(self):
+        return super().resumed_parts() | ({"averaged": self.averaged} if self.averaged else {})
 
     def resumed_generators(self):
         return {"negatives": self.generator}
+
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
+        if self.averaged:
+            self.averaged.use_trained()
+        return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+
+    def _valid_epoch(self, valid_data, show_progress=False):
+        if self.averaged:
+            self.averaged.use_mean()
+        return super()._valid_epoch(valid_data, show_progress)
+
+    def _save_checkpoint(self, epoch, verbose=True, **kwargs):
+        if self.averaged:
+            self.averaged.use_mean()
+        super()._save_checkpoint(epoch, verbose, **kwargs)
 
     def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
         """Return the training and the held-out batches of a log; all draws come from the config's seed."""

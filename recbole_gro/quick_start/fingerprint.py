@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
-from recbole_gro.attack.settings import EnsembleSettings, QuerySettings, SurrogateSettings
+from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length
 from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.known_names import names_in, read_by_others_alone
@@ -131,7 +131,7 @@ class Fingerprints:
     @cached_property
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
-        read = self._read((SurrogateSettings, EnsembleSettings, ExtractionLossSettings))
+        read = self._read((SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings))
         length = surrogate_length(self.attacker.config)
         cut = {} if length == self.config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": length}
         return fingerprint("surrogate", self.queries, settings=read | cut)

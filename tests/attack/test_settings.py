@@ -5,6 +5,7 @@ import pytest
 from recbole_gro import UserError
 from recbole_gro.attack.settings import (
     AttackSettings,
+    AveragingSettings,
     CoverageSettings,
     EnsembleSettings,
     FewShotSettings,
@@ -37,6 +38,7 @@ from recbole_gro.attack.settings import (
         (RepeatSettings.attacker_repeats, 1, 0),
         (FewShotSettings.attacker_known_share, 1, 1.01),
         (FewShotSettings.attacker_known_share, 0, -0.01),
+        (AveragingSettings.surrogate_averaging, 0.99, 1),
         (EnsembleSettings.surrogate_ensemble, 2, 0),
         (SurrogateSettings.surrogate_model, None, 3),
         (SurrogateSettings.surrogate_knows_features, True, "yes"),

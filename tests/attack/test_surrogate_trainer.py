@@ -216,3 +216,17 @@ def test_a_wider_margin_is_a_higher_loss(make_trainer, key):
     batch = next(iter(make_trainer()[2]))
     low, high = (trainer._valid_epoch([batch])[0] for trainer in losses)
     assert high > low + 0.5
+
+
+def test_an_averaged_surrogate_is_validated_and_saved_as_the_mean_of_its_steps(make_trainer):
+    trainer, queries, held_out = make_trainer(surrogate_averaging=0.9, surrogate_epochs=3)
+    plain, *batches = make_trainer(surrogate_epochs=3)
+    torch.manual_seed(3)
+    plain.fit(*batches)
+    torch.manual_seed(3)
+    _, best = trainer.fit(queries, held_out)
+    assert same_weights(trainer.averaged.trained, weights_of(plain.model))  # the steps are those of a plain training
+    assert not same_weights(weights_of(trainer.model), weights_of(plain.model))
+    assert same_weights(weights_of(trainer.model), trainer.averaged.mean)
+    trainer.load_saved()
+    assert trainer.held_out_figures(held_out) == best

@@ -59,6 +59,7 @@ OUT_OF_RANGE = {
     "surrogate_model": ["Nobody", 3, ["NARM", "NARM"], ["NARM", "Nobody"]],
     "surrogate_config": ["absent.yaml", 3],
     "surrogate_knows_features": ["some", 1],
+    "surrogate_averaging": [0, 1, "often"],
     "surrogate_ensemble": [0, 1.5, None],
     "surrogate_epochs": [0, "all"],
     "surrogate_learning_rate": [0, None],

@@ -83,6 +83,7 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"surrogate_model": "NARM"}, {"surrogate"}),
         ("gro", {"surrogate_epochs": 3}, {"surrogate"}),
         ("gro", {"surrogate_ensemble": 2}, {"surrogate"}),
+        ("gro", {"surrogate_averaging": 0.9}, {"surrogate"}),
         ("gro", {"show_progress": True, "state": "DEBUG", "access_log": True}, set()),
         ("fingerprint_noise", {"noise_of_lists": 0.2}, AFTER["service"]),
         ("none", {"noise_of_lists": 0.2}, set()),

@@ -5,6 +5,7 @@ from unittest import mock
 
 import pytest
 import torch
+from conftest import read_by
 from pipeline import same_weights, untrained, weights_of
 from recbole.trainer import Trainer
 from recbole.utils import init_seed
@@ -68,7 +69,7 @@ def target(model, **settings):
     """Plain training of a model; early stopping, gradient clipping and validation every other epoch among it."""
 
     def prepare(make_loaders, folder):
-        given = {"epochs": 4, "eval_step": 1, "train_batch_size": 16, "n_layers": 1, **settings}
+        given = {"epochs": 4, "eval_step": 1, "train_batch_size": 16, **read_by(model, n_layers=1), **settings}
         config, train, valid, _ = make_loaders(model, output_dir=str(folder), **given)
         config["resume_dir"] = str(folder / "resume")
         trainer = TargetTrainer(config, untrained(config, train))
@@ -133,6 +134,7 @@ TRAININGS = {
     "aow": aow,
     "surrogate BERT4Rec": extraction("BERT4Rec"),
     "surrogate NARM": extraction("NARM"),
+    "surrogate NARM, averaged": extraction("NARM", surrogate_averaging=0.9),
 }
 # the epoch that the quick tests cut it off in, and which they do not
 EPOCH = {name: 1 for name in TRAININGS if "BPR" not in name and " of " not in name} | {"plain, then gro": 3, "gro": 3}
