@@ -14,6 +14,8 @@ class AveragedWeights:
     """Keep the exponential mean of a model's weights after each step of its optimizer.
 
     After n steps the weights of step i count in proportion to `decay`^(n - i), those before the first step not at all.
+    torch.optim.swa_utils.AveragedModel would give the first step's the share `decay`^n whatever n is, and wait for a
+    GPU at each step.
 
     Args:
         model: whose weights are averaged.
