@@ -75,6 +75,8 @@ OURS = {
     "--query_strategy=autoregresive": ["unknown query strategy", "Did you mean 'autoregressive'?"],
     "--query_sequences=0": ["query_sequences: 0 is not allowed; it takes a whole number >= 2"],
     "--query_length=0": ["query_length: 0 is not allowed; it takes a whole number >= 1 or None"],
+    "--exclude_seen=maybe": ["exclude_seen: 'maybe' is not allowed; it takes True or False"],
+    "--surrogate_averaging=1": ["surrogate_averaging: 1 is not allowed; it takes a number above 0 and below 1 or None"],
     "--access_log=maybe": ["access_log: 'maybe' is not allowed; it takes True or False"],
     "--attacker=hed": ["unknown attacker 'hed'. Did you mean 'head'?"],
     "--attacker=mixed": ["attacker: mixed is a query strategy; use standard+mixed"],
