@@ -99,4 +99,5 @@ if __name__ == "__main__":
     (folder / f"saved-{rank}").mkdir()
     result = everything(data_path, folder / f"saved-{rank}") | {"draws": dropout(data_path, folder)}
     torch.save(result, folder / f"{rank}.pt")
+    torch.distributed.barrier()  # neither ends while the other still communicates
     torch.distributed.destroy_process_group()
