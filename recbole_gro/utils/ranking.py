@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from recbole_gro.utils import vector_sort
+
 # entries of a score table computed at a time on a CPU (24 MiB in float32: a table of 32 MiB or more gets new pages from
 # the system each time); four times as many elsewhere
 SCORES_AT_ONCE = 6 * 2**20
@@ -35,15 +37,22 @@ def _highest(items: Tensor, k: int, in_order: bool = True) -> Tensor:
     if n_items > LARGE:
         in_a_group = min(in_a_group, 8)
     if in_a_group < 2:
-        return items.topk(k, dim=-1, sorted=in_order).indices
+        return _ranked(items, k, in_order)
     groups = n_items // in_a_group
     # group j holds the columns j, j + groups, j + 2 groups, ..: maxima over whole rows of memory
     best = items[:, : in_a_group * groups].unflatten(1, (in_a_group, groups)).amax(1)
-    chosen = _highest(best, k, False) if n_items > LARGE else best.topk(k, dim=-1, sorted=False).indices
+    chosen = _highest(best, k, False) if n_items > LARGE else _ranked(best, k, False)
     steps = groups * torch.arange(in_a_group, device=items.device).unsqueeze(1)
     left_over = torch.arange(in_a_group * groups, n_items, device=items.device).expand(len(items), -1)
     candidates = torch.cat([(chosen.unsqueeze(1) + steps).flatten(1), left_over], 1)
-    return candidates.gather(1, items.gather(1, candidates).topk(k, dim=-1, sorted=in_order).indices)
+    return candidates.gather(1, _ranked(items.gather(1, candidates), k, in_order))
+
+
+def _ranked(items: Tensor, k: int, in_order: bool) -> Tensor:
+    """Return the columns [N, k] of the highest of scores [N, n], all of which are ranked."""
+    if vector_sort.is_faster(items):
+        return vector_sort.highest_columns(items, k)
+    return items.topk(k, dim=-1, sorted=in_order).indices
 
 
 def top_columns(scores: Tensor, k: int) -> Tensor:
