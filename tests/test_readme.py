@@ -29,7 +29,7 @@ def demo_table():
         reached = row.get("surrogate", {}).get("test", {})
         figures = (target, reached.get("ndcg@10"), reached.get("agreement@10"))
         rows.append(
-            [row["defense"] + star, row.get("attacker", ""), *("" if x is None else f"{100 * x:.2f}" for x in figures)]
+            [row["defense"], row.get("attacker", "") + star, *("" if x is None else f"{100 * x:.2f}" for x in figures)]
         )
         before = row["defense"]
     head = ["defense", "attack", "target NDCG@10", "surrogate NDCG@10", "agreement@10"]

@@ -30,7 +30,7 @@ class Table:
         labels: number of columns, from the left, that name their row; where all do, a terminal wraps the last.
         groups: of each column, such as `target`; columns of one group stay side by side, empty ones join the group
             before. Markdown has it before the column's name.
-        marks: of each row; markdown has them behind the first label.
+        marks: of each row; markdown has them behind the last label.
         notes: paragraphs.
     """
 
@@ -45,7 +45,11 @@ class Table:
         """Return the lines of the markdown table, without notes."""
         groups, marks = self.groups or [""] * len(self.head), self.marks or [""] * len(self.rows)
         head = [f"{group} {name}".strip() for group, name in zip(groups, self.head, strict=True)]
-        rows = [[f"{row[0]} {mark}".strip(), *row[1:]] for row, mark in zip(self.rows, marks, strict=True)]
+        last = self.labels - 1
+        rows = [
+            [*row[:last], f"{row[last]} {mark}".strip(), *row[self.labels :]]
+            for row, mark in zip(self.rows, marks, strict=True)
+        ]
         return markdown_table(head, rows, self.labels)
 
     def markdown(self) -> str:

@@ -232,8 +232,8 @@ def test_several_attacks_have_a_row_each_and_the_strongest_a_mark(config):
     assert lines[0][:3] == ["defense", "attack", "target HR@10"]
     assert [line[:3] for line in lines[2:]] == [
         ["none", "standard", "10.00"],
-        ["none *", "standard+mixed", ""],
-        ["gro *", "standard", "10.00"],
+        ["none", "standard+mixed *", ""],
+        ["gro", "standard *", "10.00"],
         ["gro", "standard+mixed", ""],
     ]
     assert "strongest attack" in " ".join(notes(rows))

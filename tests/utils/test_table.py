@@ -24,7 +24,7 @@ def test_markdown_has_group_and_name_marks_and_notes(table):
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (head, first, second)]
     assert cells[0][:3] == ["defense", "attack", "target HR@10"]
     assert cells[0][-2:] == ["surrogate NDCG@10", "agreement@10"]
-    assert [row[0] for row in cells[1:]] == ["none (+)", "none *"]
+    assert [row[:2] for row in cells[1:]] == [["none", f"{ROWS[0][1]} (+)"], ["none", f"{ROWS[1][1]} *"]]
     assert set(rule) <= set("|:-")
     assert (blank, note) == ("", "* The strongest attack on this defense.")
 
