@@ -59,6 +59,7 @@ class Config(RecBoleConfig):
         command_line: dict[str, Any] | None = None,
     ):
         self._command_line = dict(command_line or {})
+        self._file_of: dict[str, str] = {}  # of each key that a file sets, for messages
         self._for_every_model: set[str] = set()  # keys of packaged files, whose settings of other models have no effect
         self.data_digests: dict[str, str] = {}  # of the atomic files, once they are read
         self.packaged_settings: dict[str, dict[str, Any]] = {}  # of the dataset: file -> what it sets
@@ -79,6 +80,7 @@ class Config(RecBoleConfig):
         for file in file_list or []:
             settings = read_config_file(file)
             merged.update(settings)
+            self._file_of.update(dict.fromkeys(settings, str(file)))
             own = self._for_every_model - settings.keys()
             self._for_every_model = own if os.path.isfile(file) else own | settings.keys()
         return merged
@@ -122,12 +124,17 @@ class Config(RecBoleConfig):
         for name in self._for_every_model - self.variable_config_dict.keys() - self.cmd_config_dict.keys():
             if name in model_keys() and not is_known(name, models):
                 del given[name]
-        check_names(given, models)
         for name, value in given.items():
-            if name in ours:
-                ours[name].check(value)
-            else:
-                recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+            try:
+                check_names([name], models)
+                if name in ours:
+                    ours[name].check(value)
+                else:
+                    recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+            except UserError as error:
+                of_a_file = name not in self.variable_config_dict and name not in self.cmd_config_dict
+                place = f" (in {self._file_of[name]})" if of_a_file and name in self._file_of else ""
+                raise UserError(f"{error}{place}") from error
 
     def _choose_negatives(self, model_class: type) -> None:
         """Set sampled negatives as the loss needs them: pairwise losses read some, cross-entropy none."""

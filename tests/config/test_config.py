@@ -487,3 +487,19 @@ def test_a_packaged_file_serves_models_that_do_not_read_all_of_it(tmp_path, monk
     (tmp_path / "own.yaml").write_text("attn_dropout_prob: 0.1\n")
     with refused:
         Config("NARM", config_file_list=["gro.yaml", "own.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("served_kk", 3), ("served_k", 0), ("train_batch_size", "many"), ("hidden_size", "wide")]
+)
+def test_an_invalid_value_names_the_file_that_sets_it(key, value, tmp_path):
+    file, valid = tmp_path / "own.yaml", tmp_path / "valid.yaml"
+    file.write_text(f"{key}: {value}\n")
+    valid.write_text("epochs: 3\n")
+    with pytest.raises(UserError) as failed:
+        Config("BERT4Rec", config_file_list=[str(file), str(valid)])
+    assert str(failed.value).endswith(f"(in {file})")
+    for given in ({"config_dict": {key: value}}, {"command_line": {key: value}}):
+        with pytest.raises(UserError) as failed:
+            Config("BERT4Rec", config_file_list=[str(file)], **given)
+        assert str(file) not in str(failed.value)
