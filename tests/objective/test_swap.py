@@ -67,6 +67,23 @@ def test_padding_is_never_a_swap_target(padding):
         assert swap_targets(student, served, torch.full((5, 3), sign)).min() >= 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["different", "tied", "infinite", "nan"])
+def test_best_and_worst_are_those_of_torch(dtype, kind):
+    scores = torch.randn(6, 301, generator=torch.Generator().manual_seed(5)).to(dtype)
+    if kind == "tied":
+        scores = (2 * scores).round()
+    if kind == "infinite":
+        scores[:, ::7], scores[:, ::9] = torch.inf, -torch.inf
+    if kind == "nan":
+        scores[1:3, 40::50] = torch.nan
+    served = torch.arange(1, 11).expand(6, 10)
+    up = swap_targets(scores, served, torch.ones(6, 10))
+    down = swap_targets(scores, served, -torch.ones(6, 10))
+    assert torch.equal(up, (scores[:, 1:].argmax(1, keepdim=True) + 1).expand(6, 10))
+    assert torch.equal(down, (scores[:, 1:].argmin(1, keepdim=True) + 1).expand(6, 10))
+
+
 def test_no_table_of_lists_by_positions_by_items_is_made():
     n, n_items, k = 20, 3000, 50
     target, student = torch.randn(2, n, n_items)
