@@ -211,7 +211,8 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
         "strongest": False,
     }
     console.info(
-        f"attack {name}: agreement@{facts['agreement_at']} {100 * facts['agreement']:.1f} % on held-out queries"
+        f"attack {name}: agreement@{facts['agreement_at']} {100 * facts['agreement']:.1f} % on held-out queries; "
+        f"of lists of random items {100 * facts['agreement_at'] / len(catalogue):.1f} %"
     )
     return Attack(name, attacker, log, held_out, surrogate, facts)
 
