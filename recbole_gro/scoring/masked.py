@@ -13,6 +13,7 @@ from recbole_gro.scoring.packing import pack
 from recbole_gro.scoring.sequences import keep_recent
 
 HIDDEN = -10000.0  # RecBole's additive attention mask of hidden items
+FEW = 8  # queries are few where a row has this many times as many items
 MASKED_SLOTS = "masked_slots"  # field of a training batch: places of its masked items, if its transform sets it
 
 
@@ -138,16 +139,38 @@ class MaskedScorer(NextItemScorer):
 
 def attend(attention: MultiHeadAttention, queries: Tensor, keys: Tensor, visible: Tensor) -> Tensor:
     """Return RecBole's self-attention block [B, M, H] of queries [B, M, H] over keys [B, L, H]."""
+    context = _context_of_few if FEW * queries.shape[1] <= keys.shape[1] else _context
+    mixed = attention.dense(context(attention, queries, keys, visible).flatten(2))
+    return attention.LayerNorm(attention.out_dropout(mixed) + queries)
+
+
+def _context(attention: MultiHeadAttention, queries: Tensor, keys: Tensor, visible: Tensor) -> Tensor:
+    """Return what each query reads, [B, M, heads, H / heads]."""
 
     def heads(hidden: Tensor) -> Tensor:
         return attention.transpose_for_scores(hidden).transpose(1, 2)
 
-    context = functional.scaled_dot_product_attention(
+    return functional.scaled_dot_product_attention(
         heads(attention.query(queries)),
         heads(attention.key(keys)),
         heads(attention.value(keys)),
         attn_mask=visible,
         dropout_p=attention.attn_dropout.p if attention.training else 0.0,
+    ).transpose(1, 2)
+
+
+def _context_of_few(attention: MultiHeadAttention, queries: Tensor, keys: Tensor, visible: Tensor) -> Tensor:
+    """Return the same as `_context`, up to rounding, without a key and a value of each of the L items.
+
+    Both are linear: q (W x) = (q W) x, and a mean of W x is W times the mean of x, so that W meets the M queries only.
+    """
+    query = attention.transpose_for_scores(attention.query(queries))
+    (key, key_bias), (value, value_bias) = (
+        (layer.weight.unflatten(0, query.shape[2:]), layer.bias.view(query.shape[2:]))
+        for layer in (attention.key, attention.value)
     )
-    mixed = attention.dense(context.transpose(1, 2).flatten(2))
-    return attention.LayerNorm(attention.out_dropout(mixed) + queries)
+    scores = torch.einsum("bmhi,bli->bhml", torch.einsum("bmhd,hdi->bmhi", query, key), keys)
+    scores = scores + (query * key_bias).sum(-1).transpose(1, 2).unsqueeze(-1)
+    weights = attention.attn_dropout(attention.softmax(scores / attention.sqrt_attention_head_size + visible))
+    read = torch.einsum("bhml,bli->bmhi", weights, keys)
+    return torch.einsum("bmhi,hdi->bmhd", read, value) + weights.sum(-1).transpose(1, 2).unsqueeze(-1) * value_bias

@@ -1,9 +1,13 @@
 """BERT4Rec: masked positions, and a mask at the end as the next item."""
 
+import pytest
 import torch
+from recbole.model.layers import MultiHeadAttention
 from scoring.cases import LONGEST, ScorerCases, random_sequences
 
-from recbole_gro.scoring import MaskedScorer
+from recbole_gro.scoring import MaskedScorer, masked
+
+MANY, FEW = 10**6, 1  # values of masked.FEW with which keys and values are computed, or not
 
 
 class TestBERT4Rec(ScorerCases):
@@ -46,3 +50,32 @@ class TestBERT4RecOnRecBolesMasks(TestBERT4Rec):
     def test_filler_of_the_mask_index_is_no_training_position(self, scorer, batch):
         # RecBole masks first places too and can not tell them from filler
         assert len(scorer.position_scores(batch)) == int((batch["MASK_INDEX"] > 0).sum())
+
+
+@pytest.mark.parametrize(("n_queries", "training"), [(1, False), (1, True), (5, True)])
+def test_attention_without_keys_and_values_is_that_with_them(n_queries, training, monkeypatch):
+    torch.manual_seed(1)
+    attention = MultiHeadAttention(4, 12, 0.3, 0.4, 1e-12).train(training)
+    for weights in attention.parameters():
+        torch.nn.init.normal_(weights, std=0.5)
+    items = torch.randn(3, 7, 12, requires_grad=True)
+    queries = torch.randn(3, n_queries, 12, requires_grad=True)
+    visible = torch.where(torch.rand(3, 1, n_queries, 7) < 0.7, 0.0, masked.HIDDEN)
+    results = []
+    for few in (MANY, FEW):
+        monkeypatch.setattr(masked, "FEW", few)
+        torch.manual_seed(2)
+        block = masked.attend(attention, queries, items, visible)
+        found = torch.autograd.grad(block.pow(3).sum(), [items, queries, *attention.parameters()])
+        results.append((block, *found))
+    for slow, fast in zip(*results, strict=True):
+        assert torch.allclose(slow, fast, rtol=1e-4, atol=1e-4)
+
+
+def test_one_query_for_every_item_is_the_models_own_attention():
+    attention = MultiHeadAttention(2, 8, 0.5, 0.5, 1e-12).eval()
+    items = torch.randn(2, 9, 8)
+    own = attention(items, torch.zeros(2, 1, 1, 9))
+    for place in range(9):  # one query for nine items: few
+        block = masked.attend(attention, items[:, [place]], items, torch.zeros(2, 1, 1, 9))
+        assert torch.allclose(block[:, 0], own[:, place], atol=1e-6)
