@@ -90,7 +90,7 @@ LAYERS = (
 # what may import a folder of its own layer
 NEIGHBOURS = {
     "attack": {"serving"},
-    "defense": {"serving"},
+    "defense": {"attack", "serving"},
     "evaluator": {"serving"},
     "trainer": {"scoring"},
     "data": {"scoring"},

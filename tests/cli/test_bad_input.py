@@ -60,6 +60,7 @@ OURS = {
     "--gro_rows=head": ["gro_rows: 'head' is not allowed; it takes one of all, tail"],
     "--swap_candidates=few": ["swap_candidates: 'few' is not allowed; it takes one of all, outside_head"],
     "--gro_target_loss=theirs": ["gro_target_loss: 'theirs' is not allowed; it takes one of own, hold"],
+    "--gro_contexts=queries": ["gro_contexts: 'queries' is not allowed; it takes one of training, mixed"],
     "--gro_min_quality=2": ["gro_min_quality: 2 is not allowed; it takes a number 0 to 1"],
     "--student_model=NARN": ["unknown student_model 'NARN'. Did you mean 'NARM'?"],
     "--student_model=S3Rec": ["student_model: S3Rec cannot serve lists: it needs a pre-training run"],

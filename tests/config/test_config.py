@@ -36,6 +36,7 @@ OUT_OF_RANGE = {
     "gro_swap": [3, None],
     "gro_head_k": [0, 1.5, None],
     "gro_target_loss": ["theirs", None],
+    "gro_contexts": ["queries", None],
     "gro_min_quality": [-0.1, 1.1, "high"],
     "paper_code_ties": ["maybe", 1],
     "attack": ["maybe", 0],

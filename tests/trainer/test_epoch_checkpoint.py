@@ -130,6 +130,7 @@ TRAININGS = {
     "gro, gro_min_quality": gro(GROTrainer, gro_min_quality=0.8),
     "plain, then gro": gro(GROTrainer, phases="fit", epochs=2, gro_epochs=2),
     "gro_decoys": gro(DecoyGROTrainer),
+    "gro_decoys, mixed contexts": gro(DecoyGROTrainer, gro_contexts="mixed"),
     "gro_decoys of NARM": gro(DecoyGROTrainer, "NARM", train_batch_size=128),
     "aow": aow,
     "surrogate BERT4Rec": extraction("BERT4Rec"),

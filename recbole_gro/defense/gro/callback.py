@@ -22,11 +22,13 @@ class GROCallback:
 
     Attributes:
         off: value of that setting that disables the variant.
+        reads: classes of settings of other parts that the variant reads.
         needs_converged: why it needs a converged target, for the error message; "" where it needs none.
     """
 
     settings: ClassVar[tuple[type[Settings], ...]] = ()  # declared by variants outside the package
     off: ClassVar[Any] = None
+    reads: ClassVar[tuple[type[Settings], ...]] = ()
     needs_converged: ClassVar[str] = ""
 
     def __init__(self, value: Any):
@@ -37,6 +39,10 @@ class GROCallback:
 
     def on_optimizer(self, trainer: "GROTrainer", steps: int) -> None:
         """Act on the new optimizer of a GRO phase of `steps` steps."""
+
+    def contexts(self, trainer: "GROTrainer", interaction: Interaction) -> tuple[Tensor, Tensor] | None:
+        """Return sequences [S, L] and prefix lengths [S, P] whose lists a step is to change too, S P >= N; or None."""
+        return None
 
     def target_loss(self, trainer: "GROTrainer", interaction: Interaction) -> tuple[Tensor, Tensor] | None:
         """Return what replaces L_target of Eq. 6, and the target's scores [N, n_items]; None replaces nothing."""

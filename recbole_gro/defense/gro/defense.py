@@ -10,7 +10,7 @@ from recbole_gro.defense.gro.settings import GROTrainerSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.defense.gro.trainer import GROTrainer
 
-REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_decay", "gro_lambda", "gro_steps")
+REPORTED = ("gro_start", "gro_swap", "gro_target_loss", "gro_contexts", "gro_decay", "gro_lambda", "gro_steps")
 
 
 @register_defense("gro")
@@ -24,11 +24,12 @@ class GRODefense(Defense):
     def __init__(self, config: Any):
         super().__init__(config)
         settings = self.trainer.effective_settings(config)
-        create_callbacks(settings)  # contradicting settings are reported before anything is trained
+        # contradicting settings are reported before anything is trained
+        read = tuple(declared for callback in create_callbacks(settings) for declared in callback.reads)
         rule = create_swap_rule(settings.gro_swap, config)
         names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
         declared = type(self).training_settings or ()  # of a subclass
-        self.training_settings = (*declared, GROTrainerSettings, *callback_settings(), *rule.settings)
+        self.training_settings = (*declared, GROTrainerSettings, *callback_settings(), *read, *rule.settings)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"

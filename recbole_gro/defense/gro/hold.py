@@ -30,9 +30,9 @@ class Hold(GROCallback):
     def target_loss(self, trainer, interaction):
         assert self.converged is not None
         with as_served(trainer.model):
-            scores = trainer.scorer.position_scores(interaction)
+            scores = trainer.with_contexts(trainer.scorer, trainer.scorer.position_scores(interaction))
         with torch.no_grad():
-            converged = self.converged.position_scores(interaction)
+            converged = trainer.with_contexts(self.converged, self.converged.position_scores(interaction))
         return hold_loss(scores, converged, trainer.swap_rule.left_out), scores
 
     def on_phase_end(self):

@@ -62,6 +62,13 @@ class VariantSettings(Settings):
         "own|hold",
         "first term of Eq. 6: the target's own loss; ours: its distance from the converged target (hold)",
     )
+    gro_contexts: str = key(
+        "training",
+        "training|mixed",
+        "sequences after which GRO changes lists: training rows; ours: as many prefixes of mixed queries besides, "
+        "without the target's own loss there, as no next item is known",
+        added=True,
+    )
     gro_min_quality: float | None = key(
         None,
         "float 0..1 or None",

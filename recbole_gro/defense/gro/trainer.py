@@ -17,7 +17,7 @@ from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
-from recbole_gro.scoring import create_scorer
+from recbole_gro.scoring import NextItemScorer, create_scorer
 from recbole_gro.scoring.causal import SLOTS
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
@@ -82,6 +82,7 @@ class GROTrainer(StageTrainer):
         self.margins = settings.margin_rank, settings.margin_negative
         self.paper_code_ties = settings.paper_code_ties
         self.student_scorer: Any = None
+        self._contexts: tuple[Tensor, Tensor] | None = None  # of this step, besides the training positions
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
         check_served_k(self.served_k, self.scorer.n_items)
 
@@ -203,12 +204,15 @@ class GROTrainer(StageTrainer):
         Args:
             interaction: a training batch.
         """
+        found = (callback.contexts(self, interaction) for callback in self.callbacks)
+        self._contexts = next((contexts for contexts in found if contexts), None)
         target_loss, target_scores = self._target_loss(interaction)
-        student_scores = self._student_scores(interaction)
+        student_scores = self.with_contexts(self.student_scorer, self._student_scores(interaction))
         served = self.served_lists(interaction, target_scores.detach())
-        negatives = sample_negatives(
-            served, self.scorer.n_items, self.generator, self.paper_code_ties, among=self.among
-        )
+        among = self.among
+        if among and self._contexts:
+            among = 2 * among[0], 2 * among[1]
+        negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties, among=among)
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
@@ -222,7 +226,13 @@ class GROTrainer(StageTrainer):
             if replaced is not None:
                 return replaced
         loss, scores = self.scorer.loss_and_scores(interaction, self.swap_rule.left_out)
-        return (sum(loss) if isinstance(loss, tuple) else loss), scores
+        return (sum(loss) if isinstance(loss, tuple) else loss), self.with_contexts(self.scorer, scores)
+
+    def with_contexts(self, scorer: NextItemScorer, scores: Tensor) -> Tensor:
+        """Return scores [N, n_items] at the training positions or, with further contexts, [2 N, n_items] of both."""
+        if self._contexts is None:
+            return scores
+        return torch.cat([scores, scorer.prefix_scores(*self._contexts)[: len(scores)]])
 
     def served_lists(self, interaction: Interaction, target_scores: Tensor) -> Tensor:
         """Return the lists [N, served_k] that the target serves at the training positions.

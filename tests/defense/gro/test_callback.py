@@ -5,10 +5,12 @@ from recbole_gro.defense.gro.callback import GROCallback, register_callback
 from recbole_gro.defense.gro.hold import Hold
 from recbole_gro.defense.gro.learning_rate_decay import LearningRateDecay
 from recbole_gro.defense.gro.minimum_steps import MinimumSteps
+from recbole_gro.defense.gro.mixed_contexts import MixedContexts
 from recbole_gro.defense.gro.quality_constraint import QualityConstraint
 
 ENABLED = {
     "gro_target_loss": ("hold", Hold),
+    "gro_contexts": ("mixed", MixedContexts),
     "gro_decay": (True, LearningRateDecay),
     "gro_steps": (7, MinimumSteps),
     "gro_min_quality": (0.9, QualityConstraint),
