@@ -71,7 +71,7 @@ class RecBoleTrainer(PlainTrainer):
         super().__init__(config, model)
         self.scorer.fused = contextlib.nullcontext
         if isinstance(self.scorer, MaskedScorer):
-            self.scorer._hidden_at = lambda masked, _, place: model.gather_indexes(model(masked), place).unsqueeze(1)
+            self.scorer.hidden_at = lambda masked, _, place: model.gather_indexes(model(masked), place).unsqueeze(1)
 
 
 def trained_target(config):

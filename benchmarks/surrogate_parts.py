@@ -39,7 +39,7 @@ BETWEEN = "Python between operations"
 # functions all of whose operations make one part, but for those of the encoder that packed rows are made for
 ENCODER = "encoder"
 FUNCTIONS = {
-    "packing": (MaskedScorer, "_hidden_at"),
+    "packing": (MaskedScorer, "hidden_at"),
     ENCODER: (MaskedScorer, "_encoded"),
     "negatives": (surrogate_trainer, "sample_negatives"),
     "Eq. 4, forward": (surrogate_trainer, "extraction_loss"),

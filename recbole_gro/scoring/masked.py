@@ -49,7 +49,7 @@ class MaskedScorer(NextItemScorer):
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         masked, index = interaction[self.model.MASK_ITEM_SEQ], interaction[self.model.MASK_INDEX]
-        hidden = self._hidden_at(masked, interaction[self.model.ITEM_SEQ_LEN], index)
+        hidden = self.hidden_at(masked, interaction[self.model.ITEM_SEQ_LEN], index)
         return self._item_scores(hidden.flatten(0, 1)[self._slots(interaction)])
 
     def contexts(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
@@ -80,13 +80,22 @@ class MaskedScorer(NextItemScorer):
             width = min(width, int(lengths.max()))
         sequences, lengths = keep_recent(sequences, lengths, self.longest, width)
         masked = functional.pad(sequences, (0, 1)).scatter(1, lengths.unsqueeze(1), self.model.mask_token)
-        return self._item_scores(self._hidden_at(masked, lengths + 1, lengths.unsqueeze(1)).squeeze(1))
+        return self._item_scores(self.hidden_at(masked, lengths + 1, lengths.unsqueeze(1)).squeeze(1))
 
     def _item_scores(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden, self.model.item_embedding.weight[: self.n_items], self.model.output_bias)
 
-    def _hidden_at(self, masked: Tensor, lengths: Tensor, index: Tensor) -> Tensor:
-        """Return the model's output [B, M, H] at places `index` [B, M] of sequences [B, L] of `lengths` [B]."""
+    def hidden_at(self, masked: Tensor, lengths: Tensor, index: Tensor) -> Tensor:
+        """Return the model's output at some places of each sequence; its other places are read, not returned.
+
+        Args:
+            masked: [B, L] item ids with masks, padded right with 0.
+            lengths: [B] items and masks in each.
+            index: [B, M] places.
+
+        Returns:
+            [B, M, H] of the hidden size H.
+        """
         packing = pack(lengths) if self.any_length else None
         if packing is None:
             place = torch.arange(masked.shape[1], device=masked.device)
