@@ -10,7 +10,7 @@ import numpy
 import torch
 from torch import Tensor
 
-THREADS = 4  # numpy sorts on one thread; on more than these PyTorch's topk, which uses all, is faster
+THREADS = 4  # numpy sorts on one thread; with more threads than these PyTorch's topk, which uses all, is taken
 SIGN = 2**31 - 1
 
 
