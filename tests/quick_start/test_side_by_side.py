@@ -83,6 +83,6 @@ def test_a_run_resumes_with_another_number_of_workers(run):
 
 def test_threads_are_as_before_and_an_error_of_a_worker_is_one_line(run):
     threads = torch.get_num_threads()
-    with pytest.raises(UserError, match=r"^surrogate-none-standard: epoch 0.*, so it stopped"):
+    with pytest.raises(UserError, match=r"^surrogate-none-standard(\+mixed)?: epoch 0.*, so it stopped"):
         run(2, surrogate_learning_rate=1e30)
     assert torch.get_num_threads() == threads
