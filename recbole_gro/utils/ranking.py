@@ -33,6 +33,8 @@ def top_k(scores: Tensor, k: int) -> Tensor:
 def _highest(items: Tensor, k: int, in_order: bool = True) -> Tensor:
     """Return the columns [N, k] of the highest of scores [N, n]."""
     n_items = items.shape[1]
+    if n_items <= LARGE and vector_sort.is_faster(items):
+        return vector_sort.highest_by_groups(items, k)
     in_a_group = math.isqrt(n_items // k)  # as many groups as candidates: both rankings are short
     if n_items > LARGE:
         in_a_group = min(in_a_group, 8)
@@ -51,7 +53,7 @@ def _highest(items: Tensor, k: int, in_order: bool = True) -> Tensor:
 def _ranked(items: Tensor, k: int, in_order: bool) -> Tensor:
     """Return the columns [N, k] of the highest of scores [N, n], all of which are ranked."""
     if vector_sort.is_faster(items):
-        return vector_sort.highest_columns(items, k)
+        return vector_sort.highest_by_groups(items, k)
     return items.topk(k, dim=-1, sorted=in_order).indices
 
 

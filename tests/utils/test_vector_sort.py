@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recbole_gro.utils import vector_sort
 from recbole_gro.utils.ranking import top_k
-from recbole_gro.utils.vector_sort import highest_columns, is_faster
+from recbole_gro.utils.vector_sort import highest_by_groups, highest_columns, is_faster
 
 FLOATS = st.floats(width=32) | st.sampled_from([0.5, -0.5, float("inf"), float("-inf"), float("nan"), -float("nan")])
 
@@ -19,15 +19,45 @@ def test_columns_are_those_of_a_stable_sort(rows, k):
     assert torch.equal(highest_columns(scores, k), expected)
 
 
-def test_scores_stay_as_they_are():
-    scores = torch.tensor([[1.0, -3.0, torch.nan, 2.0]])
+@given(st.integers(1, 30), st.integers(0, 500), st.integers(1, 5), st.integers(0, 2**20), st.data())
+def test_groups_give_the_same_columns(k, more, rows, seed, data):
+    scores = torch.randn(rows, k + more, generator=torch.Generator().manual_seed(seed))
+    kind = data.draw(st.sampled_from(["spread", "tied", "close", "infinite", "nan", "all alike"]))
+    if kind == "tied":
+        scores = (3 * scores).round()
+    if kind == "close":  # they differ in the digits that the keys of groups lose
+        scores = 1 + 1e-6 * scores
+    if kind == "infinite":
+        scores[:, data.draw(st.integers(0, k + more - 1)) :] = -torch.inf
+        scores[0] = torch.inf
+    if kind == "nan":
+        scores[:, data.draw(st.integers(0, k + more - 1)) :: data.draw(st.integers(1, 5))] = torch.nan
+        scores[0] = -torch.nan
+    if kind == "all alike":
+        scores[:] = -2.0
+    scores = scores + 0.0  # -0 is 0
+    expected = scores.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    assert torch.equal(highest_by_groups(scores, k), expected)
+
+
+def test_few_rows_of_spread_scores_are_ranked_as_a_whole(monkeypatch):
+    whole = []
+    monkeypatch.setattr(vector_sort, "highest_columns", lambda scores, k: whole.append(len(scores)))
+    highest_by_groups(torch.randn(1000, 1682, generator=torch.Generator().manual_seed(1)), 100)
+    assert sum(whole) <= 1
+
+
+@pytest.mark.parametrize("highest", [highest_columns, highest_by_groups])
+def test_scores_stay_as_they_are(highest):
+    scores = torch.tensor([[1.0, -3.0, torch.nan, 2.0, *range(-90, -4)]])
     before = scores.clone()
-    assert highest_columns(scores[:, 1:], 2).tolist() == [[1, 2]]
+    assert highest(scores[:, 1:], 2).tolist() == [[1, 2]]
     assert torch.equal(scores.nan_to_num(9.0), before.nan_to_num(9.0))
 
 
-def test_no_rows():
-    assert highest_columns(torch.empty(0, 5), 3).shape == (0, 3)
+@pytest.mark.parametrize("highest", [highest_columns, highest_by_groups])
+def test_no_rows(highest):
+    assert highest(torch.empty(0, 50), 3).shape == (0, 3)
 
 
 @pytest.mark.parametrize("capability", ["DEFAULT", "AVX2", "AVX512"])
