@@ -85,6 +85,10 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
         n_done = sum(len(setting.cells) for setting in settings)
         yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
     yield Heading("Results")
+    yield Paragraph(
+        f"± is the deviation between seeds; brackets are {LEVEL:.0%} intervals: of ratios and of the gain for other "
+        f"users of these trained models, of differences and of {BOTH} below for other users and other seeds."
+    )
     yield results_table(experiment, settings, k)
     yield from _unconverged(settings)
     yield Heading("Paired comparisons")
