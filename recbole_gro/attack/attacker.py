@@ -114,6 +114,10 @@ class Attacker:
         """
         return {None: self.training_log(log)}
 
+    def served_k_of(self, variant: Any) -> int | None:
+        """Return how many first items of the lists of a training log were served; None: all."""
+        return None
+
     def train_surrogate(
         self,
         log: QueryLog,
@@ -148,6 +152,7 @@ class Attacker:
             surrogate, config = create_surrogate(self.config, n_items, items, model)
             config["seed"] = seed
             trainer = self.trainer(config, surrogate, stage)
+            trainer.served_k = self.served_k_of(variant)
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
                 trainer.saved_model_file = str(folder / f"{stage}.pth")
@@ -188,7 +193,7 @@ class Attacker:
             best.model = Ensemble([one.model for one in (best, *others)])
             best.scorer = create_scorer(best.model)
             held_out = best.loaders(logs[variant])[1]
-            best.best_valid_result = processes.by_first(lambda: best.held_out_figures(held_out))
+            best.best_valid_result = processes.by_first(lambda: best.held_out_figures(held_out, best.served_k))
         return best
 
 

@@ -65,9 +65,12 @@ class HeadAttacker(Attacker):
         heads = [self.head_k] if self.head_k else candidates(int((log.lists != 0).sum(2).max()))
         return {h: with_random_tail(log.first(h), self.served_k, n_items, seed) for h in heads}
 
+    def served_k_of(self, variant: Any) -> int:
+        return variant
+
 
 def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
-    """Return the log with each list extended to k items by random items that it does not have.
+    """Return the log with each list extended to k items by random items that it does not have; empty ones stay empty.
 
     Args:
         log: lists of at most k items.
@@ -82,7 +85,7 @@ def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog
         return torch.randint(2**62, (rows, n), generator=generator)
 
     parts = [
-        completed(part.long(), n_items, functools.partial(draw, len(part))).to(lists.dtype)
+        completed(part.long(), n_items, functools.partial(draw, len(part))).to(lists.dtype) * (part[:, :1] != 0)
         for part in lists.split(max(1, TABLE // n_items))
     ]
     return QueryLog(log.sequences, torch.cat(parts).view(*log.lists.shape[:2], k))

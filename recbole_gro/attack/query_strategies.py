@@ -106,11 +106,11 @@ class QueryStrategy:
         return QueryLog(sequences, lists)
 
     def _chosen(
-        self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator, decay: float = 0.0
+        self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator, decay: float | None = None
     ) -> Tensor:
-        """Return an item [S] of each list, by `query_choice` or drawn with weight rank^-decay."""
+        """Return an item [S] of each list, by `query_choice` or drawn with weight rank^-decay; None: as `draw` does."""
         if self._choice is None:
-            return self.draw(served, generator, decay)
+            return self.draw(served, generator) if decay is None else self.draw(served, generator, decay)
         chosen = torch.as_tensor(self._choice(served, sequences, generator))
         if chosen.shape != served.shape[:1] or not bool(((chosen > 0) & (chosen < n_items)).all()):
             choice = QuerySettings.of(self.config).query_choice

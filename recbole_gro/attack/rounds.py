@@ -25,7 +25,8 @@ class RoundsAttacker(Attacker):
     A round extends the sequences with the lowest agreement@10 of surrogate and service on their last queries; those
     whose agreement is `attacker_reproduced` or more are not extended, and new sequences take their share of the budget.
     The next item is drawn from the list with weight r^-`query_rank_decay` / log(e + n), r its rank and n how often it
-    was queried; `query_strategy` decides which items do not come from the list. The last surrogate is trained on the
+    was drawn so far. `query_strategy` decides which items do not come from the list: first items and the random ones of
+    `mixed`, which take the place of a drawn one and do not count in n. The last surrogate is trained on the
     whole log, as by the other attackers.
 
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
@@ -45,13 +46,13 @@ class RoundsAttacker(Attacker):
     def query(
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
     ) -> QueryLog:
-        length, queried = query_length(self.config), torch.zeros(black_box.n_items)
+        length, drawn = query_length(self.config), torch.zeros(black_box.n_items)
         decay = setting(self.config, "query_rank_decay")
 
         def draw(served: Tensor, generator: Generator, decay: float = decay) -> Tensor:
-            drawn = draw_by_frequency(served, queried, decay, generator)
-            queried.index_add_(0, drawn, torch.ones(len(drawn)))
-            return drawn
+            items = draw_by_frequency(served, drawn, decay, generator)
+            drawn.index_add_(0, items, torch.ones(len(items)))
+            return items
 
         self.strategy.draw = draw
         chunks = query_budget(self.config) // self.step  # a chunk is `step` queries that extend one sequence
@@ -103,15 +104,15 @@ class RoundsAttacker(Attacker):
         return QueryLog(sequences, lists)
 
 
-def draw_by_frequency(served: Tensor, queried: Tensor, decay: float, generator: Generator) -> Tensor:
+def draw_by_frequency(served: Tensor, drawn: Tensor, decay: float, generator: Generator) -> Tensor:
     """Draw an item [S] of each list with weight rank^-decay / log(e + n); 0, which pads lists, is never drawn.
 
     Args:
         served: [S, k] item ids, best first.
-        queried: [n_items] how often each item was queried, n.
+        drawn: [n_items] how often each item was drawn before, n.
         decay: exponent of the rank.
         generator: source of the draws.
     """
     rank = torch.arange(1, served.shape[1] + 1, dtype=torch.double)
-    weights = rank.pow(-decay) / (torch.e + queried[served]).log() * (served != 0)
+    weights = rank.pow(-decay) / (torch.e + drawn[served]).log() * (served != 0)
     return served.gather(1, torch.multinomial(weights, 1, generator=generator)).squeeze(1)

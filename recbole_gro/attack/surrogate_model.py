@@ -8,6 +8,7 @@ from torch import nn
 from recbole_gro.config.config import derive, with_settings
 from recbole_gro.config.models import models_of
 from recbole_gro.config.settings import setting
+from recbole_gro.scoring import scorer_class
 from recbole_gro.trainer.catalogue import StandInDataset
 from recbole_gro.utils.errors import UserError
 
@@ -30,18 +31,19 @@ def surrogate_models(config: Any) -> list[Any]:
     return models_of(setting(config, "surrogate_model"))
 
 
-def surrogate_length(config: Any) -> int:
-    """Return the most items of a sequence that a surrogate reads: those of the longest query.
+def surrogate_length(config: Any, model_class: type) -> int:
+    """Return the places of a sequence that a surrogate reads: the items of the longest query, and BERT4Rec's mask.
 
     It has been trained on none that is longer. On ML-1M a BERT4Rec of queries of 50 items reaches twice the NDCG@10 on
-    the last 50 items of the users' histories that it reaches on 200. One item alone leaves BERT4Rec's mask no place.
+    the last 49 items of the users' histories that it reaches on 199.
 
     Args:
         config: of the attack.
+        model_class: the surrogate's.
     """
-    return min(
-        config["MAX_ITEM_LIST_LENGTH"], max(2, setting(config, "query_length") or config["MAX_ITEM_LIST_LENGTH"])
-    )
+    longest = config["MAX_ITEM_LIST_LENGTH"]
+    items = setting(config, "query_length") or longest
+    return min(longest, max(2, items + scorer_class(model_class).extra_places))
 
 
 def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = None) -> tuple[nn.Module, Config]:
@@ -59,7 +61,7 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
     name = surrogate_models(config)[0] if model is None else model
     derived = derive(config, name, setting(config, "surrogate_config"), "surrogate_model")
     if derived["MAX_ITEM_LIST_LENGTH"] == config["MAX_ITEM_LIST_LENGTH"]:  # else surrogate_config sets it
-        derived = with_settings(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config))
+        derived = with_settings(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config, derived.model_class))
     features = items if setting(config, "surrogate_knows_features") else None
     dataset = SurrogateDataset(derived, n_items, items=features)
     return derived.model_class(derived, dataset).to(derived["device"]), derived

@@ -30,10 +30,12 @@ class ExtractionTrainer(StageTrainer):
         stage: names files and the progress bar; None: surrogate.
 
     Attributes:
+        served_k: first items of the log's lists that were served, where others follow; None: all.
         untrained_loss: Eq. 4 on held-out queries before the first epoch; None before `fit`.
     """
 
     stage = "surrogate"
+    served_k: int | None = None
 
     def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         super().__init__(config, model, stage)
@@ -129,17 +131,21 @@ class ExtractionTrainer(StageTrainer):
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores
 
     def validate(self, valid_data, show_progress=False):
-        figures = self.held_out_figures(valid_data)
+        figures = self.held_out_figures(valid_data, self.served_k)
         if not math.isfinite(figures["loss"]):
             raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
         return figures["loss"], figures
 
     @torch.no_grad()
-    def held_out_figures(self, held_out: QueryLoader) -> dict[str, float]:
+    def held_out_figures(self, held_out: QueryLoader, served_k: int | None = None) -> dict[str, float]:
         """Return `loss`, Eq. 4, and `agreement@10` on held-out queries, with the same negatives every time.
 
         Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10; in
         its first k where the log's lists have k < 10.
+
+        Args:
+            held_out: loader of the queries.
+            served_k: first items of their lists that were served, to which agreement is limited; None: all.
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
@@ -147,7 +153,7 @@ class ExtractionTrainer(StageTrainer):
         for batch in held_out:
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
-            served = interaction[LISTED][:, :10]
+            served = interaction[LISTED][:, : min(10, served_k or 10)]
             predicted = top_k(scores, served.shape[1])  # never padding
             total += loss.item() * len(served)
             common += (found_in(predicted, served).sum(1) / (served != 0).sum(1).clamp(min=1)).sum().item()

@@ -79,7 +79,8 @@ def compare(
         own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
         compared.append(Comparison(row | own, lists, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
-        _mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(surrogates)))
+        suite = {attack: surrogates[attack] for attack in as_names(config["attacker_suite"])}
+        _mark_strongest([one.row for one in compared], processes.by_first(lambda: suite_agreement(suite)))
     return compared
 
 
@@ -109,9 +110,9 @@ def _report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[
 
 
 def _mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> None:
-    """Set `suite_agreement` and `strongest` in the rows of the attacks on one defense."""
+    """Set `suite_agreement` and `strongest` in the rows of the suite's attacks on one defense."""
     best = max(agreement, key=lambda attack: agreement[attack])
-    for row in rows:
+    for row in (row for row in rows if row["attacker"] in agreement):
         row["suite_agreement"] = round(agreement[row["attacker"]], 4)
         row["strongest"] = row["attacker"] == best
         if row["strongest"]:

@@ -11,11 +11,11 @@ from typing import Any
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
-from recbole_gro.attack.surrogate_model import surrogate_length
+from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
 from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
-from recbole_gro.config.models import ROLES, reference_to, role_models
+from recbole_gro.config.models import ROLES, reference_to, role_models, sequential_model
 from recbole_gro.config.plugins import PluginSettings
 from recbole_gro.config.recbole_defaults import (
     EvaluationSettings,
@@ -132,8 +132,11 @@ class Fingerprints:
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
         read = self._read((SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings))
-        length = surrogate_length(self.attacker.config)
-        cut = {} if length == self.config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": length}
+        config = self.attacker.config
+        models = [sequential_model(name) if name else config.model_class for name in surrogate_models(config)]
+        lengths = {surrogate_length(config, model) for model in models}
+        own = lengths.pop() if len(lengths) == 1 else sorted(lengths)
+        cut = {} if own == config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": own}
         return fingerprint("surrogate", self.queries, settings=read | cut)
 
     @cached_property

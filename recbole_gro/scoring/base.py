@@ -43,11 +43,13 @@ class NextItemScorer:
     Attributes:
         any_length: True where scores do not depend on how far a sequence is padded.
         all_prefixes_at_once: True where scores after many prefixes of a sequence cost about as much as after one.
+        extra_places: places of a sequence that hold no item.
         longest: most items of a sequence that the model reads.
     """
 
     any_length = False
     all_prefixes_at_once = False
+    extra_places = 0
 
     def __init__(self, model: SequentialRecommender):
         self.model = model

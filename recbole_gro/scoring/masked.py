@@ -28,10 +28,11 @@ class MaskedScorer(NextItemScorer):
     """
 
     any_length = True
+    extra_places = 1  # of the mask
 
     def __init__(self, model: SequentialRecommender):
         super().__init__(model)
-        self.longest = self.max_length - 1
+        self.longest = self.max_length - self.extra_places
 
     def loss(self, interaction: Interaction) -> Tensor:
         return self.loss_and_scores(interaction)[0]

@@ -51,6 +51,19 @@ def get_trainer(model_type: ModelType | str, model_name: str | None = None) -> t
     return recbole_trainer(ModelType.SEQUENTIAL if model_name is None else model_type, name)
 
 
+_files: set[str] = set()  # checkpoints that trainers of this process were given
+
+
+def _unused(file: str) -> str:
+    """Return the file, numbered where an earlier trainer has it: RecBole names them by the second."""
+    path, number = Path(file), 1
+    while file in _files:
+        number += 1
+        file = str(path.with_stem(f"{path.stem}-{number}"))
+    _files.add(file)
+    return file
+
+
 class StageTrainer(Trainer):
     """Train one stage of a run with RecBole's Trainer.
 
@@ -94,6 +107,8 @@ class StageTrainer(Trainer):
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)
             self.saved_model_file = str(self._folder / f"{self.stage}.pth")
+        else:
+            self.saved_model_file = _unused(self.saved_model_file)
         self.scorer = create_scorer(model)
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None

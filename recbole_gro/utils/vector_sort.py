@@ -34,7 +34,9 @@ def is_faster(scores: Tensor) -> bool:
 
 
 def highest_columns(scores: Tensor, k: int) -> Tensor:
-    """Return the columns of the highest scores, best first; of equal ones the first column, NaN above all.
+    """Return the columns of the highest scores, best first; of equal ones the first column.
+
+    NaN is above all, 0.0 above -0.0.
 
     >>> highest_columns(torch.tensor([[0.5, -1.0, 2.0, 2.0]]), 3)
     tensor([[2, 3, 0]])

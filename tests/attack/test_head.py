@@ -34,12 +34,23 @@ class TestHead(AttackerCases):
         trainer_class = type(attacker.train_surrogate(log, 31))
         measured = trainer_class.held_out_figures
         monkeypatch.setattr(
-            trainer_class, "held_out_figures", lambda self, held: (seen.append(held.log), measured(self, held))[1]
+            trainer_class,
+            "held_out_figures",
+            lambda self, held, *served: (seen.append(held.log), measured(self, held, *served))[1],
         )
         attacker.train_surrogate(log, 31)
         # each candidate is measured on its own lists before and after its epoch, then on the first 10 items as served
         assert [held.lists.shape[2] for held in seen] == [10, 10, 10, 10, 10, 10]
         assert all(torch.equal(held.sequences, seen[0].sequences) for held in seen)
+
+    def test_agreement_is_of_served_items_alone(self):
+        attacker = self.attacker(attacker_head_k=2)
+        log = self.query(attacker)
+        trainer = attacker.train_surrogate(log, 31)
+        held_out = trainer.loaders(attacker.training_logs(log, 31, trainer.config["seed"])[2])[1]
+        assert trainer.best_valid_result == trainer.held_out_figures(held_out, 2)
+        with_random_items = trainer.held_out_figures(held_out)["agreement@10"]
+        assert trainer.best_valid_result["agreement@10"] > with_random_items + 0.1
 
     def test_a_head_longer_than_every_list_is_no_candidate(self):
         attacker = self.attacker(surrogate_epochs=1)
@@ -105,6 +116,14 @@ def test_short_lists_are_filled_after_their_last_item():
     filled = with_random_tail(log, 5, 31, seed=1).lists[0].tolist()
     assert [filled[0][:3], filled[1][:1]] == [[3, 1, 2], [7]]
     assert all(len(set(row)) == 5 and 0 not in row for row in filled)
+
+
+def test_empty_lists_stay_empty():
+    log = QueryLog(torch.ones(1, 2, dtype=torch.long), torch.tensor([[[0, 0, 0], [7, 0, 0]]]))
+    empty, filled = with_random_tail(log, 5, 31, seed=1).lists[0].tolist()
+    assert empty == [0] * 5
+    assert filled[0] == 7
+    assert 0 not in filled
 
 
 def test_whole_lists_stay_unchanged():

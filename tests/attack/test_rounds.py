@@ -53,6 +53,15 @@ class TestRounds(AttackerCases):
         open_ = [row for row in range(len(log.sequences)) if log.lengths[row] < 6 and agreement[row] < 0.5]
         assert chosen.tolist() == open_[::-1][:5]
 
+    def test_every_strategy_draws_by_rank(self):
+        for strategy in ("autoregressive", "coverage", "mixed"):
+            ranks = []
+            for decay in (0, 5):
+                log = self.query(self.attacker(query_strategy=strategy, query_rank_decay=decay, surrogate_epochs=1))
+                followed = (log.lists[:, :-1] == log.sequences[:, 1:, None])[log.sequences[:, 1:] != 0]
+                ranks.append(float(followed[followed.any(1)].float().argmax(1).float().mean()))
+            assert ranks[1] < ranks[0] / 2
+
     def test_random_queries_are_extended_by_random_items(self):
         log = self.query(self.attacker(query_strategy="random"))
         followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)[log.sequences[:, 1:] != 0]

@@ -2,13 +2,15 @@ import pytest
 import torch
 from conftest import write_inter
 from pipeline import TINY_RUN
+from recbole.model.sequential_recommender import BERT4Rec, GRU4Rec
 
-from recbole_gro import BlackBox, Config, Service, UserError, create_surrogate, run_recbole_gro
+from recbole_gro import BlackBox, Config, UserError, create_surrogate, run_recbole_gro
 from recbole_gro.attack.surrogate_model import SurrogateDataset, surrogate_length
 from recbole_gro.config.config import derive
 from recbole_gro.config.models import sequential_model
 from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.scoring import create_scorer
 
 
 def test_surrogate_is_the_targets_architecture_by_default(make_config):
@@ -42,16 +44,23 @@ def test_surrogate_is_built_for_the_given_number_of_items(make_config):
 
 @pytest.mark.parametrize("model", ["BERT4Rec", "GRU4Rec", "SASRec", "NARM"])
 def test_surrogate_reads_no_more_items_than_the_longest_query(make_config, model):
-    surrogate, config = create_surrogate(make_config(model, query_length=3), 31)
-    assert config["MAX_ITEM_LIST_LENGTH"] == 3
-    service = Service(surrogate.eval(), 10)
-    longer, last = torch.tensor([[9, 8, 1, 2, 3], [5, 6, 1, 2, 3]]), torch.tensor([[1, 2, 3], [1, 2, 3]])
-    assert torch.equal(service.recommend(longer), service.recommend(last))
+    surrogate, _ = create_surrogate(make_config(model, query_length=3), 31)
+    scorer = create_scorer(surrogate.eval())
+    assert scorer.longest == 3
+    longer, last = torch.tensor([[9, 8, 1, 2, 3], [5, 6, 1, 2, 3]]), torch.tensor([[1, 2, 3], [4, 2, 3]])
+    scores = [scorer.next_item_scores(items, torch.full((2,), items.shape[1])) for items in (longer, last)]
+    assert torch.allclose(scores[0][0], scores[0][1], atol=1e-6, rtol=0)
+    assert torch.allclose(scores[0][0], scores[1][0], atol=1e-6, rtol=0)
+    assert not torch.allclose(scores[1][0], scores[1][1], atol=1e-5, rtol=0)  # it reads the first of them
 
 
-@pytest.mark.parametrize(("length", "expected"), [(None, 8), (8, 8), (20, 8), (5, 5), (1, 2)])
-def test_length_of_a_surrogate(make_config, length, expected):
-    assert surrogate_length(make_config("GRU4Rec", query_length=length)) == expected
+@pytest.mark.parametrize(
+    ("length", "expected", "of_bert"), [(None, 8, 8), (8, 8, 8), (20, 8, 8), (7, 7, 8), (5, 5, 6), (1, 2, 2)]
+)
+def test_length_of_a_surrogate(make_config, length, expected, of_bert):
+    config = make_config("GRU4Rec", query_length=length)
+    assert surrogate_length(config, GRU4Rec) == expected
+    assert surrogate_length(config, BERT4Rec) == of_bert
 
 
 def test_a_file_of_the_surrogates_settings_may_set_its_length(make_config, tmp_path):

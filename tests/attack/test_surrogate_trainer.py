@@ -63,7 +63,7 @@ def test_a_surrogate_that_does_not_improve_is_reported(make_trainer, rate, impro
 
 def test_a_held_out_loss_of_nan_is_an_error(make_trainer):
     trainer, queries, held_out = make_trainer()
-    trainer.held_out_figures = lambda data: {"loss": float("nan")}
+    trainer.held_out_figures = lambda *_: {"loss": float("nan")}
     with pytest.raises(UserError, match=r"^surrogate: epoch 0: the loss on held-out queries is nan, so it stopped"):
         trainer.fit(queries, held_out)
 

@@ -37,6 +37,13 @@ def test_paired_tests_find_a_difference_that_an_unpaired_one_misses():
     assert sign_test(defended, undefended) < 1e-9
 
 
+def test_seeds_in_another_order_differ_for_no_user():
+    by_seed = np.random.default_rng(3).random((3, 500))
+    values, others = by_seed.mean(0), by_seed[[2, 0, 1]].mean(0)
+    assert (values != others).any()
+    assert paired_t(values, others) == sign_test(values, others) == 1.0
+
+
 @pytest.mark.parametrize("share", [0.24, 0.2, 0.16])
 def test_paired_t_agrees_with_flipped_signs(share):
     draw = np.random.default_rng(4)

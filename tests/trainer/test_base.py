@@ -1,4 +1,5 @@
 import copy
+import os
 import threading
 
 import pytest
@@ -24,6 +25,13 @@ def make_trainer(make_loaders, tmp_path):
         return cls(config, untrained(config, loaders[0])), *loaders
 
     return make
+
+
+def test_trainers_of_the_same_second_have_files_of_their_own(make_trainer, tmp_path):
+    settings = {"output_dir": None, "checkpoint_dir": str(tmp_path / "saved")}
+    files = {make_trainer(**settings)[0].saved_model_file for _ in range(3)}
+    assert len(files) == 3
+    assert {name[: len("NARM-")] for name in map(os.path.basename, files)} == {"NARM-"}
 
 
 @pytest.mark.parametrize(
