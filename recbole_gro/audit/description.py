@@ -96,6 +96,8 @@ def read_description(black_box: str, given: dict[str, Any], option: str = "black
     is_file = black_box.endswith((".yaml", ".yml"))
     if not is_file and black_box.count(":") != 1:
         raise UserError(f"{option}: {black_box!r} is neither a yaml file nor module:function")
+    if is_file and not Path(black_box).is_file():
+        raise UserError(f"{option}: {black_box}: no such file")
     stored = read_config_file(black_box) if is_file else {}
     function = None if is_file else imported_member(black_box, option)
     if not is_file and not callable(function):

@@ -14,7 +14,7 @@ from recbole_gro.audit.journal import BudgetReached, Journal, Query, Refused, Un
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
-MOST_STRANGE = 10  # lists of unknown items alone, from the first on, that end the audit
+MOST_STRANGE = 10  # lists without a known item, from the first on, that end the audit
 MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
 AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
 
@@ -105,7 +105,7 @@ class LiveService:
         self._numbers = {token: number for number, token in enumerate(catalogue, start=1)}
         self._queried: Counter[tuple[str, ...]] = Counter()
         self._stand_ins: set[tuple[int, ...]] = set()
-        self._any_known, self._strange = False, 0
+        self._any_known, self._strange, self._unknown = False, 0, list[str]()
         self.n_stand_ins = 0
 
     def __call__(self, rows: list[list[int]]) -> list[list[int]]:
@@ -126,15 +126,22 @@ class LiveService:
         if numbers := self.known(items):
             self._any_known = True
             return numbers
-        self._strange += bool(items)
-        if items and not self._any_known and self._strange >= MOST_STRANGE:
-            raise UserError(
-                f"{self.client.description.name}: none of the items in its first {self._strange} lists is in the "
-                f"catalogue (such as {', '.join(map(repr, items[:3]))}); check catalogue, and items of service.yaml"
-            )
+        self._strange += items is not None
+        self._unknown = self._unknown or (items or [])[:3]
+        if self._strange >= MOST_STRANGE:
+            self.check()
         self._stand_ins.add(tuple(row))
         self.n_stand_ins += 1
         return [sum(row) % len(self.catalogue) + 1]
+
+    def check(self) -> None:
+        """Check that a list had an item of the catalogue.
+
+        Raises:
+            UserError: none had; the message has some of the items.
+        """
+        if not self._any_known:
+            raise no_items(self.client, self._strange, self._unknown)
 
     def without_stand_ins(self, log: QueryLog) -> QueryLog:
         """Return a query log with empty lists in place of stand-ins."""
@@ -143,6 +150,21 @@ class LiveService:
             if tuple(log.sequences[s, : t + 1].tolist()) in self._stand_ins:
                 lists[s, t] = 0
         return QueryLog(log.sequences, lists)
+
+
+def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserError:
+    """Return the error for lists without an item of the catalogue.
+
+    Args:
+        client: of the service.
+        n_lists: number of lists.
+        unknown: some of their items; none: the lists are empty.
+    """
+    wrong = f"the service returned no item in its first {n_lists} lists; check the function, or request"
+    if unknown:
+        such = ", ".join(map(repr, unknown))
+        wrong = f"none of the items in its first {n_lists} lists is in the catalogue (such as {such}); check catalogue"
+    return UserError(f"{client.description.name}: {wrong} and items of service.yaml")
 
 
 def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[list[str], int]:
@@ -154,15 +176,22 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
         client: obtains answers.
         seeds: item ids.
         most: maximum number of lists.
+
+    Raises:
+        UserError: none of the lists has an item.
     """
     known, ahead, n_lists = dict.fromkeys(seeds), deque(seeds), 0
+    any_item = False
     while ahead and n_lists < most:
         part = [ahead.popleft() for _ in range(min(len(ahead), most - n_lists, AT_ONCE))]
         n_lists += len(part)
         for items in client.lists([((token,), 0) for token in part]):
+            any_item |= bool(items)
             new = [token for token in dict.fromkeys(items or ()) if token not in known and _usable(client, token)]
             known.update(dict.fromkeys(new))
             ahead.extend(new)
+    if n_lists and not any_item:
+        raise no_items(client, n_lists)
     return list(known), n_lists
 
 

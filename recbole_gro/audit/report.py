@@ -52,13 +52,15 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     [strongest] = [attack for attack in results["attacks"] if attack["strongest"]]
     at = f"agreement@{strongest['agreement_at']}"
     least = results["curve"][0]["lists"]
-    needed = ", ".join(
-        f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items()
-    )
+    needed = [
+        f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items() if n
+    ]
+    none = "lists for a share of it: n/a, as it is no more than random items or an untrained surrogate have"
     chance = strongest["agreement_at"] / service["catalogue"]
     yield Paragraph(
         f"A surrogate that was trained on {best['lists']:,} lists of the service has {at} of "
-        f"{_percent(best['agreement'])} with it on held-out queries; {needed} lists. "
+        f"{_percent(best['agreement'])} with it on held-out queries; "
+        f"{', '.join(needed) + ' lists' if needed else none}. "
         f"Lists of random items would agree on {_percent(chance)}."
     )
     yield Paragraph(

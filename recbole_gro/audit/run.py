@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from recbole.utils import init_seed
 
@@ -167,11 +168,10 @@ def _audit(config: Config, client: Client, folder: Path, own: list[list[str]]) -
         "attacks": [attack.facts for attack in attacks],
         "curve": _curve(config, best, len(catalogue) + 1, folder),
     }
-    levels = {share: share * results["curve"][-1]["agreement"] for share in SHARES}
-    lists, reached = (torch.tensor([point[key] for point in results["curve"]]) for key in ("lists", "agreement"))
+    lists, reached = (np.array([point[key] for point in results["curve"]], float) for key in ("lists", "agreement"))
+    leaks = best.facts["surrogate_improved"] and reached[-1] > best.facts["agreement_at"] / len(catalogue)
     results["lists_needed"] = {
-        f"{share:.0%}": round(lists_needed(lists.double().numpy(), reached.double().numpy(), level))
-        for share, level in levels.items()
+        f"{share:.0%}": round(lists_needed(lists, reached, share * reached[-1])) if leaks else None for share in SHARES
     }
     if own:
         results["histories"] = accuracy(client, live, best.surrogate, own, config)
@@ -188,7 +188,9 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     console.info(f"attack {name}: {attacker.summary}; {query_budget(config):,} lists at most")
     init_seed(config["seed"], config["reproducibility"])
     generator = torch.Generator().manual_seed(config["seed"])
-    log = live.without_stand_ins(attacker.query(box, generator, None, config["show_progress"]))
+    queried = attacker.query(box, generator, None, config["show_progress"])
+    live.check()
+    log = live.without_stand_ins(queried)
     log.save(folder / f"queries-{name}.npz")
     held_out = _split(config, log)[1]
     if not n_with_list(held_out):
@@ -246,8 +248,8 @@ def _curve(config: Config, best: Attack, n_items: int, folder: Path) -> list[dic
         log = QueryLog(train.sequences[:part], train.lists[:part])
         attacker = create_attacker(best.name, _training_config(config, folder))
         trainer = attacker.train_surrogate(log, n_items, stage=f"part-{part}")
-        agreement = list_agreement(trainer.model.eval(), best.held_out)
-        points.append({"lists": n_with_list(log), "sequences": part, "agreement": round(agreement, 4)})
+        agreement = round(list_agreement(trainer.model.eval(), best.held_out), 4)
+        points.append({"lists": n_with_list(log), "sequences": part, "agreement": agreement})
         console.info(f"audit: agreement {100 * agreement:.1f} % with {n_with_list(log):,} lists")
     whole = {"lists": n_with_list(best.log), "sequences": len(best.log.sequences), "agreement": best.facts["agreement"]}
     return [*points, whole]

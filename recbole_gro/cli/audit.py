@@ -35,7 +35,7 @@ def work(words: list[str]) -> None:
         UserError: an invalid word, setting, description or answer.
     """
     options, settings = options_and_settings(parser(), words)
-    given = {name: value for name in ("catalogue", "k", "item_type") if (value := getattr(options, name))}
+    given = {name: value for name in ("catalogue", "k", "item_type") if (value := getattr(options, name)) is not None}
     from recbole_gro.audit.run import run_audit
 
     run_audit(options.black_box, options.histories, description=given, command_line=settings)

@@ -1,5 +1,6 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
+import contextlib
 import csv
 import datetime
 import json
@@ -14,7 +15,8 @@ from recbole_gro.utils.errors import UserError
 
 SQLITE = b"SQLite format 3\0"
 COLUMNS = ("key", "time", "history")  # of a csv file; the items of a history stand between blanks
-TIME = "a time of ISO 8601, such as 2026-01-31T10:00:00, or seconds since 1970"
+FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
+TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
 
 
 @dataclass
@@ -67,13 +69,13 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             start = stream.read(len(SQLITE))
         found = LoggedQueries()
         if start == SQLITE:
-            _add_lines(found, Ledger(file).lines(), len(ids))
-        elif start.lstrip()[:1] == b"{":
+            _add_lines(found, f"{file}, query", Ledger(file).lines(), len(ids))
+        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
             with open(file, encoding="utf-8") as text:
-                _add_lines(found, _parsed(file, text), len(ids))
+                _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
         else:
             _add_csv(found, file, ids)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
@@ -83,15 +85,33 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     return found
 
 
-def _add_lines(found: LoggedQueries, lines: Iterator[dict[str, Any]], n_items: int) -> None:
+def _add_lines(found: LoggedQueries, place: str, lines: Iterable[Any], n_items: int) -> None:
+    """Add the lines of a log; `place` is what precedes their numbers in messages."""
     for number, line in enumerate(lines, 1):
+        if wrong := _wrong(line, n_items):
+            raise UserError(f"log: {place} {number}: {wrong}")
         if line["refused"] is not None:
             found.left_out += line["lists"]
             continue
-        for place, history in enumerate(line["sequences"], 1):
-            if max(history) > n_items or min(history) < 1:
-                raise UserError(f"log: item id {max(history)} is not in the target's catalogue of {n_items} items")
-            found.add(line.get("key", ""), line["time"], history, (number, place))
+        _seconds(f"{place} {number}", str(line["time"]))
+        for at, history in enumerate(line["sequences"], 1):
+            found.add(str(line.get("key", "")), str(line["time"]), history, (number, at))
+
+
+def _wrong(line: Any, n_items: int) -> str:
+    """Return what is wrong with a line of a log; nothing where it is as `AccessLog` writes it."""
+    if not isinstance(line, dict):
+        return f"it is no object with {', '.join(FIELDS)}, such as a line of access-NAME.jsonl"
+    if absent := [name for name in FIELDS if name not in line]:
+        return f"it has no {absent[0]}"
+    if line["refused"] is not None:
+        return "" if type(line.get("lists")) is int else "it has no number of lists"
+    if not isinstance(line["sequences"], list) or not all(isinstance(row, list) for row in line["sequences"]):
+        return "sequences is no list of lists of item ids"
+    wrong = [item for row in line["sequences"] for item in row if type(item) is not int or not 0 < item <= n_items]
+    if wrong and type(wrong[0]) is int:
+        return f"item id {wrong[0]} is not in the target's catalogue of {n_items} items"
+    return f"{wrong[0]!r} is no item id, a whole number from 1 to {n_items}" if wrong else ""
 
 
 def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -118,23 +138,21 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
                     "of a history stand between blanks"
                 )
         if "time" in (rows.fieldnames or []):
-            numbered.sort(key=lambda one: _seconds(file, *one))  # stable
+            numbered.sort(key=lambda one: _seconds(f"{file}, row {one[0]}", one[1]["time"] or ""))  # stable
         for number, row in numbered:
             history = [ids.get(token, 0) for token in (row["history"] or "").split()]
             found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
 
 
-def _seconds(file: str | os.PathLike[str], number: int, row: Mapping[str, str | None]) -> float:
-    """Return the time of a row in seconds since 1970; one without a zone is of UTC."""
-    text = row["time"] or ""
+def _seconds(place: str, text: str) -> float:
+    """Return a time in seconds since 1970; one without a zone is of UTC."""
+    seconds = math.nan
     try:
         seconds = float(text)
     except ValueError:
-        try:
+        with contextlib.suppress(ValueError):
             when = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            raise UserError(f"log: {file}, row {number}: time {text!r} is not {TIME}") from None
-        seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
-    if not math.isfinite(seconds):
-        raise UserError(f"log: {file}, row {number}: time {text!r} is not {TIME}")
+            seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"log: {place}: time {text!r} is not {TIME}")
     return seconds

@@ -72,7 +72,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
     if suspect.endswith(".pth"):
         described = _checkpoint(suspect, item_tokens)
     elif suspect.endswith((".yaml", ".yml")):
-        described = read_description(suspect, {})
+        described = read_description(suspect, {}, "suspect")
     elif suspect.count(":") != 1:
         raise UserError(f"suspect: {suspect!r} is neither a checkpoint (.pth), a yaml file nor module:function")
     else:  # the catalogue is the owner's; seeds stand for it where the file names none

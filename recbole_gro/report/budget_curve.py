@@ -8,8 +8,9 @@ SHARES = (0.5, 0.8, 0.9)  # of what a surrogate is compared with
 
 
 def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
-    """Return the number of lists from which on a surrogate reaches a level, such as a share of the target's NDCG.
+    """Return the number of lists from which on a surrogate stays at a level, such as a share of the target's NDCG.
 
+    What counts is the last budget below the level: a curve that rises to it and falls again has not reached it yet.
     Between two budgets the share is linear in the logarithm of the number of lists.
 
     Args:
@@ -18,18 +19,15 @@ def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
         level: what is to be reached.
 
     Returns:
-        The least number of lists at which the share is `level`; the smallest budget where that suffices; infinity where
-        none does.
+        The number of lists; the smallest budget where all suffice; infinity where the largest does not.
 
     >>> round(lists_needed(np.array([100.0, 10_000.0]), np.array([0.4, 0.6]), 0.5))
     1000
     """
-    reached = np.flatnonzero(shares >= level)
-    if not len(reached):
-        return math.inf
-    first = int(reached[0])
-    if first == 0:
+    below = np.flatnonzero(~(shares >= level))  # a share that is no number is below it
+    if not len(below):
         return float(lists[0])
-    before, after = shares[first - 1], shares[first]
-    part = (level - before) / (after - before)
-    return float(np.exp(np.log(lists[first - 1]) + part * np.log(lists[first] / lists[first - 1])))
+    if (last := int(below[-1])) == len(lists) - 1:
+        return math.inf
+    part = (level - shares[last]) / (shares[last + 1] - shares[last])
+    return float(np.exp(np.log(lists[last]) + part * np.log(lists[last + 1] / lists[last])))

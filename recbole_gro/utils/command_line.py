@@ -44,6 +44,11 @@ class Parser(argparse.ArgumentParser):
         """Raise UserError with argparse's message."""
         raise UserError(f"{message}; {self.prog} --help describes the arguments")
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        if not arg_string:  # which commands would take for an option that is not given
+            raise argparse.ArgumentError(action, "it is empty")
+        return super()._get_value(action, arg_string)
+
 
 def settings_of(words: Iterable[str], options: Iterable[str] = ()) -> dict[str, str]:
     """Return the settings in words of the form --KEY=VALUE.

@@ -142,6 +142,26 @@ def test_lists_of_unknown_items_alone_end_the_audit_and_name_the_catalogue(clien
     assert len(requests) >= MOST_STRANGE
 
 
+def test_empty_lists_alone_end_the_audit(client_of):
+    client, requests = client_of(lambda history: [])
+    with pytest.raises(UserError, match=r"the service returned no item in its first 10 lists; check the function, or"):
+        LiveService(client, CATALOGUE)([[number % 20 + 1, number % 7 + 1] for number in range(40)])
+    assert len(requests) >= MOST_STRANGE
+
+
+def test_empty_lists_among_those_of_unknown_items_count_and_the_items_are_named(client_of):
+    client, _ = client_of(lambda history: [] if int(history[-1][5:]) % 2 else ["x1"])
+    with pytest.raises(UserError, match=r"none of the items in its first 10 lists .*such as 'x1'\)"):
+        LiveService(client, CATALOGUE)([[number] for number in range(1, 24)])
+
+
+def test_no_item_in_the_lists_for_seeds_ends_the_audit(client_of):
+    client, requests = client_of(lambda history: [])
+    with pytest.raises(UserError, match="the service returned no item in its first 2 lists"):
+        collected_catalogue(client, ["item-1", "item-2"], 100)
+    assert len(requests) == 2
+
+
 def test_one_known_item_lets_an_audit_go_on(client_of):
     client, _ = client_of(lambda history: ["x1", CATALOGUE[0]] if history[-1] == CATALOGUE[0] else ["x1"])
     live = LiveService(client, CATALOGUE)

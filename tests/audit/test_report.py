@@ -46,6 +46,13 @@ def test_the_report_holds_what_was_measured(tmp_path):
     assert (tmp_path / "budget.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_surrogate_that_extracted_nothing_needs_no_number_of_lists(tmp_path):
+    save_results(RESULTS | {"lists_needed": dict.fromkeys(RESULTS["lists_needed"])}, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "on held-out queries; lists for a share of it: n/a, as it is no more than random items" in page
+    assert "50% of it" not in page
+
+
 def test_irregular_answers_are_sentences():
     assert irregular_lines(RESULTS) == [
         "3 queries failed permanently and have no list",

@@ -78,7 +78,7 @@ def test_http_and_function_give_the_log_and_surrogate_of_a_black_box_in_process(
 
 def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_the_service(tmp_path):
     with Recommender() as recommender:
-        results = audit(tmp_path, recommender)
+        results = audit(tmp_path, recommender, query_sequences=20, surrogate_epochs=5, surrogate_learning_rate=0.05)
     out = tmp_path / "out"
     assert json.loads((out / "results.json").read_text()) == results
     assert "Budget curve" in (out / "report.md").read_text()
@@ -87,10 +87,11 @@ def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_
     assert set(target.recommend([["item-3", "item-4"]], k=2)[0]) <= set(CATALOGUE)
     lists = [point["lists"] for point in results["curve"]]
     assert lists == sorted(set(lists))
-    assert lists[-1] == ALL
+    assert lists[-1] == 20 * 3
+    assert results["curve"][-1]["agreement"] > K / len(CATALOGUE)
     needed = [results["lists_needed"][share] for share in ("50%", "80%", "90%")]
     assert needed == sorted(needed)
-    assert needed[-1] <= ALL
+    assert needed[-1] <= 20 * 3
     assert not (out / "work").exists()
 
 
@@ -201,6 +202,37 @@ def test_attacks_share_answers_and_the_strongest_is_marked(tmp_path):
     assert [row["attacker"] for row in results["attacks"]] == ["standard+mixed", "filtered+mixed"]
     assert sum(row["strongest"] for row in results["attacks"]) == 1
     assert len(recommender.given_out) == ALL  # both query the same histories
+
+
+@pytest.mark.parametrize(("query_sequences", "n_lists"), [(6, 10), (2, 6)])
+def test_a_service_without_an_item_ends_the_audit_early(tmp_path, query_sequences, n_lists):
+    with Recommender(lists=lambda history: []) as recommender:
+        with pytest.raises(UserError, match=f"the service returned no item in its first {n_lists} lists"):
+            audit(tmp_path, recommender, query_sequences=query_sequences)
+        assert len(recommender.given_out) <= 12
+
+
+def test_a_surrogate_that_extracted_nothing_has_no_number_of_lists(tmp_path, monkeypatch, capsys):
+    import recbole_gro.audit.run as module
+
+    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: K / len(CATALOGUE))  # as random items have
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender)
+    assert results["lists_needed"] == {"50%": None, "80%": None, "90%": None}
+    assert "held-out queries; lists for a share of it: n/a" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_log_and_report_round_one_number(tmp_path, monkeypatch, capsys):
+    import recbole_gro.audit.run as module
+
+    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: 0.152521)  # 0.1525 in results.json
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender)
+    assert {point["agreement"] for point in results["curve"]} == {0.1525}
+    shown = f"{100 * 0.1525:.1f} %"
+    assert shown in (tmp_path / "out" / "report.md").read_text()
+    assert f"{100 * 0.152521:.1f} %" not in (log := capsys.readouterr().out)
+    assert log.count(f"agreement {shown} with ") == len(results["curve"]) - 1
 
 
 def test_an_audit_with_a_collected_catalogue_is_resumed_with_the_same_queries(tmp_path):

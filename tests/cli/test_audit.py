@@ -65,7 +65,11 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
         (["--data_path=/nowhere"], "data_path: an audit reads no dataset"),
         (["--black_box=nothing"], "black_box: 'nothing' is neither a yaml file nor module:function"),
         (["--black_box=no_module:f"], "black_box: no_module:f: No module named 'no_module'"),
-        (["--black_box=none.yaml"], "config file 'none.yaml'"),
+        (["--black_box=none.yaml"], "black_box: none.yaml: no such file"),
+        (["--k=0"], "service.yaml: k: 0 is not allowed; it takes a whole number >= 2"),
+        (["--k=-3"], "service.yaml: k: -3 is not allowed; it takes a whole number >= 2"),
+        (["--catalogue="], "argument --catalogue: it is empty"),
+        (["--black_box=gro.yaml"], "black_box: gro.yaml: no such file"),
         (["--k=five"], "argument --k: invalid int value: 'five'"),
     ],
 )

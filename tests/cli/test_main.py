@@ -4,7 +4,7 @@ import sys
 import pytest
 from cli.cases import printed_help
 
-from recbole_gro.cli.main import SUBCOMMANDS, main
+from recbole_gro.cli.main import SUBCOMMANDS, main, module_of
 
 
 def test_help_has_examples_then_the_subcommands(capsys):
@@ -21,6 +21,15 @@ def test_help_of_a_group_has_its_subcommands(capsys):
     text = capsys.readouterr().out
     assert "  dataset convert " in text
     assert "  experiment " not in text
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_no_option_is_taken_for_absent_where_its_value_is_empty(name, capsys):
+    actions = [action for action in module_of(name).parser()._actions if action.nargs is None and action.option_strings]
+    for option in (action.option_strings[-1] for action in actions):
+        for words in ([f"{option}="], [option, ""]):
+            assert main([*name.split(), *words]) == 2
+            assert f"{option}: it is empty" in capsys.readouterr().err
 
 
 def test_help_and_completion_need_no_torch():

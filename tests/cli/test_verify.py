@@ -32,7 +32,7 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
     [
         ([], "owner: not set"),
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
-        (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references="], "references: empty; give checkpoints"),
+        (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references=,"], "references: empty; give checkpoints"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
         (["--recompute=a.json", "--only_commit"], "only_commit: --recompute does not read it; it takes --owner and"),
         (["--recompute=a.json", "--key=k"], "key: --recompute does not read it"),

@@ -60,20 +60,77 @@ def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
         ('{"refused": null, "sequences": [[1]], "time": "1970"}\n{"refused', "log: .*log, line 2 is no JSON: "),
         (
             "history,time\na,10\na,yesterday\n",
-            r"log: .*log, row 2: time 'yesterday' is not a time of ISO 8601, such as 2",
+            r"log: .*log, row 2: time 'yesterday' is not a time since 1970, of ISO 8601 such as 2",
         ),
         ("history,time\na,\n", "row 1: time '' is not"),
         ("history,time\na,nan\n", "row 1: time 'nan' is not"),
         ("{no json", "line 1 is no JSON: Expecting property name"),
-        ('{"sequences": 3}', "cannot be read as a ledger, jsonl or csv file: KeyError"),
-        (json.dumps({"time": "", "lists": 1, "refused": None, "sequences": [[4]]}), "item id 4 is not in the target's"),
+        ("history,time\na,5\na,-5\n", "log: .*log, row 2: time '-5' is not a time since 1970"),
+        ("history,time\na,1969-12-31\n", "log: .*log, row 1: time '1969-12-31' is not"),
+        ("history\n" + "a" * 200_000, "cannot be read as a ledger, jsonl or csv file: Error field larger than"),
+        (b"history\n\xff", "cannot be read as a ledger, jsonl or csv file: UnicodeDecodeError"),
     ],
 )
 def test_invalid_logs_end_in_one_line(tmp_path, text, message):
-    (tmp_path / "log").write_text(text)
+    (tmp_path / "log").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError, match=message) as error:
         read_log(tmp_path / "log", IDS)
     assert "\n" not in str(error.value)
+
+
+LINE = {"time": "1970-01-02", "lists": 1, "refused": None, "sequences": [[1, 2], [3]]}
+
+
+@pytest.mark.parametrize("name", ["log", "access.jsonl"])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (LINE | {"sequences": [[1, -3], [5, 6]]}, "item id -3 is not in the target's catalogue of 3 items"),
+        (LINE | {"sequences": [[1, 2], [4]]}, "item id 4 is not in the target's catalogue of 3 items"),
+        (LINE | {"sequences": [[0]]}, "item id 0 is not"),
+        (LINE | {"sequences": [["x", -2]]}, "'x' is no item id, a whole number from 1 to 3"),
+        (LINE | {"sequences": [[None]]}, "None is no item id"),
+        (LINE | {"sequences": [[True]]}, "True is no item id"),
+        (LINE | {"sequences": [[1.0]]}, "1.0 is no item id"),
+        (LINE | {"sequences": [1, 2]}, "sequences is no list of lists of item ids"),
+        (LINE | {"sequences": "1 2"}, "sequences is no list of lists of item ids"),
+        (LINE | {"time": -5}, "time '-5' is not a time since 1970"),
+        (LINE | {"time": "noon"}, "time 'noon' is not a time since 1970"),
+        (LINE | {"refused": "budget", "lists": None}, "it has no number of lists"),
+        ({"sequences": [[1]]}, "it has no time"),
+        ({"sequences": [[1]], "time": "1970-01-02"}, "it has no refused"),
+        ([], "it is no object with time, refused, sequences"),
+        ([LINE], "it is no object with time, refused, sequences"),
+    ],
+)
+def test_an_invalid_line_is_reported_with_its_number(tmp_path, name, line, message):
+    file = tmp_path / name
+    file.write_text(f"{json.dumps(LINE)}\n{json.dumps(line)}\n")
+    with pytest.raises(UserError) as error:
+        read_log(file, IDS)
+    assert str(error.value).startswith(f"log: {file}, line 2: {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "text"), [("log", "[]"), ("access.jsonl", "[]"), ("ACCESS.JSONL", "5")])
+def test_a_first_line_that_is_no_object_is_not_read_as_csv(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=f"{name}, line 1: it is no object with time, refused, sequences"):
+        read_log(tmp_path / name, IDS)
+
+
+def test_an_item_of_a_ledger_that_the_target_lacks_is_reported_with_its_query(tmp_path):
+    ledger = Ledger(tmp_path / "service.db")
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5), Entry(1, [[2, 9]], 5)])
+    with pytest.raises(UserError, match=r"service\.db, query 2: item id 9 is not in the target's catalogue of 3"):
+        read_log(tmp_path / "service.db", IDS)
+
+
+def test_an_empty_history_is_left_out(tmp_path):
+    (tmp_path / "log").write_text(json.dumps(LINE | {"sequences": [[], [1]]}))
+    found = read_log(tmp_path / "log", IDS)
+    assert (found.histories, found.places, found.left_out) == ([[1]], [(1, 2)], 1)
 
 
 def test_a_missing_log_is_named(tmp_path):

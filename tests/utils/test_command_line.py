@@ -37,6 +37,16 @@ def test_invalid_options_are_refused_and_a_similar_one_is_named():
     assert (options.name, options.dry_run, settings) == ("mine", True, {"dry": "1"})
 
 
+def test_a_word_without_text_is_refused_and_zero_is_a_value():
+    parser = Parser(prog="tool")
+    parser.add_argument("name")
+    parser.add_argument("--k", type=int)
+    for words, named in ((["mine", "--k="], "--k"), (["mine", "--k", ""], "--k"), (["", "--k=3"], "name")):
+        with pytest.raises(UserError, match=f"argument {named}: it is empty; tool --help"):
+            options_and_settings(parser, words)
+    assert options_and_settings(parser, ["mine", "--k=0"])[0].k == 0
+
+
 def interrupt_with_note():
     error = KeyboardInterrupt()
     error.add_note("the same command resumes")
