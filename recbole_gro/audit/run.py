@@ -202,7 +202,7 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     surrogate = trainer.model.eval()
     facts = {
         "attacker": name,
-        "lists": box.lists_returned - live.n_stand_ins,
+        "lists": box.lists_returned - live.n_without,
         "agreement": round(list_agreement(surrogate, held_out), 4),
         "agreement_at": min(SELECTED_AT, live.k),
         "surrogate_model": trainer.config.model_class.__name__,
@@ -249,9 +249,10 @@ def _curve(config: Config, best: Attack, n_items: int, folder: Path) -> list[dic
         attacker = create_attacker(best.name, _training_config(config, folder))
         trainer = attacker.train_surrogate(log, n_items, stage=f"part-{part}")
         agreement = round(list_agreement(trainer.model.eval(), best.held_out), 4)
-        points.append({"lists": n_with_list(log), "sequences": part, "agreement": agreement})
-        console.info(f"audit: agreement {100 * agreement:.1f} % with {n_with_list(log):,} lists")
-    whole = {"lists": n_with_list(best.log), "sequences": len(best.log.sequences), "agreement": best.facts["agreement"]}
+        lists = n_with_list(log) * attacker.repeats
+        points.append({"lists": lists, "sequences": part, "agreement": agreement})
+        console.info(f"audit: agreement {100 * agreement:.1f} % with {lists:,} lists")
+    whole = {key: best.facts[key] for key in ("lists", "agreement")} | {"sequences": len(best.log.sequences)}
     return [*points, whole]
 
 

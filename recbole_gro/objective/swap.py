@@ -1,6 +1,5 @@
 """The swap targets A' of GRO's section 4.5 and its swap loss, Eq. 5 (Zhang et al., WSDM'24)."""
 
-import numpy
 import torch
 from torch import Tensor
 from torch.nn.functional import relu
@@ -38,10 +37,10 @@ def _best_and_worst(scores: Tensor) -> tuple[Tensor, Tensor]:
     # without a copy, and the few that padding wins are read again
     array = scores.detach().numpy()
     best, worst = array.argmax(1), array.argmin(1)
-    for found, of_items in ((best, numpy.argmax), (worst, numpy.argmin)):
-        padding = found == 0
-        if padding.any():
-            found[padding] = 1 + of_items(array[padding, 1:], 1)
+    if (padding := best == 0).any():
+        best[padding] = 1 + array[padding, 1:].argmax(1)
+    if (padding := worst == 0).any():
+        worst[padding] = 1 + array[padding, 1:].argmin(1)
     return torch.from_numpy(best).unsqueeze(1), torch.from_numpy(worst).unsqueeze(1)
 
 

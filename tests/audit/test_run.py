@@ -95,6 +95,15 @@ def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_
     assert not (out / "work").exists()
 
 
+def test_the_curve_of_repeated_queries_counts_every_response(tmp_path):
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender, attacker="repeat", attacker_repeats=2, query_sequences=20)
+        given_out = len(recommender.given_out)
+    lists = [point["lists"] for point in results["curve"]]
+    assert lists[-1] == results["attacks"][0]["lists"] == given_out == 20 * 3
+    assert lists[:-1] == [point["sequences"] * 3 * 2 for point in results["curve"][:-1]]
+
+
 def test_header_values_are_sent_and_stand_in_no_file_nor_output(tmp_path, capsys):
     with Recommender() as recommender:
         audit(tmp_path, recommender, {"url": f"{recommender.url}?key=${{AUDIT_TOKEN}}"}, state="debug")
