@@ -76,7 +76,7 @@ def test_the_encoding_is_the_settings(write_file, make_config):
 
 def test_an_infinite_time_is_reported(write_file, make_config):
     path = write_file([*lines(), "u1\ti1\tinf"])
-    with pytest.raises(UserError, match=r"shop\.inter, line 602: no finite timestamp"):
+    with pytest.raises(UserError, match=r"shop\.inter, line 602: timestamp .inf. is no finite number"):
         build_dataset(make_config("NARM", "shop", data_path=path))
 
 
