@@ -1,6 +1,7 @@
 """The plan of an experiment: varied keys and groups, seeds and fixed keys, and the cells that they make."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
-from recbole_gro.utils.errors import UserError, check_spelling, unknown_name
+from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
@@ -26,6 +27,8 @@ TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 PARTS |= {"against": dict, "equal": dict, "ownership": dict}
+OWNERSHIP_PARTS = {"references": list, "probes": int, "copies": list, "changed": list, "avoiding": list, "half": dict}
+OWNERSHIP_PARTS |= {"small": dict}
 
 
 @dataclass
@@ -160,13 +163,9 @@ def _check(name: str, parts: Any) -> None:
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
     optional = {"fixed", "differs", "against", "equal", "ownership"}
     optional |= {"seeds"} if parts.get("figure") == TABLE else set()
-    for part in parts:
-        if part not in PARTS:
-            raise unknown_name(f"key of experiment {name}:", part, PARTS)
-    for part, kind in PARTS.items():
-        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
-            kinds = {str: "a text", dict: "a mapping", list: "a list"}
-            raise UserError(f"experiment {name}: {part} is missing or not {kinds[kind]}")
+    _check_parts(f"experiment {name}:", parts, PARTS, optional)
+    if parts.get("ownership"):
+        _check_parts(f"experiment {name}: ownership:", parts["ownership"], OWNERSHIP_PARTS, {"half"})
     for key, baselines in parts.get("against", {}).items():
         values = parts["vary"].get(key)
         known = list(values) if isinstance(values, (list, dict)) else []
@@ -174,6 +173,18 @@ def _check(name: str, parts: Any) -> None:
             raise UserError(
                 f"experiment {name}: against takes values of a varied key, and {baselines} are none of {key}"
             )
+
+
+def _check_parts(where: str, parts: dict[Any, Any], kinds: Mapping[str, type], optional: set[str]) -> None:
+    for part in parts:
+        if part not in kinds:
+            hint = nearest(part, kinds)
+            meant = f"did you mean {hint!r}?" if hint else f"the keys are {', '.join(kinds)}"
+            raise UserError(f"{where} unknown key {part!r}; {meant}")
+    for part, kind in kinds.items():
+        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
+            named = {str: "a text", dict: "a mapping", list: "a list", int: "a whole number"}
+            raise UserError(f"{where} {part} is missing or not {named[kind]}")
 
 
 def _check_values(experiment: Experiment) -> None:
