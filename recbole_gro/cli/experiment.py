@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_gro.utils.command_line import Parser, launched, options_and_settings
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, check_spelling
 from recbole_gro.utils.packaged import known_experiments
 
 EXAMPLES = {
@@ -55,9 +55,12 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError("config_files: give the keys as --KEY=VALUE, or under `fixed` in a yaml file of an experiment")
     from recbole_gro.config.files import literal, values_of
     from recbole_gro.config.plugins import import_plugins
+    from recbole_gro.config.properties import recbole_keys
+    from recbole_gro.config.settings import declared_keys
 
     options.workers = literal(options.workers)
     import_plugins(settings)  # they declare how their settings are read
+    check_spelling(settings, vars(options).keys(), recbole_keys() | declared_keys().keys())
     return options, {name: values_of(name, text) for name, text in settings.items()}
 
 

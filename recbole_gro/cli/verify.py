@@ -3,7 +3,7 @@
 from typing import Any
 
 from recbole_gro.utils.command_line import Parser, options_and_settings
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, check_spelling
 
 EXAMPLES = {
     "recbole-gro verify --owner=target.pth --suspect=suspect.yaml --references=8 --key=verify.key": "a service over "
@@ -51,9 +51,11 @@ def work(words: list[str]) -> int:
     given: dict[str, Any] = vars(options)
     file = given.pop("recompute")
     from recbole_gro.config.files import literal
+    from recbole_gro.ownership.method import methods
     from recbole_gro.ownership.report import summary
     from recbole_gro.ownership.run import recompute, run_verification
 
+    check_spelling(settings, given.keys(), {key.name for method in methods for key in methods[method].keys})
     if file:
         plain = vars(parser().parse_args([]))
         unread = [name for name in ("suspect", "key", "method", "probes", "references", "output_dir", "only_commit")

@@ -22,8 +22,13 @@ class SafeLoader(yaml.SafeLoader):
     """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping of a node; scalars of text keys are texts."""
+        """Return the mapping of a node; scalars of text keys are texts, and no key occurs twice."""
+        seen: set[str] = set()
         for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":  # several mappings may be merged
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key.value} occurs twice", key.start_mark)
+                seen.add(key.value)
             if isinstance(key, yaml.ScalarNode) and is_text(key.value):
                 for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     each.tag = "tag:yaml.org,2002:str" if each.tag in GUESSED else each.tag

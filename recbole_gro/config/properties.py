@@ -35,6 +35,17 @@ def model_keys() -> frozenset[str]:
 
 
 @cache
+def model_sizes() -> frozenset[str]:
+    """Return the keys of models that count something: whole numbers in all of RecBole's model files, one above 1."""
+    values: dict[str, list[Any]] = {}
+    for file in (recbole_properties() / "model").glob("*.yaml"):
+        for key, value in _mapping(file).items():
+            values.setdefault(key, []).append(value)
+    counts = {key for key, given in values.items() if all(type(each) is int and each > 0 for each in given)}
+    return frozenset(key for key in counts & model_keys() if max(values[key]) > 1)
+
+
+@cache
 def recbole_keys() -> frozenset[str]:
     """Return every key that RecBole's own files, argument lists and launcher know."""
     from recbole.utils import argument_list

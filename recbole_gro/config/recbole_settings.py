@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from recbole_gro.config.properties import model_sizes
 from recbole_gro.config.recbole_checks import (
     COLUMNS,
     EVAL_ARGS,
@@ -158,6 +159,8 @@ def check_value(name: str, value: Any, default: Any) -> None:
         Key(name, default, kind, "").check(value)
     elif value is not None and is_number(default) and not is_number(value):
         raise UserError(f"{name}: {value!r} is not allowed; it takes a number (default {default})")
+    elif type(default) is int and name in model_sizes():
+        Key(name, default, "int >= 1", "").check(value)
     if name in FURTHER and value is not None:
         FURTHER[name](name, value)
 

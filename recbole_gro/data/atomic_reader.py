@@ -65,7 +65,7 @@ class AtomicTable:
         lines: list[pd.Index] = []
         for text in blocks:
             part = typed_columns(text, self._separator, self.columns, names, exact)
-            if part is None or any(pd.isna(part[name]).any() for name in complete):
+            if part is None or any(_lacks(part[name]) for name in complete):
                 part, index = self._checked(text, number, names, complete, exact)
             else:
                 index = pd.RangeIndex(number, number + text.count("\n") + 1)
@@ -90,8 +90,12 @@ class AtomicTable:
             if name in names:
                 texts = values[place::stride]
                 read: Any = self._floats(name, texts, numbers) if kind == "float" else _tokens(texts)
-                if name in complete and (missing := np.flatnonzero(pd.isna(read))).size:
-                    raise self._error(numbers[missing[0]], f"no {name}; every line needs one")
+                if name in complete:
+                    finite = np.isfinite(read) if kind == "float" else ~pd.isna(read)
+                    if (wrong := np.flatnonzero(~finite)).size:
+                        given = texts[wrong[0]].strip()
+                        reason = f"{name} {given[:SHOWN]!r} is no finite number" if given else f"no {name}"
+                        raise self._error(numbers[wrong[0]], f"{reason}; every line needs one")
                 if name == exact:
                     read = np.array(texts, dtype=object)
                 part[name] = read.astype(object) if kind.endswith("_seq") else read
@@ -183,6 +187,11 @@ class AtomicTable:
                 date = "; write dates as seconds since 1970, such as 1514678400" if DATE.match(text.strip()) else ""
                 raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{date}")
         return np.array([text if text.strip() else "nan" for text in texts], dtype=np.float64)
+
+
+def _lacks(values: Any) -> bool:
+    """Return whether a token is missing, or a number missing or infinite."""
+    return not (np.isfinite(values) if values.dtype.kind == "f" else ~pd.isna(values)).all()
 
 
 def _is_number(text: str) -> bool:

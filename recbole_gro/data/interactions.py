@@ -67,9 +67,6 @@ class InteractionDataset(SequentialDataset):
         for column in times:
             self.time_ranks = pd.Series(time_ranks(rows[column].to_numpy()))
             rows[column] = rows[column].astype(np.float64)  # RecBole's type
-            if not np.isfinite(rows[column]).all():
-                line = (~np.isfinite(rows[column])).idxmax()
-                raise UserError(f"{filepath}, line {line}: no finite {column} to order it by")
         for column in columns:
             self._describe(column, rows, table, source)
         rows.reset_index(drop=True, inplace=True)

@@ -1,6 +1,7 @@
 """The plan of an experiment: varied keys and groups, seeds and fixed keys, and the cells that they make."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import yaml
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
+from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
-from recbole_gro.utils.errors import UserError, unknown_name
+from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
@@ -24,6 +27,8 @@ TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 PARTS |= {"against": dict, "equal": dict, "ownership": dict}
+OWNERSHIP_PARTS = {"references": list, "probes": int, "copies": list, "changed": list, "avoiding": list, "half": dict}
+OWNERSHIP_PARTS |= {"small": dict}
 
 
 @dataclass
@@ -114,11 +119,15 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
     _check(name, parts)
+    known = recbole_keys() | declared_keys().keys()
+    check_spelling(settings or {}, {"seeds", *parts["vary"]}, known)
     parts = {"fixed": {}, "differs": [], "seeds": [], "ownership": {}, **parts, "vary": dict(parts["vary"])}
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
             parts["seeds"] = value if isinstance(value, list) else [value]
+        elif key == "seed":
+            raise UserError("seed: an experiment has seeds; give --seeds=[1,2,3], or --seeds=1 for one")
         elif key in parts["vary"]:
             parts["vary"][key] = _chosen(key, value if isinstance(value, list) else [value], parts["vary"][key])
         elif isinstance(value, list) and key == "defense":
@@ -154,13 +163,9 @@ def _check(name: str, parts: Any) -> None:
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
     optional = {"fixed", "differs", "against", "equal", "ownership"}
     optional |= {"seeds"} if parts.get("figure") == TABLE else set()
-    for part, kind in PARTS.items():
-        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
-            kinds = {str: "a text", dict: "a mapping", list: "a list"}
-            raise UserError(f"experiment {name}: {part} is missing or not {kinds[kind]}")
-    for part in parts:
-        if part not in PARTS:
-            raise unknown_name(f"part of experiment {name}:", part, PARTS)
+    _check_parts(f"experiment {name}:", parts, PARTS, optional)
+    if parts.get("ownership"):
+        _check_parts(f"experiment {name}: ownership:", parts["ownership"], OWNERSHIP_PARTS, {"half"})
     for key, baselines in parts.get("against", {}).items():
         values = parts["vary"].get(key)
         known = list(values) if isinstance(values, (list, dict)) else []
@@ -168,6 +173,18 @@ def _check(name: str, parts: Any) -> None:
             raise UserError(
                 f"experiment {name}: against takes values of a varied key, and {baselines} are none of {key}"
             )
+
+
+def _check_parts(where: str, parts: dict[Any, Any], kinds: Mapping[str, type], optional: set[str]) -> None:
+    for part in parts:
+        if part not in kinds:
+            hint = nearest(part, kinds)
+            meant = f"did you mean {hint!r}?" if hint else f"the keys are {', '.join(kinds)}"
+            raise UserError(f"{where} unknown key {part!r}; {meant}")
+    for part, kind in kinds.items():
+        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
+            named = {str: "a text", dict: "a mapping", list: "a list", int: "a whole number"}
+            raise UserError(f"{where} {part} is missing or not {named[kind]}")
 
 
 def _check_values(experiment: Experiment) -> None:
@@ -183,8 +200,12 @@ def _check_values(experiment: Experiment) -> None:
             raise UserError(
                 f"experiment {experiment.name}: {key} takes a list of values, or groups of settings by name"
             )
-        if len({str(value) for value in values}) != len(values):
+        values = list(values)
+        if any(value in values[:place] or str(value) in map(str, values[:place]) for place, value in enumerate(values)):
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
+    if both := experiment.fixed.keys() & {*experiment.vary, "seed"}:
+        other = "seeds" if "seed" in both else "vary"
+        raise UserError(f"experiment {experiment.name}: fixed and {other} both set {min(both)}; remove one")
     set_by = [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
     for key, other in experiment.equal.items():
         if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:

@@ -44,12 +44,25 @@ def revealed_by(key: str, secret: bytes, folder: Path) -> list[str]:
     return [where for digest, _, where in noted if digest == sha256(secret) and where != str(folder.resolve())]
 
 
-def warn_if_revealed(key: str, folders: list[str]) -> None:
-    """Warn of a key that the results in some folders hold."""
+def warn_if_revealed(key: str, folders: list[str], was_planted: bool = False) -> None:
+    """Warn of a key that the results in some folders hold.
+
+    Args:
+        key: its file.
+        folders: of other verifications with it.
+        was_planted: whether the owner's model was trained with it, so that another one takes another model.
+    """
     if folders:
+        n = len(folders) + 1
+        advice = "name a file that does not exist yet as --key; it is made"
+        if was_planted:
+            advice = (
+                "for a suspect that may have read them the marks are spent, and a model trained with another key has "
+                f"new ones; for any other suspect divide --level by {n}"
+            )
         console.warning(
             f"key: {key} is revealed by the results in {', '.join(folders)}: who read them knows what will be asked, "
-            f"and {len(folders) + 1} tests of one key share its level. Name a file that does not exist yet; it is made"
+            f"and {n} tests of one key share its level; {advice}"
         )
 
 

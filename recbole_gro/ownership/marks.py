@@ -38,7 +38,9 @@ class MarkVerification(VerificationMethod):
     contexts = 1  # histories for each item
 
     def probes(self, owner: SavedTarget, references: Any, key: bytes, n: int) -> Probes:
-        marks = self._marks(owner)
+        self.check_owner(owner)
+        state: Any = owner.marks
+        marks = Marks(state["method"], state["sequences"].long(), state["candidates"].long())
         by_seed = setting(owner.config, "defense_key") == "seed"
         keys = [defense_key(owner.config)] if by_seed else possible_keys(key)
         key = next(filter(marks.fit_key, keys), b"")
@@ -70,11 +72,9 @@ class MarkVerification(VerificationMethod):
             },
         )
 
-    def _marks(self, owner: SavedTarget) -> Marks:
+    def check_owner(self, owner: SavedTarget) -> None:
         if owner.marks is None or owner.marks["method"] != self.name:
             raise Refusal(f"the owner's model was not trained with the defense {self.name}: it holds no such marks")
-        state = owner.marks
-        return Marks(state["method"], state["sequences"].long(), state["candidates"].long())
 
     def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         items = torch.tensor(probes.expected["items"])
@@ -86,18 +86,18 @@ class MarkVerification(VerificationMethod):
         found, by_chance = listed(items, candidates, lists)
         evidence, n = -shares.log().sum(), len(items)
         p_value = gamma_tail(evidence, n)
-        beyond = 100 * (found - by_chance)
-        mean, half = float(beyond.mean()), Z * float(beyond.std(correction=0)) / math.sqrt(n)
+        share, chance = float(found.mean()), float(by_chance.mean())
+        low, high = wilson(share, n)
         needed = _needed(n, self.settings["level"])
         return Verdict(
             p_value,
             self.settings["level"],
-            (mean, mean - half, mean + half),
+            (100 * (share - chance), 100 * (low - chance), 100 * (high - chance)),
             f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
             "the suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
             "item, which gives the distribution exactly",
             f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
-            {"marked_items": n, "listed": float(found.mean()), "listed_by_chance": float(by_chance.mean())},
+            {"marked_items": n, "listed": share, "listed_by_chance": chance},
         )
 
 
@@ -126,6 +126,15 @@ def listed(items: Tensor, candidates: Tensor, lists: Tensor) -> tuple[Tensor, Te
     by_chance = found_in(repeated, lists).sum((1, 2)) / ((candidates != 0).sum(1) * lists.shape[1])
     own = items.view(-1, 1, 1).expand(-1, lists.shape[1], 1)
     return found_in(own, lists).double().mean((1, 2)), by_chance.double()
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of Wilson (1927, doi 10.1080/01621459.1927.10502953) for a share of n.
+
+    It has a width where none or all are found, and is wide enough too for unequal chances and for means of lists.
+    """
+    middle, half = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2)
+    return max(0.0, (middle - half) / (1 + Z**2 / n)), min(1.0, (middle + half) / (1 + Z**2 / n))
 
 
 def gamma_tail(evidence: Tensor, n: int) -> float:

@@ -99,6 +99,13 @@ class VerificationMethod:
             known[name].check(value)
         self.settings: dict[str, Any] = {name: key.default for name, key in known.items()} | dict(settings)
 
+    def check_owner(self, owner: SavedTarget) -> None:
+        """Check that the method applies to a model, before anything else is done.
+
+        Raises:
+            Refusal: it does not.
+        """
+
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return what the suspect is asked; equal arguments give equal probes.
 

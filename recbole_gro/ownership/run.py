@@ -68,6 +68,15 @@ def run_verification(
     made = create_method(method, settings or {})
     if type(probes) is not int or probes < 1:
         raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
+    fewest = made.settings.get("min_references", 0)
+    if isinstance(references, int) and made.needs_references and references < fewest:
+        raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
+    for file in () if isinstance(references, int) or not made.needs_references else references:
+        if not os.path.isfile(file):
+            raise UserError(
+                f"references: there is no checkpoint {file}; give checkpoints, separated by commas, or how many to "
+                f"train, a whole number >= {fewest}"
+            )
     owners = load_target(owner, data_path=data_path)
     if owners.item_tokens is None:
         raise UserError(f"owner: {owner} holds no item tokens, as it is a surrogate; give the owner's target.pth")
@@ -75,11 +84,9 @@ def run_verification(
         raise UserError(f"output_dir: {output_dir} is a file; it takes a folder")
     if made.key_was_planted and not os.path.exists(key):
         raise UserError(f"key: no file {key}; {method} takes the key that the owner's model was trained with")
-    fewest = made.settings.get("min_references", 0)
-    if isinstance(references, int) and made.needs_references and references < fewest:
-        raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
     described, refusal, others = None, Refusal(), dict[str, SavedTarget]()
     try:  # what is wrong with the suspect, a reference or the key leaves no folder
+        made.check_owner(owners)
         if made.needs_references and not isinstance(references, int):
             others = load_references(references, owners)
         described = describe_suspect(suspect, owners.item_tokens)
@@ -93,10 +100,10 @@ def run_verification(
         try:
             if is_new:
                 console.info(f"key: made a new one, {key}")
-            results["revealed_by"] = revealed_by(key, secret, folder)
-            warn_if_revealed(key, results["revealed_by"])
             if described is None:
                 raise refusal
+            results["revealed_by"] = revealed_by(key, secret, folder)
+            warn_if_revealed(key, results["revealed_by"], made.key_was_planted)
             _check_committed(folder, {"method": made.name, "settings": made.settings, "suspect": described.public,
                                       "key_sha256": sha256(secret), "owner": _digest_of(owner)})  # fmt: skip
             if made.needs_references and isinstance(references, int):

@@ -11,7 +11,8 @@ from recbole.data.interaction import Interaction
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import with_settings
-from recbole_gro.config.models import copied_model, models_of
+from recbole_gro.config.known_names import own_names
+from recbole_gro.config.models import copied_model, models_of, sequential_model
 from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
 from recbole_gro.scoring import create_scorer
@@ -71,7 +72,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
         config = _for_a_step(config, folder)
         rows = FirstRows(train)
         try:
-            with _named("model", config["model"]):
+            with _named("model", config.model_class, config):
                 model = config.model_class(config, data).to(config["device"])
                 Service(model, 1).recommend([[1]])
                 if train_rows_of(config) == "sequences":
@@ -80,11 +81,11 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
             for part in parts.values():
                 part.check_model(copied_model(model).eval())
                 if isinstance(part, GRODefense):
-                    with _named("student", config["student_model"] or config["model"]):
+                    with _named("student", config["student_model"] or config.model_class, config):
                         Service(create_student(config, config.model_class, data), 1).recommend([[1]])
                         part.trainer(config, copied_model(model)).fine_tune(rows, verbose=False, saved=False)
             for name in models_of(config["surrogate_model"]) if config["attack"] else ():
-                with _named("surrogate", name or config["model"]):
+                with _named("surrogate", name or config.model_class, config):
                     surrogate, derived = create_surrogate(config, data.item_num, data, name)
                     Service(surrogate, 1).recommend([[1]])
                     trainer = ExtractionTrainer(derived, surrogate)
@@ -123,8 +124,8 @@ def _two_queries(k: int) -> QueryLog:
 
 
 @contextlib.contextmanager
-def _named(role: str, model: Any) -> Iterator[None]:
-    """Raise any exception of a model in the block as a UserError with its role and name."""
+def _named(role: str, model: Any, config: Any) -> Iterator[None]:
+    """Raise any exception of a model in the block as a UserError with its role, name, and given settings of its own."""
     try:
         yield
     except UserError as error:
@@ -133,4 +134,8 @@ def _named(role: str, model: Any) -> Iterator[None]:
         raise UserError(f"{role}_{error}") from error  # the key is student_model or surrogate_model
     except Exception as error:
         name = getattr(model, "__name__", model)
-        raise UserError(f"{role}: cannot work with these settings: {name}: {in_one_line(error)}") from error
+        model_class: Any = sequential_model(model)
+        own = {*own_names(model_class), f"{role}_config"}
+        given = ", ".join(f"{key}={value!r}" for key, value in config.external_config_dict.items() if key in own)
+        reason = in_one_line(error) + (f" (given: {given})" if given else "")
+        raise UserError(f"{role}: cannot work with these settings: {name}: {reason}") from error

@@ -62,7 +62,10 @@ class SavedTarget:
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
             return service.recommend(sequences).cpu()
         if self.item_tokens is None:
-            raise UserError("sequences: this checkpoint holds no item tokens; give item ids, such as [[3, 1, 4]]")
+            raise UserError(
+                "sequences: this checkpoint holds no item tokens; give item ids, such as [[3, 1, 4]], or "
+                "set item_tokens to those of the loaded target"
+            )
         lists = service.recommend([[self._item_id(token) for token in row] for row in sequences])
         return [[self.item_tokens[item] for item in row] for row in lists.tolist()]
 

@@ -1,7 +1,7 @@
 """The exception for invalid input, and the wording of its messages."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class UserError(ValueError):
@@ -27,6 +27,23 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     hint = nearest(name, names)
     did_you_mean = f" Did you mean {hint!r}?" if hint else ""
     return UserError(f"unknown {kind} {name!r}.{did_you_mean} Known: {', '.join(names)}.")
+
+
+def check_spelling(names: Iterable[str], meant: Collection[str], known: Collection[str]) -> None:
+    """Refuse unknown names that are more like one of some others than like a known name.
+
+    Args:
+        names: that were given.
+        meant: what they may be misspelt forms of.
+        known: names that are right.
+
+    Raises:
+        UserError: such a name.
+    """
+    for name in names:
+        hint = None if name in {*meant, *known} else nearest(name, {*meant, *known}, 0.8)
+        if hint in meant:
+            raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
 
 
 def in_one_line(error: Exception) -> str:

@@ -144,9 +144,15 @@ RECBOLES = {
     "-m BERT4Rec --mask_ratio=2": ["mask_ratio: 2 is not allowed; it takes a number 0 to 1"],
     "--hidden_size=wide": ["hidden_size: 'wide' is not allowed; it takes a number (default 128)"],
     "--dropout_probs=[2,2]": [
-        "model: cannot work with these settings: NARM: ValueError dropout probability has to be between 0 and 1"
+        "model: cannot work with these settings: NARM: ValueError dropout probability has to be between 0 and 1",
+        "(given: dropout_probs=[2, 2])",
     ],
-    "-m BERT4Rec --n_heads=3": ["model: cannot work with these settings: ", "hidden size"],
+    "-m BERT4Rec --n_heads=3": ["model: cannot work with these settings: ", "hidden size", "(given: n_heads=3)"],
+    "-m GRU4Rec --embedding_size=-4": ["embedding_size: -4 is not allowed; it takes a whole number >= 1"],
+    "-m GRU4Rec --hidden_size=12.5": ["hidden_size: 12.5 is not allowed; it takes a whole number >= 1"],
+    "-m GRU4Rec --num_layers=-1": ["num_layers must be greater than zero", "(given: num_layers=-1)"],
+    "--surrogate_model=GRU4Rec --num_layers=-1": ["surrogate: cannot work with", "(given: num_layers=-1)"],
+    "-m BERT4Rec --n_layers=0": ["n_layers: 0 is not allowed; it takes a whole number >= 1"],
     "--loss_type=MSE": ["loss_type: 'MSE' is not allowed; it takes one of CE, BPR"],
     "--topk=[]": ["topk: [] is not allowed; it takes one or several different whole numbers >= 1"],
     "--topk=0": ["topk: 0 is not allowed; it takes one or several different whole numbers >= 1"],
@@ -343,8 +349,8 @@ DATA = {
     "one value more later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\t1\t9\n", ["line 7: 4 values for 3 columns"]),
     "one value less later": (HEADER + "a\tx\t1\n" * 5 + "a\tx\n", ["bad.inter, line 7: 2 values for 3 columns"]),
     "time is no number": (HEADER + "a\tx\tnoon\n" * 5, ["bad.inter, line 2: timestamp 'noon' is no number"]),
-    "NaN timestamp": (HEADER + "a\tx\t1\na\ty\tnan\n", ["bad.inter, line 3: no timestamp; every line needs one"]),
-    "infinite timestamp": (HEADER + "a\tx\tinf\n", ["bad.inter, line 2: no finite timestamp"]),
+    "NaN timestamp": (HEADER + "a\tx\t1\na\ty\tnan\n", ["bad.inter, line 3: timestamp 'nan' is no finite number"]),
+    "infinite timestamp": (HEADER + "a\tx\tinf\n", ["bad.inter, line 2: timestamp 'inf' is no finite number"]),
     "no time": (HEADER + "a\tx\t1\na\tx\t\n", ["bad.inter, line 3: no timestamp; every line needs one"]),
     "no text": (b"\xff\xfe\x00\x01", ["bad.inter, line 1: ", "is not utf-8; set encoding"]),
 }

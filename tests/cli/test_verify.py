@@ -34,6 +34,16 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
         (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references=,"], "references: empty; give checkpoints"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
+        (
+            ["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references=-1"],
+            "references: there is no checkpoint -1; give checkpoints, separated by commas, or how many to train, a "
+            "whole number >= 5",
+        ),
+        (
+            ["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references=two", "--min_references=3"],
+            "a whole number >= 3",
+        ),
+        (["--refrences=5"], "unknown key 'refrences'; did you mean 'references'?"),
         (["--recompute=a.json", "--only_commit"], "only_commit: --recompute does not read it; it takes --owner and"),
         (["--recompute=a.json", "--key=k"], "key: --recompute does not read it"),
         (["--recompute=a.json", "--level=0.1"], "level: --recompute does not read it"),

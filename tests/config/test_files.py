@@ -107,3 +107,9 @@ def test_a_config_file_without_settings_is_refused_in_one_line(tmp_path, text):
 )
 def test_values_of_a_text_key_are_texts(name, text, value):
     assert values_of(name, text) == value
+
+
+def test_a_key_that_occurs_twice_is_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("epochs: 3\nseed: 1\nepochs: 4\n")
+    with pytest.raises(UserError, match=r"not valid yaml: key epochs occurs twice .*line 3"):
+        read_config_file(str(tmp_path / "a.yaml"))

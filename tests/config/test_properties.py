@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import Config
-from recbole_gro.config.properties import model_keys, packaged_file, packaged_properties, recbole_keys
+from recbole_gro.config.properties import model_keys, model_sizes, packaged_file, packaged_properties, recbole_keys
 from recbole_gro.config.settings import plugin_keys
 from recbole_gro.experiment.plan import read_experiment
 
@@ -109,3 +109,9 @@ def test_our_keys_do_not_shadow_recboles():
 def test_architecture_and_training_settings_are_distinguished():
     assert {"hidden_size", "n_layers", "dropout_probs", "mask_ratio", "loss_type"} <= model_keys()
     assert not {"learning_rate", "epochs", "seed", "train_batch_size", "MAX_ITEM_LIST_LENGTH"} & model_keys()
+
+
+def test_settings_that_count_are_neither_rates_nor_switches():
+    assert {"hidden_size", "embedding_size", "n_layers", "n_heads", "inner_size", "kernel_size"} <= model_sizes()
+    others = {"hidden_dropout_prob", "dropout_prob", "reg_weight", "n_facet_window", "use_proj_bias", "epochs"}
+    assert not others & model_sizes()

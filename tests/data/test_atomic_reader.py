@@ -110,7 +110,9 @@ def test_a_pattern_separates_lines_too(tmp_path, separator):
         ("\ti\t1", "no user_id; every line needs one"),
         ("u\t\t1", "no item_id; every line needs one"),
         ("u\ti\t", "no timestamp; every line needs one"),
-        ("u\ti\tnan", "no timestamp; every line needs one"),
+        ("u\ti\tnan", "timestamp 'nan' is no finite number; every line needs one"),
+        ("u\ti\t-inf", "timestamp '-inf' is no finite number; every line needs one"),
+        ("u\ti\t1e999", "timestamp '1e999' is no finite number; every line needs one"),
     ],
 )
 @pytest.mark.parametrize("blank", [0, 2])

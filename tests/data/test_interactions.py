@@ -1,6 +1,8 @@
 """Interactions and features as the files hold them, and settings about them that cannot work."""
 
 import logging
+import re
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -76,8 +78,21 @@ def test_the_encoding_is_the_settings(write_file, make_config):
 
 def test_an_infinite_time_is_reported(write_file, make_config):
     path = write_file([*lines(), "u1\ti1\tinf"])
-    with pytest.raises(UserError, match=r"shop\.inter, line 602: no finite timestamp"):
+    with pytest.raises(UserError, match=r"shop\.inter, line 602: timestamp .inf. is no finite number"):
         build_dataset(make_config("NARM", "shop", data_path=path))
+
+
+def test_the_csv_file_of_the_page_on_own_data_becomes_an_atomic_file(make_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f'0{user},"SKU ""{item}""",2018-01-0{item + 1} 00:00:0{user}' for user in (1, 2) for item in (3, 1, 2)]
+    (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,bought_at", *rows, ",SKU 9,2018-01-01"]) + "\n")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
+    exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], {})
+    dataset = build_dataset(make_config("NARM", "shop", data_path=tmp_path / "data"))
+    assert set(dataset.field2token_id["item_id"]) == {"[PAD]", *(f'SKU "{item}"' for item in (1, 2, 3))}
+    assert set(dataset.field2token_id["user_id"]) == {"[PAD]", "01", "02"}
+    first = (tmp_path / "data" / "shop" / "shop.inter").read_text().splitlines()[1]
+    assert first == '01\tSKU "3"\t1515024001.0'
 
 
 # settings that name columns

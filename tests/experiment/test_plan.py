@@ -1,9 +1,12 @@
 """Experiment files, their cells, and invalid ones."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.experiment.plan import in_words, known_experiments, read_experiment
+from recbole_gro.experiment.plan import PARTS, in_words, known_experiments, read_experiment
 from recbole_gro.quick_start.fingerprint import Fingerprints
 
 OWN = """
@@ -161,7 +164,25 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (OWN.replace("seeds: [4]", "seeds: [one]"), "seeds: ['one'] is not a list of whole numbers >= 0"),
         (OWN.replace("seeds: [4]", "seeds: []"), "seeds: [] is not a list of whole numbers >= 0"),
         (OWN.replace("seeds: [4]", "seeds: [4, 4]"), "seeds has duplicate values"),
-        (OWN.replace("fixed:", "fixd:"), "'fixd'. Did you mean 'fixed'?"),
+        (OWN.replace("fixed:", "fixd:"), "own.yaml: unknown key 'fixd'; did you mean 'fixed'?"),
+        (OWN + "colour: red", "unknown key 'colour'; the keys are title, figure, "),
+        (OWN + "ownership: {reference: [1]}", "ownership: unknown key 'reference'; did you mean 'references'?"),
+        (OWN + "ownership: {references: [1]}", "ownership: probes is missing or not a whole number"),
+        (OWN.replace("title: Own", ""), "title is missing or not a text"),
+        (OWN.replace("vary:", "vari:"), "unknown key 'vari'; did you mean 'vary'?"),
+        (OWN.replace("model: NARM", "model: NARM, gro_epochs: 3"), "fixed and vary both set gro_epochs; remove one"),
+        (OWN.replace("model: NARM", "model: NARM, seed: 3"), "fixed and seeds both set seed; remove one"),
+        (OWN.replace("model: NARM", "model: NARM, model: SASRec"), "key model occurs twice"),
+        (GROUPS.replace("model: NARM", "model: NARM, arm: plain"), "fixed and vary both set arm; remove one"),
+        (
+            GROUPS.replace("{gro_epochs: epochs}", "{gro_epochs: epochs, gro_epochs: topk}"),
+            "key gro_epochs occurs twice",
+        ),
+        (
+            GROUPS.replace("epochs: 3,", "epochs: 3, gro_epochs: 4,"),
+            "gro_epochs: experiment own sets it to the value of",
+        ),
+        (OWN.replace("[1, 2]", "[1, 1.0]"), "gro_epochs has duplicate values"),
         (OWN.replace("[1, 2]", "[]"), "gro_epochs takes a list of values"),
         (OWN.replace("[1, 2]", "3"), "gro_epochs takes a list of values"),
         (GROUPS.replace("{defense: none, target_epoch: last}", "none"), "arm plain takes settings, such as {defense"),
@@ -184,6 +205,18 @@ def test_an_invalid_file_is_reported_in_one_line(own, text, message):
         read_experiment(own(text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_every_file_of_this_repository_is_an_experiment():
+    files = [*map(str, Path(__file__).parents[2].glob("results/paper/*.yaml")), *known_experiments()]
+    assert len(files) >= 15
+    assert all(read_experiment(file).settings() for file in files)
+
+
+def test_the_page_on_experiments_names_every_packaged_one_and_every_key():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "experiments.md").read_text()
+    assert set(known_experiments()) <= set(re.findall(r"^\| `([\w-]+)` \|", page, flags=re.MULTILINE))
+    assert set(PARTS) <= set(re.findall(r"`(\w+)`", page))
 
 
 def test_a_cell_has_one_defense(own):

@@ -29,7 +29,14 @@ def test_a_key_that_other_results_hold_is_warned_of(tmp_path, warned):
     note_revealed("verify.key", key, tmp_path / "two")
     [message] = warned("three")
     assert f"{tmp_path / 'one'}, {tmp_path / 'two'}" in message
-    assert "3 tests of one key" in message
+    assert "3 tests of one key share its level; name a file that does not exist yet as --key" in message
+
+
+def test_another_key_is_advised_where_one_can_be_given(caplog):
+    warn_if_revealed("owner.key", ["one"], was_planted=True)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.endswith("a model trained with another key has new ones; for any other suspect divide --level by 2")
+    assert "does not exist yet" not in message
 
 
 def test_another_key_in_the_same_file_is_new(tmp_path, warned):

@@ -3,6 +3,7 @@ import math
 from dataclasses import asdict
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import tensor
@@ -10,7 +11,7 @@ from torch import tensor
 from recbole_gro import Service, create_defense, load_target
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.marks.marks import grown
-from recbole_gro.ownership.marks import gamma_tail, higher_shares, listed
+from recbole_gro.ownership.marks import gamma_tail, higher_shares, listed, wilson
 from recbole_gro.ownership.method import Probes, Refusal, create_method
 
 N_ITEMS = 61
@@ -165,6 +166,38 @@ def test_shares_of_lists_with_the_item_and_with_any_candidate():
     found, chance = listed(tensor([3, 7]), tensor([[1, 3, 0], [7, 8, 6]]), lists)
     assert found.tolist() == [0.5, 0.5]
     assert chance.tolist() == pytest.approx([2 / 4, 2 / 6])
+
+
+@pytest.mark.parametrize(
+    ("n", "all_listed", "low", "high"),
+    [(190, False, 0, 3.8416 / 193.8416), (190, True, 190 / 193.8416, 1), (20, False, 0, 3.8416 / 23.8416)],
+)
+def test_an_interval_has_a_width_where_none_or_all_are_listed(n, all_listed, low, high):
+    owner = owner_of(1, rows=n // 5, length=6)
+
+    def answer(probes):
+        items = tensor(probes.expected["items"]).unsqueeze(1)
+        return items if all_listed else torch.zeros_like(items)
+
+    effect, *ends = verdict_on(owner, answer).effect
+    chance = sum(1 / (N_ITEMS - 1 - place) for place in range(1, 6)) / 5 if all_listed else 0
+    assert effect == pytest.approx(100 * (all_listed - chance))
+    assert ends == pytest.approx([100 * (low - chance), 100 * (high - chance)])
+
+
+def test_an_outcome_that_chance_often_gives_is_in_the_interval():
+    low, high = wilson(0, 190)
+    assert [100 * (end - 2.63 / 190) for end in (0, low, high)] == pytest.approx([-1.4, -1.4, 0.6], abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.014, 0.05, 0.3, 0.5, 0.95, 0.99])
+@pytest.mark.parametrize("contexts", [1, 10])
+def test_intervals_cover_the_mean_of_unequal_chances(share, contexts):
+    draws = np.random.default_rng(7)
+    chances = draws.beta(4 * share, 4 * (1 - share), 190)
+    found = draws.binomial(contexts, chances, (2000, 190)).mean(1) / contexts
+    covered = [low <= chances.mean() <= high for low, high in (wilson(each, 190) for each in found)]
+    assert np.mean(covered) >= 0.94
 
 
 def test_the_tail_of_the_gamma_distribution_is_that_of_exponential_variables():

@@ -46,6 +46,14 @@ def test_a_key_is_warned_of_in_its_second_verification_alone(owner, tmp_path):
     assert json.loads((tmp_path / "again" / "results.json").read_text())["revealed_by"] == [str(tmp_path / "out")]
 
 
+def test_a_model_without_marks_is_refused_without_a_word_on_its_key(owner, tmp_path):
+    verified(owner)
+    results = verified(owner, method="aow", output_dir="marks")
+    assert results["refused"].startswith("the owner's model was not trained with the defense aow")
+    assert "is revealed" not in (tmp_path / "marks" / "run.log").read_text()
+    assert "The key was used before" not in (tmp_path / "marks" / "report.md").read_text()
+
+
 def test_a_function_is_not_claimed(owner):
     results = verified(owner, "ownership.runs:following")
     assert not results["verdict"]["is_claim"]
@@ -110,8 +118,20 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
         ),
         ({"suspect": "nothing.pth"}, "checkpoint nothing.pth: no such file"),
         ({"suspect": "run1"}, "suspect: 'run1' is neither a checkpoint (.pth), a yaml file nor module:function"),
+<<<<<<< HEAD
         ({"suspect": "nothing.yaml"}, "suspect: nothing.yaml: no such file"),
         ({"references": ["nothing.pth"]}, "checkpoint nothing.pth: no such file"),
+=======
+        ({"suspect": "nothing.yaml"}, "config file 'nothing.yaml' is neither in"),
+        *(
+            (
+                {"references": [word]},
+                f"references: there is no checkpoint {word}; give checkpoints, separated by commas, "
+                "or how many to train, a whole number >= 5",
+            )
+            for word in ("nothing.pth", "-1", "eight", "8.5")
+        ),
+>>>>>>> fix-words
         ({"key": "file"}, "key: file holds 0 bytes; a secret takes 16 or more"),
         ({"key": "nowhere/verify.key"}, "key: nowhere/verify.key can be neither read nor made: No such file"),
         ({"data_path": "nowhere"}, "data_path: there is no folder "),

@@ -83,7 +83,8 @@ def test_a_model_that_works_passes_and_leaves_nothing(checked, tmp_path, model, 
 @pytest.mark.parametrize("where", ["building", "scores"])
 def test_an_exception_of_a_model_is_reported_with_its_role_and_name(checked, monkeypatch, role, where):
     monkeypatch.setattr(Failing, "fails", where)
-    line = f"^{role.removesuffix('_model')}: cannot work with these settings: Failing: LookupError {where} has a bug$"
+    line = f"^{role.removesuffix('_model')}: cannot work with these settings: Failing: LookupError {where} has a bug "
+    line += r"\(given: embedding_size=16, hidden_size=16\)$"
     with pytest.raises(UserError, match=line) as caught:
         checked(**{"model": "NARM", role: Failing})
     assert isinstance(caught.value.__cause__, LookupError)
@@ -91,7 +92,7 @@ def test_an_exception_of_a_model_is_reported_with_its_role_and_name(checked, mon
 
 def test_a_loss_that_fails_is_reported(checked, monkeypatch):
     monkeypatch.setattr(Failing, "fails", "loss")
-    with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug$"):
+    with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug "):
         checked(Failing, "none", attack=False)
 
 

@@ -392,6 +392,10 @@ def test_a_surrogate_serves_ids_and_no_tokens(make_config, tmp_path, tiny_data_p
         target.recommend([["i3"]])
     with pytest.raises(UserError, match=r"data_path: .* holds no item tokens, so no data can be matched to it"):
         load_target(trainer.saved_model_file, data_path=tiny_data_path)
+    target.item_tokens = ["[PAD]", *(f"i{30 - item}" for item in range(30))]  # item 1 is i30
+    assert target.recommend([["i30", "i29"]], k=5) == [
+        [f"i{31 - item}" for item in target.recommend([[1, 2]], k=5)[0].tolist()]
+    ]
 
 
 def test_the_state_of_the_process_stays_unchanged(saved, tiny_data_path, monkeypatch):
