@@ -82,7 +82,7 @@ def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
         for names, own in found.items()
     ]
     yield Table(
-        f"Lists that a surrogate needs for a share of its target's NDCG@{k}: geometric mean over seeds and its "
+        f"Lists from which on a surrogate has a share of its target's NDCG@{k}: geometric mean over seeds and its "
         f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists.",
         ["defense", "attack", *(f"{level:.0%}" for level in SHARES), "seeds"],
         rows,
