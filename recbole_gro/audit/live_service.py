@@ -93,7 +93,8 @@ class LiveService:
     """Map histories of item numbers to lists of them, for a BlackBox.
 
     A number is the place of an item in the catalogue, from 1. Of a list the first k known, different items count. A
-    query without any has a stand-in, one item, so that an attack can go on; `without_stand_ins` removes them.
+    query without any has another response to its history, or a stand-in, one item, so that an attack can go on;
+    `without_stand_ins` removes these.
 
     Args:
         client: obtains answers.
@@ -117,10 +118,10 @@ class LiveService:
             self._queried[history] += 1
         lists = self.client.lists(queries)
         known = [self.known(items) for items in lists]
-        answered = {tuple(row) for row, numbers in zip(rows, known, strict=True) if numbers}
+        answered = {tuple(row): numbers for row, numbers in zip(rows, known, strict=True) if numbers}
         self._any_known = self._any_known or bool(answered)
         return [
-            numbers or self._without(row, items, tuple(row) in answered)
+            numbers or self._without(row, items, answered.get(tuple(row)))
             for row, numbers, items in zip(rows, known, lists, strict=True)
         ]
 
@@ -129,15 +130,15 @@ class LiveService:
         numbers = dict.fromkeys(self._numbers[token] for token in items or () if token in self._numbers)
         return list(numbers)[: self.k]
 
-    def _without(self, row: list[int], items: list[str] | None, answered: bool) -> list[int]:
-        """Return a stand-in; an empty list where another response to the history, sent several times, has items."""
+    def _without(self, row: list[int], items: list[str] | None, other: list[int] | None) -> list[int]:
+        """Return what takes the place of a list: another response to the history, or a stand-in."""
         self._strange += items is not None
         self._unknown = self._unknown or (items or [])[:3]
         self.n_without += 1
         if self._strange >= MOST_STRANGE and (items or len(row) > 1):  # some services need two items for a list
             self.check()
-        if answered:
-            return []
+        if other:
+            return other
         self._stand_ins.add(tuple(row))
         return [sum(row) % len(self.catalogue) + 1]
 

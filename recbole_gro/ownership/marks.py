@@ -131,7 +131,8 @@ def listed(items: Tensor, candidates: Tensor, lists: Tensor) -> tuple[Tensor, Te
 def wilson(share: float, n: int) -> tuple[float, float]:
     """Return the 95 % interval of Wilson (1927, doi 10.1080/01621459.1927.10502953) for a share of n.
 
-    It has a width where none or all are found, and is wide enough too for unequal chances and for means of lists.
+    It has a width where none or all are found, and is wide enough too for unequal chances and for means of lists, which
+    are no whole counts, as scipy's interval takes.
     """
     middle, half = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2)
     return max(0.0, (middle - half) / (1 + Z**2 / n)), min(1.0, (middle + half) / (1 + Z**2 / n))
