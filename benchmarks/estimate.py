@@ -26,6 +26,7 @@ LENGTH = 40  # of a user's history
 SETTINGS = {
     "dataset": "synthetic", "MAX_ITEM_LIST_LENGTH": 50, "epochs": 2, "eval_step": 2, "gro_epochs": 1, "gro_steps": 7,
     "query_sequences": 40, "surrogate_epochs": 2, "surrogate_patience": 9, "show_progress": False,
+    "references": ["untrained", "popularity"],  # `independent` is a target more, which no stage of the cell counts
     "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id"]},
     "user_inter_num_interval": "[0,inf)", "item_inter_num_interval": "[0,inf)",
 }  # fmt: skip
