@@ -112,27 +112,32 @@ class TruncatedBlackBox:
     def __init__(self, black_box: ListSource, k: int, keep_lists: bool = False):
         self._black_box, self._keep_lists = black_box, keep_lists
         self.n_items, self.k = black_box.n_items, min(k, black_box.k)
-        self._whole: list[Tensor] = []
+        self._whole: list[list[Tensor]] = []  # by group of sequences that grow by an item each time
+        self._length = 0  # of the sequences queried last
 
     def query(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids, best first."""
         lists = self._black_box.query(sequences)
         if self._keep_lists:
-            self._whole.append(lists.int())
+            before, self._length = self._length, len(sequences[0])
+            if not self._whole or self._length <= before:
+                self._whole.append([])
+            self._whole[-1].append(lists.int())
         return lists[:, : self.k]
 
     def with_whole_lists(self, log: QueryLog) -> QueryLog:
         """Return the log with the whole lists in place of their heads.
 
         Raises:
-            UserError: the queries were not prefixes of all sequences, one item longer each time, so lists cannot be
-                matched to prefixes.
+            UserError: the queries were not prefixes of all sequences, or of one part of them after another, one item
+                longer each time, so lists cannot be matched to prefixes.
         """
-        in_step = all(lists.shape[0] == len(log.sequences) for lists in self._whole)
-        lists = torch.stack(self._whole, 1) if in_step else torch.empty(0, 0, 0)
+        in_step = all(len({len(lists) for lists in group}) == 1 for group in self._whole)
+        in_step = in_step and len({len(group) for group in self._whole}) == 1
+        lists = torch.cat([torch.stack(group, 1) for group in self._whole]) if in_step else torch.empty(0, 0, 0)
         if not torch.equal(lists[:, :, : self.k], log.lists.int()):
             raise UserError(
-                "query_strategy: the attacker head selects h only with strategies that query all sequences at once, "
+                "query_strategy: the attacker head selects h only with strategies that query sequences side by side, "
                 "one item longer each time; set attacker_head_k"
             )
         return QueryLog(log.sequences, lists)

@@ -15,6 +15,24 @@ def ranks(lists: Tensor, items: Tensor) -> np.ndarray:
     return torch.where(found.any(1), found.int().argmax(1) + 1, 0).numpy()
 
 
+def by_user(values: np.ndarray, users: np.ndarray) -> np.ndarray:
+    """Return values [..., U] of users, in ascending order, from those of rows, [..., N].
+
+    Rows of one user are not independent, so tests and intervals need one value per user: the user's total times U / N,
+    whose mean is that of the rows.
+
+    Args:
+        values: of each row.
+        users: [N] number of each row's user.
+
+    >>> by_user(np.array([1.0, 0.0, 0.5]), np.array([7, 3, 7]))
+    array([0., 1.])
+    """
+    found, place = np.unique(users, return_inverse=True)
+    totals = np.apply_along_axis(lambda row: np.bincount(place, row, len(found)), -1, values)
+    return totals * (len(found) / len(users))
+
+
 def hits(ranks: np.ndarray, k: int) -> np.ndarray:
     """Return HR@k per user, 0 or 1, from the ranks of the relevant item, 0 where the list lacks it.
 

@@ -1,5 +1,6 @@
 """Cells of an experiment, each a comparison of one defense: run, resumed, and kept as files; they share stages."""
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -44,6 +45,9 @@ class Cell:
         facts: models, dataset, k, query budget, epochs, seconds per stage, versions.
         reference_ranks: the same ranks by reference.
         reference_agreement: agreement with the undefended target's lists by reference; empty where it was not measured.
+        row_users: [N] number of each test row's user; None where each has one row, in ascending order.
+        test_rows: digest of the users and items of the test rows, by which cells can be compared; "" in files of
+            earlier versions.
     """
 
     values: dict[str, Any]
@@ -54,6 +58,8 @@ class Cell:
     facts: dict[str, Any] = field(default_factory=dict)
     reference_ranks: dict[str, np.ndarray] = field(default_factory=dict)
     reference_agreement: dict[str, dict[int, float]] = field(default_factory=dict)
+    row_users: np.ndarray | None = None
+    test_rows: str = ""
 
     @property
     def ranks(self) -> dict[str, np.ndarray]:
@@ -66,17 +72,20 @@ class Cell:
         Raises:
             UserError: it cannot be written.
         """
-        plain = {name: value for name, value in vars(self).items() if not name.endswith("_ranks")}
+        plain = {name: value for name, value in vars(self).items() if not name.endswith(("_ranks", "_users"))}
         with written(file) as stream:
             ranks: dict[str, Any] = {f"{side}_ranks": found.astype(np.int32) for side, found in self.ranks.items()}
-            np.savez_compressed(stream, plain=np.array(json.dumps(plain, sort_keys=True)), **ranks)
+            users = {} if self.row_users is None else {"row_users": self.row_users}
+            np.savez_compressed(stream, plain=np.array(json.dumps(plain, sort_keys=True)), **ranks, **users)
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Cell":
         """Read a file of `save`; nothing in it is executed."""
         with np.load(Path(file), allow_pickle=False) as stored:
             plain = json.loads(stored["plain"].item())
-            ranks = {name.removesuffix("_ranks"): stored[name] for name in stored.files if name != "plain"}
+            names = [name for name in stored.files if name.endswith("_ranks")]
+            ranks = {name.removesuffix("_ranks"): stored[name] for name in names}
+            plain["row_users"] = stored["row_users"] if "row_users" in stored.files else None
         plain["agreement"] = _by_cut_off(plain["agreement"])
         plain["reference_agreement"] = {name: _by_cut_off(of) for name, of in plain["reference_agreement"].items()}
         target, surrogate = ranks.pop("target"), ranks.pop("surrogate")
@@ -193,7 +202,8 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     beside, undefended = measure_references(config, loaders, cache)
     references = {one.row["defense"]: one.lists["test"] for one in beside}
     served, extracted, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
-    items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
+    data = loaders[2]._dataset
+    items, users = data.inter_feat[data.iid_field], data.inter_feat[data.uid_field].numpy()
     about = environment(config)
     facts = {name: value for name, value in row.items() if name not in ("defense", "target", "surrogate")}
     facts |= {name: config[name] for name in ("model", "dataset", "served_k")}
@@ -209,4 +219,14 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
         facts,
         {name: ranks(lists, items) for name, lists in references.items()},
         {name: agreement(lists, undefended["test"], cut_offs) for name, lists in references.items() if undefended},
+        None if (np.diff(users) > 0).all() else users,
+        _digest_of_rows(data),
     )
+
+
+def _digest_of_rows(data: Any) -> str:
+    """Return a digest of the tokens of a dataset's rows, their users and items, user by user."""
+    order, digest = np.argsort(data.inter_feat[data.uid_field].numpy(), kind="stable"), hashlib.sha256()
+    for name in (data.uid_field, data.iid_field):
+        digest.update("\n".join(data.id2token(name, data.inter_feat[name].numpy()[order])).encode())
+    return digest.hexdigest()[:16]

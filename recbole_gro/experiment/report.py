@@ -143,6 +143,8 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
             f" Gain: NDCG@{k} that the surrogate has beyond the untrained one, over what the target has beyond that, "
             "with the same kind of interval; where it includes 0, the surrogate gained no more than noise."
         )
+    if any(setting.users < setting.rows for setting in settings):
+        caption += " The test items of a user count together wherever users are compared or resampled."
     if agreement_at:
         caption += (
             f" Agreement: share of the first {agreement_at} served items among the surrogate's first {agreement_at}."
@@ -198,7 +200,8 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     compared = comparisons(settings, experiment.against, k)
     baselines = in_words({key: " or ".join(map(str, values)) for key, values in experiment.against.items()})
     if not compared:
-        return Paragraph(f"No test: no setting has a baseline ({baselines}) with the same other values and seed.")
+        without = f"no setting has a baseline ({baselines}) with the same other values, seed and users"
+        return Paragraph(f"No test: {without}.")
     tested = [comparison for comparison in compared if comparison.side != BOTH]
     corrected = iter(holm([comparison.p_values[metric] for comparison in tested for metric in METRICS]))
     head = [*experiment.vary, "against", "side"]

@@ -2,12 +2,12 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from recbole_gro.evaluator.ranks import hits, ndcg
+from recbole_gro.evaluator.ranks import by_user, hits, ndcg
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.statistics import (
@@ -37,7 +37,7 @@ class Setting:
 
     Attributes:
         values: of the varied keys.
-        cells: in the order of seeds; all of the same test users in the same order.
+        cells: in the order of seeds; all of the same test rows in the same order.
     """
 
     values: dict[str, Any]
@@ -54,6 +54,12 @@ class Setting:
     @property
     def users(self) -> int:
         """Number of test users."""
+        owners = self.cells[0].row_users
+        return self.rows if owners is None else len(np.unique(owners))
+
+    @property
+    def rows(self) -> int:
+        """Number of test rows: one per user, unless the split leaves a user several test items."""
         return len(self.cells[0].target_ranks)
 
     @property
@@ -66,7 +72,7 @@ class Setting:
         return Setting(self.values, [cell for cell in self.cells if cell.seed in seeds])
 
     def measured(self, metric: str, side: str, k: int) -> np.ndarray:
-        """Return a metric [S, U] per seed and user.
+        """Return a metric [S, U] per seed and user, as of `by_user`.
 
         Args:
             metric: `hit` or `ndcg`.
@@ -77,9 +83,15 @@ class Setting:
             ValueError: the cells differ in their number of users.
         """
         ranks = [cell.ranks[side] for cell in self.cells]
-        if any(len(of_seed) != self.users for of_seed in ranks):
+        if any(len(of_seed) != self.rows for of_seed in ranks):
             raise ValueError(f"{self}: the cells differ in their test users")
-        return METRICS[metric](np.stack(ranks), k)
+        values, owners = METRICS[metric](np.stack(ranks), k), self.cells[0].row_users
+        return values if owners is None else by_user(values, owners)
+
+    def same_rows(self, other: "Setting") -> bool:
+        """Return whether another setting has the same test rows, as far as the cells say."""
+        own, others = ({cell.test_rows for cell in setting.cells} - {""} for setting in (self, other))
+        return self.rows == other.rows and (own == others or not own or not others)
 
     def of_users(self, metric: str, side: str, k: int) -> np.ndarray:
         """Return a metric [U] per user, mean over seeds; arguments as of `measured`."""
@@ -141,6 +153,8 @@ def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
     Raises:
         ValueError: a cell of another experiment, or two of a setting with the same seed.
     """
+    if not all(cell.test_rows for cell in cells):  # users are paired by the order of rows in all files, or in none
+        cells = [replace(cell, row_users=None) for cell in cells]
     planned = experiment.settings()
     settings = [Setting(values, []) for values in planned]
     for cell in sorted(cells, key=lambda cell: cell.seed):
@@ -168,7 +182,7 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
     """Compare target and surrogate of each setting with those of its baselines.
 
     A baseline differs in the value of one varied key. Baselines are compared with those before them. Settings without a
-    baseline, or without a common seed, are left out.
+    baseline, without a common seed or with other test rows, as of other data, are left out.
 
     Args:
         settings: of one experiment.
@@ -180,7 +194,9 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
         own = setting.values.get(key)
         for baseline in baselines[: baselines.index(own)] if own in baselines else baselines:
             other = next((other for other in settings if other.values == {**setting.values, key: baseline}), None)
-            if other is not None and (seeds := [seed for seed in setting.seeds if seed in other.seeds]):
+            if other is None or not setting.same_rows(other):
+                continue
+            if seeds := [seed for seed in setting.seeds if seed in other.seeds]:
                 pair = setting.with_seeds(seeds), other.with_seeds(seeds)
                 compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
                 compared.append(BaselineComparison(pair[0], str(baseline), BOTH, {}, {}, _beyond_cost(*pair, k)))

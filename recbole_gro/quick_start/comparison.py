@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
 from recbole_gro.attack.selection import SELECTED_AT
 from recbole_gro.config.recbole_settings import as_names
-from recbole_gro.evaluator.ranks import ndcg, ranks
+from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED, Reference, create_references
@@ -189,20 +189,24 @@ def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[li
     return measured, target
 
 
-def set_gain(compared: list[Comparison], untrained: dict[str, Tensor], items: Tensor, k: int) -> None:
+def set_gain(
+    compared: list[Comparison], untrained: dict[str, Tensor], items: Tensor, k: int, users: Tensor | None = None
+) -> None:
     """Set what each surrogate gained: its NDCG@k on test beyond the untrained one's, and whether that is beyond noise.
 
-    It is noise where the difference is less than twice its standard error, paired over the test rows.
+    It is noise where the difference is less than twice its standard error, paired over the test users.
 
     Args:
         compared: comparisons, each with a surrogate.
         untrained: lists of the untrained surrogate by split.
         items: [rows] test items.
         k: cut-off.
+        users: [rows] their users; None: each row is of another one.
     """
     before = ndcg(ranks(untrained["test"], items), k)
     for one in compared:
         gain = ndcg(ranks(one.surrogate_lists["test"], items), k) - before
+        gain = gain if users is None else by_user(gain, users.numpy())
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
         one.row["gain"] = {f"ndcg@{k}": round(gain.mean(), 4), "standard_error": round(error, 4)}
         one.row["gained"] = bool(gain.mean() > 2 * error)

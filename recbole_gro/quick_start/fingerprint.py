@@ -132,21 +132,18 @@ class Fingerprints:
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
         read = self._read((SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings))
-        config = self.attacker.config
-        models = [sequential_model(name) if name else config.model_class for name in surrogate_models(config)]
-        lengths = {surrogate_length(config, model) for model in models}
-        own = lengths.pop() if len(lengths) == 1 else sorted(lengths)
-        cut = {} if own == config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": own}
-        return fingerprint("surrogate", self.queries, settings=read | cut)
+        return fingerprint("surrogate", self.queries, settings=read | _cut(self.attacker.config))
 
     @cached_property
     def references(self) -> dict[str, str]:
         """Fingerprints of the config's references, by name."""
         undefended = Fingerprints(self.config, UNDEFENDED).evaluation
-        return {
-            name: fingerprint("reference", undefended, name=name, settings=self._read(reference.settings))
-            for name, reference in create_references(self.config).items()
-        }
+        found = {}
+        for name, reference in create_references(self.config).items():
+            cut = _cut(self.config) if SurrogateSettings in (reference.settings or ()) else {}
+            read = self._read(reference.settings) | cut
+            found[name] = fingerprint("reference", undefended, name=name, settings=read)
+        return found
 
     @cached_property
     def comparison(self) -> str:
@@ -184,6 +181,14 @@ class Fingerprints:
         """Return the keys that the models of a role read and the target does not."""
         settings = self.config.final_config_dict
         return read_by_others_alone(settings, self.config.model_class, role_models(settings, [role]))
+
+
+def _cut(config: Any) -> dict[str, Any]:
+    """Return the length of the surrogates' sequences, of which queries decide, where it is not the target's."""
+    models = [sequential_model(name) if name else config.model_class for name in surrogate_models(config)]
+    lengths = {surrogate_length(config, model) for model in models}
+    own = lengths.pop() if len(lengths) == 1 else sorted(lengths)
+    return {} if own == config["MAX_ITEM_LIST_LENGTH"] else {"surrogate_length": own}
 
 
 def fingerprint(*before: str, **inputs: Any) -> str:

@@ -85,8 +85,9 @@ def run_recbole_gro(
             measured, _ = measure_references(config, loaders, cache)
             beside = {one.row["defense"]: one for one in measured}
             if UNTRAINED in beside:
-                items = loaders[2]._dataset.inter_feat[config["ITEM_ID_FIELD"]]
-                set_gain(compared, beside[UNTRAINED].lists, items, int(config["valid_metric"].partition("@")[2]))
+                rows, k = loaders[2]._dataset.inter_feat, int(config["valid_metric"].partition("@")[2])
+                items, users = rows[config["ITEM_ID_FIELD"]], rows[config["USER_ID_FIELD"]]
+                set_gain(compared, beside[UNTRAINED].lists, items, k, users)
             rows = [one.row for one in compared]
             _warn_of_poor_services(config, rows, [one.row for one in measured])
             results = {"defenses": rows, "references": [one.row for one in measured]}

@@ -59,7 +59,9 @@ class TestHead(AttackerCases):
         attacker.train_surrogate(log, 31)
         assert attacker.selected["attacker_head_k"] == 4
 
-    def test_a_strategy_of_another_order_needs_attacker_head_k(self, monkeypatch):
+    @pytest.fixture
+    def orders(self, monkeypatch):
+        """Query strategies that query one sequence after another, and the longest prefixes first."""
         monkeypatch.setattr(queries._strategies, "_entries", dict(queries._strategies._entries))
 
         @register_query_strategy("one_by_one")
@@ -71,9 +73,24 @@ class TestHead(AttackerCases):
                 ]
                 return QueryLog(sequences, torch.stack(lists))
 
+        @register_query_strategy("longest_first")
+        class LongestFirst(QueryStrategy):
+            def query(self, black_box, n_sequences, length, generator, show_progress=False):
+                sequences = queries.random_items(black_box.n_items, n_sequences, length, generator)
+                lists = [black_box.query(sequences[:, : t + 1]) for t in reversed(range(length))]
+                return QueryLog(sequences, torch.stack(lists[::-1], 1))
+
+    def test_a_strategy_of_another_order_needs_attacker_head_k(self, orders):
         with pytest.raises(UserError, match=r"query_strategy: .*set attacker_head_k"):
-            self.query(self.attacker(query_strategy="one_by_one"))
-        assert self.query(self.attacker(query_strategy="one_by_one", attacker_head_k=3)).lists.shape == (60, 6, 3)
+            self.query(self.attacker(query_strategy="longest_first"))
+        assert self.query(self.attacker(query_strategy="longest_first", attacker_head_k=3)).lists.shape == (60, 6, 3)
+
+    @pytest.mark.parametrize("strategy", ["mimic", "one_by_one"])
+    def test_parts_of_the_sequences_may_be_queried_one_after_another(self, orders, strategy):
+        log = self.query(self.attacker(query_strategy=strategy))
+        assert log.lists.shape == (60, 6, 10)
+        for t in range(6):
+            assert torch.equal(log.lists[:, t].long(), RuleService().recommend(log.sequences[:, : t + 1]))
 
     def test_a_head_past_the_list_is_refused(self):
         with pytest.raises(UserError, match="attacker_head_k: 11 is past the end of lists of 10"):

@@ -1,6 +1,7 @@
 """Cells, their files, and the stages that they share."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
 from recbole_gro.experiment.cells import Cell, cell_file, done_and_missing, run_cell
+from recbole_gro.experiment.summary import gather
 from recbole_gro.quick_start.stage_cache import StageCache
 
 REFERENCES = ["independent", "untrained", "own_history", "popularity"]
@@ -214,3 +216,22 @@ def test_a_cell_is_read_back_as_it_was_saved(tmp_path):
     assert list(read.reference_ranks) == list(saved.reference_ranks)
     assert all(np.array_equal(ranks, saved.reference_ranks[name]) for name, ranks in read.reference_ranks.items())
     assert [file.name for file in tmp_path.iterdir()] == ["cell.npz"]
+    assert (read.row_users, read.test_rows) == (None, "")
+    replace(saved, row_users=np.array([3, 1, 3]), test_rows="rows").save(tmp_path / "cell.npz")
+    read = Cell.load(tmp_path / "cell.npz")
+    assert (read.row_users.tolist(), read.test_rows) == ([3, 1, 3], "rows")
+
+
+def test_rows_that_come_in_another_order_are_paired_by_user(tiny_data_path, tmp_path):
+    """Windows of masked models are ordered by their number, and the test rows with them."""
+    settings, cells = [], []
+    for rows in ("windows", "prefixes"):
+        fixed = {"attacker": ["standard+random"], "model": ["BERT4Rec"], "seeds": [1], "references": ["popularity"]}
+        experiment = tiny(tiny_data_path, "attacks", **fixed, train_rows=rows)
+        cells += run_all(experiment, tmp_path)
+        settings += gather(experiment, cells[-1:])
+    windows, prefixes = cells
+    assert windows.test_rows == prefixes.test_rows
+    assert prefixes.row_users is None
+    assert not np.array_equal(windows.reference_ranks["popularity"], prefixes.reference_ranks["popularity"])
+    assert np.array_equal(*(setting.measured("ndcg", "popularity", 5) for setting in settings))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from experiment.synthetic import cell, experiment_of, grid
@@ -93,3 +95,26 @@ def test_every_arm_is_compared_with_the_baselines_and_these_with_those_before_th
         for baseline in baselines
     ]  # fmt: skip
     assert [one.side for one in compared[:3]] == ["target", "surrogate", BOTH]
+
+
+def test_settings_with_other_test_rows_are_not_compared():
+    plan = experiment_of({"defense": ["none", "gro"], "dataset": ["a", "b", "c"]}, against={"dataset": ["a"]})
+    cells = [
+        replace(one, test_rows={"a": "1", "b": "2", "c": "1"}[one.values["dataset"]]) for one in grid(plan, users=50)
+    ]
+    compared = comparisons(gather(plan, cells), plan.against, 10)
+    assert {one.setting.values["dataset"] for one in compared} == {"c"}
+    fewer = [one if one.values["dataset"] == "a" else cell(one.values, one.seed, users=49) for one in cells]
+    assert comparisons(gather(plan, fewer), plan.against, 10) == []
+
+
+def test_a_users_test_items_count_together():
+    plan = experiment_of({"defense": ["none"]}, seeds=[1])
+    [one] = grid(plan, users=3)
+    one = replace(one, target_ranks=np.array([1, 0, 3]), row_users=np.array([7, 3, 7]), test_rows="rows")
+    [setting] = gather(plan, [one])
+    assert (setting.users, setting.rows) == (2, 3)
+    assert setting.measured("ndcg", "target", 10).tolist() == [[0.0, 1.0]]  # 3 has 0, 7 has (1 + 0.5) 2 / 3
+    assert setting.spread("ndcg", "target", 10).mean == 0.5
+    [earlier] = gather(plan, [replace(one, test_rows="")])  # whose rows are not known by user
+    assert earlier.users == 3

@@ -78,6 +78,9 @@ def test_a_gain_is_noise_up_to_twice_its_standard_error():
     assert [one.row["gained"] for one in compared] == [False, True, True, True, False]
     set_gain(compared[:1], {"test": lists(13)}, items, 10)
     assert compared[0].row == {"gain": {"ndcg@10": 0.0, "standard_error": 0.0}, "gained": False}
+    of_one_user = torch.arange(100) // 5  # 10 to 14 gain 1
+    set_gain(compared[2:3], {"test": lists(10)}, items, 10, of_one_user)
+    assert compared[2].row == {"gain": {"ndcg@10": 0.05, "standard_error": 0.05}, "gained": False}
 
 
 def test_effective_settings_are_those_of_the_defense(comparison):

@@ -179,6 +179,8 @@ def test_references_count_for_the_comparison_alone(make_config):
     )
     assert {name for name in found if found[name] != other[name]} == {"untrained"}
     assert {name for name in found if found[name] != wider[name]} == set(found)
+    shorter = Fingerprints(make_config(query_length=4), "none").references
+    assert {name for name in found if found[name] != shorter[name]} == {"untrained"}
     of_gro = Fingerprints(make_config(gro_lambda=3.0), "gro").references
     assert found == of_gro
 
