@@ -1,5 +1,6 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
+import codecs
 import contextlib
 import csv
 import datetime
@@ -66,12 +67,14 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     """
     try:
         with open(file, "rb") as stream:
-            start = stream.read(len(SQLITE))
+            start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
         if start == SQLITE:
             _add_lines(found, f"{file}, query", Ledger(file).lines(), len(ids))
-        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
-            with open(file, encoding="utf-8") as text:
+        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(
+            ".jsonl"
+        ):
+            with open(file, encoding="utf-8-sig") as text:
                 _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
         else:
             _add_csv(found, file, ids)
@@ -123,7 +126,7 @@ def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[dict
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
-    with open(file, encoding="utf-8", newline="") as text:
+    with open(file, encoding="utf-8-sig", newline="") as text:
         rows = csv.DictReader(text)
         if "history" not in (rows.fieldnames or []):
             names = ", ".join(rows.fieldnames or []) or "none"
