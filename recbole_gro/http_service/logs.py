@@ -71,9 +71,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         found = LoggedQueries()
         if start == SQLITE:
             _add_lines(found, f"{file}, query", Ledger(file).lines(), len(ids))
-        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(
-            ".jsonl"
-        ):
+        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
             with open(file, encoding="utf-8-sig") as text:
                 _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
         else:

@@ -79,6 +79,9 @@ def test_item_ids_of_a_catalogue_are_read_as_they_are(tmp_path):
 def test_seeds_are_texts_as_they_stand(tmp_path):
     file = tmp_path / "service.yaml"
     file.write_text(
-        'url: http://127.0.0.1:9/\nrequest: {seen: "{history}"}\nitems: ids\nseeds: [007, 7, 1e3, yes, 1.10, 2024-01-31]\n'
+        "url: http://127.0.0.1:9/\n"
+        'request: {seen: "{history}"}\n'
+        "items: ids\n"
+        "seeds: [007, 7, 1e3, yes, 1.10, 2024-01-31]\n"
     )
     assert read_description(str(file), {})["seeds"] == ["007", "7", "1e3", "yes", "1.10", "2024-01-31"]
