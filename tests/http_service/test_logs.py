@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -148,3 +149,13 @@ def test_a_byte_order_mark_is_no_part_of_a_log(tmp_path):
     line = {"time": "2026-01-31", "lists": 1, "refused": None, "sequences": [[3]]}
     (tmp_path / "access").write_text("\ufeff" + json.dumps(line) + "\n", encoding="utf-8")
     assert read_log(tmp_path / "access", IDS).histories == [[3]]
+
+
+def test_items_with_blanks_stand_in_a_json_list(tmp_path):
+    ids = {"a b": 1, "c\u3000d": 2, "007": 3, "7": 4, "[x]": 5}
+    with (tmp_path / "own.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerows([["history"], [json.dumps(["a b", "c\u3000d", "007"])], ["[7]"], ["[x] 007"], ["[]"]])
+    found = read_log(tmp_path / "own.csv", ids)
+    assert found.histories == [[1, 2, 3], [4], [5, 3]]
+    assert (found.left_out, found.unknown) == (1, 0)
