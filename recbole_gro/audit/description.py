@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ def read_description(black_box: str, given: dict[str, Any], option: str = "black
         raise UserError(f"{option}: {black_box!r} is neither a yaml file nor module:function")
     if is_file and not Path(black_box).is_file():
         raise UserError(f"{option}: {black_box}: no such file")
-    stored = read_config_file(black_box) if is_file else {}
+    stored = read_config_file(black_box, ["seeds"]) if is_file else {}
     function = None if is_file else imported_member(black_box, option)
     if not is_file and not callable(function):
         raise UserError(f"{option}: {black_box} is not callable; the value is module:function")
@@ -121,9 +121,6 @@ def _checked(given: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]
         if name not in KEYS:
             raise unknown_name("key", name, KEYS)
         if name == "request" and isinstance(value, dict | list):
-            continue
-        if name == "seeds" and isinstance(value, list):
-            given = given | {"seeds": [str(token) for token in value]}
             continue
         KEYS[name].check(value)
     for name in required:
@@ -157,18 +154,38 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     else:
         file = folder / values["catalogue"]
         try:
-            text = file.read_text(encoding="utf-8")
-            lines = _of_json(text) if file.suffix == ".json" else text.splitlines()
+            text = file.read_text(encoding="utf-8-sig")
+            lines = (line.strip() for line in text.split("\n"))  # not at U+2028 and its like, which an id may have
+            tokens = _of_json(text) if file.suffix == ".json" else [line for line in lines if line]
         except (OSError, ValueError) as error:
             raise UserError(f"catalogue: {file}: {getattr(error, 'strerror', None) or error}") from error
-        tokens = [line.strip() for line in lines if line.strip()]
         check_size(tokens, values["k"])
     [(twice, times)] = Counter(tokens).most_common(1)
     if times > 1:
         raise UserError(f"{'seeds' if values['catalogue'] is None else 'catalogue'}: item {twice!r} is in it twice")
-    if values["item_type"] == "int" and (wrong := [token for token in tokens if not re.fullmatch(r"-?\d+", token)]):
-        raise UserError(f"item_type: item {wrong[0]!r} is no whole number; str takes any id")
+    if values["item_type"] == "int":
+        check_numbers(tokens)
     return None if values["catalogue"] is None else tokens
+
+
+def is_number(token: str) -> bool:
+    """Return whether an item id is a whole number as JSON writes it, so that it comes back from requests as it is.
+
+    >>> is_number("12"), is_number("-3"), is_number("012"), is_number("1.0")
+    (True, True, False, False)
+    """
+    return bool(re.fullmatch(r"0|-?[1-9][0-9]*", token))
+
+
+def check_numbers(tokens: Iterable[str]) -> None:
+    """Check that requests can hold item ids as numbers.
+
+    Raises:
+        UserError: one is no number as JSON writes it.
+    """
+    for token in tokens:
+        if not is_number(token):
+            raise UserError(f"item_type: item {token!r} is no whole number as JSON writes it; str takes any id")
 
 
 def _names_a_host(url: str) -> bool:

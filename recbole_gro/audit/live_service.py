@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.audit.description import Description
+from recbole_gro.audit.description import Description, is_number
 from recbole_gro.audit.journal import BudgetReached, Journal, Query, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
@@ -204,7 +204,7 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
 
 
 def _usable(client: Client, token: str) -> bool:
-    return client.description["item_type"] == "str" or token.removeprefix("-").isdecimal()
+    return client.description["item_type"] == "str" or is_number(token)
 
 
 def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "tim
 
 
 class SafeLoader(yaml.SafeLoader):
-    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts."""
+    """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts.
+
+    Attributes:
+        texts: names of further text keys.
+    """
+
+    texts: Collection[str] = ()
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping of a node; scalars of text keys are texts, and no key occurs twice."""
@@ -29,7 +36,7 @@ class SafeLoader(yaml.SafeLoader):
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"key {key.value} occurs twice", key.start_mark)
                 seen.add(key.value)
-            if isinstance(key, yaml.ScalarNode) and is_text(key.value):
+            if isinstance(key, yaml.ScalarNode) and (is_text(key.value) or key.value in self.texts):
                 for each in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                     each.tag = "tag:yaml.org,2002:str" if each.tag in GUESSED else each.tag
         return super().construct_mapping(node, deep)
@@ -38,13 +45,22 @@ class SafeLoader(yaml.SafeLoader):
 SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 
 
-def safe_yaml(text: str) -> Any:
+def safe_yaml(text: str, texts: Collection[str] = ()) -> Any:
     """Return the plain values in a yaml text, read by `SafeLoader`.
+
+    Args:
+        text: yaml.
+        texts: names of keys whose values are texts, besides those of settings.
 
     Raises:
         yaml.YAMLError: invalid yaml, or a tag that would build an object.
     """
-    return yaml.load(text, SafeLoader)  # yaml.SafeLoader with our tags: plain values only
+    loader = SafeLoader(text)  # yaml.SafeLoader with our tags: plain values only
+    loader.texts = texts
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def literal(text: str) -> Any:
@@ -107,14 +123,18 @@ def resolve_config_file(name: str) -> str:
     )
 
 
-def read_config_file(name: str) -> dict[str, Any]:
+def read_config_file(name: str, texts: Collection[str] = ()) -> dict[str, Any]:
     """Return the mapping in a config file.
+
+    Args:
+        name: of the file.
+        texts: as of `safe_yaml`.
 
     Raises:
         UserError: no such file, invalid yaml, or no mapping of keys to values.
     """
     try:
-        values = safe_yaml(resolve_config_file(name))
+        values = safe_yaml(resolve_config_file(name), texts)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:

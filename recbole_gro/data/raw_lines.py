@@ -1,5 +1,6 @@
 """The lines of a published file, plain or gzipped, read one at a time."""
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, bytes | None]]:
-    """Yield the number (from 1) and bytes of each line that is not blank, without its end.
+    """Yield the number (from 1) and bytes of each line that is not blank, without its end and a byte order mark.
 
     Args:
         path: of the file.
@@ -37,6 +38,8 @@ def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, by
                 whole = rest_is_read = _is_whole(line)
                 while not rest_is_read:
                     rest_is_read = _is_whole(lines.readline(LONGEST_LINE))
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)
                 if number % BETWEEN_REPORTS == 0:
                     bar.update(stored.tell() - bar.n)
                 if not whole:

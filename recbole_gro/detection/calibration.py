@@ -14,7 +14,7 @@ from recbole_gro.utils.errors import UserError
 
 FEWEST = 20  # benign histories of a length that standardize the scores of it
 RECENT = (2, 5, 10, 20)  # items of a history that clients may send in place of all
-WINDOWS = 200  # random benign windows of each half, which give the threshold of windows
+WINDOWS = 200  # random benign windows of each half, at least, which give the threshold of windows
 LOOKS = (1, 2, 3, 5, 10, 20)  # items of the histories of a window when it is judged, besides all
 
 
@@ -50,6 +50,7 @@ class CalibratedDetector:
         if len(histories) < max(needed, 2):
             reason = f"too few for false_positive_rate={rate:g}, which takes {max(needed, 2):,}"
             raise UserError(f"benign: {len(histories)} users with two or more items are {reason}; give more of them")
+        self._n_windows = max(WINDOWS, math.ceil(needed / 2))
         highest, in_windows = [], []
         for fitted_on, rows in (halves, halves[::-1]):
             self._fit(create_detector(name, config), histories[fitted_on])
@@ -106,8 +107,8 @@ class CalibratedDetector:
         return scores, scores > self.window_threshold
 
     def _window_scores(self, benign: Traces, generator: torch.Generator) -> Tensor:
-        """Return the scores [WINDOWS, looks] of random windows whose histories have at most so many items."""
-        rows = torch.randint(len(benign), (WINDOWS * self.window,), generator=generator)
+        """Return the scores [W, looks] of random windows whose histories have at most so many items."""
+        rows = torch.randint(len(benign), (self._n_windows * self.window,), generator=generator)
         looks = [benign.whole(rows, benign.lengths[rows].clamp(max=n)) for n in (*LOOKS, benign.items.shape[1])]
         return torch.stack([self.detector.window_scores(traces, self.window) for traces in looks], 1)
 

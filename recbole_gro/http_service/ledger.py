@@ -145,8 +145,11 @@ class Ledger:
         row = execute("SELECT revoked, budget, spent, rate, allowance, since FROM key WHERE id = ?", (entry.key,))
         revoked, budget, spent, rate, allowance, since = row.fetchone()
         refusal = None
+        if now < since:  # the clock was set back: what grows with time grows from now on
+            since = now
+            execute("UPDATE key SET since = ? WHERE id = ?", (now, entry.key))
         if rate is not None:
-            allowance = min(rate, allowance + max(0.0, now - since) * rate / 60)
+            allowance = min(rate, allowance + (now - since) * rate / 60)
         if revoked:
             refusal = Refusal(401, "the API key is unknown or revoked")
         elif budget is not None and spent + lists > budget:

@@ -1,5 +1,6 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
+import codecs
 import contextlib
 import csv
 import datetime
@@ -14,7 +15,7 @@ from recbole_gro.http_service.ledger import Ledger
 from recbole_gro.utils.errors import UserError
 
 SQLITE = b"SQLite format 3\0"
-COLUMNS = ("key", "time", "history")  # of a csv file; the items of a history stand between blanks
+COLUMNS = ("key", "time", "history")  # of a csv file
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
 TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
 
@@ -57,8 +58,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
 
     Args:
         file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
-            (item tokens between blanks) and, where they are known, `key` and `time` (ISO 8601, or seconds since 1970),
-            by which its rows are sorted.
+            (item tokens between blanks, or a JSON list of them) and, where they are known, `key` and `time` (ISO 8601,
+            or seconds since 1970), by which its rows are sorted.
         ids: item id by token.
 
     Raises:
@@ -66,12 +67,12 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     """
     try:
         with open(file, "rb") as stream:
-            start = stream.read(len(SQLITE))
+            start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
         if start == SQLITE:
             _add_lines(found, f"{file}, query", Ledger(file).lines(), len(ids))
         elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
-            with open(file, encoding="utf-8") as text:
+            with open(file, encoding="utf-8-sig") as text:
                 _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
         else:
             _add_csv(found, file, ids)
@@ -123,7 +124,7 @@ def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[dict
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
-    with open(file, encoding="utf-8", newline="") as text:
+    with open(file, encoding="utf-8-sig", newline="") as text:
         rows = csv.DictReader(text)
         if "history" not in (rows.fieldnames or []):
             names = ", ".join(rows.fieldnames or []) or "none"
@@ -140,8 +141,22 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
         if "time" in (rows.fieldnames or []):
             numbered.sort(key=lambda one: _seconds(f"{file}, row {one[0]}", one[1]["time"] or ""))  # stable
         for number, row in numbered:
-            history = [ids.get(token, 0) for token in (row["history"] or "").split()]
+            history = [ids.get(token, 0) for token in _tokens(row["history"] or "")]
             found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the items of a history: those of a JSON list, which may have blanks, else what stands between blanks.
+
+    >>> _tokens('["a b", 7]'), _tokens("a b"), _tokens("[a] b")
+    (['a b', '7'], ['a', 'b'], ['[a]', 'b'])
+    """
+    if text.lstrip().startswith("["):
+        with contextlib.suppress(ValueError):
+            found = json.loads(text)
+            if isinstance(found, list) and all(type(item) in (str, int) for item in found):
+                return [str(item) for item in found]
+    return text.split()
 
 
 def _seconds(place: str, text: str) -> float:

@@ -71,11 +71,13 @@ class Contrast(VerificationMethod):
         p_value = self._permuted(np.where(is_generated, shares - self.settings["margin"], shares), is_generated)
         error = math.sqrt(ours.var(ddof=1) / len(ours) + users.var(ddof=1) / len(users))
         ends = float(stats.norm.ppf(0.975)) * error
+        if not error:  # no share varies: the interval of 0 in n probes, of both kinds (Clopper and Pearson)
+            ends = math.hypot(*(1 - 0.025 ** (1 / len(kind)) for kind in (ours, users)))
         needed = self.settings["margin"] + float(stats.norm.isf(self.settings["level"])) * error
         return Verdict(
             p_value,
             self.settings["level"],
-            (contrast, contrast - ends, contrast + ends),
+            (contrast, max(-1.0, contrast - ends), min(1.0, contrast + ends)),
             "agreement@10 with the owner's model on generated histories, less that on users' histories",
             "the suspect agrees with the owner's model on generated histories no more than on users' histories, plus "
             f"the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",

@@ -78,7 +78,7 @@ class Fingerprint(VerificationMethod):
         if not bool((totals.sum(1) > 0).all()):
             raise Refusal("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
         shares = (hits.sum(1) / totals.sum(1)).tolist()
-        p_value, excess, error = self.tested(shares)
+        p_value, excess, error = self.tested(shares, int(totals[1:].sum(1).min()))
         settings, freedom = self.settings, len(shares) - 2
         ends = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error
         mean = sum(shares[1:]) / len(shares[1:])
@@ -104,15 +104,19 @@ class Fingerprint(VerificationMethod):
             },
         )
 
-    def tested(self, shares: Sequence[float]) -> tuple[float, float, float]:
+    def tested(self, shares: Sequence[float], items: int = 0) -> tuple[float, float, float]:
         """Return the p-value, the excess of the first share over the mean of the others, and its standard error.
 
         Args:
             shares: of the distinctive items of the owner's model, then of each reference.
+            items: number of distinctive items of the reference with the fewest, where it is known. The deviation of
+                the references is at least what one of these items in the suspect's lists gives: all of their shares are
+                0 for the owner's model itself, and where there are few probes.
         """
         others = torch.tensor(shares[1:], dtype=torch.float64)
         excess = shares[0] - float(others.mean())
-        error = float(others.std()) * math.sqrt(1 + 1 / len(others))
+        deviation = max(float(others.std()), 1 / (items * math.sqrt(len(others))) if items else 0.0)
+        error = deviation * math.sqrt(1 + 1 / len(others))
         beyond = excess - self.settings["margin"]
         t = beyond / error if error else math.copysign(math.inf, beyond)
         return float(stats.t.sf(t, len(others) - 1)), excess, error
@@ -128,9 +132,10 @@ class Fingerprint(VerificationMethod):
         needed = None
         for n in [*(few for few in FEWEST if few < hits.shape[1]), hits.shape[1]]:
             found, possible = hits[:, :n].sum(1), totals[:, :n].sum(1)
-            claims = (
-                bool((possible > 0).all()) and self.tested((found / possible).tolist())[0] <= self.settings["level"]
-            )
+            claims = False
+            if bool((possible > 0).all()):
+                p_value, *_ = self.tested((found / possible).tolist(), int(possible[1:].min()))
+                claims = p_value <= self.settings["level"]
             needed = (needed or n) if claims else None
         return needed
 

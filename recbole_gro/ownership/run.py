@@ -68,10 +68,12 @@ def run_verification(
     made = create_method(method, settings or {})
     if type(probes) is not int or probes < 1:
         raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
+    if references and not made.needs_references:
+        raise UserError(f"references: the method {method} compares with none; leave them out, or name another method")
     fewest = made.settings.get("min_references", 0)
     if isinstance(references, int) and made.needs_references and references < fewest:
         raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
-    for file in () if isinstance(references, int) or not made.needs_references else references:
+    for file in () if isinstance(references, int) else references:
         if not os.path.isfile(file):
             raise UserError(
                 f"references: there is no checkpoint {file}; give checkpoints, separated by commas, or how many to "

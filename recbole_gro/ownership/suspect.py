@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.audit.description import KEYS, Description, read_description
+from recbole_gro.audit.description import KEYS, Description, check_numbers, read_description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
@@ -73,6 +73,8 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
         described = _checkpoint(suspect, item_tokens)
     elif suspect.endswith((".yaml", ".yml")):
         described = read_description(suspect, {}, "suspect")
+        if described["item_type"] == "int":
+            check_numbers(item_tokens[1:])
     elif suspect.count(":") != 1:
         raise UserError(f"suspect: {suspect!r} is neither a checkpoint (.pth), a yaml file nor module:function")
     else:  # the catalogue is the owner's; seeds stand for it where the file names none

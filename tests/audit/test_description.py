@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from audit.cases import K, service_file
 
@@ -52,3 +54,34 @@ def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
     (tmp_path / "items.txt").write_text("a\nb\nc\nd\ne\nf\nb\n")
     with pytest.raises(UserError, match=r"service\.yaml: catalogue: item 'b' is in it twice"):
         read_description(file, {})
+
+
+@pytest.mark.parametrize("token", ["007", "-0", "1.0", "\u0663"])
+def test_numbers_in_requests_take_ids_that_come_back_as_they_are(tmp_path, token):
+    file = service_file(tmp_path, "http://127.0.0.1:9/", item_type="int")
+    (tmp_path / "items.txt").write_text("\n".join([*"123456", token]), encoding="utf-8")
+    with pytest.raises(UserError, match=f"item_type: item '{token}' is no whole number as JSON writes it"):
+        read_description(file, {})
+
+
+def test_item_ids_of_a_catalogue_are_read_as_they_are(tmp_path):
+    items = ["1", "01", "1.0", "a b", "\u65e5\u672c", "c\u2028d"]
+    file = service_file(tmp_path, "http://127.0.0.1:9/")
+    (tmp_path / "items.txt").write_bytes(("\ufeff" + "\r\n\r\n".join(items) + "\r\n").encode())
+    assert read_description(file, {}).catalogue == items
+    items = [" a", "a", "a ", "b", "c", "d"]
+    (tmp_path / "items.json").write_text("\ufeff" + json.dumps(items), encoding="utf-8")
+    assert (
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {}).catalogue == items
+    )
+
+
+def test_seeds_are_texts_as_they_stand(tmp_path):
+    file = tmp_path / "service.yaml"
+    file.write_text(
+        "url: http://127.0.0.1:9/\n"
+        'request: {seen: "{history}"}\n'
+        "items: ids\n"
+        "seeds: [007, 7, 1e3, yes, 1.10, 2024-01-31]\n"
+    )
+    assert read_description(str(file), {})["seeds"] == ["007", "7", "1e3", "yes", "1.10", "2024-01-31"]

@@ -23,6 +23,11 @@ def test_lines_are_numbered_and_blank_ones_skipped(write):
     assert lines == [(1, b"one"), (4, "fünf".encode()), (5, b"last")]
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_line(write):
+    assert list(raw_lines(write("\ufeffone\n\ufefftwo\n".encode()))) == [(1, b"one"), (2, "\ufefftwo".encode())]
+    assert list(raw_lines(write("\ufeff\ntwo\n".encode()))) == [(2, b"two")]
+
+
 def test_an_empty_file_has_none(write):
     assert list(raw_lines(write(b""))) == []
 

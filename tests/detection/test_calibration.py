@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from detection.cases import attack, users
+from detection.cases import attack, users, whole
 
 from recbole_gro import Detector, UserError, register_detector
 from recbole_gro.detection.base import detectors
@@ -88,3 +88,10 @@ def test_the_most_recent_items_of_a_user_count_too(make_model, mean_item):
     assert CalibratedDetector("mean_item", None, [rare, recent], 0.05, 10).threshold == pytest.approx(
         alone.threshold + 100
     )
+
+
+def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
+    calibrated = CalibratedDetector("mean_item", None, [users(1000)], 0.001, 10)
+    assert calibrated.threshold < math.inf
+    assert calibrated.window_threshold < math.inf
+    assert bool(calibrated.window_alarms(whole(attack(10), 10))[1].all())

@@ -146,3 +146,14 @@ def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(ledger, file)
     ledger.create_key("bob")
     with sqlite3.connect(file) as database:
         assert database.execute("SELECT name FROM key").fetchall() == [("ann",), ("bob",)]
+
+
+def test_a_clock_that_is_set_back_stops_no_key(ledger, monkeypatch):
+    at(monkeypatch, 7200.0)
+    wanted = entry(ledger, ledger.create_key("ann", rate=60), 60)
+    assert statuses(ledger.admit([wanted])) == [200]
+    at(monkeypatch, 3600.0)
+    [refusal] = ledger.admit([wanted])
+    assert (refusal.status, refusal.headers["Retry-After"]) == (429, "60")
+    at(monkeypatch, 3660.0)
+    assert statuses(ledger.admit([wanted])) == [200]

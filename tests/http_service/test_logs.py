@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -136,3 +137,25 @@ def test_an_empty_history_is_left_out(tmp_path):
 def test_a_missing_log_is_named(tmp_path):
     with pytest.raises(UserError, match=r"log: .*none\.db cannot be read .*No such file"):
         read_log(tmp_path / "none.db", IDS)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_log(tmp_path):
+    """Spreadsheets write one before the first column's name."""
+    (tmp_path / "own.csv").write_bytes("\ufeffkey,time,history\r\nann,60,b\r\nbob,30,a\r\n".encode())
+    found = read_log(tmp_path / "own.csv", IDS)
+    assert (found.keys, found.histories) == (["bob", "ann"], [[1], [2]])
+    (tmp_path / "own.csv").write_bytes("\ufefftime,key,history\r\n60,ann,b\r\n30,bob,a\r\n".encode())
+    assert read_log(tmp_path / "own.csv", IDS).histories == [[1], [2]]
+    line = {"time": "2026-01-31", "lists": 1, "refused": None, "sequences": [[3]]}
+    (tmp_path / "access").write_text("\ufeff" + json.dumps(line) + "\n", encoding="utf-8")
+    assert read_log(tmp_path / "access", IDS).histories == [[3]]
+
+
+def test_items_with_blanks_stand_in_a_json_list(tmp_path):
+    ids = {"a b": 1, "c\u3000d": 2, "007": 3, "7": 4, "[x]": 5}
+    with (tmp_path / "own.csv").open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerows([["history"], [json.dumps(["a b", "c\u3000d", "007"])], ["[7]"], ["[x] 007"], ["[]"]])
+    found = read_log(tmp_path / "own.csv", ids)
+    assert found.histories == [[1, 2, 3], [4], [5, 3]]
+    assert (found.left_out, found.unknown) == (1, 0)

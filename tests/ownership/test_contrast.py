@@ -59,3 +59,11 @@ def test_without_histories_there_is_no_verdict(make_loaders, tmp_path):
     owner = load_target(trained(make_loaders, tmp_path))
     with pytest.raises(Refusal, match="needs histories of users; give their folder with data_path"):
         Contrast({}).probes(owner, {}, KEY, 10)
+
+
+def test_the_interval_of_shares_that_do_not_vary_has_a_width_that_falls_with_probes():
+    verdicts = [judged([10] * n, [10] * n) for n in (20, 200)]
+    assert [verdict.effect[0] for verdict in verdicts] == [0, 0]
+    few, many = (verdict.effect[2] for verdict in verdicts)
+    assert few == pytest.approx(2**0.5 * (1 - 0.025 ** (1 / 20)))
+    assert 0 < many < few / 5

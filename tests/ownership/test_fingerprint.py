@@ -141,3 +141,20 @@ def test_the_verdict_reads_nothing_but_its_arguments(owner):
     again = Fingerprint({}).verdict(Probes(probes.histories, probes.expected), lists)
     assert again == method.verdict(probes, lists)
     assert again.facts["share"] == 1
+
+
+def test_one_item_of_the_owners_in_few_probes_is_no_evidence():
+    """The references' shares are all 0, which says little of how they vary over seeds."""
+    lists = {"owner": [[1, 2]], **{f"{n}": [[2 * n + 1, 2 * n + 2]] for n in range(1, 6)}}
+    verdict = Fingerprint({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([[1, 50]]))
+    error = 0.5 / np.sqrt(5) * np.sqrt(1.2)
+    assert verdict.p_value == pytest.approx(stats.t.sf((0.5 - 0.05) / error, 4))
+    assert (verdict.is_claim, verdict.facts["probes_needed"]) == (False, None)
+    assert verdict.effect[1] < 0.5 < verdict.effect[2]
+
+
+def test_the_owners_model_itself_is_claimed(owner):
+    """It lists no distinctive item of a reference by definition."""
+    verdict = judged(Fingerprint({}), owner, owner, references(8))
+    assert set(verdict.facts["reference_shares"].values()) == {0}
+    assert 0 < verdict.p_value < 1e-9

@@ -48,7 +48,7 @@ def test_a_key_is_warned_of_in_its_second_verification_alone(owner, tmp_path):
 
 def test_a_model_without_marks_is_refused_without_a_word_on_its_key(owner, tmp_path):
     verified(owner)
-    results = verified(owner, method="aow", output_dir="marks")
+    results = verified(owner, method="aow", references=(), output_dir="marks")
     assert results["refused"].startswith("the owner's model was not trained with the defense aow")
     assert "is revealed" not in (tmp_path / "marks" / "run.log").read_text()
     assert "The key was used before" not in (tmp_path / "marks" / "report.md").read_text()
@@ -111,9 +111,13 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
     ("given", "message"),
     [
         ({"references": 2}, "references: 2 is too few; fingerprint takes 5 or more (min_references)"),
+        *(
+            ({"method": "contrast", "references": given}, "references: the method contrast compares with none")
+            for given in (5, ["nothing.pth"])
+        ),
         ({"output_dir": "file"}, "output_dir: file is a file; it takes a folder"),
         (
-            {"method": "aow", "key": "no.key"},
+            {"method": "aow", "references": (), "key": "no.key"},
             "key: no file no.key; aow takes the key that the owner's model was trained",
         ),
         ({"suspect": "nothing.pth"}, "checkpoint nothing.pth: no such file"),

@@ -83,3 +83,10 @@ def test_a_checkpoint_with_another_catalogue_is_refused(make_loaders, tmp_path):
 def test_what_is_no_suspect_is_named(suspect):
     with pytest.raises(UserError, match=suspect.partition(":")[0]):
         describe_suspect(suspect, TOKENS)
+
+
+def test_numbers_in_requests_take_items_that_are_numbers(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+    file = service_file(tmp_path, "http://127.0.0.1:9/", catalogue=None, seeds=["3"], item_type="int")
+    with pytest.raises(UserError, match="item_type: item 'i0' is no whole number"):
+        describe_suspect(file, TOKENS)
