@@ -1,6 +1,7 @@
 """Histories as they stand in a log: one per sequence of queries that extend each other."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -15,30 +16,39 @@ def padded(histories: Sequence[Sequence[int]], longest: int) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
 
-def maximal(items: Tensor, keys: Tensor) -> Tensor:
-    """Return the rows [M] of histories that no other one of the same key extends, each once, in their order.
+def maximal(histories: Sequence[Sequence[int]], keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which histories no other one of the same key extends [M], each once, in their order; and of each history
+    the one of these that is or extends it [N].
 
     A client that queries every prefix of a history sends one history. Histories are told apart by a hash of 64 bits of
     each of their prefixes.
 
     Args:
-        items: [N, L] padded right with 0.
+        histories: item ids of each; none is empty.
         keys: [N] number of the API key.
 
-    >>> maximal(torch.tensor([[1, 0], [1, 2], [3, 0], [1, 2]]), torch.tensor([0, 0, 0, 0]))
-    tensor([1, 2])
+    >>> maximal([[1], [1, 2], [3], [1, 2]], torch.tensor([0, 0, 0, 0]))
+    (tensor([1, 2]), tensor([1, 1, 2, 1]))
     """
-    hashes = np.zeros(items.shape, dtype=np.uint64)
+    lengths = np.array([len(history) for history in histories], dtype=np.int64)
+    items = np.fromiter(chain.from_iterable(histories), np.uint64, int(lengths.sum()))
+    starts, longest_first = lengths.cumsum() - lengths, np.argsort(-lengths, kind="stable")
+    hashes = np.zeros(len(items), dtype=np.uint64)
     state = _mixed(keys.numpy().astype(np.uint64) + np.uint64(1))
-    for place in range(items.shape[1]):  # a place in a history, not a history
-        state = _mixed(state * MULTIPLIER + items[:, place].numpy().astype(np.uint64))
-        hashes[:, place] = state
-    lengths = (items != 0).sum(1).numpy()
-    whole = hashes[np.arange(len(items)), lengths - 1]
-    extended = hashes[np.arange(items.shape[1]) < (lengths - 1)[:, None]]
+    for place in range(lengths.max(initial=0)):  # a place in a history, not a history
+        rows = longest_first[: np.count_nonzero(lengths > place)]
+        state[rows] = _mixed(state[rows] * MULTIPLIER + items[starts[rows] + place])
+        hashes[starts[rows] + place] = state[rows]
+    whole, is_prefix = hashes[starts + lengths - 1], np.ones(len(items), dtype=bool)
+    is_prefix[starts + lengths - 1] = False
     _, first = np.unique(whole, return_index=True)
     first.sort()
-    return torch.from_numpy(first[~np.isin(whole[first], extended)])
+    kept = first[~np.isin(whole[first], hashes[is_prefix])]
+    own = np.repeat(np.arange(len(lengths)), lengths)
+    of_kept = np.isin(own, kept)
+    found, extending = hashes[of_kept], own[of_kept]
+    order = found.argsort(kind="stable")
+    return torch.from_numpy(kept), torch.from_numpy(extending[order][np.searchsorted(found[order], whole)])
 
 
 def _mixed(state: np.ndarray) -> np.ndarray:

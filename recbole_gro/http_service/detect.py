@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from recbole_gro.utils.errors import UserError
 
 MOST_BENIGN = 2000  # users that thresholds come from
 AT_ONCE = 2**12  # histories that are traced at a time
+NEVER = 2**62  # items after which a history that is not flagged is
 
 
 def run_detect(
@@ -59,11 +60,16 @@ def run_detect(
     calibrated = calibrate(served, tracer, benign, own)
     names = list(dict.fromkeys(queries.keys))
     number = {name: place for place, name in enumerate(names)}
-    items, keys = padded(queries.histories, tracer.longest), torch.tensor([number[name] for name in queries.keys])
-    rows = maximal(items, keys)
+    keys = torch.tensor([number[name] for name in queries.keys])
+    rows, history_of = maximal(queries.histories, keys)
     rows = rows[keys[rows].argsort(stable=True)]  # those of a key together, in the order of their arrival
-    traces = (tracer.trace(part) for part in items[rows].split(AT_ONCE))
-    found = judged(calibrated, traces, keys[rows], own)
+    place = torch.zeros(len(keys), dtype=torch.long)
+    place[rows] = torch.arange(len(rows))
+    read, history = _read_by_the_model(queries.histories, keys, place[history_of], tracer.longest)
+    items = padded([queries.histories[row] for row in read.tolist()], tracer.longest)
+    left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
+    traces = (tracer.trace(part) for part in items.split(AT_ONCE))
+    found = judged(calibrated, traces, keys[rows], own, history, left_out)
     results = {
         "target": str(target),
         "log": str(log),
@@ -78,6 +84,31 @@ def run_detect(
     }
     write_detection(results, folder)
     return results
+
+
+def _read_by_the_model(
+    histories: Sequence[Sequence[int]], keys: Tensor, history: Tensor, longest: int
+) -> tuple[Tensor, Tensor]:
+    """Return which versions of histories are judged [n], and which history each is a version of [n].
+
+    That is the longest one of those that the model reads as a whole, whose score up to any of its items is known, and
+    each of the longer ones, of which it reads the most recent items. The last version of a history comes last.
+
+    Args:
+        histories: all that were logged.
+        keys: [N] number of the API key.
+        history: [N] number of the history that each is a version of.
+        longest: items that the model reads.
+    """
+    lengths = torch.tensor([len(one) for one in histories])
+    short = (lengths <= longest).nonzero().squeeze(1)
+    kept, _ = maximal([histories[row] for row in short.tolist()], keys[short])
+    long = {(int(history[row]), len(histories[row])): row for row in reversed(range(len(histories)))
+            if lengths[row] > longest}  # fmt: skip
+    read = torch.cat([short[kept], torch.tensor([*long.values()], dtype=torch.long)])
+    read = read[lengths[read].argsort(stable=True)]
+    read = read[history[read].argsort(stable=True)]
+    return read, history[read]
 
 
 def token_ids(target: SavedTarget) -> dict[str, int]:
@@ -149,27 +180,40 @@ def calibrate(
 
 
 def judged(
-    calibrated: Mapping[str, CalibratedDetector], traces: Iterable[Traces], keys: Tensor, own: DetectionSettings
+    calibrated: Mapping[str, CalibratedDetector],
+    traces: Iterable[Traces],
+    keys: Tensor,
+    own: DetectionSettings,
+    history: Tensor | None = None,
+    left_out: Tensor | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """Return what each detector says of histories, which are sorted by key.
 
     Args:
         calibrated: detectors with their thresholds, by name.
-        traces: of the histories, in parts, of which one is held at a time.
+        traces: of versions of the histories, in parts, of which one is held at a time.
         keys: [N] number of the key of each history.
         own: settings.
+        history: [n] number of the history that each trace is a version of, in ascending order, the last version last;
+            None: each is a history.
+        left_out: [n] items of each before those that are traced; None: 0.
 
     Returns:
         By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
         `flagged`, `evidence` and `key_flagged`; by window [W] `window_start` (row of its first history),
         `window_scores` and `window_flagged`.
     """
-    of_histories: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
-    parts = []
+    of_versions: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
+    history = torch.arange(len(keys)) if history is None else history
+    left_out = torch.zeros_like(history) if left_out is None else left_out
+    is_last = history != torch.cat([history[1:], torch.tensor([-1])])
+    parts, n_traced = [], 0
     for part in traces:
         for name, detector in calibrated.items():
-            of_histories[name].append((detector.alarms(part), detector.scores(part).amax(1)))
-        parts.append(part.whole(torch.arange(len(part)), part.lengths))
+            of_versions[name].append((detector.alarms(part), detector.scores(part).amax(1)))
+        last = is_last[n_traced : n_traced + len(part)].nonzero().squeeze(1)
+        parts.append(part.whole(last, part.lengths[last]))
+        n_traced += len(part)
     whole, histories = joined(parts), keys.bincount()
     first = histories.cumsum(0) - histories
     size, whole_windows = own.detection_window, histories // own.detection_window
@@ -180,7 +224,11 @@ def judged(
     members = (starts.unsqueeze(1) + torch.arange(size)).flatten()
     found = {}
     for name, detector in calibrated.items():
-        alarms, scores = (torch.cat(of_parts) for of_parts in zip(*of_histories[name], strict=True))
+        version_alarms, version_scores = (torch.cat(of_parts) for of_parts in zip(*of_versions[name], strict=True))
+        scores = torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, version_scores, "amax")
+        after = torch.where(version_alarms > 0, left_out + version_alarms, NEVER)
+        alarms = torch.full(keys.shape, NEVER).scatter_reduce(0, history, after, "amin")
+        alarms[alarms == NEVER] = 0
         flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
         in_windows, window_flagged = detector.window_alarms(whole[members])
         found[name] = {

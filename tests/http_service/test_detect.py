@@ -7,8 +7,11 @@ import torch
 
 from recbole_gro import UserError
 from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.histories import padded
 from recbole_gro.detection.settings import DetectionSettings
-from recbole_gro.http_service.detect import judged, run_detect
+from recbole_gro.detection.traces import Tracer
+from recbole_gro.http_service.detect import calibrate, detection_settings, judged, run_detect, token_ids
+from recbole_gro.serving.saved_target import load_target
 
 DETECTORS = {"transitions", "coverage", "mmd", "prada"}
 SETTINGS = {"false_positive_rate": "0.05", "detection_window": "10"}
@@ -129,3 +132,32 @@ def test_a_checkpoint_without_tokens_is_refused(checkpoint_of, log, monkeypatch)
     monkeypatch.setattr(module, "load_target", lambda file: target)
     with pytest.raises(UserError, match="target: the checkpoint holds no item tokens"):
         run_detect("surrogate.pth", log)
+
+
+def test_a_history_that_grows_beyond_what_the_model_reads_counts_once(checkpoint_of, tmp_path):
+    draw, histories = random.Random(2), {}
+    for key in ("ann", "bob"):
+        item = draw.randrange(30)
+        histories[key] = [(item := (item + draw.choice([1, 1, 2, 3])) % 30) for _ in range(40)]
+    histories["bob"][20:28] = [7] * 8
+    versions = [(key, [f"i{item}" for item in row[:n]]) for key, row in histories.items() for n in range(1, 41)]
+    log = tmp_path / "own.csv"
+    log.write_text("key,history\n" + "".join(f"{key},{' '.join(row)}\n" for key, row in versions))
+    results = run_detect(checkpoint_of("GRU4Rec"), str(log), output=str(tmp_path / "out"), settings=SETTINGS)
+    assert (results["queries"], results["histories"]) == (80, 2)
+    target = load_target(checkpoint_of("GRU4Rec"))
+    own, ids = detection_settings(target, SETTINGS), token_ids(target)
+    tracer = Tracer(target.model, 5)
+    for name, detector in calibrate(target, tracer, None, own).items():
+        found = results["detectors"][name]
+        assert [(key["key"], key["histories"]) for key in found["keys"]] == [("ann", 1), ("bob", 1)]
+        assert found["windows"] == 0
+        after = {}  # the first alarm of any version, each of them judged alone
+        for key, row in versions:
+            alarm = int(detector.alarms(tracer.trace(padded([[ids[item] for item in row]], tracer.longest)))[0])
+            if alarm:
+                after.setdefault(key, []).append(max(0, len(row) - tracer.longest) + alarm)
+        assert {one["key"]: one["alarm_after"] for one in found["histories"]} == {
+            key: min(places) for key, places in after.items()
+        }
+        assert all(one["items"] == 40 for one in found["histories"])
