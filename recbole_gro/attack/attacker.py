@@ -58,6 +58,7 @@ class Attacker:
     repeats = 1  # how often it queries each prefix of its log
     sequences: str | None = None  # what they are, in a word, where no query strategy generates them
     n_variants = 1  # how many training logs it makes of a query log, each for a candidate surrogate
+    query_trainings = 0.0  # how often it trains a surrogate while it queries, in trainings on its whole log
     variant_key = ""  # the setting that tells them apart
     trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate
 

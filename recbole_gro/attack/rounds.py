@@ -41,6 +41,8 @@ class RoundsAttacker(Attacker):
         # all sequences have a multiple of it, so that a surrogate reads as many prefixes of each at once
         self.step = max(1, length // self.own.attacker_rounds)
         self.rounds = min(self.own.attacker_rounds, length, query_budget(config) // self.step)
+        # after each round but the last, on what was queried by then
+        self.query_trainings = (self.rounds - 1) / 2
         self.summary = f"queries in {self.rounds} rounds and extends sequences that the surrogate does not reproduce"
 
     def query(

@@ -95,7 +95,7 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
     if isinstance(part := defense.parts[0], GRODefense):
         gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
     lists = query_budget(config)
-    passes = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * attacker.n_surrogates / attacker.repeats
+    training = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * lists * unit["surrogate list"]
     evaluation = unit["users"] * unit["user"]
 
     def epochs(n: int, step: float) -> float:
@@ -104,8 +104,8 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
     return {
         "target": epochs(config["epochs"], unit["target step"]),
         "defended": epochs(gro_epochs, unit["defense step"]),
-        "queries": lists * unit["list"],
-        "surrogate": passes * lists * unit["surrogate list"],
+        "queries": lists * unit["list"] + attacker.query_trainings * training,
+        "surrogate": training * attacker.n_surrogates / attacker.repeats,
         "evaluation": unit["set-up"] + 4 * evaluation,  # validation and test, of target and surrogate
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from recbole_gro.attack import STRONGEST
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.summary import METRICS, Setting
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED
@@ -95,9 +96,16 @@ def _paired(settings: Sequence[Setting]) -> Iterator[tuple[str, str, Attacks, At
     for setting in settings:
         rest = {key: value for key, value in sorted(setting.values.items()) if key not in ("defense", "attacker")}
         defense = str(setting.values.get("defense", UNDEFENDED))
-        groups[defense, in_words(rest)][str(setting.values.get("attacker", "standard"))] = setting
+        groups[defense, in_words(rest)][_attacker(setting)] = setting
     for (defense, words), attacks in groups.items():
         yield defense, words, attacks, groups.get((UNDEFENDED, words), {})
+
+
+def _attacker(setting: Setting) -> str:
+    """Return the name of a setting's attacker: the varied value, or what its cells say where it does not vary."""
+    facts = setting.cells[0].facts
+    default = STRONGEST if facts.get("strongest") else facts.get("attacker", "standard")
+    return str(setting.values.get("attacker", default))
 
 
 def _named(defense: str, by_rest: dict[str, Point]) -> list[Point]:

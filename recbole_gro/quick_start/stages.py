@@ -171,6 +171,12 @@ class Stages:
             return {"sequences": log.sequences.int(), "lists": log.lists.int(), "facts": facts}
 
         made = self._once("queries", self.prints.queries, make)
+        if (access_log := self._access_log(name)) and processes.is_first() and not access_log.exists():
+            stage = self.cache.file("queries", self.prints.queries)
+            console.warning(
+                f"access_log: without effect on {name}, whose queries were sent before and are read from {stage}; "
+                f"remove this file to send them again"
+            )
         log = QueryLog(made["sequences"].long(), made["lists"].long())
         if self.output_dir and processes.is_first():
             log.save(self.output_dir / f"queries-{name}.npz")

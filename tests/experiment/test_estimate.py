@@ -57,6 +57,13 @@ def test_the_number_of_surrogates_and_repeats_counts(seconds, attacker, times):
     assert found["queries"] == pytest.approx(0.5)
 
 
+def test_the_surrogates_of_rounds_count(seconds):
+    """After each of four of five rounds one is trained: on 1, 2, 3 and 4 fifths of the log."""
+    found = seconds(attacker="rounds", attacker_rounds=5)
+    assert found["queries"] == pytest.approx(0.5 + 2 * 30 * 500 * 0.003)
+    assert found["surrogate"] == pytest.approx(30 * 500 * 0.003)
+
+
 @pytest.mark.parametrize(
     ("model", "rows"), [("BERT4Rec", "windows"), ("BERT4Rec", "prefixes"), ("GRU4Rec", "prefixes")]
 )

@@ -62,6 +62,17 @@ def test_shares_are_of_what_was_gained_beyond_the_untrained_surrogate():
     assert rows["below"] == ["head", "0.00", "0.00", ""]
 
 
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [({"attacker": "head+mixed"}, "head+mixed"), ({"attacker": "head", "strongest": True}, "strongest")],
+)
+def test_an_attacker_that_does_not_vary_has_its_name(facts, name):
+    grid = [ranked({"defense": defense}, [1, 1, 0], [1, 0, 0]) for defense in ("none", "tail")]
+    for one in grid:
+        one.facts |= facts
+    assert [point.attacker for point in points(settings(grid))] == [name, name]
+
+
 def test_where_no_attack_gained_anything_there_is_no_share():
     grid = [cell(name, "head", 0.8, 0.3, untrained=0.3) for name in ("none", "tail")]
     assert points(settings(grid)) == []

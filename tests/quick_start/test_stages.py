@@ -93,6 +93,17 @@ def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker,
     }
 
 
+def test_an_access_log_of_queries_from_the_cache_is_reported_missing(make_stages, tmp_path, caplog):
+    for folder, given, named in (("one", {}, False), ("two", {"access_log": True}, True)):
+        (tmp_path / folder).mkdir()
+        stages = make_stages(output_dir=tmp_path / folder, **given)
+        defense = stages.prints.defense
+        stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+        stage = stages.cache.file("queries", stages.prints.queries)
+        line = f"access_log: without effect on none, whose queries were sent before and are read from {stage}; "
+        assert any(message.startswith(line) for message in caplog.messages) == named
+
+
 @pytest.mark.parametrize("ensemble", [1, 2])
 def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
     surrogates = []
