@@ -69,6 +69,11 @@ class Attacker:
         self.selected: dict[str, Any] = {}
 
     @property
+    def classes(self) -> tuple[type, ...]:
+        """Classes whose code decides its results; those of a user count in fingerprints."""
+        return type(self), type(self.strategy), self.trainer
+
+    @property
     def n_sequences(self) -> int:
         """Sequences whose every prefix can be queried `repeats` times within the budget."""
         return setting(self.config, "query_sequences") // self.repeats

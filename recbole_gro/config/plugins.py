@@ -14,6 +14,7 @@ from recbole_gro.config.settings import Settings, key
 from recbole_gro.utils.errors import UserError, in_one_line
 
 GROUP = "recbole_gro.plugins"
+LIBRARIES = {"recbole_gro", "recbole", "torch", *sys.stdlib_module_names}  # their versions stand for their source
 
 
 class PluginSettings(Settings):
@@ -102,7 +103,27 @@ def imported_member(reference: str, setting: str) -> Any:
 
 def module_source(reference: str, setting: str) -> str:
     """Return the source of the module of a reference module:member; arguments as of `imported_member`."""
+    return _source(imported_module(reference.partition(":")[0], f"{setting}: {reference}"))
+
+
+def sources_of(*classes: type) -> dict[str, str]:
+    """Return {module: source} of the modules in which a user defines classes or their bases, for fingerprints.
+
+    Classes of this package, RecBole, PyTorch and Python have none. Of a script that is run, whose settings are in it
+    too, the source of the class stands for the module.
+    """
+    found = {}
+    for each in dict.fromkeys(base for cls in classes for base in cls.__mro__):
+        name = each.__module__
+        if name == "__main__":
+            found[f"{name}:{each.__qualname__}"] = _source(each)
+        elif name.partition(".")[0] not in LIBRARIES:
+            found[name] = _source(sys.modules.get(name))
+    return found
+
+
+def _source(of: Any) -> str:
     try:
-        return inspect.getsource(imported_module(reference.partition(":")[0], f"{setting}: {reference}"))
-    except OSError:  # a module without source, such as a compiled one
+        return inspect.getsource(of)
+    except (OSError, TypeError):  # without source, such as a compiled module
         return ""

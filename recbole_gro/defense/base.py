@@ -40,6 +40,11 @@ class Defense:
         return True
 
     @property
+    def classes(self) -> tuple[type, ...]:
+        """Classes whose code decides its results; those of a user count in fingerprints."""
+        return (type(self),)
+
+    @property
     def parts(self) -> tuple["Defense", ...]:
         """The combined defenses, in the order in which they act."""
         return (self,)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings
 from recbole_gro.data import build_dataset, build_loaders
@@ -219,7 +220,7 @@ def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float) -> tuple[in
 
 
 def settings_read(config: Any) -> dict[str, Any]:
-    """Return the settings of a config's detectors."""
-    names = as_names(DetectionSettings.of(config).detector)
-    own: list[type[Settings]] = [DetectionSettings, *(part for name in names for part in detectors[name].settings)]
-    return {name: value for part in own for name, value in part.fingerprint(config).items()}
+    """Return the settings of a config's detectors, and the source of those that a user wrote."""
+    named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
+    own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
+    return {name: value for part in own for name, value in part.fingerprint(config).items()} | sources_of(*named)

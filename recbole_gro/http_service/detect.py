@@ -69,7 +69,7 @@ def run_detect(
     items = padded([queries.histories[row] for row in read.tolist()], tracer.longest)
     left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
     traces = (tracer.trace(part) for part in items.split(AT_ONCE))
-    found = judged(calibrated, traces, keys[rows], own, history, left_out)
+    found = judged(calibrated, traces, keys[rows], own, history=history, left_out=left_out)
     results = {
         "target": str(target),
         "log": str(log),
@@ -184,6 +184,7 @@ def judged(
     traces: Iterable[Traces],
     keys: Tensor,
     own: DetectionSettings,
+    *,
     history: Tensor | None = None,
     left_out: Tensor | None = None,
 ) -> dict[str, dict[str, Tensor]]:

@@ -16,13 +16,14 @@ from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import ROLES, reference_to, role_models, sequential_model
-from recbole_gro.config.plugins import PluginSettings
+from recbole_gro.config.plugins import PluginSettings, sources_of
 from recbole_gro.config.recbole_defaults import (
     EvaluationSettings,
     TargetEpochSettings,
     TrainingSettings,
     ValidationSettings,
 )
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, contents, declared_keys, plugin_keys
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
@@ -81,7 +82,7 @@ class Fingerprints:
     def training(self) -> str:
         """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
-        return fingerprint("target", data=data, settings=self.training_settings)
+        return fingerprint("target", data=data, settings=self.training_settings, **_code(self.config.model_class))
 
     @cached_property
     def target(self) -> str:
@@ -98,7 +99,8 @@ class Fingerprints:
         before = self.target if self.needs_target else self.training
         keyed = KeyedSettings in (part.training_settings or ())
         key = {"key": key_digest(self.config)} if keyed else {}
-        return fingerprint("defended", before, part=part.name, settings=self._read(part.training_settings), **key)
+        settings = self._read(part.training_settings)
+        return fingerprint("defended", before, part=part.name, settings=settings, **key, **_code(*part.classes))
 
     @cached_property
     def service(self) -> str:
@@ -106,10 +108,9 @@ class Fingerprints:
         parts = [[part.name, self._read(part.output_settings)] for part in self.defense.parts]
         read = [part.output_settings for part in self.defense.parts]
         keyed = any(declared is None or KeyedSettings in declared for declared in read)
-        settings = self._read((ServiceSettings,))
-        return fingerprint(
-            "service", self.defended, parts=parts, settings=settings, key=key_digest(self.config) if keyed else None
-        )
+        settings, key = self._read((ServiceSettings,)), key_digest(self.config) if keyed else None
+        code = _code(*(cls for part in self.defense.parts for cls in part.classes))
+        return fingerprint("service", self.defended, parts=parts, settings=settings, key=key, **code)
 
     @cached_property
     def evaluation(self) -> str:
@@ -126,6 +127,7 @@ class Fingerprints:
             self.service,
             attacker=self.attack.partition("+")[0],
             settings=[own, self._read(attacker.strategy.settings), self._read(attacker.settings)],
+            **_code(*attacker.classes),
         )
 
     @cached_property
@@ -142,7 +144,7 @@ class Fingerprints:
         for name, reference in create_references(self.config).items():
             cut = _cut(self.config) if SurrogateSettings in (reference.settings or ()) else {}
             read = self._read(reference.settings) | cut
-            found[name] = fingerprint("reference", undefended, name=name, settings=read)
+            found[name] = fingerprint("reference", undefended, name=name, settings=read, **_code(type(reference)))
         return found
 
     @cached_property
@@ -168,19 +170,37 @@ class Fingerprints:
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
-        """Return the values of settings classes, and of the keys that the models named by them read and the target does
-        not; all values for a part that does not declare its settings (None)."""
+        """Return the values of settings classes, the code of the models named by them, and the keys that these read and
+        the target does not; all values for a part that does not declare its settings (None)."""
         if declared is None:
             run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
             read = contents(self.config, declared_keys().keys() - run_level)
         else:
             read = {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
-        return read | {name: self.config[name] for role in ROLES if role in read for name in self._of_role(role)}
+        roles = [role for role in ROLES if role in read]
+        read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
+        return read | _code(*role_models(self.config.final_config_dict, roles))
 
     def _of_role(self, role: str) -> set[str]:
         """Return the keys that the models of a role read and the target does not."""
         settings = self.config.final_config_dict
         return read_by_others_alone(settings, self.config.model_class, role_models(settings, [role]))
+
+
+def code_of_run(config: Any) -> dict[str, str]:
+    """Return {module: digest of its source} of the classes of models and parts of a run that a user wrote."""
+    defenses = [create_defense(name, config) for name in as_names(config["defense"])]
+    classes = {cls for defense in defenses for part in defense.parts for cls in part.classes}
+    classes |= {cls for name in attacks_of(config) for cls in create_attacker(name, config).classes}
+    classes |= {type(reference) for reference in create_references(config).values()}
+    sources = sources_of(config.model_class, *role_models(config.final_config_dict), *classes)
+    return {name: hashlib.sha256(source.encode()).hexdigest()[:16] for name, source in sources.items()}
+
+
+def _code(*classes: type) -> dict[str, Any]:
+    """Return the source of the classes that a user wrote, where there are such."""
+    sources = sources_of(*classes)
+    return {"sources": sources} if sources else {}
 
 
 def _cut(config: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from recbole_gro.config.config import plain
 from recbole_gro.config.settings import contents, plugin_keys
 from recbole_gro.defense.defense_key import VARIABLE, key_digest
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, data_fingerprint
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
@@ -122,7 +122,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
 
 
 def settings_of_run(config: Any) -> dict[str, Any]:
-    """Return every setting that the numbers of a run depend on, with the contents of files and data.
+    """Return every setting that the numbers of a run depend on, with the contents of files and data, and a user's code.
 
     It holds no secret: of a key in the environment it has a digest from which the key cannot be computed.
     """
@@ -132,6 +132,7 @@ def settings_of_run(config: Any) -> dict[str, Any]:
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own | unread})
     settings |= plain(contents(config, own - unread))
     settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}
+    settings |= {f"code of {module}": digest for module, digest in code_of_run(config).items()}
     if VARIABLE in os.environ and (digest := key_digest(config)):  # else the key is in the folder of the run
         settings[VARIABLE] = digest
     return json.loads(json.dumps(settings, sort_keys=True))

@@ -1,6 +1,8 @@
 """A fingerprint covers exactly the settings, data and code that a stage depends on."""
 
 import copy
+import importlib
+import sys
 
 import pytest
 from conftest import synthetic_histories, write_inter
@@ -8,12 +10,14 @@ from pipeline import TINY_RUN
 from recbole.config import Config as RecBoleConfig
 from recbole.model.sequential_recommender import BERT4Rec
 
-from recbole_gro import Config, Defense, Service, create_attacker, create_defense, register_defense
+from recbole_gro import Attacker, Config, Defense, Service, create_attacker, create_defense, register_defense
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
+from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, contents, key, plugin_keys
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.defense import GRODefense
+from recbole_gro.defense.gro.swap_rules import _rules
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -312,6 +316,85 @@ def test_a_users_class_of_the_same_name_is_another_target(make_config):
     own = type("BERT4Rec", (BERT4Rec,), {"__module__": "my_module"})
     one, other = (Fingerprints(make_config(model=model), "none") for model in ("BERT4Rec", own))
     assert one.target != other.target
+
+
+OWN = """
+from recbole.model.sequential_recommender import BERT4Rec
+from recbole_gro import Attacker, Defense
+from recbole_gro.attack import QueryStrategy
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.defense.gro.swap_rules import SwapRule
+
+
+class Model(BERT4Rec): ...
+
+
+class Part(Defense):
+    training_settings = output_settings = ()
+
+
+class Adversary(Attacker):
+    settings = ()
+
+
+class Trainer(ExtractionTrainer): ...
+
+
+class Strategy(QueryStrategy):
+    settings = ()
+
+
+class Rule(SwapRule): ...
+"""
+
+
+@pytest.fixture
+def own_module(tmp_path, monkeypatch):
+    """A user's module, and a call that edits it."""
+    file = tmp_path / "own_parts_of_a_user.py"
+    file.write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module(file.stem)
+    yield module, lambda: file.write_text(OWN + "\n\nLAYERS = 3\n")
+    del sys.modules[file.stem]
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        ({"model": "own_parts_of_a_user:Model"}, AFTER["target"]),
+        ({"defense": "own_part"}, AFTER["service"]),
+        ({"defense": "gro", "gro_swap": "own_rule"}, AFTER["defended"]),
+        ({"defense": "gro", "student_model": "own_parts_of_a_user:Model"}, AFTER["defended"]),
+        ({"attacker": "own_adversary"}, ATTACK),
+        ({"attacker": "own_trainer"}, ATTACK),
+        ({"query_strategy": "own_strategy"}, ATTACK),
+        ({"surrogate_model": ["NARM", "own_parts_of_a_user:Model"]}, {"surrogate"}),
+        ({}, set()),
+    ],
+)
+def test_the_code_of_a_users_classes_counts_for_the_stages_that_run_it(
+    prints, own_module, monkeypatch, settings, stages
+):
+    module, edit = own_module
+    with_trainer = type("WithTrainer", (Attacker,), {"settings": (), "trainer": module.Trainer})
+    for registry, name, part in (
+        (defenses, "own_part", module.Part),
+        (_rules, "own_rule", module.Rule),
+        (_attackers, "own_adversary", module.Adversary),
+        (_attackers, "own_trainer", with_trainer),
+        (_strategies, "own_strategy", module.Strategy),
+    ):
+        monkeypatch.setitem(registry._entries, name, part)
+    settings = {"defense": "none", **settings}
+    before = prints(**settings)
+    edit()
+    assert changed(before, prints(**settings)) == stages
+
+
+def test_the_class_stands_for_a_script_that_is_run(monkeypatch):
+    own = type("Own", (BERT4Rec,), {"__module__": "__main__"})
+    assert list(sources_of(own, BERT4Rec, Fingerprints)) == ["__main__:Own"]
 
 
 def test_a_key_of_this_plugin_counts_for_a_users_model_that_reads_it(make_config):

@@ -1,12 +1,13 @@
 """The folder of a run."""
 
 import errno
+import importlib
 import json
 
 import pytest
 from conftest import write_inter
 
-from recbole_gro import UserError
+from recbole_gro import UserError, register_defense
 from recbole_gro.quick_start.run_folder import finished_results, new_run_folder, open_run_folder, settings_of_run
 
 
@@ -140,3 +141,18 @@ def test_other_data_under_the_same_name_are_other_settings(make_config, tmp_path
         settings.append(settings_of_run(config))
     one, other = settings
     assert [name for name in one if one[name] != other[name]] == ["data"]
+
+
+def test_edited_code_of_a_users_part_is_another_run(make_config, tmp_path, monkeypatch, own_parts):
+    file = tmp_path / "own_defense_of_a_user.py"
+    file.write_text("from recbole_gro import Defense\n\n\nclass Own(Defense): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    register_defense("own_defense")(importlib.import_module(file.stem).Own)
+    config = {"output_dir": str(tmp_path / "run"), "defense": ["own_defense"]}
+    for _ in range(2):
+        with open_run_folder(make_config(**config)):
+            pass
+    file.write_text(file.read_text() + "\n\nSTRENGTH = 2\n")
+    message = r"holds a run of other settings \(code of own_defense_of_a_user: "
+    with pytest.raises(UserError, match=message), open_run_folder(make_config(**config)):
+        pass

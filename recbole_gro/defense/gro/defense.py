@@ -25,14 +25,19 @@ class GRODefense(Defense):
         super().__init__(config)
         settings = self.trainer.effective_settings(config)
         # contradicting settings are reported before anything is trained
-        read = tuple(declared for callback in create_callbacks(settings) for declared in callback.reads)
-        rule = create_swap_rule(settings.gro_swap, config)
+        callbacks, rule = create_callbacks(settings), create_swap_rule(settings.gro_swap, config)
+        self._callees = tuple(map(type, (*callbacks, rule)))
+        read = tuple(declared for callback in callbacks for declared in callback.reads)
         names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
         declared = type(self).training_settings or ()  # of a subclass
         self.training_settings = (*declared, GROTrainerSettings, *callback_settings(), *read, *rule.settings)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        return (*super().classes, self.trainer, *self._callees)
 
     @property
     def needs_target(self) -> bool:
