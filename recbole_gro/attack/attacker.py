@@ -228,6 +228,10 @@ def create_attacker(name: str, config: Any) -> Attacker:
             raise UserError(f"attacker: {name}: sequences have 1 to {budget // 2} items, half the budget of lists")
         changes = {"query_length": length, "query_sequences": budget // length}
     if own:
+        if made := _attackers[attacker].sequences:
+            raise UserError(
+                f"attacker: {name}: {attacker} takes no query strategy, its sequences are {made}; leave it out"
+            )
         changes["query_strategy"] = "+".join(own)
     return _attackers[attacker](with_settings(config, **changes) if changes else config)
 

@@ -14,6 +14,7 @@ import torch
 
 from recbole_gro.attack import ExtractionTrainer, attacks_of, create_surrogate, query_budget, query_length
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.settings import AveragingSettings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
@@ -29,6 +30,7 @@ from recbole_gro.utils.random_state import global_state_kept
 STEPS_TIMED = 2  # after a first one, which is slower
 LISTS_TIMED = 256
 EPOCHS_TO_CONVERGENCE = 60  # of a surrogate, by early stopping: 36 to 125 on ml-100k (results/tradeoff.md)
+AVERAGED = 2  # times as many, of a surrogate that is the mean of its weights (results/attacks.md)
 # Settings that the duration of a step depends on, besides a defense that trains
 SIZES = (
     *("model", "dataset", "data_path", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "train_rows", "served_k"),
@@ -95,7 +97,8 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
     if isinstance(part := defense.parts[0], GRODefense):
         gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
     lists = query_budget(config)
-    training = min(config["surrogate_epochs"], EPOCHS_TO_CONVERGENCE) * lists * unit["surrogate list"]
+    passes = EPOCHS_TO_CONVERGENCE * (AVERAGED if AveragingSettings.of(config).surrogate_averaging else 1)
+    training = min(config["surrogate_epochs"], passes) * lists * unit["surrogate list"]
     evaluation = unit["users"] * unit["user"]
 
     def epochs(n: int, step: float) -> float:

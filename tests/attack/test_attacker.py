@@ -54,6 +54,12 @@ def test_budget_is_one_list_per_prefix(make_config):
     assert query_budget(make_config(query_sequences=7)) == 7 * 8  # MAX_ITEM_LIST_LENGTH
 
 
+def test_an_attacker_with_sequences_of_its_own_takes_no_strategy(make_config):
+    with pytest.raises(UserError, match=r"attacker: oracle\+mixed: oracle takes no query strategy, .* are real"):
+        create_attacker("oracle+mixed", make_config())
+    assert create_attacker("oracle+3", make_config(query_sequences=10)).config["query_length"] == 3
+
+
 @pytest.mark.parametrize("name", ["standard+mixed+3", "repeat+mixed+3", "rounds+3", "head+3"])
 def test_an_attack_may_have_a_length_of_its_own_within_the_same_budget(make_config, name):
     config = make_config(query_sequences=30, query_length=6, served_k=10, attacker_head_k=4, attacker_rounds=2)

@@ -27,9 +27,10 @@ def seconds(make_config):
             "gro_epochs": 4,
             "query_sequences": 50,
             "query_length": 10,
+            "surrogate_epochs": 30,
             **settings,
         }
-        config = make_config(surrogate_epochs=30, **settings)
+        config = make_config(**settings)
         return stage_seconds(Fingerprints(config, defense), UNIT)
 
     return of
@@ -55,6 +56,12 @@ def test_the_number_of_surrogates_and_repeats_counts(seconds, attacker, times):
     found = seconds(attacker=attacker, served_k=100)
     assert found["surrogate"] == pytest.approx(times * 30 * 500 * 0.003)
     assert found["queries"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("epochs", "averaging", "passes"), [(30, 0.999, 30), (200, None, 60), (200, 0.999, 120)])
+def test_surrogates_stop_early_averaged_ones_later(seconds, epochs, averaging, passes):
+    found = seconds(surrogate_epochs=epochs, surrogate_averaging=averaging)
+    assert found["surrogate"] == pytest.approx(passes * 500 * 0.003)
 
 
 def test_the_surrogates_of_rounds_count(seconds):
