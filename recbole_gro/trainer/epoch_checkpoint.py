@@ -12,7 +12,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
-from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
+from recbole_gro.utils.random_state import generators_of, random_state, set_generator_state, set_random_state
 
 
 class EpochCheckpoint:
@@ -53,7 +53,7 @@ class EpochCheckpoint:
             for name in trainer.resumed_values:
                 setattr(trainer, name, saved["values"][name])
             for name, generator in self._generators.items():
-                generator.set_state(saved["generators"][name])
+                set_generator_state(generator, saved["generators"][name])
         except (LookupError, RuntimeError, ValueError) as error:
             raise UserError(f"{self.file} does not fit this run ({str(error).splitlines()[0]})") from error
         set_random_state(saved["process"])

@@ -1,6 +1,7 @@
 """Random generators, and the state of the process that a run restores."""
 
 import contextlib
+import hashlib
 import os
 import random
 from collections.abc import Iterator
@@ -48,12 +49,40 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Set the process's generators to states that `random_state` returned."""
+    """Set the process's generators to states that `random_state` returned, on this device or another.
+
+    States of GPUs that torch does not see here are ignored. A GPU without a state gets one derived from the CPU's.
+    """
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    for number, generator in enumerate(gpu_generators()):
+        set_generator_state(generator, state["cuda"][number] if number < len(state["cuda"]) else state["torch"])
+
+
+def gpu_generators() -> tuple[torch.Generator, ...]:
+    """Return torch's generators of the GPUs that it sees, in their order; none without a GPU."""
+    if not torch.cuda.is_available():
+        return ()
+    torch.cuda.init()  # creates them
+    return torch.cuda.default_generators
+
+
+def set_generator_state(generator: torch.Generator, state: torch.Tensor) -> None:
+    """Set a generator to a state, which may be that of a generator on another kind of device.
+
+    Such a state does not fit, and no draw on one kind of device equals one on another: the generator is then seeded
+    from its digest, so that the same state still gives the same draws.
+
+    Args:
+        generator: is changed.
+        state: uint8 [bytes], as `get_state` of a torch.Generator returns it.
+    """
+    if state.numel() == generator.get_state().numel():
+        generator.set_state(state)
+    else:
+        digest = hashlib.blake2b(state.numpy().tobytes(), digest_size=7).digest()
+        generator.manual_seed(int.from_bytes(digest, "big"))
 
 
 def process_generator(own: torch.Generator) -> torch.Generator | None:

@@ -189,6 +189,27 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
     assert not re.search(r"epoch \d+ training", caplog.text)
 
 
+@pytest.mark.parametrize("name", ["gro", "surrogate NARM"])
+def test_a_training_resumes_from_a_checkpoint_of_another_device(make_loaders, tmp_path, name):
+    weights = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        cut, fit = started(TRAININGS[name], make_loaders, folder, 1)
+        cut_off_in_epoch(cut, 2)
+        with pytest.raises(CutOffError):
+            fit()
+        [file] = (folder / "resume").glob("*.pth")
+        saved = torch.load(file, weights_only=True)
+        gpu_state = torch.arange(16, dtype=torch.uint8)
+        saved["process"]["cuda"] = [gpu_state]
+        saved["generators"] = dict.fromkeys(saved["generators"], gpu_state)
+        torch.save(saved, file)
+        resumed, fit = started(TRAININGS[name], make_loaders, folder, 1)
+        fit()
+        assert list(resumed.train_loss_dict) == [0, 1, 2, 3]
+        weights.append(weights_of(resumed.model))
+    assert same_weights(*weights)
+
+
 def test_patience_does_not_start_again(make_loaders, tmp_path, monkeypatch):
     # it gets worse from the first epoch on: three more are waited for
     def worse(trainer, *_, **__):

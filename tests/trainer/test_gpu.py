@@ -37,7 +37,7 @@ def on_gpu(request, make_loaders, tmp_path, monkeypatch):
         given = {"use_gpu": True, "gpu_id": "0", "output_dir": str(tmp_path), "epochs": 2, "eval_step": 1, **settings}
         config, train, valid, _ = make_loaders(request.param, **given)
         config["resume_dir"] = str(tmp_path / "resume")
-        assert config["device"].type == "cuda"
+        assert config["device"].type == ("cuda" if given["use_gpu"] else "cpu")
         return trainer_class(config, untrained(config, train).to(config["device"])), train, valid
 
     return make
@@ -60,6 +60,19 @@ def test_a_trainer_trains_saves_and_resumes(on_gpu, name):
     assert finished.fit(train, valid) == result
     finished.load_saved()
     assert is_sound(finished.model)
+
+
+@pytest.mark.parametrize("first", ["cuda", "cpu"])
+def test_a_training_resumes_on_another_device(on_gpu, tmp_path, first):
+    on_cpu = {"use_gpu": False, "gpu_id": None}
+    for epochs, here in ((2, first == "cpu"), (3, first == "cuda")):
+        trainer, train, _ = on_gpu(GROTrainer, **{**GRO, "gro_epochs": epochs}, **(on_cpu if here else {}))
+        trainer.fine_tune(train)
+        [file] = (tmp_path / "resume").glob("*.pth")
+        torch.save({**torch.load(file, weights_only=True), "finished": False}, file)  # as if it had been cut off
+    assert trainer.start_epoch == 2
+    assert list(trainer.train_loss_dict) == [0, 1, 2]
+    assert all(bool(weights.isfinite().all()) for weights in trainer.model.parameters())
 
 
 def test_a_surrogate_is_extracted_from_a_service(on_gpu):

@@ -9,7 +9,7 @@ import torch
 from pipeline import TINY_RUN
 
 from recbole_gro import run_recbole_gro
-from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.random_state import global_state_kept, random_state, set_generator_state, set_random_state
 
 
 def draws():
@@ -61,4 +61,32 @@ def test_so_does_a_run_that_fails():
     with pytest.raises(ZeroDivisionError):
         fails()
     assert switches() == before
+    assert draws() == expected
+
+
+GPU_STATE = torch.arange(16, dtype=torch.uint8)  # as a generator on a GPU returns it: its seed and its offset
+
+
+def test_a_generator_takes_the_state_of_another_device():
+    generator = torch.Generator()
+    set_generator_state(generator, GPU_STATE)
+    first = torch.rand(3, generator=generator)
+    set_generator_state(generator, GPU_STATE)
+    assert torch.equal(torch.rand(3, generator=generator), first)
+    set_generator_state(generator, GPU_STATE + 1)
+    assert not torch.equal(torch.rand(3, generator=generator), first)
+
+
+def test_a_generator_takes_its_own_state_as_it_is():
+    generator = torch.Generator().manual_seed(3)
+    state = generator.get_state()
+    first = torch.rand(3, generator=generator)
+    set_generator_state(generator, state)
+    assert torch.equal(torch.rand(3, generator=generator), first)
+
+
+def test_a_state_with_gpus_that_are_not_here_is_taken():
+    state = random_state()
+    expected = draws()
+    set_random_state({**state, "cuda": [GPU_STATE] * (torch.cuda.device_count() + 2)})
     assert draws() == expected
