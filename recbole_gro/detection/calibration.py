@@ -35,12 +35,15 @@ class CalibratedDetector:
         rate: of false positives.
         window: histories per window.
 
+    Attributes:
+        benign_users: number of benign users whose scores gave the threshold.
+
     Raises:
         UserError: too few benign users for the rate, or a rate of 0 or 1.
     """
 
     def __init__(self, name: str, config: Any, benign: Sequence[Traces], rate: float, window: int):
-        self.name, self.window = name, window
+        self.name, self.window, self.benign_users = name, window, len(benign[0])
         if not 0 < rate < 1:
             raise UserError(f"false_positive_rate: {rate:g} is not allowed; it takes a number above 0 and below 1")
         draw = torch.Generator().manual_seed(0)
@@ -123,10 +126,17 @@ def benign_traces(tracer: Tracer, items: Tensor) -> list[Traces]:
 def conformal_quantile(benign: Tensor, rate: float) -> float:
     """Return the score that a further benign one exceeds with probability `rate` at most; inf where n is too small.
 
-    It is the ceil((n + 1) (1 - rate))-th smallest of n scores.
-
     >>> conformal_quantile(torch.arange(1.0, 100.0), 0.01), conformal_quantile(torch.arange(1.0, 100.0), 0.5)
     (99.0, 50.0)
     """
-    place = math.ceil((len(benign) + 1) * (1 - rate) - 1e-9)
+    place = conformal_rank(len(benign), rate)
     return float(benign.sort().values[place - 1]) if place <= len(benign) else math.inf
+
+
+def conformal_rank(n: int, rate: float) -> int:
+    """Return the rank, from the smallest, of that score among n: ceil((n + 1) (1 - rate)); n + 1 where there is none.
+
+    >>> conformal_rank(99, 0.01), conformal_rank(50, 0.01)
+    (99, 51)
+    """
+    return math.ceil((n + 1) * (1 - rate) - 1e-9)

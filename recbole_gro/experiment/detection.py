@@ -120,7 +120,7 @@ class Side:
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
             alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
-            lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate)
+            lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate, detector.benign_users)
             rows = torch.arange(len(traces) // self.window * self.window)
             windows, flagged_windows = self._windows(detector, traces, rows)
             auc, found, flagged = self._by_length(detector, traces)
@@ -199,7 +199,7 @@ def so_far(alarms: Tensor, most: int) -> list[float]:
     return [round(float(count) / len(alarms), 4) for count in counts]
 
 
-def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float) -> tuple[int, bool]:
+def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float, benign: int) -> tuple[int, bool]:
     """Return the lists answered before the key of an attack is flagged, and whether it is.
 
     The histories grow side by side, one item each in turn, as the query strategies do.
@@ -208,12 +208,13 @@ def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float) -> tuple[in
         alarms: [S] items after which each history is flagged; 0 for never.
         lengths: [S] items of each.
         rate: of false positives.
+        benign: number of users who gave the threshold.
     """
     most = int(lengths.max())
     step = torch.arange(1, most + 1).unsqueeze(1)
     answered = (step <= lengths).flatten().long().cumsum(0)  # by step, then by history
     flagged = ((step == alarms) & (alarms > 0)).flatten().long().cumsum(0)
-    alarm = key_is_flagged(answered.clamp(max=len(lengths)), flagged, rate)
+    alarm = key_is_flagged(answered.clamp(max=len(lengths)), flagged, rate, benign)
     if not bool(alarm.any()):
         return int(lengths.sum()), False
     return int(answered[int(alarm.int().argmax())]), True

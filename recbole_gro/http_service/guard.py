@@ -103,7 +103,8 @@ class Guard:
         histories, bad, alarm = execute(
             "SELECT histories, flagged, alarm FROM suspicion WHERE key = ?", (key,)
         ).fetchone()
-        if not alarm and bool(key_is_flagged(torch.tensor([histories]), torch.tensor([bad]), self._rate)[0]):
+        judged = torch.tensor([histories]), torch.tensor([bad]), self._rate, self._detector.benign_users
+        if not alarm and bool(key_is_flagged(*judged)[0]):
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE key = ?", (key,))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")

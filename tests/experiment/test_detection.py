@@ -31,8 +31,8 @@ def test_shares_flagged_so_far():
 def test_lists_are_counted_up_to_the_alarm_of_the_key():
     lengths = torch.full((10,), 4)
     # all histories are flagged after two items: the key is when the second one of these is answered
-    lists, flagged = lists_before_alarm(torch.full((10,), 2), lengths, 0.01)
+    lists, flagged = lists_before_alarm(torch.full((10,), 2), lengths, 0.01, 943)
     assert flagged
     assert 11 <= lists <= 14
-    assert lists_before_alarm(torch.zeros(10).long(), lengths, 0.01) == (40, False)
-    assert lists_before_alarm(torch.zeros(2).long(), torch.tensor([1, 3]), 0.01) == (4, False)
+    assert lists_before_alarm(torch.zeros(10).long(), lengths, 0.01, 943) == (40, False)
+    assert lists_before_alarm(torch.zeros(2).long(), torch.tensor([1, 3]), 0.01, 943) == (4, False)

@@ -14,6 +14,8 @@ from recbole_gro.http_service.ledger import Ledger
 class LongIsBad:
     """Flags histories with item 7 after as many items as come before it, and one."""
 
+    benign_users = 943
+
     def alarms(self, traces):
         return ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
 
@@ -60,7 +62,7 @@ def test_a_flagged_key_is_flagged_for_all_its_histories_by_every_process(guard, 
     one, other = guard(), guard()
     benign = [[n % 6 + 1, n // 6 % 6 + 1, n // 36 + 8] for n in range(40)]
     assert one.alarms(benign, [1] * 40) == [False] * 40
-    n_bad = next(n for n in range(1, 40) if key_is_flagged(torch.tensor([40 + n]), torch.tensor([n]), 0.01))
+    n_bad = next(n for n in range(1, 40) if key_is_flagged(torch.tensor([40 + n]), torch.tensor([n]), 0.01, 943))
     for n in range(n_bad):
         (one, other)[n % 2].alarms([[8 + n, 7]], [1])
     assert state(tmp_path) == [(1, 40 + n_bad, n_bad, 1)]
