@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
@@ -66,7 +67,8 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
     parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
-        with contextlib.closing(parallel(delayed(_outcome_in_worker)(run, task) for task in tasks)) as outcomes:
+        calls = (delayed(_outcome_in_worker)(run, task, os.getpid()) for task in tasks)
+        with contextlib.closing(parallel(calls)) as outcomes:
             for task, error in outcomes:
                 unfinished.remove(task)
                 yield task, error
@@ -121,10 +123,22 @@ def _imported_ray() -> Any:
     return ray
 
 
-def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:
+def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outcome:
     # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return _outcome(run, task)
+    finished = threading.Event()
+    threading.Thread(target=_end_with_parent, args=(parent, finished), daemon=True).start()
+    try:
+        return _outcome(run, task)
+    finally:
+        finished.set()
+
+
+def _end_with_parent(parent: int, finished: threading.Event) -> None:
+    """End this process once its parent has been killed; loky does so only after the task, which may take hours."""
+    while not finished.wait(1):
+        if os.getppid() != parent:
+            os._exit(1)
 
 
 def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
