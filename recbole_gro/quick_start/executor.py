@@ -13,7 +13,7 @@ from typing import Any
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, out_of_memory
 
 EXECUTORS = ("local", "ray")
 Task = tuple[Any, ...]  # arguments of a call
@@ -148,7 +148,7 @@ def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
     except UserError as error:
         return task, error
     except Exception as error:
-        return task, _in_one_line(error)
+        return task, out_of_memory(error) or _in_one_line(error)
     return task, None
 
 

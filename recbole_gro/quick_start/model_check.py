@@ -19,7 +19,7 @@ from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
-from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -133,6 +133,8 @@ def _named(role: str, model: Any, config: Any) -> Iterator[None]:
             raise
         raise UserError(f"{role}_{error}") from error  # the key is student_model or surrogate_model
     except Exception as error:
+        if shortage := out_of_memory(error):
+            raise shortage from error
         name = getattr(model, "__name__", model)
         model_class: Any = sequential_model(model)
         own = {*own_names(model_class), f"{role}_config"}

@@ -22,7 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
 from recbole_gro.utils.command_line import exit_code, launched
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, out_of_memory
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=30)  # for the first process, which queries and evaluates for hours
@@ -222,7 +222,7 @@ def exit_code_of_all(
             followed = not _is_first_to_fail(store, rank)
             if followed:
                 return 1
-            if isinstance(error, UserError | KeyboardInterrupt | BrokenPipeError):
+            if isinstance(error, UserError | KeyboardInterrupt | BrokenPipeError) or out_of_memory(error):
                 raise
             traceback.print_exc()
             return 1

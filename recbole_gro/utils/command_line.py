@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from recbole_gro.utils import terminal
-from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.errors import UserError, nearest, out_of_memory
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
@@ -93,8 +93,8 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             errors alone.
 
     Returns:
-        The exit status of the work; 2 after one line on invalid input; 130 after an interrupt, with the notes of the
-        exception; 141 where the reader of the output, such as head, has gone.
+        The exit status of the work; 2 after one line on invalid input, or on a lack of memory; 130 after an interrupt,
+        with the notes of the exception; 141 where the reader of the output, such as head, has gone.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
@@ -104,12 +104,6 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
                 return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()
-    except UserError as error:
-        if debug:
-            # without its last line, which follows
-            print(*traceback.format_exception(error)[:-1], sep="", end="", file=sys.stderr)
-        print(f"{command}: error: {error}", file=sys.stderr)
-        return BAD_INPUT
     except KeyboardInterrupt as error:
         print("; ".join([f"{command}: stopped", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return STOPPED
@@ -121,6 +115,15 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
         if not _output_closed():
             raise
         return CLOSED
+    except Exception as error:
+        reported = error if isinstance(error, UserError) else out_of_memory(error)
+        if reported is None:
+            raise
+        if debug:
+            # without its last line, which follows
+            print(*traceback.format_exception(error)[:-1], sep="", end="", file=sys.stderr)
+        print(f"{command}: error: {reported}", file=sys.stderr)
+        return BAD_INPUT
 
 
 def _output_closed() -> bool:

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Collection, Iterable
 
+# of torch's RuntimeErrors about memory: those of a GPU, and of the CPU's allocator
+OUT_OF_MEMORY = "out of memory", "can't allocate memory"
+
 
 class UserError(ValueError):
     """Invalid input; the message is one line that names the setting or file, what was wrong and what is right."""
@@ -46,6 +49,22 @@ def check_spelling(names: Iterable[str], meant: Collection[str], known: Collecti
             raise UserError(f"unknown key {name!r}; did you mean {hint!r}?")
 
 
-def in_one_line(error: Exception) -> str:
+def out_of_memory(error: BaseException) -> UserError | None:
+    """Return the error that users read where an exception means that memory is used up; None for any other exception.
+
+    >>> str(out_of_memory(MemoryError("for an array")))[:35]
+    'memory: there is not enough (Memory'
+    """
+    of_torch = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    if not isinstance(error, MemoryError) and not of_torch:
+        return None
+    reason = in_one_line(error).partition(" Search for")[0]  # torch's advice to its own users follows
+    return UserError(
+        f"memory: there is not enough ({reason[:200]}); smaller train_batch_size, surrogate_batch_size or "
+        f"eval_batch_size, fewer --workers, or no other processes on the device take less of it"
+    )
+
+
+def in_one_line(error: BaseException) -> str:
     """Return the type and message of an exception as one line."""
     return f"{type(error).__name__} {' '.join(str(error).split())}".strip()

@@ -24,10 +24,12 @@ def record(folder, values, seed):
         raise UserError("x: 'bad' is not allowed")
     if values["x"] == "broken":
         raise ZeroDivisionError("in the\nmiddle")
+    if values["x"] == "large":
+        raise MemoryError("8 GiB")
     (folder / f"{values['x']}-{seed}").write_text(str(os.getpid()))
 
 
-TASKS = [({"x": x}, seed) for x in ("a", "bad", "broken", "b") for seed in (1, 2)]
+TASKS = [({"x": x}, seed) for x in ("a", "bad", "broken", "large", "b") for seed in (1, 2)]
 
 
 class ExecutorCases:
@@ -49,6 +51,7 @@ class ExecutorCases:
             assert outcomes["a", seed] is None
             assert str(outcomes["bad", seed]) == "x: 'bad' is not allowed"
             assert str(outcomes["broken", seed]) == "ZeroDivisionError: in the middle"
+            assert str(outcomes["large", seed]).startswith("memory: there is not enough (MemoryError 8 GiB)")
 
 
 class TestThisProcess(ExecutorCases):

@@ -96,6 +96,15 @@ def test_a_loss_that_fails_is_reported(checked, monkeypatch):
         checked(Failing, "none", attack=False)
 
 
+def test_a_lack_of_memory_is_not_blamed_on_the_model(checked, monkeypatch):
+    def fail(model, interaction):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Failing, "calculate_loss", fail)
+    with pytest.raises(UserError, match=r"^memory: there is not enough \(OutOfMemoryError CUDA out of memory\); "):
+        checked(Failing, "none", attack=False)
+
+
 def test_a_model_that_reads_ahead_does_not_train_on_whole_sequences(checked):
     with pytest.raises(UserError, match=r"^train_rows: ReadsAhead is not causal: .*; set train_rows=prefixes$"):
         checked(ReadsAhead, "none", attack=False)

@@ -5,7 +5,7 @@ import pytest
 
 from recbole_gro.cli.main import main
 from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings, settings_of
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, out_of_memory
 from recbole_gro.utils.terminal import is_quiet
 
 
@@ -58,6 +58,7 @@ def interrupt_with_note():
     [
         (None, 0, ""),
         (UserError("epochs: no"), 2, "tool: error: epochs: no\n"),
+        (MemoryError("8 GiB"), 2, f"tool: error: {out_of_memory(MemoryError('8 GiB'))}\n"),
         (KeyboardInterrupt(), 130, "tool: stopped\n"),
         (interrupt_with_note(), 130, "tool: stopped; the same command resumes\n"),
     ],

@@ -1,8 +1,10 @@
 """The error that users read, and the nearest known name."""
 
+import numpy as np
 import pytest
+import torch
 
-from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
+from recbole_gro.utils.errors import UserError, check_spelling, nearest, out_of_memory, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,35 @@ def test_a_name_that_is_more_like_another_kind_is_refused():
     check_spelling(["seed", "seeds", "anything", "learning_rat"], {"seeds"}, {"seed", "learning_rate"})
     with pytest.raises(UserError, match=r"^unknown key 'sedes'; did you mean 'seeds'\?$"):
         check_spelling(["sedes"], {"seeds"}, {"seed"})
+
+
+def unavailable(allocate):
+    """Return the exception of an allocation that no machine can make."""
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        allocate()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1 GiB free.\nSee the docs"),
+        RuntimeError("CUDA error: out of memory Search for `cudaErrorMemoryAllocation' in https://docs.nvidia.com"),
+        unavailable(lambda: torch.empty(2**55)),
+        unavailable(lambda: np.empty(2**55)),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_lack_of_memory_is_one_line_that_says_what_to_change(error):
+    message = str(out_of_memory(error))
+    assert message.startswith(f"memory: there is not enough ({type(error).__name__}")
+    assert "\n" not in message
+    assert "Search for" not in message
+    assert "train_batch_size" in message
+    assert "--workers" in message
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), ValueError("out of memory"), KeyboardInterrupt()])
+def test_other_errors_are_not_about_memory(error):
+    assert out_of_memory(error) is None
