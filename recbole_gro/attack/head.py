@@ -42,6 +42,7 @@ class HeadAttacker(Attacker):
         super().__init__(config)
         self.head_k = setting(config, "attacker_head_k")
         self.served_k = served_k = setting(config, "served_k")
+        self._longest = served_k  # items of a list, as far as is known
         if self.head_k is None:
             self.n_variants = len(candidates(served_k))
             self.summary = "trains on the first h items of each list, h by agreement on held-out queries"
@@ -62,11 +63,12 @@ class HeadAttacker(Attacker):
         return log if self.head_k else truncated.with_whole_lists(log)
 
     def training_logs(self, log: QueryLog, n_items: int, seed: int) -> dict[Any, QueryLog]:
-        heads = [self.head_k] if self.head_k else candidates(int((log.lists != 0).sum(2).max()))
+        self._longest = int((log.lists != 0).sum(2).max())
+        heads = [self.head_k] if self.head_k else candidates(self._longest)
         return {h: with_random_tail(log.first(h), self.served_k, n_items, seed) for h in heads}
 
     def served_k_of(self, variant: Any) -> int:
-        return variant
+        return min(int(variant), self._longest)
 
 
 def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:

@@ -28,6 +28,7 @@ class Mimic(QueryStrategy):
     """
 
     settings = (MimicSettings,)
+    draws_listed = False
 
     def __init__(self, config: Any):
         super().__init__(config)

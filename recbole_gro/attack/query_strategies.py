@@ -20,13 +20,24 @@ class QueryStrategy:
 
     Args:
         config: `query_*` and the strategy's own settings are read from it.
+
+    Attributes:
+        settings: classes of its own settings.
+        draws_listed: whether `query_choice` may choose among the items of a list.
+
+    Raises:
+        UserError: a `query_choice` that the strategy does not read.
     """
 
-    settings: ClassVar[tuple[type[Settings], ...]] = ()  # classes of its own settings
+    settings: ClassVar[tuple[type[Settings], ...]] = ()
+    draws_listed: ClassVar[bool] = True
 
     def __init__(self, config: Any):
         self.config = config
         choice = QuerySettings.of(config).query_choice
+        if choice and not self.draws_listed:
+            name = type(self).__name__.lower()
+            raise UserError(f"query_choice: {name} chooses all items itself; leave it out, or take another strategy")
         self._choice = imported_member(choice, "query_choice") if choice else None
         self.draw = draw_listed  # of an item from each list, which an attacker may replace
 
@@ -100,7 +111,8 @@ class QueryStrategy:
                 served = black_box.query(sequences[:, : t + 1])
                 lists[:, t] = served
                 if t + 1 < length and bool(lacking[:, t + 1].any()):
-                    chosen = self.next_items(served, sequences[:, : t + 1], black_box.n_items, generator)
+                    lists_with_items = never_empty(served, black_box.n_items, generator)
+                    chosen = self.next_items(lists_with_items, sequences[:, : t + 1], black_box.n_items, generator)
                     sequences[:, t + 1] = chosen.where(lacking[:, t + 1], sequences[:, t + 1])
                 bar.update(n_sequences)
         return QueryLog(sequences, lists)
@@ -112,7 +124,11 @@ class QueryStrategy:
         if self._choice is None:
             return self.draw(served, generator) if decay is None else self.draw(served, generator, decay)
         chosen = torch.as_tensor(self._choice(served, sequences, generator))
-        if chosen.shape != served.shape[:1] or not bool(((chosen > 0) & (chosen < n_items)).all()):
+        if (
+            chosen.is_floating_point()
+            or chosen.shape != served.shape[:1]
+            or not bool(((chosen > 0) & (chosen < n_items)).all())
+        ):
             choice = QuerySettings.of(self.config).query_choice
             raise UserError(f"query_choice: {choice} must return one item id of 1 to {n_items - 1} per sequence")
         return chosen.long()
@@ -151,6 +167,8 @@ class Autoregressive(QueryStrategy):
 @register_query_strategy("random")
 class Random(QueryStrategy):
     """Draw all items uniformly from the catalogue. Source: Yue et al., RecSys'21 (arXiv 2109.01165)."""
+
+    draws_listed = False
 
     def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
         return random_items(n_items, n_sequences, length, generator)
@@ -201,6 +219,22 @@ class Coverage(QueryStrategy):
 def random_items(n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
     """Draw item ids [S, L] uniformly from the catalogue 1 .. n_items - 1."""
     return torch.randint(1, n_items, (n_sequences, length), generator=generator)
+
+
+def never_empty(served: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+    """Return lists [S, k] with a random item in each that has none, so that a sequence can go on after it.
+
+    Args:
+        served: [S, k] item ids, best first; 0 pads.
+        n_items: size of the id space.
+        generator: is drawn from only where a list is empty.
+    """
+    empty = served[:, 0] == 0
+    if not bool(empty.any()):
+        return served
+    filled = served.clone()
+    filled[empty, 0] = torch.randint(1, n_items, (int(empty.sum()),), generator=generator).to(served.dtype)
+    return filled
 
 
 def draw_listed(served: Tensor, generator: torch.Generator, decay: float = 0.0) -> Tensor:

@@ -8,7 +8,9 @@ from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.mimic import Mimic
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_strategies import never_empty
 from recbole_gro.attack.selection import agreement_by_sequence
 from recbole_gro.attack.settings import AveragingSettings, MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
@@ -16,6 +18,7 @@ from recbole_gro.config.config import with_settings
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
+from recbole_gro.utils.errors import UserError
 
 
 @register_attacker("rounds")
@@ -30,6 +33,9 @@ class RoundsAttacker(Attacker):
     whole log, as by the other attackers.
 
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
+
+    Raises:
+        UserError: the query strategy `mimic`, which does not leave the draw of listed items to the attacker.
     """
 
     settings = (RoundsSettings, MixedSettings, SurrogateSettings, AveragingSettings, ExtractionLossSettings)
@@ -37,6 +43,8 @@ class RoundsAttacker(Attacker):
     def __init__(self, config: Any):
         super().__init__(config)
         self.own = RoundsSettings.of(config)
+        if isinstance(self.strategy, Mimic):
+            raise UserError("attacker: rounds draws listed items in its own way, mimic in another; take one of them")
         length = query_length(config)
         # all sequences have a multiple of it, so that a surrogate reads as many prefixes of each at once
         self.step = max(1, length // self.own.attacker_rounds)
@@ -90,9 +98,8 @@ class RoundsAttacker(Attacker):
         for length in log.lengths[extended].unique().tolist():
             rows = extended[log.lengths[extended] == length]
             prefixes = torch.cat([sequences[rows, :length], torch.zeros(len(rows), self.step, dtype=torch.long)], 1)
-            first = self.strategy.next_items(
-                lists[rows, length - 1].long(), sequences[rows, :length], black_box.n_items, generator
-            )
+            served = never_empty(lists[rows, length - 1].long(), black_box.n_items, generator)
+            first = self.strategy.next_items(served, sequences[rows, :length], black_box.n_items, generator)
             prefixes[:, length] = first
             part = self.strategy.extend(black_box, prefixes, generator, queried=length)
             sequences[rows, : length + self.step] = part.sequences

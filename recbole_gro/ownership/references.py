@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from recbole_gro.config.config import with_settings
+from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -65,7 +66,8 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 
 
 def _training(model: SavedTarget) -> dict[str, object]:
-    return Fingerprints(model.config, UNDEFENDED).training_settings
+    settings = Fingerprints(model.config, UNDEFENDED).training_settings
+    return settings | TargetEpochSettings.fingerprint(model.config)
 
 
 def _check_settings(file: str, given: Mapping[str, object], owners: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,12 +180,18 @@ def markdown(results: dict[str, Any], config: Any) -> str:
         about += [f"- {row['defense']}: {row['meaning']}." for row in references]
     if attacked:
         about.append("")
-        attacks = {row["attacker"]: row for row in attacked}.items()
+        attacks: dict[tuple[str, str], list[str]] = {}
+        for row in attacked:
+            attacks.setdefault((row["attacker"], _attack_in_words(row)), []).append(row["defense"])
+        n_of = Counter(name for name, _ in attacks)
         about.append(
             f"Agreement@{_compared(config)}: share of common items in the top {_compared(config)} of the target as "
             "served and of the surrogate. Attacks:"
         )
-        about += ["", *(f"- {name}: {_attack_in_words(row)}" for name, row in attacks)]
+        about.append("")
+        for (name, words), defenses in attacks.items():
+            where = f" on {', '.join(defenses)}" if n_of[name] > 1 else ""
+            about.append(f"- {name}{where}: {words}")
         selected = [(_bar_name(row, " "), settings_in_words(row["selected_hyperparameters"])) for row in attacked]
         if any(settings for _, settings in selected):
             words = "; ".join(f"{name}: {settings}" for name, settings in selected if settings)

@@ -52,6 +52,14 @@ class TestHead(AttackerCases):
         with_random_items = trainer.held_out_figures(held_out)["agreement@10"]
         assert trainer.best_valid_result["agreement@10"] > with_random_items + 0.1
 
+    def test_agreement_leaves_out_what_lists_lack(self):
+        attacker = self.attacker(attacker_head_k=6)
+        log = self.query(attacker)
+        log.lists[:, :, 2:] = 0
+        trainer = attacker.train_surrogate(log, 31)
+        held_out = trainer.loaders(attacker.training_logs(log, 31, trainer.config["seed"])[6])[1]
+        assert trainer.best_valid_result == trainer.held_out_figures(held_out, 2)
+
     def test_a_head_longer_than_every_list_is_no_candidate(self):
         attacker = self.attacker(surrogate_epochs=1)
         log = self.query(attacker)

@@ -112,6 +112,10 @@ def out_of_range(served, sequences, generator):
     return torch.full((len(served),), 31)
 
 
+def fractions(served, sequences, generator):
+    return torch.full((len(served),), 3.9)
+
+
 @pytest.mark.parametrize("name", ["autoregressive", "coverage", "mixed"])
 def test_a_function_chooses_the_next_item(name):
     settings = {"query_choice": f"{__name__}:last_listed", "query_random_share": 0.0, "query_coverage": 0.0}
@@ -127,6 +131,7 @@ def test_a_function_chooses_the_next_item(name):
     ("choice", "message"),
     [
         ("out_of_range", "must return one item id of 1 to 30 per sequence"),
+        ("fractions", "must return one item id of 1 to 30 per sequence"),
         ("missing", "has no 'missing'"),
     ],
 )
@@ -155,3 +160,27 @@ def test_the_example_chooses_listed_items(monkeypatch):
     log = strategy.query(BlackBox(PaddedService()), 20, 5, torch.Generator().manual_seed(1))
     assert (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2).all()
     assert len(log.sequences.unique()) == 30  # it prefers items that were not queried
+
+
+class SometimesEmptyService(RuleService):
+    """Serve no list after a sequence that ends in one of the first six items."""
+
+    def recommend(self, sequences):
+        return super().recommend(sequences) * (torch.as_tensor(sequences)[:, -1:] > 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("autoregressive", {}), ("mixed", {}), ("mixed", {"query_rank_decay": 1.0}), ("mimic", {}), ("coverage", {})],
+)
+def test_an_empty_list_does_not_end_a_sequence(name, settings):
+    strategy = create_query_strategy(name, settings)
+    log = strategy.query(BlackBox(SometimesEmptyService()), 60, 8, torch.Generator().manual_seed(1))
+    assert bool((log.sequences > 0).all())
+    assert torch.equal(log.lists[:, :, 0] == 0, log.sequences <= 6)
+
+
+@pytest.mark.parametrize("name", ["random", "mimic"])
+def test_a_choice_that_nothing_reads_is_refused(name):
+    with pytest.raises(UserError, match=f"query_choice: {name} chooses all items itself"):
+        create_query_strategy(name, {"query_choice": f"{__name__}:last_listed"})

@@ -4,6 +4,7 @@ import pytest
 import torch
 from attack.cases import AttackerCases, PaddedService, RuleService
 
+from recbole_gro import UserError, create_attacker
 from recbole_gro.attack.rounds import draw_by_frequency
 
 
@@ -66,6 +67,11 @@ class TestRounds(AttackerCases):
         log = self.query(self.attacker(query_strategy="random"))
         followed = (log.lists[:, :-1] == log.sequences[:, 1:, None]).any(2)[log.sequences[:, 1:] != 0]
         assert followed.float().mean() < 0.6
+
+
+def test_a_strategy_with_a_draw_of_its_own_is_refused(make_config):
+    with pytest.raises(UserError, match=r"^attacker: rounds draws listed items in its own way, mimic in another"):
+        create_attacker("rounds+mimic", make_config())
 
 
 def test_rarely_queried_and_highly_ranked_items_are_drawn_most():

@@ -38,6 +38,7 @@ def test_trained_references_are_references_and_are_not_trained_twice(owner, tmp_
     [
         (2, {"learning_rate": 0.5}, "was trained with learning_rate=0.5, the owner's model with 0.001"),
         (2, {"epochs": 2}, "was trained with epochs=2, the owner's model with 1"),
+        (2, {"target_epoch": "last"}, "was trained with target_epoch='last', the owner's model with 'best'"),
         (1, {}, "has the seed of the owner's model, 1"),
     ],
 )

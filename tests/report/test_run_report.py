@@ -69,6 +69,16 @@ def test_only_shares_are_in_percent(make_config):
     assert "Agreement@5: share of common items in the top 5" in text
 
 
+def test_surrogates_that_differ_between_defenses_are_named_for_each(config):
+    rows = [row(name, metrics(0.1), metrics(0.05)) for name in ("none", "random", "gro")]
+    rows[2] |= {"surrogate_model": "GRU4Rec", "lists_returned": 40}
+    text = markdown({"defenses": rows, "references": [], **about(config)}, config)
+    assert "- standard on none, random: surrogate NARM from 50 lists:" in text
+    assert "- standard on gro: surrogate GRU4Rec from 40 lists:" in text
+    same = markdown({"defenses": rows[:2], "references": [], **about(config)}, config)
+    assert "\n- standard: surrogate NARM from 50 lists:" in same
+
+
 @pytest.mark.parametrize(
     ("split", "words"),
     [
