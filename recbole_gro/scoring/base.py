@@ -1,7 +1,7 @@
 """The default scorer, and the choice of a scorer for a model."""
 
 import contextlib
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from recbole.data.interaction import Interaction
@@ -19,8 +19,19 @@ register_scorer = _scorers.register
 
 
 def scorer_class(model_class: type) -> type["NextItemScorer"]:
-    """Return the scorer registered for a model's class or for the nearest class it derives from, else the default."""
-    return next((_scorers[cls.__name__] for cls in model_class.__mro__ if cls.__name__ in _scorers), NextItemScorer)
+    """Return the scorer registered for a model's class or for the nearest class it derives from, else the default.
+
+    Raises:
+        UserError: the model overrides what the scorer relies on, and the default one cannot take its place.
+    """
+    overridden: set[str] = set()
+    for cls in model_class.__mro__:
+        if cls.__name__ in _scorers:
+            scorer = _scorers[cls.__name__]
+            changed = sorted(scorer.relies_on & overridden)
+            return scorer.in_place_of_it(model_class, changed) if changed else scorer
+        overridden |= vars(cls).keys()
+    return NextItemScorer
 
 
 def create_scorer(model: SequentialRecommender) -> "NextItemScorer":
@@ -41,15 +52,28 @@ class NextItemScorer:
         model: a RecBole sequential model.
 
     Attributes:
+        relies_on: methods of the registered model that the scorer knows or replaces; a subclass of the model that
+            overrides one of them needs another scorer.
         any_length: True where scores do not depend on how far a sequence is padded.
         all_prefixes_at_once: True where scores after many prefixes of a sequence cost about as much as after one.
         extra_places: places of a sequence that hold no item.
         longest: most items of a sequence that the model reads.
     """
 
+    relies_on: ClassVar[frozenset[str]] = frozenset()
     any_length = False
     all_prefixes_at_once = False
     extra_places = 0
+
+    @classmethod
+    def in_place_of_it(cls, model_class: type, changed: list[str]) -> "type[NextItemScorer]":
+        """Return the scorer of a model that overrides methods which this one relies on: the default scorer.
+
+        Args:
+            model_class: of the model.
+            changed: names of these methods.
+        """
+        return NextItemScorer
 
     def __init__(self, model: SequentialRecommender):
         self.model = model

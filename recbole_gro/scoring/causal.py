@@ -26,6 +26,7 @@ class CausalScorer(TrimmedScorer):
     it selects those of all prefixes. N training positions of a batch of whole sequences are those of `SLOTS`.
     """
 
+    relies_on = TrimmedScorer.relies_on | {"gather_indexes", "get_attention_mask"}
     all_prefixes_at_once = True
 
     def loss(self, interaction: Interaction) -> Tensor:

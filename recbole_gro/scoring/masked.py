@@ -11,6 +11,7 @@ from torch.nn import functional
 from recbole_gro.scoring.base import NextItemScorer, cross_entropy, register_scorer
 from recbole_gro.scoring.packing import pack
 from recbole_gro.scoring.sequences import keep_recent
+from recbole_gro.utils.errors import UserError
 
 HIDDEN = -10000.0  # RecBole's additive attention mask of hidden items
 FEW = 8  # queries are few where a row has this many times as many items
@@ -27,8 +28,16 @@ class MaskedScorer(NextItemScorer):
     a sequence. Here it is dropped only where the sequence is full.
     """
 
+    relies_on = frozenset({"calculate_loss", "forward", "full_sort_predict", "get_attention_mask"})
     any_length = True
     extra_places = 1  # of the mask
+
+    @classmethod
+    def in_place_of_it(cls, model_class: type, changed: list[str]) -> type[NextItemScorer]:
+        raise UserError(
+            f"model: {model_class.__name__} overrides {', '.join(changed)} of a masked model, which the scorer of that "
+            f"does not call; register a scorer for it, as CONTRIBUTING.md describes"
+        )
 
     def __init__(self, model: SequentialRecommender):
         super().__init__(model)

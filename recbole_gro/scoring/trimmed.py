@@ -13,6 +13,7 @@ class TrimmedScorer(NextItemScorer):
     For models that read the sequence and its length alone, and whose loss is a mean over the rows.
     """
 
+    relies_on = frozenset({"__init__", "calculate_loss", "forward", "full_sort_predict"})
     any_length = True
 
     def loss(self, interaction: Interaction) -> Tensor:

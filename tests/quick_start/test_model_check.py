@@ -6,10 +6,11 @@ from conftest import read_by
 from pipeline import files_below
 from recbole.model.sequential_recommender import GRU4Rec
 
-from recbole_gro import UserError
+from recbole_gro import UserError, register_scorer
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.model_check import ROWS, check_models
+from recbole_gro.scoring.recurrent import GRU4RecScorer
 from recbole_gro.utils.random_state import generators_of, random_state
 
 HEAD = {"gro_head_k": 2}
@@ -36,6 +37,11 @@ class Failing(GRU4Rec):
     def full_sort_predict(self, interaction):
         self.fail("scores")
         return super().full_sort_predict(interaction)
+
+
+@register_scorer("ReadsAhead")
+class ReadsAheadScorer(GRU4RecScorer):
+    """A scorer that takes ReadsAhead for causal."""
 
 
 class ReadsAhead(GRU4Rec):
