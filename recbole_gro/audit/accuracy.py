@@ -29,9 +29,9 @@ def accuracy(
         config: `topk`, `exclude_seen`, and MAX_ITEM_LIST_LENGTH, the number of most recent items that are sent.
     """
     longest = config["MAX_ITEM_LIST_LENGTH"]
-    known = [[token for token in items[:-1] if live.known([token])][-longest:] for items in histories]
+    known = [[token for token in items[:-1] if live.known([token])] for items in histories]
     kept = [(seen, items[-1]) for seen, items in zip(known, histories, strict=True) if seen and live.known(items[-1:])]
-    answers = client.lists([(tuple(seen), 0) for seen, _ in kept])
+    answers = client.lists([(tuple(seen[-longest:]), 0) for seen, _ in kept])
     listed = [(*user, live.known(items)) for user, items in zip(kept, answers, strict=True)]
     listed = [user for user in listed if user[2]]
     result: dict[str, Any] = {"users": len(listed), "left_out": len(histories) - len(listed)}
@@ -40,10 +40,10 @@ def accuracy(
     served = torch.tensor([numbers + [0] * (live.k - len(numbers)) for _, _, numbers in listed])
     items = torch.tensor([live.known([item])[0] for _, item, _ in listed])
     sequences = [[live.known([token])[0] for token in seen] for seen, _, _ in listed]
-    extracted = Service(surrogate, live.k).recommend(sequences).cpu()
+    extracted = Service(surrogate, live.k).recommend([sequence[-longest:] for sequence in sequences]).cpu()
     if config["exclude_seen"]:
-        histories_sent, _ = pad_sequences(sequences)
-        served, extracted = without_seen(served, histories_sent), without_seen(extracted, histories_sent)
+        complete, _ = pad_sequences(sequences)
+        served, extracted = without_seen(served, complete), without_seen(extracted, complete)
         result["exclude_seen"] = True
     for side, lists in (("service", served), ("surrogate", extracted)):
         result[side] = _metrics(ranks(lists, items), config["topk"])

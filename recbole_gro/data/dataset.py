@@ -242,6 +242,25 @@ class SequenceDataset(InteractionDataset):
         rows.drop(self.row_start_field)
         return rows
 
+    def complete_histories(self, first: int, n: int) -> Tensor | None:
+        """Return all items [n, L] before the targets of rows, of which models read the most recent alone.
+
+        Args:
+            first: number of the first row.
+            n: number of rows.
+
+        Returns:
+            Padded right with 0; None with pre-split files, whose rows hold what there is.
+        """
+        if self.config["benchmark_filename"] is not None:
+            return None
+        rows = self.inter_feat[first : first + n]
+        start = self.first_of_user[rows[self.uid_field]]
+        length = rows[self.row_start_field] + rows[self.item_list_length_field] - start
+        place = torch.arange(int(length.max()))
+        index = (start.unsqueeze(-1) + place).clamp_(max=len(self.history) - 1)
+        return self.history[self.iid_field][index] * (place < length.unsqueeze(-1))
+
     def spans_of_users(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the positions in `history` of the interactions of this part, a training part.
 

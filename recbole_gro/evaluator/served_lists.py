@@ -25,8 +25,8 @@ class ServedEvaluator(Trainer):
     miss; metrics of the items themselves (coverage, popularity) see 0 there, an item that no user has.
 
     Args:
-        config: metrics and topk; no cut-off may exceed the length of the list. With `exclude_seen` items of a row's
-            history are removed from its list first.
+        config: metrics and topk; no cut-off may exceed the length of the list. With `exclude_seen` all items of a
+            row's history, not only those that the model reads, are removed from its list first.
         service: the service to evaluate.
     """
 
@@ -43,7 +43,7 @@ class ServedEvaluator(Trainer):
         return torch.cat(self._served)
 
     def evaluate(self, eval_data, load_best_model=False, model_file=None, show_progress=False):
-        self._served = []
+        self._served, self._rows = [], eval_data._dataset
         with progress_bar("evaluation", len(eval_data), "batches", show_progress) as self._bar:
             return super().evaluate(eval_data, load_best_model, model_file)
 
@@ -52,7 +52,8 @@ class ServedEvaluator(Trainer):
         histories = interaction[self.model.ITEM_SEQ]
         served = self.service.recommend(histories)
         if self.config["exclude_seen"]:
-            served = without_seen(served, histories)
+            complete = self._rows.complete_histories(sum(map(len, self._served)), len(served))
+            served = without_seen(served, histories if complete is None else complete)
         self._served.append(served.cpu())
         self._bar.update()
         return interaction, served, positive_u, positive_i

@@ -52,9 +52,10 @@ def test_service_and_surrogate_are_measured_on_the_last_item_of_each_history(mea
     }
 
 
-def test_items_of_the_history_are_excluded_where_the_setting_says_so(measured):
+@pytest.mark.parametrize("history", [(6, 5, 8), (6, 2, 3, 5, 8)])  # of which two items are sent
+def test_items_of_the_history_are_excluded_where_the_setting_says_so(measured, history):
     # the service lists 6 to 10 after 5, of which 6 is seen; the surrogate 7 to 11
-    results, _ = measured((6, 5, 8), exclude_seen=True)
+    results, _ = measured(history, exclude_seen=True)
     assert results["exclude_seen"]
     assert (results["service"]["hit@1"], results["service"]["ndcg@3"]) == (0.0, round(1 / np.log2(3), 4))
     assert results["surrogate"] == {"hit@1": 0.0, "ndcg@1": 0.0, "hit@3": 1.0, "ndcg@3": round(1 / np.log2(3), 4)}

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def test_padding_of_a_list_stays_at_its_end():
 
 
 def test_metrics_and_agreement_are_those_of_unseen_items(make_loaders):
-    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True)
+    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=50)
     service = Service(untrained(config, loaders[0]), 12)
     metrics, lists = evaluate_service(config, service, *loaders)
     for part, loader in zip(("valid", "test"), loaders[1:], strict=True):
@@ -49,3 +50,19 @@ def test_metrics_and_agreement_are_those_of_unseen_items(make_loaders):
         assert metrics[part]["hit@5"] == round(sum(found) / len(found), 6)
     again, _ = evaluate_service(config, service, *loaders, reference=lists)
     assert again["test"]["agreement@10"] == 1
+
+
+@pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"RS": [0.8, 0.1, 0.1]}])
+def test_items_that_the_model_no_longer_reads_are_seen_too(make_loaders, split):
+    args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
+    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=2, eval_args=args)
+    _, *long = make_loaders("NARM", MAX_ITEM_LIST_LENGTH=50, eval_args=args)
+    service = Service(untrained(config, loaders[0]), 12)
+    _, lists = evaluate_service(config, service, *loaders)
+    for part, loader, complete in zip(("valid", "test"), loaders[1:], long[1:], strict=True):
+        sent = torch.cat([batch[0]["item_id_list"] for batch in loader])
+        histories = torch.cat([batch[0]["item_id_list"] for batch in complete])
+        assert int((histories != 0).sum(1).max()) > 2
+        served = service.recommend(sent).tolist()
+        expected = [reference(items, set(history)) for items, history in zip(served, histories.tolist(), strict=True)]
+        assert lists[part].tolist() == expected
