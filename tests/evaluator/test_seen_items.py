@@ -35,8 +35,8 @@ def test_padding_of_a_list_stays_at_its_end():
 
 
 def test_metrics_and_agreement_are_those_of_unseen_items(make_loaders):
-    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=50)
-    service = Service(untrained(config, loaders[0]), 12)
+    config, *loaders = make_loaders("NARM", served_k=20, exclude_seen=True, MAX_ITEM_LIST_LENGTH=50)
+    service = Service(untrained(config, loaders[0]), 20)
     metrics, lists = evaluate_service(config, service, *loaders)
     for part, loader in zip(("valid", "test"), loaders[1:], strict=True):
         histories = torch.cat([batch[0]["item_id_list"] for batch in loader])
