@@ -18,6 +18,9 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
 from recbole_gro.utils.ranking import rows_at_once
 
+# train_neg_sample_args that training windows have
+ONE_UNIFORM = {"distribution": "uniform", "sample_num": 1, "dynamic": False}
+
 
 def build_dataset(config: Any) -> SequenceDataset:
     """Read the dataset of a config from RecBole's atomic files; RecBole downloads those that it can.
@@ -70,9 +73,17 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
 
     Raises:
         UserError: the catalogue is too small for the served list, no row is left to train on or to evaluate, or
-            RecBole's masks of prefixes have no place.
+            RecBole's masks of prefixes have no place; the dataset was split before; negatives that windows do not have.
     """
+    if hasattr(dataset, "history"):
+        raise UserError("dataset: it is split already; build_dataset(config) gives one for further loaders")
     rows, masked = train_rows_of(config), config["transform"] == MASKED_TRANSFORM
+    given = ONE_UNIFORM | (config["train_neg_sample_args"] or {})
+    if rows == "windows" and config["loss_type"] == "BPR" and not ONE_UNIFORM.items() <= given.items():
+        raise UserError(
+            "train_neg_sample_args: windows have one negative per mask, drawn uniformly; leave it out, or set "
+            "train_rows=prefixes"
+        )
     if masked and rows == "prefixes" and int(config["mask_ratio"] * config["MAX_ITEM_LIST_LENGTH"]) < 1:
         raise UserError(
             f"mask_ratio: prefixes have at most mask_ratio x MAX_ITEM_LIST_LENGTH masks, here {config['mask_ratio']} x "

@@ -60,6 +60,22 @@ def reseed_both(*loaders):
         loader.generator.manual_seed(3)
 
 
+@pytest.mark.parametrize("negatives", [{"distribution": "popularity"}, {"sample_num": 3}, {"dynamic": True}], ids=str)
+def test_windows_have_one_uniform_negative_per_mask(make_loaders, negatives):
+    with pytest.raises(UserError, match=r"^train_neg_sample_args: windows have one negative per mask"):
+        make_loaders("BERT4Rec", loss_type="BPR", train_neg_sample_args=negatives)
+    make_loaders("BERT4Rec", loss_type="BPR", train_neg_sample_args={"distribution": "uniform"})
+    make_loaders("BERT4Rec", loss_type="BPR", train_neg_sample_args=negatives, train_rows="prefixes")
+
+
+def test_a_dataset_is_split_once(make_config):
+    config = make_config("NARM")
+    dataset = build_dataset(config)
+    build_loaders(config, dataset)
+    with pytest.raises(UserError, match=r"^dataset: it is split already; build_dataset"):
+        build_loaders(config, dataset)
+
+
 def test_pairwise_models_get_sampled_negatives(make_loaders):
     _, train, _, _ = make_loaders("GRU4Rec", loss_type="BPR", train_neg_sample_args={"distribution": "uniform"})
     batch = next(iter(train))
