@@ -202,6 +202,11 @@ class Config(RecBoleConfig):
         check_valid_metric(self, self.external_config_dict)
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
+        default = self.internal_config_dict.get("transform")
+        of_recbole = reference_to(self.model_class) == self.model_class.__name__
+        if of_recbole and (given := self.external_config_dict.get("transform", default)) != default:
+            takes = f"{self['model']} takes {default}" if default else f"{self['model']} reads nothing that it adds"
+            raise UserError(f"transform: {given} is not for this model, {takes}; leave it out")
         for name in ("surrogate_config", "student_config"):
             if self[name] is not None:
                 read_config_file(self[name])

@@ -181,6 +181,10 @@ RECBOLES = {
     ],
     "-m FPMC --train_neg_sample_args={'number': 2}": ["train_neg_sample_args: unknown part 'number'; "],
     "-m FPMC --train_neg_sample_args={'sample_num': 0}": ["train_neg_sample_args: sample_num: 0 is not allowed"],
+    "-m SASRec --transform=mask_itemseq": [
+        "transform: mask_itemseq is not for this model, SASRec reads nothing that it"
+    ],
+    "-m BERT4Rec --transform=crop_itemseq": ["transform: crop_itemseq is not for this model, BERT4Rec takes mask_item"],
     "--transform=mask": ["transform: 'mask' is not allowed; it takes one of mask_itemseq, inverse_itemseq"],
     "--field_separator=": ["field_separator: '' is not allowed; it takes a text"],
     "--local_rank=0": ["local_rank: not supported; a run uses one process"],
