@@ -52,7 +52,9 @@ class ServedEvaluator(Trainer):
         histories = interaction[self.model.ITEM_SEQ]
         served = self.service.recommend(histories)
         if self.config["exclude_seen"]:
-            complete = self._rows.complete_histories(sum(map(len, self._served)), len(served))
+            # RecBole's own datasets keep no more of a history than models read
+            complete_histories = getattr(self._rows, "complete_histories", lambda *_: None)
+            complete = complete_histories(sum(map(len, self._served)), len(served))
             served = without_seen(served, histories if complete is None else complete)
         self._served.append(served.cpu())
         self._bar.update()

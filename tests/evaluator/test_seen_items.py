@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from pipeline import untrained
 
 from recbole_gro import Service
+from recbole_gro.data import SequenceDataset
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.seen_items import without_seen
 
@@ -66,3 +67,14 @@ def test_items_that_the_model_no_longer_reads_are_seen_too(make_loaders, split):
         served = service.recommend(sent).tolist()
         expected = [reference(items, set(history)) for items, history in zip(served, histories.tolist(), strict=True)]
         assert lists[part].tolist() == expected
+
+
+def test_rows_of_recboles_own_datasets_have_what_the_model_reads(make_loaders, monkeypatch):
+    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=2)
+    monkeypatch.delattr(SequenceDataset, "complete_histories")
+    service = Service(untrained(config, loaders[0]), 12)
+    _, lists = evaluate_service(config, service, *loaders)
+    sent = torch.cat([batch[0]["item_id_list"] for batch in loaders[2]])
+    served = service.recommend(sent).tolist()
+    expected = [reference(items, set(history)) for items, history in zip(served, sent.tolist(), strict=True)]
+    assert lists["test"].tolist() == expected
