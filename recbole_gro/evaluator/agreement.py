@@ -25,8 +25,8 @@ REFERENCE = "rec.reference"
 class Agreement(AbstractMetric):
     """Average over rows the share of common items in two top-k lists, of the shorter list's items where 0 pads it.
 
-    At k = 1 it is the share of rows with the same first item. Yue et al. (RecSys'21, arXiv 2109.01165)
-    measure the fidelity of a surrogate by it.
+    Rows where one of the lists is empty do not count. At k = 1 it is the share of rows with the same first item.
+    Yue et al. (RecSys'21, arXiv 2109.01165) measure the fidelity of a surrogate by it.
     """
 
     metric_type = EvaluatorType.RANKING
@@ -48,23 +48,28 @@ class Agreement(AbstractMetric):
                 f"{reference.shape[1]}, evaluated ones {lists.shape[1]} long"
             )
         return {
-            f"agreement@{k}": round(float(np.mean(common_share(lists[:, :k], reference[:, :k]))), self.decimal_place)
-            for k in self.topk
+            f"agreement@{k}": round(share, self.decimal_place)
+            for k, share in agreement(lists, reference, self.topk).items()
         }
 
 
 def common_share(lists: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
     """Return the share [N] of the items of each row of `lists` [N, k] that are in the same row of `reference` [N, k].
 
-    0 is no item; where it pads a row, the share is of the items of the shorter one, and 0 where that has none.
+    0 is no item; where it pads a row, the share is of the items of the shorter one, and nan where that has none.
     """
     items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
-    return (found_in(lists, reference).sum(1) / items.clamp(min=1)).numpy()
+    return (found_in(lists, reference).sum(1) / items).numpy()
 
 
 def agreement(lists: torch.Tensor, reference: torch.Tensor, cut_offs: Iterable[int]) -> dict[int, float]:
-    """Return {k: agreement@k} of lists [N, at least k], mean over rows; shorter lists are compared at their length."""
-    return {k: float(common_share(lists[:, :k], reference[:, :k]).mean()) for k in cut_offs}
+    """Return {k: agreement@k} of lists [N, at least k], mean over rows.
+
+    Shorter lists are compared at their length. Rows where one list is empty, such as one that `exclude_seen` emptied,
+    do not count; it is 0 where none is left.
+    """
+    shares = {k: common_share(lists[:, :k], reference[:, :k]) for k in cut_offs}
+    return {k: float(np.nanmean(share)) if np.isfinite(share).any() else 0.0 for k, share in shares.items()}
 
 
 def agree_with(trainer: Trainer, lists: Any) -> None:

@@ -203,7 +203,8 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         without = f"no setting has a baseline ({baselines}) with the same other values, seed and users"
         return Paragraph(f"No test: {without}.")
     tested = [comparison for comparison in compared if comparison.side != BOTH]
-    corrected = iter(holm([comparison.p_values[metric] for comparison in tested for metric in METRICS]))
+    raw = np.array([comparison.p_values[metric] for comparison in tested for metric in METRICS])
+    corrected = iter(holm(raw))
     head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
         head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
@@ -224,10 +225,11 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
         "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
         "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
-        f"the paired t-test; all {len(tested) * len(METRICS)} of the table corrected by Holm. They test whether "
-        "these trained models differ on other users, not whether trainings with other seeds do. Ratio: of the means, "
-        f"{LEVEL:.0%} bootstrap interval as above. {BOTH}: the surrogate's ratio over the target's, with a t interval "
-        "for other users and other seeds; below 1 the surrogate lost more than the target did."
+        f"the paired t-test; all {np.isfinite(raw).sum()} of the table corrected by Holm, {UNDEFINED} where no user "
+        "differs, as with the same target on both sides. They test whether these trained models differ on other users, "
+        f"not whether trainings with other seeds do. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
+        f"{BOTH}: the surrogate's ratio over the target's, with a t interval for other users and other seeds; below 1 "
+        "the surrogate lost more than the target did."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)
 

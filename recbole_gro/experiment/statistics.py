@@ -55,13 +55,11 @@ def paired_t(values: np.ndarray, others: np.ndarray) -> float:
         others: [U] the same users' values of the other model.
 
     Returns:
-        p; 1 where no user differs, nan for fewer than two users.
+        p; nan where no user differs, as with the same target on both sides, and for fewer than two users.
     """
     differences = _differences(values, others)
-    if len(differences) < 2:
+    if len(differences) < 2 or not differences.any():
         return np.nan
-    if not differences.any():
-        return 1.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
@@ -76,13 +74,11 @@ def sign_test(values: np.ndarray, others: np.ndarray) -> float:
         others: [U] the same users' values of the other model.
 
     Returns:
-        p; 1 where no user differs, nan without users.
+        p; nan where no user differs: such a test can never reject, and no correction needs to count it (Tarone 1990).
     """
     differences = _differences(values, others)
-    if not len(differences):
-        return np.nan
     gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else np.nan
 
 
 def paired_difference(values: np.ndarray, others: np.ndarray, level: float = LEVEL) -> Interval:

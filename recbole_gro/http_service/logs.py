@@ -70,7 +70,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
         if start == SQLITE:
-            _add_lines(found, f"{file}, query", Ledger(file).lines(), len(ids))
+            _add_lines(found, f"{file}, query", enumerate(Ledger(file).lines(), 1), len(ids))
         elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
             with open(file, encoding="utf-8-sig") as text:
                 _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
@@ -86,9 +86,9 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     return found
 
 
-def _add_lines(found: LoggedQueries, place: str, lines: Iterable[Any], n_items: int) -> None:
-    """Add the lines of a log; `place` is what precedes their numbers in messages."""
-    for number, line in enumerate(lines, 1):
+def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]], n_items: int) -> None:
+    """Add the numbered lines of a log; `place` is what precedes their numbers in messages."""
+    for number, line in lines:
         if wrong := _wrong(line, n_items):
             raise UserError(f"log: {place} {number}: {wrong}")
         if line["refused"] is not None:
@@ -115,10 +115,13 @@ def _wrong(line: Any, n_items: int) -> str:
     return f"{wrong[0]!r} is no item id, a whole number from 1 to {n_items}" if wrong else ""
 
 
-def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the content of each line that is not blank."""
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            yield json.loads(line)
+            yield number, json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"log: {file}, line {number} is no JSON: {error.msg}, character {error.colno}") from None
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from pipeline import untrained
@@ -7,7 +9,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_gro import UserError, agree_with, register_metric
-from recbole_gro.evaluator.agreement import Agreement, common_share
+from recbole_gro.evaluator.agreement import Agreement, agreement, common_share
 from recbole_gro.utils.units import UNITS, shown
 
 
@@ -33,7 +35,7 @@ def test_common_share_by_hand():
 
 def slow_common_share(row, reference):
     one, other = (set(items) - {0} for items in (row, reference))
-    return len(one & other) / max(min(len(one), len(other)), 1)
+    return len(one & other) / min(len(one), len(other)) if one and other else math.nan
 
 
 def test_padding_is_no_common_item():
@@ -41,8 +43,15 @@ def test_padding_is_no_common_item():
     items = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
     lists, reference = items * (torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw))
     slow = [slow_common_share(*rows) for rows in zip(lists.tolist(), reference.tolist(), strict=True)]
-    assert common_share(lists, reference).tolist() == pytest.approx(slow)
+    assert common_share(lists, reference).tolist() == pytest.approx(slow, nan_ok=True)
     assert {0.0, 1.0} < set(slow)
+    measured = [share for share in slow if not math.isnan(share)]
+    assert len(measured) < len(slow)
+    assert agreement(lists, reference, [6]) == {6: pytest.approx(sum(measured) / len(measured))}
+
+
+def test_without_a_row_that_has_both_lists_nothing_agrees():
+    assert agreement(torch.tensor([[1, 2]]), torch.tensor([[0, 0]]), [1, 2]) == {1: 0.0, 2: 0.0}
 
 
 @pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])

@@ -258,6 +258,19 @@ def test_comparison_table_shows_corrected_p_values():
     assert shown == [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in corrected]
 
 
+def test_equal_targets_are_no_tests_and_are_not_counted():
+    plan = experiment_of({"defense": ["none", "gro"]})
+    cells = grid(plan)
+    for one in cells:
+        one.target_ranks = cells[0].target_ranks
+    table = comparison_table(plan, gather(plan, cells), 10)
+    p_values = [table.head.index(f"p of {metric}@10") for metric in ("HR", "NDCG")]
+    shown = {row[table.head.index("side")]: [row[column] for column in p_values] for row in table.rows}
+    assert shown["target"] == ["n/a", "n/a"]
+    assert "n/a" not in shown["surrogate"]
+    assert "; all 2 of the table corrected by Holm, n/a where no user differs" in table.caption
+
+
 def test_one_seed_has_no_deviation():
     plan = experiment_of({"defense": DEFENSES}, seeds=[5])
     settings = gather(plan, grid(plan))

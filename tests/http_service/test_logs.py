@@ -33,6 +33,15 @@ def test_an_access_log_of_a_run_has_no_keys(tmp_path):
     assert found.places == [(1, 1), (1, 2)]
 
 
+def test_blank_lines_of_a_jsonl_file_are_skipped_and_counted(tmp_path):
+    file = tmp_path / "access.jsonl"
+    file.write_text(f"\n{json.dumps(LINE)}\n  \n{json.dumps(LINE)}\n\n")
+    assert read_log(file, IDS).places == [(2, 1), (2, 2), (4, 1), (4, 2)]
+    file.write_text(f"{json.dumps(LINE)}\n\n{{\n")
+    with pytest.raises(UserError, match="line 3 is no JSON"):
+        read_log(file, IDS)
+
+
 def test_a_csv_file_has_tokens_and_perhaps_keys_and_times(tmp_path):
     file = tmp_path / "own.csv"
     file.write_text("key,time,history\nann,1970-01-01,a b\nbob,1970-01-01T00:01:00Z,c z\nbob,90,z\n")
