@@ -12,7 +12,7 @@ from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import HELD_OUT, InteractionDataset
-from recbole_gro.data.presplit import joined
+from recbole_gro.data.presplit import distinct_interactions, joined
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
@@ -73,6 +73,7 @@ class SequenceDataset(InteractionDataset):
     trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding
     window_generator: torch.Generator | None = None  # of training windows and sequences: source of their shifts
     _target_runs: tuple[Tensor, Tensor] | None = None  # of training sequences
+    _first_of_row: Tensor | None = None  # of pre-split files: where the row of each position of `history` starts
 
     def _change_feat_format(self):
         if self.benchmark_filename_list is None:
@@ -92,6 +93,7 @@ class SequenceDataset(InteractionDataset):
         trained = np.argsort(start[: self.file_size_list[0]])
         self.first_of_user = torch.zeros(self.user_num, dtype=torch.long)
         self.first_of_user[users[trained]] = torch.from_numpy(start[trained])
+        self._first_of_row = torch.from_numpy(start[owner])
         start = np.maximum(start, target - self.max_item_list_len)
         self._point_rows(self.inter_feat, start, target - start)
 
@@ -242,7 +244,7 @@ class SequenceDataset(InteractionDataset):
         rows.drop(self.row_start_field)
         return rows
 
-    def complete_histories(self, first: int, n: int) -> Tensor | None:
+    def complete_histories(self, first: int, n: int) -> Tensor:
         """Return all items [n, L] before the targets of rows, of which models read the most recent alone.
 
         Args:
@@ -250,13 +252,13 @@ class SequenceDataset(InteractionDataset):
             n: number of rows.
 
         Returns:
-            Padded right with 0; None with pre-split files, whose rows hold what there is.
+            Padded right with 0.
         """
-        if self.config["benchmark_filename"] is not None:
-            return None
         rows = self.inter_feat[first : first + n]
-        start = self.first_of_user[rows[self.uid_field]]
-        length = rows[self.row_start_field] + rows[self.item_list_length_field] - start
+        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        of_user, of_row = self.first_of_user, self._first_of_row
+        start = of_user[rows[self.uid_field]] if of_row is None else of_row[end]
+        length = end - start
         place = torch.arange(int(length.max()))
         index = (start.unsqueeze(-1) + place).clamp_(max=len(self.history) - 1)
         return self.history[self.iid_field][index] * (place < length.unsqueeze(-1))
@@ -280,18 +282,27 @@ class SequenceDataset(InteractionDataset):
     def item_counter(self) -> Counter:
         """Number of targets per item, as RecBole's metrics count: of a training part all but each user's first item.
 
-        Unlike RecBole's it is the same for windows and prefixes, and so for every model.
+        Unlike RecBole's it is the same for windows and prefixes, and so for every model. With pre-split files it is
+        RecBole's, the targets of the rows.
         """
-        if not self.is_training_part:
+        if not self.is_training_part or self._first_of_row is not None:
             return super().item_counter
         _, first, end = self.spans_of_users()
         return self._counts(first + 1, end)
 
     @property
     def interaction_counter(self) -> Counter:
-        """Number of interactions per item of a training part."""
-        _, first, end = self.spans_of_users()
-        return self._counts(first, end)
+        """Number of interactions per item of a training part.
+
+        The rows of pre-split files repeat interactions: items of one user after the same items before them count once.
+        """
+        if self._first_of_row is None:
+            _, first, end = self.spans_of_users()
+            return self._counts(first, end)
+        rows = self.inter_feat
+        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        users, items = self.history[self.uid_field].numpy(), self.history[self.iid_field].numpy()
+        return distinct_interactions(users, items, self._first_of_row.numpy(), end.numpy())
 
     def _counts(self, first: Tensor, end: Tensor) -> Counter:
         """Return how often each item occurs between positions of `history`, [u] each."""

@@ -73,7 +73,9 @@ def check_named_columns(dataset: Any) -> None:
     for ids, weights in (config["preload_weight"] or {}).items():
         _check_column(dataset, "preload_weight", weights, FLOATS)
         source = dataset.field2source[ids]
-        if dataset.field2source[weights] != source or str(getattr(source, "value", source))[:4] in ("user", "item"):
+        # a suffix of one's own is a plain string, such as RecBole's examples "useremb" and "itememb"
+        of_users_or_items = str(getattr(source, "value", ""))[:4] in ("user", "item")
+        if dataset.field2source[weights] != source or of_users_or_items:
             raise UserError(
                 f"preload_weight: {ids} and {weights} are not both in .inter or in one file of additional_feat_suffix"
             )

@@ -1,5 +1,6 @@
 """Pre-split files (`benchmark_filename`): each row of NAME.train.inter and its like holds its own history."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -70,3 +71,45 @@ def joined(
         history[field][is_target] = targets[field][order]
         history[field][~is_target] = np.concatenate(values.to_numpy()[order])
     return history, row, target - sizes, target
+
+
+def distinct_interactions(users: np.ndarray, items: np.ndarray, start: np.ndarray, targets: np.ndarray) -> Counter[int]:
+    """Return the number of interactions per item of some rows, of which one row may repeat those of another.
+
+    Args:
+        users: [t] user of each position of the joined histories.
+        items: [t] item ids.
+        start: [t] where the row of each position starts.
+        targets: [n] positions of the next items of the rows to be counted.
+    """
+    change = np.zeros(len(users) + 1, dtype=np.int64)
+    change[start[targets]] += 1  # each row has positions of its own
+    change[targets + 1] -= 1
+    counted = np.cumsum(change[:-1]) > 0
+    first = first_occurrences(users[counted], items[counted], start[counted])
+    return Counter({item: n for item, n in enumerate(np.bincount(items[counted][first]).tolist()) if n})
+
+
+def first_occurrences(users: np.ndarray, items: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return one position of each distinct beginning of a user's sequences, as rows of prefixes repeat it.
+
+    Beginnings are compared by a random hash of 64 bits, the sum of a draw per item times an odd draw per place.
+
+    Args:
+        users: [t] user of each position; sequences stand one after the other.
+        items: [t] item ids.
+        start: [t] a number that the positions of one sequence share.
+
+    >>> first_occurrences(np.array([1, 1, 1, 1, 1]), np.array([7, 8, 7, 8, 9]), np.array([0, 0, 2, 2, 2])).tolist()
+    [0, 1, 4]
+    """
+    begins = np.flatnonzero(np.r_[True, start[1:] != start[:-1]]) if len(start) else np.zeros(0, int)
+    sizes = np.diff(np.r_[begins, len(start)])
+    place = np.arange(len(start)) - np.repeat(begins, sizes)
+    draw = np.random.default_rng(0)
+    of_item = draw.integers(2**64, size=items.max(initial=0) + 1, dtype=np.uint64)
+    of_user = draw.integers(2**64, size=users.max(initial=0) + 1, dtype=np.uint64)
+    of_place = draw.integers(2**64, size=place.max(initial=0) + 1, dtype=np.uint64) | np.uint64(1)
+    sums = np.cumsum(of_item[items] * of_place[place])  # modulo 2**64
+    before = np.r_[np.zeros(1, np.uint64), sums][begins]
+    return np.sort(np.unique(sums - np.repeat(before, sizes) + of_user[users], return_index=True)[1])

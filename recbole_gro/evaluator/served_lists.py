@@ -53,9 +53,8 @@ class ServedEvaluator(Trainer):
         served = self.service.recommend(histories)
         if self.config["exclude_seen"]:
             # RecBole's own datasets keep no more of a history than models read
-            complete_histories = getattr(self._rows, "complete_histories", lambda *_: None)
-            complete = complete_histories(sum(map(len, self._served)), len(served))
-            served = without_seen(served, histories if complete is None else complete)
+            complete_histories = getattr(self._rows, "complete_histories", lambda *_: histories)
+            served = without_seen(served, complete_histories(sum(map(len, self._served)), len(served)))
         self._served.append(served.cpu())
         self._bar.update()
         return interaction, served, positive_u, positive_i

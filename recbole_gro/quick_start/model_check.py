@@ -132,12 +132,13 @@ def _named(role: str, model: Any, config: Any) -> Iterator[None]:
         if role == "model" or not str(error).startswith("model: "):
             raise
         raise UserError(f"{role}_{error}") from error  # the key is student_model or surrogate_model
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # RecBole's CPR models end the process at settings they do not support
         if shortage := out_of_memory(error):
             raise shortage from error
         name = getattr(model, "__name__", model)
         model_class: Any = sequential_model(model)
         own = {*own_names(model_class), f"{role}_config"}
         given = ", ".join(f"{key}={value!r}" for key, value in config.external_config_dict.items() if key in own)
-        reason = in_one_line(error) + (f" (given: {given})" if given else "")
+        cause = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
+        reason = cause + (f" (given: {given})" if given else "")
         raise UserError(f"{role}: cannot work with these settings: {name}: {reason}") from error

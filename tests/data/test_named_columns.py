@@ -17,7 +17,9 @@ def shop(tmp_path, make_config):
     for suffix, lines in (("inter", [HEAD, *rows]), ("item", ITEMS)):
         (tmp_path / "shop" / f"shop.{suffix}").write_text("\n".join(lines) + "\n")
 
-    def read(**settings):
+    def read(files=None, **settings):
+        for suffix, lines in (files or {}).items():
+            (tmp_path / "shop" / f"shop.{suffix}").write_text("\n".join(lines) + "\n")
         return build_dataset(make_config("NARM", "shop", data_path=str(tmp_path), **{"load_col": None, **settings}))
 
     return read
@@ -102,3 +104,17 @@ def test_a_threshold_makes_labels(shop):
     dataset = shop(threshold={"rating": 8})
     assert dataset.inter_feat["label"].sum() == 20
     assert "rating" not in dataset.inter_feat
+
+
+@pytest.mark.parametrize("suffix", ["itememb", "useremb", "vectors"])
+def test_weights_stand_in_a_file_with_any_suffix(shop, suffix):
+    lines = ["id:token\tweights:float_seq", *(f"i{n}\t{n} 1" for n in range(9, -1, -1))]
+    dataset = shop(
+        files={suffix: lines},
+        additional_feat_suffix=[suffix],
+        alias_of_item_id=["id"],
+        preload_weight={"id": "weights"},
+        load_col={"inter": ["user_id", "item_id", "timestamp"], suffix: ["id", "weights"]},
+    )
+    weights = dataset.get_preload_weight("id")
+    assert [weights[dataset.token2id("item_id", f"i{n}")].tolist() for n in range(10)] == [[n, 1] for n in range(10)]

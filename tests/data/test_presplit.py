@@ -1,11 +1,15 @@
 """Pre-split files: rows of one numbering, at most MAX_ITEM_LIST_LENGTH items each, or a refusal in one line."""
 
+from collections import Counter
+
+import numpy as np
 import pytest
 import torch
 
 from recbole_gro import run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
+from recbole_gro.data.presplit import first_occurrences
 from recbole_gro.utils.errors import UserError
 
 USERS = {f"u{n}": [f"i{(3 * n + place) % 17}" for place in range(8)] for n in range(20)}
@@ -91,6 +95,54 @@ def test_interactions_are_counted_once_and_known_to_an_attacker_whole(write_part
     known = auxiliary_sequences(train._dataset, 1.0, 50, torch.Generator())
     found = {tuple(train._dataset.id2token("item_id", row[row > 0].numpy())) for row in known}
     assert found == set(map(tuple, trained.values()))
+
+
+def test_every_session_of_a_user_is_counted_and_targets_as_recbole_counts_them(tmp_path, make_config):
+    sessions = {user: [[f"i{(n + k * place) % 13}" for place in range(5 + k)] for k in (1, 2, 3)]
+                for n, user in enumerate(USERS)}  # fmt: skip
+    (tmp_path / "cut").mkdir()
+    for part in PARTS:
+        lines = ["user_id:token\titem_id_list:token_seq\titem_id:token"]
+        lines += [
+            f"{user}\t{' '.join(items[:n])}\t{items[n]}"
+            for user, lists in sessions.items()
+            for items in (lists if part == "train" else lists[:1])
+            for n in range(1, len(items))
+        ]
+        (tmp_path / "cut" / f"cut.{part}.inter").write_text("\n".join(lines) + "\n")
+    config = make_config("GRU4Rec", "cut", data_path=str(tmp_path), **LISTS)
+    train = build_loaders(config, build_dataset(config))[0]._dataset
+    targets, every = Counter(), Counter()
+    for lists in sessions.values():
+        targets.update(item for items in lists for item in items[1:])
+        every.update(items[-1] for items in {tuple(items[:n]) for items in lists for n in range(1, len(items) + 1)})
+    named = [{str(train.id2token("item_id", item)): n for item, n in counter.items()}
+             for counter in (train.item_counter, train.interaction_counter)]  # fmt: skip
+    assert named == [targets, every]
+
+
+def test_first_occurrences_are_those_of_distinct_prefixes():
+    draw = np.random.default_rng(1)
+    sizes = draw.integers(1, 6, 300)
+    start = np.repeat(np.arange(300), sizes)
+    users, items = np.repeat(draw.integers(0, 5, 300), sizes), draw.integers(1, 3, sizes.sum())
+    seen, expected = set(), []
+    for position in range(len(items)):
+        first = int(np.flatnonzero(start == start[position])[0])
+        prefix = (users[position], *items[first : position + 1])
+        if prefix not in seen:
+            expected.append(position)
+        seen.add(prefix)
+    assert first_occurrences(users, items, start).tolist() == expected
+    assert first_occurrences(*np.zeros((3, 0), dtype=int)).tolist() == []
+
+
+def test_complete_histories_are_those_of_the_file(write_parts, make_config):
+    config = make_config("GRU4Rec", "cut", data_path=write_parts(), **LISTS)
+    for part, places in zip(build_dataset(config).build(), PARTS.values(), strict=True):
+        found = part.complete_histories(3, len(part) - 3).numpy()
+        names = [[str(part.id2token("item_id", item)) for item in row if item] for row in found]
+        assert names == [items[:n] for items in USERS.values() for n in places][3:]
 
 
 @pytest.mark.parametrize("model", ["GRU4Rec", "BERT4Rec"])

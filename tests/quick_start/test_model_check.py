@@ -6,7 +6,7 @@ from conftest import read_by
 from pipeline import files_below
 from recbole.model.sequential_recommender import GRU4Rec
 
-from recbole_gro import UserError, register_scorer
+from recbole_gro import UserError, register_scorer, run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.model_check import ROWS, check_models
@@ -139,3 +139,12 @@ def test_random_state_and_settings_are_restored(checked, make_config):
     assert torch.equal(before["torch"], after["torch"])
     assert all(torch.equal(states[name], generator.get_state()) for name, generator in generators.items())
     assert config.final_config_dict == settings
+
+
+@pytest.mark.parametrize("model", ["GRU4RecCPR", "SASRecCPR"])
+def test_a_model_that_ends_the_process_is_an_error(make_config, model):
+    given = make_config(model, loss_type="BPR").external_config_dict
+    with pytest.raises(
+        UserError, match=f"model: cannot work with these settings: {model}: it ends the process .*'BPR'"
+    ):
+        run_recbole_gro(model, "tiny", config_dict={**given, "attack": False})
