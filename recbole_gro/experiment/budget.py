@@ -36,14 +36,12 @@ def n_lists(setting: Setting) -> float:
 
 
 def over_seeds(values: Sequence[float]) -> Interval:
-    """Return the geometric mean of one number of lists per seed, and its t interval; infinite where a value is.
+    """Return the geometric mean of one number of lists per seed, and its t interval.
 
-    >>> [round(end) for end in over_seeds([100.0, 100.0])], over_seeds([100.0, math.inf]).value
-    ([100, 100, 100], inf)
+    >>> [round(end) for end in over_seeds([100.0, 100.0])]
+    [100, 100, 100]
     """
     logs = np.log(values)
-    if not np.isfinite(logs).all():
-        return Interval(math.inf, float(min(values)), math.inf)
     middle = float(logs.mean())
     if len(logs) == 1:
         return Interval(float(np.exp(middle)), math.nan, math.nan)
@@ -51,8 +49,10 @@ def over_seeds(values: Sequence[float]) -> Interval:
     return Interval(*(float(np.exp(end)) for end in (middle, middle - margin, middle + margin)))
 
 
-def needed(own: Sequence[Setting], level: float, k: int) -> Interval:
-    """Return the lists that an attack needs for a share of the target's NDCG@k, over the seeds of all its budgets.
+def needed(own: Sequence[Setting], level: float, k: int) -> list[float]:
+    """Return the lists that an attack needs for a share of the target's NDCG@k, per seed that has all its budgets.
+
+    The number is that of the smallest budget where this has the share already, and infinite where none has it.
 
     Args:
         own: settings of one defense and attack in ascending order of budget.
@@ -66,7 +66,7 @@ def needed(own: Sequence[Setting], level: float, k: int) -> Interval:
         cells = [setting.with_seeds([seed]) for setting in own]
         shares = [cell.spread("ndcg", "surrogate", k).mean / cell.spread("ndcg", "target", k).mean for cell in cells]
         per_seed.append(lists_needed(lists, np.array(shares), level))
-    return over_seeds(per_seed) if per_seed else Interval(math.nan, math.nan, math.nan)
+    return per_seed
 
 
 def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
@@ -78,12 +78,17 @@ def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
     """
     found = curves(settings)
     rows = [
-        [*names, *(_in_words(needed(own, level, k), own) for level in SHARES), f"{min(len(s.seeds) for s in own)}"]
+        [
+            *names,
+            *(in_lists(needed(own, level, k), n_lists(own[0]), n_lists(own[-1])) for level in SHARES),
+            f"{min(len(s.seeds) for s in own)}",
+        ]
         for names, own in found.items()
     ]
     yield Table(
         f"Lists from which on a surrogate has a share of its target's NDCG@{k}: geometric mean over seeds and its "
-        f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists.",
+        f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists. A bound, without an interval, where "
+        "some seeds have the share with the smallest budget already, or lack it with the largest.",
         ["defense", "attack", *(f"{level:.0%}" for level in SHARES), "seeds"],
         rows,
         labels=2,
@@ -97,14 +102,32 @@ def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
     )
 
 
-def _in_words(interval: Interval, own: Sequence[Setting]) -> str:
-    least, most = (f"{n_lists(setting):,.0f}" for setting in (own[0], own[-1]))
-    if math.isinf(interval.value):
-        return f"> {most}"
-    if math.isnan(interval.value):
+def in_lists(per_seed: Sequence[float], least: float, most: float) -> str:
+    """Return the number of lists over seeds in words: a bound where some seeds need fewer or more than any budget.
+
+    Args:
+        per_seed: as of `needed`.
+        least: lists of the smallest budget; a seed that has the share there may need fewer.
+        most: lists of the largest budget.
+
+    >>> in_lists([200.0, 200.0], 40, 640), in_lists([40.0, 90.0], 40, 640), in_lists([160.0, math.inf], 40, 640)
+    ('200 [200, 200]', '<= 60 (1 of 2 seeds <= 40)', '> 320 (1 of 2 seeds > 640)')
+    >>> in_lists([40.0, math.inf], 40, 640), in_lists([math.inf], 40, 640)
+    ('1 of 2 seeds <= 40, 1 of 2 seeds > 640', '> 640')
+    """
+    if not per_seed:
         return ""
-    value = f"<= {least}" if interval.value <= n_lists(own[0]) else f"{interval.value:,.0f}"
-    return value if math.isnan(interval.low) else f"{value} [{interval.low:,.0f}, {interval.high:,.0f}]"
+    n = len(per_seed)
+    fewer, more = sum(value <= least for value in per_seed), sum(math.isinf(value) for value in per_seed)
+    mean, *ends = over_seeds([min(value, most) for value in per_seed])
+    seeds = [f"{count} of {n} seeds {sign} {end:,.0f}" for count, sign, end in
+             ((fewer, "<=", least), (more, ">", most)) if count]  # fmt: skip
+    if fewer and more:
+        return ", ".join(seeds)
+    if fewer or more:
+        bound = f"{'<=' if fewer else '>'} {mean:,.0f}"
+        return bound if n in (fewer, more) else f"{bound} ({seeds[0]})"
+    return f"{mean:,.0f}" if math.isnan(ends[0]) else f"{mean:,.0f} [{ends[0]:,.0f}, {ends[1]:,.0f}]"
 
 
 def picture(found: Curves, k: int) -> Figure:

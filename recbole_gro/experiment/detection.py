@@ -106,6 +106,12 @@ class Side:
         """Return the stages of an attack on this target."""
         return Stages(config, self.loaders, self.cache, Fingerprints(config, config["defense"][0]), None)
 
+    def attacked_state(self) -> dict[str, Any]:
+        """Return the state of the defense that every attack meets, that after the evaluation, and bring it there."""
+        if self.defense.state_dict():
+            self.stages.evaluation(self.service, self.defense)
+        return self.defense.state_dict()
+
     def _test_rows(self, config: Any, users: Tensor, inside: bool) -> Any:
         """Return the test rows, with the histories before them, of users or of all others."""
         data = self.loaders[2]._dataset
@@ -114,7 +120,7 @@ class Side:
 
     def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
-        state = self.defense.state_dict()
+        state = self.attacked_state()
         log, facts = self.stages_of(config).queries(self.service, self.defense, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first

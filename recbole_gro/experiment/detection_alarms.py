@@ -126,11 +126,13 @@ class GuardedPrints(Fingerprints):
 
 
 def check_alarms(config: Any) -> None:
-    """Check that a config names one detector, as a service has.
+    """Check that a config names one detector, as a service has, and measures whole lists.
 
     Raises:
-        UserError: it names several.
+        UserError: it names several, or sets `exclude_seen`.
     """
+    if config["exclude_seen"]:
+        raise UserError("exclude_seen: the experiment alarms measures lists as they are served; leave it out")
     names = as_names(DetectionSettings.of(config).detector)
     if len(names) != 1:
         raise UserError(f"detector: {', '.join(names)} are several; a service has one, such as transitions")
@@ -151,14 +153,14 @@ def measured(side: Side, config: Any, values: dict[str, Any], seed: int) -> Iter
             yield Measured(values, seed, decoys, of, measure, float(value))
 
     _, served = side.stages.evaluation(side.service, side.defense)
+    state = side.defense.state_dict()  # each attack meets the same service
     for decoys, by_users in users_served(side, config).items():
         yield from figures(decoys, "users", by_users)
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
         stages = side.stages_of(config)
+        side.defense.load_state_dict(state)
         if decoys == UNGUARDED:
-            state = side.defense.state_dict()
             log, facts = stages.queries(side.service, side.defense, in_words(values))
-            side.defense.load_state_dict(state)
             true_lists = facts["lists_returned"]
         else:
             stages.prints = GuardedPrints(config, decoys)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from experiment.synthetic import cell, experiment_of
 
-from recbole_gro.experiment.budget import budget_blocks, curves, needed, over_seeds, picture
+from recbole_gro.experiment.budget import budget_blocks, curves, in_lists, needed, over_seeds, picture
 from recbole_gro.experiment.summary import Setting, gather
 from recbole_gro.utils.errors import UserError
 
@@ -32,7 +32,22 @@ def test_interval_over_seeds_is_that_of_the_logarithms():
     assert math.log(interval.high / interval.value) == pytest.approx(12.706 * math.log(10), rel=1e-3)
     assert math.log(interval.value / interval.low) == pytest.approx(12.706 * math.log(10), rel=1e-3)
     assert math.isnan(over_seeds([100.0]).low)
-    assert over_seeds([100.0, math.inf]).high == math.inf
+
+
+@pytest.mark.parametrize(
+    ("per_seed", "expected"),
+    [
+        ([132.0, math.inf], "> 291 (1 of 2 seeds > 640)"),
+        ([40.0, 222.0], "<= 94 (1 of 2 seeds <= 40)"),
+        ([40.0, 222.0, math.inf], "1 of 3 seeds <= 40, 1 of 3 seeds > 640"),
+        ([math.inf, math.inf], "> 640"),
+        ([40.0, 40.0], "<= 40"),
+        ([100.0], "100"),
+        ([], ""),
+    ],
+)
+def test_seeds_beyond_the_budgets_give_a_bound(per_seed, expected):
+    assert in_lists(per_seed, 40, 640) == expected
 
 
 def test_curves_have_one_line_per_defense_and_attack_in_the_order_of_budgets():
@@ -52,7 +67,7 @@ def test_curves_have_one_line_per_defense_and_attack_in_the_order_of_budgets():
 
 def test_lists_for_a_share_of_the_target():
     own = [setting(n, share) for n, share in zip(BUDGETS, (0.2, 0.4, 0.6), strict=True)]
-    assert needed(own, 0.5, 10).value == pytest.approx(500 * 10**1.5, rel=1e-6)
+    assert needed(own, 0.5, 10) == pytest.approx([500 * 10**1.5] * 3, rel=1e-6)
     table, image = budget_blocks(own, 10)
     assert table.rows == [["none", "standard", "15,811 [15,811, 15,811]", "> 50,000", "> 50,000", "3"]]
     assert image.png.startswith(b"\x89PNG")

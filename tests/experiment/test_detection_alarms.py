@@ -95,3 +95,8 @@ def test_one_detector_judges(grid, tmp_path):
 def test_the_packaged_experiment_is_of_three_seeds():
     plan = read_experiment("alarms")
     assert (len(plan.cells()), plan.seeds, plan.fixed["detector"]) == (18, [1, 2, 3], ["transitions"])
+
+
+def test_seen_items_cannot_be_excluded(grid, tmp_path):
+    with pytest.raises(UserError, match="exclude_seen: the experiment alarms measures lists as they are served"):
+        run_experiment(grid, {"exclude_seen": True}, tmp_path / "out")

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from experiment.grid import detection_file
 
 from recbole_gro import UserError
@@ -80,3 +81,15 @@ def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monk
 def test_an_unknown_detector_is_refused(grid, tmp_path):
     with pytest.raises(UserError, match="unknown detector 'nobody'"):
         run_experiment(grid, {"detector": ["nobody"]}, output_dir=tmp_path / "out")
+
+
+def test_attacks_meet_a_defense_with_state_as_in_every_other_experiment(tmp_path, tiny_data_path):
+    given, logs = {"attacker": ["standard+random"], "seeds": [1]}, []
+    for figure in ("detection", "alarms"):
+        (tmp_path / figure).mkdir()
+        fixed = {"defense": "random", "detector": ["coverage"], "references": ["untrained"]}
+        file = detection_file(tmp_path / figure, tiny_data_path, ATTACKS, figure=figure, seeds=[1], fixed=fixed)
+        stages = run_experiment(file, given, tmp_path / figure / "out") / "stages"
+        [queries] = stages.glob("queries-*.pth")
+        logs.append((queries.name, *(torch.load(queries)["made"][part].tolist() for part in ("sequences", "lists"))))
+    assert logs[0] == logs[1]

@@ -127,6 +127,7 @@ class GROTrainer(StageTrainer):
             untrained = type(self.model)(self.config, train_data._dataset)
             self.model.load_state_dict(untrained.state_dict())
         self.student_scorer = create_scorer(self._new_student(train_data._dataset))
+        self.eval_collector.data_collect(train_data)  # which `fit` does too late for callbacks that validate
         for callback in self.callbacks:
             callback.on_phase_start(self, train_data, valid_data)
         self._start_gro_phase(self.gro_epochs * len(train_data))

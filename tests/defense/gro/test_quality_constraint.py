@@ -62,3 +62,10 @@ def test_a_share_of_a_score_of_zero_is_refused(make_trainer, bigger):
 
 def test_a_score_of_zero_is_as_good_as_can_be_where_smaller_is_better():
     assert QualityConstraint(0.9, 2.0, bigger=False).next_lambda(1.0, 0.0) == pytest.approx(2)
+
+
+def test_metrics_of_the_training_data_are_measured(make_trainer):
+    metrics = ["Hit", "NDCG", "ItemCoverage", "AveragePopularity"]
+    trainer, train, valid = make_trainer(gro_min_quality=0.9, gro_epochs=1, metrics=metrics)
+    trainer.fine_tune(train, valid, saved=False)
+    assert {"itemcoverage@5", "averagepopularity@5"} <= set(trainer.last_valid[1])
