@@ -26,7 +26,7 @@ from recbole_gro.config.models import reference_to, role_models, sequential_mode
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
 from recbole_gro.config.properties import recbole_keys as keys_of_recbole
-from recbole_gro.config.recbole_checks import check_valid_metric, complete_metrics, own_gpu
+from recbole_gro.config.recbole_checks import check_exclude_seen, check_valid_metric, complete_metrics, own_gpu
 from recbole_gro.config.settings import declared_keys, plugin_keys
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
@@ -200,6 +200,7 @@ class Config(RecBoleConfig):
                 f"lower topk or raise served_k"
             )
         check_valid_metric(self, self.external_config_dict)
+        check_exclude_seen(self)
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
         default = self.internal_config_dict.get("transform")

@@ -33,6 +33,12 @@ def check_obtainable(config: Any) -> None:
         for key in UNFILTERED if parts is not None else ():
             if config.external_config_dict.get(key) is not None:
                 raise UserError(f"{key}: pre-split files (benchmark_filename) are not filtered; leave it out")
+        for column in (config["seq_len"] or {}) if parts is not None else ():
+            if column.endswith(config["LIST_SUFFIX"]):
+                raise UserError(
+                    f"seq_len: {column} holds histories, of which it would keep the oldest items; MAX_ITEM_LIST_LENGTH "
+                    "keeps the most recent"
+                )
         suffixes = ["inter"] if parts is None else [f"{part}.inter" for part in parts]
         for suffix in [*suffixes, *(config["additional_feat_suffix"] or [])]:
             if not (folder / f"{name}.{suffix}").is_file():

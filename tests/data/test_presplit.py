@@ -164,6 +164,7 @@ def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
         ({"benchmark_filename": ["train", "valid", "tst"]}, r"there is no file .*cut\.tst\.inter"),
         ({"train_rows": "windows"}, "train_rows: windows need complete histories"),
         ({"item_inter_num_interval": "[5,inf)"}, r"item_inter_num_interval: pre-split files .* are not filtered"),
+        ({"seq_len": {"item_id_list": 3}}, "seq_len: item_id_list holds histories, of which it would keep the oldest"),
         ({"LIST_SUFFIX": "_seq"}, r"cut\.train\.inter: there is no column 'item_id_seq' \(LIST_SUFFIX\)"),
     ],
 )
