@@ -1,7 +1,7 @@
 """A function that chooses the next item of a query sequence, in place of a random draw.
 
     cd examples
-    recbole-gro --query_strategy=coverage --query_choice=next_item:choose
+    recbole-gro -m GRU4Rec --query_strategy=coverage --query_choice=next_item:choose
 
 It has what an attack has: the lists returned and the sequences so far, in item ids. A language model is plugged in at
 `complete`: it gets a prompt for each sequence and returns an item id. The stand-in here needs no model and no network:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from recbole.utils import FeatureSource
+
 from recbole_gro.config.recbole_checks import COLUMNS, check_interval
 from recbole_gro.config.settings import Key
 from recbole_gro.utils.errors import UserError, nearest
@@ -73,9 +75,9 @@ def check_named_columns(dataset: Any) -> None:
     for ids, weights in (config["preload_weight"] or {}).items():
         _check_column(dataset, "preload_weight", weights, FLOATS)
         source = dataset.field2source[ids]
-        # a suffix of one's own is a plain string, such as RecBole's examples "useremb" and "itememb"
-        of_users_or_items = str(getattr(source, "value", ""))[:4] in ("user", "item")
-        if dataset.field2source[weights] != source or of_users_or_items:
+        # the source of a file of additional_feat_suffix is its suffix, which may be "useremb" or "itememb"
+        elsewhere = isinstance(source, FeatureSource) and source is not FeatureSource.INTERACTION
+        if dataset.field2source[weights] != source or elsewhere:
             raise UserError(
                 f"preload_weight: {ids} and {weights} are not both in .inter or in one file of additional_feat_suffix"
             )
