@@ -179,13 +179,15 @@ def check_valid_metric(config: Any, given: dict[str, Any]) -> None:
 
 def check_exclude_seen(config: Any) -> None:
     """Check that lists that `exclude_seen` shortens are not measured by metrics that count their padding as an item."""
+    if not config["exclude_seen"]:
+        return
     of_items = [
         str(metric)
         for metric in config["metrics"]
         if metrics_dict[str(metric).lower()].__module__ == "recbole.evaluator.metrics"
         and "rec.items" in metric_information[str(metric).lower()]
     ]
-    if config["exclude_seen"] and of_items:
+    if of_items:
         raise UserError(
             f"exclude_seen: {', '.join(of_items)} would count the places of the items removed as an item of their own; "
             f"leave it out of metrics, or exclude_seen out"
