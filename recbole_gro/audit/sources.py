@@ -77,9 +77,7 @@ class HttpSource:
             import httpx
             import jmespath
         except ImportError as error:
-            raise UserError(
-                f"black_box: {error.name} is not installed; pip install 'recbole-gro[http]' adds it"
-            ) from None
+            raise UserError(f"black_box: {error.name} is not installed; pip install httpx jmespath adds it") from None
         for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
             logging.getLogger(name).setLevel(logging.WARNING)
         self.description, self._http = description, httpx
@@ -113,9 +111,9 @@ class HttpSource:
             ticket = journal.reserve(len(histories))
             try:
                 response = self._send(body)
-            except (self._http.ConnectError, self._http.ConnectTimeout) as error:
+            except (self._http.ConnectError, self._http.ConnectTimeout):
                 journal.release(ticket, len(histories))
-                reason = type(error).__name__
+                reason = f"cannot connect to {self.description.public['url']}"
             except self._http.HTTPError as error:  # the service may have given the lists
                 reason = type(error).__name__  # its message may hold a header
             else:
@@ -138,10 +136,18 @@ class HttpSource:
 
     def _read(self, response: Any, n_histories: int) -> list[list[str]]:
         try:
-            found = self._items.search(response.json())
-        except ValueError:  # of json, and JMESPath's own errors
-            raise Unanswered("an answer that is no JSON, or that items cannot be applied to") from None
-        return as_tokens(found if self.batch > 1 else [found], n_histories)
+            answer = response.json()
+        except ValueError:
+            raise Unanswered("an answer that is no JSON") from None
+        expression = f"where the JMESPath expression of items looks, {self.description['items']}"
+        try:
+            found = self._items.search(answer)
+        except ValueError:  # of JMESPath
+            raise Unanswered(f"an answer that has other types {expression}") from None
+        try:
+            return as_tokens(found if self.batch > 1 else [found], n_histories)
+        except Unanswered as error:
+            raise Unanswered(f"{error} {expression}") from None
 
     def _demanded(self, response: Any, journal: Journal) -> float:
         """Return the seconds to wait that Retry-After demands, as a number or a date; 0 without one."""

@@ -1,5 +1,6 @@
 """The command `recbole-gro detect`."""
 
+from recbole_gro.cli.plugin_option import add_plugins, import_given
 from recbole_gro.utils.command_line import Parser, options_and_settings
 
 EXAMPLES = {
@@ -24,7 +25,8 @@ def parser() -> Parser:
     made.add_argument(
         "--benign", metavar="FILE", help="histories of benign users, an atomic file (the target's own data)"
     )
-    made.add_argument("--output", metavar="FOLDER", help="of the report (runs/detect-TIME)")
+    made.add_argument("--output_dir", "--output", metavar="FOLDER", help="of the report (runs/detect-TIME)")
+    add_plugins(made)
     return made
 
 
@@ -32,9 +34,10 @@ def work(words: list[str]) -> None:
     """Judge a log.
 
     Raises:
-        UserError: an invalid word, setting, checkpoint or log.
+        UserError: an invalid word, setting, checkpoint, log or plugin.
     """
     options, settings = options_and_settings(parser(), words)
+    import_given(options)
     from recbole_gro.http_service.detect import run_detect
 
-    run_detect(options.target, options.log, options.benign, options.output, settings)
+    run_detect(options.target, options.log, options.benign, options.output_dir, settings)

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+from recbole_gro.cli.plugin_option import add_plugins, import_given
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError
 
@@ -28,7 +29,8 @@ def parser() -> Parser:
     add("--workers", type=int, default=1, metavar="N", help="processes that answer (1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of torch per process (1)")
     add("--device", help="such as cuda:0 (the GPU that torch sees first, else the CPU)")
-    add("--model", metavar="MODULE:CLASS", help="class of a model outside RecBole")
+    add_plugins(made)
+    add("--model", metavar="MODULE:CLASS", help="class of a model outside RecBole, where plugins have another of it")
     add("--ledger", metavar="FILE", help="SQLite file of keys and access log (service.db beside the checkpoint)")
     add("--catalogue", action="store_true", help="let clients with a key list all items")
     add("--batch", type=int, default=64, metavar="N", help="most histories that are scored together (64)")
@@ -49,7 +51,7 @@ def work(words: list[str]) -> None:
     """Serve until the process is stopped.
 
     Raises:
-        UserError: an invalid word, setting, checkpoint or ledger, or a missing library.
+        UserError: an invalid word, setting, checkpoint or ledger, plugin, or a missing library.
     """
     given, settings = options_and_settings(parser(), words)
     for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
@@ -63,7 +65,8 @@ def work(words: list[str]) -> None:
         raise UserError("--on_alarm, --benign and --false_positive_rate need --detector=NAME, such as transitions")
     for library in ("starlette", "uvicorn"):
         if importlib.util.find_spec(library) is None:
-            raise UserError(f"serve needs {library}; pip install 'recbole-gro[serve]'")
+            raise UserError(f"serve needs {library}; pip install starlette uvicorn httptools")
+    import_given(given)
     from recbole_gro.http_service.ledger import Ledger
     from recbole_gro.http_service.process import serve
     from recbole_gro.http_service.query import Limits
@@ -75,6 +78,7 @@ def work(words: list[str]) -> None:
         defense=given.defense,
         settings=settings,
         ledger=given.ledger,
+        plugins=given.plugins,
         model=given.model,
         device=given.device,
         catalogue=given.catalogue,

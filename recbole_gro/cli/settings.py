@@ -3,6 +3,7 @@
 import difflib
 import sys
 
+from recbole_gro.cli.plugin_option import add_plugins, import_given
 from recbole_gro.utils.command_line import Parser
 
 EXAMPLES = {
@@ -21,7 +22,7 @@ def parser() -> Parser:
         examples=EXAMPLES,
     )
     made.add_argument("words", nargs="*", metavar="WORD", help="text in any case; none: all settings")
-    made.add_argument("--plugins", metavar="MODULES", help="modules whose settings are searched too")
+    add_plugins(made)
     return made
 
 
@@ -35,10 +36,9 @@ def work(words: list[str]) -> int:
         UserError: an invalid word, or a plugin that cannot be imported.
     """
     given = parser().parse_args(words)
-    from recbole_gro.config.plugins import import_plugins
     from recbole_gro.config.reference import all_keys, matching
 
-    import_plugins({"plugins": given.plugins} if given.plugins else {})
+    import_given(given)
     if entries := matching(*given.words):
         print("\n".join(entries))
         return 0

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from recbole_gro.cli.plugin_option import add_plugins, import_given
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError, check_spelling
 
@@ -33,7 +34,8 @@ def parser() -> Parser:
         "--data_path", metavar="FOLDER", help="of the dataset's folder, for methods and references that need data"
     )
     made.add_argument("--output_dir", metavar="FOLDER", help="of everything that is written (default runs/verify-TIME)")
-    made.add_argument("--only_commit", action="store_true", help="end before the suspect is asked")
+    made.add_argument("--only_commit", action="store_true", help="end before a query is sent to the suspect")
+    add_plugins(made)
     made.add_argument("--recompute", metavar="FILE", help="results.json to check; with --owner from the models on")
     return made
 
@@ -45,11 +47,13 @@ def work(words: list[str]) -> int:
         1 where there is no verdict, else 0.
 
     Raises:
-        UserError: an invalid word, setting, file or answer.
+        UserError: an invalid word, setting, file, plugin or answer.
     """
     options, settings = options_and_settings(parser(), words)
     given: dict[str, Any] = vars(options)
+    import_given(options)
     file = given.pop("recompute")
+    del given["plugins"]
     from recbole_gro.config.files import literal
     from recbole_gro.ownership.method import methods
     from recbole_gro.ownership.report import summary

@@ -1,6 +1,7 @@
 """Model classes by name: RecBole's sequential recommenders and custom ones, `module:Class`."""
 
 import copy
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -91,6 +92,13 @@ def _check_serves(model_class: type, key: str) -> None:
     for name, reason in CANNOT_SERVE.items():
         if model_class is sequential_models()[name]:
             raise UserError(f"{key}: {name} cannot serve lists: {reason}")
+
+
+def imported_model(reference: str) -> type[SequentialRecommender] | None:
+    """Return the model class of a reference module:Class if its module is imported already and has it, else None."""
+    module, _, name = reference.partition(":")
+    member = getattr(sys.modules.get(module), name, None)
+    return member if isinstance(member, type) and issubclass(member, SequentialRecommender) else None
 
 
 def _imported_class(reference: str, key: str) -> type:

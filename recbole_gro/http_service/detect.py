@@ -163,7 +163,11 @@ def calibrate(
     config: Config = target.config
     file = benign or os.path.join(config["data_path"], f"{config['dataset']}.inter")
     if not os.path.exists(file):
-        hint = "no such file" if benign else "the target's data are not here; give histories of benign users"
+        hint = (
+            "no such file"
+            if benign
+            else "the target's data are not here; give histories of benign users with --benign=FILE"
+        )
         raise UserError(f"benign: {file}: {hint}")
     ids = token_ids(target)
     known = [[ids[token] for token in row if token in ids] for row in read_histories(file, config)]

@@ -41,10 +41,11 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
         results: contents of results.json.
     """
     rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
+    unknown = results["unknown_items"]
+    rest = f" Histories are judged without their {unknown:,} items that are not in it." if unknown else ""
     yield Paragraph(
         f"{results['queries']:,} answered queries make {results['histories']:,} histories, of which one that extends "
-        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue. "
-        f"Histories are judged without their {results['unknown_items']:,} items that are not in it."
+        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
     )
     yield Heading("Flagged")
     yield Table(

@@ -100,7 +100,7 @@ class Ledger:
                 "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
             )
         except sqlite3.IntegrityError:
-            raise UserError(f"key: the name {name!r} is taken, by a revoked key maybe; choose another") from None
+            raise UserError(f"key: the name {name!r} is taken; revoked keys keep their names; choose another") from None
         return token
 
     def change_key(self, name: str, **columns: Any) -> None:
@@ -154,7 +154,9 @@ class Ledger:
             refusal = Refusal(401, "the API key is unknown or revoked")
         elif budget is not None and spent + lists > budget:
             left = max(0, budget - spent)
-            refusal = Refusal(402, f"the budget of this API key has {left} lists left, and this request takes {lists}")
+            refusal = Refusal(
+                402, f"too few lists are left in the budget of this API key: {left}, and this request takes {lists}"
+            )
         elif rate is not None and lists > rate:
             refusal = Refusal(422, f"this API key gets {rate:g} lists per minute, and this request takes {lists}")
         elif rate is not None and lists > allowance:

@@ -10,6 +10,7 @@ import torch
 
 from recbole_gro.config.files import value_of
 from recbole_gro.config.models import sequential_model
+from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import Defense, create_defense
@@ -41,7 +42,8 @@ class Options:
         defense: of the list; names joined by +.
         settings: of the defense, and `served_k`; values may be texts.
         ledger: SQLite file; None: service.db beside the checkpoint.
-        model: class of a model outside RecBole, as module:Class.
+        plugins: modules to import first, as of the setting `plugins`.
+        model: class of a model outside RecBole, as module:Class, where no plugin has it.
         device: to serve on; None: as `load_target`.
         catalogue: whether clients can list the items.
         limits: of a request; its k becomes `served_k`.
@@ -59,6 +61,7 @@ class Options:
     defense: str = "none"
     settings: Mapping[str, object] = field(default_factory=dict)
     ledger: str | None = None
+    plugins: str | list[str] | None = None
     model: str | None = None
     device: str | None = None
     catalogue: bool = False
@@ -89,6 +92,7 @@ class DefendedService:
 
     def __init__(self, options: Options):
         torch.set_num_threads(options.threads)
+        import_plugins({"plugins": options.plugins})
         model = sequential_model(options.model) if options.model else None
         target = load_target(options.checkpoint, model, device=options.device)
         defense = output_defense(target, options)
@@ -179,7 +183,8 @@ def output_defense(target: SavedTarget, options: Options) -> Defense:
     for name, value in {**DRAWN_PER_QUERY, **options.settings}.items():
         if name not in own | {"served_k"} | DRAWN_PER_QUERY.keys():
             raise UserError(
-                f"{name}: no setting of {options.defense}; it reads {', '.join(sorted(own | {'served_k'}))}"
+                f"{name}: no setting of serve with --defense={options.defense}, which reads "
+                f"{', '.join(sorted(own | {'served_k'}))}"
             )
         read = value_of(name, value) if isinstance(value, str) else value
         declared_keys()[name].check(read)

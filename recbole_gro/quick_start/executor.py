@@ -117,8 +117,7 @@ def _imported_ray() -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            f"executor: ray cannot be imported ({error}); install it with pip install 'recbole-gro[ray]', or use "
-            f"--executor=local --workers=N"
+            f"executor: ray cannot be imported ({error}); pip install ray adds it, or use --executor=local --workers=N"
         ) from error
     return ray
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from recbole_gro.config.config import Config
 from recbole_gro.config.known_names import only_read
-from recbole_gro.config.models import reference_to, sequential_model
+from recbole_gro.config.models import imported_model, reference_to, sequential_model
+from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.numbering import renumber
@@ -132,7 +133,7 @@ def load_target(
 
     Args:
         file: the checkpoint, such as target.pth or target-gro.pth of a run.
-        model: the model's class where it is not RecBole's.
+        model: the model's class where it is neither RecBole's nor in a module that is imported already.
         data_path: folder of the dataset's folder, for `dataset` and for models that read data to be built.
         device: `cpu`, `cuda:0`, ..; None takes the GPU that torch sees first, where the settings do not forbid it.
 
@@ -175,10 +176,12 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
 def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_path, device) -> Config:
     """Return the settings of a checkpoint, for the device to serve on."""
     made_by = settings.get("model")
-    if model is None and ":" in str(made_by):
+    if model is None and ":" in str(made_by) and (model := imported_model(str(made_by))) is None:
+        module, _, name = str(made_by).partition(":")
+        command = "" if module == "__main__" else f"give --plugins={module}, "
         raise UserError(
-            f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; give its class: "
-            f"load_target(file, model={str(made_by).partition(':')[2]})"
+            f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; {command}in Python "
+            f"load_target(file, model={name})"
         )
     given = {name: value for name, value in settings.items() if name not in NOT_SERVED}
     if served := model or made_by:
@@ -190,7 +193,9 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
             config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
         except UserError as error:
             if plugins := settings.get("plugins"):
-                reason = f"made with plugins {plugins}; import them first ({error})"
+                modules = ",".join(as_names(plugins))
+                reason = f"made with the plugins {modules}; give --plugins=[{modules}], in Python import them first"
+                reason = f"{reason} ({error})"
                 raise UserError(f"checkpoint {file}: {reason}") from error
             raise
     config["device"] = _device(device, given.get("use_gpu", True))

@@ -35,11 +35,11 @@ def http(folder, recommender, **changed):
 
 
 @pytest.mark.parametrize("package", ["httpx", "jmespath"])
-def test_a_missing_package_is_named_with_the_extra_that_adds_it(tmp_path, monkeypatch, package):
+def test_a_missing_package_is_named_with_what_adds_it(tmp_path, monkeypatch, package):
     description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
     monkeypatch.setitem(sys.modules, "httpx", types.ModuleType("httpx"))  # which may be missing here
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"{package} is not installed; pip install 'recbole-gro\[http\]'"):
+    with pytest.raises(UserError, match=rf"{package} is not installed; pip install httpx jmespath"):
         HttpSource(description)
 
 
@@ -90,7 +90,7 @@ def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
         ((302, {"Location": "http://127.0.0.1:9/"}, "no"), "status 302", 1, 0),
         ((500, {}, "no"), "status 500", 3, 0),
         ((200, {}, b"<html>"), "no JSON", 1, 1),
-        ((200, {}, {"other": 1}), "no list of item ids", 1, 1),
+        ((200, {}, {"other": 1}), "no list of item ids where the JMESPath expression of items looks, ", 1, 1),
         ((200, {}, {"result": [{"items": [{"id": 1}]}]}), "no list of item ids", 1, 1),
         ((200, {}, {"result": [{"items": [True]}]}), "no list of item ids", 1, 1),
         ((200, {"Content-Encoding": "gzip"}, b"no gzip"), "DecodingError", 3, 3),
@@ -106,7 +106,7 @@ def test_permanent_failures(tmp_path, journal, answer, reason, requests, spent):
 def test_a_service_that_nobody_runs_gives_no_list(tmp_path, journal):
     with Recommender() as recommender:
         source = http(tmp_path, recommender, retries=1)
-    with pytest.raises(Unanswered, match="ConnectError"):
+    with pytest.raises(Unanswered, match=r"cannot connect to http://127\.0\.0\.1:\d+"):
         source.lists(H, journal)
     assert journal.spent == 0
 

@@ -33,10 +33,10 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, senten
     assert errors.count("\n") == 1
 
 
-def test_a_missing_library_is_named_with_its_extra(monkeypatch, capsys):
+def test_a_missing_library_is_named(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["serve", "target.pth"]) == 2
-    assert "serve needs starlette; pip install 'recbole-gro[serve]'" in capsys.readouterr().err
+    assert "serve needs starlette; pip install starlette uvicorn httptools" in capsys.readouterr().err
 
 
 def test_the_words_become_options(monkeypatch):
@@ -44,10 +44,11 @@ def test_the_words_become_options(monkeypatch):
     given = []
     monkeypatch.setattr(process, "serve", lambda *arguments: given.extend(arguments))
     words = "a/target.pth --defense=tail_decoy --head_k=3 --port=81 --workers=2 --wait_ms=5 --max_history=7 --catalogue"
-    work(words.split())
+    work([*words.split(), "--plugins=[json]"])
     options, host, port, workers, _ = given
     assert (host, port, workers) == ("127.0.0.1", 81, 2)
     assert (options.defense, options.settings, options.catalogue) == ("tail_decoy", {"head_k": "3"}, True)
+    assert options.plugins == "[json]"
     assert (options.wait, options.limits.history) == (0.005, 7)
 
 

@@ -74,7 +74,7 @@ def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data
     from experiment.grid import tiny
 
     if "ray" in executor[0]:
-        pytest.importorskip("ray", reason="ray is not installed: pip install 'recbole-gro[ray]'", exc_type=ImportError)
+        pytest.importorskip("ray", reason="ray is not installed: pip install ray", exc_type=ImportError)
     name = f"wheel_{executor[0][2:4]}"
     fixed = "\n".join(f"  {key}: {value}" for key, value in tiny(tiny_data_path).fixed.items())
     grid = f"title: Turned\nfigure: k\nvary: {{defense: [none, {name}]}}\nseeds: [1, 2]\nfixed:\n{fixed}\n"

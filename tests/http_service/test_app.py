@@ -61,7 +61,7 @@ def test_a_budget_is_spent_to_the_last_list_under_concurrent_clients(client):
     assert sorted(answer.status for answer in answers) == [200] * 25 + [402] * 15
     assert client.spent() == 25
     spent = client.post(key, history=["i1"])
-    assert spent.body == {"error": "the budget of this API key has 0 lists left, and this request takes 1"}
+    assert spent.body == {"error": "too few lists are left in the budget of this API key: 0, and this request takes 1"}
     answered = [line for line in Ledger(client.ledger).lines() if line["refused"] is None]
     assert [line["lists"] for line in answered] == [1] * 25
 

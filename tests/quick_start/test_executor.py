@@ -139,7 +139,7 @@ class TestWorkerProcesses(ExecutorCases):
 
 def needs_ray():
     return pytest.importorskip(
-        "ray", reason="ray is not installed: pip install 'recbole-gro[ray]'", exc_type=ImportError
+        "ray", reason="ray is not installed: pip install ray", exc_type=ImportError
     )
 
 

@@ -3,6 +3,7 @@ import os
 import pickle
 import random
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -77,16 +78,18 @@ class OwnModel(NARM):
     """A model outside RecBole."""
 
 
-def test_a_model_outside_recbole_is_loaded_with_its_class_alone(make_loaders, tmp_path):
+def test_a_model_outside_recbole_is_loaded_with_its_class_alone(make_loaders, tmp_path, monkeypatch):
     config, train, _, _ = make_loaders(OwnModel, embedding_size=16, output_dir=str(tmp_path), student_model=OwnModel)
     trainer = TargetTrainer(config, untrained(config, train))
     trainer.fit(train, verbose=False)
-    with pytest.raises(
-        UserError, match=r"made by .*:OwnModel, a model outside RecBole; .*load_target\(file, model=Own"
-    ):
+    served = BlackBox(trainer.model, k=5).query([[1, 2]])
+    assert torch.equal(load_target(trainer.saved_model_file).recommend([[1, 2]], k=5), served)  # its module is imported
+    monkeypatch.delitem(sys.modules, __name__)
+    needed = rf"made by {__name__}:OwnModel, .* RecBole; give --plugins={__name__}, .*load_target\(file, model=OwnM"
+    with pytest.raises(UserError, match=needed):
         load_target(trainer.saved_model_file)
     loaded = load_target(trainer.saved_model_file, OwnModel)
-    assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
+    assert torch.equal(loaded.recommend([[1, 2]], k=5), served)
 
 
 class OwnWidth(NARM):
@@ -134,7 +137,7 @@ def test_a_plugin_that_its_settings_need_is_named(saved, monkeypatch):
     checkpoint = torch.load(file)
     checkpoint["config"] |= {"plugins": ["my_metrics"], "metrics": ["Hit", "NDCG", "Novelty"]}
     torch.save(checkpoint, file)
-    with pytest.raises(UserError, match=r"made with plugins \['my_metrics'\]; import them first \(metrics: unknown"):
+    with pytest.raises(UserError, match=r"made with the plugins my_metrics; give --plugins=\[my_metrics\], .* \("):
         load_target(file)
     monkeypatch.setitem(metric_types, "novelty", EvaluatorType.RANKING)
     monkeypatch.setitem(metric_information, "novelty", ["rec.topk"])
