@@ -5,28 +5,28 @@
 
 It has what an attack has: the lists returned and the sequences so far, in item ids. A language model is plugged in at
 `complete`: it gets a prompt for each sequence and returns an item id. The stand-in here needs no model and no network:
-it prefers listed items that no sequence has queried yet, which a prompt may ask for too.
+it draws one of the items that it is offered, those that none of the sequences has queried yet.
 """
 
 import torch
 
 SHOWN = 20  # items of a list in a prompt
 
-queried = set()
-
 
 def choose(served, sequences, generator):
     """Return the next item [S] of lists [S, k] and sequences [S, t]; 0 pads lists that have fewer than k items."""
-    queried.update(sequences[:, -1].tolist())
+    queried = set(sequences.flatten().tolist())
     chosen = []
     for listed, history in zip(served[:, :SHOWN].tolist(), sequences.tolist(), strict=True):
         items = [item for item in listed if item]
-        answer = complete(f"A user liked {history[-10:]} and was shown {items}. Which one is next?", items, generator)
+        offered = [item for item in items if item not in queried] or items
+        answer = complete(
+            f"A user liked {history[-10:]} and was shown {offered}. Which one is next?", offered, generator
+        )
         chosen.append(answer if answer in items else items[0])
     return torch.tensor(chosen)
 
 
 def complete(prompt, items, generator):
     """Return the answer to a prompt; replace the body by a call of a language model."""
-    new = [item for item in items if item not in queried] or items
-    return new[int(torch.randint(len(new), (1,), generator=generator))]
+    return items[int(torch.randint(len(items), (1,), generator=generator))]

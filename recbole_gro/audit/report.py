@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, label, marks, notes, png
 from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.table import Table as Columns
 
 IRREGULAR = {
     "failed": "queries failed permanently and have no list",
@@ -98,6 +99,25 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         yield from _accuracy(own)
     yield Heading("Irregular answers")
     yield Bullets(irregular_lines(results))
+
+
+def result_table(results: dict[str, Any]) -> Columns:
+    """Return what each attack extracted, for the terminal, from the contents of results.json."""
+    attacks, n_items = results["attacks"], results["service"]["catalogue"]
+    at = attacks[0]["agreement_at"]
+    notes = [f"agreement@{at} on held-out queries; lists of random items would agree on {_percent(at / n_items)}."]
+    if len(attacks) > 1:
+        notes.append("* the strongest attack, on held-out queries that are the same for all.")
+    if "service" in (own := results.get("histories") or {}):
+        metric = list(own["service"])[-1]
+        of_both = f"{_percent(own['service'][metric])} of the service, {_percent(own['surrogate'][metric])} of the "
+        notes.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
+    return Columns(
+        ("attack", "lists", "surrogate", f"agreement@{at}"),
+        [[row["attacker"], f"{row['lists']:,}", row["surrogate_model"], _percent(row["agreement"])] for row in attacks],
+        marks=["*" if row["strongest"] and len(attacks) > 1 else "" for row in attacks],
+        notes=notes,
+    )
 
 
 def irregular_lines(results: dict[str, Any]) -> list[str]:

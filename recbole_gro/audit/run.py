@@ -29,7 +29,7 @@ from recbole_gro.audit.description import Description, check_size, read_descript
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities, n_with_list
-from recbole_gro.audit.report import irregular_lines, read_results, save_results
+from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.config.config import Config, with_settings
 from recbole_gro.config.recbole_settings import as_names
@@ -40,7 +40,7 @@ from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
-from recbole_gro.utils.log import console, shown_on_console
+from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 
 NOTICE = "This audit is for services that you own or are allowed to test."
@@ -106,6 +106,7 @@ def run_audit(
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
         if (finished := read_results(folder / RESULTS)) is not None:
             console.info("audit: finished already; its results are read")
+            show(result_table(finished))
             return finished
         journal = Journal(folder / "answers.jsonl", budget + len(own))
         try:
@@ -125,6 +126,7 @@ def run_audit(
         save_results(results, folder)
         console.info("\n".join(f"audit: {line}" for line in irregular_lines(results)))
         shutil.rmtree(folder / "work", ignore_errors=True)
+        show(result_table(results))
         console.info(f"audit: {folder} holds report.html, report.md, results.json and the surrogates")
     return results
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
 from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.log import say
+from recbole_gro.utils.log import console, show, shown_on_console
+from recbole_gro.utils.table import Table as Columns
 
 SHOWN = 20  # rows of a table
 
@@ -29,9 +30,10 @@ def write_detection(results: dict[str, Any], folder: Path) -> None:
     blocks = list(report_blocks(results))
     write_document(f"Detection in {Path(results['log']).name}", blocks, csv_text(head, lines), folder)
     write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    for block in blocks[1:3]:
-        say(block.markdown())
-    say(f"report.md, report.html, results.csv and results.json are in {folder}")
+    flagged = next(block for block in blocks if isinstance(block, Table))
+    with shown_on_console():
+        show(Columns(flagged.head, flagged.rows, notes=[flagged.caption]))
+        console.info(f"\nreport.md, report.html, results.csv and results.json are in {folder}")
 
 
 def report_blocks(results: dict[str, Any]) -> Iterator[Block]:

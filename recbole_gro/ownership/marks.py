@@ -168,7 +168,7 @@ class InjectedVerification(MarkVerification):
     source = "DWRS, Zhang et al., KDD'25, arXiv 2411.12989; the test is ours"
     keys: ClassVar[tuple[Key, ...]] = (
         *MarkVerification.keys,
-        Key("injected_contexts", 10, "int >= 1", "histories in which each run is asked for"),
+        Key("injected_contexts", 10, "int >= 1", "histories that each run continues, as probes"),
         Key("injected_context_items", 10, "int >= 0", "random items before a run in a history"),
     )
 

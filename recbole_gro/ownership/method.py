@@ -107,7 +107,7 @@ class VerificationMethod:
         """
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
-        """Return what the suspect is asked; equal arguments give equal probes.
+        """Return the queries to the suspect; equal arguments give equal probes.
 
         Args:
             owner: the model whose copies are looked for; its config says how it was trained.

@@ -20,8 +20,8 @@ def summary(results: dict[str, Any]) -> str:
     effect, low, high = verdict["effect"]
     said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
     return (
-        f"{results['suspect']} {said} of the owner's model: p {_p_value(verdict['p_value'])} where "
-        f"{verdict['level']:g} is allowed; {results['asked']['lists']:,} lists asked. "
+        f"{results['suspect']} {said} of the owner's model: p {_p_value(verdict['p_value'])}, level "
+        f"{verdict['level']:g}, from {results['asked']['lists']:,} lists. "
         f"Effect: {effect:.3g}, 95 % interval {low:.3g} to {high:.3g} ({verdict['effect_name']})."
     )
 
@@ -76,9 +76,9 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         yield Heading("Recompute")
         commitment, asked = results["commitment"], results["asked"]
         yield Paragraph(
-            f"{asked['lists']:,} lists were asked, {asked['repeated']} of them a second time, where {asked['changed']} "
-            f"changed; {asked['failed']} histories got none; {100 * asked['unknown']:.1f} % of the items are not in "
-            "the owner's catalogue."
+            f"{asked['lists']:,} queries were sent, {asked['repeated']} of them a second time, where the lists of "
+            f"{asked['changed']} changed; {asked['failed']} histories got none; {100 * asked['unknown']:.1f} % of the "
+            "items are not in the owner's catalogue."
         )
         yield Paragraph(
             f"The key was committed to at {commitment['time']} by its sha256 {commitment['key_sha256']}, together with "

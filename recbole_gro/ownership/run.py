@@ -1,4 +1,4 @@
-"""A verification from top to bottom: commit to secret probes, ask the suspect, judge its lists, report."""
+"""A verification from top to bottom: commit to secret probes, query the suspect, judge its lists, report."""
 
 import contextlib
 import datetime
@@ -23,8 +23,9 @@ from recbole_gro.report.environment import environment
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time, write_whole
-from recbole_gro.utils.log import console, logged_to, shown_on_console
+from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.terminal import Text
 
 COMMITMENT, RESULTS, ANSWERS = "commitment.json", "results.json", "answers.jsonl"
 
@@ -56,7 +57,7 @@ def run_verification(
         references: checkpoints of models that differ from the owner's by their seed alone, or how many to train.
         data_path: folder of the dataset's folder, for the training of references.
         output_dir: folder of everything that is written; None: runs/verify-TIME.
-        only_commit: whether to end before the suspect is asked, once the commitment is written.
+        only_commit: whether to end before the suspect is queried, once the commitment is written.
         settings: of the method.
 
     Returns:
@@ -127,7 +128,7 @@ def run_verification(
         save_results(results, folder)
         if "key" in results:
             note_revealed(key, secret, folder)
-        console.info(summary(results))
+        show(Text(summary(results)))
         console.info(f"verification: {folder} holds report.html, report.md and results.json")
     return results
 
@@ -135,10 +136,10 @@ def run_verification(
 def _judged(
     method: VerificationMethod, described: Description, probes: Probes, owner: SavedTarget, folder: Path
 ) -> dict[str, Any]:
-    """Ask the suspect, and return the verdict with all that it is computed from."""
+    """Query the suspect, and return the verdict with all that it is computed from."""
     tokens = owner.item_tokens or []
     most = len(probes.histories) + REPEATED
-    console.info(f"verification: {described.name} is asked for at most {most:,} lists")
+    console.info(f"verification: sends at most {most:,} queries to {described.name}")
     journal = Journal(folder / ANSWERS, most)
     asked = ask(described, probes.histories, tokens, journal)
     evidence = {
@@ -275,7 +276,7 @@ def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
         plain["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         write_whole(file, json.dumps(plain, indent=2) + "\n")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    console.info(f"commitment: sha256 {digest} of {file}; publish it before the suspect is asked")
+    show(Text(f"commitment: sha256 {digest} of {file}; publish it before the suspect is queried"))
     return plain
 
 

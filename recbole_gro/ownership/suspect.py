@@ -47,7 +47,7 @@ class Asked:
         """
         if self.changed > MOST_CHANGED * self.repeated:
             raise Refusal(
-                f"the suspect's lists differ when it is asked twice: for {self.changed} of {self.repeated} histories"
+                f"the suspect's lists differ when it is queried twice: for {self.changed} of {self.repeated} histories"
             )
         if self.failed > MOST_UNKNOWN * len(self.lists):
             raise Refusal(f"the suspect gave no list for {self.failed} of {len(self.lists)} histories")
@@ -113,7 +113,7 @@ def ask(description: Description, histories: list[list[int]], item_tokens: Seque
         description: of the suspect.
         histories: item ids of the owner.
         item_tokens: of the owner by item id, padding first.
-        journal: keeps the answers; those that it holds are not asked for again.
+        journal: keeps the answers; queries that it answers are not sent again.
 
     Raises:
         UserError: the suspect gives no lists.

@@ -3,7 +3,9 @@
 import contextlib
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 _quiet = False
@@ -40,6 +42,21 @@ class Result(Protocol):
     def aligned(self, columns: int) -> str:
         """Return the text for a terminal of so many columns."""
         ...
+
+
+@dataclass(frozen=True)
+class Text:
+    """A result in sentences."""
+
+    text: str
+
+    def markdown(self) -> str:
+        """Return the text as it is."""
+        return self.text
+
+    def aligned(self, columns: int) -> str:
+        """Return the text in lines of at most so many columns, except for longer words."""
+        return textwrap.fill(self.text, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def shown(result: Result) -> str:

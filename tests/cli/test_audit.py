@@ -94,6 +94,24 @@ def test_the_first_line_says_whose_services_it_is_for(tmp_path, capsys):
     assert captured.err.count("\n") == 1
 
 
+def test_quiet_shows_the_table_alone_and_a_finished_audit_shows_it_again(tmp_path, capsys):
+    with Recommender() as recommender:
+        file = service_file(tmp_path, recommender.url)
+        given = ["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out"), "--attacker=[standard,head]"]
+        shown = [(main([*given, *more]), capsys.readouterr().out) for more in (["--quiet"], ["--quiet"], [])]
+    assert [status for status, _ in shown] == [0, 0, 0]
+    first, again, loud = (text for _, text in shown)
+    assert first == again
+    assert first.strip() in loud
+    lines = first.splitlines()
+    assert [line.split("|")[1].strip().removesuffix(r" \*").removesuffix(" *") for line in lines[2:4]] == [
+        "standard",
+        "head",
+    ]
+    assert sum("*" in line for line in lines[2:4]) == 1
+    assert "lists of random items would agree on 20.8 %" in first
+
+
 def test_the_extra_is_imported_by_this_subcommand_alone():
     code = "import sys, recbole_gro.cli.main, recbole_gro.cli.audit; print({'httpx', 'jmespath'} & {*sys.modules})"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(recbole_gro.__file__).parents[1]), *sys.path])}

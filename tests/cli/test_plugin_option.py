@@ -78,7 +78,8 @@ class TestPlugins:
     def test_detect(self, checkpoint, tmp_path, capsys, plugins):
         (tmp_path / "log.csv").write_text("key,history\n" + "ann,i1 i2 i3\n" * 30)
         words = [f"--target={checkpoint}", "--log=log.csv", "--detector=own_lengths", "--output_dir=found"]
-        self.check(capsys, plugins, ["detect", *words, "--false_positive_rate=0.05"])
+        self.check(capsys, plugins, ["detect", *words, "--false_positive_rate=0.05", "--quiet"])
+        assert ("| own_lengths |" in capsys.readouterr().out.replace("  ", "")) == bool(plugins)
         assert (tmp_path / "found" / "results.json").exists() == bool(plugins)
 
     def test_verify(self, checkpoint, tmp_path, capsys, plugins):

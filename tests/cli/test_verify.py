@@ -13,6 +13,11 @@ def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
     assert main(["verify", *words, "--output_dir=out", "--level=0.02"]) == 0
     assert json.loads((tmp_path / "out" / "results.json").read_text())["verdict"]["level"] == 0.02
     assert "is claimed to be a copy" in capsys.readouterr().out
+    assert main(["verify", *words, "--output_dir=out", "--level=0.02", "--quiet"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("commitment: sha256 ")
+    assert said[1].startswith(f"{owner} is claimed to be a copy of the owner's model: p ")
+    assert len(said) == 2
     assert main(["verify", "--recompute=out/results.json"]) == 0
     assert "Recomputed: nothing differs (" in capsys.readouterr().out
 
@@ -24,7 +29,7 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
     assert main(["verify", *words, "--references=5", "--output_dir=out", "--only_commit"]) == 0
     for more in (["--references=5", "--output_dir=out", *words], ["--recompute=out/results.json"]):
         assert main(["verify", *more]) == 1
-        assert "No verdict: the suspect's lists differ when it is asked twice" in capsys.readouterr().out
+        assert "No verdict: the suspect's lists differ when it is queried twice" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

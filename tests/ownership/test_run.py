@@ -96,7 +96,7 @@ def test_a_verification_is_resumed_without_asking_again(owner, tmp_path):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"suspect": "ownership.runs:changing"}, "the suspect's lists differ when it is asked twice"),
+        ({"suspect": "ownership.runs:changing"}, "the suspect's lists differ when it is queried twice"),
         ({"suspect": "ownership.runs:foreign"}, "the suspect has another catalogue"),
     ],
 )

@@ -34,7 +34,7 @@ def test_the_first_histories_are_asked_twice(tmp_path):
 @pytest.mark.parametrize(
     ("suspect", "message"),
     [
-        ("changing", "the suspect's lists differ when it is asked twice: for 30 of 30 histories"),
+        ("changing", "the suspect's lists differ when it is queried twice: for 30 of 30 histories"),
         ("foreign", "the suspect has another catalogue: 67 % of the items in its lists"),
         ("silent", "the suspect gave no list for 28 of 30 histories"),
     ],

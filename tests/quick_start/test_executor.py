@@ -138,9 +138,7 @@ class TestWorkerProcesses(ExecutorCases):
 
 
 def needs_ray():
-    return pytest.importorskip(
-        "ray", reason="ray is not installed: pip install ray", exc_type=ImportError
-    )
+    return pytest.importorskip("ray", reason="ray is not installed: pip install ray", exc_type=ImportError)
 
 
 @pytest.mark.every
