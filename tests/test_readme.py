@@ -55,7 +55,7 @@ def test_share_of_the_worst_attack_is_that_of_the_results(defense):
 
 def test_lists_that_a_share_costs_are_those_of_the_results():
     page = (ROOT / "results" / "budget" / "report.md").read_text(encoding="utf-8")
-    half, most = re.search(r"([\d,]+) lists, 80 % for ([\d,]+)", README).groups()
+    half, most = re.search(r"([\d,]+) lists, 80 % after ([\d,]+)", README).groups()
     assert re.search(rf"^\| none +\| standard\+mixed +\| +{half} \[[^|]*\| +{most} \[", page, flags=re.MULTILINE)
 
 

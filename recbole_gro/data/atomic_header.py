@@ -78,6 +78,8 @@ def check_columns(file: str | os.PathLike, columns: Mapping[str, str], needed: M
     """
     for key, (name, kind) in needed.items():
         if name not in columns:
-            raise UserError(f"{file}: there is no column {name!r} ({key}); it has {', '.join(columns)}")
+            history = "; each row of a pre-split file has the history before its item there, of type token_seq"
+            hint = history if kind == "token_seq" else ""
+            raise UserError(f"{file}: there is no column {name!r} ({key}){hint}; it has {', '.join(columns)}")
         if columns[name] != kind:
             raise UserError(f"{file}, line 1: column {name} ({key}) is {columns[name]}; write {name}:{kind}")

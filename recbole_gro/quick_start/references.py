@@ -73,8 +73,8 @@ class Independent(Reference):
     """The target's architecture, trained on the same data with the next seed: the target of that seed's run."""
 
     meaning = (
-        "the target's architecture trained on the same data with another seed, attacked by nobody; agreement above it "
-        "is knowledge of this very target"
+        "the target's architecture trained on the same data with another seed, without any list of the target; "
+        "agreement above it is knowledge of this very target"
     )
     settings = ()
     needs_attack = needs_target = True
