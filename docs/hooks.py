@@ -17,7 +17,7 @@ MOVED |= {"README.md": "index.md"}  # only as what links lead to
 SCHEMA = "recbole_gro/report/results.schema.json"
 COMMANDS = (
     *("run", "experiment", "audit", "serve", "keys", "dataset convert", "dataset statistics", "check-model"),
-    *("settings", "detect"),
+    *("settings", "detect", "verify"),
 )
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
