@@ -6,6 +6,8 @@ from pathlib import Path
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense import create_defense
+from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED
@@ -27,8 +29,9 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         folder: for FOLDER/seed-N/target.pth; models that it holds are not trained again.
 
     Raises:
-        UserError: the data are not those that the owner's model was trained on.
+        UserError: the data are not those that the owner's model was trained on, or a defense trained the owner's.
     """
+    check_trainable(owner)
     files = []
     for number, seed in enumerate(range(owner.config["seed"] + 1, owner.config["seed"] + 1 + n), start=1):
         console.info(f"reference {number} of {n}: {owner.config['model']}, seed {seed}")
@@ -40,6 +43,19 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         Stages(config, loaders, StageCache(folder / "stages"), Fingerprints(config, UNDEFENDED), out).target()
         files.append(out / "target.pth")
     return files
+
+
+def check_trainable(owner: SavedTarget) -> None:
+    """Check that references for a model can be trained here.
+
+    Raises:
+        UserError: a defense trained it.
+    """
+    if (defense := owner.trained_by) is not None:
+        raise UserError(
+            f"references: the defense {defense} trained the owner's model, and models that are trained here have none; "
+            f"train them with recbole-gro run --defense={defense} at other seeds, and give their target-{defense}.pth"
+        )
 
 
 def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str, SavedTarget]:
@@ -67,7 +83,15 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 
 def _training(model: SavedTarget) -> dict[str, object]:
     settings = Fingerprints(model.config, UNDEFENDED).training_settings
-    return settings | TargetEpochSettings.fingerprint(model.config)
+    defense = model.trained_by or UNDEFENDED
+    settings |= TargetEpochSettings.fingerprint(model.config) | {"defense": defense}
+    if defense in defenses:
+        read = model.config.final_config_dict | model.settings  # the student's too
+        declared = defenses[defense].training_settings
+        if declared is None:  # those of GRO follow from its settings
+            declared = create_defense(defense, read).training_settings or ()
+        settings |= {name: value for part in declared for name, value in part.fingerprint(read).items()}
+    return settings
 
 
 def _check_settings(file: str, given: Mapping[str, object], owners: Mapping[str, object]) -> None:

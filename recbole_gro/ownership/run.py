@@ -16,7 +16,7 @@ from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
 from recbole_gro.ownership.method import Probes, Refusal, Verdict, VerificationMethod, create_method
-from recbole_gro.ownership.references import load_references, train_references
+from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
 from recbole_gro.ownership.suspect import REPEATED, Asked, ask, describe_suspect
 from recbole_gro.report.environment import environment
@@ -90,7 +90,9 @@ def run_verification(
     described, refusal, others = None, Refusal(), dict[str, SavedTarget]()
     try:  # what is wrong with the suspect, a reference or the key leaves no folder
         made.check_owner(owners)
-        if made.needs_references and not isinstance(references, int):
+        if made.needs_references and isinstance(references, int):
+            check_trainable(owners)
+        elif made.needs_references:
             others = load_references(references, owners)
         described = describe_suspect(suspect, owners.item_tokens)
     except Refusal as reason:

@@ -125,6 +125,7 @@ class Stages:
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
             checkpoint = read_plain(file) if file.exists() else checkpoint_of(self.config, model, self.train._dataset)
+            checkpoint |= {"stage": file.stem}
             still_improving = self.target_still_improving
             return {"checkpoint": checkpoint, "effective": training.effective, "still_improving": still_improving}
 

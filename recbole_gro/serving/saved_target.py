@@ -33,6 +33,8 @@ class SavedTarget:
         config: the settings it was trained with.
         item_tokens: original tokens by item id, padding first; None for a surrogate, whose checkpoint holds none.
         marks: `Marks.state` of what a defense planted in training; None where it planted nothing.
+        trained_by: name of the defense that trained the model; None for an undefended target and for a surrogate.
+        settings: all that the checkpoint holds, those of a defense included, which `config` may leave out.
     """
 
     model: nn.Module
@@ -40,6 +42,8 @@ class SavedTarget:
     config: Config
     item_tokens: list[str] | None = None
     marks: dict[str, Any] | None = None
+    trained_by: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
     _services: dict[int, Service] = field(default_factory=dict, repr=False)
 
     def recommend(self, sequences: Any, k: int = 10) -> Any:
@@ -155,7 +159,9 @@ def load_target(
     tokens = stored and stored["item_tokens"]
     if dataset is not None:
         tokens = dataset.field2id_token[dataset.iid_field].tolist()
-    return SavedTarget(built.to(config["device"]).eval(), dataset, config, tokens, checkpoint.get("marks"))
+    marks, defense = checkpoint.get("marks"), str(checkpoint.get("stage")).partition("target-")[2]
+    model_ = built.to(config["device"]).eval()
+    return SavedTarget(model_, dataset, config, tokens, marks, defense or None, checkpoint["config"])
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class StageTrainer(Trainer):
         file = kwargs.pop("saved_model_file", self.saved_model_file)
         state = {
             "config": plain_settings(self.config),
+            "stage": self.stage,
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": float(self.best_valid_score),

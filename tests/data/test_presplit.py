@@ -165,7 +165,10 @@ def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
         ({"train_rows": "windows"}, "train_rows: windows need complete histories"),
         ({"item_inter_num_interval": "[5,inf)"}, r"item_inter_num_interval: pre-split files .* are not filtered"),
         ({"seq_len": {"item_id_list": 3}}, "seq_len: item_id_list holds histories, of which it would keep the oldest"),
-        ({"LIST_SUFFIX": "_seq"}, r"cut\.train\.inter: there is no column 'item_id_seq' \(LIST_SUFFIX\); each row .* has the history"),
+        (
+            {"LIST_SUFFIX": "_seq"},
+            r"cut\.train\.inter: there is no column 'item_id_seq' \(LIST_SUFFIX\); each row .* has the history",
+        ),
     ],
 )
 def test_what_pre_split_files_do_not_go_with_is_one_line(write_parts, make_config, settings, reason):

@@ -1,8 +1,10 @@
 import shutil
 
 import pytest
+from conftest import SMALL, WIDTHS
 from ownership.runs import trained
 
+from recbole_gro import run_recbole_gro
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.ownership.references import load_references, train_references
 from recbole_gro.serving.saved_target import load_target
@@ -61,3 +63,39 @@ def test_a_reference_with_other_items_is_named(owner, make_loaders, write_datase
     file = trained(make_loaders, tmp_path, 2, data_path=str(folder))
     with pytest.raises(UserError, match="its items are not those of the owner's model"):
         load_references([file], owner)
+
+
+@pytest.fixture
+def defended(tiny_data_path, tmp_path):
+    """The checkpoint of a NARM that GRO fine-tuned: `defended(seed=2, gro_lambda=0.5)`."""
+
+    def make(seed, **settings):
+        out = tmp_path / "-".join(map(str, (seed, *settings)))
+        given = {**SMALL, **WIDTHS["NARM"], "data_path": str(tiny_data_path), "output_dir": str(out), "seed": seed}
+        given |= {"defense": "gro", "attack": False, "references": [], "gro_epochs": 1, "reproducibility": True}
+        run_recbole_gro("NARM", "tiny", config_dict=given | settings)
+        return str(out / "target-gro.pth")
+
+    return make
+
+
+def test_references_of_a_defended_owner_were_trained_by_the_same_defense(defended, make_loaders, tmp_path):
+    owner = load_target(defended(1))
+    assert owner.trained_by == "gro"
+    assert list(load_references([alike := defended(2)], owner)) == [alike]
+    for file, message in (
+        (trained(make_loaders, tmp_path, 3), "was trained with defense='none', the owner's model with 'gro'"),
+        (defended(4, gro_lambda=0.5), "was trained with gro_lambda=0.5, the owner's model with 1.0"),
+        (defended(5, student_model="GRU4Rec"), "was trained with student_model='GRU4Rec', the owner's model with None"),
+    ):
+        with pytest.raises(Refusal, match=message):
+            load_references([file], owner)
+    with pytest.raises(UserError, match=r"^references: the defense gro trained the owner's model, .* target-gro\.pth"):
+        train_references(owner, 5, tmp_path / "references")
+    assert not (tmp_path / "references").exists()
+
+
+def test_an_undefended_model_says_so(make_loaders, defended, tmp_path):
+    assert load_target(trained(make_loaders, tmp_path)).trained_by is None
+    with pytest.raises(Refusal, match="was trained with defense='gro', the owner's model with 'none'"):
+        load_references([defended(2)], load_target(trained(make_loaders, tmp_path)))

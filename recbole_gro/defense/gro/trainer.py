@@ -113,7 +113,9 @@ class GROTrainer(StageTrainer):
         with tempfile.TemporaryDirectory() as scratch:
             folder = final.parent if saved else Path(scratch)
             self.saved_model_file = str(folder / f"{final.stem}-undefended.pth")
+            self.stored = {"stage": StageTrainer.stage}
             super().fit(train_data, valid_data, verbose, True, show_progress, callback_fn)
+            self.stored = {}
             self.load_saved()
         self.saved_model_file = str(final)
         return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
