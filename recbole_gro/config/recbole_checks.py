@@ -46,6 +46,12 @@ def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> Non
             Key(f"{name}: {part}", None, kinds[part], "").check(entry)
 
 
+def _check_negatives(name: str, value: Any) -> None:
+    _check_parts(name, value, NEGATIVES)
+    if value.get("dynamic") and not value.get("candidate_num"):
+        raise UserError(f"{name}: dynamic chooses among candidates; add candidate_num, such as 5")
+
+
 def _check_clipping(name: str, value: Any) -> None:
     if "max_norm" not in value:
         raise UserError(f"{name}: {value!r} lacks max_norm; write {{'max_norm': 5}}")
@@ -234,7 +240,7 @@ FURTHER: dict[str, Callable[[str, Any], None]] = {
     "metrics": _check_metrics,
     "valid_metric": lambda name, value: _check_metrics(name, value.partition("@")[0]),
     "repeatable": _check_repeatable,
-    "train_neg_sample_args": lambda name, value: _check_parts(name, value, NEGATIVES),
+    "train_neg_sample_args": _check_negatives,
     "log_wandb": _check_wandb,
     "nproc": _check_processes,
 }

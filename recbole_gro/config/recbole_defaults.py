@@ -53,4 +53,4 @@ class ValidationSettings(Settings):
 
     section = "Target"
     valid_metric: str = key("NDCG@10", "str", "what early stopping of the target watches")
-    metric_decimal_place: int = key(6, "int >= 0", "digits of a metric")
+    metric_decimal_place: int = key(6, "int >= 2", "digits of a metric, which is a share")

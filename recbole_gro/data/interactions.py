@@ -19,6 +19,7 @@ from recbole_gro.data.named_columns import check_distinct_names, check_named_col
 from recbole_gro.data.presplit import PADDING, unpadded
 from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.log import console
 
 # leave-one-out split -> parts that take a user's last interactions: 1 validation, 2 test
 HELD_OUT = {"valid_and_test": (1, 2), "valid_only": (1,), "test_only": (2,)}
@@ -119,6 +120,17 @@ class InteractionDataset(SequentialDataset):
         before = self._sizes()
         super()._data_filtering()
         self.filtered = before, self._sizes()
+
+    def _filter_inter_by_user_or_item(self):
+        before = len(self.inter_feat)
+        super()._filter_inter_by_user_or_item()
+        if left_out := before - len(self.inter_feat):
+            features = {"user": self.user_feat, "item": self.item_feat}
+            files = [f"{self.dataset_name}.{suffix}" for suffix, rows in features.items() if rows is not None]
+            console.warning(
+                f"dataset {self.dataset_name}: {left_out} of {before} interactions are left out, whose user or item "
+                f"has no row in {' or '.join(files)}"
+            )
 
     def _sizes(self) -> tuple[int, int, int]:
         """Return the numbers of users, items and interactions in the rows loaded."""

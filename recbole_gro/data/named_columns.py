@@ -4,9 +4,11 @@ from typing import Any
 
 from recbole.utils import FeatureSource
 
+from recbole_gro.config.models import reference_to
 from recbole_gro.config.recbole_checks import COLUMNS, check_interval
 from recbole_gro.config.settings import Key
 from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.log import console
 
 FLOATS, TOKENS = ("float", "float_seq"), ("token", "token_seq")
 # setting -> types of the columns that it may name
@@ -83,6 +85,7 @@ def check_named_columns(dataset: Any) -> None:
             )
     _check_label(dataset)
     _check_unused(dataset)
+    _warn_of_unread(config)
 
 
 def _check_column(dataset: Any, key: str, column: str, kinds: tuple[str, ...]) -> None:
@@ -107,6 +110,21 @@ def _check_label(dataset: Any) -> None:
     length = config["ITEM_LIST_LENGTH_FIELD"]
     if length in dataset.inter_feat and dataset.benchmark_filename_list is None:
         raise UserError(f"ITEM_LIST_LENGTH_FIELD: {length} is a column of the data; name a new one")
+
+
+def _warn_of_unread(config: Any) -> None:
+    """Log a warning for settings that none of RecBole's models here reads; a user's model may."""
+    model = reference_to(config.model_class)
+    if ":" in model:
+        return
+    if config["threshold"]:
+        ((column, least),) = config["threshold"].items()
+        console.warning(
+            f"threshold: {model} reads no labels, so it changes nothing; val_interval={{'{column}': '[{least},inf)'}} "
+            f"keeps the interactions with a {column} of {least} or more"
+        )
+    if config["preload_weight"]:
+        console.warning(f"preload_weight: {model} reads no weights of files, so it changes nothing")
 
 
 def _check_unused(dataset: Any) -> None:

@@ -90,10 +90,11 @@ def run_verification(
     described, refusal, others = None, Refusal(), dict[str, SavedTarget]()
     try:  # what is wrong with the suspect, a reference or the key leaves no folder
         made.check_owner(owners)
-        if made.needs_references and isinstance(references, int):
-            check_trainable(owners)
-        elif made.needs_references:
-            others = load_references(references, owners)
+        if made.needs_references:
+            if isinstance(references, int):
+                check_trainable(owners)
+            else:
+                others = load_references(references, owners)
         described = describe_suspect(suspect, owners.item_tokens)
     except Refusal as reason:
         refusal = reason

@@ -179,6 +179,9 @@ RECBOLES = {
     "-m FPMC --train_neg_sample_args={'distribution': 'normal'}": [
         "train_neg_sample_args: distribution: 'normal' is not allowed; it takes one of uniform, popularity"
     ],
+    "-m FPMC --train_neg_sample_args={'dynamic':True}": [
+        "train_neg_sample_args: dynamic chooses among candidates; add"
+    ],
     "-m FPMC --train_neg_sample_args={'number': 2}": ["train_neg_sample_args: unknown part 'number'; "],
     "-m FPMC --train_neg_sample_args={'sample_num': 0}": ["train_neg_sample_args: sample_num: 0 is not allowed"],
     "-m SASRec --transform=mask_itemseq": [
@@ -188,7 +191,7 @@ RECBOLES = {
     "--transform=mask": ["transform: 'mask' is not allowed; it takes one of mask_itemseq, inverse_itemseq"],
     "--field_separator=": ["field_separator: '' is not allowed; it takes a text"],
     "--local_rank=0": ["local_rank: not supported; a run uses one process"],
-    "--metric_decimal_place=-1": ["metric_decimal_place: -1 is not allowed; it takes a whole number >= 0"],
+    "--metric_decimal_place=0": ["metric_decimal_place: 0 is not allowed; it takes a whole number >= 2"],
     "--eval_args=5": ["eval_args: 5 is not allowed; it takes a mapping"],
     "--eval_args={'splt': 1}": ["eval_args: unknown part 'splt'; did you mean 'split'?"],
     "--eval_args={'split': 'LS'}": ["eval_args: split 'LS' is not allowed; it takes {'LS': 'valid_and_test'}"],

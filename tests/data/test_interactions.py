@@ -145,6 +145,23 @@ def test_empty_features_are_missing(write_file, make_config):
     assert set(dataset.field2id_token["class"]) == {"[PAD]", "drama", "c0", "c1", "c2"}
 
 
+def test_interactions_of_items_without_a_row_are_counted(write_file, make_config, caplog):
+    path = write_file(lines())
+    write_file(ITEMS[:20], "item")
+    given = build_dataset(make_config("GRU4Rec", "shop", data_path=path, load_col=None))
+    assert not set(given.field2id_token["item_id"]) - {"[PAD]"} - {row.split("\t")[0] for row in ITEMS[1:20]}
+    left_out = len(lines()) - 1 - len(given.inter_feat)
+    assert left_out > 0
+    assert (
+        f"shop: {left_out} of {len(lines()) - 1} interactions are left out, whose user or item has no row in shop.item"
+        in (caplog.text)
+    )
+    caplog.clear()
+    write_file(ITEMS, "item")
+    build_dataset(make_config("GRU4Rec", "shop", data_path=path, load_col=None))
+    assert "left out" not in caplog.text
+
+
 def test_an_item_without_id_and_a_price_that_is_none_are_reported(write_file, make_config):
     path = write_file(lines())
     config = make_config("GRU4RecF", "shop", data_path=path, **FEATURES)

@@ -100,14 +100,18 @@ def test_what_recbole_supports_is_read(shop):
     assert all(len(tags) == 1 for tags in dataset.inter_feat["tags"])
 
 
-def test_a_threshold_makes_labels(shop):
+def test_a_threshold_makes_labels(shop, caplog):
     dataset = shop(threshold={"rating": 8})
+    assert (
+        "threshold: NARM reads no labels, so it changes nothing; val_interval={'rating': '[8,inf)'} keeps"
+        in caplog.text
+    )
     assert dataset.inter_feat["label"].sum() == 20
     assert "rating" not in dataset.inter_feat
 
 
 @pytest.mark.parametrize("suffix", ["itememb", "useremb", "vectors"])
-def test_weights_stand_in_a_file_with_any_suffix(shop, suffix):
+def test_weights_stand_in_a_file_with_any_suffix(shop, suffix, caplog):
     lines = ["id:token\tweights:float_seq", *(f"i{n}\t{n} 1" for n in range(9, -1, -1))]
     dataset = shop(
         files={suffix: lines},
@@ -116,5 +120,6 @@ def test_weights_stand_in_a_file_with_any_suffix(shop, suffix):
         preload_weight={"id": "weights"},
         load_col={"inter": ["user_id", "item_id", "timestamp"], suffix: ["id", "weights"]},
     )
+    assert "preload_weight: NARM reads no weights of files, so it changes nothing" in caplog.text
     weights = dataset.get_preload_weight("id")
     assert [weights[dataset.token2id("item_id", f"i{n}")].tolist() for n in range(10)] == [[n, 1] for n in range(10)]
