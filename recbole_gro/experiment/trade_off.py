@@ -238,7 +238,8 @@ def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
     )
     yield Table(
         "Metrics of the service. Percent, mean over seeds; in brackets over those of the undefended target. A defense "
-        "that leaves the first ten items alone keeps NDCG@10 whatever it does below; longer cut-offs show its cost.",
+        "that leaves the first ten items alone keeps NDCG@10 whatever it does below, unless exclude_seen moves what is "
+        "below up; longer cut-offs show its cost.",
         *quality_table(found),
     )
     for metric in PICTURED:
