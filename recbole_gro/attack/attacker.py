@@ -196,6 +196,7 @@ class Attacker:
         unneeded = {one.saved_model_file for one in trainers if folder is None}
         best.saved_model_file = processes.by_first(lambda: write_selected([best, *others], stage, unneeded))
         if others:
+            best.others = others
             best.model = Ensemble([one.model for one in (best, *others)])
             best.scorer = create_scorer(best.model)
             held_out = best.loaders(logs[variant])[1]

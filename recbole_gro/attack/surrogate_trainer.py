@@ -1,6 +1,7 @@
 """Training of the surrogate: Eq. 4 on a query log (Yue et al., RecSys'21, arXiv 2109.01165)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,9 +33,11 @@ class ExtractionTrainer(StageTrainer):
     Attributes:
         served_k: first items of the log's lists that were served, where others follow; None: all.
         untrained_loss: Eq. 4 on held-out queries before the first epoch; None before `fit`.
+        others: trainers of the other members of an ensemble.
     """
 
     stage = "surrogate"
+    others: Sequence["ExtractionTrainer"] = ()
     served_k: int | None = None
 
     def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
@@ -89,13 +92,17 @@ class ExtractionTrainer(StageTrainer):
 
     @property
     def improved(self) -> bool:
-        """Whether the loss on held-out queries fell below that of the untrained model."""
-        return self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
+        """Whether the loss on held-out queries fell below that of the untrained model, for each of an ensemble."""
+        own = self.untrained_loss is not None and self.best_valid_score < self.untrained_loss
+        return own and all(one.improved for one in self.others)
 
     @property
     def still_improving(self) -> bool:
-        """Whether training ended at `surrogate_epochs`, before early stopping: more may improve the surrogate."""
-        return self.cur_step <= self.stopping_step
+        """Whether training ended at `surrogate_epochs`, before early stopping, for any of an ensemble.
+
+        More epochs may then improve the surrogate.
+        """
+        return self.cur_step <= self.stopping_step or any(one.still_improving for one in self.others)
 
     def fit(self, train_data, valid_data=None, verbose=True, saved=True, show_progress=False, callback_fn=None):
         if valid_data:

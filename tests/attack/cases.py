@@ -222,6 +222,10 @@ class AttackerCases:
         assert alone.selected == attacker.selected
         assert attacker.n_surrogates == alone.n_surrogates + 1
         assert set(trainer.best_valid_result) == {"loss", "agreement@10"}
+        [member] = trainer.others
+        assert (trainer.improved, trainer.still_improving) == (True, True)  # after 2 epochs
+        trainer.cur_step, member.untrained_loss = 99, 0.0
+        assert (trainer.improved, trainer.still_improving) == (False, member.still_improving)
         checkpoints = [name for name in files_below(self.folder) if name.endswith(".pth")]
         assert checkpoints == ["alone.pth", "surrogate.pth"]
         served = load_target(self.folder / "surrogate.pth").recommend(log.sequences, 10)
