@@ -22,6 +22,7 @@ from recbole_gro.config.settings import Settings, setting
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import SEEDS
 from recbole_gro.utils.registry import Registry
 
 STRONGEST = "strongest"  # the name of the best attack of the suite
@@ -154,7 +155,7 @@ class Attacker:
         models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
 
         def trained(model: Any, variant: Any, stage: str, folder: Path | None = None, number: int = 0):
-            init_seed(seed + number, self.config["reproducibility"])
+            init_seed((seed + number) % SEEDS, self.config["reproducibility"])
             surrogate, config = create_surrogate(self.config, n_items, items, model)
             config["seed"] = seed
             trainer = self.trainer(config, surrogate, stage)

@@ -19,6 +19,7 @@ from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import SEEDS
 
 
 @register_attacker("rounds")
@@ -80,7 +81,7 @@ class RoundsAttacker(Attacker):
         return agreement.masked_fill(~open_, 2.0).argsort(stable=True)[: min(most, int(open_.sum()))]
 
     def _surrogate(self, log: QueryLog, n_items: int, number: int) -> Any:
-        config, seed = with_settings(self.config), self.config["seed"] + number
+        config, seed = with_settings(self.config), (self.config["seed"] + number) % SEEDS
         config["output_dir"] = config["resume_dir"] = None
         init_seed(seed, config["reproducibility"])
         surrogate, derived = create_surrogate(config, n_items)

@@ -6,6 +6,7 @@ from recbole.config import Config
 from torch import nn
 
 from recbole_gro.config.config import derive, with_settings
+from recbole_gro.config.files import read_config_file
 from recbole_gro.config.models import models_of
 from recbole_gro.config.settings import setting
 from recbole_gro.scoring import scorer_class
@@ -59,8 +60,9 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
         UserError: the surrogate's model reads more of the data than the attack has.
     """
     name = surrogate_models(config)[0] if model is None else model
-    derived = derive(config, name, setting(config, "surrogate_config"), "surrogate_model")
-    if derived["MAX_ITEM_LIST_LENGTH"] == config["MAX_ITEM_LIST_LENGTH"]:  # else surrogate_config sets it
+    file = setting(config, "surrogate_config")
+    derived = derive(config, name, file, "surrogate_model")
+    if "MAX_ITEM_LIST_LENGTH" not in (read_config_file(file) if file else {}):
         derived = with_settings(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config, derived.model_class))
     features = items if setting(config, "surrogate_knows_features") else None
     dataset = SurrogateDataset(derived, n_items, items=features)

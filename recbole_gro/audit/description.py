@@ -71,6 +71,11 @@ class Description:
         return int(token) if self["item_type"] == "int" else token
 
     @property
+    def query(self) -> str:
+        """The query of the URL, environment variables by name; empty for a function."""
+        return "" if self.function else urlsplit(self["url"]).query
+
+    @property
     def public(self) -> dict[str, Any]:
         """What results may hold: no environment variable, no header's value, no query, user or password of the URL."""
         shown = {"black_box": self.name, "k": self["k"], "item_type": self["item_type"]}

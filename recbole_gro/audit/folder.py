@@ -27,7 +27,7 @@ def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, 
     Args:
         config: of the attack.
         service: what results may hold of its description.
-        contents: catalogue and histories, of which digests are kept.
+        contents: catalogue, histories and others by name, of which digests are kept.
     """
     own = plugin_keys().keys()
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own})

@@ -100,7 +100,8 @@ def run_audit(
     own = read_histories(histories, config) if histories else []
     source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)
-    settings = settings_of_audit(config, service.public, {"catalogue": service.catalogue, "histories": own})
+    read = {"catalogue": service.catalogue, "histories": own, "seeds": service["seeds"], "url query": service.query}
+    settings = settings_of_audit(config, service.public, read)
     with open_audit_folder(config, settings) as folder, shown_on_console():
         console.info(NOTICE)
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")

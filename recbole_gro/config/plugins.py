@@ -77,7 +77,13 @@ def imported_module(name: str, setting: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UserError(f"{setting}: {error}; modules are looked up in {os.getcwd()} and where Python looks") from error
+        hint = f"; did you mean {name[:-3]}?" if name.endswith(".py") else ""
+        where = f"modules are looked up in {os.getcwd()} and where Python looks"
+        raise UserError(f"{setting}: {error}; {where}{hint}") from error
+    except SystemExit as error:
+        raise UserError(
+            f"{setting}: importing {name} ends the process; put its script part under if __name__ == '__main__'"
+        ) from error
     except Exception as error:
         raise UserError(f"{setting}: importing {name} failed: {in_one_line(error)}") from error
     finally:

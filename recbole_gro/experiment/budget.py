@@ -11,7 +11,7 @@ from scipy import stats
 from recbole_gro.experiment.figures import COLOURS, MARKERS, STYLES
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.statistics import LEVEL, Interval
-from recbole_gro.experiment.summary import Setting
+from recbole_gro.experiment.summary import Setting, agreement_k
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.document import Block, Picture, Table
 from recbole_gro.report.run_report import png
@@ -64,8 +64,9 @@ def needed(own: Sequence[Setting], level: float, k: int) -> list[float]:
     per_seed = []
     for seed in seeds:
         cells = [setting.with_seeds([seed]) for setting in own]
-        shares = [cell.spread("ndcg", "surrogate", k).mean / cell.spread("ndcg", "target", k).mean for cell in cells]
-        per_seed.append(lists_needed(lists, np.array(shares), level))
+        reached, target = ([cell.spread("ndcg", side, k).mean for cell in cells] for side in ("surrogate", "target"))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a target without a hit has no share
+            per_seed.append(lists_needed(lists, np.divide(reached, target), level))
     return per_seed
 
 
@@ -141,13 +142,15 @@ def picture(found: Curves, k: int) -> Figure:
     panels = figure.subplots(1, 2)
     attacks = list(dict.fromkeys(attack for _, attack in found))
     defenses = list(dict.fromkeys(defense for defense, _ in found))
+    at = agreement_k([setting for own in found.values() for setting in own], k) or k
     for (defense, attack), own in found.items():
         lists = [n_lists(setting) for setting in own]
-        shares = [
-            setting.measured("ndcg", "surrogate", k).mean(1) / setting.measured("ndcg", "target", k).mean(1)
-            for setting in own
-        ]
-        agreement = [np.array([cell.agreement[k] for cell in setting.cells]) for setting in own]
+        with np.errstate(divide="ignore", invalid="ignore"):  # as in `needed`
+            shares = [
+                setting.measured("ndcg", "surrogate", k).mean(1) / setting.measured("ndcg", "target", k).mean(1)
+                for setting in own
+            ]
+        agreement = [np.array([cell.agreement[at] for cell in setting.cells]) for setting in own]
         for axes, values in zip(panels, (shares, agreement), strict=True):
             axes.errorbar(
                 lists,
@@ -160,7 +163,7 @@ def picture(found: Curves, k: int) -> Figure:
                 capsize=3,
             )
     panels[0].axhline(1, color="#bbbbbb", linewidth=0.8)
-    names = (f"NDCG@{k} of the surrogate / target", f"agreement@{k}")
+    names = (f"NDCG@{k} of the surrogate / target", f"agreement@{at}")
     for axes, name in zip(panels, names, strict=True):
         axes.set(xscale="log", xlabel="lists returned to the attack", ylabel=name)
         axes.set_ylim(bottom=0)

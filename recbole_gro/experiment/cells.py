@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
-from recbole_gro.experiment.plan import Experiment, Task
+from recbole_gro.experiment.plan import TRADE_OFF, TRADE_OFF_K, Experiment, Task
 from recbole_gro.quick_start.comparison import compare, measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 from recbole_gro.quick_start.run import read_data
@@ -21,6 +21,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
@@ -116,7 +117,7 @@ def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], 
     for values, seed in experiment.cells():
         file = cell_file(experiment, values, seed, folder)
         if file.exists():
-            done.append(Cell.load(file))
+            done.append(replace(Cell.load(file), values=values))  # keys may have been renamed since
         else:
             missing.append((values, seed))
     return done, missing
@@ -136,6 +137,8 @@ def check_cells(experiment: Experiment, cells: list[Task]) -> None:
     seen = set()
     for values, seed in cells:
         config = experiment.config(values, seed)
+        if experiment.figure == TRADE_OFF and config["served_k"] < TRADE_OFF_K:
+            raise UserError(f"served_k: figure {TRADE_OFF} compares lists of {TRADE_OFF_K} items or more")
         kind = tuple(str(config[name]) for name in CHECKED_BY)
         if kind not in seen:
             seen.add(kind)

@@ -23,6 +23,7 @@ Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
 DETECTION = "detection"  # the figure of an experiment that trains no surrogate
 ALARMS = "alarms"  # the figure of an experiment on services that answer with decoys after an alarm
+TRADE_OFF, TRADE_OFF_K = "tradeoff", 10  # the figure of utility against extraction, and the cut-off of both
 TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
@@ -79,7 +80,8 @@ class Experiment:
         for key, value in values.items():
             given |= groups[value] if isinstance(groups := self.vary.get(key), dict) else {key: value}
         given = {key: given[other] for key, other in self.equal.items()} | given
-        names = as_names(given.get("defense", "none"))
+        defense = given.get("defense", UNDEFENDED)
+        names = as_names(defense) if isinstance(defense, str | list) else [defense]
         if len(names) != 1:
             raise UserError(f"defense: a cell has one, not {', '.join(names)}; list several under `vary`")
         config = Config(config_dict={**given, "defense": names})
@@ -223,7 +225,7 @@ def _check_values(experiment: Experiment) -> None:
         raise UserError(
             f"experiment {experiment.name}: figure {OWNERSHIP} varies model alone, and has a part {OWNERSHIP}"
         )
-    figures = ("k", "target", "tradeoff", "budget", DETECTION, ALARMS, OWNERSHIP, TABLE)
+    figures = ("k", "target", TRADE_OFF, "budget", DETECTION, ALARMS, OWNERSHIP, TABLE)
     if experiment.figure not in (*figures, *experiment.vary):
         raise UserError(
             f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a "

@@ -9,6 +9,8 @@ from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.summary import Setting
 from recbole_gro.quick_start.references import create_references
 
+ROUNDING = 1e-6  # that agreement of the same lists may differ by
+
 
 @dataclass
 class ReferenceRow:
@@ -44,20 +46,30 @@ def meanings(names: Iterable[str]) -> str:
 
 
 def _alike(name: str, settings: Sequence[Setting]) -> list[list[Setting]]:
-    """Return groups of settings whose cells have the same ranks of a reference at the seeds that they share."""
+    """Return groups of settings whose cells have the same ranks of a reference at the seeds that they share.
+
+    Where both have its agreement, with their own undefended targets, that is the same too.
+    """
     groups: list[list[Setting]] = []
     for setting in settings:
         own = _by_seed(name, [setting])
         for group in groups:
             others = _by_seed(name, group)
-            both = [(own[seed].reference_ranks, others[seed].reference_ranks) for seed in own.keys() & others]
-            if both and all(np.array_equal(one[name], other[name]) for one, other in both):
+            both = [(own[seed], others[seed]) for seed in own.keys() & others]
+            if both and all(_equal(name, one, other) for one, other in both):
                 group.append(setting)
                 break
         else:
             if own:
                 groups.append([setting])
     return groups
+
+
+def _equal(name: str, one: Cell, other: Cell) -> bool:
+    shares = [cell.reference_agreement[name] for cell in (one, other) if name in cell.reference_agreement]
+    if len(shares) == 2 and any(abs(shares[0][k] - shares[1][k]) > ROUNDING for k in shares[0].keys() & shares[1]):
+        return False
+    return np.array_equal(one.reference_ranks[name], other.reference_ranks[name])
 
 
 def _by_seed(name: str, settings: Sequence[Setting]) -> dict[int, Cell]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
+from recbole_gro.config.settings import of_sections, plugin_keys
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import Refusal
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.fingerprint import RUN_SETTINGS, Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -85,11 +86,18 @@ def _training(model: SavedTarget) -> dict[str, object]:
     settings = Fingerprints(model.config, UNDEFENDED).training_settings
     defense = model.trained_by or UNDEFENDED
     settings |= TargetEpochSettings.fingerprint(model.config) | {"defense": defense}
-    if defense in defenses:
+    if model.trained_by:
+        if defense not in defenses:
+            raise UserError(
+                f"plugins: no module has the defense {defense}, which trained a model; give --plugins=[MODULE]"
+            )
         read = model.config.final_config_dict | model.settings  # the student's too
         declared = defenses[defense].training_settings
         if declared is None:  # those of GRO follow from its settings
-            declared = create_defense(defense, read).training_settings or ()
+            declared = create_defense(defense, read).training_settings
+        if declared is None:  # not declared: it may be any
+            others = {name for part in RUN_SETTINGS for name in part.names} | of_sections("Attack", "Output")
+            return settings | {name: read.get(name) for name in plugin_keys().keys() - others}
         settings |= {name: value for part in declared for name, value in part.fingerprint(read).items()}
     return settings
 

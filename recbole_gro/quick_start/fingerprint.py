@@ -9,6 +9,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from recbole.evaluator.register import metrics_dict
+
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
@@ -32,6 +34,7 @@ from recbole_gro.defense.defense_key import key_digest
 from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.settings import AttackedSettings, ComparisonSettings, OutputSettings, ReferenceSettings
+from recbole_gro.scoring import scorer_class
 from recbole_gro.serving.settings import AccessLogSettings, ServiceSettings
 
 # RecBole's keys of folders, devices and output; no result depends on them
@@ -82,7 +85,8 @@ class Fingerprints:
     def training(self) -> str:
         """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
-        return fingerprint("target", data=data, settings=self.training_settings, **_code(self.config.model_class))
+        code = _code(self.config.model_class, scorer_class(self.config.model_class))
+        return fingerprint("target", data=data, settings=self.training_settings, **code)
 
     @cached_property
     def target(self) -> str:
@@ -115,7 +119,8 @@ class Fingerprints:
     @cached_property
     def evaluation(self) -> str:
         """Fingerprint of the metrics of the service."""
-        return fingerprint("evaluation", self.service, settings=self._read((EvaluationSettings,)))
+        settings = self._read((EvaluationSettings,))
+        return fingerprint("evaluation", self.service, settings=settings, **_code(*_metrics(self.config)))
 
     @cached_property
     def queries(self) -> str:
@@ -172,14 +177,18 @@ class Fingerprints:
     def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
         """Return the values of settings classes, the code of the models named by them, and the keys that these read and
         the target does not; all values for a part that does not declare its settings (None)."""
+        run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
         if declared is None:
-            run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
             read = contents(self.config, declared_keys().keys() - run_level)
         else:
             read = {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
         roles = [role for role in ROLES if role in read]
         read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
-        return read | _code(*role_models(self.config.final_config_dict, roles))
+        models: list[Any] = list(role_models(self.config.final_config_dict, roles))
+        for model in models:
+            if reference_to(model) != model.__name__:  # a user's model may read the keys of plugins too
+                read |= contents(self.config, (names_in(model) & plugin_keys().keys()) - run_level)
+        return read | _code(*models, *(scorer_class(model) for model in models))
 
     def _of_role(self, role: str) -> set[str]:
         """Return the keys that the models of a role read and the target does not."""
@@ -192,9 +201,15 @@ def code_of_run(config: Any) -> dict[str, str]:
     defenses = [create_defense(name, config) for name in as_names(config["defense"])]
     classes = {cls for defense in defenses for part in defense.parts for cls in part.classes}
     classes |= {cls for name in attacks_of(config) for cls in create_attacker(name, config).classes}
-    classes |= {type(reference) for reference in create_references(config).values()}
-    sources = sources_of(config.model_class, *role_models(config.final_config_dict), *classes)
+    classes |= {type(reference) for reference in create_references(config).values()} | {*_metrics(config)}
+    models = [config.model_class, *role_models(config.final_config_dict)]
+    sources = sources_of(*models, *(scorer_class(model) for model in models), *classes)
     return {name: hashlib.sha256(source.encode()).hexdigest()[:16] for name, source in sources.items()}
+
+
+def _metrics(config: Any) -> list[type]:
+    """Return the classes of a run's metrics."""
+    return [metrics_dict[str(metric).lower()] for metric in config["metrics"]]
 
 
 def _code(*classes: type) -> dict[str, Any]:

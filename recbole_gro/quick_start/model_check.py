@@ -106,7 +106,7 @@ def _check_causal(model: Any, batch: Interaction) -> None:
     if not create_scorer(model).reads_no_later_item(batch):
         raise UserError(
             f"train_rows: {type(model).__name__} is not causal: its scores after a prefix depend on the items that "
-            f"follow; set train_rows=prefixes"
+            f"follow; register no CausalScorer for it, or set train_rows=prefixes"
         )
 
 

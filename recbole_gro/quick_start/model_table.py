@@ -3,13 +3,13 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from recbole_gro.config.models import CANNOT_SERVE
+from recbole_gro.config.models import CANNOT_SERVE, reference_to
 from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.table import Table
 
 
@@ -44,14 +44,23 @@ def table_row(model: str | type, data_path: Path) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder, _quiet():
         trials = ModelTrials(model, data_path, Path(folder))
         for role, passes in ROLES.items():
-            row[role] = "works"
-            try:
-                for trial in passes:
-                    trial(trials)
-            except (TrialFailed, UserError) as error:
-                row[role] = f"no: {error}"
-        row["remark"] = _remark(trials)
+            row[role] = _outcome(passes, trials)
+        row["remark"] = _remark(trials) if "works" in row.values() else ""
     return row
+
+
+def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials) -> str:
+    """Return `works`, or the reason against a model in a role."""
+    try:
+        for trial in passes:
+            trial(trials)
+    except (TrialFailed, UserError) as error:
+        return f"no: {error}"
+    except Exception as error:
+        if ":" not in reference_to(trials.config.model_class):
+            raise
+        return f"no: {in_one_line(error)}"  # of a user's code
+    return "works"
 
 
 @contextlib.contextmanager

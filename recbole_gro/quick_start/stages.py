@@ -1,5 +1,6 @@
 """The stages of a comparison: target, defended model, evaluation, queries, surrogate; each runs once (StageCache)."""
 
+import contextlib
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
-from recbole_gro.config.models import model_name, reference_to
+from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
@@ -28,6 +29,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.trainer.catalogue import checkpoint_of, loaded
 from recbole_gro.utils import units
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
 
@@ -211,7 +213,7 @@ class Stages:
             return {"checkpoint": read_plain(trainer.saved_model_file), "facts": facts}
 
         made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
-        named = {model_name(model): model for model in surrogate_models(self.config) if model}
+        named = {reference_to(sequential_model(model)): model for model in surrogate_models(self.config) if model}
         config, kind = self.prints.attacker.config, named.get(made["facts"]["surrogate_model"])
         model = untrained(lambda: create_surrogate(config, n_items, items, kind)[0], made["checkpoint"])
         return loaded(model, made["checkpoint"]), made["facts"]
@@ -300,7 +302,16 @@ class Stages:
             return make(config)
 
         made = self._once(stage, fingerprint, make_in, together=True)
-        is_there = kept == "checkpoint" and self.output_dir and (self.output_dir / f"{file}.pth").exists()
-        if self.output_dir and processes.is_first() and not is_there:
+        if self.output_dir and processes.is_first() and not _holds(self.output_dir / f"{file}.pth", made[kept]):
             write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made
+
+
+def _holds(file: Path, checkpoint: dict[str, Any]) -> bool:
+    """Return whether a file has the weights of a checkpoint; one of an interrupted training has those of its epoch."""
+    if not file.exists():
+        return False
+    with contextlib.suppress(UserError):
+        there, own = read_plain(file).get("state_dict") or {}, checkpoint["state_dict"]
+        return there.keys() == own.keys() and all(torch.equal(there[name], own[name].cpu()) for name in own)
+    return False

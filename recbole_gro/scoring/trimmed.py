@@ -21,7 +21,7 @@ class TrimmedScorer(NextItemScorer):
         groups = length_groups(lengths, sequences.shape[1])
         if len(groups) == 1:
             return super().loss(interaction)
-        total = lengths.new_zeros((), dtype=self.model.item_embedding.weight.dtype)
+        total = lengths.new_zeros((), dtype=next(self.model.parameters()).dtype)
         for rows, width in groups:
             part = interaction[rows]
             part.update(Interaction({self.model.ITEM_SEQ: sequences[rows, :width]}))

@@ -37,7 +37,7 @@ class CallableService:
         rows = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
         returned = self.function(rows)
         try:
-            lists = [[int(item) for item in row][: self.k] for row in returned]
+            lists = [[_whole(item) for item in row][: self.k] for row in returned]
         except (TypeError, ValueError) as error:
             raise UserError(
                 f"service: the function must return lists of item ids, one per sequence: {error}"
@@ -52,3 +52,11 @@ class CallableService:
                 )
             table[number, : len(row)] = torch.tensor(row, dtype=torch.long)
         return table
+
+
+def _whole(item: Any) -> int:
+    """Return an item id as an int; a text of digits is one too."""
+    number = int(item)
+    if not isinstance(item, str) and number != item:
+        raise ValueError(f"{item} is no item id")
+    return number

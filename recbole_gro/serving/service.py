@@ -57,6 +57,28 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
         raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
+def check_lists(lists: Any, ranked: Tensor, n_items: int) -> None:
+    """Check that the output side of a defense returns item ids of the shape of a ranking; of values on a CPU alone.
+
+    Args:
+        lists: what it returned.
+        ranked: [B, k] the ranking.
+        n_items: size of the id space, padding included.
+
+    Raises:
+        UserError: it returned anything else.
+    """
+    shape = f"[{len(ranked)}, {ranked.shape[1]}]"
+    if not isinstance(lists, Tensor) or lists.shape != ranked.shape or lists.is_floating_point():
+        is_tensor = isinstance(lists, Tensor)
+        given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
+        raise UserError(f"defense: its lists are {given}; int64 {shape} item ids are expected, padded with 0")
+    if lists.device.type == "cpu" and lists.numel() and not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
+        raise UserError(
+            f"defense: its lists have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}"
+        )
+
+
 def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
     """Return the item ids [B, L] of a query, padded right with 0, and their lengths [B].
 
@@ -156,4 +178,6 @@ class Service:
         """
         scores = session.scores(*part)
         ranked = top_k(scores, self.k)
-        return self.output(ranked, Query(*read, scores)), scores.gather(1, ranked[:, :1])
+        lists = self.output(ranked, Query(*read, scores))
+        check_lists(lists, ranked, self.n_items)
+        return lists, scores.gather(1, ranked[:, :1])

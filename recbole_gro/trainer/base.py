@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_gro.config.config import plain_settings
+from recbole_gro.config.models import reference_to
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import catalogue_state
@@ -244,8 +245,9 @@ class StageTrainer(Trainer):
         if not all(bool(weights.isfinite().all()) for weights in self.model.parameters()):
             raise self._diverged(f"epoch {epoch}: its last step left weights that are NaN or infinite")
         file = kwargs.pop("saved_model_file", self.saved_model_file)
+        trained = {"model": reference_to(type(self.model))}  # RecBole's Config may name the class that it derives from
         state = {
-            "config": plain_settings(self.config),
+            "config": plain_settings(self.config) | trained,
             "stage": self.stage,
             "epoch": epoch,
             "cur_step": self.cur_step,

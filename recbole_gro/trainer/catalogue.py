@@ -11,6 +11,7 @@ from recbole.utils import FeatureType
 from torch import nn
 
 from recbole_gro.config.config import plain_settings
+from recbole_gro.config.models import reference_to
 from recbole_gro.utils.errors import UserError
 
 
@@ -78,7 +79,8 @@ def stored_items(features: dict[str, dict[str, Any]]) -> Any:
 def checkpoint_of(config: Config, model: nn.Module, dataset: Any) -> dict[str, Any]:
     """Return the checkpoint of a model whose trainer writes none, to be served without the data."""
     catalogue = catalogue_state(config, model, dataset)
-    return {"config": plain_settings(config), "state_dict": model.state_dict(), "catalogue": catalogue}
+    settings = plain_settings(config) | {"model": reference_to(type(model))}
+    return {"config": settings, "state_dict": model.state_dict(), "catalogue": catalogue}
 
 
 def loaded(model: Any, checkpoint: dict[str, Any]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+SEEDS = 2**32  # number of seeds that numpy takes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 

@@ -67,6 +67,8 @@ def test_a_file_of_the_surrogates_settings_may_set_its_length(make_config, tmp_p
     (tmp_path / "long.yaml").write_text("MAX_ITEM_LIST_LENGTH: 6\n")
     config = make_config("BERT4Rec", query_length=3, surrogate_config=str(tmp_path / "long.yaml"))
     assert create_surrogate(config, 31)[0].max_seq_length == 6
+    (tmp_path / "long.yaml").write_text(f"MAX_ITEM_LIST_LENGTH: {config['MAX_ITEM_LIST_LENGTH']}\n")
+    assert create_surrogate(config, 31)[0].max_seq_length == config["MAX_ITEM_LIST_LENGTH"]
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ def test_settings_depend_on_contents_and_not_on_the_folder(config, tmp_path):
     config["output_dir"] = str(tmp_path / "other")
     assert settings_of_audit(config, {"k": 5}, {"catalogue": ["a", "b"], "histories": []}) == settings
     assert settings_of_audit(config, {"k": 5}, {"catalogue": ["b", "a"]}) != settings
+    assert settings_of_audit(config, {"k": 5}, {"catalogue": ["a", "b"], "seeds": ["a"]}) != settings
     assert settings_of_audit(config, {"k": 6}, {"catalogue": ["a", "b"]}) != settings
 
 

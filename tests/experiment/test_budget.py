@@ -90,3 +90,17 @@ def test_the_packaged_experiment_has_logarithmic_budgets():
     plan = experiment_of({"query_sequences": [10, 100]}, figure="budget")
     cells = [cell({"query_sequences": n}, 1) for n in (10, 100)]
     assert len(gather(plan, cells)) == 2
+
+
+def test_a_target_without_a_hit_has_no_share_and_lists_below_ten_have_their_own_agreement():
+    settings = [setting(n, 0.5) for n in BUDGETS]
+    for of_budget in settings:
+        for of_seed in of_budget.cells:
+            of_seed.target_ranks = np.zeros(100, dtype=int)
+            of_seed.agreement = {1: 0.5}
+    assert needed(settings, 0.5, 5) == [10 * 50] * 3  # any surrogate has infinitely many times nothing
+    for of_budget in settings:
+        for of_seed in of_budget.cells:
+            of_seed.surrogate_ranks = np.zeros(100, dtype=int)
+    assert needed(settings, 0.5, 5) == [math.inf] * 3
+    assert picture(curves(settings), 5).axes[1].get_ylabel() == "agreement@1"

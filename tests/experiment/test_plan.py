@@ -228,3 +228,9 @@ def test_a_cell_has_one_defense(own):
 
 def test_values_in_words():
     assert in_words({"defense": "gro", "seed": 3}) == "defense gro, seed 3"
+
+
+def test_no_defense_at_all_is_refused(own):
+    experiment = read_experiment(own(OWN.replace("defense: [none, gro]", "defense: [null, gro]")))
+    with pytest.raises(UserError, match=r"^defense: .*None"):
+        experiment.config(*experiment.cells()[0])

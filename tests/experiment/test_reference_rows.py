@@ -77,3 +77,13 @@ def test_meanings_name_each_reference_once():
     found = create_references({"references": ["untrained", "popularity"]})
     text = meanings(["untrained", "popularity", "untrained"])
     assert text == f"untrained: {found['untrained'].meaning}; popularity: {found['popularity'].meaning}"
+
+
+def test_settings_whose_references_agree_otherwise_with_their_targets_have_rows_of_their_own():
+    one, other = popularity_of(setting(model="NARM")), popularity_of(setting(model="SASRec"))
+    for of_seed, share in ((of_seed, share) for side, share in ((one, 0.9), (other, 0.1)) for of_seed in side.cells):
+        of_seed.reference_agreement = {"popularity": {10: share}}
+    assert rows_of(one, other) == [
+        ("popularity", {"model": "NARM"}, [1, 2]),
+        ("popularity", {"model": "SASRec"}, [1, 2]),
+    ]

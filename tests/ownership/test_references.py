@@ -4,7 +4,9 @@ import pytest
 from conftest import SMALL, WIDTHS
 from ownership.runs import trained
 
-from recbole_gro import run_recbole_gro
+from recbole_gro import Defense, Settings, key, register_defense, run_recbole_gro
+from recbole_gro.config.models import copied_model
+from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import Refusal
 from recbole_gro.ownership.references import load_references, train_references
 from recbole_gro.serving.saved_target import load_target
@@ -93,6 +95,27 @@ def test_references_of_a_defended_owner_were_trained_by_the_same_defense(defende
     with pytest.raises(UserError, match=r"^references: the defense gro trained the owner's model, .* target-gro\.pth"):
         train_references(owner, 5, tmp_path / "references")
     assert not (tmp_path / "references").exists()
+
+
+def test_a_defense_that_declares_nothing_or_is_unknown_bears_no_references(defended, own_parts):
+    class StrengthSettings(Settings):
+        own_strength: float = key(0.0, "float", "strength")
+
+    @register_defense("undeclared")
+    class Undeclared(Defense):
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            return copied_model(target)
+
+    owner, other, alike = (
+        defended(seed, defense="undeclared", own_strength=strength).replace("-gro.", "-undeclared.")
+        for seed, strength in ((1, 0.0), (2, 9.0), (3, 0.0))
+    )
+    assert list(load_references([alike], load_target(owner))) == [alike]
+    with pytest.raises(Refusal, match=r"was trained with own_strength=9\.0, the owner's model with 0\.0"):
+        load_references([other], load_target(owner))
+    del defenses._entries["undeclared"]
+    with pytest.raises(UserError, match=r"^plugins: no module has the defense undeclared, which trained a model; give"):
+        load_references([alike], load_target(owner))
 
 
 def test_an_undefended_model_says_so(make_loaders, defended, tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from conftest import synthetic_histories, write_inter
 from pipeline import TINY_RUN
 from recbole.config import Config as RecBoleConfig
-from recbole.model.sequential_recommender import BERT4Rec
+from recbole.evaluator.register import metric_information, metric_types, metrics_dict
+from recbole.model.sequential_recommender import NARM, BERT4Rec
 
 from recbole_gro import Attacker, Config, Defense, Service, create_attacker, create_defense, register_defense
 from recbole_gro.attack.attacker import _attackers
@@ -18,7 +19,7 @@ from recbole_gro.config.settings import Settings, contents, key, plugin_keys
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, data_fingerprint
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.settings import AccessLogSettings
@@ -452,3 +453,38 @@ def test_data_that_change_while_a_run_goes_on_keep_the_fingerprint_of_what_was_r
     file.write_text(file.read_text() + "u1\ti1\t99\n")
     assert Fingerprints(config, "none").target == before
     assert Fingerprints(make_config(data_path=str(path)), "none").target != before
+
+
+@pytest.mark.parametrize(("role", "stages"), [("surrogate_model", {"surrogate"}), ("student_model", AFTER["defended"])])
+def test_a_key_of_a_plugin_counts_for_a_users_surrogate_or_student_that_reads_it(prints, own_parts, role, stages):
+    class WidthSettings(Settings):
+        own_width_of_heads: int = key(2, "int >= 1", "width")
+
+    given = {"defense": "gro", role: ReadsWidth}
+    assert changed(prints(**given), prints(**given, own_width_of_heads=3)) == stages
+    assert changed(prints(defense="gro"), prints(defense="gro", own_width_of_heads=3)) == set()
+
+
+class ReadsWidth(NARM):
+    """A model with a setting that a plugin declares."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.width = config["own_width_of_heads"]
+
+
+def test_the_code_of_a_users_metric_counts_for_the_evaluation(make_config, monkeypatch):
+    own = type("Own", (metrics_dict["hit"],), {"__module__": "a_users_metrics"})
+    for table in (metrics_dict, metric_types, metric_information):
+        monkeypatch.setitem(table, "own", own if table is metrics_dict else table["hit"])
+    found = []
+    for source in ("one", "other"):
+        monkeypatch.setattr("recbole_gro.config.plugins._source", lambda _, source=source: source)
+        config = make_config(metrics=["Hit", "NDCG", "Own"])
+        prints = Fingerprints(config, "none")
+        found.append((prints.service, prints.evaluation, code_of_run(config)))
+    (service, evaluation, code), (other_service, other_evaluation, other_code) = found
+    assert service == other_service
+    assert evaluation != other_evaluation
+    assert code.keys() == other_code.keys() == {"a_users_metrics"}
+    assert code != other_code

@@ -14,6 +14,7 @@ from recbole_gro import (
     register_defense,
     run_recbole_gro,
 )
+from recbole_gro.attack import attacker
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.gro import callback
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -158,3 +159,37 @@ def test_a_setting_of_a_users_variant_of_gro_counts(make_config, make_model, own
     assert off.defended != on.defended
     trainer = GROTrainer(make_config(gro_freeze=True), make_model("BERT4Rec"))
     assert [type(each) for each in trainer.callbacks] == [Freeze]
+
+
+def test_a_surrogate_is_loaded_as_its_own_architecture_by_whatever_name(make_stages, tmp_path, monkeypatch):
+    (tmp_path / "models_of_a_user.py").write_text(
+        "from recbole.model.sequential_recommender import NARM\n\n\nclass Own(NARM):\n    pass\n"
+    )
+    (tmp_path / "models_again.py").write_text("from models_of_a_user import Own\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(
+        attacker, "held_out_agreement", lambda candidates, log: {name: name != "BERT4Rec" for name in candidates}
+    )
+    stages = make_stages(surrogate_model=["BERT4Rec", "models_again:Own"])
+    defense = stages.prints.defense
+    log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    surrogate, facts = stages.surrogate(log, "none")
+    assert facts["surrogate_model"] == "models_of_a_user:Own"
+    assert type(surrogate).__name__ == "Own"
+
+
+def test_a_checkpoint_of_an_interrupted_training_is_replaced_by_that_of_the_stage(make_stages, tmp_path):
+    kept = make_stages(output_dir=tmp_path / "one").target().state_dict()
+    folder = tmp_path / "other"
+    folder.mkdir()
+    file = folder / "target.pth"
+    interrupted = torch.load(tmp_path / "one" / "target.pth")
+    for weights in interrupted["state_dict"].values():
+        weights.zero_()
+    for content in (interrupted, {"damaged": 1}):
+        torch.save(content, file)
+        make_stages(output_dir=folder).target()
+        assert same_weights(torch.load(file)["state_dict"], kept)
+    before = file.stat().st_mtime_ns
+    make_stages(output_dir=folder).target()
+    assert file.stat().st_mtime_ns == before

@@ -19,6 +19,11 @@ def test_lists_are_those_of_the_function():
     assert service.recommend(torch.tensor([[4, 9], [30, 0]])).tolist() == [[10, 11, 12], [1, 2, 3]]
 
 
+def test_whole_numbers_of_any_type_and_texts_of_digits_are_item_ids():
+    lists = [torch.tensor([3.0, 4.0]), ["5", "6"]]
+    assert CallableService(lambda _: lists, 31, 2).recommend([[1], [2]]).tolist() == [[3, 4], [5, 6]]
+
+
 def test_shorter_lists_are_padded_and_longer_ones_cut():
     assert CallableService(following, 31, 5).recommend([[9]]).tolist() == [[10, 11, 12, 0, 0]]
     assert CallableService(following, 31, 2).recommend([[9]]).tolist() == [[10, 11]]
@@ -33,6 +38,7 @@ def test_shorter_lists_are_padded_and_longer_ones_cut():
         ([[1, 2], [31]], "list 1"),
         ([["a"], [1]], "must return lists of item ids"),
         (None, "must return lists of item ids"),
+        ([[7.9, 3], [1]], "must return lists of item ids, one per sequence: 7.9 is no item id"),
     ],
 )
 def test_anything_but_lists_of_items_is_refused(returned, message):

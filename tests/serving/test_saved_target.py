@@ -92,6 +92,15 @@ def test_a_model_outside_recbole_is_loaded_with_its_class_alone(make_loaders, tm
     assert torch.equal(loaded.recommend([[1, 2]], k=5), served)
 
 
+def test_a_subclass_is_loaded_as_itself_where_the_config_names_its_base(make_loaders, tmp_path):
+    config, train, _, _ = make_loaders("NARM", output_dir=str(tmp_path))
+    trainer = TargetTrainer(config, OwnModel(config, train._dataset))
+    trainer._save_checkpoint(0, verbose=False)
+    loaded = load_target(trainer.saved_model_file)
+    assert type(loaded.model) is OwnModel
+    assert torch.equal(loaded.recommend([[1, 2]], k=5), BlackBox(trainer.model, k=5).query([[1, 2]]))
+
+
 class OwnWidth(NARM):
     """A model with a setting of its own."""
 
