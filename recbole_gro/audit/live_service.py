@@ -168,11 +168,14 @@ def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserE
         n_lists: number of lists.
         unknown: some of their items; none: the lists are empty.
     """
-    wrong = f"the service returned no item in its first {n_lists} lists; check the function, or request"
+    is_function = client.description.function is not None
+    wrong = f"the service returned no item in its first {n_lists} lists; check "
+    wrong += "the function" if is_function else "request and items of service.yaml"
     if unknown:
         such = ", ".join(map(repr, unknown))
         wrong = f"none of the items in its first {n_lists} lists is in the catalogue (such as {such}); check catalogue"
-    return UserError(f"{client.description.name}: {wrong} and items of service.yaml")
+        wrong += " and item_type" if is_function else " and items of service.yaml"
+    return UserError(f"{client.description.name}: {wrong}")
 
 
 def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[list[str], int]:

@@ -41,3 +41,16 @@ def test_a_user_model_by_module_and_class(capsys, monkeypatch):
     assert main(["check-model", "mean_of_items:MeanOfItems"]) == 0
     assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["mean_of_items:MeanOfItems", *["works"] * 3]
     assert str(ROOT / "examples") not in sys.path
+
+
+def test_a_users_model_that_raises_has_a_row_with_the_reason(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken_models.py").write_text(
+        "from recbole.model.sequential_recommender import GRU4Rec\n\n\n"
+        "class Broken(GRU4Rec):\n    def calculate_loss(self, interaction):\n        return self.nothing\n"
+    )
+    assert main(["check-model", "broken_models:Broken"]) == 1
+    printed = capsys.readouterr()
+    assert cells(printed.out.splitlines()[-1])[2].startswith("no: ")
+    assert "nothing" in printed.out
+    assert "Traceback" not in printed.err

@@ -1,9 +1,12 @@
 import json
+import re
+from pathlib import Path
 
 import pytest
 from ownership.runs import trained
 
 from recbole_gro.cli.main import main
+from recbole_gro.ownership.method import methods
 
 
 def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
@@ -59,3 +62,16 @@ def test_invalid_words_are_named(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     assert main(["verify", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_method_of_the_documentation(make_loaders, tmp_path, monkeypatch, capsys):
+    page = Path(__file__).parents[2].joinpath("docs", "how-to", "verify.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_methods.py").write_text(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)[-1])
+    monkeypatch.setattr(methods, "_entries", dict(methods._entries))
+    owner = trained(make_loaders, tmp_path)
+    words = [f"--owner={owner}", "--key=verify.key", "--probes=60", "--method=first_items", "--plugins=[my_methods]"]
+    for suspect, said in ((owner, "is claimed"), ("ownership.runs:following", "is not claimed")):
+        assert main(["verify", *words, f"--suspect={suspect}", f"--output_dir={said}", "--quiet"]) == 0
+        assert f"{suspect} {said} to be a copy" in capsys.readouterr().out
+    assert main(["verify", "--plugins=my_methods", f"--recompute={said}/results.json", f"--owner={owner}"]) == 0

@@ -88,6 +88,10 @@ def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data
     [
         (None, "plugins: No module named 'plugin_absent'"),
         ("1 / 0", "plugins: importing plugin_bad failed: ZeroDivision"),
+        (
+            "raise SystemExit(3)",
+            "plugins: importing plugin_bad ends the process; put its script part under if __name__",
+        ),
     ],
 )
 def test_a_plugin_that_cannot_be_imported_is_named(plugin, text, reason):

@@ -201,3 +201,17 @@ def test_state_is_kept_for_queries_of_few_sequences_only(make_model, monkeypatch
     recomputed = [service.recommend(histories[:, :t]) for t in (3, 4, 5)]
     assert reads[3:] == [(6, 3), (6, 4), (6, 5)]
     assert all(torch.equal(one, other) for one, other in zip(kept, recomputed, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (lambda ranked: ranked[:, :3], r"defense: its lists are int64 \[2, 3\]; int64 \[2, 5\] item ids are expected"),
+        (lambda ranked: ranked.float(), r"defense: its lists are float32 \[2, 5\]; int64"),
+        (lambda ranked: None, "defense: its lists are NoneType; int64"),
+        (lambda ranked: ranked + 1000, r"defense: its lists have ids from 10\d\d to 10\d\d; items are 1 to 30"),
+    ],
+)
+def test_what_a_defense_returns_has_to_be_lists_of_items(model, output, message):
+    with pytest.raises(UserError, match=message):
+        Service(model, 5, lambda ranked, query: output(ranked)).recommend([[1, 2], [3]])
