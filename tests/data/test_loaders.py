@@ -60,7 +60,9 @@ def reseed_both(*loaders):
         loader.generator.manual_seed(3)
 
 
-@pytest.mark.parametrize("negatives", [{"distribution": "popularity"}, {"sample_num": 3}, {"dynamic": True}], ids=str)
+@pytest.mark.parametrize(
+    "negatives", [{"distribution": "popularity"}, {"sample_num": 3}, {"dynamic": True, "candidate_num": 3}], ids=str
+)
 def test_windows_have_one_uniform_negative_per_mask(make_loaders, negatives):
     with pytest.raises(UserError, match=r"^train_neg_sample_args: windows have one negative per mask"):
         make_loaders("BERT4Rec", loss_type="BPR", train_neg_sample_args=negatives)
