@@ -113,7 +113,7 @@ def test_a_lack_of_memory_is_not_blamed_on_the_model(checked, monkeypatch):
 
 
 def test_a_model_that_reads_ahead_does_not_train_on_whole_sequences(checked):
-    with pytest.raises(UserError, match=r"^train_rows: ReadsAhead is not causal: .*; set train_rows=prefixes$"):
+    with pytest.raises(UserError, match=r"^train_rows: ReadsAhead is not causal: .*, or set train_rows=prefixes$"):
         checked(ReadsAhead, "none", attack=False)
     checked(ReadsAhead, "none", attack=False, train_rows="prefixes")
 
