@@ -178,7 +178,7 @@ def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
         return original(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without_ray)
-    with pytest.raises(UserError, match=r"executor: ray cannot be imported \(No module named 'ray'\); pip install ray adds"):
+    with pytest.raises(UserError, match=r"executor: ray cannot be imported \(No module named 'ray'\); pip install ray"):
         list(execute(record, TASKS, "ray"))
 
 
