@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from recbole_gro.cli.plugin_option import add_plugins, import_given
+from recbole_gro.cli.plugin_option import add_plugins
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError
 
@@ -66,7 +66,6 @@ def work(words: list[str]) -> None:
     for library in ("starlette", "uvicorn"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"serve needs {library}; pip install starlette uvicorn httptools")
-    import_given(given)
     from recbole_gro.http_service.ledger import Ledger
     from recbole_gro.http_service.process import serve
     from recbole_gro.http_service.query import Limits

@@ -1,6 +1,5 @@
 """The stages of a comparison: target, defended model, evaluation, queries, surrogate; each runs once (StageCache)."""
 
-import contextlib
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -27,9 +26,8 @@ from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import checkpoint_of, loaded
+from recbole_gro.trainer.catalogue import checkpoint_of, holds, loaded
 from recbole_gro.utils import units
-from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console
 
@@ -302,16 +300,6 @@ class Stages:
             return make(config)
 
         made = self._once(stage, fingerprint, make_in, together=True)
-        if self.output_dir and processes.is_first() and not _holds(self.output_dir / f"{file}.pth", made[kept]):
+        if self.output_dir and processes.is_first() and not holds(self.output_dir / f"{file}.pth", made[kept]):
             write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made
-
-
-def _holds(file: Path, checkpoint: dict[str, Any]) -> bool:
-    """Return whether a file has the weights of a checkpoint; one of an interrupted training has those of its epoch."""
-    if not file.exists():
-        return False
-    with contextlib.suppress(UserError):
-        there, own = read_plain(file).get("state_dict") or {}, checkpoint["state_dict"]
-        return there.keys() == own.keys() and all(torch.equal(there[name], own[name].cpu()) for name in own)
-    return False

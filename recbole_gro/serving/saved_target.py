@@ -160,8 +160,8 @@ def load_target(
     if dataset is not None:
         tokens = dataset.field2id_token[dataset.iid_field].tolist()
     marks, defense = checkpoint.get("marks"), str(checkpoint.get("stage")).partition("target-")[2]
-    model_ = built.to(config["device"]).eval()
-    return SavedTarget(model_, dataset, config, tokens, marks, defense or None, checkpoint["config"])
+    served = built.to(config["device"]).eval()
+    return SavedTarget(served, dataset, config, tokens, marks, defense or None, checkpoint["config"])
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The part of a dataset that RecBole's models read when they are built: sizes and item features."""
 
+import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import nn
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import reference_to
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import read_plain
 
 
 class StandInDataset:
@@ -89,6 +92,16 @@ def loaded(model: Any, checkpoint: dict[str, Any]) -> Any:
     if checkpoint.get("other_parameter"):
         model.load_other_parameter(checkpoint["other_parameter"])
     return model.eval()
+
+
+def holds(file: Path, checkpoint: dict[str, Any]) -> bool:
+    """Return whether a file has the weights of a checkpoint; one of an interrupted training has those of its epoch."""
+    if not file.exists():
+        return False
+    with contextlib.suppress(UserError):
+        there, own = read_plain(file).get("state_dict") or {}, checkpoint["state_dict"]
+        return there.keys() == own.keys() and all(torch.equal(there[name], own[name].cpu()) for name in own)
+    return False
 
 
 def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:
