@@ -129,8 +129,8 @@ def main(words):
             given.surrogate_epochs * read * attack,
         ]
         print(
-            f"| {dataset} | {1e6 * gro:.0f}, {1e6 * attack:.0f} | {hours[0] / 3600:.0f} | {hours[1] / 3600:.0f} "
-            f"({config['gro_epochs']} epochs) | {hours[2] / 3600:.0f} |"
+            f"| {dataset} | {1e6 * gro:.2g}, {1e6 * attack:.2g} | {hours[0] / 3600:.2g} | {hours[1] / 3600:.2g} "
+            f"({config['gro_epochs']} epochs) | {hours[2] / 3600:.2g} |"
             + (f" {', '.join(f'{spent / slower / 3600:.1f}' for spent in hours)} |" if slower else ""),
             flush=True,
         )
