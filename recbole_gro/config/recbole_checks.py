@@ -139,7 +139,7 @@ def _check_metrics(name: str, value: Any) -> None:
         kind = metric_types.get(metric.lower())
         ranking = [known for known, its_kind in metric_types.items() if its_kind is EvaluatorType.RANKING]
         if kind is None:
-            raise UserError(f"{name}: {unknown_name('metric', metric, ranking)}")
+            raise UserError(f"{name}: {unknown_name('metric', metric, ranking, extensible=True)}")
         if kind is not EvaluatorType.RANKING:
             raise UserError(f"{name}: {metric} is measured on ratings; lists have {', '.join(sorted(ranking))}")
         if "rec.meanrank" in metric_information[metric.lower()]:

@@ -24,12 +24,20 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     return by_lower[close[0]] if close else None
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown name; its message has the nearest known name, then all of them."""
+def unknown_name(kind: str, name: str, known: Iterable[str], extensible: bool = False) -> UserError:
+    """Return the error for an unknown name; its message has the nearest known name, then all of them.
+
+    Args:
+        kind: of what is named.
+        name: that is unknown.
+        known: names that there are.
+        extensible: whether a module of `plugins` can register further names.
+    """
     names = sorted(known)
     hint = nearest(name, names)
     did_you_mean = f" Did you mean {hint!r}?" if hint else ""
-    return UserError(f"unknown {kind} {name!r}.{did_you_mean} Known: {', '.join(names)}.")
+    own = " The module that registers one of your own is named by plugins." if extensible and not hint else ""
+    return UserError(f"unknown {kind} {name!r}.{did_you_mean} Known: {', '.join(names)}.{own}")
 
 
 def check_spelling(names: Iterable[str], meant: Collection[str], known: Collection[str]) -> None:

@@ -46,7 +46,7 @@ class Registry(Generic[Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
-            raise unknown_name(self.kind, name, self._entries)
+            raise unknown_name(self.kind, name, self._entries, extensible=True)
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

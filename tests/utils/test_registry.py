@@ -53,8 +53,8 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
         shapes()["cirle"]
 
 
-def test_an_unknown_name_like_no_other_gets_no_guess():
-    with pytest.raises(UserError, match=r"^unknown shape 'xyz'\. Known: circle, square\.$"):
+def test_an_unknown_name_like_no_other_gets_no_guess_but_the_way_to_register_it():
+    with pytest.raises(UserError, match=r"^unknown shape 'xyz'\. Known: circle, square\. The module .* by plugins\.$"):
         shapes()["xyz"]
 
 
