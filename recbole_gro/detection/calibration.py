@@ -71,7 +71,7 @@ class CalibratedDetector:
         self.detector = detector
         self.location, self.spread = torch.zeros(benign.items.shape[1]), torch.ones(benign.items.shape[1])
         if detector.standardized:
-            scores, inside = detector.scores(benign), benign.items != 0
+            scores, inside = self._raw_scores(benign), benign.items != 0
             for place in range(scores.shape[1]):  # a place in a history, not a history
                 own = scores[inside[:, place], place]
                 if len(own) >= FEWEST:
@@ -83,7 +83,7 @@ class CalibratedDetector:
         """Return comparable scores [N, L] of each history up to each of its items; -inf in padding."""
         width = len(self.location)
         place = torch.arange(traces.items.shape[1]).clamp(max=width - 1)
-        scores = (self.detector.scores(traces) - self.location[place]) / self.spread[place]
+        scores = (self._raw_scores(traces) - self.location[place]) / self.spread[place]
         return scores.masked_fill(traces.items == 0, -torch.inf)
 
     def running(self, traces: Traces) -> Tensor:
@@ -105,7 +105,7 @@ class CalibratedDetector:
         longest = traces.lengths.view(-1, self.window).amax(1)
         look = torch.bucketize(longest, torch.tensor(LOOKS), right=True) - 1
         look[longest >= len(self.location)] = len(LOOKS)
-        scores = self.detector.window_scores(traces, self.window)
+        scores = self._raw_window_scores(traces)
         scores = (scores - self._window_location[look]) / self._window_spread[look]
         return scores, scores > self.window_threshold
 
@@ -113,7 +113,27 @@ class CalibratedDetector:
         """Return the scores [W, looks] of random windows whose histories have at most so many items."""
         rows = torch.randint(len(benign), (self._n_windows * self.window,), generator=generator)
         looks = [benign.whole(rows, benign.lengths[rows].clamp(max=n)) for n in (*LOOKS, benign.items.shape[1])]
-        return torch.stack([self.detector.window_scores(traces, self.window) for traces in looks], 1)
+        return torch.stack([self._raw_window_scores(traces) for traces in looks], 1)
+
+    def _raw_scores(self, traces: Traces) -> Tensor:
+        inside = traces.items != 0
+        return self._checked(self.detector.scores(traces), "scores", "history and item", inside)
+
+    def _raw_window_scores(self, traces: Traces) -> Tensor:
+        windows = torch.ones(len(traces) // self.window, dtype=torch.bool)
+        return self._checked(self.detector.window_scores(traces, self.window), "window_scores", "window", windows)
+
+    def _checked(self, scores: Tensor, method: str, unit: str, inside: Tensor) -> Tensor:
+        """Return scores of a detector, which a user may have written: NaN would exceed no threshold."""
+        shape = tuple(getattr(scores, "shape", ()))
+        if shape != inside.shape:
+            raise UserError(
+                f"detector {self.name}: {method} returned a shape of {list(shape)}; it returns a score per {unit}, "
+                f"here {list(inside.shape)}"
+            )
+        if scores[inside].isnan().any():
+            raise UserError(f"detector {self.name}: {method} returned NaN; it returns a number per {unit}")
+        return scores
 
 
 def benign_traces(tracer: Tracer, items: Tensor) -> list[Traces]:

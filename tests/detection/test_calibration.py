@@ -95,3 +95,37 @@ def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
     assert calibrated.threshold < math.inf
     assert calibrated.window_threshold < math.inf
     assert bool(calibrated.window_alarms(whole(attack(10), 10))[1].all())
+
+
+@pytest.mark.parametrize(
+    ("method", "returned", "message"),
+    [
+        (
+            "scores",
+            lambda traces, *_: traces.items.float().mean(1),
+            r"scores returned a shape of \[200\]; .* \[200, 12\]",
+        ),
+        ("scores", lambda traces, *_: traces.items / 0 * 0, "scores returned NaN; it returns a number per history"),
+        ("scores", lambda *_: None, r"scores returned a shape of \[\]"),
+        (
+            "window_scores",
+            lambda traces, _: traces.items.float().mean(1),
+            r"window_scores returned a shape of \[2000\]",
+        ),
+        ("window_scores", lambda *_: torch.full((200,), math.nan), "window_scores returned NaN; .* per window"),
+    ],
+)
+def test_what_a_detector_of_ones_own_returns_is_checked(mean_item, method, returned, message):
+    setattr(mean_item, method, lambda self, *arguments: returned(*arguments))
+    with pytest.raises(UserError, match=f"^detector mean_item: {message}"):
+        CalibratedDetector("mean_item", None, [users(400)], 0.05, 10)
+
+
+def test_any_value_may_stand_in_padding(mean_item):
+    def scores(self, traces):
+        return (traces.items - self.mean).masked_fill(traces.items == 0, math.nan)
+
+    benign = users(400)
+    plain = CalibratedDetector("mean_item", None, [benign], 0.05, 10).alarms(benign)
+    mean_item.scores = scores
+    assert torch.equal(CalibratedDetector("mean_item", None, [benign], 0.05, 10).alarms(benign), plain)
