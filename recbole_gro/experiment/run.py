@@ -15,6 +15,7 @@ from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.estimate import duration, estimated_seconds
+from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
 from recbole_gro.experiment.plan import OWNERSHIP, TABLE, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
@@ -98,7 +99,9 @@ def run_experiment(
         threads=max(1, torch.get_num_threads() // workers) if executor == "local" else 1,
         show_progress=executor == "local" and workers == 1,
     )
-    outcomes = execute(run, missing, executor, workers, ray_address)
+    side_by_side = workers > 1 or executor != "local"
+    cells = trainings_first(experiment, missing) if side_by_side else missing
+    outcomes = execute(run, cells, executor, workers, ray_address)
     with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
         failed = _failures(outcomes, bar)
     done, missing = done_and_missing(experiment, folder)
