@@ -64,6 +64,18 @@ class Detected:
     user_windows: float | None
 
 
+def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
+    """Return the place of the last of the longest histories of each user: a split by ratio has several test rows.
+
+    >>> last_of_each(torch.tensor([2, 1, 2, 1]), torch.tensor([5, 3, 4, 3]))
+    tensor([0, 3])
+    """
+    order = lengths.argsort(stable=True)
+    order = order[users[order].argsort(stable=True)]
+    _, count = users[order].unique_consecutive(return_counts=True)
+    return order[count.cumsum(0) - 1].sort().values
+
+
 class Side:
     """The provider's side of a target: its service, real users, and detectors with thresholds from half of these.
 
@@ -116,6 +128,7 @@ class Side:
         """Return the test rows, with the histories before them, of users or of all others."""
         data = self.loaders[2]._dataset
         rows = data[torch.arange(len(data))]
+        rows = rows[last_of_each(rows[config["USER_ID_FIELD"]], rows[config["ITEM_LIST_LENGTH_FIELD"]])]
         return rows[(torch.isin(rows[config["USER_ID_FIELD"]], users) == inside).nonzero().squeeze(1)]
 
     def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:

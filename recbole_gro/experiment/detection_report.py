@@ -121,7 +121,8 @@ def _mean(own: "Sequence[Detected]", measure: str) -> float:
 
 
 def _window_in_words(own: "Sequence[Detected]") -> str:
-    if own[0].windows is None:
+    own = [one for one in own if one.windows is not None]  # whose attack sent enough histories for one
+    if not own:
         return "no window"
     return f"{_mean(own, 'window_items'):.1f} ({_mean(own, 'windows'):.0%})"
 

@@ -5,9 +5,8 @@ import hashlib
 import logging
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,8 +22,10 @@ from recbole_gro.utils.ranking import random_others
 logger = logging.getLogger("recbole_gro.http_service")
 ON_ALARM = ("log", "decoy", "refuse")
 TABLES = """
-CREATE TABLE IF NOT EXISTS history (
-    key INTEGER NOT NULL, digest BLOB NOT NULL, flagged INTEGER NOT NULL, PRIMARY KEY (key, digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS beginning (
+    key INTEGER NOT NULL, digest BLOB NOT NULL, flagged INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (key, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS suspicion (
     key INTEGER PRIMARY KEY, histories INTEGER NOT NULL, flagged INTEGER NOT NULL, alarm INTEGER NOT NULL);
 """
@@ -33,10 +34,10 @@ CREATE TABLE IF NOT EXISTS suspicion (
 class Guard:
     """Judge the histories that a service receives, and remember what each API key has sent.
 
-    A history is traced alone, so that its score does not depend on what else is in a batch. A history that extends one
-    of the same key by an item takes its place, and stays flagged where that was. What is remembered is in the file of
-    the ledger, so that all processes of a service judge a key by the same histories, and a killed one forgets none; the
-    thresholds are computed by each process, from the same benign users.
+    A history is traced alone, so that its score does not depend on what else is in a batch. Of histories of a key that
+    begin with one another the longest counts, as in `detect`. What is remembered is in the file of the ledger, so that
+    all processes of a service judge a key by the same histories, and a killed one forgets none; the thresholds are
+    computed by each process, from the same benign users. What was judged by other thresholds is forgotten.
 
     Args:
         detector: with its thresholds.
@@ -57,6 +58,27 @@ class Guard:
         self._detector, self._tracer, self._rate, self._draws = detector, tracer, rate, draws
         self._database = sqlite3.connect(ledger, WAIT, isolation_level=None, check_same_thread=False)
         self._database.executescript(TABLES)
+        self._forget_other_thresholds()
+
+    def _forget_other_thresholds(self) -> None:
+        execute, judge = self._database.execute, self._detector
+        own = repr((judge.name, self._rate, judge.threshold, judge.benign_users))
+        with self._transaction():
+            row = execute("SELECT thresholds FROM judge").fetchone()
+            if row != (own,):
+                for table in ("beginning", "suspicion"):
+                    execute(f"DELETE FROM {table}")
+                execute("INSERT OR REPLACE INTO judge VALUES (1, ?)", (own,))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
 
     def alarms(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
         """Return whether each history, or the key that sent it, is flagged.
@@ -66,15 +88,8 @@ class Guard:
             keys: id of the API key that sent each history.
         """
         own = self._judged(histories, keys)
-        execute = self._database.execute
-        execute("BEGIN IMMEDIATE")
-        try:
-            found = [self._noted(*one) for one in zip(keys, histories, own, strict=True)]
-        except BaseException:
-            execute("ROLLBACK")
-            raise
-        execute("COMMIT")
-        return found
+        with self._transaction():
+            return [self._noted(*one) for one in zip(keys, histories, own, strict=True)]
 
     def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
         """Return whether each history is flagged by itself."""
@@ -86,19 +101,20 @@ class Guard:
 
     def _noted(self, key: int, history: list[int], flagged: bool) -> bool:
         """Note a history of a key, and return whether it or the key is flagged."""
-        execute, digest, before = self._database.execute, _digest(history), _digest(history[:-1])
-        row = execute(
-            "SELECT digest, flagged FROM history WHERE key = ? AND digest IN (?, ?) ORDER BY digest = ? DESC",
-            (key, digest, before, digest),
-        ).fetchone()
-        earlier = bool(row and row[1])
-        if row:
-            execute("DELETE FROM history WHERE key = ? AND digest = ?", (key, row[0]))
-        execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?)", (key, digest, flagged or earlier))
+        execute, digests = self._database.execute, _digests(history)
+        known, earlier, is_last = self._longest_known(key, digests)
+        replaces, is_new = is_last and known < len(digests), not is_last and known < len(digests)
+        if is_new or replaces:
+            if replaces:
+                execute("UPDATE beginning SET last = 0 WHERE key = ? AND digest = ?", (key, digests[known - 1]))
+            added = [(key, digest, earlier, False) for digest in digests[known:-1]]
+            added.append((key, digests[-1], flagged or earlier, True))
+            self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?)", added)
         execute("INSERT OR IGNORE INTO suspicion VALUES (?, 0, 0, 0)", (key,))
+        counts = (is_new and (flagged or earlier)) or (replaces and flagged and not earlier)
         execute(
             "UPDATE suspicion SET histories = histories + ?, flagged = flagged + ? WHERE key = ?",
-            (row is None, flagged and not earlier, key),
+            (is_new, counts, key),
         )
         histories, bad, alarm = execute(
             "SELECT histories, flagged, alarm FROM suspicion WHERE key = ?", (key,)
@@ -108,9 +124,23 @@ class Guard:
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE key = ?", (key,))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")
-        elif flagged and not earlier:
+        elif flagged and not earlier and known < len(digests):
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
         return flagged or earlier or bool(alarm)
+
+    def _longest_known(self, key: int, digests: Sequence[bytes]) -> tuple[int, bool, bool]:
+        """Return how many items of a history began one of the key before; whether that beginning is flagged, or last.
+
+        All beginnings of a history are in the table, so that the longest known one is found by bisection.
+        """
+        low, high, found = 0, len(digests), (0, 0)
+        while low < high:
+            middle = (low + high + 1) // 2
+            row = self._database.execute(
+                "SELECT flagged, last FROM beginning WHERE key = ? AND digest = ?", (key, digests[middle - 1])
+            ).fetchone()
+            low, high, found = (middle, high, row) if row else (low, middle - 1, found)
+        return low, bool(found[0]), bool(found[1])
 
     def _warn(self, key: int, what: str) -> None:
         (name,) = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()
@@ -140,5 +170,10 @@ def alarm_totals(ledger: str | os.PathLike[str]) -> dict[str, int]:
     return {"histories": flagged or 0, "keys": keys or 0}
 
 
-def _digest(history: Sequence[int]) -> bytes:
-    return hashlib.blake2b(np.asarray(history, dtype="<i8").tobytes(), digest_size=16).digest()
+def _digests(history: Sequence[int]) -> list[bytes]:
+    """Return the digest of each beginning of a history, the whole one last."""
+    running, digests = hashlib.blake2b(digest_size=16), []
+    for item in history:
+        running.update(int(item).to_bytes(8, "little"))
+        digests.append(running.digest())
+    return digests

@@ -183,7 +183,10 @@ class Ledger:
             for line in lines:
                 execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), line))
                 key, lists = execute("SELECT key, lists FROM query WHERE id = ?", (line,)).fetchone()
-                execute("UPDATE key SET spent = spent - ? WHERE id = ?", (lists, key))
+                execute(
+                    "UPDATE key SET spent = spent - ?, allowance = MIN(COALESCE(rate, 0), allowance + ?) WHERE id = ?",
+                    (lists, lists, key),
+                )
                 execute(NEW_TOTAL, ("answered", -1, -lists))
                 execute(NEW_TOTAL, (str(status), 1, lists))
 

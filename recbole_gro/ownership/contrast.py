@@ -97,6 +97,8 @@ def _histories(owner: SavedTarget) -> list[list[int]]:
     data = owner.dataset
     if data is None:
         raise Refusal("the method contrast needs histories of users; give their folder with data_path")
+    if data.config["benchmark_filename"]:
+        raise Refusal("the method contrast needs whole histories, which files that are split already may not hold")
     rows = data.inter_feat.sort_values(data.time_field, kind="stable")
     by_user = rows.groupby(data.uid_field)[data.iid_field].agg(list)
     found = [items for items in by_user if len(items) >= LENGTHS.stop - 1]

@@ -118,7 +118,8 @@ class Fingerprint(VerificationMethod):
         deviation = max(float(others.std()), 1 / (items * math.sqrt(len(others))) if items else 0.0)
         error = deviation * math.sqrt(1 + 1 / len(others))
         beyond = excess - self.settings["margin"]
-        t = beyond / error if error else math.copysign(math.inf, beyond)
+        certain = math.copysign(math.inf, beyond) if beyond else 0.0  # where the references do not vary
+        t = beyond / error if error else certain
         return float(stats.t.sf(t, len(others) - 1)), excess, error
 
     def _check_enough(self, n: int) -> None:

@@ -145,7 +145,7 @@ def gamma_tail(evidence: Tensor, n: int) -> float:
 
 def _needed(n: int, level: float) -> float:
     """Return the least evidence that is a claim at a level, by bisection."""
-    low, high = 0.0, 10.0 * n + 50
+    low, high = 0.0, 10.0 * n + 50 - 2 * math.log(level)
     for _ in range(60):
         middle = torch.tensor((low + high) / 2, dtype=torch.float64)
         low, high = (float(middle), high) if gamma_tail(middle, n) > level else (low, float(middle))

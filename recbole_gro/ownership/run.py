@@ -191,6 +191,9 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
         del asked["lists"]
         probes = Probes(results["probes"], results["expected"])
         method = create_method(results["method"], results["settings"])
+        for part in ("method", "settings"):
+            _check_equal(file, f"committed {part}", results[part], commitment[part])
+        _check_equal(file, "committed suspect", results["suspect"], commitment["suspect"]["black_box"])
         _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
         _check_equal(file, "sha256 of the probes", _probes_digest(probes), commitment["probes_sha256"])
         found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
@@ -199,6 +202,8 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", _digest_of(owner), of_owner)
+        for reference, digest in commitment["references"].items():
+            _check_equal(file, f"sha256 of {reference}", _digest_of(reference), digest)
         try:
             again = method.probes(model, load_references(of_others, model), key, len(probes.histories))
         except Refusal as reason:

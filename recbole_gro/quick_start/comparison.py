@@ -208,7 +208,8 @@ def set_gain(
         gain = ndcg(ranks(one.surrogate_lists["test"], items), k) - before
         gain = gain if users is None else by_user(gain, users.numpy())
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
-        one.row["gain"] = {f"ndcg@{k}": round(gain.mean(), 4), "standard_error": round(error, 4)}
+        known = round(error, 4) if np.isfinite(error) else None
+        one.row["gain"] = {f"ndcg@{k}": round(gain.mean(), 4), "standard_error": known}
         one.row["gained"] = bool(gain.mean() > 2 * error)
 
 

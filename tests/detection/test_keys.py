@@ -48,3 +48,10 @@ def test_a_key_with_more_than_the_rate_is_flagged_in_time():
         assert key_is_flagged(torch.tensor([300]), torch.tensor([18]), 0.01, benign).item()
         assert not key_is_flagged(torch.tensor([300]), torch.tensor([3]), 0.01, benign).item()
     assert key_is_flagged(torch.tensor([30]), torch.tensor([15]), 0.01, 99).item()
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.5, 0.6, 0.9])
+def test_at_any_rate_the_key_with_more_flagged_histories_is_the_suspect(rate):
+    found = log_evidence(torch.tensor([100, 100, 100]), torch.tensor([0, 50, 100]), rate, 1000)
+    assert found.argmax() == 2
+    assert key_is_flagged(torch.tensor([100, 100]), torch.tensor([20, 100]), rate, 1000).tolist() == [False, True]

@@ -1,3 +1,5 @@
+import pytest
+
 from recbole_gro.experiment.detection import Detected
 from recbole_gro.experiment.detection_report import grouped, picture, write_detection_report
 from recbole_gro.experiment.plan import Experiment
@@ -59,3 +61,12 @@ def test_an_attack_of_few_histories_has_no_window(tmp_path):
     write_detection_report(plan, [few], tmp_path)
     assert "no window" in (tmp_path / "report.md").read_text()
     assert "windows" not in (tmp_path / "results.csv").read_text().replace("user_windows", "")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_windows_are_averaged_over_the_seeds_that_have_some(tmp_path, order):
+    few, many = found("a", 1), found("a", 2)
+    few.windows = few.window_items = None
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a"]}, [1, 2])
+    write_detection_report(plan, [few, many][::order], tmp_path)
+    assert "2.0 (100%)" in (tmp_path / "report.md").read_text()

@@ -14,7 +14,7 @@ from recbole_gro.http_service.ledger import Ledger
 class LongIsBad:
     """Flags histories with item 7 after as many items as come before it, and one."""
 
-    benign_users = 943
+    name, threshold, benign_users = "stub", 1.0, 943
 
     def alarms(self, traces):
         return ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
@@ -86,4 +86,43 @@ def test_what_fails_notes_nothing(guard, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_gro.http_service.guard.key_is_flagged", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         own.alarms([[2]], [1])
+    assert state(tmp_path) == [(1, 1, 0, 0)]
+
+
+def test_of_histories_that_begin_with_one_another_the_longest_counts(guard, tmp_path):
+    own = guard()
+    own.alarms([[5], [5, 7], [5, 7, 6]], [1, 1, 1])
+    assert state(tmp_path) == [(1, 1, 1, 0)]
+    assert own.alarms([[5], [5, 7], [5, 7, 6]], [1, 1, 1]) == [False, True, True]  # sent again
+    assert state(tmp_path) == [(1, 1, 1, 0)]
+    assert own.alarms([[5, 7, 6, 8, 9, 10]], [1]) == [True]  # several items longer
+    assert state(tmp_path) == [(1, 1, 1, 0)]
+    assert own.alarms([[5, 7, 6, 8]], [1]) == [True]  # which began a longer one
+    assert own.alarms([[5, 3]], [1]) == [False]  # another one that begins alike
+    assert state(tmp_path) == [(1, 2, 1, 0)]
+    assert own.alarms([[5, 7, 6, 8, 2]], [1]) == [True]
+    assert state(tmp_path)[0][:3] == (1, 3, 2)
+
+
+def test_counts_are_those_of_detect(guard, tmp_path):
+    draw = torch.Generator().manual_seed(4)
+    sent = [
+        torch.randint(1, 9, (int(n),), generator=draw).tolist() for n in torch.randint(1, 5, (200,), generator=draw)
+    ]
+    own = guard()
+    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own.alarms(sent, [1] * len(sent))
+    different = {tuple(history) for history in sent}
+    longest = [one for one in different if not any(o[: len(one)] == one and o != one for o in different)]
+    assert state(tmp_path)[0][:3] == (1, len(longest), sum(7 in one for one in longest))
+
+
+@pytest.mark.parametrize("changed", [{"name": "other"}, {"threshold": 2.0}, {"benign_users": 500}])
+def test_what_other_thresholds_judged_is_forgotten(guard, tmp_path, monkeypatch, changed):
+    guard().alarms([[7], [1]], [1, 1])
+    guard().alarms([[2]], [1])
+    assert state(tmp_path) == [(1, 3, 1, 0)]
+    for name, value in changed.items():
+        monkeypatch.setattr(LongIsBad, name, value)
+    assert guard().alarms([[3]], [1]) == [False]
     assert state(tmp_path) == [(1, 1, 0, 0)]

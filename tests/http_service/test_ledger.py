@@ -110,6 +110,23 @@ def test_withdrawn_lists_return_to_the_budget(ledger):
     assert ledger.totals() == {"402": (1, 1), "500": (1, 1), "answered": (2, 2)}
 
 
+def test_withdrawn_lists_return_to_the_rate(ledger, monkeypatch):
+    at(monkeypatch, 1000.0)
+    limited, free = (
+        entry(ledger, ledger.create_key(name, rate=rate), 6) for name, rate in (("ann", 10), ("bob", None))
+    )
+    (line,) = ledger.admit([limited])
+    assert statuses(ledger.admit([limited])) == [429]
+    ledger.withdraw([line])
+    assert statuses(ledger.admit([limited, limited])) == [200, 429]
+    at(monkeypatch, 1060.0)
+    ledger.withdraw([line])  # no more than a minute's lists
+    assert statuses(ledger.admit([limited, limited])) == [200, 429]
+    (line,) = ledger.admit([free])
+    ledger.withdraw([line])
+    assert statuses(ledger.admit([free])) == [200]
+
+
 def test_a_transaction_that_fails_leaves_nothing(ledger):
     wanted = entry(ledger, ledger.create_key("ann"))
     with pytest.raises(TypeError):

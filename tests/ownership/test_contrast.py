@@ -61,6 +61,13 @@ def test_without_histories_there_is_no_verdict(make_loaders, tmp_path):
         Contrast({}).probes(owner, {}, KEY, 10)
 
 
+def test_without_whole_histories_there_is_no_verdict(make_loaders, tmp_path, tiny_data_path):
+    owner = load_target(trained(make_loaders, tmp_path), data_path=str(tiny_data_path))
+    owner.dataset.config["benchmark_filename"] = ["train", "valid", "test"]
+    with pytest.raises(Refusal, match="needs whole histories"):
+        Contrast({}).probes(owner, {}, KEY, 10)
+
+
 def test_the_interval_of_shares_that_do_not_vary_has_a_width_that_falls_with_probes():
     verdicts = [judged([10] * n, [10] * n) for n in (20, 200)]
     assert [verdict.effect[0] for verdict in verdicts] == [0, 0]

@@ -158,3 +158,9 @@ def test_the_owners_model_itself_is_claimed(owner):
     verdict = judged(Fingerprint({}), owner, owner, references(8))
     assert set(verdict.facts["reference_shares"].values()) == {0}
     assert 0 < verdict.p_value < 1e-9
+
+
+def test_a_suspect_that_lists_no_distinctive_item_is_no_evidence():
+    assert Fingerprint({"margin": 0}).tested([0.0] * 6) == (0.5, 0.0, 0.0)
+    assert Fingerprint({"margin": 0}).tested([0.1, *[0.0] * 5])[0] == 0
+    assert Fingerprint({"margin": 0}).tested([0.0, *[0.1] * 5])[0] == 1

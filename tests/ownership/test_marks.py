@@ -11,7 +11,7 @@ from torch import tensor
 from recbole_gro import Service, create_defense, load_target
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.marks.marks import grown
-from recbole_gro.ownership.marks import gamma_tail, higher_shares, listed, wilson
+from recbole_gro.ownership.marks import _needed, gamma_tail, higher_shares, listed, wilson
 from recbole_gro.ownership.method import Probes, Refusal, create_method
 
 N_ITEMS = 61
@@ -84,6 +84,12 @@ def test_a_claim_turns_where_the_sentence_says():
     for verdict in sentences:
         words = verdict.turning_point.replace(",", "").split()
         assert (float(words[3]) >= float(words[-1])) == verdict.is_claim
+
+
+def test_the_least_evidence_of_any_level_has_the_tail_of_that_level():
+    for n, level in ((1, 0.5), (1, 1e-30), (3, 0.01), (40, 1e-12)):
+        found = torch.tensor(_needed(n, level), dtype=torch.float64)
+        assert gamma_tail(found, n) == pytest.approx(level, rel=1e-6)
 
 
 def test_lists_after_random_items_are_put_together():

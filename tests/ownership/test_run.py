@@ -161,6 +161,10 @@ def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(own
         (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),
         (lambda results: results.update(key="zz"), "verification: a value is damaged$"),
         (lambda results: results.update(settings={"levle": 1}), "unknown setting of fingerprint 'levle'"),
+        (lambda results: results["settings"].update(level=0.9), "level of the committed settings .*: 0.9 here, 0.01"),
+        (lambda results: results["settings"].update(margin=0.0), "margin of the committed settings is not the stored"),
+        (lambda results: results.update(method="contrast"), "unknown setting of contrast"),
+        (lambda results: results.update(suspect="other.pth"), "the committed suspect is not .*: other.pth here, "),
     ],
 )
 def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
@@ -177,6 +181,16 @@ def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
         recompute("out/results.json", trained(make_loaders, tmp_path, 9))
     with pytest.raises(UserError, match=r"checkpoint missing\.pth: no such file"):
         recompute("out/results.json", "missing.pth")
+
+
+def test_another_reference_does_not_recompute(owner, tmp_path):
+    results = verified(owner)
+    file = next(iter(results["commitment"]["references"]))
+    results["commitment"]["references"][file] = "00" * 32
+    (tmp_path / "changed.json").write_text(json.dumps(results))
+    assert recompute("changed.json")["verdict"] == results["verdict"]
+    with pytest.raises(UserError, match=f"the sha256 of {re.escape(file)} is not the stored one"):
+        recompute("changed.json", owner)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):

@@ -81,6 +81,8 @@ def test_a_gain_is_noise_up_to_twice_its_standard_error():
     of_one_user = torch.arange(100) // 5  # 10 to 14 gain 1
     set_gain(compared[2:3], {"test": lists(10)}, items, 10, of_one_user)
     assert compared[2].row == {"gain": {"ndcg@10": 0.05, "standard_error": 0.05}, "gained": False}
+    set_gain(compared[3:4], {"test": lists(10)}, items, 10, torch.zeros(100, dtype=torch.long))
+    assert compared[3].row == {"gain": {"ndcg@10": 0.8, "standard_error": None}, "gained": False}  # of one user
 
 
 def test_effective_settings_are_those_of_the_defense(comparison):

@@ -89,7 +89,8 @@ def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float
     length = marks.sequences.shape[1]
     inserted = rows.iloc[np.repeat(source, length)].assign(**{dataset.iid_field: np.concatenate(runs)})
     dataset.inter_feat = pd.concat([rows, inserted], ignore_index=True).astype(rows.dtypes)
-    within = np.tile(np.arange(1, length + 1) / (length + 1), len(runs))
+    # one after another, since two runs may be inserted after the same interaction
+    within = np.arange(1, len(runs) * length + 1) / (len(runs) * length + 1)
     ranks = np.r_[rank, np.repeat(rank[source], length) + within]
     dataset.time_ranks = pd.Series(np.argsort(np.argsort(ranks, kind="stable")))
 

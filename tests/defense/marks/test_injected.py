@@ -103,6 +103,7 @@ def test_runs_stay_whole_and_before_the_held_out_items_where_all_times_are_equal
     marks = runs_of(torch.arange(21).flip(0))
     insert_runs(marked, marks, KEY, 1.0)
     for user, items in histories(marked).items():
+        assert without_runs(items, marks.sequences.tolist())[0] == plain[user]
         assert items[-3:] == plain[user][-3:]
         assert len(items) == 12 + 9
 
