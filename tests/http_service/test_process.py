@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("starlette")
 
 from recbole_gro import UserError, load_target
-from recbole_gro.http_service.guard import _digest, alarm_totals
+from recbole_gro.http_service.guard import _digests, alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.process import bound
 from recbole_gro.http_service.refusal import Refusal
@@ -107,11 +107,11 @@ def check_no_flag_lost(ledger, checkpoint, answered):
         Options(checkpoint, ledger=ledger, detector="coverage", on_alarm="refuse", false_positive_rate=0.05)
     )
     with contextlib.closing(sqlite3.connect(ledger)) as database:
-        noted = dict(database.execute("SELECT digest, flagged FROM history WHERE key = 1"))
+        noted = dict(database.execute("SELECT digest, flagged FROM beginning WHERE key = 1 AND last"))
         histories, flagged, alarm = database.execute("SELECT histories, flagged, alarm FROM suspicion").fetchone()
     sent = [[ids[token] for token in numbered(number)] for number in answered]
     judged = own.guard._judged(sent, [1] * len(sent))
-    assert [noted[_digest(history)] for history in sent] == judged
+    assert [noted[_digests(history)[-1]] for history in sent] == judged
     assert (histories, flagged, alarm) == (len(noted), sum(noted.values()), 1)
     plain = [ids[token] for token in ("i3", "i4", "i5")]
     own.ledger.create_key("bob")
