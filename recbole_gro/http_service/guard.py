@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
 from recbole_gro.detection.keys import key_is_flagged
 from recbole_gro.detection.traces import Tracer
-from recbole_gro.http_service.ledger import WAIT
+from recbole_gro.http_service.ledger import WAIT, transaction
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import random_others
 
@@ -63,22 +63,12 @@ class Guard:
     def _forget_other_thresholds(self) -> None:
         execute, judge = self._database.execute, self._detector
         own = repr((judge.name, self._rate, judge.threshold, judge.benign_users))
-        with self._transaction():
+        with transaction(self._database):
             row = execute("SELECT thresholds FROM judge").fetchone()
             if row != (own,):
                 for table in ("beginning", "suspicion"):
                     execute(f"DELETE FROM {table}")
                 execute("INSERT OR REPLACE INTO judge VALUES (1, ?)", (own,))
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
 
     def alarms(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
         """Return whether each history, or the key that sent it, is flagged.
@@ -88,7 +78,7 @@ class Guard:
             keys: id of the API key that sent each history.
         """
         own = self._judged(histories, keys)
-        with self._transaction():
+        with transaction(self._database):
             return [self._noted(*one) for one in zip(keys, histories, own, strict=True)]
 
     def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:

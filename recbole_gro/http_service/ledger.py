@@ -42,6 +42,18 @@ class Entry:
     k: int
 
 
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is executed inside as one write that excludes others, or nothing where it raises."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
 class Ledger:
     """Keep API keys, what each has spent, and the access log.
 
@@ -72,16 +84,6 @@ class Ledger:
         """Close the file."""
         self._database.close()
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
-
     def create_key(self, name: str, budget: float | None = None, rate: float | None = None) -> str:
         """Return a new API key, of which the file holds a hash alone.
 
@@ -109,7 +111,7 @@ class Ledger:
         Raises:
             UserError: no key has the name.
         """
-        with self._transaction():
+        with transaction(self._database):
             for column, value in columns.items():
                 self._database.execute(f"UPDATE key SET {column} = ? WHERE name = ?", (value, name))
             if not self._database.execute("SELECT 1 FROM key WHERE name = ?", (name,)).fetchone():
@@ -137,7 +139,7 @@ class Ledger:
 
         A query is admitted as a whole or not at all. The log has the sequences of admitted queries only.
         """
-        with self._transaction():
+        with transaction(self._database):
             return [self._admit(entry, time.time()) for entry in entries]
 
     def _admit(self, entry: Entry, now: float) -> int | Refusal:
@@ -179,7 +181,7 @@ class Ledger:
     def withdraw(self, lines: Sequence[int], status: int = 500) -> None:
         """Give the lists of admitted queries back, which failed inside the service; the log has the status."""
         execute = self._database.execute
-        with self._transaction():
+        with transaction(self._database):
             for line in lines:
                 execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), line))
                 key, lists = execute("SELECT key, lists FROM query WHERE id = ?", (line,)).fetchone()
