@@ -8,7 +8,7 @@ from torch import Tensor
 
 from recbole_gro.detection.calibration import conformal_rank
 
-SHARES = (2, 5, 10, 30)  # flagged shares under H1, as multiples of the rate; and one half, or half of what is left
+SHARES = (2, 5, 10, 30)  # flagged shares under H1, as multiples of the rate; and HALF
 HALF = 0.5
 
 
@@ -34,7 +34,7 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -
     null = torch.from_numpy(
         betaln((above + flagged).numpy(), (below + histories - flagged).numpy()) - betaln(above, below)
     )
-    highest = HALF if rate < HALF else (1 + rate) / 2
+    highest = HALF if rate < HALF else (1 + rate) / 2  # an alternative lies above the rate
     shares = sorted({*(share for times in SHARES if rate < (share := min(highest, times * rate))), highest})
     ratios = [flagged * math.log(share) + (histories - flagged) * math.log1p(-share) - null for share in shares]
     return torch.stack(ratios).logsumexp(0) - math.log(len(ratios))

@@ -93,8 +93,9 @@ class Guard:
         """Note a history of a key, and return whether it or the key is flagged."""
         execute, digests = self._database.execute, _digests(history)
         known, earlier, is_last = self._longest_known(key, digests)
-        replaces, is_new = is_last and known < len(digests), not is_last and known < len(digests)
-        if is_new or replaces:
+        is_longer = known < len(digests)
+        replaces, is_new = is_longer and is_last, is_longer and not is_last
+        if is_longer:
             if replaces:
                 execute("UPDATE beginning SET last = 0 WHERE key = ? AND digest = ?", (key, digests[known - 1]))
             added = [(key, digest, earlier, False) for digest in digests[known:-1]]
@@ -114,7 +115,7 @@ class Guard:
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE key = ?", (key,))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")
-        elif flagged and not earlier and known < len(digests):
+        elif flagged and not earlier and is_longer:
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
         return flagged or earlier or bool(alarm)
 
@@ -161,7 +162,7 @@ def alarm_totals(ledger: str | os.PathLike[str]) -> dict[str, int]:
 
 
 def _digests(history: Sequence[int]) -> list[bytes]:
-    """Return the digest of each beginning of a history, the whole one last."""
+    """Return the digest of each beginning of a history, the whole one last, by one running hash of all items."""
     running, digests = hashlib.blake2b(digest_size=16), []
     for item in history:
         running.update(int(item).to_bytes(8, "little"))

@@ -202,10 +202,11 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", _digest_of(owner), of_owner)
-        for reference, digest in commitment["references"].items():
-            _check_equal(file, f"sha256 of {reference}", _digest_of(reference), digest)
         try:
-            again = method.probes(model, load_references(of_others, model), key, len(probes.histories))
+            references = load_references(of_others, model)
+            for reference, digest in commitment["references"].items():
+                _check_equal(file, f"sha256 of {reference}", _digest_of(reference), digest)
+            again = method.probes(model, references, key, len(probes.histories))
         except Refusal as reason:
             raise UserError(f"recompute: {reason}") from reason
         _check_equal(file, "sha256 of the probes made from the key", _probes_digest(again), commitment["probes_sha256"])

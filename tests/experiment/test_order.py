@@ -5,7 +5,7 @@ from recbole_gro.quick_start.fingerprint import Fingerprints
 
 
 def names(cells, key):
-    return [(str(values[key]).replace(" its", ""), seed) for values, seed in cells]
+    return [(values[key], seed) for values, seed in cells]
 
 
 def test_every_training_from_scratch_is_started_before_a_cell_waits(tiny_data_path):

@@ -191,6 +191,9 @@ def test_another_reference_does_not_recompute(owner, tmp_path):
     assert recompute("changed.json")["verdict"] == results["verdict"]
     with pytest.raises(UserError, match=f"the sha256 of {re.escape(file)} is not the stored one"):
         recompute("changed.json", owner)
+    (tmp_path / file).unlink()
+    with pytest.raises(UserError, match=f"{re.escape(file)}: no such file"):
+        recompute("changed.json", owner)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):
