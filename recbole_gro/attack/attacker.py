@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
 from recbole_gro.attack.selection import SELECTED_AT, held_out_agreement, write_selected
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
@@ -152,6 +152,8 @@ class Attacker:
         """
         seed = self.config["seed"] if seed is None else seed
         logs = self.training_logs(log, n_items, seed)
+        for made in logs.values():
+            checked(made, f"{type(self).__name__}.training_log", n_items)
         models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
 
         def trained(model: Any, variant: Any, stage: str, folder: Path | None = None, number: int = 0):

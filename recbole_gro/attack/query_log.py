@@ -79,6 +79,36 @@ class QueryLog:
         return QueryLog(self.sequences[kept], self.lists[kept]), QueryLog(self.sequences[held], self.lists[held])
 
 
+def checked(log: Any, source: str, n_items: int) -> QueryLog:
+    """Return a query log if a surrogate can be trained on it.
+
+    Args:
+        log: what an attacker returned.
+        source: names the attacker in the message.
+        n_items: size of the id space.
+
+    Raises:
+        UserError: it is none, or has fewer than the two sequences of training and held-out data.
+    """
+    if not isinstance(log, QueryLog):
+        raise UserError(f"{source}: it returned {type(log).__name__}; a QueryLog is expected")
+    for name, shape in (("sequences", "[2 or more, L]"), ("lists", "[S, L, k]")):
+        ids, ours = getattr(log, name), f"{source}: {name} of its query log"
+        if not isinstance(ids, Tensor):
+            raise UserError(f"{ours} are {type(ids).__name__}; a tensor {shape} of item ids is expected")
+        is_shaped = ids.dim() == 2 and len(ids) > 1 if name == "sequences" else ids.shape[:-1] == log.sequences.shape
+        if ids.is_floating_point() or ids.dtype == torch.bool or not is_shaped or ids.shape[-1] == 0:
+            given = f"{str(ids.dtype).partition('.')[2]} {list(ids.shape)}"
+            raise UserError(f"{ours} are {given}; int64 {shape} item ids are expected")
+        if not 0 <= int(ids.min()) <= int(ids.max()) < n_items:
+            raise UserError(f"{ours} have ids from {ids.min()} to {ids.max()}; items are 1 to {n_items - 1}")
+        if bool(((ids[..., 1:] != 0) & (ids[..., :-1] == 0)).any()):
+            raise UserError(f"{ours} have 0 before an item; 0 pads their end")
+    if bool((log.sequences[:, 0] == 0).any()):
+        raise UserError(f"{source}: its query log has a sequence without an item; leave it out")
+    return log
+
+
 class QueryLoader:
     """Batch a query log for RecBole's Trainer: S sequences and the lists of P prefixes of each.
 

@@ -21,7 +21,7 @@ from recbole_gro.attack import (
     query_length,
     suite_agreement,
 )
-from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.selection import SELECTED_AT, list_agreement
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.audit.accuracy import accuracy
@@ -191,7 +191,7 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     console.info(f"attack {name}: {attacker.summary}; {query_budget(config):,} lists at most")
     init_seed(config["seed"], config["reproducibility"])
     generator = torch.Generator().manual_seed(config["seed"])
-    queried = attacker.query(box, generator, None, config["show_progress"])
+    queried = checked(attacker.query(box, generator, None, config["show_progress"]), f"attacker: {name}", n_items)
     live.check()
     log = live.without_stand_ins(queried)
     log.save(folder / f"queries-{name}.npz")

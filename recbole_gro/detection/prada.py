@@ -22,19 +22,20 @@ class PRADADetector(Detector):
 
     def fit(self, benign: Traces) -> None:
         queries = benign.embeddings[benign.items != 0]
-        self.scale = queries.std(0).clamp(min=1e-6)
+        # distances keep their digits near 0 alone
+        self.mean, self.scale = queries.mean(0), queries.std(0).clamp(min=1e-6)
 
     def scores(self, traces: Traces) -> Tensor:
         length = traces.items.shape[1]
         scores = torch.zeros(len(traces), length)
         rows = max(1, AT_ONCE // length**2)
-        nearest = torch.cat([_nearest(part / self.scale) for part in traces.embeddings.split(rows)])
+        nearest = torch.cat([_nearest((part - self.mean) / self.scale) for part in traces.embeddings.split(rows)])
         for n in range(FEWEST, length):  # of a history's positions, not of its rows
             scores[:, n] = abnormality(nearest[:, :n])
         return scores
 
     def window_scores(self, traces: Traces, size: int) -> Tensor:
-        queries = (traces.embeddings[:, 0] / self.scale).unflatten(0, (-1, size))
+        queries = ((traces.embeddings[:, 0] - self.mean) / self.scale).unflatten(0, (-1, size))
         return torch.cat([abnormality(_nearest(part)) for part in queries.split(max(1, AT_ONCE // size**2))])
 
 

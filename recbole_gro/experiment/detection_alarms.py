@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack import BlackBox, query_budget
-from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.settings import DetectionSettings
@@ -180,7 +180,8 @@ def guarded_queries(side: Side, stages: Stages, decoys: str) -> tuple[QueryLog, 
         service = GuardedService(side, config, decoys)
         auxiliary = stages.auxiliary_data()
         generator = torch.Generator().manual_seed(start_stage(config, "queries"))
-        log = prints.attacker.query(BlackBox(service, budget=query_budget(config)), generator, auxiliary)
+        box = BlackBox(service, budget=query_budget(config))
+        log = checked(prints.attacker.query(box, generator, auxiliary), f"attacker: {prints.attack}", box.n_items)
         return {"sequences": log.sequences.int(), "lists": log.lists.int(), "true_lists": service.true_lists}
 
     made = side.cache.once("guarded", prints.queries, make)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import settings_blocks
-from recbole_gro.experiment.suspects import TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
+from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import Fingerprint
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
@@ -206,7 +206,8 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
 
 
 def _models(rows: Sequence[Row]) -> int:
-    return len({row["suspect"] for row in rows})
+    # a target of the line-up is of the owner's architecture or of another one; other kinds may share its name
+    return len({("" if row["kind"] in (SAME, ANOTHER) else row["kind"], row["suspect"]) for row in rows})
 
 
 def _claims(rows: Sequence[Row], level: float) -> int:

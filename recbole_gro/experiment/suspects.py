@@ -28,6 +28,7 @@ from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.ranking import found_in
 
+ANOTHER = "independent, another architecture"
 TOP = 10
 Lists = Callable[[Tensor], Tensor]  # from histories [N, L] to lists [N, TOP or more]
 FINE_TUNED_ON = 0.1  # share of users
@@ -153,7 +154,7 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
     for name in map(str, experiment.vary["model"]):
         for other in (*experiment.seeds, *experiment.ownership["references"]):
             if name != model:
-                yield Suspect("independent, another architecture", f"{name} {other}", False,
+                yield Suspect(ANOTHER, f"{name} {other}", False,
                               _served(workshop.target(name, other)))  # fmt: skip
         for other in experiment.seeds:
             if (name, other) != (model, seed):

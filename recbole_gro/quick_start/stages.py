@@ -9,7 +9,7 @@ import torch
 
 from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
 from recbole_gro.attack.cached_black_box import CachedBlackBox
-from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.config.models import reference_to, sequential_model
@@ -162,6 +162,7 @@ class Stages:
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
+            log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items)
             facts = {
                 "query_strategy": kind,
                 "query_sequences": len(log.sequences),

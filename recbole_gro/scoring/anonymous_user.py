@@ -1,8 +1,9 @@
 """Models that score with an embedding of the user: lists for an anonymous user.
 
 A query is an item sequence and names no user. The service therefore answers every query for one anonymous user, whose
-embedding is the mean of those of the training users: an approximation, for these users too. The training loss reads
-their own embeddings. A surrogate is trained without users, so it has the anonymous one alone.
+embedding is the mean of those of all users of the data: an approximation, for these users too. Users without training
+rows, whose embeddings stay as they were drawn, count. The training loss reads the users' own embeddings. A surrogate is
+trained without users, so it has the anonymous one alone.
 """
 
 import torch

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader
+from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, checked
 
 FIELDS = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
 
@@ -282,3 +282,39 @@ def test_a_held_out_log_is_read_in_order():
     loader = QueryLoader(labelled_log(), FIELDS, 4)
     assert [batch["item_length"].flatten().tolist() for batch in loader] == [[1, 2, 3, 4]] * 7
     assert all(torch.equal(a[LISTED], b[LISTED]) for a, b in zip(loader, loader, strict=True))
+
+
+# what an attacker returns
+
+
+def changed(log, name, change):
+    values = getattr(log, name).clone()
+    change(values)
+    return QueryLog(**{**vars(log), name: values})
+
+
+def test_a_log_that_a_surrogate_can_be_trained_on_is_returned():
+    for log in (labelled_log(largest=9), ragged_log([4, 2, 6, 2])):
+        assert checked(log, "attacker: mine", 1000) is log
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda log: (log.sequences, log.lists), "it returned tuple; a QueryLog is expected"),
+        (lambda log: QueryLog(log.sequences.tolist(), log.lists), "sequences of its query log are list; a tensor"),
+        (lambda log: QueryLog(log.sequences.float(), log.lists), r"sequences .* are float32 \[7, 4\]; int64 \[2 or"),
+        (lambda log: QueryLog(log.sequences[0], log.lists[0]), r"sequences .* are int64 \[4\]; int64 \[2 or more, L\]"),
+        (lambda log: QueryLog(log.sequences[:1], log.lists[:1]), r"sequences .* are int64 \[1, 4\]"),
+        (lambda log: QueryLog(log.sequences, log.lists[:, 0]), r"lists .* are int64 \[7, 3\]; int64 \[S, L, k\]"),
+        (lambda log: QueryLog(log.sequences, log.lists[:, :, :0]), r"lists .* are int64 \[7, 4, 0\]"),
+        (lambda log: changed(log, "sequences", lambda ids: ids[2].fill_(1000)), "have ids from . to 1000; items are"),
+        (lambda log: changed(log, "lists", lambda ids: ids[2].fill_(-1)), "lists .* from -1 to 633; items are 1"),
+        (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1].fill_(0)), "lists .* have 0 before an item"),
+        (lambda log: changed(log, "sequences", lambda ids: ids[2, 1].fill_(0)), "sequences .* have 0 before an item"),
+        (lambda log: changed(log, "sequences", lambda ids: ids[2].fill_(0)), "a sequence without an item"),
+    ],
+)  # fmt: skip
+def test_another_log_is_one_clear_line(make, message):
+    with pytest.raises(UserError, match=f"^attacker: mine: .*{message}"):
+        checked(make(labelled_log()), "attacker: mine", 1000)

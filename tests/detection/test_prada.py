@@ -1,8 +1,9 @@
 import pytest
 import torch
-from detection.cases import DetectorCases
+from detection.cases import DetectorCases, users, whole
 from scipy import stats
 
+from recbole_gro import create_detector
 from recbole_gro.detection.prada import _nearest, abnormality
 
 
@@ -24,3 +25,14 @@ def test_abnormality_agrees_with_shapiro_and_wilk():
         assert float(abnormality(values[None])) == pytest.approx(1 - statistic, abs=0.02)
     assert float(abnormality(skewed[None])) > 5 * float(abnormality(normal[None]))
     assert float(abnormality(torch.ones(1, 9))) == 1
+
+
+def test_queries_far_from_0_have_the_scores_of_near_ones():
+    near, far = users(300), users(300)
+    far.embeddings = torch.where((far.items != 0).unsqueeze(2), far.embeddings + 1000, 0.0)
+    scores = []
+    for traces in (near, far):
+        detector = create_detector("prada")
+        detector.fit(traces)
+        scores.append(detector.window_scores(whole(traces, 50), 50))
+    assert torch.allclose(*scores, atol=1e-3)

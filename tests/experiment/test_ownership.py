@@ -120,10 +120,11 @@ def test_the_figure_varies_the_model_alone(grid, tmp_path, change):
             read_experiment(grid[0])
 
 
-def rows_of(tmp_path, *given):
-    """Rows with is_copy, p-value and excess; 10 or no probes needed."""
+def rows_of(tmp_path, *given, kinds=()):
+    """Rows with is_copy, p-value and excess; 10 or no probes needed; with kinds, all of one name."""
+    names = [(kind, "s") for kind in kinds] or [("kind", f"s{number}") for number in range(len(given))]
     table = [
-        ["M", 1, "kind", f"s{number}", is_copy, 5, p_value, p_value, excess + 0.1, 0.1, excess, 0.0, 1.0,
+        ["M", 1, *names[number], is_copy, 5, p_value, p_value, excess + 0.1, 0.1, excess, 0.0, 1.0,
          10 if p_value < 0.01 else None, 0.5]
         for number, (is_copy, p_value, excess) in enumerate(given)
     ]  # fmt: skip
@@ -140,3 +141,11 @@ def test_claims_are_counted_by_the_level(tmp_path, grid):
     assert "| all " in text
     uniform = next(line for line in text.splitlines() if line.startswith("| all"))
     assert [cell.strip() for cell in uniform.split("|")[2:7]] == ["0.500", "0.500", "0.500", "1.000", "2"]
+
+
+def test_models_of_one_name_are_counted_by_their_kind(tmp_path, grid):
+    kinds = ["independent, same architecture", "independent, another architecture", "independent, half of the users"]
+    rows = rows_of(tmp_path, *[(False, 0.5, 0.0)] * 3, kinds=kinds)
+    text = markdown("t", list(blocks(read_experiment("ownership"), rows)))
+    assert "0 of 3 on 2 models that are none" in text  # one is a target, another owner's reference
+    assert "2 of these models were trained independently" in text
