@@ -11,6 +11,7 @@ Differences from RecBole's, each because the plain one costs a user hours:
 
 import copy
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from recbole.config import Config as RecBoleConfig
@@ -27,7 +28,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
 from recbole_gro.config.properties import recbole_keys as keys_of_recbole
 from recbole_gro.config.recbole_checks import check_exclude_seen, check_valid_metric, complete_metrics, own_gpu
-from recbole_gro.config.settings import declared_keys, plugin_keys
+from recbole_gro.config.settings import declared_keys, plugin_keys, setting
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
 
@@ -108,13 +109,10 @@ class Config(RecBoleConfig):
             self.internal_config_dict.setdefault("loss_type", "CE")
         self._choose_negatives(model_class)
         self.internal_config_dict.update({name: copy.deepcopy(key.default) for name, key in declared_keys().items()})
-        for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
-            file = packaged_file(f"{name}.yaml")
-            if file.is_file():
-                settings = safe_yaml(file.read_text(encoding="utf-8")) or {}
-                self.internal_config_dict.update(settings)
-                if name.startswith("dataset/"):
-                    self.packaged_settings[f"properties/{name}.yaml"] = settings
+        for name, settings in _packaged(model, dataset):
+            self.internal_config_dict.update(settings)
+            if name.startswith("dataset/"):
+                self.packaged_settings[f"properties/{name}.yaml"] = settings
         self._load_columns()
 
     def _check_given(self, model_class: type) -> None:
@@ -233,10 +231,28 @@ def with_settings(config: RecBoleConfig, **settings: Any) -> Any:
     return changed
 
 
+def _packaged(model: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and settings of the packaged files for a model and a dataset, later ones over earlier ones."""
+    for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
+        file = packaged_file(f"{name}.yaml")
+        if file.is_file():
+            yield name, safe_yaml(file.read_text(encoding="utf-8")) or {}
+
+
 def _given(config: RecBoleConfig) -> dict[str, Any]:
-    """Return the given settings; those of RecBole's Config, which takes any key, without unknown ones."""
+    """Return the given settings.
+
+    Those of RecBole's Config, which takes any key, come without unknown ones, and with the values that it has where a
+    packaged file, which it does not read, sets another.
+    """
     given = config.external_config_dict
-    return given if isinstance(config, Config) else only_read(given, [config.model_class, *role_models(given)])
+    if isinstance(config, Config):
+        return given
+    packaged = {key for _, settings in _packaged(config.model, config.dataset) for key in settings}
+    ours = plugin_keys()
+    own = {key: setting(config, key) if key in ours else config.final_config_dict[key]
+           for key in sorted(packaged) if key in ours or key in config.final_config_dict}  # fmt: skip
+    return only_read({**own, **given}, [config.model_class, *role_models(given)])
 
 
 def plain(value: Any) -> Any:

@@ -1,19 +1,17 @@
 """RecBole's SequentialDataset with lazy rows: prefixes, windows or whole sequences of histories."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
-from recbole_gro.data.interactions import HELD_OUT, InteractionDataset
+from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.data.presplit import distinct_interactions, joined
-from recbole_gro.scoring import scorer_class
+from recbole_gro.data.training_rows import prefix_rows, train_rows_of, window_rows
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
@@ -21,34 +19,6 @@ ROUNDED_TIME = "rounded_time"  # column of the times while the time column has t
 PREDICTED = (
     "n_predicted"  # field of whole sequences: at how many positions, a row's last ones, the next item is a target
 )
-
-
-def train_rows_of(config: Any) -> str:
-    """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
-
-    auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split
-    files have prefixes alone.
-
-    Raises:
-        UserError: rows that pre-split files do not have, or that the model cannot train on.
-    """
-    chosen, model = setting(config, "train_rows"), config["model"]
-    masks = config["transform"] == MASKED_TRANSFORM
-    reads_all_prefixes = scorer_class(config.model_class).all_prefixes_at_once and config["loss_type"] == "CE"
-    if config["benchmark_filename"] is not None:
-        if chosen in ("windows", "sequences"):
-            raise UserError(f"train_rows: {chosen} need complete histories; benchmark_filename takes prefixes")
-        return "prefixes"
-    if chosen == "windows" and not masks:
-        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {model} takes prefixes")
-    if chosen == "sequences" and not reads_all_prefixes:
-        raise UserError(
-            f"train_rows: sequences are for causal models with cross-entropy loss (loss_type CE); {model} takes "
-            f"{'windows or ' if masks else ''}prefixes here"
-        )
-    if chosen != "auto":
-        return chosen
-    return "windows" if masks else "sequences" if reads_all_prefixes else "prefixes"
 
 
 class SequenceDataset(InteractionDataset):
@@ -70,6 +40,7 @@ class SequenceDataset(InteractionDataset):
 
     inter_feat: Interaction
     is_training_part = False
+    only_prefixes = False  # RecBole's loaders train on one target per row, so for them `auto` is prefixes
     trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding
     window_generator: torch.Generator | None = None  # of training windows and sequences: source of their shifts
     _target_runs: tuple[Tensor, Tensor] | None = None  # of training sequences
@@ -126,10 +97,10 @@ class SequenceDataset(InteractionDataset):
             raise UserError(
                 f"dataset {self.dataset_name}: no user has two interactions, so there is nothing to predict"
             )
-        if train_rows_of(self.config) == "windows":
-            start, length, target = self._window_rows(first, count)
+        if self._train_rows() == "windows":
+            start, length, target = window_rows(first, count, self.max_item_list_len, self.config["eval_args"]["split"])
         else:
-            start, length, target = self._prefix_rows(first, count)
+            start, length, target = prefix_rows(first, count, self.max_item_list_len)
         self.history = history
         rows = Interaction({field: history[field][target] for field in history})
         # RecBole splits by this column: until then it has ranks, as float32 rounds times
@@ -147,12 +118,23 @@ class SequenceDataset(InteractionDataset):
             times = part.inter_feat.interaction.pop(ROUNDED_TIME, None)
             if self.time_field in part.inter_feat and times is not None:
                 part.inter_feat[self.time_field] = times
-        if train_rows_of(self.config) != "prefixes":
+        if self._train_rows() != "prefixes":
             train.window_generator = torch.Generator().manual_seed(self.config["seed"])
-        if train_rows_of(self.config) == "sequences":
+        if self._train_rows() == "sequences":
             train._target_runs = train._runs_of_targets()
             train.cut_sequences()
         return [train, *held_out]
+
+    def _train_rows(self) -> str:
+        rows = train_rows_of(self.config)
+        if self.only_prefixes and rows != "prefixes":
+            if setting(self.config, "train_rows") != "auto":
+                raise UserError(
+                    f"train_rows: {rows} need recbole_gro.data.build_loaders(config, dataset) in place of RecBole's "
+                    f"data_preparation, which trains on one target per row; or leave it out"
+                )
+            return "prefixes"
+        return rows
 
     def cut_sequences(self) -> None:
         """Cut the runs of targets of a training part anew: into as few rows as hold them, at random among those."""
@@ -178,39 +160,6 @@ class SequenceDataset(InteractionDataset):
         # a user's first item is no target, so the targets of two users are never neighbours
         end = (target.diff(append=target[-1:] + 2) != 1).nonzero().squeeze(1)
         return target[end], end.diff(prepend=torch.tensor([-1]))
-
-    def _prefix_rows(self, first, count):
-        """Return start, length and target index of RecBole's rows: every item but a user's first, with those before."""
-        target = np.delete(np.arange(count.sum()), first)
-        start = np.maximum(np.repeat(first, count - 1), target - self.max_item_list_len)
-        return start, target - start, target
-
-    def _window_rows(self, first, count):
-        """Return start, length and target index of windows over training items and of held-out prefixes."""
-        split = self.config["eval_args"]["split"]
-        if "LS" not in split:
-            raise UserError(
-                f"train_rows: windows need the leave-one-out split (eval_args split LS), not {split}; "
-                f"set train_rows=prefixes"
-            )
-        first, count = first[count > 1], count[count > 1]
-        # RecBole's leave-one-out keeps at least one training row per user: two items
-        held = np.minimum(len(HELD_OUT[split["LS"]]), count - 2)
-        trained = count - held
-        # a remainder of one item has nothing to predict
-        windows = -(-(trained - 1) // self.max_item_list_len)
-        rows = windows + held
-        row_of_user = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
-        first, trained, windows = (np.repeat(column, rows) for column in (first, trained, windows))
-        is_window = row_of_user < windows
-        end = (
-            first
-            + trained
-            + np.where(is_window, -(windows - 1 - row_of_user) * self.max_item_list_len, row_of_user - windows)
-        )
-        start = np.maximum(first, end - self.max_item_list_len)
-        # a window's item and time are those of its last item; a held-out row predicts the item at its end
-        return start, end - start, np.where(is_window, end - 1, end)
 
     def __getitem__(self, index, join=True):
         rows = super().__getitem__(index, join)

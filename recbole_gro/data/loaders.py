@@ -8,9 +8,11 @@ from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
+from recbole_gro.config.settings import setting
 from recbole_gro.data.availability import check_obtainable
-from recbole_gro.data.dataset import SequenceDataset, train_rows_of
+from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.masking import WindowMask
+from recbole_gro.data.training_rows import train_rows_of
 from recbole_gro.data.whole_sequences import SequenceLoader
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.compat import no_pickled_loaders, no_process_group
@@ -29,7 +31,8 @@ def build_dataset(config: Any) -> SequenceDataset:
         config: RecBole's Config or ours.
 
     Returns:
-        The filtered dataset, not split yet.
+        The filtered dataset, not split yet. `build_loaders` splits it into loaders; RecBole's `data_preparation` does
+        so too, into one row per prefix.
 
     Raises:
         UserError: the split is not supported, or files are missing, unreadable or lack columns that settings name.
@@ -47,6 +50,7 @@ def build_dataset(config: Any) -> SequenceDataset:
                 f"({getattr(error, 'reason', None) or error})"
             ) from error
     _check_item_features(config, dataset)
+    dataset.only_prefixes = True
     return dataset
 
 
@@ -91,6 +95,7 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
         )
     # RecBole scores a whole evaluation batch against all items at once
     config["eval_batch_size"] = rows_at_once(dataset.item_num, config["eval_batch_size"], config["device"])
+    dataset.only_prefixes = False
     with no_pickled_loaders():
         train, valid, test = data_preparation(config, dataset)
     if rows == "sequences":
@@ -110,7 +115,7 @@ def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]
                 f"{config['eval_args']['split']}. Leave-one-out (LS: valid_and_test) needs users with at least 4 "
                 f"interactions, ratios (RS, TS) three parts and long histories"
             )
-    check_served_k(config["served_k"], dataset.item_num)
+    check_served_k(setting(config, "served_k"), dataset.item_num)
     return train, valid, test
 
 

@@ -241,7 +241,9 @@ def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDa
     stored, rows = checkpoint.get("catalogue"), None
     if dataset is not None:
         # models read what only a built dataset has; a built one cannot be built again
-        rows, *_ = dataset.copy(dataset.inter_feat).build()
+        unbuilt = dataset.copy(dataset.inter_feat)
+        unbuilt.only_prefixes = False
+        rows, *_ = unbuilt.build()
     construct_transform(config)  # leaves the field names of masked models in the config
     try:
         catalogue = rows if stored is None else StoredCatalogue(config, stored, rows)

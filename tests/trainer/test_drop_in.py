@@ -19,8 +19,14 @@ from recbole_gro import (
     create_surrogate,
     load_target,
 )
+from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense.gro.trainer import create_student
 
 PLUGIN_KEYS = {"gro_epochs": 2, "served_k": 6}
+
+
+def own_loaders(config):
+    return data_preparation(config, create_dataset(config))
 
 
 @pytest.fixture
@@ -29,18 +35,18 @@ def script(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["script.py"])
 
-    def run(name="BERT4Rec", **settings):
-        given = {key: value for key, value in SMALL.items() if key != "served_k"}
+    def run(name="BERT4Rec", read=own_loaders, left_out=(), **settings):
+        given = {key: value for key, value in SMALL.items() if key not in ("served_k", *left_out)}
         config = Config(
             model=name,
-            dataset="tiny",
+            dataset=settings.pop("dataset", "tiny"),
             config_dict={
                 **given, **WIDTHS[name], "data_path": str(tiny_data_path), "checkpoint_dir": str(tmp_path / "saved"),
                 "train_neg_sample_args": None, "metrics": ["Hit", "NDCG"], **settings,
             },
         )  # fmt: skip
         init_seed(config["seed"], True)
-        loaders = data_preparation(config, create_dataset(config))
+        loaders = read(config)
         return config, loaders, get_model(name)(config, loaders[0].dataset).to(config["device"])
 
     return run
@@ -63,6 +69,42 @@ def test_one_changed_line_trains_defends_and_evaluates(script, name):
     [ids], dataset = BlackBox(model, 3).query([[4]]).tolist(), train._dataset
     [tokens] = load_target(trainer.saved_model_file).recommend([[dataset.id2token("item_id", 4)]], k=3)
     assert tokens == dataset.id2token("item_id", ids).tolist()
+
+
+def data_of(config):
+    """The user's own rows behind RecBole's loaders, as the warning of rounded times says."""
+    return data_preparation(config, build_dataset(config))
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM"])
+def test_our_dataset_has_recboles_rows_in_recboles_loaders(script, name):
+    _, theirs, _ = script(name)
+    _, ours, _ = script(name, data_of)
+    for mine, its in zip(ours, theirs, strict=True):
+        rows = [next(iter(loader)) for loader in (mine, its)]
+        histories = [{tuple(row) for row in (b[0] if isinstance(b, tuple) else b)["item_id_list"].tolist()} for b in rows]
+        assert len(mine._dataset) == len(its._dataset)
+        if mine is not ours[0]:
+            assert histories[0] == histories[1]
+
+
+def test_rows_that_recboles_loaders_cannot_read_are_refused(script):
+    with pytest.raises(UserError, match=r"train_rows: sequences need recbole_gro.data.build_loaders"):
+        script("NARM", data_of, train_rows="sequences")
+    with pytest.raises(UserError, match=r"train_rows: windows need recbole_gro.data.build_loaders"):
+        script("BERT4Rec", data_of, train_rows="windows")
+    assert len(script("NARM", data_of, train_rows="prefixes")[1][0]._dataset) > 0
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "NARM"])
+def test_our_loaders_take_recboles_config(script, name):
+    config, (train, valid, test), model = script(
+        name, lambda config: build_loaders(config, build_dataset(config)), **PLUGIN_KEYS
+    )
+    assert len(train._dataset) < len(script(name)[1][0]._dataset)  # whole histories
+    trainer = GROTrainer(config, model)
+    trainer.fit(train, valid)
+    assert trainer.evaluate(test)["hit@5"] >= 0
 
 
 def test_training_shows_no_warning_that_recbole_causes(script):
@@ -105,6 +147,25 @@ def test_student_of_another_class(script):
     config, (train, valid, _), model = script("NARM", student_model="BERT4Rec", hidden_size=16, **PLUGIN_KEYS)
     score, _ = GROTrainer(config, model).fit(train, valid)
     assert 0 <= score <= 1
+
+
+@pytest.mark.parametrize("name", ["BERT4Rec", "GRU4Rec"])
+def test_a_checkpoint_keeps_settings_that_a_packaged_file_of_its_dataset_has_too(
+    script, tiny_data_path, tmp_path, name
+):
+    folder = tmp_path / "data" / "ml-1m"  # whose packaged file sets MAX_ITEM_LIST_LENGTH to 200, and dropout
+    folder.mkdir(parents=True)
+    (folder / "ml-1m.inter").write_text((tiny_data_path / "tiny" / "tiny.inter").read_text())
+    own = {"dataset": "ml-1m", "data_path": str(tmp_path / "data"), **PLUGIN_KEYS, "epochs": 1}
+    config, (train, valid, _), model = script(name, left_out=["MAX_ITEM_LIST_LENGTH"], **own)
+    trainer = GROTrainer(config, model)
+    trainer.fit(train, valid)
+    loaded = load_target(trainer.saved_model_file)
+    assert loaded.model.max_seq_length == model.max_seq_length == 50  # RecBole's
+    assert loaded.config["gro_epochs"] == 2
+    assert loaded.config["gro_start"] == "converged"  # the default, by which the script trained
+    student = create_student(config, type(model), train.dataset)
+    assert [weight.shape for weight in student.parameters()] == [weight.shape for weight in model.parameters()]
 
 
 def test_any_recbole_model_can_be_attacked_in_a_few_lines(script):

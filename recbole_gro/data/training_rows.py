@@ -1,0 +1,88 @@
+"""Which rows a model trains on (`train_rows`), and where rows start and end in histories."""
+
+from typing import Any
+
+import numpy as np
+
+from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
+from recbole_gro.config.settings import setting
+from recbole_gro.data import settings  # noqa: F401  (declares the keys)
+from recbole_gro.data.interactions import HELD_OUT
+from recbole_gro.scoring import scorer_class
+from recbole_gro.utils.errors import UserError
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, length and target of each, the target by its position
+
+
+def train_rows_of(config: Any) -> str:
+    """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
+
+    auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split
+    files have prefixes alone.
+
+    Raises:
+        UserError: rows that pre-split files do not have, or that the model cannot train on.
+    """
+    chosen, model = setting(config, "train_rows"), config["model"]
+    masks = config["transform"] == MASKED_TRANSFORM
+    reads_all_prefixes = scorer_class(config.model_class).all_prefixes_at_once and config["loss_type"] == "CE"
+    if config["benchmark_filename"] is not None:
+        if chosen in ("windows", "sequences"):
+            raise UserError(f"train_rows: {chosen} need complete histories; benchmark_filename takes prefixes")
+        return "prefixes"
+    if chosen == "windows" and not masks:
+        raise UserError(f"train_rows: windows are for masked models (BERT4Rec); {model} takes prefixes")
+    if chosen == "sequences" and not reads_all_prefixes:
+        raise UserError(
+            f"train_rows: sequences are for causal models with cross-entropy loss (loss_type CE); {model} takes "
+            f"{'windows or ' if masks else ''}prefixes here"
+        )
+    if chosen != "auto":
+        return chosen
+    return "windows" if masks else "sequences" if reads_all_prefixes else "prefixes"
+
+
+def prefix_rows(first: np.ndarray, count: np.ndarray, longest: int) -> Rows:
+    """Return RecBole's rows: every item but a user's first, with those before it.
+
+    Args:
+        first: [u] position of each user's first interaction; users follow each other.
+        count: [u] interactions of each.
+        longest: maximum items in a row.
+    """
+    target = np.delete(np.arange(count.sum()), first)
+    start = np.maximum(np.repeat(first, count - 1), target - longest)
+    return start, target - start, target
+
+
+def window_rows(first: np.ndarray, count: np.ndarray, longest: int, split: dict[str, Any]) -> Rows:
+    """Return windows over training items, and held-out prefixes.
+
+    Args:
+        first: [u] position of each user's first interaction; users follow each other.
+        count: [u] interactions of each.
+        longest: maximum items in a row.
+        split: of eval_args.
+
+    Raises:
+        UserError: the split is not leave-one-out.
+    """
+    if "LS" not in split:
+        raise UserError(
+            f"train_rows: windows need the leave-one-out split (eval_args split LS), not {split}; "
+            f"set train_rows=prefixes"
+        )
+    first, count = first[count > 1], count[count > 1]
+    # RecBole's leave-one-out keeps at least one training row per user: two items
+    held = np.minimum(len(HELD_OUT[split["LS"]]), count - 2)
+    trained = count - held
+    # a remainder of one item has nothing to predict
+    windows = -(-(trained - 1) // longest)
+    rows = windows + held
+    row_of_user = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows)
+    first, trained, windows = (np.repeat(column, rows) for column in (first, trained, windows))
+    is_window = row_of_user < windows
+    end = first + trained + np.where(is_window, -(windows - 1 - row_of_user) * longest, row_of_user - windows)
+    start = np.maximum(first, end - longest)
+    # a window's item and time are those of its last item; a held-out row predicts the item at its end
+    return start, end - start, np.where(is_window, end - 1, end)
