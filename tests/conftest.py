@@ -127,7 +127,9 @@ def make_model(make_config):
 
     def make(model="BERT4Rec", **settings):
         config = make_config(model, **settings)
-        dataset, *_ = build_dataset(config).build()
+        unbuilt = build_dataset(config)
+        unbuilt.only_prefixes = False  # as build_loaders sets it
+        dataset, *_ = unbuilt.build()
         construct_transform(config)
         torch.manual_seed(11)
         built = config.model_class(config, dataset)

@@ -22,7 +22,7 @@ from recbole_gro.config.settings import Settings, setting
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.random_state import SEEDS
+from recbole_gro.utils.random_state import SEEDS, stage_seed
 from recbole_gro.utils.registry import Registry
 
 STRONGEST = "strongest"  # the name of the best attack of the suite
@@ -147,10 +147,10 @@ class Attacker:
             n_items: size of the id space.
             items: dataset that item features come from, where `surrogate_knows_features` allows them.
             stage: names files and the progress bar.
-            seed: of weights, order and negatives; None: the config's.
+            seed: of weights, order and negatives; None: that of the stage `surrogate`, from the config's.
             show_progress: whether to show a progress bar.
         """
-        seed = self.config["seed"] if seed is None else seed
+        seed = stage_seed(self.config["seed"], "surrogate") if seed is None else seed
         logs = self.training_logs(log, n_items, seed)
         for made in logs.values():
             checked(made, f"{type(self).__name__}.training_log", n_items)
@@ -223,6 +223,10 @@ def create_attacker(name: str, config: Any) -> Attacker:
         UserError: no such attacker, or settings that it cannot work with.
     """
     attacker, *own = name.split("+")
+    if attacker == STRONGEST:
+        raise UserError(
+            f"attacker: {name}: {STRONGEST} is the best of attacker_suite; it has no suffix and is no part of the suite"
+        )
     if attacker not in _attackers and is_query_strategy(attacker):
         raise UserError(f"attacker: {attacker} is a query strategy; use standard+{attacker}")
     changes: dict[str, Any] = {}

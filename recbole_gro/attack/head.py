@@ -58,9 +58,9 @@ class HeadAttacker(Attacker):
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
     ) -> QueryLog:
         head_k = self.head_k or candidates(black_box.k)[0]
-        truncated = TruncatedBlackBox(black_box, head_k, keep_lists=self.head_k is None)
+        truncated = TruncatedBlackBox(black_box, head_k)
         log = super().query(truncated, generator, None, show_progress)
-        return log if self.head_k else truncated.with_whole_lists(log)
+        return truncated.with_whole_lists(log, self.head_k is None)
 
     def training_logs(self, log: QueryLog, n_items: int, seed: int) -> dict[Any, QueryLog]:
         self._longest = int((log.lists != 0).sum(2).max())
@@ -108,11 +108,10 @@ class TruncatedBlackBox:
     Args:
         black_box: the black box to query.
         k: number of items.
-        keep_lists: keep the whole lists for `with_whole_lists`.
     """
 
-    def __init__(self, black_box: ListSource, k: int, keep_lists: bool = False):
-        self._black_box, self._keep_lists = black_box, keep_lists
+    def __init__(self, black_box: ListSource, k: int):
+        self._black_box = black_box
         self.n_items, self.k = black_box.n_items, min(k, black_box.k)
         self._whole: list[list[Tensor]] = []  # by group of sequences that grow by an item each time
         self._length = 0  # of the sequences queried last
@@ -120,24 +119,29 @@ class TruncatedBlackBox:
     def query(self, sequences: Any) -> Tensor:
         """Return lists [B, k] of item ids, best first."""
         lists = self._black_box.query(sequences)
-        if self._keep_lists:
-            before, self._length = self._length, len(sequences[0])
-            if not self._whole or self._length <= before:
-                self._whole.append([])
-            self._whole[-1].append(lists.int())
+        before, self._length = self._length, len(sequences[0])
+        if not self._whole or self._length <= before:
+            self._whole.append([])
+        self._whole[-1].append(lists.int())
         return lists[:, : self.k]
 
-    def with_whole_lists(self, log: QueryLog) -> QueryLog:
-        """Return the log with the whole lists in place of their heads.
+    def with_whole_lists(self, log: QueryLog, needed: bool) -> QueryLog:
+        """Return the log with the whole lists in place of their heads, by which its surrogate is measured.
+
+        Args:
+            log: of queries to this black box.
+            needed: whether the heads do not suffice.
 
         Raises:
-            UserError: the queries were not prefixes of all sequences, or of one part of them after another, one item
-                longer each time, so lists cannot be matched to prefixes.
+            UserError: they are needed, and the queries were not prefixes of all sequences, or of one part of them after
+                another, one item longer each time, so lists cannot be matched to prefixes.
         """
         in_step = all(len({len(lists) for lists in group}) == 1 for group in self._whole)
         in_step = in_step and len({len(group) for group in self._whole}) == 1
         lists = torch.cat([torch.stack(group, 1) for group in self._whole]) if in_step else torch.empty(0, 0, 0)
         if not torch.equal(lists[:, :, : self.k], log.lists.int()):
+            if not needed:
+                return log
             raise UserError(
                 "query_strategy: the attacker head selects h only with strategies that query sequences side by side, "
                 "one item longer each time; set attacker_head_k"

@@ -20,7 +20,8 @@ class Mimic(QueryStrategy):
     """Draw items as users seem to: at their ranks in the lists, by their popularity, and none twice.
 
     The next item comes from the list with probability `mimic_listed_share`, with weight rank^-`mimic_rank_decay`, else
-    from outside of it, by popularity. Without data popularity is guessed: how often lists returned an item, plus one.
+    from outside of it, by popularity. Without data popularity is guessed: half of the draws are by how often lists
+    returned an item, half are uniform.
     One in 20 sequences is queried first for these counts, with random first items; the others start by popularity too.
 
     Histories of users that an attacker queries (`few_shot`) take the place of the guesses: the share of listed next
@@ -33,7 +34,17 @@ class Mimic(QueryStrategy):
     def __init__(self, config: Any):
         super().__init__(config)
         self.own = MimicSettings.of(config)
+        self._black_box: ListSource | None = None  # that the counts are of
+        self._forget()
+
+    def _forget(self) -> None:
         self._listed = self._known = self._at_rank = torch.zeros(0)
+
+    def _meet(self, black_box: ListSource) -> None:
+        """Start counting anew where another service is queried."""
+        if black_box is not self._black_box:
+            self._black_box = black_box
+            self._forget()
 
     def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
         sequences = torch.zeros(n_sequences, length, dtype=torch.long)
@@ -48,6 +59,7 @@ class Mimic(QueryStrategy):
         generator: torch.Generator,
         show_progress: bool = False,
     ) -> QueryLog:
+        self._meet(black_box)
         logs = []
         for n in (n_sequences // PROBES, n_sequences - n_sequences // PROBES):
             if n:
@@ -63,6 +75,7 @@ class Mimic(QueryStrategy):
         *,
         queried: int = 0,
     ) -> QueryLog:
+        self._meet(black_box)
         log = super().extend(black_box, prefixes, generator, show_progress, queried=queried)
         self._learn(log, prefixes[:, queried + 1 :] != 0, black_box.n_items, queried)
         return log

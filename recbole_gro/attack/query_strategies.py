@@ -22,14 +22,14 @@ class QueryStrategy:
         config: `query_*` and the strategy's own settings are read from it.
 
     Attributes:
-        settings: classes of its own settings.
+        settings: classes of its own settings; None: not declared, so it may read any key.
         draws_listed: whether `query_choice` may choose among the items of a list.
 
     Raises:
         UserError: a `query_choice` that the strategy does not read.
     """
 
-    settings: ClassVar[tuple[type[Settings], ...]] = ()
+    settings: ClassVar[tuple[type[Settings], ...] | None] = None
     draws_listed: ClassVar[bool] = True
 
     def __init__(self, config: Any):
@@ -123,7 +123,11 @@ class QueryStrategy:
         """Return an item [S] of each list, by `query_choice` or drawn with weight rank^-decay; None: as `draw` does."""
         if self._choice is None:
             return self.draw(served, generator) if decay is None else self.draw(served, generator, decay)
-        chosen = torch.as_tensor(self._choice(served, sequences, generator))
+        returned = self._choice(served, sequences, generator)
+        try:
+            chosen = torch.as_tensor(returned)
+        except (TypeError, ValueError, RuntimeError):
+            chosen = torch.zeros(0)
         if (
             chosen.is_floating_point()
             or chosen.shape != served.shape[:1]
@@ -163,10 +167,14 @@ class Autoregressive(QueryStrategy):
     Source: Yue et al., RecSys'21 (arXiv 2109.01165), the strategy of the GRO paper.
     """
 
+    settings = ()
+
 
 @register_query_strategy("random")
 class Random(QueryStrategy):
     """Draw all items uniformly from the catalogue. Source: Yue et al., RecSys'21 (arXiv 2109.01165)."""
+
+    settings = ()
 
     draws_listed = False
 

@@ -82,18 +82,22 @@ def list_agreement(surrogate: nn.Module, log: QueryLog) -> float:
 def agreement_by_sequence(surrogate: nn.Module, log: QueryLog, latest: int) -> Tensor:
     """Return the agreement@10 [S] with the lists for the latest prefixes of each sequence.
 
+    Empty lists, of queries that a live service did not answer, do not count; a sequence with no other has 0.
+
     Args:
         surrogate: any RecBole sequential model.
         log: queries and the lists served; each sequence has at least `latest` items.
         latest: number of prefixes per sequence.
     """
-    service, shares = Service(surrogate, min(SELECTED_AT, log.lists.shape[2])), []
+    service, shares, answered = Service(surrogate, min(SELECTED_AT, log.lists.shape[2])), [], []
     place, rows = torch.arange(log.sequences.shape[1]), torch.arange(len(log.sequences))
     for back in range(latest):
         lengths = log.lengths - back
         prefixes = log.sequences * (place < lengths.unsqueeze(1))
-        shares.append(_agreement(service, prefixes, log.lists[rows, lengths - 1]))
-    return torch.stack(shares).mean(0)
+        lists = log.lists[rows, lengths - 1]
+        shares.append(_agreement(service, prefixes, lists))
+        answered.append((lists != 0).any(1))
+    return torch.stack(shares).sum(0) / torch.stack(answered).sum(0).clamp(min=1)
 
 
 def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:

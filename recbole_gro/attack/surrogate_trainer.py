@@ -148,7 +148,8 @@ class ExtractionTrainer(StageTrainer):
         """Return `loss`, Eq. 4, and `agreement@10` on held-out queries, with the same negatives every time.
 
         Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10; in
-        its first k where the log's lists have k < 10.
+        its first k where the log's lists have k < 10. Empty lists, of queries that a live service did not answer, do
+        not count.
 
         Args:
             held_out: loader of the queries.
@@ -156,7 +157,7 @@ class ExtractionTrainer(StageTrainer):
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
-        total, common, n = 0.0, 0.0, 0
+        total, common, n, n_with_list = 0.0, 0.0, 0, 0
         for batch in held_out:
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
@@ -165,4 +166,5 @@ class ExtractionTrainer(StageTrainer):
             total += loss.item() * len(served)
             common += (found_in(predicted, served).sum(1) / (served != 0).sum(1).clamp(min=1)).sum().item()
             n += len(served)
-        return {"loss": total / n, "agreement@10": common / n}
+            n_with_list += int((served[:, 0] != 0).sum())
+        return {"loss": total / n, "agreement@10": common / max(n_with_list, 1)}

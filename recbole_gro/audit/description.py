@@ -20,7 +20,7 @@ KEYS = {
     key.name: key
     for key in (
         Key("url", None, "str", "address of requests; in url, headers and request ${NAME} is an environment variable"),
-        Key("method", "POST", "GET|POST|PUT", "GET sends the request as the query of the URL, the others as JSON"),
+        Key("method", "POST", "GET|POST|PUT", "GET adds the request to the query of the URL, the others send JSON"),
         Key("headers", {}, "mapping", "of each request, by name"),
         Key("request", None, "str", "JSON with {history} or {histories}, and {k}"),
         Key(

@@ -92,9 +92,8 @@ class Client:
 class LiveService:
     """Map histories of item numbers to lists of them, for a BlackBox.
 
-    A number is the place of an item in the catalogue, from 1. Of a list the first k known, different items count. A
-    query without any has another response to its history, or a stand-in, one item, so that an attack can go on;
-    `without_stand_ins` removes these.
+    A number is the place of an item in the catalogue, from 1. Of a list the first k known, different items count. The
+    list of a query without any is empty.
 
     Args:
         client: obtains answers.
@@ -105,7 +104,6 @@ class LiveService:
         self.client, self.catalogue, self.k = client, catalogue, client.description["k"]
         self._numbers = {token: number for number, token in enumerate(catalogue, start=1)}
         self._queried: Counter[tuple[str, ...]] = Counter()
-        self._stand_ins: set[tuple[int, ...]] = set()
         self._any_known, self._strange, self._unknown = False, 0, list[str]()
         self.n_without = 0  # queries without a list
 
@@ -118,29 +116,24 @@ class LiveService:
             self._queried[history] += 1
         lists = self.client.lists(queries)
         known = [self.known(items) for items in lists]
-        answered = {tuple(row): numbers for row, numbers in zip(rows, known, strict=True) if numbers}
-        self._any_known = self._any_known or bool(answered)
-        return [
-            numbers or self._without(row, items, answered.get(tuple(row)))
-            for row, numbers, items in zip(rows, known, lists, strict=True)
-        ]
+        self._any_known = self._any_known or any(known)
+        for row, numbers, items in zip(rows, known, lists, strict=True):
+            if not numbers:
+                self._count(row, items)
+        return known
 
     def known(self, items: Iterable[str] | None) -> list[int]:
         """Return the numbers of the first k known, different items; none for a query that failed."""
         numbers = dict.fromkeys(self._numbers[token] for token in items or () if token in self._numbers)
         return list(numbers)[: self.k]
 
-    def _without(self, row: list[int], items: list[str] | None, other: list[int] | None) -> list[int]:
-        """Return what takes the place of a list: another response to the history, or a stand-in."""
+    def _count(self, row: list[int], items: list[str] | None) -> None:
+        """Count a query that failed or has no known item; MOST_STRANGE of the latter may end the audit."""
         self._strange += items is not None
         self._unknown = self._unknown or (items or [])[:3]
         self.n_without += 1
         if self._strange >= MOST_STRANGE and (items or len(row) > 1):  # some services need two items for a list
             self.check()
-        if other:
-            return other
-        self._stand_ins.add(tuple(row))
-        return [sum(row) % len(self.catalogue) + 1]
 
     def check(self) -> None:
         """Check that a list had an item of the catalogue.
@@ -150,14 +143,6 @@ class LiveService:
         """
         if not self._any_known:
             raise no_items(self.client, self._strange, self._unknown)
-
-    def without_stand_ins(self, log: QueryLog) -> QueryLog:
-        """Return a query log with empty lists in place of stand-ins."""
-        lists = log.lists.clone()
-        for s, t in ((lists != 0).sum(2) == 1).nonzero().tolist():
-            if tuple(log.sequences[s, : t + 1].tolist()) in self._stand_ins:
-                lists[s, t] = 0
-        return QueryLog(log.sequences, lists)
 
 
 def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserError:
@@ -189,7 +174,7 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
         most: maximum number of lists.
 
     Raises:
-        UserError: none of the lists has an item.
+        UserError: none of the lists has an item, or `most` ends the collection before lists of k leave an item out.
     """
     known, ahead, n_lists = dict.fromkeys(seeds), deque(seeds), 0
     any_item = False
@@ -203,6 +188,12 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
             ahead.extend(new)
     if n_lists and not any_item:
         raise no_items(client, n_lists)
+    k = client.description["k"]
+    if ahead and len(known) <= k:
+        raise UserError(
+            f"query_sequences: the budget ended the collection of the catalogue at {len(known)} items, lists of k={k} "
+            f"take {k + 1} or more; raise it, or lower k"
+        )
     return list(known), n_lists
 
 

@@ -71,14 +71,15 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     )
     yield Heading("Attacks")
     trained = [row | {"strongest": False} for row in results["attacks"]]  # its mark speaks of a defense
+    head, shares = _agreement(results["attacks"])
     yield Table(
-        f"{at} of each attack's surrogate with its own held-out queries, in percent. *: the strongest attack, on "
+        f"{head} of each attack's surrogate with its own held-out queries, in percent. *: the strongest attack, on "
         "held-out queries that are the same for all.",
-        ["attack", "lists", "surrogate", at],
+        ["attack", "lists", "surrogate", head],
         [
             [" ".join([row["attacker"], *["*"] * (row is strongest), *marks(one)]), f"{row['lists']:,}",
-             row["surrogate_model"], _percent(row["agreement"])]
-            for row, one in zip(results["attacks"], trained, strict=True)
+             row["surrogate_model"], share]
+            for row, one, share in zip(results["attacks"], trained, shares, strict=True)
         ],
     )  # fmt: skip
     yield from map(Paragraph, filter(None, notes(trained)))
@@ -104,8 +105,11 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
 def result_table(results: dict[str, Any]) -> Columns:
     """Return what each attack extracted, for the terminal, from the contents of results.json."""
     attacks, n_items = results["attacks"], results["service"]["catalogue"]
-    at = attacks[0]["agreement_at"]
-    notes = [f"agreement@{at} on held-out queries; lists of random items would agree on {_percent(at / n_items)}."]
+    head, shares = _agreement(attacks)
+    notes = [
+        f"agreement@{at} on held-out queries; lists of random items would agree on {_percent(at / n_items)}."
+        for at in dict.fromkeys(row["agreement_at"] for row in attacks)
+    ]
     if len(attacks) > 1:
         notes.append("* the strongest attack, on held-out queries that are the same for all.")
     if "service" in (own := results.get("histories") or {}):
@@ -113,8 +117,11 @@ def result_table(results: dict[str, Any]) -> Columns:
         of_both = f"{_percent(own['service'][metric])} of the service, {_percent(own['surrogate'][metric])} of the "
         notes.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
     return Columns(
-        ("attack", "lists", "surrogate", f"agreement@{at}"),
-        [[row["attacker"], f"{row['lists']:,}", row["surrogate_model"], _percent(row["agreement"])] for row in attacks],
+        ("attack", "lists", "surrogate", head),
+        [
+            [row["attacker"], f"{row['lists']:,}", row["surrogate_model"], share]
+            for row, share in zip(attacks, shares, strict=True)
+        ],
         marks=["*" if row["strongest"] and len(attacks) > 1 else "" for row in attacks],
         notes=notes,
     )
@@ -126,6 +133,14 @@ def irregular_lines(results: dict[str, Any]) -> list[str]:
     counts = [f"{n:,} {IRREGULAR[name]}" for name, n in results["irregularities"].items() if n or name == again]
     reasons = [f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()]
     return counts + reasons or ["no list was irregular; no history was queried twice, so no change could be seen"]
+
+
+def _agreement(attacks: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Return the heading and the cells of agreement, with @k in the cells where attacks differ in it."""
+    cut_offs = {row["agreement_at"] for row in attacks}
+    if len(cut_offs) == 1:
+        return f"agreement@{cut_offs.pop()}", [_percent(row["agreement"]) for row in attacks]
+    return "agreement", [f"{_percent(row['agreement'])} (@{row['agreement_at']})" for row in attacks]
 
 
 def _accuracy(own: dict[str, Any]) -> Iterator[Block]:

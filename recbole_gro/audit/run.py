@@ -32,22 +32,35 @@ from recbole_gro.audit.live_service import Client, LiveService, collected_catalo
 from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
 from recbole_gro.config.config import Config, with_settings
+from recbole_gro.config.files import literal
+from recbole_gro.config.loss_settings import ExtractionLossSettings
+from recbole_gro.config.recbole_defaults import TrainingSettings, ValidationSettings
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.data.histories import read_histories
+from recbole_gro.data.settings import DataSettings
 from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import read_plain, write_atomically
 from recbole_gro.utils.log import console, show, shown_on_console
-from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.random_state import global_state_kept, stage_seed
 
 NOTICE = "This audit is for services that you own or are allowed to test."
 SURROGATE = "GRU4Rec"  # where no setting names another architecture
 DATASET = "service"  # a config names a dataset; none is read
 PARTS = (16, 8, 4, 2)  # of the query log, for the budget curve: a sixteenth, .., a half
 COLLECTED = 10  # a catalogue is collected with at most one in so many lists of the budget
+# settings that an audit does not read: of a target's data and training, and of other work of a run
+OF_A_TARGET = {
+    *(*DataSettings.names, *TrainingSettings.names, *ValidationSettings.names),
+    *("learning_rate", "train_batch_size", "train_neg_sample_args", "valid_metric_bigger"),
+}
+OF_A_RUN = {
+    *("access_log", "attack", "eval_batch_size", "metrics", "references"),
+    *("stages_dir", "surrogate_knows_features", "workers"),
+}
 
 
 @dataclass
@@ -138,17 +151,31 @@ def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
         raise UserError("served_k: the length of lists is k of the service's description")
     refuse_unread(settings, DetectionSettings.names, "recbole-gro audit", READER)
     refuse_unread(
-        settings, of_sections("Defense"), "recbole-gro audit", "the provider's side, such as recbole-gro run,"
+        settings,
+        of_sections("Defense") - set(ExtractionLossSettings.names),  # which a surrogate trains with too
+        "recbole-gro audit",
+        "the provider's side, such as recbole-gro run,",
     )
+    refuse_unread(settings, OF_A_TARGET, "recbole-gro audit", "recbole-gro run, which trains a target,")
+    refuse_unread(settings, OF_A_RUN, "recbole-gro audit", "recbole-gro run")
     if "data_path" in settings:
         raise UserError("data_path: an audit reads no dataset; --histories=FILE gives test histories")
-    topk = [k for k in (1, 5, 10) if k <= service["k"]]
-    given = {"served_k": service["k"], "topk": topk, "valid_metric": f"NDCG@{topk[-1]}", "dataset": DATASET}
+    k = service["k"]
+    positions = literal(str(settings.get("topk")))
+    for position in positions if isinstance(positions, list | tuple) else [positions]:
+        if isinstance(position, int) and position > k:
+            raise UserError(
+                f"topk: position {position} is beyond the lists (k={k} of the service's description); "
+                f"lower topk or raise k"
+            )
+    given = {"served_k": k, "topk": [n for n in (1, 5, 10) if n <= k], "dataset": DATASET}
     config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)
     for name in attacks_of(config):
         attacker = create_attacker(name, config)
         if attacker.auxiliary_share or attacker.sequences:
             raise UserError(f"attacker: {name} needs histories of users, which an audit does not have")
+    if service.catalogue is None and query_budget(config) < COLLECTED:
+        raise UserError("query_sequences: no list is left to collect the catalogue with; raise it")
     return config
 
 
@@ -191,9 +218,8 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     console.info(f"attack {name}: {attacker.summary}; {query_budget(config):,} lists at most")
     init_seed(config["seed"], config["reproducibility"])
     generator = torch.Generator().manual_seed(config["seed"])
-    queried = checked(attacker.query(box, generator, None, config["show_progress"]), f"attacker: {name}", n_items)
+    log = checked(attacker.query(box, generator, None, config["show_progress"]), f"attacker: {name}", n_items)
     live.check()
-    log = live.without_stand_ins(queried)
     log.save(folder / f"queries-{name}.npz")
     held_out = _split(config, log)[1]
     if not n_with_list(held_out):
@@ -207,7 +233,7 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
         "attacker": name,
         "lists": box.lists_returned - live.n_without,
         "agreement": round(list_agreement(surrogate, held_out), 4),
-        "agreement_at": min(SELECTED_AT, live.k),
+        "agreement_at": min(SELECTED_AT, held_out.lists.shape[2]),
         "surrogate_model": trainer.config.model_class.__name__,
         "surrogate_epochs": len(trainer.train_loss_dict),
         "surrogate_improved": trainer.improved,
@@ -261,7 +287,7 @@ def _curve(config: Config, best: Attack, n_items: int, folder: Path) -> list[dic
 
 def _split(config: Config, log: QueryLog) -> tuple[QueryLog, QueryLog]:
     """Return the training and the held-out part of a log, as the surrogate's trainer does."""
-    return log.split(HELD_OUT, torch.Generator().manual_seed(config["seed"]))
+    return log.split(HELD_OUT, torch.Generator().manual_seed(stage_seed(config["seed"], "surrogate")))
 
 
 def _training_config(config: Config, folder: Path) -> Any:

@@ -50,10 +50,11 @@ class FunctionSource:
 
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
-        journal.reserve(len(histories))
+        ticket = journal.reserve(len(histories))
         try:
             answer = self.function(histories)
         except Exception as error:
+            journal.release(ticket, len(histories))
             raise Unanswered(in_one_line(error)) from error
         return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
 
@@ -125,14 +126,18 @@ class HttpSource:
                     raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
                 if response.status_code != 429 and response.status_code < 500:
                     break
-                self._delay_all(self._demanded(response, journal))
+                if (demanded := self._demanded(response, journal)) is not None:
+                    self._delay_all(demanded)
+                    continue
             if attempt < self.description["retries"]:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
         raise Unanswered(reason)
 
     def _send(self, body: Any) -> Any:
-        place = "params" if self.description["method"] == "GET" else "json"
-        return self._client.request(self.description["method"], self._url, headers=self._headers, **{place: body})
+        method, url = self.description["method"], self._http.URL(self._url)
+        if method == "GET":
+            url, body = url.copy_merge_params(body), None  # where the argument params would replace a query of the URL
+        return self._client.request(method, url, headers=self._headers, json=body)
 
     def _read(self, response: Any, n_histories: int) -> list[list[str]]:
         try:
@@ -149,14 +154,14 @@ class HttpSource:
         except Unanswered as error:
             raise Unanswered(f"{error} {expression}") from None
 
-    def _demanded(self, response: Any, journal: Journal) -> float:
-        """Return the seconds to wait that Retry-After demands, as a number or a date; 0 without one."""
+    def _demanded(self, response: Any, journal: Journal) -> float | None:
+        """Return the seconds to wait that Retry-After demands, as a number or a date; None without one."""
         demand = response.headers.get("Retry-After", "").strip()
         try:
             until = None if demand.isdecimal() else email.utils.parsedate_to_datetime(demand)
             wait = float(demand) if until is None else (until - datetime.datetime.now(datetime.UTC)).total_seconds()
         except (TypeError, ValueError):
-            return 0.0
+            return None
         if wait > LONGEST_WAIT:
             raise UserError(
                 f"{self.description.name}: the service demands a wait of {wait:,.0f} s (Retry-After); "

@@ -8,6 +8,7 @@ from recbole_gro.utils.command_line import Parser
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.progress import progress_bar
 
+START, END = "<!-- table -->", "<!-- end -->"
 EXAMPLES = {
     "recbole-gro check-model SASRec my_module:MyModel": "one of RecBole's, and one of your own",
     "recbole-gro check-model --write=docs/reference/models.md": "all of RecBole's, into a page",
@@ -44,10 +45,13 @@ def work(words: list[str]) -> int:
 
 
 def _tried(models: list[str], page: Path | None) -> int:
-    from recbole_gro.config.models import sequential_models
+    from recbole_gro.config.models import sequential_model, sequential_models
     from recbole_gro.quick_start.model_table import table, table_row
     from recbole_gro.quick_start.model_trials import ROLES, write_first_users
 
+    before = _page(page) if page else ""  # what cannot work is said before the trials
+    for model in set(models) - set(sequential_models()):
+        sequential_model(model)
     rows, tried = {}, models or sorted(sequential_models())
     with tempfile.TemporaryDirectory() as folder, progress_bar("models", len(tried), "models") as bar:
         data_path = write_first_users(Path(folder))
@@ -56,18 +60,30 @@ def _tried(models: list[str], page: Path | None) -> int:
             bar.update()
     print(terminal.shown(table(rows)))
     if page:
-        _write_table(table(rows).markdown(), page)
+        _write_table(table(rows).markdown(), page, before)
     works = all(row[role] == "works" for row in rows.values() for role in ROLES)
     return 0 if works or not models else 1
 
 
-def _write_table(table: str, page: Path) -> None:
-    """Replace the table between the marks of a page."""
+def _page(page: Path) -> str:
+    """Return the text of a page.
+
+    Raises:
+        UserError: it cannot be read, or has no marks of a table.
+    """
     try:
-        before, _, rest = page.read_text(encoding="utf-8").partition("<!-- table -->")
-    except OSError as error:
-        raise UserError(f"--write: {page} cannot be read: {error.strerror}") from error
-    _, _, after = rest.partition("<!-- end -->")
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--write: {page} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not 0 <= text.find(START) < text.find(END):
+        raise UserError(f"--write: {page} has no line {START} with a line {END} after it, between which the table goes")
+    return text
+
+
+def _write_table(table: str, page: Path, text: str) -> None:
+    """Replace the table between the marks of a page."""
     from recbole_gro.utils.files import write_whole
 
-    write_whole(page, f"{before}<!-- table -->\n{table}\n<!-- end -->{after}")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    write_whole(page, f"{before}{START}\n{table}\n{END}{after}")

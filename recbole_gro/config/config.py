@@ -22,12 +22,18 @@ from recbole.utils import InputType
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
 from recbole_gro.config import recbole_settings as recbole_keys
 from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
-from recbole_gro.config.known_names import check_names, is_known, only_read
+from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
 from recbole_gro.config.properties import recbole_keys as keys_of_recbole
-from recbole_gro.config.recbole_checks import check_exclude_seen, check_valid_metric, complete_metrics, own_gpu
+from recbole_gro.config.recbole_checks import (
+    check_exclude_seen,
+    check_scaler,
+    check_valid_metric,
+    complete_metrics,
+    own_gpu,
+)
 from recbole_gro.config.settings import declared_keys, plugin_keys, setting
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
@@ -199,6 +205,7 @@ class Config(RecBoleConfig):
             )
         check_valid_metric(self, self.external_config_dict)
         check_exclude_seen(self)
+        check_scaler(self)
         if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
         default = self.internal_config_dict.get("transform")
@@ -286,6 +293,7 @@ def derive(
     """
     model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}
+    check_architecture(chosen, model_class, f"{key.removesuffix('_model')}_config")
     given = copy.deepcopy(_given(config))
     given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:

@@ -43,6 +43,7 @@ TODAY = {
         ("lowest_val", "highest_val", "equal_val", "not_equal_val"), "val_interval, such as {'rating': '[3,inf)'}"
     ),
 }
+OF_ARCHITECTURES = {"MAX_ITEM_LIST_LENGTH", "selected_features", "numerical_features"}  # of every model
 GONE = ("real_time_process", "drop_filter_field", "drop_preload_weight", "fill_nan")  # of RecBole before 1.1
 
 
@@ -100,6 +101,23 @@ def read_by_others_alone(names: Iterable[str], model: type, others: Sequence[typ
 
 def _all_of_recbole(models: Iterable[type]) -> bool:
     return all(model in sequential_models().values() for model in models)
+
+
+def check_architecture(settings: Iterable[str], model: type, key: str) -> None:
+    """Refuse settings of a second model that are not of its architecture, and would change nothing.
+
+    Args:
+        settings: names.
+        model: its class; one of a user's own may read any.
+        key: the setting that names their file, for the message.
+
+    Raises:
+        UserError: one of them is not.
+    """
+    for name in settings if _all_of_recbole([model]) else ():
+        if name not in own_names(model) | OF_ARCHITECTURES:
+            right = f"set it beside {key}, for all models" if is_known(name, [model]) else _meant(name, [model])
+            raise UserError(f"{key}: {name} is no setting of {model.__name__}'s architecture; {right}")
 
 
 def check_names(names: Iterable[str], models: Sequence[type]) -> None:

@@ -135,7 +135,10 @@ def check_interval(name: str, value: Any) -> None:
 
 
 def _check_metrics(name: str, value: Any) -> None:
-    for metric in [value] if isinstance(value, str) else value:
+    listed = [metric.strip() for metric in value.split(",")] if isinstance(value, str) else value
+    if len({metric.lower() for metric in listed}) < len(listed):
+        raise UserError(f"{name}: {', '.join(listed)} name a metric twice, as upper and lower case do not differ")
+    for metric in listed:
         kind = metric_types.get(metric.lower())
         ranking = [known for known, its_kind in metric_types.items() if its_kind is EvaluatorType.RANKING]
         if kind is None:
@@ -197,6 +200,15 @@ def check_exclude_seen(config: Any) -> None:
         raise UserError(
             f"exclude_seen: {', '.join(of_items)} would count the places of the items removed as an item of their own; "
             f"leave it out of metrics, or exclude_seen out"
+        )
+
+
+def check_scaler(config: Any) -> None:
+    """Check that gradients are not clipped before they are unscaled, as RecBole does with both settings."""
+    if config["enable_scaler"] and config["clip_grad_norm"]:
+        raise UserError(
+            "enable_scaler: RecBole clips gradients that are still scaled, so that clip_grad_norm means another norm "
+            "at every step; leave one of them out"
         )
 
 

@@ -101,7 +101,8 @@ def normalised(name: str, value: Any) -> Any:
 
     Backslash and t are what single-quoted yaml and a shell leave of a tab. Where RecBole takes a list of columns a
     name is a list of one; where it takes an interval a list is one, as which yaml reads [5,10]. `eval_args` without a
-    split or an order get those of sequences, LS and TO. The text None is None where a key takes it.
+    split or an order get those of sequences, LS and TO. Metrics may have commas between. The text None is None where a
+    key takes it.
     """
     if value == "None" and may_be_none(name):
         return None
@@ -114,6 +115,8 @@ def normalised(name: str, value: Any) -> Any:
             split = {_cased(kind, SPLITS): how for kind, how in value["split"].items()}
             parts["split"] = {kind: _cased(_listed(how), LEAVE_ONE_OUT) for kind, how in split.items()}
         return parts
+    if name == "metrics" and isinstance(value, str):
+        return as_names(value)
     if name in INTERVALS and isinstance(value, list):
         return f"[{', '.join(map(str, value))}]"
     if name in COLUMNS and isinstance(value, dict):

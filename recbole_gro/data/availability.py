@@ -9,7 +9,8 @@ import yaml
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import console
 
-UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval")
+# filters, which pre-split files do not go through
+UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval", "core_filter")
 SIZES = ("users", "items", "interactions")
 
 
@@ -78,7 +79,8 @@ def announce_packaged(config: Any, dataset: Any) -> None:
         dataset: the dataset that was built from it.
     """
     for file, settings in config.packaged_settings.items():
-        effective = {key: value for key, value in settings.items() if key not in config.external_config_dict}
+        unread = {*config.external_config_dict, *(UNFILTERED if config["benchmark_filename"] is not None else ())}
+        effective = {key: value for key, value in settings.items() if key not in unread}
         listed = ", ".join(f"{key}={value}" for key, value in effective.items()) or "overridden by yours"
         console.info(f"dataset: packaged settings of {file}: {listed}")
     if config.packaged_settings and hasattr(dataset, "filtered"):

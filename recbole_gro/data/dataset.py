@@ -221,7 +221,7 @@ class SequenceDataset(InteractionDataset):
         """
         rows = self.inter_feat
         end = rows[self.row_start_field] + rows[self.item_list_length_field]
-        if train_rows_of(self.config) != "windows":
+        if self._train_rows() != "windows":
             end = end + 1  # the target of the row
         ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
         users = ends.nonzero().squeeze(1)

@@ -62,9 +62,11 @@ def key_digest(config: Any) -> str | None:
 
 def possible_keys(given: bytes) -> list[bytes]:
     """Return what may be the 32 bytes of a key: given is the text of the variable, or the contents of the file."""
-    text = given.decode("utf-8", "replace").strip()
-    in_file = [bytes.fromhex(text)] if re.fullmatch("[0-9a-fA-F]{64}", text) else []
-    return [_stretched(text), *in_file]
+    whole = given.decode("utf-8", "replace")
+    # a variable may end in the newline of the file that it was made from, and a file in one that it did not have
+    texts = dict.fromkeys((whole.strip(), whole, whole.removesuffix("\n")))
+    in_file = [bytes.fromhex(whole.strip())] if re.fullmatch("[0-9a-fA-F]{64}", whole.strip()) else []
+    return [*map(_stretched, texts), *in_file]
 
 
 def _stretched(text: str) -> bytes:

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
 from recbole_gro.defense.settings import KeyedSettings, RandomSettings
@@ -28,13 +29,14 @@ class RandomDefense(Defense):
     """
 
     summary = "every list is shuffled afresh"
-    output_settings = (RandomSettings, KeyedSettings)
+    output_settings: tuple[type[Settings], ...] = (RandomSettings,)
 
     def __init__(self, config: Any):
         super().__init__(config)
         self.generator = torch.Generator().manual_seed(config["seed"])
         self.draws = KeyedDraws(config, "random") if RandomSettings.of(config).random_keyed else None
         if self.draws is not None:
+            self.output_settings = (RandomSettings, KeyedSettings)
             self.summary = "every list is shuffled, the same way for the same query"
 
     def shown(self, ranked: Tensor) -> Tensor:

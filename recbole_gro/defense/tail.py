@@ -73,6 +73,7 @@ class TailDecoy(TailDefense):
     """Fill the tail with the items that the target scores lowest, the lowest first."""
 
     summary = "below its head every list holds the items with the lowest scores, the lowest first"
+    output_settings = (TailSettings,)
 
     def tail(self, ranked, query):
         # with equal scores the head could be among the lowest
@@ -85,6 +86,7 @@ class Truncate(TailDefense):
     """Cut the list to its head, padded with 0."""
 
     summary = "every list is cut to its head"
+    output_settings = (TailSettings,)
     shortens = True
 
     def tail(self, ranked, query):

@@ -78,18 +78,16 @@ def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
         k: cut-off of HR, NDCG and agreement.
     """
     found = curves(settings)
-    rows = [
-        [
-            *names,
-            *(in_lists(needed(own, level, k), n_lists(own[0]), n_lists(own[-1])) for level in SHARES),
-            f"{min(len(s.seeds) for s in own)}",
-        ]
-        for names, own in found.items()
-    ]
+    rows = []
+    for names, own in found.items():
+        by_level = [needed(own, level, k) for level in SHARES]
+        ends = n_lists(own[0]), n_lists(own[-1])
+        rows.append([*names, *(in_lists(per_seed, *ends) for per_seed in by_level), f"{len(by_level[0])}"])
     yield Table(
         f"Lists from which on a surrogate has a share of its target's NDCG@{k}: geometric mean over seeds and its "
         f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists. A bound, without an interval, where "
-        "some seeds have the share with the smallest budget already, or lack it with the largest.",
+        "some seeds have the share with the smallest budget already, or lack it with the largest. Seeds that lack a "
+        "budget are left out.",
         ["defense", "attack", *(f"{level:.0%}" for level in SHARES), "seeds"],
         rows,
         labels=2,

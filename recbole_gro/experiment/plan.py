@@ -1,6 +1,7 @@
 """The plan of an experiment: varied keys and groups, seeds and fixed keys, and the cells that they make."""
 
 import itertools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,12 @@ from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import recbole_keys
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.recbole_settings import as_names, type_of
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.defense import create_defense
+from recbole_gro.defense.defense_key import VARIABLE
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
+from recbole_gro.quick_start.settings import OutputSettings
 from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 
@@ -87,6 +90,11 @@ class Experiment:
         config = Config(config_dict={**given, "defense": names})
         if not config["attack"]:
             raise UserError("attack: an experiment measures surrogates; leave it out, or use recbole-gro run")
+        if config["defense_key"] == "secret" and VARIABLE not in os.environ:
+            raise UserError(
+                f"defense_key: an experiment takes a secret from the environment alone, and {VARIABLE} is unset; "
+                "set it, or give defense_key=seed"
+            )
         create_defense(names[0], config)
         attacks = as_names(config["attacker"])
         if len(attacks) != 1:
@@ -108,7 +116,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     Args:
         name: of a packaged experiment, or the path of a yaml file.
         settings: take precedence over the file: the values of a varied key, names of groups, the value of a fixed key,
-            or `seeds`.
+            or `seeds`. Several values are a list, a tuple, or names with commas between.
 
     Raises:
         UserError: an unknown name, or an invalid file or setting.
@@ -127,12 +135,12 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
-            parts["seeds"] = value if isinstance(value, list) else [value]
+            parts["seeds"] = _listed(key, value)
         elif key == "seed":
             raise UserError("seed: an experiment has seeds; give --seeds=[1,2,3], or --seeds=1 for one")
         elif key in parts["vary"]:
-            parts["vary"][key] = _chosen(key, value if isinstance(value, list) else [value], parts["vary"][key])
-        elif isinstance(value, list) and key == "defense":
+            parts["vary"][key] = _chosen(key, _listed(key, value), parts["vary"][key])
+        elif key == "defense" and len(_listed(key, value)) > 1:
             raise UserError("defense: this experiment does not vary it; give one, or write a file that varies it")
         else:
             parts["fixed"][key] = value
@@ -145,6 +153,13 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
         if without_effect:
             raise UserError(f"experiment {name}: fixed sets {min(without_effect)}, and so does each {key}; remove one")
     return experiment
+
+
+def _listed(key: str, value: Any) -> list:
+    """Return the values of a varied key; of a key that takes names, a text may be several."""
+    if isinstance(value, str) and str(type_of(key)).startswith(("name", "model")):
+        return as_names(value)
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
@@ -166,6 +181,9 @@ def _check(name: str, parts: Any) -> None:
     optional = {"fixed", "differs", "against", "equal", "ownership"}
     optional |= {"seeds"} if parts.get("figure") == TABLE else set()
     _check_parts(f"experiment {name}:", parts, PARTS, optional)
+    for sentence in parts.get("differs", []):
+        if not isinstance(sentence, str):
+            raise UserError(f"experiment {name}: differs: {sentence!r} is no sentence; put the sentence in quotes")
     if parts.get("ownership"):
         _check_parts(f"experiment {name}: ownership:", parts["ownership"], OWNERSHIP_PARTS, {"half"})
     for key, baselines in parts.get("against", {}).items():
@@ -217,6 +235,11 @@ def _check_values(experiment: Experiment) -> None:
             if not isinstance(group, dict):
                 raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
         set_by += set().union(*groups.values())
+    for key in OutputSettings.names:
+        if key in (*experiment.fixed, *experiment.equal, *set_by):
+            raise UserError(
+                f"{key}: cells do not read it; it is an option of the command (--{key}), an argument of run_experiment"
+            )
     if twice := {key for key in set_by if set_by.count(key) > 1}:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:

@@ -17,13 +17,14 @@ from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.estimate import duration, estimated_seconds
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
-from recbole_gro.experiment.plan import OWNERSHIP, TABLE, Task, in_words, read_experiment
+from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, Task, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar
+from recbole_gro.utils.random_state import global_state_kept
 
 
 def run_experiment(
@@ -76,14 +77,16 @@ def run_experiment(
     if experiment.figure == OWNERSHIP:
         run_ownership(experiment, folder, stages_dir, dry_run)
         return folder
-    if experiment.figure == "tradeoff" and UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
-        raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
+    if experiment.figure == TRADE_OFF:
+        _check_trade_off(experiment)
     done, missing = done_and_missing(experiment, folder)
-    if experiment.figure == "tradeoff" and UNTRAINED not in create_references(experiment.fixed):
-        raise UserError(f"references: figure tradeoff compares gains over {UNTRAINED}; add it to the references")
+    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
     say(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
-        _print_estimate(missing, estimated_seconds(experiment, done, missing, stages_dir), workers)
+        with global_state_kept():
+            torch.set_num_threads(threads)  # as each cell will have
+            seconds = estimated_seconds(experiment, done, missing, stages_dir)
+        _print_estimate(missing, seconds, workers if executor == "local" else None)
         return folder
     check_cells(experiment, missing)
     for key, needed in {"output_dir": folder, "stages_dir": stages_dir}.items():
@@ -96,7 +99,7 @@ def run_experiment(
         experiment,
         folder=folder.resolve(),
         stages_dir=stages_dir.resolve(),
-        threads=max(1, torch.get_num_threads() // workers) if executor == "local" else 1,
+        threads=threads,
         show_progress=executor == "local" and workers == 1,
     )
     side_by_side = workers > 1 or executor != "local"
@@ -115,10 +118,32 @@ def run_experiment(
     return folder
 
 
-def _print_estimate(missing: list[Task], seconds: list[float], workers: int) -> None:
+def _check_trade_off(experiment: Experiment) -> None:
+    if UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
+        raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
+    for values in experiment.settings():
+        if UNTRAINED not in create_references(experiment.config(values, experiment.seeds[0])):
+            raise UserError(
+                f"references: figure tradeoff compares gains over {UNTRAINED}; add it to those of every setting"
+            )
+
+
+def _print_estimate(missing: list[Task], seconds: list[float], workers: int | None) -> None:
+    """Print the expected duration of each cell and of all.
+
+    Args:
+        missing: (values, seed) of each cell.
+        seconds: of each cell.
+        workers: processes; None: as many as Ray decides.
+    """
     for (values, seed), of_cell in zip(missing, seconds, strict=True):
         print(f"  {in_words({**values, 'seed': seed})}: about {duration(of_cell)}")
-    print(f"about {duration(sum(seconds) / workers)} in all, {workers} at a time; nothing was run")
+    if workers is None:
+        print(f"about {duration(sum(seconds))} of one CPU in all, divided by Ray; nothing was run")
+        return
+    at_a_time = max(1, min(workers, len(missing)))
+    in_all = max([sum(seconds) / at_a_time, *seconds])
+    print(f"about {duration(in_all)} in all, {at_a_time} at a time; nothing was run")
 
 
 def _failures(outcomes: Iterable[Outcome], bar: tqdm) -> list[str]:

@@ -16,6 +16,7 @@ from recbole_gro.report.run_report import label, png
 
 AT = 10  # of the surrogate's NDCG
 CUT_OFFS = (5, 10, 20, 50, 100)
+QUALITY = {label(f"{metric}@{k}"): (metric, k) for metric in METRICS for k in CUT_OFFS}
 FRONTIER = "NDCG@10"  # the utility that the frontier is about
 PICTURED = ("NDCG@10", "NDCG@100")
 LINE_HEIGHT = 0.042  # of a name in the picture, as a share of the axes
@@ -52,14 +53,13 @@ def points(settings: Sequence[Setting]) -> list[Point]:
     """Return one point per defense and values of other varied keys, the frontier marked.
 
     The best attacker is the one with the highest gain, mean over seeds, on the very defense: it is adaptive. Both
-    sides of a share are of the same seeds (`_paired_seeds`); a defense without such a seed has no point. Where the
-    other varied keys make no difference to a defense, it is one point.
+    sides of a share are of the same seeds (`_paired_seeds`); a defense without such a seed has no point, nor has one of
+    `without_gain`. Where the other varied keys make no difference to a defense, it is one point.
     """
     found: dict[str, dict[str, Point]] = defaultdict(dict)
     for defense, rest, attacks, undefended in _paired(settings):
         seeds = _paired_seeds(attacks, undefended)
-        best = max((_gained(attack, seeds) for attack in undefended.values()), default=0.0) if seeds else 0.0
-        if best <= 0:
+        if (best := _most_gained(undefended, seeds)) <= 0:
             continue
         own, other = (_metrics(next(iter(side.values())).with_seeds(seeds)) for side in (attacks, undefended))
         served = {name: float(values.mean()) for name, values in own.items()}
@@ -79,8 +79,21 @@ def unpaired(settings: Sequence[Setting]) -> list[str]:
     for defense, rest, attacks, undefended in _paired(settings):
         seeds = set().union(*(attack.seeds for attack in attacks.values())) - set(_paired_seeds(attacks, undefended))
         if seeds:
-            left_out.append(f"{', '.join(filter(None, (defense, rest)))}: {', '.join(map(str, sorted(seeds)))}")
+            left_out.append(f"{_in_short(defense, rest)}: {', '.join(map(str, sorted(seeds)))}")
     return left_out
+
+
+def without_gain(settings: Sequence[Setting]) -> list[str]:
+    """Return the defenses that have no point, as no attack on their undefended target gained anything."""
+    return [
+        _in_short(defense, rest)
+        for defense, rest, attacks, undefended in _paired(settings)
+        if (seeds := _paired_seeds(attacks, undefended)) and _most_gained(undefended, seeds) <= 0
+    ]
+
+
+def _in_short(defense: str, rest: str) -> str:
+    return ", ".join(filter(None, (defense, rest)))
 
 
 def _paired_seeds(attacks: Attacks, undefended: Attacks) -> list[int]:
@@ -121,11 +134,15 @@ def _named(defense: str, by_rest: dict[str, Point]) -> list[Point]:
 def _metrics(setting: Setting) -> dict[str, np.ndarray]:
     """Return {metric: its values [S] per seed} of the service."""
     return {
-        label(f"{metric}@{k}"): setting.measured(metric, "target", k).mean(axis=1)
-        for metric in METRICS
-        for k in CUT_OFFS
+        name: setting.measured(metric, "target", k).mean(axis=1)
+        for name, (metric, k) in QUALITY.items()
         if k <= setting.served_k
     }
+
+
+def _most_gained(attacks: Attacks, seeds: list[int]) -> float:
+    """Return the gain of the best attack; 0 without a seed."""
+    return max(_gained(attack, seeds) for attack in attacks.values()) if seeds else 0.0
 
 
 def _gained(attack: Setting, seeds: list[int]) -> float:
@@ -180,12 +197,16 @@ def attackers_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
 
 
 def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
-    """Return head and rows: one row per point, each metric in percent and, in brackets, the share kept."""
-    rows = [
-        [point.name, *(f"{100 * value:.2f} ({point.kept[name]:.2f})" for name, value in point.served.items())]
-        for point in found
-    ]
-    return ["defense", *found[0].served], rows
+    """Return head and rows: one row per point, each metric in percent and, in brackets, the share kept.
+
+    A metric whose cut-off is beyond a point's lists is blank there.
+    """
+    names = [name for name in QUALITY if any(name in point.served for point in found)]
+    rows = []
+    for point in found:
+        cells = {name: f"{100 * value:.2f} ({point.kept[name]:.2f})" for name, value in point.served.items()}
+        rows.append([point.name, *(cells.get(name, "") for name in names)])
+    return ["defense", *names], rows
 
 
 def picture(found: list[Point], metric: str) -> Figure:
@@ -217,12 +238,16 @@ def picture(found: list[Point], metric: str) -> Figure:
 
 
 def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
-    """Yield the tables and pictures of a report on utility against extraction, and the seeds that they leave out."""
-    found, left_out = points(settings), unpaired(settings)
+    """Yield the tables and pictures of a report on utility against extraction, and what they leave out."""
+    found, left_out, gainless = points(settings), unpaired(settings), without_gain(settings)
     if left_out:
         yield Paragraph(
             "Shares compare equal seeds only. Left out, as not every attack on both the defense and the undefended "
             f"target was run with the seed: {'; '.join(left_out)}."
+        )
+    if gainless:
+        yield Paragraph(
+            f"No share, as no attack on the undefended target gained anything there: {'; '.join(gainless)}."
         )
     if not found:
         yield Paragraph(
@@ -243,11 +268,13 @@ def trade_off_blocks(settings: Sequence[Setting]) -> Iterator[Block]:
         *quality_table(found),
     )
     for metric in PICTURED:
-        if metric in found[0].kept:
+        if shown := [point for point in found if metric in point.kept]:
+            shorter = "" if len(shown) == len(found) else " Without the settings of shorter lists."
             yield Picture(
                 f"trade-off-{metric.lower().replace('@', '-')}.png",
-                png(picture(found, metric)),
+                png(picture(shown, metric)),
                 f"share of {metric} that the service keeps against the gain of the best attacker's surrogate",
                 f"x axis: {metric} of the service over that of the undefended target. y axis: gain in NDCG@10 of the "
-                "best attacker's surrogate over that of the best attacker on the undefended target; [its name].",
+                "best attacker's surrogate over that of the best attacker on the undefended target; [its name]."
+                f"{shorter}",
             )

@@ -101,7 +101,7 @@ class Fingerprints:
         if not trains(type(part)):
             return self.target
         before = self.target if self.needs_target else self.training
-        keyed = KeyedSettings in (part.training_settings or ())
+        keyed = part.training_settings is None or KeyedSettings in part.training_settings
         key = {"key": key_digest(self.config)} if keyed else {}
         settings = self._read(part.training_settings)
         return fingerprint("defended", before, part=part.name, settings=settings, **key, **_code(*part.classes))

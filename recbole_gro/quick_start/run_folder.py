@@ -48,6 +48,10 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
         console.debug(str(config))
         stages = Path(config["stages_dir"] or folder / "stages")
         try:
+            stages.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"stages_dir: {stages} cannot be made: {error.strerror or error}") from error
+        try:
             yield folder, StageCache(stages)
         except KeyboardInterrupt as error:
             if saved:

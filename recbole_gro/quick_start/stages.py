@@ -28,7 +28,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.trainer.catalogue import checkpoint_of, holds, loaded
 from recbole_gro.utils import units
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
 from recbole_gro.utils.log import console
 
 
@@ -301,6 +301,8 @@ class Stages:
             return make(config)
 
         made = self._once(stage, fingerprint, make_in, together=True)
-        if self.output_dir and processes.is_first() and not holds(self.output_dir / f"{file}.pth", made[kept]):
-            write_atomically(made[kept], self.output_dir / f"{file}.pth")
+        if self.output_dir and processes.is_first():
+            with one_at_a_time(self.cache.file(stage, fingerprint)):  # workers write the same file
+                if not holds(self.output_dir / f"{file}.pth", made[kept]):
+                    write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made

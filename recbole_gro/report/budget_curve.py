@@ -19,7 +19,8 @@ def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
         level: what is to be reached.
 
     Returns:
-        The number of lists; the smallest budget where all suffice; infinity where the largest does not.
+        The number of lists; the smallest budget where all suffice; infinity where the largest does not; the budget
+        after the last one below the level where a share of either is no finite number.
 
     >>> round(lists_needed(np.array([100.0, 10_000.0]), np.array([0.4, 0.6]), 0.5))
     1000
@@ -29,5 +30,7 @@ def lists_needed(lists: np.ndarray, shares: np.ndarray, level: float) -> float:
         return float(lists[0])
     if (last := int(below[-1])) == len(lists) - 1:
         return math.inf
+    if not np.isfinite(shares[last : last + 2]).all():
+        return float(lists[last + 1])
     part = (level - shares[last]) / (shares[last + 1] - shares[last])
     return float(np.exp(np.log(lists[last]) + part * np.log(lists[last + 1] / lists[last])))

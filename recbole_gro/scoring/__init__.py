@@ -6,7 +6,7 @@ Column 0 of every score is padding.
 """
 
 from recbole_gro.scoring.anonymous_user import AnonymousUserScorer
-from recbole_gro.scoring.base import NextItemScorer, create_scorer, register_scorer, scorer_class
+from recbole_gro.scoring.base import PACKAGED, NextItemScorer, _scorers, create_scorer, register_scorer, scorer_class
 from recbole_gro.scoring.causal import CausalScorer
 from recbole_gro.scoring.ensemble import Ensemble
 from recbole_gro.scoring.fearec import FEARecScorer
@@ -33,3 +33,5 @@ __all__ = [
     "register_scorer",
     "scorer_class",
 ]
+
+PACKAGED.update(_scorers)

@@ -55,6 +55,10 @@ class AnonymousUserScorer(NextItemScorer):
 class HRMScorer(AnonymousUserScorer):
     """Give HRM a copy of the lengths of a batch, which it changes where it averages."""
 
+    @property
+    def reads(self) -> int:
+        return min(self.model.high_order, self.longest) if self.model.pooling_type_layer_1 == "max" else self.longest
+
     def loss(self, interaction: Interaction) -> Tensor:
         own = Interaction(dict(interaction.interaction))
         own.update(Interaction({self.model.ITEM_SEQ_LEN: interaction[self.model.ITEM_SEQ_LEN].clone()}))
@@ -74,6 +78,10 @@ class FPMCScorer(AnonymousUserScorer):
 
     user_table = "UI_emb"
 
+    @property
+    def reads(self) -> int:
+        return 1
+
 
 @register_scorer("SHAN")
 class SHANScorer(AnonymousUserScorer):
@@ -92,6 +100,10 @@ class SHANScorer(AnonymousUserScorer):
 @register_scorer("TransRec")
 class TransRecScorer(AnonymousUserScorer):
     """Score with TransRec, a bias less a distance, without the table [B, n_items, H] that RecBole builds."""
+
+    @property
+    def reads(self) -> int:
+        return 1
 
     def _scores_of(self, interaction: Interaction) -> Tensor:
         model = self.model

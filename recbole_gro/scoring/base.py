@@ -14,6 +14,7 @@ from recbole_gro.scoring.sequences import keep_recent, length_groups
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
 
+PACKAGED: set[str] = set()  # names for which the package registers scorers
 _scorers: Registry[type["NextItemScorer"]] = Registry("scorer")
 register_scorer = _scorers.register
 
@@ -21,17 +22,24 @@ register_scorer = _scorers.register
 def scorer_class(model_class: type) -> type["NextItemScorer"]:
     """Return the scorer registered for a model's class or for the nearest class it derives from, else the default.
 
+    A class of another module that has the name of one of RecBole's is not that one.
+
     Raises:
         UserError: the model overrides what the scorer relies on, and the default one cannot take its place.
     """
     overridden: set[str] = set()
     for cls in model_class.__mro__:
-        if cls.__name__ in _scorers:
+        if _is_registered(cls):
             scorer = _scorers[cls.__name__]
             changed = sorted(scorer.relies_on & overridden)
             return scorer.in_place_of_it(model_class, changed) if changed else scorer
         overridden |= vars(cls).keys()
     return NextItemScorer
+
+
+def _is_registered(cls: type) -> bool:
+    is_ours = cls.__module__.startswith(("recbole.", "recbole_gro."))
+    return cls.__name__ in _scorers and (is_ours or cls.__name__ not in PACKAGED)
 
 
 def create_scorer(model: SequentialRecommender) -> "NextItemScorer":
@@ -57,7 +65,7 @@ class NextItemScorer:
         any_length: True where scores do not depend on how far a sequence is padded.
         all_prefixes_at_once: True where scores after many prefixes of a sequence cost about as much as after one.
         extra_places: places of a sequence that hold no item.
-        longest: most items of a sequence that the model reads.
+        longest: most items of a sequence that the model takes.
     """
 
     relies_on: ClassVar[frozenset[str]] = frozenset()
@@ -82,6 +90,11 @@ class NextItemScorer:
         self.longest = self.max_length
         self._loss_is_cross_entropy: bool | None = None
         self._gelu_layers = gelu_layers(model)
+
+    @property
+    def reads(self) -> int:
+        """Most recent items, at most `longest`, that the scores depend on."""
+        return self.longest
 
     def fused(self) -> contextlib.AbstractContextManager[None]:
         """Run the model's forward passes inside the block with fused activations (`fused_gelu`)."""

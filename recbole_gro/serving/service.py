@@ -163,9 +163,9 @@ class Service:
         self.model.eval()
         rows = rows_at_once(self.n_items, ROWS_AT_ONCE, self.device)
         parts = zip(sequences.to(self.device).split(rows), lengths.to(self.device).split(rows), strict=True)
-        longest = self.scorer.longest
-        if sequences.shape[1] > longest:
-            sequences, lengths = keep_recent(sequences, lengths, longest, longest)
+        reads = self.scorer.reads
+        if sequences.shape[1] > reads:
+            sequences, lengths = keep_recent(sequences, lengths, reads, reads)
         read = zip(sequences.split(rows), lengths.split(rows), strict=True)
         sessions = self._sessions if len(sequences) <= ROWS_KEPT else {}
         for i, (part, part_read) in enumerate(zip(parts, read, strict=True)):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import reference_to
+from recbole_gro.config.recbole_checks import check_scaler
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import catalogue_state
@@ -101,6 +102,7 @@ class StageTrainer(Trainer):
 
     def __init__(self, config: Config, model: nn.Module, stage: str | None = None):
         self.stage = stage or self.stage
+        check_scaler(config)
         with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)
         self.eval_collector = RankCollector(config)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,15 @@ from torch.utils.data import DataLoader, get_worker_info
 
 SEEDS = 2**32  # number of seeds that numpy takes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def stage_seed(seed: int, stage: str) -> int:
+    """Return the seed of a stage, by its name: no two models of a run start from the same weights.
+
+    A surrogate that starts from the weights of a target of the same seed would have information that the attack does
+    not.
+    """
+    return int(np.random.SeedSequence([seed, zlib.crc32(stage.encode())]).generate_state(1)[0])
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from attack.cases import AttackerCases, RuleService
+from recbole.utils import init_seed
 
 from recbole_gro import (
     Attacker,
@@ -37,6 +38,19 @@ class TestStandard(AttackerCases):
         trainer.fit(*trainer.loaders(log))
         trainer.load_saved()
         assert all(torch.equal(weights[name], values) for name, values in trainer.model.state_dict().items())
+
+    def test_no_surrogate_starts_from_the_weights_of_a_target_of_the_same_seed(self):
+        class Watched(ExtractionTrainer):
+            def fit(self, *args, **kwargs):
+                self.first = {name: values.clone() for name, values in self.model.state_dict().items()}
+                return super().fit(*args, **kwargs)
+
+        attacker = self.attacker(surrogate_epochs=1)
+        attacker.trainer = Watched
+        first = attacker.train_surrogate(self.query(attacker), 31).first
+        init_seed(attacker.config["seed"], True)  # as RecBole's quick start does before it builds a target
+        target = create_surrogate(attacker.config, 31)[0].state_dict()
+        assert not torch.equal(first["item_embedding.weight"], target["item_embedding.weight"])
 
     def test_a_trainer_of_a_subclass_trains_the_surrogate(self):
         class LastEpoch(ExtractionTrainer):

@@ -92,6 +92,7 @@ class TestHead(AttackerCases):
         with pytest.raises(UserError, match=r"query_strategy: .*set attacker_head_k"):
             self.query(self.attacker(query_strategy="longest_first"))
         assert self.query(self.attacker(query_strategy="longest_first", attacker_head_k=3)).lists.shape == (60, 6, 3)
+        assert self.query(self.attacker(attacker_head_k=3)).lists.shape == (60, 6, 10)  # to measure agreement@10 with
 
     @pytest.mark.parametrize("strategy", ["mimic", "one_by_one"])
     def test_parts_of_the_sequences_may_be_queried_one_after_another(self, orders, strategy):
@@ -115,10 +116,12 @@ class TestGivenHead(AttackerCases):
                 lists = super().recommend(sequences)
                 return torch.cat([lists[:, :5], lists[:, 5:].flip(1)], 1)
 
-        one, other = self.query(self.attacker()), self.query(self.attacker(), Shuffled())
+        attacker = self.attacker()
+        one, other = self.query(attacker), self.query(self.attacker(), Shuffled())
         assert torch.equal(one.sequences, other.sequences)
-        assert torch.equal(one.lists, other.lists)
-        assert one.lists.shape == (60, 6, 5)
+        [trained], [trained_other] = (attacker.training_logs(log, 31, 1).values() for log in (one, other))
+        assert torch.equal(trained.lists, trained_other.lists)
+        assert not torch.equal(one.lists, other.lists)
 
 
 def test_random_items_follow_the_head():

@@ -73,3 +73,12 @@ def test_the_extension_of_queried_sequences_learns_from_what_is_queried_alone():
     log = strategy.extend(box, prefixes, torch.Generator().manual_seed(1), queried=2)
     assert log.sequences[0, :3].tolist() == [1, 2, 5]
     assert len(strategy._at_rank) == 0  # the given item at position 2 was queried, none after it is given
+
+
+def test_another_service_is_attacked_without_what_one_before_listed():
+    def log(strategy):
+        return strategy.query(BlackBox(PopularService(n_items=201)), 200, 6, torch.Generator().manual_seed(1))
+
+    strategy = create_query_strategy("mimic")
+    first, second = log(strategy), log(strategy)
+    assert torch.equal(first.sequences, second.sequences)

@@ -116,6 +116,14 @@ def fractions(served, sequences, generator):
     return torch.full((len(served),), 3.9)
 
 
+def nothing(served, sequences, generator):
+    return None
+
+
+def names(served, sequences, generator):
+    return ["item"] * len(served)
+
+
 @pytest.mark.parametrize("name", ["autoregressive", "coverage", "mixed"])
 def test_a_function_chooses_the_next_item(name):
     settings = {"query_choice": f"{__name__}:last_listed", "query_random_share": 0.0, "query_coverage": 0.0}
@@ -132,6 +140,8 @@ def test_a_function_chooses_the_next_item(name):
     [
         ("out_of_range", "must return one item id of 1 to 30 per sequence"),
         ("fractions", "must return one item id of 1 to 30 per sequence"),
+        ("nothing", "must return one item id of 1 to 30 per sequence"),
+        ("names", "must return one item id of 1 to 30 per sequence"),
         ("missing", "has no 'missing'"),
     ],
 )

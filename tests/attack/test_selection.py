@@ -92,3 +92,5 @@ def test_empty_lists_do_not_count(make_model):
     log.lists[:, 0] = 0
     log.lists[1, 2] = 0
     assert list_agreement(model, log) == 1
+    log.lists[2, 1:] = 0
+    assert agreement_by_sequence(model, log, 3).tolist() == [1, 1, 0]  # the third has nothing that is reproduced

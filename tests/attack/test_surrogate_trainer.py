@@ -195,6 +195,9 @@ def test_agreement_is_1_where_all_of_a_short_list_is_found(make_trainer):
     lists[:, :, 3:] = 0
     held_out.log.lists, held_out.list_lengths = lists, (lists != 0).sum(2)
     assert trainer._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
+    lists[:, ::2] = 0  # queries that a live service did not answer
+    held_out.log.lists, held_out.list_lengths = lists, (lists != 0).sum(2)
+    assert trainer._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
 
 
 def test_surrogate_reproduces_the_rule_from_short_lists(make_trainer):

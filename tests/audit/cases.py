@@ -41,7 +41,7 @@ class Recommender:
     """
 
     def __init__(self, misbehave=lambda number, histories: None, lists=ring):
-        self.requests, self.given_out, self.headers, self.times, self.bodies = [], [], [], [], []
+        self.requests, self.given_out, self.headers, self.times, self.bodies, self.paths = [], [], [], [], [], []
         self.misbehave, self.lists, self.at_once, self.most_at_once = misbehave, lists, 0, 0
         self._lock = threading.Lock()
         outer = self
@@ -72,6 +72,7 @@ class Recommender:
             self.requests.append(body["histories"])
             self.bodies.append(body)
             self.headers.append(dict(handler.headers))
+            self.paths.append(handler.path)
             self.times.append(time.monotonic())
         status, headers, content = self.misbehave(number, body["histories"]) or (200, {}, None)
         if status == 200 and content is None:

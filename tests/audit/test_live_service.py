@@ -2,7 +2,8 @@ import pytest
 import torch
 from audit.cases import CATALOGUE, K, ring
 
-from recbole_gro import BlackBox, QueryLog
+from recbole_gro import BlackBox, create_query_strategy
+from recbole_gro.attack.repeat import AggregatedBlackBox
 from recbole_gro.audit.journal import Refused, Unanswered
 from recbole_gro.audit.live_service import (
     MOST_FAILED,
@@ -43,31 +44,33 @@ def test_lists_hold_the_first_k_known_different_items(client_of):
     assert LiveService(client, CATALOGUE)([[1]]) == [[2, 9, 1, 3, 4]]
 
 
-def test_a_query_without_a_list_goes_on_from_a_stand_in_that_the_log_does_not_keep(client_of):
-    client, _ = client_of(lambda history: [] if history[-1] == "item-5" else ring(history))
+@pytest.mark.parametrize("lists", [refusing("item-5"), lambda h: ["x"] if h[-1] == "item-5" else ring(h)])
+def test_a_query_without_a_list_has_an_empty_one_and_its_sequence_goes_on(client_of, lists):
+    client, _ = client_of(lists)
     live = LiveService(client, CATALOGUE)
-    sequences = torch.tensor([[5, 7], [7, 5], [7, 8]])
     box = BlackBox(live, K, n_items=len(CATALOGUE) + 1)
-    lists = torch.stack([box.query(sequences[:, :1]), box.query(sequences)], 1)
-    assert bool((lists[:, :, 0] > 0).all())
-    cleaned = live.without_stand_ins(QueryLog(sequences, lists)).lists
-    assert (cleaned[:, :, 0] > 0).tolist() == [[False, True], [True, False], [True, True]]
-    assert torch.equal(cleaned[1:, 0], lists[1:, 0])
+    prefixes = torch.tensor([[7, 0, 0], [5, 0, 0], [7, 5, 0]])
+    log = create_query_strategy("autoregressive").extend(box, prefixes, torch.Generator().manual_seed(1))
+    assert bool((log.sequences > 0).all())
+    given = log.sequences != 5
+    assert given.any(1).tolist() == [True] * 3
+    assert (log.lists != 0).sum(2).equal(K * given)
+    assert live.n_without == int((~given).sum()) >= 2
 
 
-def test_another_response_to_the_same_history_takes_the_place_of_a_missing_one(client_of):
-    answers = iter([ring(["item-5"]), [], ring(["item-5"])])
-    client, _ = client_of(lambda history: next(answers) if history == ["item-5"] else ring(history))
+def test_repeats_aggregate_the_responses_that_there_are(client_of):
+    answers = iter([ring(["item-5"]), [], ring(["item-6"])])
+    client, _ = client_of(lambda history: next(answers))
     live = LiveService(client, CATALOGUE)
-    first = [6, 7, 8, 9, 10]
-    assert live([[5], [7], [5], [5]]) == [first, [8, 9, 10, 11, 12], first, first]
+    box = AggregatedBlackBox(BlackBox(live, K, n_items=len(CATALOGUE) + 1), 3)
+    assert box.query(torch.tensor([[5]])).tolist() == [[7, 8, 9, 10, 6]]
     assert live.n_without == 1
 
 
 def test_a_service_of_two_items_or_more_is_audited(client_of):
     client, _ = client_of(lambda history: ring(history) if len(history) > 1 else [])
     live = LiveService(client, CATALOGUE)
-    assert {len(items) for items in live([[number] for number in range(1, 21)])} == {1}
+    assert live([[number] for number in range(1, 21)]) == [[]] * 20
     assert live([[1, 2]]) == [[3, 4, 5, 6, 7]]
     live.check()
 
@@ -125,6 +128,20 @@ def test_a_catalogue_is_collected_from_the_seeds_on(client_of, most, n_items):
     assert len(catalogue) == n_items
     assert catalogue[:4] == ["item-24", "item-1", "item-2", "item-3"]
     assert n_lists == len(requests) == min(most, 24)
+
+
+@pytest.mark.parametrize(("most", "n_items"), [(1, 3), (2, 4)])
+def test_a_budget_that_ends_the_collection_of_a_catalogue_too_early_is_named(client_of, most, n_items):
+    client, requests = client_of(lambda history: ring(history, 2))
+    message = f"query_sequences: the budget ended the collection of the catalogue at {n_items} items, lists of k=5 take"
+    with pytest.raises(UserError, match=message):
+        collected_catalogue(client, ["item-24"], most)
+    assert len(requests) == most
+
+
+def test_a_small_catalogue_that_was_collected_in_full_is_no_matter_of_the_budget(client_of):
+    client, _ = client_of(lambda history: ["item-2", "item-3"])
+    assert collected_catalogue(client, ["item-2", "item-3"], 2) == (["item-2", "item-3"], 2)
 
 
 def test_irregular_answers_are_counted(client_of):

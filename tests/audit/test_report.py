@@ -1,6 +1,6 @@
 import json
 
-from recbole_gro.audit.report import irregular_lines, read_results, save_results
+from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
 
 ROW = {
     "attacker": "standard", "lists": 900, "agreement": 0.6, "agreement_at": 10, "surrogate_model": "GRU4Rec",
@@ -44,6 +44,24 @@ def test_the_report_holds_what_was_measured(tmp_path):
         "900,30,0.6",
     ]
     assert (tmp_path / "budget.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_attacks_whose_agreement_is_at_other_positions_have_them_in_their_rows(tmp_path):
+    attacks = [ROW, ROW | {"attacker": "head", "agreement_at": 3, "strongest": True}]
+    save_results(RESULTS | {"attacks": attacks}, tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    assert ["attack", "lists", "surrogate", "agreement"] in lines
+    assert ["standard", "900", "GRU4Rec", "60.0 % (@10)"] in lines
+    assert [r"head \*", "900", "GRU4Rec", "60.0 % (@3)"] in lines
+    assert "has agreement@3 of 60.0 %" in page
+    assert "Lists of random items would agree on 1.0 %." in page
+    table = result_table(RESULTS | {"attacks": attacks})
+    assert [row[-1] for row in table.rows] == ["60.0 % (@10)", "60.0 % (@3)"]
+    assert table.notes[:2] == [
+        "agreement@10 on held-out queries; lists of random items would agree on 3.3 %.",
+        "agreement@3 on held-out queries; lists of random items would agree on 1.0 %.",
+    ]
 
 
 def test_a_surrogate_that_extracted_nothing_needs_no_number_of_lists(tmp_path):

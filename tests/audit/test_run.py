@@ -15,6 +15,8 @@ from recbole.utils import init_seed
 
 import recbole_gro
 from recbole_gro import BlackBox, Config, QueryLog, create_attacker, load_target
+from recbole_gro.attack.attacker import StandardAttacker
+from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.audit.run import run_audit
 from recbole_gro.cli.main import main
 from recbole_gro.utils.errors import UserError
@@ -140,6 +142,25 @@ def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
     assert int((log.lists[:, :, 0] == 0).sum()) == 2
 
 
+def test_no_surrogate_of_a_round_trains_on_items_in_place_of_a_list(tmp_path, monkeypatch):
+    logs, loaders = [], ExtractionTrainer.loaders
+    monkeypatch.setattr(ExtractionTrainer, "loaders", lambda self, log: logs.append(log) or loaders(self, log))
+    no = {f"item-{number}" for number in range(1, 9)}
+
+    def misbehave(number, histories):
+        return (400, {}, "no") if number and histories[0][-1] in no else None
+
+    with Recommender(misbehave) as recommender:
+        settings = {"attacker": "rounds+mixed", "attacker_rounds": 3, "query_sequences": 20}
+        results = audit(tmp_path, recommender, {"concurrency": 1}, **settings)
+    found = results["irregularities"]
+    assert found["failed"] >= 10
+    assert results["attacks"][0]["lists"] == 20 * 3 - found["failed"]
+    assert len(logs) >= 4  # two rounds, the surrogate and parts of its log
+    for log in logs:
+        assert set((log.lists != 0).sum(2)[log.sequences != 0].tolist()) == {0, K}
+
+
 def test_every_irregular_answer_is_handled_and_reported(tmp_path):
     calls = Counter()
 
@@ -231,6 +252,24 @@ def test_a_surrogate_that_extracted_nothing_has_no_number_of_lists(tmp_path, mon
     assert "held-out queries; lists for a share of it: n/a" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_agreement_is_named_and_compared_by_the_length_of_the_lists_that_an_attack_takes(tmp_path, monkeypatch, capsys):
+    import recbole_gro.audit.run as module
+
+    query = StandardAttacker.query
+    monkeypatch.setattr(StandardAttacker, "query", lambda self, *given: query(self, *given).first(2))
+    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: 3 / len(CATALOGUE))  # more than chance at 2
+    monkeypatch.setattr(ExtractionTrainer, "improved", True)
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender)
+    assert results["attacks"][0]["agreement_at"] == 2
+    assert results["lists_needed"]["50%"]
+    chance = f"random items would agree on {100 * 2 / len(CATALOGUE):.1f} %"
+    for text in ((tmp_path / "out" / "report.md").read_text(), capsys.readouterr().out):
+        assert "agreement@2" in text
+        assert f"agreement@{K}" not in text
+        assert chance in text
+
+
 def test_log_and_report_round_one_number(tmp_path, monkeypatch, capsys):
     import recbole_gro.audit.run as module
 
@@ -268,6 +307,24 @@ def test_secrets_of_the_request_stand_in_no_file(tmp_path):
     assert results["service"]["request"] == request
     for file in (tmp_path / "out").rglob("*"):
         assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
+
+
+def test_failures_of_a_function_do_not_spend_the_budget(tmp_path, monkeypatch):
+    (tmp_path / "failing_shop.py").write_text(
+        "from audit.cases import ring\nbroken = True\ndef recommend(histories):\n    if broken:\n"
+        "        raise OSError('down')\n    return [ring(history) for history in histories]\n"
+    )
+    service_file(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+    given = {"catalogue": "items.txt", "k": K}
+    settings = {name: str(value) for name, value in (TINY | {"output_dir": "out"}).items()}
+    for _ in range(4):  # each with a request of 6 lists; 18 are allowed
+        with pytest.raises(UserError, match="the first request failed"):
+            run_audit("failing_shop:recommend", description=given, command_line=settings)
+    monkeypatch.setattr("failing_shop.broken", False)
+    results = run_audit("failing_shop:recommend", description=given, command_line=settings)
+    assert results["attacks"][0]["lists"] == results["lists"]["given_out"] == ALL
+    assert results["irregularities"]["failed"] == 0
 
 
 def test_an_interrupt_says_how_to_resume(tmp_path, monkeypatch, capsys):
@@ -314,15 +371,34 @@ def test_a_finished_audit_requests_nothing_more(tmp_path):
             audit(tmp_path, recommender, query_length=4)
 
 
+def test_positions_of_ones_own_are_measured(tmp_path):
+    rows = ["user_id:token\titem_id:token\ttimestamp:float", "a\titem-1\t1", "a\titem-3\t2"]
+    (tmp_path / "test.inter").write_text("\n".join(rows) + "\n")
+    with Recommender() as recommender:
+        settings = {name: str(value) for name, value in (TINY | {"output_dir": tmp_path / "out"}).items()}
+        file = service_file(tmp_path, recommender.url)
+        results = run_audit(file, str(tmp_path / "test.inter"), command_line=settings | {"topk": "[2, 3]"})
+    assert results["histories"]["service"] == {"hit@2": 1.0, "ndcg@2": 0.6309, "hit@3": 1.0, "ndcg@3": 0.6309}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("head_k", "head_k: recbole-gro audit does not read it; the provider's side"),
         ("gro_lambda", "gro_lambda: recbole-gro audit does not read it; the provider's side"),
         ("false_positive_rate", "false_positive_rate: recbole-gro audit does not read it; recbole-gro detect"),
+        *(
+            (name, f"{name}: recbole-gro audit does not read it; recbole-gro run, which trains a target, does")
+            for name in ("epochs", "learning_rate", "train_rows", "valid_metric")
+        ),
+        *(
+            (name, f"{name}: recbole-gro audit does not read it; recbole-gro run does")
+            for name in ("access_log", "attack", "metrics", "references", "workers")
+        ),
+        ("target_epoch", "target_epoch: recbole-gro audit does not read it"),
     ],
 )
-def test_settings_of_the_providers_side_are_refused(tmp_path, name, message):
+def test_settings_that_an_audit_does_not_read_are_refused(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         run_audit(service_file(tmp_path, "http://127.0.0.1:9"), command_line={name: "0.3"})
 

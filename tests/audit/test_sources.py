@@ -5,6 +5,7 @@ import sys
 import time
 import types
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def journal(tmp_path):
 def http(folder, recommender, **changed):
     pytest.importorskip("httpx")
     pytest.importorskip("jmespath")
-    return HttpSource(read_description(service_file(folder, recommender.url, **changed), {}))
+    return HttpSource(read_description(service_file(folder, changed.pop("url", recommender.url), **changed), {}))
 
 
 @pytest.mark.parametrize("package", ["httpx", "jmespath"])
@@ -74,6 +75,14 @@ def test_retry_after_holds_for_every_request(tmp_path, journal, as_date):
         source.lists(H, journal)
         waited = recommender.times[1] - recommender.times[0]
     assert waited >= 0.9
+
+
+def test_retry_after_takes_the_place_of_a_longer_backoff(tmp_path, journal):
+    with Recommender(first((429, {"Retry-After": "0"}, "no"), (503, {"Retry-After": "1"}, "no"))) as recommender:
+        http(tmp_path, recommender, backoff=4).lists(H, journal)
+    waits = [after - before for before, after in zip(recommender.times, recommender.times[1:], strict=False)]
+    assert waits[0] < 1
+    assert 0.9 <= waits[1] < 3
 
 
 def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
@@ -133,6 +142,15 @@ def test_get_sends_the_request_as_query(tmp_path, journal):
     assert recommender.requests == [[["item-3", "item-4"]]]
 
 
+def test_get_keeps_the_query_of_the_url(tmp_path, journal):
+    with Recommender() as recommender:
+        given = {"url": f"{recommender.url}?key=${{AUDIT_TOKEN}}&site=de%26at", "method": "GET"}
+        source = http(tmp_path, recommender, **given, request={"seen": "{history}", "n": "{k}"})
+        assert source.lists([["item-3", "item-4"]], journal) == [ring(["item-4"])]
+    query = parse_qs(urlsplit(recommender.paths[0]).query)
+    assert query == {"key": ["token"], "site": ["de&at"], "seen": ["item-3", "item-4"], "n": ["5"]}
+
+
 def test_lines_of_httpx_which_hold_urls_and_headers_are_not_logged(tmp_path, journal, caplog):
     caplog.set_level(logging.DEBUG)
     with Recommender() as recommender:
@@ -159,3 +177,10 @@ def test_a_function_may_return_tensors_and_numbers(journal):
 def test_a_function_that_raises_gives_no_list(journal):
     with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
         FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
+    assert journal.spent == 0
+
+
+def test_an_answer_of_a_function_that_cannot_be_read_may_have_held_lists(journal):
+    with pytest.raises(Unanswered, match="without one list per history"):
+        FunctionSource(lambda histories: []).lists([["3"]], journal)
+    assert journal.spent == 1

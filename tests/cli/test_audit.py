@@ -61,6 +61,15 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
         (["--attacker=few_shot"], "attacker: few_shot needs histories of users"),
         (["--attacker=nobody"], "unknown attacker 'nobody'"),
         (["--histories=none.inter"], "none.inter: No such file"),
+        (
+            ["--topk=[1,20]"],
+            "topk: position 20 is beyond the lists (k=5 of the service's description); lower topk or raise k",
+        ),
+        (
+            ["--topk=6"],
+            "topk: position 6 is beyond the lists (k=5 of the service's description); lower topk or raise k",
+        ),
+        (["--topk=x"], "topk: 'x' is not allowed"),
         (["--served_k=3"], "served_k: the length of lists is k"),
         (["--data_path=/nowhere"], "data_path: an audit reads no dataset"),
         (["--black_box=nothing"], "black_box: 'nothing' is neither a yaml file nor module:function"),
@@ -81,6 +90,15 @@ def test_invalid_arguments_end_in_one_line_and_nothing_is_written(tmp_path, caps
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_without_a_list_for_the_catalogue_is_named(tmp_path, capsys):
+    file = service_file(tmp_path, "http://127.0.0.1:9/", catalogue=None, seeds=["item-1", "item-2"])
+    assert main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out", query_sequences=3)]) == 2
+    message = "query_sequences: no list is left to collect the catalogue with; raise it"
+    assert message in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
 

@@ -83,6 +83,8 @@ OURS = {
     "--attacker=mixed": ["attacker: mixed is a query strategy; use standard+mixed"],
     "--attacker=standard+0": ["attacker: standard+0: sequences have 1 to "],
     "--attacker=head+mixt": ["unknown query strategy 'mixt'. Did you mean 'mixed'?"],
+    "--attacker=strongest+mixed": ["attacker: strongest+mixed: strongest is the best of attacker_suite"],
+    "--attacker=strongest --attacker_suite=[strongest]": ["strongest is the best of attacker_suite; it has no suffix"],
     "--attacker=strongest --attacker_suite=[hed]": ["unknown attacker 'hed'. Did you mean 'head'?"],
     "--attacker_suite=[]": ["attacker_suite: [] is not allowed; it takes a name or a list of different names"],
     "--attacker_rounds=0": ["attacker_rounds: 0 is not allowed; it takes a whole number >= 1"],
@@ -128,6 +130,9 @@ RECBOLES = {
     "--use_gpu=perhaps": ["use_gpu: 'perhaps' is not allowed; it takes True or False"],
     "--clip_grad_norm=5": ["clip_grad_norm: 5 is not allowed; it takes a mapping"],
     "--clip_grad_norm={'max': 5}": ["clip_grad_norm: {'max': 5} lacks max_norm", "{'max_norm': 5}"],
+    "--clip_grad_norm={'max_norm': 5} --enable_scaler=True": ["enable_scaler: RecBole clips gradients that are still"],
+    "--metrics=Hit,HIT": ["metrics: Hit, HIT name a metric twice"],
+    "--metrics=Hit,NDGC": ["unknown metric 'NDGC'. Did you mean 'ndcg'?"],
     "--clip_grad_norm={'max_norm': 0}": ["clip_grad_norm: max_norm: 0 is not allowed; it takes a number > 0"],
     "--learning_rate=-1": ["learning_rate: -1 is not allowed; it takes a number > 0"],
     "--learner=adan": ["learner: 'adan' is not allowed; it takes one of adam, adamw"],
@@ -401,8 +406,29 @@ def test_an_invalid_config_file_is_named(refused, tmp_path, case, role):
     content, parts = CONFIG_FILES[case]
     (tmp_path / "bad.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     line = refused(f"{role}=bad.yaml", "--defense=gro")
+    if role != "--config_files" and case in ("unknown key", "a list for a name"):
+        parts = [f"{role[2:]}: {content.partition(':')[0]} is no setting of NARM's architecture"]
     for part in parts:
         assert part in line
+
+
+@pytest.mark.parametrize("role", ["student_config", "surrogate_config"])
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [("learning_rate: 0.1", "set it beside {role}, for all models"), ("gro_lambda: 5", "set it beside {role}"),
+     ("dataset: it", "set it beside {role}"), ("hiden_size: 8", "did you mean 'hidden_size'?")],
+)  # fmt: skip
+def test_a_setting_without_effect_on_an_architecture_is_refused(refused, tmp_path, role, setting, remedy):
+    (tmp_path / "bad.yaml").write_text(f"hidden_size: 8\n{setting}\n")
+    line = refused(f"--{role}=bad.yaml", "--defense=gro")
+    assert f"{role}: {setting.partition(':')[0]} is no setting of NARM's architecture" in line
+    assert remedy.format(role=role) in line
+
+
+def test_a_stages_folder_that_is_a_file_is_named(refused, tmp_path):
+    (tmp_path / "taken").write_text("precious")
+    assert "stages_dir: taken cannot be made: File exists" in refused("--stages_dir=taken", "--output_dir=made")
+    assert (tmp_path / "taken").read_text() == "precious"
 
 
 def test_an_output_folder_that_is_a_file_is_named(refused, tmp_path):

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 from recbole_gro.cli.main import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,3 +56,13 @@ def test_a_users_model_that_raises_has_a_row_with_the_reason(capsys, monkeypatch
     assert cells(printed.out.splitlines()[-1])[2].startswith("no: ")
     assert "nothing" in printed.out
     assert "Traceback" not in printed.err
+
+
+def test_what_cannot_work_is_said_before_the_trials(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole_gro.quick_start.model_table.table_row", lambda *_: pytest.fail("tried"))
+    assert main(["check-model", "STAMP", f"--write={tmp_path / 'absent.md'}"]) == 2
+    assert "--write: " in capsys.readouterr().err
+    (tmp_path / "page.md").write_text("no marks\n")
+    assert main(["check-model", "STAMP", f"--write={tmp_path / 'page.md'}"]) == 2
+    assert "has no line <!-- table -->" in capsys.readouterr().err
+    assert main(["check-model", "STAMP", "STAMQ"]) == 2

@@ -35,6 +35,13 @@ def test_a_dry_run_prints_the_missing_cells_and_their_duration(words, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_values_with_commas_between_are_several(words, capsys):
+    assert main(["defenses", "--dry_run", "--defense=none,reverse", "--seeds=1,2", *words]) == 0
+    printed = capsys.readouterr().out
+    assert "4 cells, 0 done, 4 to run" in printed
+    assert "defense reverse, seed 2: about" in printed
+
+
 def test_an_interrupt_names_the_way_to_resume(words, capsys, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt

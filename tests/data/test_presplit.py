@@ -1,6 +1,9 @@
 """Pre-split files: rows of one numbering, at most MAX_ITEM_LIST_LENGTH items each, or a refusal in one line."""
 
+import logging
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import torch
 from recbole_gro import run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
+from recbole_gro.data.availability import announce_packaged
 from recbole_gro.data.presplit import first_occurrences
 from recbole_gro.utils.errors import UserError
 
@@ -157,6 +161,20 @@ def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
     assert all(0 <= row["target"]["test"]["ndcg@5"] <= 1 for row in results["defenses"])
 
 
+def test_filters_of_a_packaged_file_that_are_not_applied_are_not_announced(write_parts, make_config, caplog):
+    path = Path(write_parts())
+    shutil.copytree(path / "cut", path / "ml-1m")
+    for file in (path / "ml-1m").iterdir():
+        file.rename(file.with_name(file.name.replace("cut.", "ml-1m.")))
+    config = make_config("GRU4Rec", "ml-1m", data_path=str(path), **LISTS)
+    with caplog.at_level(logging.INFO, "recbole_gro"):
+        announce_packaged(config, build_dataset(config))
+    logged = "\n".join(record.message for record in caplog.records)
+    assert "gro_lambda=1.0" in logged
+    assert "filter" not in logged
+    assert "interval" not in logged
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -164,6 +182,7 @@ def test_a_run_with_every_part_works(write_parts, tmp_path, make_config, model):
         ({"benchmark_filename": ["train", "valid", "tst"]}, r"there is no file .*cut\.tst\.inter"),
         ({"train_rows": "windows"}, "train_rows: windows need complete histories"),
         ({"item_inter_num_interval": "[5,inf)"}, r"item_inter_num_interval: pre-split files .* are not filtered"),
+        ({"core_filter": "once"}, r"core_filter: pre-split files .* are not filtered"),
         ({"seq_len": {"item_id_list": 3}}, "seq_len: item_id_list holds histories, of which it would keep the oldest"),
         (
             {"LIST_SUFFIX": "_seq"},

@@ -2,7 +2,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_gro.data import build_dataset
+from recbole_gro.data import SequenceDataset
 from recbole_gro.data.dataset import PREDICTED
 from recbole_gro.data.whole_sequences import predict_every_position
 from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
@@ -34,7 +34,7 @@ def test_sequences_come_in_a_new_order_each_epoch_that_the_seed_determines(make_
 
 
 def test_the_places_of_a_batch_that_predict_are_the_last_of_each_sequence(make_config):
-    train = build_dataset(make_config("GRU4Rec")).build()[0]
+    train = SequenceDataset(make_config("GRU4Rec")).build()[0]
     sequences = torch.tensor([[1, 2, 3, 0], [4, 0, 0, 0], [5, 6, 7, 8]])
     batch = {"item_id_list": sequences, "item_length": [3, 1, 4], "item_id": [11, 12, 13], PREDICTED: [2, 1, 4]}
     batch = Interaction({name: torch.as_tensor(values) for name, values in batch.items()})

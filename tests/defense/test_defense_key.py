@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError, create_defense
-from recbole_gro.defense.defense_key import FILE, VARIABLE, defense_key
+from recbole_gro.defense.defense_key import FILE, VARIABLE, defense_key, possible_keys
 
 LONG = "a secret that is long enough"
 
@@ -125,3 +125,11 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"defense_key: .*defense\.key can be neither read nor made: ") as error:
         defense_key(config(tmp_path / "file"))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("secret", ["correct horse battery staple\n", " a secret between blanks "])
+def test_a_variable_is_found_again_as_it_stands(monkeypatch, secret):
+    monkeypatch.setenv(VARIABLE, secret)
+    key = defense_key({"defense_key": "secret"})
+    assert key in possible_keys(secret.encode())  # the bytes of the variable, in a file
+    assert key in possible_keys(f"{secret}\n".encode())  # as printenv writes it

@@ -73,6 +73,19 @@ def test_lists_for_a_share_of_the_target():
     assert image.png.startswith(b"\x89PNG")
 
 
+def test_seeds_are_those_that_have_all_budgets():
+    own = [setting(10, 0.2, seeds=(1, 2)), setting(100, 0.4), setting(1000, 0.6, seeds=(2, 3))]
+    table, _ = budget_blocks(own, 10)
+    assert table.rows == [["none", "standard", "15,811", "> 50,000", "> 50,000", "1"]]
+
+
+def test_a_budget_at_which_the_target_has_no_hit_leaves_a_number():
+    own = [setting(n, share) for n, share in zip(BUDGETS, (0.0, 0.4, 0.6), strict=True)]
+    for of_seed in own[0].cells:
+        of_seed.target_ranks = np.zeros(100, dtype=int)
+    assert needed(own, 0.3, 10) == [100 * 50] * 3
+
+
 def test_the_report_of_a_budget_experiment_needs_its_key(tmp_path):
     from recbole_gro.experiment.plan import read_experiment
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError
+from recbole_gro.defense.defense_key import VARIABLE
 from recbole_gro.experiment.plan import PARTS, in_words, known_experiments, read_experiment
 from recbole_gro.quick_start.fingerprint import Fingerprints
 
@@ -139,6 +140,19 @@ def test_settings_take_precedence_over_the_file(own):
     assert experiment.seeds == [9]
 
 
+@pytest.mark.parametrize("several", [["gro", "none"], ("gro", "none"), "gro,none", "gro, none"])
+def test_several_names_are_a_list_or_a_text_with_commas(own, several):
+    assert read_experiment(own(), {"defense": several}).vary["defense"] == ["gro", "none"]
+    fixed = own(OWN.replace(", defense: [none, gro]", ""))
+    with pytest.raises(UserError, match="defense: this experiment does not vary it; give one"):
+        read_experiment(fixed, {"defense": several})
+
+
+def test_several_numbers_are_a_list_or_a_tuple(own):
+    experiment = read_experiment(own(), {"gro_epochs": (5, 6), "seeds": (1, 2)})
+    assert (experiment.vary["gro_epochs"], experiment.seeds) == ([5, 6], [1, 2])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -169,6 +183,24 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (OWN + "ownership: {reference: [1]}", "ownership: unknown key 'reference'; did you mean 'references'?"),
         (OWN + "ownership: {references: [1]}", "ownership: probes is missing or not a whole number"),
         (OWN.replace("title: Own", ""), "title is missing or not a text"),
+        (
+            OWN + "differs:\n  - The data: ours",
+            "differs: {'The data': 'ours'} is no sentence; put the sentence in quotes",
+        ),
+        (OWN + "differs: [3]", "differs: 3 is no sentence; put the sentence in quotes"),
+        (
+            OWN.replace("model: NARM", "model: NARM, workers: 4"),
+            "workers: cells do not read it; it is an option of the",
+        ),
+        (
+            OWN.replace("defense: [", "stages_dir: [a, b], defense: ["),
+            "stages_dir: cells do not read it; it is an option",
+        ),
+        (GROUPS.replace("target_epoch: last", "output_dir: out"), "output_dir: cells do not read it; it is an option"),
+        (
+            OWN + "equal: {workers: gro_lambda}",
+            "workers: cells do not read it; it is an option of the command (--workers)",
+        ),
         (OWN.replace("vary:", "vari:"), "unknown key 'vari'; did you mean 'vary'?"),
         (OWN.replace("model: NARM", "model: NARM, gro_epochs: 3"), "fixed and vary both set gro_epochs; remove one"),
         (OWN.replace("model: NARM", "model: NARM, seed: 3"), "fixed and seeds both set seed; remove one"),
@@ -224,6 +256,15 @@ def test_a_cell_has_one_defense(own):
     experiment.fixed["defense"] = ["none", "gro"]
     with pytest.raises(UserError, match="defense: a cell has one, not none, gro"):
         experiment.config(*experiment.cells()[0])
+
+
+def test_a_secret_key_of_cells_is_in_the_environment(own, monkeypatch):
+    experiment = read_experiment(own(OWN.replace("none, gro", "tail_decoy").replace("0.5", "0.5, defense_key: secret")))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with pytest.raises(UserError, match=f"^defense_key: .* {VARIABLE} is unset; set it, or give defense_key=seed$"):
+        experiment.config(*experiment.cells()[0])
+    monkeypatch.setenv(VARIABLE, "0123456789abcdef")
+    assert experiment.config(*experiment.cells()[0])["defense_key"] == "secret"
 
 
 def test_values_in_words():

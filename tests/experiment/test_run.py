@@ -4,12 +4,15 @@ import csv
 import warnings
 
 import pytest
+import torch
+import yaml
 from experiment.grid import tiny
 
 from recbole_gro import UserError
 from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.utils.random_state import global_state_kept
 
 
 @pytest.fixture
@@ -69,6 +72,64 @@ def test_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path):
     with pytest.raises(UserError, match=r"^references: figure tradeoff compares gains over untrained; add it"):
         run_experiment("tradeoff", {**settings, "defense": ["none"], "references": ["popularity"]})
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "vary",
+    [
+        {"references": [["untrained"], ["popularity"]]},
+        {"arm": {"all": {}, "few": {"references": ["popularity"]}}},
+    ],
+)
+def test_every_setting_of_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path, vary):
+    fixed = {key: value for key, value in settings.items() if key not in {"seeds", *vary}}
+    grid = {"title": "T", "figure": "tradeoff", "vary": {"defense": ["none"], **vary}, "seeds": [1], "fixed": fixed}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(grid))
+    with pytest.raises(UserError, match=r"^references: .* over untrained; add it to those of every setting$"):
+        run_experiment("own.yaml")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "options", "message"),
+    [
+        ([3600.0], {"workers": 4}, "about 60 min in all, 1 at a time; nothing"),
+        ([3600.0, 600.0, 600.0], {"workers": 2}, "about 60 min in all, 2 at a time; nothing"),
+        ([3600.0] * 4, {"workers": 2}, "about 2.0 h in all, 2 at a time; nothing"),
+        ([3600.0, 1800.0], {}, "about 1.5 h in all, 1 at a time; nothing"),
+        ([3600.0] * 4, {"executor": "ray"}, "about 4.0 h of one CPU in all, divided by Ray; nothing"),
+    ],
+)
+def test_the_duration_of_all_is_no_less_than_that_of_a_cell(settings, monkeypatch, capsys, seconds, options, message):
+    monkeypatch.setattr(experiment_run, "estimated_seconds", lambda *_: seconds)
+    monkeypatch.setattr(experiment_run, "check_executor", lambda *_: None)
+    run_experiment(
+        "defenses", {**settings, "defense": "none", "seeds": list(range(len(seconds)))}, dry_run=True, **options
+    )
+    assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "threads"), [({}, 6), ({"workers": 3}, 2), ({"executor": "ray"}, 1)])
+@global_state_kept()
+def test_cells_are_timed_with_the_threads_that_they_will_have(settings, monkeypatch, options, threads):
+    seen = []
+
+    def timed(experiment, done, missing, stages_dir):
+        seen.append(torch.get_num_threads())
+        return [1.0] * len(missing)
+
+    torch.set_num_threads(6)
+    monkeypatch.setattr(experiment_run, "estimated_seconds", timed)
+    monkeypatch.setattr(experiment_run, "check_executor", lambda *_: None)
+    run_experiment("defenses", {**settings, "defense": "none"}, dry_run=True, **options)
+    assert (seen, torch.get_num_threads()) == ([threads], 6)
+
+
+@pytest.mark.parametrize("key", ["workers", "output_dir", "stages_dir"])
+def test_options_of_the_command_are_no_settings(settings, tmp_path, key):
+    with pytest.raises(UserError, match=rf"^{key}: cells do not read it; it is an option of the command \(--{key}\)"):
+        run_experiment("defenses", {**settings, key: 4 if key == "workers" else "elsewhere"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_experiments_share_the_stages_of_a_folder(settings, tmp_path):

@@ -7,7 +7,17 @@ from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.summary import Setting
-from recbole_gro.experiment.trade_off import attackers_table, on_frontier, picture, points, quality_table, unpaired
+from recbole_gro.experiment.trade_off import (
+    attackers_table,
+    on_frontier,
+    picture,
+    points,
+    quality_table,
+    trade_off_blocks,
+    unpaired,
+    without_gain,
+)
+from recbole_gro.report.document import Picture
 
 
 def cell(defense, attacker, target, surrogate, seed=1, untrained=0.0, **values):
@@ -76,6 +86,25 @@ def test_an_attacker_that_does_not_vary_has_its_name(facts, name):
 def test_where_no_attack_gained_anything_there_is_no_share():
     grid = [cell(name, "head", 0.8, 0.3, untrained=0.3) for name in ("none", "tail")]
     assert points(settings(grid)) == []
+
+
+def test_settings_without_a_share_are_named_in_the_report(tmp_path):
+    """Of model B no attack gained anything, so its defenses have no share; those of A do."""
+    grid = [cell(name, "head", 0.8, 0.4, model="A") for name in ("none", "tail")]
+    grid += [cell(name, "head", 0.8, 0.3, untrained=0.3, model="B") for name in ("none", "tail")]
+    assert without_gain(settings(grid)) == ["none, model B", "tail, model B"]
+    assert unpaired(settings(grid)) == without_gain(settings(GRID)) == []
+    names = {"defense": ["none", "tail"], "attacker": ["head"], "model": ["A", "B"]}
+    write_report(Experiment("own", "Own", "tradeoff", names, [1]), grid, tmp_path)
+    report = (tmp_path / "report.md").read_text()
+    assert "no attack on the undefended target gained anything there: none, model B; tail, model B." in report
+    assert "| none (model A) \\* " in report
+
+
+def test_a_seed_of_one_side_alone_is_no_lack_of_gain():
+    grid = [cell("none", "head", 0.8, 0.4), cell("tail", "head", 0.8, 0.4, seed=2)]
+    assert without_gain(settings(grid)) == []
+    assert unpaired(settings(grid)) == ["tail: 2"]
 
 
 def test_the_frontier_holds_the_points_that_no_other_dominates():
@@ -176,6 +205,31 @@ def test_a_loss_below_the_head_shows_at_long_cut_offs():
 def test_lists_shorter_than_a_cut_off_have_no_such_column():
     short = settings([ranked({"defense": "none"}, [1, 2], [1, 2], served_k=20)])
     assert quality_table(points(short))[0] == ["defense", *(f"{m}@{k}" for m in ("HR", "NDCG") for k in (5, 10, 20))]
+
+
+@pytest.mark.parametrize("lengths", [(20, 100), (100, 20)])
+def test_lists_of_several_lengths_have_the_columns_of_all_and_blanks(tmp_path, lengths):
+    grid = [
+        ranked({"defense": defense, "served_k": k}, [1, 1, 1, last], [1, 0, 0, 0], served_k=k)
+        for k in lengths
+        for defense, last in (("none", 15), ("tail", 0))
+    ]
+    head, rows = quality_table(points(settings(grid)))
+    assert head == ["defense", *(f"{metric}@{k}" for metric in ("HR", "NDCG") for k in (5, 10, 20, 50, 100))]
+    by_name = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+    short, long = by_name["tail (served_k 20)"], by_name["tail (served_k 100)"]
+    assert (short["HR@20"], short["HR@50"], short["NDCG@5"], short["NDCG@100"]) == (
+        "75.00 (0.75)",
+        "",
+        "75.00 (1.00)",
+        "",
+    )
+    assert (long["HR@20"], long["HR@50"], long["NDCG@5"]) == ("75.00 (0.75)", "75.00 (0.75)", "75.00 (1.00)")
+    names = {"served_k": list(lengths), "defense": ["none", "tail"]}
+    write_report(Experiment("own", "Own", "tradeoff", names, [1]), grid, tmp_path)
+    assert {"trade-off-ndcg-10.png", "trade-off-ndcg-100.png"} <= {file.name for file in tmp_path.iterdir()}
+    captions = [block.caption for block in trade_off_blocks(settings(grid)) if isinstance(block, Picture)]
+    assert ["shorter lists" in caption for caption in captions] == [False, True]
 
 
 def test_a_metric_that_is_zero_undefended_has_no_share():

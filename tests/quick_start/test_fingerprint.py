@@ -11,7 +11,19 @@ from recbole.config import Config as RecBoleConfig
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict
 from recbole.model.sequential_recommender import NARM, BERT4Rec
 
-from recbole_gro import Attacker, Config, Defense, Service, create_attacker, create_defense, register_defense
+from recbole_gro import (
+    Attacker,
+    Config,
+    Defense,
+    QueryStrategy,
+    Service,
+    SwapRule,
+    create_attacker,
+    create_defense,
+    register_defense,
+    register_query_strategy,
+    register_swap_rule,
+)
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.plugins import sources_of
@@ -421,6 +433,46 @@ def test_a_secret_key_counts_for_keyed_defenses_alone(prints, monkeypatch):
     assert changed(keyed("none", "a"), keyed("none", "b")) == set()
     assert changed(keyed("aow", "a"), keyed("aow", "b")) == AFTER["defended"]
     assert changed(keyed("gro", "a"), keyed("gro", "b")) == set()
+    for drawless in ("truncate", "tail_decoy", "random", "reverse"):
+        assert changed(keyed(drawless, "a"), keyed(drawless, "b")) == set()
+    monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY")
+    assert prints("truncate", head_k=2, defense_key="secret")  # where a keyed defense has no place for a key
+
+
+def test_a_secret_key_counts_for_a_training_that_may_read_it(prints, monkeypatch):
+    @register_defense("undeclared_training")
+    class Undeclared(Defense):
+        output_settings = ()
+
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            return target
+
+    def keyed(key):
+        monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", key * 16)
+        return prints("undeclared_training", defense_key="secret")
+
+    assert changed(keyed("a"), keyed("b")) == AFTER["defended"]
+
+
+def test_parts_that_declare_nothing_may_read_any_key(prints):
+    class UndeclaredSettings(Settings):
+        undeclared_by_it: int = key(1, "int >= 1", "read, not declared")
+
+    @register_query_strategy("undeclared_strategy")
+    class Undeclared(QueryStrategy):
+        pass
+
+    @register_swap_rule("undeclared_rule")
+    class UndeclaredRule(SwapRule):
+        pass
+
+    def one(value, **settings):
+        return prints("gro", undeclared_by_it=value, **settings)
+
+    own = {"query_strategy": "undeclared_strategy"}
+    assert changed(one(1, **own), one(2, **own)) == AFTER["queries"]
+    own = {"gro_swap": "undeclared_rule"}
+    assert changed(one(1, **own), one(2, **own)) == AFTER["defended"]
 
 
 def test_settings_that_a_subclass_of_gro_declares_count(prints):

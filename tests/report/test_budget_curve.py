@@ -17,6 +17,10 @@ from recbole_gro.report.budget_curve import lists_needed
         ([0.6, 0.2, 0.6], 0.4, 10**4.5),  # the first budget reaches it by chance, the second does not
         ([0.2, 0.6, math.nan], 0.4, math.inf),
         ([0.2, 0.6, 0.5], 0.4, 10**3.5),  # a drop that stays above
+        ([0.2, math.nan, 0.6], 0.4, 100_000),  # nothing is known between the two
+        ([math.nan, math.inf, 0.6], 0.4, 10_000),
+        ([0.2, math.inf, math.inf], 0.4, 10_000),
+        ([math.nan, math.nan, math.nan], 0.4, math.inf),
     ],
 )
 def test_lists_needed_are_read_off_the_curve(shares, level, expected):

@@ -6,8 +6,12 @@ from recbole.data.interaction import Interaction
 from recbole.data.transform import InverseItemSequence
 from scoring.cases import random_sequences
 
-from recbole_gro import create_scorer, create_surrogate
+from recbole_gro import Service, create_defense, create_scorer, create_surrogate
 from recbole_gro.scoring import AnonymousUserScorer
+
+
+def make_tail_config():
+    return {"served_k": 10, "head_k": 4, "defense_key": "seed", "seed": 1}
 
 
 class AnonymousUserCases:
@@ -75,6 +79,22 @@ class AnonymousUserCases:
             for s, t in [(0, 1), (0, 4), (1, 2), (1, 5)]
         ]
         assert torch.allclose(scores, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+    def test_scores_depend_on_the_items_that_it_reads_alone(self, scorer):
+        sequences, lengths = random_sequences([8] * 20, scorer.n_items)
+        older, oldest, place = sequences.clone(), sequences.clone(), 8 - scorer.reads
+        older[:, :place] = sequences[:, :place] % 30 + 1
+        oldest[:, place] = sequences[:, place] % 30 + 1
+        before, after, other = (scorer.next_item_scores(rows, lengths) for rows in (sequences, older, oldest))
+        assert torch.allclose(before, after, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(before, other, rtol=1e-3, atol=1e-3)
+
+    def test_keyed_draws_are_those_of_what_it_reads(self, scorer):
+        sequences, _ = random_sequences([8] * 20, scorer.n_items)
+        sequences[:, 8 - scorer.reads :] = sequences[:1, 8 - scorer.reads :]
+        defense = create_defense("tail_random", make_tail_config())
+        lists = Service(scorer.model.eval(), 10, defense.answer).recommend(sequences)
+        assert len(lists.unique(dim=0)) == (1 if scorer.reads < 8 else len(sequences.unique(dim=0)))
 
     def test_a_surrogate_has_the_anonymous_user_alone(self, make_config):
         config = make_config(self.model_name, embedding_size=16, **self.settings)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.sequential_recommender import BERT4Rec, GRU4Rec, SASRec
 from scoring.cases import ScorerCases
 
@@ -97,3 +98,12 @@ def test_a_registered_scorer_is_taken_as_it_is():
 
     register_scorer("Registered")(CausalScorer)
     assert scorer_class(Registered) is CausalScorer
+
+
+def test_a_users_class_with_the_name_of_one_of_recboles_has_its_own_code_run():
+    masked = type("BERT4Rec", (BERT4Rec,), {"forward": lambda self, *args: -BERT4Rec.forward(self, *args)})
+    with pytest.raises(UserError, match=r"^model: BERT4Rec overrides forward of .*; register a scorer"):
+        scorer_class(masked)
+    assert scorer_class(type("SASRec", (SequentialRecommender,), {})) is NextItemScorer
+    assert scorer_class(type("GRU4Rec", (GRU4Rec,), {"forward": lambda self, *args: None})) is NextItemScorer
+    assert scorer_class(type("GRU4Rec", (GRU4Rec,), {})) is scorer_class(GRU4Rec)

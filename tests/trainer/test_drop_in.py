@@ -82,7 +82,9 @@ def test_our_dataset_has_recboles_rows_in_recboles_loaders(script, name):
     _, ours, _ = script(name, data_of)
     for mine, its in zip(ours, theirs, strict=True):
         rows = [next(iter(loader)) for loader in (mine, its)]
-        histories = [{tuple(row) for row in (b[0] if isinstance(b, tuple) else b)["item_id_list"].tolist()} for b in rows]
+        histories = [
+            {tuple(row) for row in (b[0] if isinstance(b, tuple) else b)["item_id_list"].tolist()} for b in rows
+        ]
         assert len(mine._dataset) == len(its._dataset)
         if mine is not ours[0]:
             assert histories[0] == histories[1]

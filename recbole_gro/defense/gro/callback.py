@@ -26,7 +26,8 @@ class GROCallback:
         needs_converged: why it needs a converged target, for the error message; "" where it needs none.
     """
 
-    settings: ClassVar[tuple[type[Settings], ...]] = ()  # declared by variants outside the package
+    # declared by variants outside the package; None: it may read any key
+    settings: ClassVar[tuple[type[Settings], ...] | None] = None
     off: ClassVar[Any] = None
     reads: ClassVar[tuple[type[Settings], ...]] = ()
     needs_converged: ClassVar[str] = ""
@@ -65,7 +66,7 @@ register_callback = _callbacks.register
 
 def callback_settings() -> tuple[type[Settings], ...]:
     """Return the settings that the registered variants declare besides those of GROTrainerSettings."""
-    return tuple(declared for name in _callbacks for declared in _callbacks[name].settings)
+    return tuple(declared for name in _callbacks for declared in _callbacks[name].settings or ())
 
 
 def create_callbacks(settings: GROTrainerSettings) -> list[GROCallback]:

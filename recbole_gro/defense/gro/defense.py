@@ -3,6 +3,7 @@
 from typing import Any
 
 from recbole_gro.config.models import copied_model
+from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS
@@ -26,11 +27,17 @@ class GRODefense(Defense):
         settings = self.trainer.effective_settings(config)
         # contradicting settings are reported before anything is trained
         callbacks, rule = create_callbacks(settings), create_swap_rule(settings.gro_swap, config)
+        if not settings.gro_steps:  # which may raise the epochs
+            rule.check_epochs(settings.gro_epochs)
         self._callees = tuple(map(type, (*callbacks, rule)))
         read = tuple(declared for callback in callbacks for declared in callback.reads)
+        undeclared = rule.settings is None or any(callback.settings is None for callback in callbacks)
         names = REPORTED + (RESTRICTIONS if settings.gro_swap == "paper" else ())
         declared = type(self).training_settings or ()  # of a subclass
-        self.training_settings = (*declared, GROTrainerSettings, *callback_settings(), *read, *rule.settings)
+        of_parts: tuple[type[Settings], ...] = (
+            GROTrainerSettings, *callback_settings(), *read, *(rule.settings or ()),
+        )  # fmt: skip
+        self.training_settings = None if undeclared else (*declared, *of_parts)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"
@@ -48,5 +55,5 @@ class GRODefense(Defense):
         protected = copied_model(target)
         trainer = self.trainer(self.config, protected)
         trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
-        self.effective["gro_lambda"] = trainer.gro_lambda  # gro_min_quality changes it
+        self.effective["gro_lambda"] = trainer.last_lambda  # gro_min_quality changes it
         return protected

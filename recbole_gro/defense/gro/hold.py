@@ -20,6 +20,7 @@ class Hold(GROCallback):
     Both models score without dropout, as they are served. The swap rule's `left_out` items do not count.
     """
 
+    settings = ()
     off = "own"
     needs_converged = "leaves gro_target_loss=hold without a converged target; set gro_target_loss=own"
     converged: NextItemScorer | None = None

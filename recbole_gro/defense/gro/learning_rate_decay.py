@@ -9,6 +9,7 @@ from recbole_gro.defense.gro.callback import GROCallback, register_callback
 class LearningRateDecay(GROCallback):
     """Lower the learning rate linearly, step by step, from its first value to 0 after the last step."""
 
+    settings = ()
     off = False
     schedule: LambdaLR | None = None
 

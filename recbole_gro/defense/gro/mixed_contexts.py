@@ -21,6 +21,7 @@ class MixedContexts(GROCallback):
     the defended model, whose lists have decoys.
     """
 
+    settings = ()
     off = "training"
     reads = (MixedSettings,)
     sequences: Tensor | None = None

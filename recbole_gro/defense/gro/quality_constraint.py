@@ -28,6 +28,7 @@ class QualityConstraint(GROCallback):
     0.5
     """
 
+    settings = ()
     needs_converged = "has no quality for gro_min_quality to keep; leave it out"
 
     def __init__(self, share: float, converged: float | None = None, bigger: bool = True):

@@ -22,7 +22,8 @@ class SwapRule:
         effective: effective settings that this rule reads and others do not, for the results.
     """
 
-    settings: ClassVar[tuple[type[Settings], ...]] = ()  # classes of settings that it reads besides those of GRO
+    # classes of settings that it reads besides those of GRO; None: not declared, so it may be any key
+    settings: ClassVar[tuple[type[Settings], ...] | None] = None
     left_out: Tensor | None = None
 
     def __init__(self, config: Any):
@@ -41,6 +42,13 @@ class SwapRule:
             gradient: [N, k] of the student's loss with respect to its scores of `served`.
         """
         raise NotImplementedError
+
+    def check_epochs(self, epochs: int) -> None:
+        """Refuse fewer epochs of GRO than the rule needs.
+
+        Raises:
+            UserError: there are fewer.
+        """
 
     def epoch_ended(self) -> None:
         """Act after every epoch."""
@@ -79,6 +87,8 @@ def create_swap_rule(name: str, config: Any) -> SwapRule:
 @register_swap_rule("paper")
 class PaperSwap(SwapRule):
     """Eq. 5 towards A' of section 4.5."""
+
+    settings = ()
 
     def term(self, target_scores, served, student_scores, gradient):
         swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)

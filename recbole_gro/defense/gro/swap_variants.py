@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from recbole_gro.defense.gro.restricted_swap import checked_head
-from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
@@ -19,6 +18,8 @@ from recbole_gro.utils.ranking import top_k
 class AssignedSwap(SwapRule):
     """Eq. 5 towards different items (`assigned_targets`)."""
 
+    settings = ()
+
     def term(self, target_scores, served, student_scores, gradient):
         return swap_loss(target_scores, served, assigned_targets(student_scores, served, gradient), self.margin)
 
@@ -26,6 +27,8 @@ class AssignedSwap(SwapRule):
 @register_swap_rule("assigned_tail")
 class AssignedTailSwap(SwapRule):
     """Eq. 5 as `assigned`, for the positions below the head alone; swap targets stay below it (`head_guard`)."""
+
+    settings = ()
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -47,14 +50,11 @@ class DecoySwap(SwapRule):
     own loss ignores them from then on, so the two losses do not oppose each other there.
     """
 
+    settings = ()
+
     def __init__(self, config: Any):
         super().__init__(config)
         self.head_k = checked_head(config)
-        if GROSettings.of(config).gro_epochs < 2:
-            raise UserError(
-                "gro_epochs: 1 leaves no epoch for the decoys (gro_decoys, gro_swap=decoys), selected in the first; "
-                "set it to 2 or more, or leave that defense out"
-            )
         self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items
         self.decoys: Tensor | None = None
         self._scores: Tensor | float = 0.0
@@ -64,6 +64,13 @@ class DecoySwap(SwapRule):
             self._scores = self._scores + student_scores.float().sum(0)
             return target_scores.new_zeros((), dtype=torch.float32)
         return decoy_loss(target_scores, self.decoys, self.head_k, self.below_k)
+
+    def check_epochs(self, epochs: int) -> None:
+        if epochs < 2:
+            raise UserError(
+                "gro_epochs: 1 leaves no epoch for the decoys (gro_decoys, gro_swap=decoys), selected in the first; "
+                "set it to 2 or more, raise gro_steps, or leave that defense out"
+            )
 
     def epoch_ended(self):
         if self.decoys is None:

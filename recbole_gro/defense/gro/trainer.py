@@ -67,7 +67,7 @@ class GROTrainer(StageTrainer):
 
     stage = "target-gro"
     overrides: ClassVar[dict[str, Any]] = {}  # settings that a subclass fixes
-    resumed_values = (*StageTrainer.resumed_values, "gro_lambda")
+    resumed_values = (*StageTrainer.resumed_values, "gro_lambda", "last_lambda")
 
     def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
@@ -76,7 +76,10 @@ class GROTrainer(StageTrainer):
         settings = self.effective_settings(config)
         self.callbacks = create_callbacks(settings)
         self.swap_rule = create_swap_rule(settings.gro_swap, config)
+        if not settings.gro_steps:  # which may raise the epochs
+            self.swap_rule.check_epochs(settings.gro_epochs)
         self.gro_start, self.gro_lambda, self.gro_epochs = settings.gro_start, settings.gro_lambda, settings.gro_epochs
+        self.last_lambda = self.gro_lambda  # of the last epoch; gro_min_quality changes it after each
         self.gro_learning_rate = settings.gro_learning_rate
         self.served_k = settings.served_k
         self.margins = settings.margin_rank, settings.margin_negative
@@ -132,6 +135,7 @@ class GROTrainer(StageTrainer):
         self.eval_collector.data_collect(train_data)  # which `fit` does too late for callbacks that validate
         for callback in self.callbacks:
             callback.on_phase_start(self, train_data, valid_data)
+        self.swap_rule.check_epochs(self.gro_epochs)
         self._start_gro_phase(self.gro_epochs * len(train_data))
         super().fit(train_data, valid_data, verbose, False, show_progress, callback_fn)
         last_epoch = self.epochs - 1
@@ -186,6 +190,7 @@ class GROTrainer(StageTrainer):
         if self.student_scorer is None:
             return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.student_scorer.model.train()
+        self.last_lambda = self.gro_lambda
         loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.swap_rule.epoch_ended()
         return loss

@@ -21,8 +21,8 @@ from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.errors import UserError
 
-SHORTEST = 8  # interactions of a user who gets a run
-OLDEST = 0.75  # share of a history, less the last items, in which a run begins: any split trains on it
+SHORTEST = 6  # training interactions of a user who gets a run
+OLDEST = 0.75  # share of a user's training interactions in which a run begins
 
 
 def unpopular_runs(counts: Tensor, key: bytes, settings: InjectedSettings) -> Marks:
@@ -61,14 +61,15 @@ def check_pool(n: int, settings: InjectedSettings) -> None:
         )
 
 
-def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float) -> None:
-    """Insert each run into the histories of keyed users, at a keyed place.
+def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float, trained: Tensor) -> None:
+    """Insert each run into the training part of keyed users' histories, at a keyed place.
 
     Args:
         dataset: as of `build_dataset`, not built yet.
         marks: the runs.
         key: of the owner.
-        share: of the users, for each run.
+        share: of the users with training interactions enough, for each run.
+        trained: [n_users] training interactions of each user, which are the first of the history.
 
     Raises:
         UserError: no user has a history long enough.
@@ -76,23 +77,58 @@ def insert_runs(dataset: SequenceDataset, marks: Marks, key: bytes, share: float
     rows, user = dataset.inter_feat.reset_index(drop=True), dataset.uid_field
     rank = np.argsort(np.argsort(dataset.time_ranks.to_numpy(), kind="stable"))  # files' order among equal times
     by_user = np.lexsort((rank, rows[user]))
-    users, first, count = np.unique(rows[user].to_numpy()[by_user], return_index=True, return_counts=True)
+    users, first = np.unique(rows[user].to_numpy()[by_user], return_index=True)
+    length, eval_args = marks.sequences.shape[1], dataset.config["eval_args"]
+    count = trained[torch.from_numpy(users)].numpy()
+    by_ratio = "LS" not in eval_args["split"]  # what is inserted ends the training part at earlier interactions
+    if "TS" in eval_args["split"] or (by_ratio and eval_args["group_by"] == "none"):
+        n_inserted = marks.sequences.numel() * max(1, math.ceil(share * (count >= SHORTEST).sum()))
+        count = _before_the_last(n_inserted, rank[by_user], first, count)
     able = np.flatnonzero(count >= SHORTEST).tolist()
     if not able:
-        raise UserError(f"injected: no user has {SHORTEST} interactions, so no run can be inserted")
+        raise UserError(f"injected: no user has {SHORTEST} training interactions, so no run can be inserted")
+    n_users = max(1, math.ceil(share * len(able)))
+    chosen = [
+        (run, place)
+        for run in marks.sequences.tolist()
+        for place in keyed_order(key, f"injected users {run}", able)[:n_users]
+    ]
+    room = OLDEST * (count - 1)
+    if by_ratio:
+        room = np.minimum(room, count - length * np.bincount([place for _, place in chosen], minlength=len(users)))
     runs, source = [], []
-    for run in marks.sequences.tolist():
-        for place in keyed_order(key, f"injected users {run}", able)[: max(1, math.ceil(share * len(able)))]:
-            after = keyed_word(key, "injected place", run, int(users[place])) % int(OLDEST * (count[place] - 3))
-            runs.append(run)
-            source.append(by_user[first[place] + after])
-    length = marks.sequences.shape[1]
+    for run, place in chosen:
+        after = keyed_word(key, "injected place", run, int(users[place])) % max(1, int(room[place]))
+        runs.append(run)
+        source.append(by_user[first[place] + after])
     inserted = rows.iloc[np.repeat(source, length)].assign(**{dataset.iid_field: np.concatenate(runs)})
     dataset.inter_feat = pd.concat([rows, inserted], ignore_index=True).astype(rows.dtypes)
     # one after another, since two runs may be inserted after the same interaction
     within = np.arange(1, len(runs) * length + 1) / (len(runs) * length + 1)
     ranks = np.r_[rank, np.repeat(rank[source], length) + within]
     dataset.time_ranks = pd.Series(np.argsort(np.argsort(ranks, kind="stable")))
+
+
+def _before_the_last(n: int, rank: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return the number [u] of each user's training interactions that are not among the last n of all users.
+
+    Args:
+        n: of interactions.
+        rank: [interactions] place in time, user by user.
+        first: [u] position of each user's first interaction.
+        count: [u] training interactions of each.
+    """
+    place = np.arange(len(rank)) - np.repeat(first, np.diff(np.r_[first, len(rank)]))
+    is_trained = place < np.repeat(count, np.diff(np.r_[first, len(rank)]))
+    in_time = np.sort(rank[is_trained])
+    end = in_time[-n] if n <= len(in_time) else -1
+    return np.add.reduceat(is_trained & (rank < end), first)
+
+
+def _trained(rows: SequenceDataset) -> Tensor:
+    """Return the number [n_users] of training interactions of each user."""
+    users, first, end = rows.spans_of_users()
+    return torch.zeros(rows.user_num, dtype=torch.long).index_put_((users,), end - first)
 
 
 @register_defense("injected")
@@ -120,7 +156,7 @@ class InjectedDefense(Defense):
         counter, n_items = train_data._dataset.interaction_counter, train_data._dataset.item_num
         marks = unpopular_runs(torch.tensor([counter[item] for item in range(n_items)]), key, settings)
         dataset = build_dataset(self.config)
-        insert_runs(dataset, marks, key, settings.injected_share)
+        insert_runs(dataset, marks, key, settings.injected_share, _trained(train_data._dataset))
         marked, *_ = build_loaders(self.config, dataset)
         reseed(marked, self.config["seed"])
         model = type(target)(self.config, marked._dataset).to(self.config["device"])

@@ -23,5 +23,9 @@ class InjectedSettings(Settings):
     section = "Defense"
     injected_runs: int = key(10, "int >= 1", "injected: different runs of items")
     injected_length: int = key(3, "int >= 2", "injected: items in a run")
-    injected_share: float = key(0.01, "float 0..1", "injected: share of the users in whose histories each run is put")
+    injected_share: float = key(
+        0.01,
+        "float 0..1",
+        "injected: share of the users with 6 training interactions or more whose histories get each run",
+    )
     injected_pool: int = key(500, "int >= 3", "injected: runs are drawn from at most this many least popular items")

@@ -52,6 +52,18 @@ def test_a_head_as_long_as_the_list_is_refused(make_config, name, head_k):
 
 
 def test_decoys_need_an_epoch_after_the_one_that_chooses_them(make_config):
+    one = make_config(served_k=10, gro_head_k=4, gro_swap="decoys", gro_epochs=1)
     with pytest.raises(UserError, match="gro_epochs: 1 leaves no epoch for the decoys"):
-        create_defense("gro_decoys", make_config(served_k=10, gro_head_k=4, gro_epochs=1))
-    create_defense("gro_decoys", make_config(served_k=10, gro_head_k=4, gro_epochs=2))
+        create_defense("gro", one)
+    create_defense("gro", make_config(served_k=10, gro_head_k=4, gro_swap="decoys", gro_epochs=2))
+
+
+def test_steps_that_raise_the_epochs_leave_one_for_the_decoys(make_config, make_trainer):
+    create_defense("gro_decoys", make_config(served_k=10, gro_head_k=4, gro_epochs=1))  # with its 1,520 steps
+    settings = {"served_k": 10, "gro_head_k": 4, "gro_swap": "decoys", "gro_epochs": 1}
+    trainer, train, valid = make_trainer(**settings, gro_steps=1)
+    with pytest.raises(UserError, match=r"gro_epochs: 1 leaves no epoch .* raise gro_steps"):
+        trainer.fine_tune(train, valid)
+    trainer, train, valid = make_trainer(**settings, gro_steps=len(train) + 1)
+    trainer.fine_tune(train, valid)
+    assert trainer.swap_rule.decoys is not None

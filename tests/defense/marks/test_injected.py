@@ -6,7 +6,7 @@ from defense.cases import DefenseCases
 
 from recbole_gro import UserError, create_defense, load_target
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.defense.marks.injected import insert_runs, unpopular_runs
+from recbole_gro.defense.marks.injected import _trained, insert_runs, unpopular_runs
 from recbole_gro.defense.marks.settings import InjectedSettings
 
 SMALL = {"injected_runs": 3, "injected_length": 3, "injected_share": 0.1, "injected_pool": 12}
@@ -66,6 +66,35 @@ def histories(dataset):
     return {user: [item for owner, item in zip(users, items, strict=True) if owner == user] for user in set(users)}
 
 
+def trained_of(plain):
+    """Return the training interactions of each user with leave-one-out."""
+    return torch.tensor([max(0, len(plain.get(user, [])) - 2) for user in range(max(plain) + 1)])
+
+
+@pytest.mark.parametrize(
+    "split",
+    [{"split": {"RS": [0.5, 0.25, 0.25]}}, {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "none"},
+     {"split": {"TS": [0.8, 0.1, 0.1]}}, {"split": {"RS": [0.34, 0.33, 0.33]}}],
+    ids=str,
+)  # fmt: skip
+def test_every_split_trains_on_all_runs(write_dataset, make_config, split):
+    draw = torch.Generator().manual_seed(2)
+    rows = {f"u{user}": [(f"i{item}", 40 * user + n) for n, item in enumerate(torch.randint(40, (25,), generator=draw))]
+            for user in range(60)}  # fmt: skip
+    config = make_config("GRU4Rec", data_path=str(write_dataset(rows)), eval_args=split, served_k=5)
+    train, _, _ = build_loaders(config, build_dataset(config))
+    marked, marks = build_dataset(config), runs_of(torch.arange(41).flip(0))
+    insert_runs(marked, marks, KEY, 0.5, _trained(train._dataset))
+    n_inserted = (len(marked.inter_feat) - 60 * 25) // 9
+    part = build_loaders(config, marked)[0]._dataset
+    _, first, end = part.spans_of_users()
+    found = Counter()
+    for start, stop in zip(first.tolist(), end.tolist(), strict=True):
+        found += without_runs(part.history["item_id"][start:stop].tolist(), marks.sequences.tolist())[1]
+    assert n_inserted >= 15
+    assert [found[tuple(run)] for run in marks.sequences.tolist()] == [n_inserted] * 3
+
+
 def without_runs(items, runs):
     """The items less one inserted run at a time, and the runs that were found."""
     found = Counter()
@@ -84,7 +113,7 @@ def without_runs(items, runs):
 def test_only_runs_are_added_and_the_last_items_stay(make_config, model):
     config = make_config(model)
     plain, marked, marks = histories(build_dataset(config)), build_dataset(config), runs_of()
-    insert_runs(marked, marks, KEY, 0.1)
+    insert_runs(marked, marks, KEY, 0.1, trained_of(plain))
     marked, found = histories(marked), Counter()
     for user, items in marked.items():
         rest, runs = without_runs(items, marks.sequences.tolist())
@@ -101,7 +130,7 @@ def test_runs_stay_whole_and_before_the_held_out_items_where_all_times_are_equal
     config = make_config("NARM", data_path=str(folder))
     plain, marked = histories(build_dataset(config)), build_dataset(config)
     marks = runs_of(torch.arange(21).flip(0))
-    insert_runs(marked, marks, KEY, 1.0)
+    insert_runs(marked, marks, KEY, 1.0, trained_of(plain))
     for user, items in histories(marked).items():
         assert without_runs(items, marks.sequences.tolist())[0] == plain[user]
         assert items[-3:] == plain[user][-3:]
@@ -112,7 +141,7 @@ def test_rows_of_every_kind_train_on_the_runs(make_loaders):
     for model in ("BERT4Rec", "SASRec", "NARM"):
         config, train, *_ = make_loaders(model)
         dataset = build_dataset(config)
-        insert_runs(dataset, runs_of(), KEY, 1.0)
+        insert_runs(dataset, runs_of(), KEY, 1.0, _trained(train._dataset))
         marked, *_ = build_loaders(config, dataset)
         counter, before = marked._dataset.interaction_counter, train._dataset.interaction_counter
         added = sum(counter.values()) - sum(before.values())
@@ -123,8 +152,9 @@ def test_rows_of_every_kind_train_on_the_runs(make_loaders):
 
 def test_users_too_short_for_a_run_are_refused(write_dataset, make_config):
     folder = write_dataset({f"u{user}": [f"i{user + n}" for n in range(5)] for user in range(20)})
-    with pytest.raises(UserError, match="no user has 8 interactions"):
-        insert_runs(build_dataset(make_config("NARM", data_path=str(folder))), runs_of(), KEY, 0.1)
+    config = make_config("NARM", data_path=str(folder))
+    with pytest.raises(UserError, match="no user has 6 training interactions"):
+        insert_runs(build_dataset(config), runs_of(), KEY, 0.1, trained_of(histories(build_dataset(config))))
 
 
 def test_the_checkpoint_holds_the_runs_and_the_best_epoch_is_returned(make_loaders, tmp_path):
