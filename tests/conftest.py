@@ -8,11 +8,13 @@ import torch
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config
+from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config import settings
 from recbole_gro.config.models import sequential_model
 from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.swap_rules import _rules
 
 torch.set_num_threads(1)  # models this small lose more than they gain by sharing out their work
 
@@ -159,7 +161,8 @@ def on_terminal(capsys, monkeypatch):
 
 @pytest.fixture
 def own_parts(monkeypatch):
-    """Settings and defenses that a test declares are gone after it."""
+    """Settings, defenses, query strategies and swap rules that a test declares are gone after it."""
     monkeypatch.setattr(settings, "_declared", dict(settings._declared))
     monkeypatch.setattr(settings, "_sections", {name: list(keys) for name, keys in settings._sections.items()})
-    monkeypatch.setattr(defenses, "_entries", dict(defenses._entries))
+    for registry in (defenses, _strategies, _rules):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))

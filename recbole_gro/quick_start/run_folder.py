@@ -42,15 +42,16 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
         UserError: the folder holds anything but a run of the same settings, another process uses it, or it cannot be
             written.
     """
+    if config["stages_dir"]:
+        try:
+            Path(config["stages_dir"]).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"stages_dir: {config['stages_dir']} cannot be made: {error.strerror or error}") from error
     with contextlib.ExitStack() as stack:
         folder = processes.by_first(lambda: _entered(stack, config, saved))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         console.debug(str(config))
         stages = Path(config["stages_dir"] or folder / "stages")
-        try:
-            stages.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"stages_dir: {stages} cannot be made: {error.strerror or error}") from error
         try:
             yield folder, StageCache(stages)
         except KeyboardInterrupt as error:

@@ -302,7 +302,7 @@ class Stages:
 
         made = self._once(stage, fingerprint, make_in, together=True)
         if self.output_dir and processes.is_first():
-            with one_at_a_time(self.cache.file(stage, fingerprint)):  # workers write the same file
+            with one_at_a_time(self.cache.folder / "copies"):  # workers write the same file
                 if not holds(self.output_dir / f"{file}.pth", made[kept]):
                     write_atomically(made[kept], self.output_dir / f"{file}.pth")
         return made

@@ -80,7 +80,7 @@ def test_http_and_function_give_the_log_and_surrogate_of_a_black_box_in_process(
 
 def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_the_service(tmp_path):
     with Recommender() as recommender:
-        results = audit(tmp_path, recommender, query_sequences=20, surrogate_epochs=5, surrogate_learning_rate=0.05)
+        results = audit(tmp_path, recommender, query_sequences=60, surrogate_epochs=8, surrogate_learning_rate=0.05)
     out = tmp_path / "out"
     assert json.loads((out / "results.json").read_text()) == results
     assert "Budget curve" in (out / "report.md").read_text()
@@ -89,11 +89,11 @@ def test_the_folder_holds_report_results_and_a_surrogate_that_takes_item_ids_of_
     assert set(target.recommend([["item-3", "item-4"]], k=2)[0]) <= set(CATALOGUE)
     lists = [point["lists"] for point in results["curve"]]
     assert lists == sorted(set(lists))
-    assert lists[-1] == 20 * 3
+    assert lists[-1] == 60 * 3
     assert results["curve"][-1]["agreement"] > K / len(CATALOGUE)
     needed = [results["lists_needed"][share] for share in ("50%", "80%", "90%")]
     assert needed == sorted(needed)
-    assert needed[-1] <= 20 * 3
+    assert needed[-1] <= 60 * 3
     assert not (out / "work").exists()
 
 

@@ -62,7 +62,10 @@ def test_settings_of_the_defense_are_read_and_checked(checkpoint_of):
     for settings, sentence in (
         ({"head_k": "0"}, "head_k: 0 is not allowed"),
         ({"head_k": "12"}, "head_k: 12 leaves nothing"),
-        ({"gro_lambda": "1"}, "gro_lambda: no setting of serve with --defense=tail_decoy, which reads defense_key, "),
+        (
+            {"gro_lambda": "1"},
+            "gro_lambda: no setting of serve with --defense=tail_decoy, which reads head_k, served_k",
+        ),
     ):
         with pytest.raises(UserError, match=sentence):
             defense_of(file, "tail_decoy", **settings)

@@ -421,7 +421,7 @@ def test_rows_name_the_attacker_and_its_selected_hyperparameters(run, tmp_path):
     assert {path.name for path in (tmp_path / "out0").glob("surrogate*")} == {"surrogate-none.pth"}
     [row] = run("none", attacker="head", attacker_head_k=3)["defenses"]
     assert row["selected_hyperparameters"] == {"attacker_head_k": 3}
-    assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 3)
+    assert QueryLog.load(tmp_path / "out1" / "queries-none.npz").lists.shape == (8, 4, 12)
 
 
 def test_an_impossible_attacker_is_reported_before_training(run, tmp_path):

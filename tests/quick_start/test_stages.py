@@ -1,5 +1,8 @@
 """The stages of a comparison."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from pipeline import TINY_RUN, same_weights
@@ -17,6 +20,7 @@ from recbole_gro import (
 from recbole_gro.attack import attacker
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.gro import callback
+from recbole_gro.quick_start import stages as stages_module
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -193,3 +197,23 @@ def test_a_checkpoint_of_an_interrupted_training_is_replaced_by_that_of_the_stag
     before = file.stat().st_mtime_ns
     make_stages(output_dir=folder).target()
     assert file.stat().st_mtime_ns == before
+
+
+def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(make_stages, tmp_path, monkeypatch):
+    make_stages().target()  # into the cache
+    (tmp_path / "out").mkdir()
+    workers, writing, most = [make_stages(output_dir=tmp_path / "out") for _ in range(3)], [], []
+    write = stages_module.write_atomically
+
+    def slow(*arguments):
+        writing.append(1)
+        most.append(len(writing))
+        time.sleep(0.2)
+        write(*arguments)
+        writing.pop()
+
+    monkeypatch.setattr(stages_module, "write_atomically", slow)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda stages: stages.target(), workers))
+    assert most == [1]  # the others find it written
+    assert load_target(tmp_path / "out" / "target.pth")
