@@ -11,7 +11,6 @@ Differences from RecBole's, each because the plain one costs a user hours:
 
 import copy
 import os
-from collections.abc import Iterator
 from typing import Any
 
 from recbole.config import Config as RecBoleConfig
@@ -21,11 +20,11 @@ from recbole.utils import InputType
 
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
 from recbole_gro.config import recbole_settings as recbole_keys
-from recbole_gro.config.files import SafeLoader, read_config_file, safe_yaml, value_of
+from recbole_gro.config.files import SafeLoader, packaged_settings, read_config_file, value_of
 from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
-from recbole_gro.config.properties import model_keys, packaged_file, recbole_model_settings, recbole_name
+from recbole_gro.config.properties import model_keys, recbole_model_settings, recbole_name
 from recbole_gro.config.properties import recbole_keys as keys_of_recbole
 from recbole_gro.config.recbole_checks import (
     check_exclude_seen,
@@ -115,7 +114,7 @@ class Config(RecBoleConfig):
             self.internal_config_dict.setdefault("loss_type", "CE")
         self._choose_negatives(model_class)
         self.internal_config_dict.update({name: copy.deepcopy(key.default) for name, key in declared_keys().items()})
-        for name, settings in _packaged(model, dataset):
+        for name, settings in packaged_settings(model, dataset):
             self.internal_config_dict.update(settings)
             if name.startswith("dataset/"):
                 self.packaged_settings[f"properties/{name}.yaml"] = settings
@@ -238,14 +237,6 @@ def with_settings(config: RecBoleConfig, **settings: Any) -> Any:
     return changed
 
 
-def _packaged(model: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and settings of the packaged files for a model and a dataset, later ones over earlier ones."""
-    for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
-        file = packaged_file(f"{name}.yaml")
-        if file.is_file():
-            yield name, safe_yaml(file.read_text(encoding="utf-8")) or {}
-
-
 def _given(config: RecBoleConfig) -> dict[str, Any]:
     """Return the given settings.
 
@@ -255,7 +246,8 @@ def _given(config: RecBoleConfig) -> dict[str, Any]:
     given = config.external_config_dict
     if isinstance(config, Config):
         return given
-    packaged = {key for _, settings in _packaged(config.model, config.dataset) for key in settings}
+    name = recbole_name(config.model_class) or config.model
+    packaged = {key for _, settings in packaged_settings(name, config.dataset) for key in settings}
     ours = plugin_keys()
     own = {key: setting(config, key) if key in ours else config.final_config_dict[key]
            for key in sorted(packaged) if key in ours or key in config.final_config_dict}  # fmt: skip

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +143,11 @@ def read_config_file(name: str, texts: Collection[str] = ()) -> dict[str, Any]:
         if not isinstance(key, str):
             raise UserError(f"config file {name}: key {key!r} is no name")
     return values or {}
+
+
+def packaged_settings(model: str, dataset: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and settings of the packaged files for a model and a dataset, later ones over earlier ones."""
+    for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
+        file = packaged_file(f"{name}.yaml")
+        if file.is_file():
+            yield name, safe_yaml(file.read_text(encoding="utf-8")) or {}
