@@ -159,6 +159,11 @@ class Stages:
                 f"attack on {name}: {kind} sequences of at most {query_length(attacker.config)} items"
                 f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
             )
+            if (length := query_length(attacker.config)) > (reads := service.scorer.longest):
+                console.warning(
+                    f"query_length: of the {length} items of a sequence the target reads the last {reads}; shorter "
+                    "sequences query more different histories with the same budget"
+                )
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
