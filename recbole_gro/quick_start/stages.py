@@ -18,6 +18,7 @@ from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.quick_start.announcements import announce_attack
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
@@ -152,24 +153,13 @@ class Stages:
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
             black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
-            kind = attacker.sequences or attacker.strategy_name
-            repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
-            console.info(f"attack on {name}: {self.prints.attack}: {attacker.summary}")
-            console.info(
-                f"attack on {name}: {kind} sequences of at most {query_length(attacker.config)} items"
-                f"{repeats}, {query_budget(config)} lists of {black_box.k} at most"
-            )
-            if (length := query_length(attacker.config)) > (reads := service.scorer.longest):
-                console.warning(
-                    f"query_length: of the {length} items of a sequence the target reads the last {reads}; shorter "
-                    "sequences query more different histories with the same budget"
-                )
+            announce_attack(self.prints.attack, name, attacker, black_box, service.scorer.longest)
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items)
             facts = {
-                "query_strategy": kind,
+                "query_strategy": attacker.sequences or attacker.strategy_name,
                 "query_sequences": len(log.sequences),
                 "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
                 "repeats": attacker.repeats,

@@ -217,12 +217,3 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
         list(pool.map(lambda stages: stages.target(), workers))
     assert most == [1]  # the others find it written
     assert load_target(tmp_path / "out" / "target.pth")
-
-
-@pytest.mark.parametrize(("length", "warned"), [(8, False), (9, True)])
-def test_sequences_longer_than_the_target_reads_are_a_warning(make_stages, caplog, length, warned):
-    stages = make_stages(query_length=length)
-    defense = stages.prints.defense
-    stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
-    messages = [message for message in caplog.messages if message.startswith("query_length: of the 9 items")]
-    assert len(messages) == warned
