@@ -118,8 +118,8 @@ def _before_the_last(n: int, rank: np.ndarray, first: np.ndarray, count: np.ndar
         first: [u] position of each user's first interaction.
         count: [u] training interactions of each.
     """
-    place = np.arange(len(rank)) - np.repeat(first, np.diff(np.r_[first, len(rank)]))
-    is_trained = place < np.repeat(count, np.diff(np.r_[first, len(rank)]))
+    length = np.diff(first, append=len(rank))  # of each history
+    is_trained = np.arange(len(rank)) < np.repeat(first + count, length)
     in_time = np.sort(rank[is_trained])
     end = in_time[-n] if n <= len(in_time) else -1
     return np.add.reduceat(is_trained & (rank < end), first)
