@@ -107,6 +107,8 @@ def test_our_loaders_take_recboles_config(script, name):
     trainer = GROTrainer(config, model)
     trainer.fit(train, valid)
     assert trainer.evaluate(test)["hit@5"] >= 0
+    with pytest.raises(UserError, match="served_k: 100 is too long"):  # the default, which RecBole's Config lacks
+        script(name, lambda config: build_loaders(config, build_dataset(config)))
 
 
 def test_training_shows_no_warning_that_recbole_causes(script):
