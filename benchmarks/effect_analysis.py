@@ -104,7 +104,7 @@ def analyse(name, settings, folder):
     start_stage(config, "defense gro", train)
     trainer = AnalysedGRO(config, copied_model(target), loaders, before)
     trainer.eval_step = 1
-    trainer.fine_tune(train, valid, verbose=False, saved=False, callback_fn=trainer.validated)
+    trainer.fit_gro(train, valid, verbose=False, saved=False, callback_fn=trainer.validated)
     return [dict(zip(COLUMNS, [name, *row], strict=True)) for row in trainer.epochs_seen]
 
 

@@ -54,7 +54,7 @@ def shares(trainer, train):
     """Print the forward time of each step of GRO's loss as a share of an epoch's first batches."""
     with contextlib.ExitStack() as replacements, profile(activities=[ProfilerActivity.CPU]) as seen:
         named_steps(replacements)
-        epoch(trainer.fine_tune, train, PROFILED)
+        epoch(trainer.fit_gro, train, PROFILED)
     events = {event.key: event for event in seen.key_averages()}
     total = sum(event.self_cpu_time_total for event in events.values())
     for key in (*(f"GRO {name}" for name in STEPS), "aten::bernoulli_", "aten::mm", "aten::addmm", ADAM):
@@ -70,7 +70,7 @@ def main(words):
     with tempfile.TemporaryDirectory() as folder:
         plain, ours, train = trainers(given.model, settings, folder)
         print(machine())
-        sides = (lambda: epoch(ours.fine_tune, train)), (lambda: epoch(plain.fit, train))
+        sides = (lambda: epoch(ours.fit_gro, train)), (lambda: epoch(plain.fit, train))
         print(ratio_line("epoch, GRO / plain", *paired(*sides, given.rounds, lambda side: side())), flush=True)
         shares(ours, train)
 

@@ -93,11 +93,11 @@ class KnobbedGRO(GROTrainer):
         )
         return [own, student, swap / (self.gro_lambda or 1)]
 
-    def fine_tune(self, train_data, *arguments, **options):
+    def fit_gro(self, train_data, *arguments, **options):
         self.train_data = train_data
-        return super().fine_tune(train_data, *arguments, **options)
+        return super().fit_gro(train_data, *arguments, **options)
 
-    def gro_losses(self, interaction):
+    def stage_loss(self, interaction):
         every, steps = self.knobs["student restart"] * len(self.train_data), len(self.step_terms)
         if every and steps and steps % every == 0:
             self.restart_student()
@@ -109,14 +109,14 @@ class KnobbedGRO(GROTrainer):
     def losses_of_both(self, interaction):
         """Return the terms of Eq. 6, with swap targets of a student that is ahead where the knobs say so."""
         if not self.knobs["student ahead"]:
-            return super().gro_losses(interaction)
+            return super().stage_loss(interaction)
         student, optimizer = self.student_scorer.model, self.optimizers.extra_optimizer
         here = copy.deepcopy((student.state_dict(), optimizer.state_dict()))
         self.train_student(interaction, self.knobs["student ahead"])
-        target_loss, _, swap = super().gro_losses(interaction)
+        target_loss, _, swap = super().stage_loss(interaction)
         student.load_state_dict(here[0])
         optimizer.load_state_dict(here[1])
-        return target_loss, super().gro_losses(interaction)[1], swap
+        return target_loss, super().stage_loss(interaction)[1], swap
 
     def restart_student(self):
         """Give the student other weights and an optimizer without a past."""
@@ -129,7 +129,7 @@ class KnobbedGRO(GROTrainer):
         """Train the student alone for n steps on a batch's lists."""
         optimizer = self.optimizers.extra_optimizer
         for _ in range(n):
-            super().gro_losses(interaction)[1].backward()
+            super().stage_loss(interaction)[1].backward()
             optimizer.step()
             optimizer.zero_grad()
 
@@ -160,7 +160,7 @@ class KnobbedGRODefense(GRODefense):
             train_data, *_ = build_loaders(config, build_dataset(config))
         start_stage(config, "defense gro", train_data)
         trainer = KnobbedGRO(config, copied_model(target))
-        trainer.fine_tune(train_data, valid_data, saved=False, show_progress=show_progress)
+        trainer.fit_gro(train_data, valid_data, saved=False, show_progress=show_progress)
         self.effective |= dict(zip(("target loss", "student loss", "swap loss"), trainer.terms, strict=True))
         self.effective["gro steps"] = trainer.gro_epochs * len(train_data)
         return trainer.model

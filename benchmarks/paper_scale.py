@@ -66,7 +66,7 @@ def costs(dataset, device, steps):
         write_below(config, folder)
         train, *_ = build_loaders(config, build_dataset(config))
         model = config.model_class(config, train._dataset).to(config["device"])
-        gro = epoch(GROTrainer(config, model).fine_tune, train, steps, WARM_UP) / len(train)
+        gro = epoch(GROTrainer(config, model).fit_gro, train, steps, WARM_UP) / len(train)
         spent, prefixes = surrogate_step(config, model.n_items, length, steps)
     return gro / (batch * length), spent / (prefixes * (length + 1) / 2)
 

@@ -44,7 +44,7 @@ def epochs(config):
     queries, _ = surrogate.loaders(QueryLog(items, lists))
     return {
         "target": lambda: target.fit(train, verbose=False, saved=False),
-        "GRO": lambda: gro.fine_tune(train, verbose=False, saved=False),
+        "GRO": lambda: gro.fit_gro(train, verbose=False, saved=False),
         "surrogate": lambda: surrogate.fit(queries, verbose=False, saved=False),
     }
 

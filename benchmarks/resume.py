@@ -69,7 +69,7 @@ def main(words):
             write_below(config, place)
             config["resume_dir"] = str(place / "resume")
             trainer = cls(config, model)
-            fit = trainer.fit if cls is TargetTrainer else trainer.fine_tune
+            fit = trainer.fit if cls is TargetTrainer else trainer.fit_gro
             report(f"epoch of {cls.stage}", kept_epochs, lambda fit=fit: fit(train, valid), place / "resume")
         defense = create_defense("none", config)
         service = Service(model, config["served_k"], defense.answer)

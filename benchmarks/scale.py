@@ -68,7 +68,7 @@ def measure(folder: str, steps: int) -> None:
     five = first(test, 5)
     evaluator = ServedEvaluator(config, Service(trainer.model, config["served_k"]))
     found["evaluation_batch_s"] = seconds(lambda: evaluator.evaluate(five)) / len(five)
-    found["gro_step_s"] = epoch(trainer.fine_tune, train, steps) / len(train)
+    found["gro_step_s"] = epoch(trainer.fit_gro, train, steps) / len(train)
     print(json.dumps(found | {"peak_mib": peak_mib()}))
 
 

@@ -40,7 +40,7 @@ def steps_per_second(model_name, dataset, device, steps):
         for stage, trainer_class in {"target": TargetTrainer, "GRO": GROTrainer}.items():
             model = config.model_class(config, train._dataset).to(config["device"])
             trainer = trainer_class(config, model)
-            fit = trainer.fine_tune if stage == "GRO" else trainer.fit
+            fit = trainer.fit_gro if stage == "GRO" else trainer.fit
             yield stage, len(train) / epoch(fit, train, steps, WARM_UP), batch
         seconds, lists = surrogate_step(config, model.n_items, length, steps)
         yield "surrogate", 1 / seconds, f"{lists} lists"

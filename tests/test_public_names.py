@@ -137,7 +137,7 @@ def test_the_package_root_holds_few_files():
     assert len(list(PACKAGE.glob("*.py"))) <= 4
 
 
-OVERRIDES = {"fit", "fine_tune", "evaluate", "_train_epoch", "_valid_epoch"}  # with the parameters of RecBole's
+OVERRIDES = {"fit", "fit_gro", "evaluate", "_train_epoch", "_valid_epoch"}  # with the parameters of RecBole's
 LONG_SIGNATURES = {"extraction_loss", "_drawn"}  # with more parameters than allowed
 
 

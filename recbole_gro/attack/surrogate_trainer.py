@@ -140,7 +140,7 @@ class ExtractionTrainer(StageTrainer):
     def validate(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data, self.served_k)
         if not math.isfinite(figures["loss"]):
-            raise self._diverged(f"epoch {self._epoch}: the loss on held-out queries is {figures['loss']}")
+            raise self._diverged(f"epoch {self.epoch}: the loss on held-out queries is {figures['loss']}")
         return figures["loss"], figures
 
     @torch.no_grad()

@@ -136,7 +136,7 @@ def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
         model = config.model_class(config, train._dataset).to(config["device"])
         unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)
         if isinstance(part := defense.parts[0], GRODefense):
-            unit["defense step"] = _step_seconds(part.trainer(config, model).fine_tune, train)
+            unit["defense step"] = _step_seconds(part.trainer(config, model).fit_gro, train)
         length = query_length(config)
         sequences = torch.randint(1, data.item_num, (LISTS_TIMED, length))
         _list_seconds(Service(model, config["served_k"]), sequences)

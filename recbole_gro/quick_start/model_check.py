@@ -83,7 +83,7 @@ def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -
                 if isinstance(part, GRODefense):
                     with _named("student", config["student_model"] or config.model_class, config):
                         Service(create_student(config, config.model_class, data), 1).recommend([[1]])
-                        part.trainer(config, copied_model(model)).fine_tune(rows, verbose=False, saved=False)
+                        part.trainer(config, copied_model(model)).fit_gro(rows, verbose=False, saved=False)
             for name in models_of(config["surrogate_model"]) if config["attack"] else ():
                 with _named("surrogate", name or config.model_class, config):
                     surrogate, derived = create_surrogate(config, data.item_num, data, name)

@@ -188,7 +188,7 @@ class ModelTrials:
         init_seed(4, True)
         train, valid, _ = self.loaders
         trainer = GROTrainer(self.config, copied_model(self.target))
-        trainer.fine_tune(train, valid, verbose=False, saved=False)
+        trainer.fit_gro(train, valid, verbose=False, saved=False)
         first, *_, last = trainer.train_loss_dict.values()
         expect(last < first, f"Eq. 6 went from {first:.4g} to {last:.4g} over the epochs of GRO")
         lists = BlackBox(trainer.model, LISTED).query(self.histories[0])

@@ -115,7 +115,7 @@ class StageTrainer(Trainer):
         self.scorer = create_scorer(model)
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None
-        self._epoch, self._batch = 0, 0
+        self.epoch, self.batch = 0, 0
         self._resume: EpochCheckpoint | None = None
         self._catalogue: dict[str, Any] | None = None
         self.stored: dict[str, Any] = {}
@@ -163,7 +163,7 @@ class StageTrainer(Trainer):
         # RecBole has no hook after each epoch and its validation, so the next epoch saves the one before
         if self._resume is not None and epoch_idx > self.start_epoch:
             self._resume.save(epoch_idx - 1)
-        self._epoch, self._batch = epoch_idx, 0
+        self.epoch, self.batch = epoch_idx, 0
         batches = self._parts(train_data) if processes.count() > 1 else train_data
         with processes.own_draws(self.device, epoch_idx):
             losses = super()._train_epoch(batches, epoch_idx, loss_func or self._ticking_loss, show_progress)
@@ -172,7 +172,7 @@ class StageTrainer(Trainer):
     def _ticking_loss(self, interaction: Interaction) -> Any:
         if self._bar is not None:
             self._bar.update()
-        self._batch += 1
+        self.batch += 1
         losses = self.stage_loss(interaction)
         return losses if processes.count() == 1 else processes.weighted(losses, self._weight, self.optimizer)
 
@@ -194,7 +194,7 @@ class StageTrainer(Trainer):
 
     def _check_nan(self, loss):
         if not torch.isfinite(loss):
-            raise self._diverged(f"epoch {self._epoch}, batch {self._batch}: the loss is {loss.item()}")
+            raise self._diverged(f"epoch {self.epoch}, batch {self.batch}: the loss is {loss.item()}")
 
     def _diverged(self, what: str) -> UserError:
         """Return the error for NaN or infinite values: the event, the checkpoint that stays, and a remedy."""

@@ -50,7 +50,7 @@ def test_a_step_of_gro(make_loaders, tmp_path, model, ties, rows, candidates, st
     on_meta(trainer)._start_gro_phase(1)
     batch = batch.to("meta")
     with AllOnMeta():
-        sum(trainer.gro_losses(batch)).backward()
+        sum(trainer.stage_loss(batch)).backward()
     trainer.optimizer.step()
 
 
@@ -67,7 +67,7 @@ def test_a_step_of_the_other_swap_rules(make_loaders, tmp_path, model, rule):
     batch = next(iter(train)).to("meta")
     with AllOnMeta():
         for _ in range(2):
-            sum(trainer.gro_losses(batch)).backward()
+            sum(trainer.stage_loss(batch)).backward()
             trainer.swap_rule.epoch_ended()
 
 
@@ -112,8 +112,8 @@ def test_losses_are_in_full_precision_with_mixed_precision(make_loaders, tmp_pat
     )
     trainer = trainer_class(config, untrained(config, train))
     seen = []
-    original = trainer.gro_losses
-    trainer.gro_losses = lambda interaction: seen.append(original(interaction)) or seen[-1]
+    original = trainer.stage_loss
+    trainer.stage_loss = lambda interaction: seen.append(original(interaction)) or seen[-1]
     trainer.fit(train, valid)
     assert seen
     assert all(loss.dtype == torch.float32 and bool(loss.isfinite()) for losses in seen for loss in losses)

@@ -213,7 +213,7 @@ def diverging(cls, value, epoch, batch):
     class Diverging(cls):
         def stage_loss(self, interaction):
             loss = super().stage_loss(interaction)
-            if (self._epoch, self._batch) != (epoch, batch):
+            if (self.epoch, self.batch) != (epoch, batch):
                 return loss
             return (*loss[:-1], loss[-1] * value) if isinstance(loss, tuple) else loss * value
 
@@ -235,7 +235,7 @@ def test_a_loss_that_is_nan_or_infinite_stops_training_and_leaves_the_best_epoch
 def test_a_loss_of_gro_that_is_nan_stops_training(make_trainer):
     trainer, train, valid, _ = make_trainer(cls=diverging(GROTrainer, float("nan"), epoch=1, batch=1), gro_epochs=3)
     with pytest.raises(UserError, match=r"^target-gro: epoch 1, batch 1: the loss is nan, so it stopped; try a small"):
-        trainer.fine_tune(train, valid)
+        trainer.fit_gro(train, valid)
 
 
 def test_weights_that_are_nan_or_infinite_are_not_saved(make_trainer):

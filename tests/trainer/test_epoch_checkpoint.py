@@ -1,5 +1,6 @@
 """Interrupted trainings and queries resume: the numbers are the same, and nothing is computed twice."""
 
+import contextlib
 import re
 from unittest import mock
 
@@ -24,7 +25,8 @@ from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.data import reseed
 from recbole_gro.defense.marks.aow import AOWTrainer
 from recbole_gro.defense.marks.marks import Marks
-from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.trainer.base import StageTrainer, TargetTrainer
+from recbole_gro.utils.patching import replaced
 
 GRO = {"served_k": 10, "gro_head_k": 4, "gro_epochs": 4, "gro_steps": 1, "gro_decay": True}
 
@@ -33,17 +35,18 @@ class CutOffError(Exception):
     """An interruption."""
 
 
-def cut_off_in_epoch(trainer, epoch):
-    """Make the trainer fail in the second batch of an epoch, counted from 0 in its phase."""
-    original, seen = trainer._train_epoch, []
+@contextlib.contextmanager
+def cut_off_in_epoch(epoch):
+    """Let trainings of a stage fail in the second batch of an epoch inside the block, and expect it."""
+    original = StageTrainer._train_epoch
 
-    def train_epoch(train_data, epoch_idx, *args, **kwargs):
-        seen.append(epoch_idx)
-        if len(seen) == epoch + 1:
+    def train_epoch(trainer, train_data, epoch_idx, *args, **kwargs):
+        if epoch_idx == epoch:
             trainer.stage_loss = fail_at_second(trainer.stage_loss)
-        return original(train_data, epoch_idx, *args, **kwargs)
+        return original(trainer, train_data, epoch_idx, *args, **kwargs)
 
-    trainer._train_epoch = train_epoch
+    with replaced(StageTrainer, "_train_epoch", train_epoch), pytest.raises(CutOffError):
+        yield
 
 
 def fail_at_second(loss):
@@ -79,7 +82,7 @@ def target(model, **settings):
     return prepare
 
 
-def gro(cls, model="BERT4Rec", phases="fine_tune", **settings):
+def gro(cls, model="BERT4Rec", phases="fit_gro", **settings):
     """The GRO phase alone, as a defense runs it; with `fit` plain training before it."""
 
     def prepare(make_loaders, folder):
@@ -162,10 +165,9 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
     uninterrupted = fit()
     after = torch.rand(3)
 
-    cut, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
-    cut_off_in_epoch(cut, epoch)
+    _, fit = started(prepare, make_loaders, tmp_path / "cut", 1)
     init_seed(2, True)
-    with pytest.raises(CutOffError):
+    with cut_off_in_epoch(epoch):
         fit()
     caplog.set_level("INFO")
     caplog.clear()  # an earlier test may have left the log open
@@ -193,9 +195,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_loaders, tmp_pa
 def test_a_training_resumes_from_a_checkpoint_of_another_device(make_loaders, tmp_path, name):
     weights = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        cut, fit = started(TRAININGS[name], make_loaders, folder, 1)
-        cut_off_in_epoch(cut, 2)
-        with pytest.raises(CutOffError):
+        _, fit = started(TRAININGS[name], make_loaders, folder, 1)
+        with cut_off_in_epoch(2):
             fit()
         [file] = (folder / "resume").glob("*.pth")
         saved = torch.load(file, weights_only=True)
@@ -219,8 +220,7 @@ def test_patience_does_not_start_again(make_loaders, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "_valid_epoch", worse)
     prepare = target("NARM", epochs=20, stopping_step=2, train_batch_size=128)
     cut, fit = started(prepare, make_loaders, tmp_path, 1)
-    cut_off_in_epoch(cut, 2)
-    with pytest.raises(CutOffError):
+    with cut_off_in_epoch(2):
         fit()
     first = torch.load(cut.saved_model_file)["state_dict"]
     resumed, fit = started(prepare, make_loaders, tmp_path, 1)
@@ -320,9 +320,8 @@ def test_a_file_that_was_being_written_is_not_read(attack, make_loaders, tmp_pat
     log, _, _ = attack("none", "cut")
     assert torch.equal(log.lists, whole.lists)
 
-    trainer, fit = started(TRAININGS["NARM"], make_loaders, tmp_path / "run", 1)
-    cut_off_in_epoch(trainer, 2)
-    with pytest.raises(CutOffError):
+    _, fit = started(TRAININGS["NARM"], make_loaders, tmp_path / "run", 1)
+    with cut_off_in_epoch(2):
         fit()
     kept = tmp_path / "run" / "resume" / "target.pth"
     (tmp_path / "run" / "resume" / "target.pth.part").write_bytes(kept.read_bytes()[:1000])

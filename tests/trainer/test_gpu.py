@@ -67,7 +67,7 @@ def test_a_training_resumes_on_another_device(on_gpu, tmp_path, first):
     on_cpu = {"use_gpu": False, "gpu_id": None}
     for epochs, here in ((2, first == "cpu"), (3, first == "cuda")):
         trainer, train, _ = on_gpu(GROTrainer, **{**GRO, "gro_epochs": epochs}, **(on_cpu if here else {}))
-        trainer.fine_tune(train)
+        trainer.fit_gro(train)
         [file] = (tmp_path / "resume").glob("*.pth")
         torch.save({**torch.load(file, weights_only=True), "finished": False}, file)  # as if it had been cut off
     assert trainer.start_epoch == 2

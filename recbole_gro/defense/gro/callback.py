@@ -50,7 +50,7 @@ class GROCallback:
         return None
 
     def on_validation(self, trainer: "GROTrainer", score: float) -> None:
-        """Act on a validation score, in plain training too."""
+        """Act on a validation score of the GRO phase."""
 
     def on_phase_end(self) -> None:
         """Release what only the GRO phase needs."""

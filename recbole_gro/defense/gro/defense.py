@@ -54,6 +54,6 @@ class GRODefense(Defense):
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copied_model(target)
         trainer = self.trainer(self.config, protected)
-        trainer.fine_tune(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
+        trainer.fit_gro(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
         self.effective["gro_lambda"] = trainer.last_lambda  # gro_min_quality changes it
         return protected

@@ -31,9 +31,9 @@ class MixedContexts(GROCallback):
         self.n_sequences = SEQUENCES_PER_STEP * len(train_data)
 
     def contexts(self, trainer, interaction):
-        if self.sequences is None or self.epoch != trainer._epoch:
+        if self.sequences is None or self.epoch != trainer.epoch:
             # at an epoch's first step, since a resume checkpoint has the random state before it
-            self.epoch, self.sequences = trainer._epoch, self._generated(trainer)
+            self.epoch, self.sequences = trainer.epoch, self._generated(trainer)
         positions = trainer.scorer.positions_of_rows(interaction)
         rows = torch.randint(len(self.sequences), (len(positions),))
         per_row = -(-int(positions.sum()) // len(positions))

@@ -19,7 +19,7 @@ from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import NextItemScorer, create_scorer
 from recbole_gro.scoring.causal import SLOTS
-from recbole_gro.trainer.base import StageTrainer, register_trainer
+from recbole_gro.trainer.base import StageTrainer, TargetTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
 
@@ -66,6 +66,7 @@ class GROTrainer(StageTrainer):
     """
 
     stage = "target-gro"
+    plain_trainer: ClassVar[type[StageTrainer]] = TargetTrainer  # of `fit`, before GRO
     overrides: ClassVar[dict[str, Any]] = {}  # settings that a subclass fixes
     resumed_values = (*StageTrainer.resumed_values, "gro_lambda", "last_lambda")
 
@@ -111,19 +112,17 @@ class GROTrainer(StageTrainer):
         """
         warn_of_rounded_times(train_data._dataset)
         if self.gro_start == "untrained":
-            return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
-        final = Path(self.saved_model_file)
+            return self.fit_gro(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+        final, plain = Path(self.saved_model_file), self.plain_trainer(self.config, self.model)
         with tempfile.TemporaryDirectory() as scratch:
             folder = final.parent if saved else Path(scratch)
-            self.saved_model_file = str(folder / f"{final.stem}-undefended.pth")
-            self.stored = {"stage": StageTrainer.stage}
-            super().fit(train_data, valid_data, verbose, True, show_progress, callback_fn)
-            self.stored = {}
-            self.load_saved()
-        self.saved_model_file = str(final)
-        return self.fine_tune(train_data, valid_data, verbose, saved, show_progress, callback_fn)
+            plain.saved_model_file = str(folder / f"{final.stem}-undefended.pth")
+            plain.fit(train_data, valid_data, verbose, True, show_progress, callback_fn)
+            plain.load_saved()
+        self.train_loss_dict |= plain.train_loss_dict
+        return self.fit_gro(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
-    def fine_tune(
+    def fit_gro(
         self, train_data: Any, valid_data: Any = None, verbose: bool = True, saved: bool = True,
         show_progress: bool = False, callback_fn: Any = None,
     ) -> tuple[float, Any]:  # fmt: skip
@@ -176,9 +175,7 @@ class GROTrainer(StageTrainer):
             self.optimizer.register_step_pre_hook(clip_student)
 
     def resumed_parts(self):
-        parts = super().resumed_parts()
-        if self.student_scorer is not None:
-            parts |= {"student": self.student_scorer.model, "swap_rule": self.swap_rule}
+        parts = super().resumed_parts() | {"student": self.student_scorer.model, "swap_rule": self.swap_rule}
         for callback in self.callbacks:
             parts |= callback.resumed_parts()
         return parts
@@ -187,8 +184,6 @@ class GROTrainer(StageTrainer):
         return {"negatives": self.generator}
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, show_progress=False):
-        if self.student_scorer is None:
-            return super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.student_scorer.model.train()
         self.last_lambda = self.gro_lambda
         loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
@@ -201,10 +196,7 @@ class GROTrainer(StageTrainer):
             callback.on_validation(self, result[0])
         return result
 
-    def stage_loss(self, interaction: Interaction):
-        return self.scorer.loss(interaction) if self.student_scorer is None else self.gro_losses(interaction)
-
-    def gro_losses(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
+    def stage_loss(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three terms of Eq. 6: L_target, L_student (Eq. 4) and lambda L_swap (Eq. 5).
 
         The gradient of the second reaches the student alone, that of the other two the target alone.

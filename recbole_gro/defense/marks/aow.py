@@ -73,7 +73,7 @@ class AOWTrainer(StageTrainer):
 
     def stage_loss(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
         # one sequence per step, in turn: all of them would cost more than the batch
-        mark = self.sequences[(self._epoch * self.batches + self._batch) % len(self.sequences)]
+        mark = self.sequences[(self.epoch * self.batches + self.batch) % len(self.sequences)]
         prefixes = torch.arange(1, len(mark), device=self.device)
         scores = self.scorer.prefix_scores(mark[None, :-1], prefixes[None])
         return self.scorer.loss(interaction), self.weight * functional.cross_entropy(scores, mark[1:])

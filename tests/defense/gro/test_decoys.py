@@ -34,7 +34,7 @@ def test_lists_end_in_decoys_and_their_head_stays(make_loaders, tmp_path, model)
     target = untrained(config, train)
     trainer = DecoyGROTrainer(config, target)
     before = lists_of(target, 20)
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     decoys, after = trainer.swap_rule.decoys, lists_of(trainer.model)
     assert len(decoys) == LIST - HEAD
     is_decoy = torch.isin(after, decoys)
@@ -55,7 +55,7 @@ def test_it_is_gro_with_four_settings(make_loaders, tmp_path):
         config["output_dir"] = str(tmp_path)
         torch.manual_seed(3)
         trainer = cls(config, untrained(config, train))
-        trainer.fine_tune(train, saved=False)
+        trainer.fit_gro(train, saved=False)
         outcomes.append(weights_of(trainer.model))
     assert all(torch.equal(outcomes[0][name], outcomes[1][name]) for name in outcomes[0])
 

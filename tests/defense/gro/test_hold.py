@@ -17,7 +17,7 @@ def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monk
     monkeypatch.setattr(hold, "hold_loss", lambda *args: seen.append(args) or hold_loss(*args))
     trainer, train, _ = make_trainer(model, cls=KeepsStudent, gro_target_loss="hold", gro_epochs=1)
     converged = create_scorer(copy.deepcopy(trainer.model).eval())
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     first_own, first_converged, left_out = seen[0]
     assert torch.allclose(first_own, first_converged, atol=1e-5)  # no dropout on either side
     assert not torch.allclose(seen[-1][0], seen[-1][1], atol=1e-5)
@@ -26,13 +26,13 @@ def test_hold_measures_the_distance_from_the_converged_target(make_trainer, monk
     batch = next(iter(train))
     with_student(trainer, train)
     trainer.callbacks[0].converged = converged
-    trainer.gro_losses(batch)
+    trainer.stage_loss(batch)
     assert torch.allclose(seen[-1][1], converged.position_scores(batch), atol=1e-6)
 
 
 def test_hold_keeps_the_target_without_a_swap_loss(make_trainer):
     trainer, train, _ = make_trainer(cls=KeepsStudent, gro_target_loss="hold", gro_lambda=0.0, gro_epochs=2)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     for name, values in weights_of(trainer.model).items():
         assert torch.allclose(values, trainer.target_at_start[name], atol=0.02), name
     assert trainer.callbacks[0].converged is None
@@ -89,6 +89,6 @@ def test_no_recurrent_layer_runs_in_eval_mode_before_a_backward_pass(make_traine
     monkeypatch.setattr(nn.GRU, "forward", recorded)
     settings = {"gro_target_loss": "hold", "gro_min_quality": 0.5, "gro_head_k": 3}
     trainer, train, valid = make_trainer(target, cls=cls, student_model=student, gro_steps=1, **settings)
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     assert (True, True) in seen
     assert (False, True) not in seen

@@ -50,7 +50,7 @@ def test_hold_and_swap_loss_read_as_many_mixed_contexts_as_training_positions(in
     trainer, batch = in_phase(model, gro_target_loss="hold")
     term = trainer.swap_rule.term
     monkeypatch.setattr(trainer.swap_rule, "term", lambda *args: swapped.append(args) or term(*args))
-    trainer.gro_losses(batch)
+    trainer.stage_loss(batch)
     [(own, converged, _)], [(target, served, student, gradient)] = held, swapped
     sequences, lengths = trainer._contexts
     n = int(trainer.scorer.positions_of_rows(batch).sum())
@@ -68,7 +68,7 @@ def test_the_targets_own_loss_reads_the_training_positions_alone(in_phase):
     losses = {}
     for contexts in ("training", "mixed"):
         trainer, batch = in_phase(gro_contexts=contexts, **NO_DROPOUT)
-        losses[contexts] = trainer.gro_losses(batch)
+        losses[contexts] = trainer.stage_loss(batch)
     assert losses["mixed"][0].item() == pytest.approx(losses["training"][0].item())
     assert losses["mixed"][1].item() != pytest.approx(losses["training"][1].item())
 
@@ -76,7 +76,7 @@ def test_the_targets_own_loss_reads_the_training_positions_alone(in_phase):
 def test_sequences_are_renewed_in_every_epoch_alone(in_phase):
     trainer, batch = in_phase()
     callback, seen = contexts_of(trainer), []
-    for trainer._epoch in (0, 0, 1):
+    for trainer.epoch in (0, 0, 1):
         callback.contexts(trainer, batch)
         seen.append(callback.sequences)
     assert torch.equal(seen[0], seen[1])
@@ -93,11 +93,11 @@ def test_negatives_are_those_of_all_processes(in_phase, monkeypatch):
     monkeypatch.setattr("recbole_gro.defense.gro.trainer.extraction_loss", recorded)
     for whole in (False, True):
         trainer, batch = in_phase(**NO_DROPOUT)
-        trainer._epoch = 0
+        trainer.epoch = 0
         torch.manual_seed(2)
         n = int(trainer.scorer.positions_of_rows(batch).sum())
         trainer.among = (0, n) if whole else None
-        trainer.gro_losses(batch)
+        trainer.stage_loss(batch)
     assert torch.equal(*outside)
 
 
@@ -108,7 +108,7 @@ def test_training_with_mixed_contexts_moves_the_target_elsewhere(make_loaders, t
         settings = {"gro_head_k": 2, "gro_epochs": 3, "gro_steps": 1, "output_dir": str(tmp_path)}
         config, train, *_ = make_loaders("NARM", gro_contexts=contexts, gro_lambda=1.0, **settings)
         trainer = cls(config, untrained(config, train))
-        trainer.fine_tune(train, saved=False)
+        trainer.fit_gro(train, saved=False)
         scores.append(trainer.model.item_embedding.weight.detach().clone())
         assert all(callback.sequences is None for callback in trainer.callbacks if isinstance(callback, MixedContexts))
     assert not torch.allclose(*scores)

@@ -40,7 +40,7 @@ class ScoresGiven(GROTrainer):
 def test_lambda_follows_the_validation_scores(make_trainer):
     trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9, gro_epochs=4, eval_step=3)
     trainer.given = [0.5, 0.5, 0.45, 0.30, 0.5]  # first the converged target's
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     assert trainer.lambdas == pytest.approx([1, 1, 2, 2, 1])
     assert trainer.gro_lambda == pytest.approx(2)  # of an epoch that there is not
     assert trainer.last_lambda == pytest.approx(1)  # of the last epoch, which is what results report
@@ -49,7 +49,7 @@ def test_lambda_follows_the_validation_scores(make_trainer):
 def test_the_constraint_needs_validation_data(make_trainer):
     trainer, train, _ = make_trainer(gro_min_quality=0.9)
     with pytest.raises(UserError, match="gro_min_quality: there are no validation data"):
-        trainer.fine_tune(train)
+        trainer.fit_gro(train)
 
 
 @pytest.mark.parametrize("bigger", [True, False])
@@ -57,7 +57,7 @@ def test_a_share_of_a_score_of_zero_is_refused(make_trainer, bigger):
     trainer, train, valid = make_trainer(cls=ScoresGiven, gro_min_quality=0.9)
     trainer.given, trainer.valid_metric_bigger = [0.0], bigger
     with pytest.raises(UserError, match=r"gro_min_quality: .*ndcg@5 0 on validation") as error:
-        trainer.fine_tune(train, valid)
+        trainer.fit_gro(train, valid)
     assert "\n" not in str(error.value)
 
 
@@ -68,5 +68,5 @@ def test_a_score_of_zero_is_as_good_as_can_be_where_smaller_is_better():
 def test_metrics_of_the_training_data_are_measured(make_trainer):
     metrics = ["Hit", "NDCG", "ItemCoverage", "AveragePopularity"]
     trainer, train, valid = make_trainer(gro_min_quality=0.9, gro_epochs=1, metrics=metrics)
-    trainer.fine_tune(train, valid, saved=False)
+    trainer.fit_gro(train, valid, saved=False)
     assert {"itemcoverage@5", "averagepopularity@5"} <= set(trainer.last_valid[1])

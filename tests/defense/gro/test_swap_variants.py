@@ -63,7 +63,7 @@ def test_steps_that_raise_the_epochs_leave_one_for_the_decoys(make_config, make_
     settings = {"served_k": 10, "gro_head_k": 4, "gro_swap": "decoys", "gro_epochs": 1}
     trainer, train, valid = make_trainer(**settings, gro_steps=1)
     with pytest.raises(UserError, match=r"gro_epochs: 1 leaves no epoch .* raise gro_steps"):
-        trainer.fine_tune(train, valid)
+        trainer.fit_gro(train, valid)
     trainer, train, valid = make_trainer(**settings, gro_steps=len(train) + 1)
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     assert trainer.swap_rule.decoys is not None

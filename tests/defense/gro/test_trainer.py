@@ -15,6 +15,7 @@ from recbole_gro.defense.gro import trainer as gro
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import swap_loss, swap_targets
 from recbole_gro.scoring.causal import NEXT_ITEMS
+from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.ranking import top_k
 
 
@@ -45,7 +46,7 @@ PAIRS = [("BERT4Rec", None), ("NARM", None), ("BERT4Rec", "NARM"), ("NARM", "BER
 def test_no_gradient_crosses(make_trainer, target, student_model):
     trainer, train, _ = make_trainer(target, student_model=student_model)
     trainer, student, batch = with_student(trainer, train)
-    target_loss, student_loss, swap = trainer.gro_losses(batch)
+    target_loss, student_loss, swap = trainer.stage_loss(batch)
     assert max(gradients(student_loss, student)) > 0
     assert max(gradients(target_loss, trainer.model)) > 0
     assert max(gradients(swap, trainer.model)) > 0
@@ -56,7 +57,7 @@ def test_no_gradient_crosses(make_trainer, target, student_model):
 @pytest.mark.parametrize(("target", "student_model"), PAIRS)
 def test_student_is_of_the_configured_architecture(make_trainer, target, student_model):
     trainer, train, _ = make_trainer(target, cls=KeepsStudent, student_model=student_model, gro_epochs=1)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     assert type(trainer.student).__name__ == (student_model or target)
     own = {name: values.shape for name, values in trainer.model.named_parameters()}
     as_target = {name: values.shape for name, values in trainer.student.named_parameters()} == own
@@ -88,7 +89,7 @@ def test_on_whole_sequences_lists_are_served_at_every_position(make_trainer, mon
         "sample_negatives",
         lambda served, *rest, **named: seen.update(served=served) or sample_negatives(served, *rest, **named),
     )
-    target_loss, _, _ = trainer.gro_losses(batch)
+    target_loss, _, _ = trainer.stage_loss(batch)
     histories = trainer.scorer.contexts(batch)
     assert len(seen["served"]) == len(batch[NEXT_ITEMS]) > len(batch["user_id"])
     assert torch.equal(seen["served"], top_k(trainer.scorer.next_item_scores(*histories), trainer.served_k))
@@ -98,7 +99,7 @@ def test_on_whole_sequences_lists_are_served_at_every_position(make_trainer, mon
 def test_student_config_file_sets_its_size(make_trainer, tmp_path):
     (tmp_path / "student.yaml").write_text("hidden_size: 8\ninner_size: 12\n")
     trainer, train, _ = make_trainer(cls=KeepsStudent, student_config=str(tmp_path / "student.yaml"), gro_epochs=1)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     assert trainer.student.hidden_size == 8
     assert trainer.model.hidden_size == 16
 
@@ -111,7 +112,7 @@ def test_student_starts_from_weights_of_its_own(make_trainer):
 
 def test_the_three_terms_are_logged(make_trainer, tmp_path):
     trainer, train, _ = make_trainer(gro_epochs=3)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     logged = scalars(tmp_path / "run" / "tensorboard" / "target-gro")
     terms = [logged[f"Loss/Train{i}"] for i in range(3)]
     assert [len(term) for term in terms] == [3, 3, 3]
@@ -125,7 +126,7 @@ def test_lambda_weighs_the_swap_loss_alone(make_trainer):
         trainer, student, batch = with_student(*make_trainer(gro_lambda=weight)[:2])
         student.load_state_dict(untrained(trainer.config, make_trainer()[1], seed=9).state_dict())
         torch.manual_seed(0)
-        losses.append([loss.item() for loss in trainer.gro_losses(batch)])
+        losses.append([loss.item() for loss in trainer.stage_loss(batch)])
     (target_1, student_1, swap_1), (target_3, student_3, swap_3) = losses
     assert (target_3, student_3) == (target_1, student_1)
     assert swap_3 == pytest.approx(3 * swap_1)
@@ -137,7 +138,7 @@ def test_without_lambda_the_target_trains_plainly(make_trainer, model):
     trainer, _, batch = with_student(*make_trainer(model, gro_lambda=0.0)[:2])
     weights = list(trainer.model.parameters())
     torch.manual_seed(3)
-    joint = torch.autograd.grad(sum(trainer.gro_losses(batch)), weights)
+    joint = torch.autograd.grad(sum(trainer.stage_loss(batch)), weights)
     torch.manual_seed(3)
     plain = torch.autograd.grad(trainer.scorer.loss(batch), weights)
     for one, other in zip(joint, plain, strict=True):
@@ -151,7 +152,7 @@ def test_from_scratch_the_weights_of_the_model_do_not_matter(make_trainer):
         trainer.model.load_state_dict(untrained(trainer.config, train, seed=weights).state_dict())
         given = weights_of(trainer.model)
         torch.manual_seed(3)
-        trainer.fine_tune(train, valid)
+        trainer.fit_gro(train, valid)
         assert not same_weights(trainer.target_at_start, given)
         started.append(trainer.target_at_start)
         outcomes.append(weights_of(trainer.model))
@@ -169,7 +170,7 @@ def test_from_scratch_there_is_no_plain_training(make_trainer, tmp_path):
 
 def test_without_lambda_the_third_loss_is_zero(make_trainer, tmp_path):
     trainer, train, _ = make_trainer(gro_lambda=0.0)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     assert scalars(tmp_path / "run" / "tensorboard" / "target-gro")["Loss/Train2"] == [0.0, 0.0]
 
 
@@ -179,7 +180,7 @@ def test_without_lambda_the_student_steps_and_draws_are_those_of_any_lambda(make
     for weight in (0.0, 1.0):
         trainer, train, valid = make_trainer(cls=KeepsStudent, gro_lambda=weight, gro_start=start)
         torch.manual_seed(3)
-        trainer.fine_tune(train, valid)
+        trainer.fit_gro(train, valid)
         assert not same_weights(weights_of(trainer.student), trainer.student_at_start)
         steps = {int(state["step"]) for state in trainer.optimizer.state.values()}
         assert steps == {2 * len(train)}
@@ -199,7 +200,7 @@ def test_lambda_lowers_the_swap_loss(make_trainer, monkeypatch):
             gro_lambda=gro_lambda, gro_epochs=25, gro_learning_rate=0.01, hidden_dropout_prob=0.0, attn_dropout_prob=0.0
         )
         torch.manual_seed(1)
-        trainer.fine_tune(train)
+        trainer.fit_gro(train)
         return sum(loss.item() for loss in seen[-10:]) / 10
 
     assert last_of(20.0) < 0.5 * last_of(0.0)
@@ -216,7 +217,7 @@ def test_paper_code_ties_takes_the_first_item_where_the_gradient_is_zero(make_tr
     for ties in (False, True):
         trainer, train, _ = make_trainer(paper_code_ties=ties, margin_rank=0.0, margin_negative=0.0)
         trainer, _, batch = with_student(trainer, train)
-        assert all(math.isfinite(loss.item()) for loss in trainer.gro_losses(batch))
+        assert all(math.isfinite(loss.item()) for loss in trainer.stage_loss(batch))
     (stays, served, gradient), (first, _, first_gradient) = seen
     assert (gradient == 0).any()
     assert torch.equal(stays[gradient == 0], served[gradient == 0])
@@ -232,7 +233,7 @@ def test_settings_of_the_losses_are_used(make_trainer, key, changed):
         trainer, student, batch = with_student(trainer, train)
         student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
         torch.manual_seed(0)
-        losses.append([loss.item() for loss in trainer.gro_losses(batch)])
+        losses.append([loss.item() for loss in trainer.stage_loss(batch)])
     differs = [low != high for low, high in zip(*losses, strict=True)]
     assert differs[changed]
     assert not differs[0]
@@ -243,7 +244,7 @@ def test_paper_code_ties_takes_two_means(make_trainer, monkeypatch, ties):
     seen = []
     monkeypatch.setattr(gro, "extraction_loss", lambda *args: seen.append(args) or extraction_loss(*args))
     trainer, _, batch = with_student(*make_trainer(paper_code_ties=ties)[:2])
-    student_loss = trainer.gro_losses(batch)[1]
+    student_loss = trainer.stage_loss(batch)[1]
     listed, negatives = seen[0][:2]
     assert torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, ties))
     assert not torch.equal(student_loss, extraction_loss(listed, negatives, 0.5, 0.5, not ties))
@@ -256,23 +257,23 @@ def test_negatives_come_from_the_trainers_own_generator(make_trainer):
         trainer, student, batch = with_student(trainer, train)
         student.load_state_dict(untrained(trainer.config, train, seed=9).state_dict())
         torch.manual_seed(seed)
-        losses.append(trainer.gro_losses(batch)[1].item())
+        losses.append(trainer.stage_loss(batch)[1].item())
     assert losses[0] == losses[1]
 
 
 def test_paper_code_ties_trains(make_trainer):
     trainer, train, valid = make_trainer(paper_code_ties=True)
-    score, _ = trainer.fine_tune(train, valid)
+    score, _ = trainer.fit_gro(train, valid)
     assert math.isfinite(score)
 
 
 def test_lambda_stays_without_gro_min_quality(make_trainer):
     trainer, train, valid = make_trainer(gro_lambda=0.7)
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     assert trainer.gro_lambda == 0.7
 
 
-class LaterIsWorse(KeepsStudent):
+class LaterIsWorse:
     """Validation is worse after every epoch; records the weights of each."""
 
     def __init__(self, config, model, stage=None):
@@ -286,33 +287,44 @@ class LaterIsWorse(KeepsStudent):
         return self.last_valid
 
 
+class LaterIsWorseGROTrainer(LaterIsWorse, KeepsStudent):
+    pass
+
+
 def saved_weights(trainer):
     return torch.load(trainer.saved_model_file, weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("phase", ["fit", "fine_tune"])
+@pytest.mark.parametrize("phase", ["fit", "fit_gro"])
 def test_last_epoch_is_saved_and_kept(make_trainer, phase):
-    trainer, train, valid = make_trainer(cls=LaterIsWorse, epochs=2, gro_epochs=3)
+    trainer, train, valid = make_trainer(cls=LaterIsWorseGROTrainer, epochs=2, gro_epochs=3)
     score, result = getattr(trainer, phase)(train, valid)
-    epochs = len(trainer.seen)
-    assert epochs == (5 if phase == "fit" else 3)
+    assert len(trainer.seen) == 3
     assert same_weights(saved_weights(trainer), trainer.seen[-1])
     assert not same_weights(saved_weights(trainer), trainer.seen[-3])
     assert same_weights(weights_of(trainer.model), trainer.seen[-1])
-    assert score == trainer.best_valid_score == 1.0 / epochs
-    assert result == trainer.best_valid_result == {"ndcg@5": 1.0 / epochs}
+    assert score == trainer.best_valid_score == 1 / 3
+    assert result == trainer.best_valid_result == {"ndcg@5": 1 / 3}
 
 
 def test_early_stopping_does_not_end_gro(make_trainer):
-    trainer, train, valid = make_trainer(cls=LaterIsWorse, gro_epochs=4, stopping_step=0)
-    trainer.fine_tune(train, valid)
+    trainer, train, valid = make_trainer(cls=LaterIsWorseGROTrainer, gro_epochs=4, stopping_step=0)
+    trainer.fit_gro(train, valid)
     assert len(trainer.seen) == 4
 
 
 def test_gro_starts_from_the_best_plain_epoch(make_trainer):
-    trainer, train, valid = make_trainer(cls=LaterIsWorse, epochs=3)
+    plain = []
+
+    class Plain(LaterIsWorse, TargetTrainer):
+        def __init__(self, config, model):
+            super().__init__(config, model)
+            plain.append(self)
+
+    trainer, train, valid = make_trainer(cls=KeepsStudent, epochs=3)
+    trainer.plain_trainer = Plain
     trainer.fit(train, valid)
-    assert same_weights(trainer.target_at_start, trainer.seen[0])
+    assert same_weights(trainer.target_at_start, plain[0].seen[0])
 
 
 def test_epochs_count_on_from_plain_training(make_trainer, tmp_path):
@@ -325,7 +337,7 @@ def test_epochs_count_on_from_plain_training(make_trainer, tmp_path):
 @pytest.mark.parametrize("eval_step", [1, 2, 5])
 def test_fine_tune_returns_the_validation_of_the_last_epoch(make_trainer, eval_step):
     trainer, train, valid = make_trainer(gro_epochs=3, eval_step=eval_step, epochs=5)
-    score, result = trainer.fine_tune(train, valid)
+    score, result = trainer.fit_gro(train, valid)
     after = trainer.evaluate(valid, load_best_model=True)
     assert dict(result) == dict(after)
     assert score == after["ndcg@5"]
@@ -345,7 +357,7 @@ def test_callback_sees_every_epoch(make_trainer):
 
 def test_checkpoint_holds_the_target_alone(make_trainer):
     trainer, train, valid = make_trainer(cls=KeepsStudent)
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     checkpoint = torch.load(trainer.saved_model_file, weights_only=True)
     assert trainer.student_scorer is None
     assert same_weights(checkpoint["state_dict"], weights_of(trainer.model))
@@ -356,7 +368,7 @@ def test_checkpoint_holds_the_target_alone(make_trainer):
 def test_plain_trainer_resumes_from_it(make_trainer, make_loaders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     trainer, train, valid = make_trainer()
-    trainer.fine_tune(train, valid)
+    trainer.fit_gro(train, valid)
     plain = Trainer(trainer.config, copy.deepcopy(trainer.model))
     plain.resume_checkpoint(trainer.saved_model_file)
     assert plain.start_epoch == 2
@@ -378,9 +390,9 @@ def test_interrupted_gro_leaves_no_checkpoint_of_an_earlier_epoch(make_trainer, 
         if epoch == 1:
             raise KeyboardInterrupt
 
-    trainer, train, valid = make_trainer(cls=LaterIsWorse, gro_epochs=3)
+    trainer, train, valid = make_trainer(cls=LaterIsWorseGROTrainer, gro_epochs=3)
     with pytest.raises(KeyboardInterrupt):
-        trainer.fine_tune(train, valid, callback_fn=interrupt)
+        trainer.fit_gro(train, valid, callback_fn=interrupt)
     assert not list(tmp_path.rglob("*.pth"))
 
 
@@ -388,14 +400,14 @@ def test_interrupted_gro_leaves_no_checkpoint_of_an_earlier_epoch(make_trainer, 
 def test_gradients_of_both_models_are_clipped(make_trainer, limit):
     clipping = {"clip_grad_norm": {"max_norm": limit, "norm_type": 2}} if limit else {}
     trainer, train, _ = make_trainer(cls=KeepsStudent, gro_epochs=1, **clipping)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     for model in (trainer.student, trainer.model):
         assert (norm(model) <= 1.01e-3) == (limit is not None)
 
 
 def test_both_models_are_trained(make_trainer):
     trainer, train, _ = make_trainer(cls=KeepsStudent, gro_epochs=1)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     assert not same_weights(trainer.target_at_start, weights_of(trainer.model))
     assert not same_weights(trainer.student_at_start, weights_of(trainer.student))
     assert trainer.student.training
@@ -403,7 +415,7 @@ def test_both_models_are_trained(make_trainer):
 
 def test_own_learning_rate(make_trainer):
     trainer, train, _ = make_trainer(gro_learning_rate=0.5)
-    trainer.fine_tune(train)
+    trainer.fit_gro(train)
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.5, 0.5]
 
 
@@ -412,7 +424,7 @@ def test_same_seed_same_weights(make_trainer):
     for _ in range(2):
         trainer, train, _ = make_trainer(gro_epochs=1)
         torch.manual_seed(4)
-        trainer.fine_tune(train)
+        trainer.fit_gro(train)
         outcomes.append(weights_of(trainer.model))
     assert same_weights(*outcomes)
 
