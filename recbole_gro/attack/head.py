@@ -67,7 +67,7 @@ class HeadAttacker(Attacker):
         heads = [self.head_k] if self.head_k else candidates(self._longest)
         return {h: with_random_tail(log.first(h), self.served_k, n_items, seed) for h in heads}
 
-    def served_k_of(self, variant: Any) -> int:
+    def genuine_k_of(self, variant: Any) -> int:
         return min(int(variant), self._longest)
 
 
