@@ -22,7 +22,7 @@ from common import append, command, machine, missing, output_file, positive
 
 from recbole_gro import Config, Service
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.quick_start.comparison import compare
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -80,12 +80,12 @@ def concentration(served, before):
     top, n_users = served[:, :10], len(served)
     counts = torch.bincount(top.flatten()).float()
     share = counts[counts > 0] / counts.sum()
-    kept = common_share(top, before[:, :10]).mean()
+    kept = agreement(top, before, [10])[10]
     return {
         "items in top 10s": len(share),
         "entropy of top 10s, bits": -float((share * share.log2()).sum()),
         "users with the most listed item": float(counts.max() / n_users),
-        "changed top 10": 1 - float(kept),
+        "changed top 10": 1 - kept,
     }
 
 
@@ -100,8 +100,8 @@ def measured(config, loaders, cache):
         for part, values in row[side].items():
             found |= {f"{side} {part} {name}": value for name, value in values.items()}
     for part, copied in compared.surrogate_lists.items():
-        for k in (1, 10, 100):
-            found[f"{part} agreement@{k}"] = float(common_share(copied[:, :k], served[part][:, :k]).mean())
+        for k, share in agreement(copied, served[part], (1, 10, 100)).items():
+            found[f"{part} agreement@{k}"] = share
     found |= {f"held-out {name}": value for name, value in row["held_out"].items()}
     terms = row["effective_settings"] if config["defense"] in PARTS else {}
     return terms | found | {

@@ -19,7 +19,7 @@ from recbole_gro import Service, swap_targets
 from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import evaluate_service
-from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.command_line import Parser, options_and_settings
@@ -87,9 +87,9 @@ class AnalysedGRO(KnobbedGRO):
         metrics, lists = evaluate_service(self.config, Service(self.model, self.served_k), *self.loaders)
         _, copies = evaluate_service(self.config, Service(self.student_scorer.model, self.served_k), *self.loaders)
         seen = concentration(lists["valid"], self.before["valid"])
-        changed = 1 - float(common_share(lists["valid"], self.before["valid"]).mean())
-        agreement = float(common_share(lists["valid"][:, :10], copies["valid"][:, :10]).mean())
-        epoch = [metrics["valid"]["ndcg@10"], *self.terms, agreement, seen["changed top 10"], changed]
+        changed = 1 - agreement(lists["valid"], self.before["valid"], [self.served_k])[self.served_k]
+        fidelity = agreement(lists["valid"], copies["valid"], [10])[10]
+        epoch = [metrics["valid"]["ndcg@10"], *self.terms, fidelity, seen["changed top 10"], changed]
         epoch += [seen[key] for key in EPOCH_COLUMNS[-2:]]
         steps = torch.tensor(self.steps, dtype=torch.float64).mean(0).tolist()
         self.steps.clear()

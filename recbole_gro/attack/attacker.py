@@ -1,5 +1,6 @@
 """The base class of attackers, their registry, and the paper's attacker."""
 
+import functools
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,13 @@ from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
-from recbole_gro.attack.selection import SELECTED_AT, held_out_agreement, write_selected
+from recbole_gro.attack.selection import Candidate, agreement_name, held_out_agreement, write_selected
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.models import model_name
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
-from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import SEEDS, stage_seed
@@ -57,7 +57,7 @@ class Attacker:
     settings: tuple[type[Settings], ...] | None = None
     auxiliary_share = 0.0  # share of the users whose training items are its auxiliary data; 0: none
     repeats = 1  # how often it queries each prefix of its log
-    sequences: str | None = None  # what they are, in a word, where no query strategy generates them
+    sequence_source: str | None = None  # of its query sequences, in a word, where no query strategy generates them
     n_variants = 1  # how many training logs it makes of a query log, each for a candidate surrogate
     query_trainings = 0.0  # how often it trains a surrogate while it queries, in trainings on its whole log
     variant_key = ""  # the setting that tells them apart
@@ -80,14 +80,14 @@ class Attacker:
         return setting(self.config, "query_sequences") // self.repeats
 
     @property
-    def ensemble(self) -> int:
+    def ensemble_size(self) -> int:
         """Number of surrogates whose mean of scores counts."""
         return setting(self.config, "surrogate_ensemble")
 
     @property
     def n_surrogates(self) -> int:
         """Number of surrogates that it trains: candidates, and the rest of an ensemble of the selected one."""
-        return self.n_variants * len(surrogate_models(self.config)) + self.ensemble - 1
+        return self.n_variants * len(surrogate_models(self.config)) + self.ensemble_size - 1
 
     def query(
         self,
@@ -121,8 +121,8 @@ class Attacker:
         """
         return {None: self.training_log(log)}
 
-    def served_k_of(self, variant: Any) -> int | None:
-        """Return how many first items of the lists of a training log were served; None: all."""
+    def genuine_k_of(self, variant: Any) -> int | None:
+        """Return how many first items of the lists of a training log were served, before random ones; None: all."""
         return None
 
     def train_surrogate(
@@ -154,56 +154,72 @@ class Attacker:
         logs = self.training_logs(log, n_items, seed)
         for made in logs.values():
             checked(made, f"{type(self).__name__}.training_log", n_items)
-        models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
-
-        def trained(model: Any, variant: Any, stage: str, folder: Path | None = None, number: int = 0):
-            init_seed((seed + number) % SEEDS, self.config["reproducibility"])
-            surrogate, config = create_surrogate(self.config, n_items, items, model)
-            config["seed"] = seed
-            trainer = self.trainer(config, surrogate, stage)
-            trainer.served_k = self.served_k_of(variant)
-            if folder:
-                folder.mkdir(parents=True, exist_ok=True)
-                trainer.saved_model_file = str(folder / f"{stage}.pth")
-            train, held_out = trainer.loaders(logs[variant])
-            if number:
-                trainer.generator.manual_seed(seed + number)
-                train.generator = torch.Generator().manual_seed(seed + number)
-            trainer.fit(train, held_out, show_progress=show_progress)
-            trainer.load_saved()
-            return trainer
-
+        train = functools.partial(self._train_one, n_items=n_items, items=items, seed=seed, show_progress=show_progress)
+        candidates = self._candidates(logs, stage)
         if self.n_surrogates == 1:
-            [model], [variant] = models.values(), logs
-            return trained(model, variant, stage)
+            [candidate] = candidates
+            return train(candidate)
+        trainers = {candidate.name: train(candidate) for candidate in candidates}
+        selected = self._select(candidates, trainers, log)
+        best = trainers[selected.name]
+        others = [train(selected.member(number)) for number in range(1, self.ensemble_size)]
         # an interrupted run resumes with the candidates that are trained, so their files stay until its end
-        folder = Path(self.config["resume_dir"]) / "candidates" if self.config["resume_dir"] else None
-        candidates, settings_of, arguments = {}, {}, {}
-        for model, variant in itertools.product(models, logs):
-            chosen = {"surrogate_model": model} if len(models) > 1 else {}
-            chosen |= {self.variant_key: variant} if self.n_variants > 1 else {}
-            name = " ".join(map(str, chosen.values()))
-            settings_of[name] = chosen
-            file = "-".join([stage, *map(str, chosen.values() or ["0"])]).replace(":", ".")
-            arguments[name] = models[model], variant, file
-            candidates[name] = trained(*arguments[name], folder)
-        selected = next(iter(candidates))
-        if settings_of[selected]:
-            agreement = processes.by_first(lambda: held_out_agreement(candidates, log))
-            selected = max(agreement, key=lambda name: agreement[name])
-            rounded = {name: round(share, 4) for name, share in agreement.items()}
-            self.selected = {**settings_of[selected], f"agreement@{min(SELECTED_AT, log.lists.shape[2])}": rounded}
-        model, variant, file = arguments[selected]
-        others = [trained(model, variant, f"{file}-{number}", folder, number) for number in range(1, self.ensemble)]
-        best, trainers = candidates[selected], [*candidates.values(), *others]
-        unneeded = {one.saved_model_file for one in trainers if folder is None}
+        unneeded = set() if selected.folder else {one.saved_model_file for one in (*trainers.values(), *others)}
         best.saved_model_file = processes.by_first(lambda: write_selected([best, *others], stage, unneeded))
         if others:
-            best.others = others
-            best.model = Ensemble([one.model for one in (best, *others)])
-            best.scorer = create_scorer(best.model)
-            held_out = best.loaders(logs[variant])[1]
-            best.best_valid_result = processes.by_first(lambda: best.held_out_figures(held_out, best.served_k))
+            best.lead(others, selected.log)
+        return best
+
+    def _candidates(self, logs: dict[Any, QueryLog], stage: str) -> list[Candidate]:
+        """Return the surrogates to train: each architecture on each training log."""
+        models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
+        alone, resumed = self.n_surrogates == 1, self.config["resume_dir"]
+        candidates = []
+        for (model, kind), (variant, log) in itertools.product(models.items(), logs.items()):
+            chosen = {"surrogate_model": model} if len(models) > 1 else {}
+            chosen |= {self.variant_key: variant} if self.n_variants > 1 else {}
+            own_stage = "-".join([stage, *map(str, chosen.values() or ["0"])]).replace(":", ".")
+            candidates.append(
+                Candidate(
+                    model=kind,
+                    log=log,
+                    genuine_k=self.genuine_k_of(variant),
+                    hyperparameters=chosen,
+                    stage=stage if alone else own_stage,
+                    folder=Path(resumed) / "candidates" if resumed and not alone else None,
+                )
+            )
+        return candidates
+
+    def _train_one(
+        self, candidate: Candidate, *, n_items: int, items: Any, seed: int, show_progress: bool
+    ) -> ExtractionTrainer:
+        """Train a candidate, and return its trainer; arguments as of `train_surrogate`."""
+        own_seed = seed + candidate.number
+        init_seed(own_seed % SEEDS, self.config["reproducibility"])
+        surrogate, config = create_surrogate(self.config, n_items, items, candidate.model)
+        config["seed"] = seed  # which holds out the same queries for all
+        trainer = self.trainer(config, surrogate, candidate.stage)
+        trainer.genuine_k = candidate.genuine_k
+        if candidate.folder:
+            candidate.folder.mkdir(parents=True, exist_ok=True)
+            trainer.saved_model_file = str(candidate.folder / f"{candidate.stage}.pth")
+        train, held_out = trainer.loaders(candidate.log)
+        if candidate.number:
+            trainer.generator.manual_seed(own_seed)
+            train.generator = torch.Generator().manual_seed(own_seed)
+        trainer.fit(train, held_out, show_progress=show_progress)
+        trainer.load_saved()
+        return trainer
+
+    def _select(self, candidates: list[Candidate], trainers: dict[str, ExtractionTrainer], log: QueryLog) -> Candidate:
+        """Return the candidate that agrees best with held-out lists of the query log, and report it in `selected`."""
+        if not candidates[0].hyperparameters:
+            return candidates[0]
+        agreement = processes.by_first(lambda: held_out_agreement(trainers, log))
+        best = max(candidates, key=lambda candidate: agreement[candidate.name])
+        rounded = {name: round(share, 4) for name, share in agreement.items()}
+        self.selected = {**best.hyperparameters, agreement_name(log): rounded}
         return best
 
 
@@ -236,7 +252,7 @@ def create_attacker(name: str, config: Any) -> Attacker:
             raise UserError(f"attacker: {name}: sequences have 1 to {budget // 2} items, half the budget of lists")
         changes = {"query_length": length, "query_sequences": budget // length}
     if own:
-        if made := _attackers[attacker].sequences:
+        if made := _attackers[attacker].sequence_source:
             raise UserError(
                 f"attacker: {name}: {attacker} takes no query strategy, its sequences are {made}; leave it out"
             )

@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_gro.serving.access_log import AccessLog
 from recbole_gro.serving.callable_service import CallableService
 from recbole_gro.serving.service import Service
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import InvalidQuery, UserError
 
 
 class BudgetSpent(UserError):
@@ -90,28 +90,29 @@ class BlackBox:
         Raises:
             BudgetSpent: the query exceeds the budget.
             ValueError: anything but integers, an empty sequence, padding before an item, or an id outside the
-                catalogue. No list of such a query is returned, and it does not count.
+                catalogue (InvalidQuery). No list of such a query is returned, and it does not count.
             UserError: the access log cannot be written; no list is returned then.
         """
         # the service runs under the lock too: it has one state of a GRU, and the budget must not be spent twice
         with self._turn:
             requested = len(sequences)
             try:
-                if self.budget is not None and self.lists_returned + requested > self.budget:
-                    raise BudgetSpent(
-                        f"query budget: {requested} more lists requested, "
-                        f"{self.budget - self.lists_returned} of {self.budget} are left"
-                    )
+                self._check_budget(requested)
                 lists = self._respond(sequences)
-            except ValueError as error:
-                # a service that fails (NaN) has not refused the query
-                if isinstance(error, BudgetSpent) or not isinstance(error, UserError):
-                    self._log(sequences, str(error))
+            except (BudgetSpent, InvalidQuery) as refusal:
+                self._log(sequences, str(refusal))
                 raise
             self._log(sequences)
             self.queries_answered += 1
             self.lists_returned += requested
         return lists
+
+    def _check_budget(self, requested: int) -> None:
+        if self.budget is not None and self.lists_returned + requested > self.budget:
+            raise BudgetSpent(
+                f"query budget: {requested} more lists requested, "
+                f"{self.budget - self.lists_returned} of {self.budget} are left"
+            )
 
     def _respond(self, sequences: Any) -> Tensor:
         return self._service.recommend(sequences).cpu()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.utils.ranking import found_in
+from recbole_gro.utils.ranking import found_in, keep_items
 
 ITEMS_AT_ONCE = 2**22  # listed items filtered at a time (about 100 MiB)
 
@@ -39,5 +39,4 @@ def shared_with_neighbours(lists: Tensor) -> Tensor:
     kept = torch.zeros_like(lists, dtype=torch.bool)
     kept[:, 1:] |= found_in(lists[:, 1:], lists[:, :-1])
     kept[:, :-1] |= found_in(lists[:, :-1], lists[:, 1:])
-    order = (~kept).to(torch.uint8).argsort(dim=-1, stable=True)
-    return (lists * kept).gather(-1, order)
+    return keep_items(lists, kept)

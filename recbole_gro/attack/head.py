@@ -1,14 +1,16 @@
 """An adaptive attack that trains on the head of each list alone."""
 
 import functools
+import inspect
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from recbole_gro.attack.attacker import Attacker, register_attacker
+from recbole_gro.attack.attacker import Attacker, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
+from recbole_gro.attack.query_strategies import QueryStrategy
 from recbole_gro.attack.settings import HeadSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
@@ -32,7 +34,8 @@ class HeadAttacker(Attacker):
     All candidates train on the same queries, and none of the budget is divided among them.
 
     Raises:
-        UserError: `attacker_head_k` is past the end of the list.
+        UserError: `attacker_head_k` is past the end of the list, or the query strategy overrides `query` or `extend`
+            without their parameter `visible`.
     """
 
     settings = (HeadSettings,)
@@ -40,6 +43,7 @@ class HeadAttacker(Attacker):
 
     def __init__(self, config: Any):
         super().__init__(config)
+        check_takes_visible(self.strategy_name, self.strategy)
         self.head_k = setting(config, "attacker_head_k")
         self.served_k = served_k = setting(config, "served_k")
         self._longest = served_k  # items of a list, as far as is known
@@ -57,18 +61,36 @@ class HeadAttacker(Attacker):
     def query(
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
     ) -> QueryLog:
-        head_k = self.head_k or candidates(black_box.k)[0]
-        truncated = TruncatedBlackBox(black_box, head_k)
-        log = super().query(truncated, generator, None, show_progress)
-        return truncated.with_whole_lists(log, self.head_k is None)
+        length, visible = query_length(self.config), self.head_k or candidates(black_box.k)[0]
+        return self.strategy.query(black_box, self.n_sequences, length, generator, show_progress, visible=visible)
 
     def training_logs(self, log: QueryLog, n_items: int, seed: int) -> dict[Any, QueryLog]:
         self._longest = int((log.lists != 0).sum(2).max())
         heads = [self.head_k] if self.head_k else candidates(self._longest)
         return {h: with_random_tail(log.first(h), self.served_k, n_items, seed) for h in heads}
 
-    def served_k_of(self, variant: Any) -> int:
+    def genuine_k_of(self, variant: Any) -> int:
         return min(int(variant), self._longest)
+
+
+def check_takes_visible(name: str, strategy: QueryStrategy) -> None:
+    """Check that a strategy takes `visible`, the number of items of each list that it may choose by.
+
+    Args:
+        name: of the strategy, for the message.
+        strategy: of that name.
+
+    Raises:
+        UserError: it overrides `query` or `extend` without the parameter.
+    """
+    for method in (strategy.query, strategy.extend):
+        try:
+            inspect.signature(method).bind_partial(visible=1)
+        except TypeError:
+            raise UserError(
+                f"query_strategy: {method.__name__} of {name} does not take visible, the number of items of each list "
+                f"that queries depend on; add the keyword, or take another strategy or attacker"
+            ) from None
 
 
 def with_random_tail(log: QueryLog, k: int, n_items: int, seed: int) -> QueryLog:
@@ -100,50 +122,3 @@ def candidates(k: int) -> list[int]:
     ([10, 20, 50, 100], [10, 12], [4])
     """
     return [h for h in HEADS if h < k] + [k]
-
-
-class TruncatedBlackBox:
-    """Return the first items of each list of a black box; a ListSource.
-
-    Args:
-        black_box: the black box to query.
-        k: number of items.
-    """
-
-    def __init__(self, black_box: ListSource, k: int):
-        self._black_box = black_box
-        self.n_items, self.k = black_box.n_items, min(k, black_box.k)
-        self._whole: list[list[Tensor]] = []  # by group of sequences that grow by an item each time
-        self._length = 0  # of the sequences queried last
-
-    def query(self, sequences: Any) -> Tensor:
-        """Return lists [B, k] of item ids, best first."""
-        lists = self._black_box.query(sequences)
-        before, self._length = self._length, len(sequences[0])
-        if not self._whole or self._length <= before:
-            self._whole.append([])
-        self._whole[-1].append(lists.int())
-        return lists[:, : self.k]
-
-    def with_whole_lists(self, log: QueryLog, needed: bool) -> QueryLog:
-        """Return the log with the whole lists in place of their heads, by which its surrogate is measured.
-
-        Args:
-            log: of queries to this black box.
-            needed: whether the heads do not suffice.
-
-        Raises:
-            UserError: they are needed, and the queries were not prefixes of all sequences, or of one part of them after
-                another, one item longer each time, so lists cannot be matched to prefixes.
-        """
-        in_step = all(len({len(lists) for lists in group}) == 1 for group in self._whole)
-        in_step = in_step and len({len(group) for group in self._whole}) == 1
-        lists = torch.cat([torch.stack(group, 1) for group in self._whole]) if in_step else torch.empty(0, 0, 0)
-        if not torch.equal(lists[:, :, : self.k], log.lists.int()):
-            if not needed:
-                return log
-            raise UserError(
-                "query_strategy: the attacker head selects h only with strategies that query sequences side by side, "
-                "one item longer each time; set attacker_head_k"
-            )
-        return QueryLog(log.sequences, lists)

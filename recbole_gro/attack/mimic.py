@@ -30,6 +30,7 @@ class Mimic(QueryStrategy):
 
     settings = (MimicSettings,)
     draws_listed = False
+    lets_attacker_draw = False
 
     def __init__(self, config: Any):
         super().__init__(config)
@@ -58,12 +59,15 @@ class Mimic(QueryStrategy):
         length: int,
         generator: torch.Generator,
         show_progress: bool = False,
+        *,
+        visible: int | None = None,
     ) -> QueryLog:
         self._meet(black_box)
         logs = []
         for n in (n_sequences // PROBES, n_sequences - n_sequences // PROBES):
             if n:
-                logs.append(super().query(black_box, n, length, generator, show_progress))
+                log = super().query(black_box, n, length, generator, show_progress, visible=visible)
+                logs.append(log)
         return QueryLog(torch.cat([log.sequences for log in logs]), torch.cat([log.lists for log in logs]))
 
     def extend(
@@ -74,10 +78,13 @@ class Mimic(QueryStrategy):
         show_progress: bool = False,
         *,
         queried: int = 0,
+        visible: int | None = None,
     ) -> QueryLog:
         self._meet(black_box)
-        log = super().extend(black_box, prefixes, generator, show_progress, queried=queried)
-        self._learn(log, prefixes[:, queried + 1 :] != 0, black_box.n_items, queried)
+        log = super().extend(black_box, prefixes, generator, show_progress, queried=queried, visible=visible)
+        self._learn(
+            log if visible is None else log.first(visible), prefixes[:, queried + 1 :] != 0, black_box.n_items, queried
+        )
         return log
 
     def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:

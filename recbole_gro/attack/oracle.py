@@ -26,7 +26,7 @@ class OracleAttacker(Attacker):
     settings = ()
     summary = "queries training histories of random users, which no attack has: the limit of better queries"
     auxiliary_share = 1.0
-    sequences = "real"
+    sequence_source = "real"
 
     def query(
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False

@@ -1,5 +1,6 @@
 """Query strategies: how an attack generates query sequences."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -24,6 +25,9 @@ class QueryStrategy:
     Attributes:
         settings: classes of its own settings; None: not declared, so it may read any key.
         draws_listed: whether `query_choice` may choose among the items of a list.
+        lets_attacker_draw: whether an attacker may replace `draw`.
+        draw: draws an item [S] of each list, from lists [S, k], the generator and the exponent of the rank that the
+            strategy weights items by; `draw_listed`, or that of an attacker.
 
     Raises:
         UserError: a `query_choice` that the strategy does not read.
@@ -31,6 +35,7 @@ class QueryStrategy:
 
     settings: ClassVar[tuple[type[Settings], ...] | None] = None
     draws_listed: ClassVar[bool] = True
+    lets_attacker_draw: ClassVar[bool] = True
 
     def __init__(self, config: Any):
         self.config = config
@@ -39,7 +44,8 @@ class QueryStrategy:
             name = type(self).__name__.lower()
             raise UserError(f"query_choice: {name} chooses all items itself; leave it out, or take another strategy")
         self._choice = imported_member(choice, "query_choice") if choice else None
-        self.draw = draw_listed  # of an item from each list, which an attacker may replace
+        # an attribute, so that the `next_items` of a strategy need not pass it on
+        self.draw: Callable[[Tensor, torch.Generator, float], Tensor] = draw_listed
 
     def prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
         """Return [S, L] item ids, at least the first of each sequence; 0 for those that `next_items` chooses.
@@ -72,6 +78,8 @@ class QueryStrategy:
         length: int,
         generator: torch.Generator,
         show_progress: bool = False,
+        *,
+        visible: int | None = None,
     ) -> QueryLog:
         """Generate sequences and query every prefix of each.
 
@@ -81,9 +89,12 @@ class QueryStrategy:
             length: items per sequence L.
             generator: source of all draws.
             show_progress: whether to show a progress bar.
+            visible: as of `extend`.
         """
         prefixes = self.prefixes(black_box.n_items, n_sequences, length, generator)
-        return self.extend(black_box, prefixes, generator, show_progress)
+        if visible is None:  # an `extend` of a user's may lack the parameter, which few attackers need
+            return self.extend(black_box, prefixes, generator, show_progress)
+        return self.extend(black_box, prefixes, generator, show_progress, visible=visible)
 
     def extend(
         self,
@@ -93,6 +104,7 @@ class QueryStrategy:
         show_progress: bool = False,
         *,
         queried: int = 0,
+        visible: int | None = None,
     ) -> QueryLog:
         """Query every prefix of sequences, and choose the items that they lack.
 
@@ -102,6 +114,7 @@ class QueryStrategy:
             generator: source of the draws.
             show_progress: whether to show a progress bar.
             queried: number of items whose prefixes are not queried again; the log has no lists for them.
+            visible: number of first items of each list that items are chosen by; None: all. The log has whole lists.
         """
         sequences, (n_sequences, length) = prefixes.clone(), prefixes.shape
         lacking = sequences == 0
@@ -111,18 +124,18 @@ class QueryStrategy:
                 served = black_box.query(sequences[:, : t + 1])
                 lists[:, t] = served
                 if t + 1 < length and bool(lacking[:, t + 1].any()):
-                    lists_with_items = never_empty(served, black_box.n_items, generator)
-                    chosen = self.next_items(lists_with_items, sequences[:, : t + 1], black_box.n_items, generator)
+                    seen = never_empty(served[:, :visible], black_box.n_items, generator)
+                    chosen = self.next_items(seen, sequences[:, : t + 1], black_box.n_items, generator)
                     sequences[:, t + 1] = chosen.where(lacking[:, t + 1], sequences[:, t + 1])
                 bar.update(n_sequences)
         return QueryLog(sequences, lists)
 
     def _chosen(
-        self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator, decay: float | None = None
+        self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator, decay: float = 0.0
     ) -> Tensor:
-        """Return an item [S] of each list, by `query_choice` or drawn with weight rank^-decay; None: as `draw` does."""
+        """Return an item [S] of each list, by `query_choice`, or by `draw` with weight rank^-decay."""
         if self._choice is None:
-            return self.draw(served, generator) if decay is None else self.draw(served, generator, decay)
+            return self.draw(served, generator, decay)
         returned = self._choice(served, sequences, generator)
         try:
             chosen = torch.as_tensor(returned)

@@ -8,7 +8,6 @@ from torch import Generator, Tensor
 
 from recbole_gro.attack.attacker import Attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
-from recbole_gro.attack.mimic import Mimic
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import never_empty
 from recbole_gro.attack.selection import agreement_by_sequence
@@ -19,6 +18,7 @@ from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.random_state import SEEDS
 
 
@@ -36,7 +36,7 @@ class RoundsAttacker(Attacker):
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
 
     Raises:
-        UserError: the query strategy `mimic`, which does not leave the draw of listed items to the attacker.
+        UserError: a query strategy that does not leave the draw of listed items to the attacker, such as `mimic`.
     """
 
     settings = (RoundsSettings, MixedSettings, SurrogateSettings, AveragingSettings, ExtractionLossSettings)
@@ -44,8 +44,9 @@ class RoundsAttacker(Attacker):
     def __init__(self, config: Any):
         super().__init__(config)
         self.own = RoundsSettings.of(config)
-        if isinstance(self.strategy, Mimic):
-            raise UserError("attacker: rounds draws listed items in its own way, mimic in another; take one of them")
+        if not self.strategy.lets_attacker_draw:
+            name = self.strategy_name
+            raise UserError(f"attacker: rounds draws listed items in its own way, {name} in another; take one of them")
         length = query_length(config)
         # all sequences have a multiple of it, so that a surrogate reads as many prefixes of each at once
         self.step = max(1, length // self.own.attacker_rounds)
@@ -58,20 +59,22 @@ class RoundsAttacker(Attacker):
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False
     ) -> QueryLog:
         length, drawn = query_length(self.config), torch.zeros(black_box.n_items)
-        decay = setting(self.config, "query_rank_decay")
+        rank_decay = setting(self.config, "query_rank_decay")
 
-        def draw(served: Tensor, generator: Generator, decay: float = decay) -> Tensor:
-            items = draw_by_frequency(served, drawn, decay, generator)
+        def draw(served: Tensor, generator: Generator, _: float = 0.0) -> Tensor:
+            items = draw_by_frequency(served, drawn, rank_decay, generator)  # whatever decay the strategy has
             drawn.index_add_(0, items, torch.ones(len(items)))
             return items
 
         self.strategy.draw = draw
         chunks = query_budget(self.config) // self.step  # a chunk is `step` queries that extend one sequence
         log = QueryLog(torch.zeros(0, length, dtype=torch.long), torch.zeros(0, length, black_box.k, dtype=torch.int32))
-        for number in range(self.rounds):
-            share = chunks // self.rounds + (number < chunks % self.rounds)
-            extended = self._to_extend(log, share, black_box.n_items, number) if number else torch.empty(0).long()
-            log = self._round(black_box, log, extended, share - len(extended), generator)
+        with progress_bar("rounds of queries", self.rounds, "rounds", show_progress) as bar:
+            for number in range(self.rounds):
+                share = chunks // self.rounds + (number < chunks % self.rounds)
+                extended = self._to_extend(log, share, black_box.n_items, number) if number else torch.empty(0).long()
+                log = self._round(black_box, log, extended, share - len(extended), generator)
+                bar.update()
         return log
 
     def _to_extend(self, log: QueryLog, most: int, n_items: int, number: int) -> Tensor:

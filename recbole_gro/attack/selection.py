@@ -1,19 +1,54 @@
 """Selection of the best of several candidate surrogates by their agreement with held-out queries."""
 
+import dataclasses
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.attack.surrogate_trainer import AGREEMENT_K, ExtractionTrainer
 from recbole_gro.scoring.ensemble import joined
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.files import read_plain, write_atomically
-from recbole_gro.utils.ranking import found_in
+from recbole_gro.utils.ranking import agreement_per_list
 
-SELECTED_AT = 10  # items of a list as served; losses of Eq. 4 on lists of different lengths are not comparable
+SELECTED_AT = AGREEMENT_K  # items of a list as served; losses of Eq. 4 on lists of other lengths are not comparable
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A surrogate that an attack trains, and may select.
+
+    Attributes:
+        model: its architecture, one of `surrogate_models`.
+        log: its training log.
+        genuine_k: first items of the log's lists that were served, before random ones; None: all.
+        hyperparameters: by name, those that tell it from other candidates; empty where there are none.
+        stage: names its checkpoint and the progress bar.
+        folder: of its checkpoint; None: `output_dir`.
+        number: of a member of an ensemble, which is added to the seed; 0 for the selected candidate.
+    """
+
+    model: Any
+    log: QueryLog
+    genuine_k: int | None
+    hyperparameters: dict[str, Any]
+    stage: str
+    folder: Path | None
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """Values of its hyperparameters."""
+        return " ".join(map(str, self.hyperparameters.values()))
+
+    def member(self, number: int) -> "Candidate":
+        """Return another member of an ensemble with this candidate."""
+        return dataclasses.replace(self, stage=f"{self.stage}-{number}", number=number)
 
 
 def held_out_agreement(candidates: dict[str, ExtractionTrainer], log: QueryLog) -> dict[str, float]:
@@ -26,8 +61,13 @@ def held_out_agreement(candidates: dict[str, ExtractionTrainer], log: QueryLog) 
     agreement = {}
     for name, trainer in candidates.items():
         _, held_out = trainer.loaders(log.first(SELECTED_AT))
-        agreement[name] = trainer.held_out_figures(held_out)["agreement@10"]
+        agreement[name] = trainer.held_out_figures(held_out)[agreement_name(log)]
     return agreement
+
+
+def agreement_name(log: QueryLog) -> str:
+    """Return the name of the agreement that candidates are selected by: agreement@10, @k where lists have k < 10."""
+    return f"agreement@{min(SELECTED_AT, log.lists.shape[2])}"
 
 
 def suite_agreement(attacks: dict[str, tuple[nn.Module, QueryLog]]) -> dict[str, float]:
@@ -101,10 +141,8 @@ def agreement_by_sequence(surrogate: nn.Module, log: QueryLog, latest: int) -> T
 
 
 def _agreement(service: Service, prefixes: Tensor, lists: Tensor) -> Tensor:
-    """Return the share [B] of the first items of each list that the service returns too."""
-    served = lists[:, : service.k].long()
-    common = found_in(service.recommend(prefixes).cpu(), served)
-    return common.sum(1) / (served != 0).sum(1).clamp(min=1)
+    """Return the agreement [B] of a service with lists, of as many items as its own have; 0 with an empty list."""
+    return agreement_per_list(service.recommend(prefixes).cpu(), lists.long(), service.k).nan_to_num()
 
 
 def write_selected(members: list[ExtractionTrainer], stage: str, unneeded: set[str]) -> str:

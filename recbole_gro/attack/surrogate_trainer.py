@@ -12,11 +12,13 @@ from recbole_gro.attack.averaged_weights import AveragedWeights
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.config.settings import setting
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
-from recbole_gro.utils.ranking import found_in, top_k
+from recbole_gro.utils.ranking import agreement_per_list, top_k
 
 HELD_OUT = 0.1  # share of the query sequences that are held out for early stopping
+AGREEMENT_K = 10  # first items of a list that agreement compares, where it has as many
 
 
 @register_trainer("extraction")
@@ -31,14 +33,14 @@ class ExtractionTrainer(StageTrainer):
         stage: names files and the progress bar; None: surrogate.
 
     Attributes:
-        served_k: first items of the log's lists that were served, where others follow; None: all.
+        genuine_k: first items of the log's lists that were served, where random ones follow; None: all.
         untrained_loss: Eq. 4 on held-out queries before the first epoch; None before `fit`.
         others: trainers of the other members of an ensemble.
     """
 
     stage = "surrogate"
     others: Sequence["ExtractionTrainer"] = ()
-    served_k: int | None = None
+    genuine_k: int | None = None
 
     def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         super().__init__(config, model, stage)
@@ -109,6 +111,19 @@ class ExtractionTrainer(StageTrainer):
             self.untrained_loss = processes.by_first(lambda: self.held_out_figures(valid_data)["loss"])
         return super().fit(train_data, valid_data, verbose, saved, show_progress, callback_fn)
 
+    def lead(self, others: Sequence["ExtractionTrainer"], log: QueryLog) -> None:
+        """Replace the trained model by an ensemble, and the validation result by the ensemble's.
+
+        Args:
+            others: trainers of its other members, after their training.
+            log: training log of all members.
+        """
+        self.others = others
+        self.model: Any = Ensemble([one.model for one in (self, *others)])
+        self.scorer = create_scorer(self.model)
+        _, held_out = self.loaders(log)
+        self.best_valid_result = processes.by_first(lambda: self.held_out_figures(held_out, self.genuine_k))
+
     def stage_loss(self, interaction: Interaction):
         return self._extraction_loss(interaction, self.generator)[0]
 
@@ -138,33 +153,33 @@ class ExtractionTrainer(StageTrainer):
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores
 
     def validate(self, valid_data, show_progress=False):
-        figures = self.held_out_figures(valid_data, self.served_k)
+        figures = self.held_out_figures(valid_data, self.genuine_k)
         if not math.isfinite(figures["loss"]):
             raise self._diverged(f"epoch {self.epoch}: the loss on held-out queries is {figures['loss']}")
         return figures["loss"], figures
 
     @torch.no_grad()
-    def held_out_figures(self, held_out: QueryLoader, served_k: int | None = None) -> dict[str, float]:
+    def held_out_figures(self, held_out: QueryLoader, genuine_k: int | None = None) -> dict[str, float]:
         """Return `loss`, Eq. 4, and `agreement@10` on held-out queries, with the same negatives every time.
 
-        Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10; in
-        its first k where the log's lists have k < 10. Empty lists, of queries that a live service did not answer, do
-        not count.
+        Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10. It
+        is `agreement@k` where k < 10 items of the log's lists were served. Empty lists, of queries that a live service
+        did not answer, do not count.
 
         Args:
             held_out: loader of the queries.
-            served_k: first items of their lists that were served, to which agreement is limited; None: all.
+            genuine_k: first items of their lists that were served, to which agreement is limited; None: all.
         """
         self.model.eval()
         generator = torch.Generator(self.device).manual_seed(self.config["seed"])
-        total, common, n, n_with_list = 0.0, 0.0, 0, 0
+        total, agreement, n, n_with_list = 0.0, 0.0, 0, 0
         for batch in held_out:
             interaction = batch.to(self.device)
             loss, scores = self._extraction_loss(interaction, generator)
-            served = interaction[LISTED][:, : min(10, served_k or 10)]
-            predicted = top_k(scores, served.shape[1])  # never padding
-            total += loss.item() * len(served)
-            common += (found_in(predicted, served).sum(1) / (served != 0).sum(1).clamp(min=1)).sum().item()
-            n += len(served)
-            n_with_list += int((served[:, 0] != 0).sum())
-        return {"loss": total / n, "agreement@10": common / max(n_with_list, 1)}
+            k = min(AGREEMENT_K, genuine_k or AGREEMENT_K, interaction[LISTED].shape[1])
+            shares = agreement_per_list(top_k(scores, k), interaction[LISTED], k)
+            total += loss.item() * len(shares)
+            agreement += shares.nan_to_num().sum().item()
+            n += len(shares)
+            n_with_list += int((~shares.isnan()).sum())
+        return {"loss": total / n, f"agreement@{k}": agreement / max(n_with_list, 1)}

@@ -172,7 +172,7 @@ def _attack_config(service: Description, settings: dict[str, Any]) -> Config:
     config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)
     for name in attacks_of(config):
         attacker = create_attacker(name, config)
-        if attacker.auxiliary_share or attacker.sequences:
+        if attacker.auxiliary_share or attacker.sequence_source:
             raise UserError(f"attacker: {name} needs histories of users, which an audit does not have")
     if service.catalogue is None and query_budget(config) < COLLECTED:
         raise UserError("query_sequences: no list is left to collect the catalogue with; raise it")

@@ -16,7 +16,7 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.ranking import found_in
+from recbole_gro.utils.ranking import agreement_per_list
 from recbole_gro.utils.units import UNITS
 
 REFERENCE = "rec.reference"
@@ -53,22 +53,13 @@ class Agreement(AbstractMetric):
         }
 
 
-def common_share(lists: torch.Tensor, reference: torch.Tensor) -> np.ndarray:
-    """Return the share [N] of the items of each row of `lists` [N, k] that are in the same row of `reference` [N, k].
-
-    0 is no item; where it pads a row, the share is of the items of the shorter one, and nan where that has none.
-    """
-    items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
-    return (found_in(lists, reference).sum(1) / items).numpy()
-
-
 def agreement(lists: torch.Tensor, reference: torch.Tensor, cut_offs: Iterable[int]) -> dict[int, float]:
     """Return {k: agreement@k} of lists [N, at least k], mean over rows.
 
     Shorter lists are compared at their length. Rows where one list is empty, such as one that `exclude_seen` emptied,
     do not count; it is 0 where none is left.
     """
-    shares = {k: common_share(lists[:, :k], reference[:, :k]) for k in cut_offs}
+    shares = {k: agreement_per_list(lists, reference, k).numpy() for k in cut_offs}
     return {k: float(np.nanmean(share)) if np.isfinite(share).any() else 0.0 for k, share in shares.items()}
 
 

@@ -1,7 +1,8 @@
 """Lists without the items that the user has already."""
 
-import torch
 from torch import Tensor
+
+from recbole_gro.utils.ranking import found_in, keep_items
 
 
 def without_seen(lists: Tensor, histories: Tensor) -> Tensor:
@@ -11,11 +12,9 @@ def without_seen(lists: Tensor, histories: Tensor) -> Tensor:
         lists: [N, k] item ids, best first.
         histories: [N, L] item ids, 0 is padding.
 
+    >>> import torch
     >>> without_seen(torch.tensor([[4, 2, 7], [3, 1, 2]]), torch.tensor([[2, 9], [5, 0]]))
     tensor([[4, 7, 0],
             [3, 1, 2]])
     """
-    histories = histories.to(lists.device, lists.dtype).sort(1).values
-    place = torch.searchsorted(histories, lists.contiguous()).clamp_(max=histories.shape[1] - 1)
-    seen = histories.gather(1, place) == lists
-    return lists.masked_fill(seen, 0).gather(1, seen.sort(dim=1, stable=True).indices)
+    return keep_items(lists, ~found_in(lists, histories.to(lists.device, lists.dtype)))

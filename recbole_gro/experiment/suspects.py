@@ -26,7 +26,7 @@ from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
-from recbole_gro.utils.ranking import found_in
+from recbole_gro.utils.ranking import found_in, keep_items
 
 ANOTHER = "independent, another architecture"
 TOP = 10
@@ -223,9 +223,7 @@ def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
     width = min(2 * log.lists.shape[2], stages.train._dataset.item_num - 1)
     queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
     own = torch.stack([Service(other, width).recommend(rows) for rows in queries], 1)
-    known = found_in(log.lists, own)
-    place = known.long().argsort(dim=2, descending=True, stable=True)
-    lists = (log.lists * known).gather(2, place)
+    lists = keep_items(log.lists, found_in(log.lists, own))
     renamed = Fingerprints(stages.config, UNDEFENDED)
     renamed.queries = f"{stages.prints.queries} less what {type(other).__name__} ranks low"
     kept = Stages(stages.config, stages.loaders, stages.cache, renamed, None)

@@ -128,5 +128,8 @@ def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor 
 
 
 def top_k(scores: Tensor, k: int) -> Tensor:
-    """Return [N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is ignored."""
+    """Return [N, k] item ids of the highest of scores [N, n_items], best first; column 0 (padding) is ignored.
+
+    The equations import torch alone, so it is not `utils.ranking.top_k`, which is faster.
+    """
     return scores[:, 1:].topk(k, dim=-1).indices + 1

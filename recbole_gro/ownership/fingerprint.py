@@ -174,6 +174,7 @@ def distinctive_hits(candidates: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _agreement(own: Tensor, lists: Tensor) -> float:
+    """Return agreement pooled over the probes; a mean over them would count a short list as much as a long one."""
     return float(found_in(own, lists[:, : own.shape[1]]).sum() / (own != 0).sum())
 
 

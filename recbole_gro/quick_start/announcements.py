@@ -14,7 +14,7 @@ def announce_attack(attack: str, name: str, attacker: Attacker, black_box: Black
         black_box: that it queries.
         longest: most items of a sequence that the target reads.
     """
-    kind, length = attacker.sequences or attacker.strategy_name, query_length(attacker.config)
+    kind, length = attacker.sequence_source or attacker.strategy_name, query_length(attacker.config)
     repeats = "" if attacker.repeats == 1 else f", every prefix {attacker.repeats} times"
     console.info(f"attack on {name}: {attack}: {attacker.summary}")
     console.info(

@@ -159,7 +159,7 @@ class Stages:
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items)
             facts = {
-                "query_strategy": attacker.sequences or attacker.strategy_name,
+                "query_strategy": attacker.sequence_source or attacker.strategy_name,
                 "query_sequences": len(log.sequences),
                 "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
                 "repeats": attacker.repeats,

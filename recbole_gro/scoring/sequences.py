@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_gro.utils.errors import InvalidQuery
+
 GROUPS = 8  # maximum groups of similar length per batch
 ROWS_PER_GROUP = 32  # minimum: the matrix products of smaller groups cost more than their padding
 
@@ -63,7 +65,7 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     """Return item ids [B, L] padded right with 0 and lengths [B], from a tensor of that form or a list of id lists.
 
     Raises:
-        ValueError: no sequence, an empty one, padding before an item, or anything but integers.
+        InvalidQuery: no sequence, an empty one, padding before an item, or anything but integers.
     """
     try:
         rows = sequences if isinstance(sequences, Tensor) else _padded(sequences)
@@ -72,16 +74,16 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         fits, reason = False, " ".join(str(error).split())
     if not fits:
-        raise ValueError(
+        raise InvalidQuery(
             f"sequences must be integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}"
         )
     rows = rows.long()
     lengths = (rows != 0).sum(1)
     filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
     if not bool((lengths > 0).all()):
-        raise ValueError("an empty sequence has no next item; every sequence needs at least one item id")
+        raise InvalidQuery("an empty sequence has no next item; every sequence needs at least one item id")
     if not torch.equal(filled, rows != 0):
-        raise ValueError("sequences are padded on the right: no 0 may stand before an item id")
+        raise InvalidQuery("sequences are padded on the right: no 0 may stand before an item id")
     return rows, lengths
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from recbole_gro.scoring import pad_sequences
+from recbole_gro.utils.errors import InvalidQuery
 from recbole_gro.utils.files import append_line, whole_lines
 
 SHOWN = 1000  # characters logged of a query that cannot be read
@@ -58,6 +59,6 @@ def _readable(sequences: Any) -> list[list[int]] | str:
     """Return the item ids of each sequence without padding, or text where they cannot be read."""
     try:
         padded, lengths = pad_sequences(sequences)
-    except ValueError:
+    except InvalidQuery:
         return str(sequences.tolist() if isinstance(sequences, Tensor) else sequences)[:SHOWN]
     return [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]

@@ -30,7 +30,8 @@ class CallableService:
             sequences: [B, L] item ids padded right with 0, or a list of id lists.
 
         Raises:
-            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue
+                (InvalidQuery).
             UserError: the function returned anything but one list of different items per sequence.
         """
         padded, lengths = histories_of(sequences, self.n_items)

@@ -13,7 +13,7 @@ from recbole_gro.scoring import create_scorer, pad_sequences
 from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import InvalidQuery, UserError
 from recbole_gro.utils.ranking import rows_at_once, top_k
 
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
@@ -87,11 +87,11 @@ def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
         n_items: size of the id space, padding included.
 
     Raises:
-        ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+        InvalidQuery: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
     """
     padded, lengths = pad_sequences(sequences)
     if bool((padded < 0).any()) or bool((padded >= n_items).any()):
-        raise ValueError(f"item ids lie between 1 and {n_items - 1}")
+        raise InvalidQuery(f"item ids lie between 1 and {n_items - 1}")
     return padded, lengths
 
 
@@ -130,7 +130,8 @@ class Service:
             sequences: [B, L] item ids padded right with 0, or a list of id lists.
 
         Raises:
-            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue.
+            ValueError: no integers, an empty sequence, padding before an item, or an id outside the catalogue
+                (InvalidQuery).
             UserError: the model's scores are NaN.
         """
         responses = [self._respond(*chunk) for chunk in self._chunks(sequences)]

@@ -11,6 +11,10 @@ class UserError(ValueError):
     """Invalid input; the message is one line that names the setting or file, what was wrong and what is right."""
 
 
+class InvalidQuery(ValueError):
+    """A query that is no sequences of items of the catalogue; whoever sent it gets no list."""
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return the known name most similar to `name`, regardless of case; None where none is similar.
 

@@ -1,4 +1,4 @@
-"""Lists of items: top k, random items, membership."""
+"""Lists of items: top k, random items, membership, agreement."""
 
 import math
 from collections.abc import Callable
@@ -148,3 +148,40 @@ def found_in(items: Tensor, others: Tensor) -> Tensor:
     in_order = others.sort(-1).values.contiguous()
     place = torch.searchsorted(in_order, items.contiguous()).clamp(max=in_order.shape[-1] - 1)
     return (in_order.gather(-1, place) == items) & (items != 0)
+
+
+def keep_items(lists: Tensor, kept: Tensor) -> Tensor:
+    """Return the items of lists that are kept, in their order, padded with 0 at the end.
+
+    Args:
+        lists: [..., k] item ids.
+        kept: [..., k] bool, whether to keep each of them.
+
+    Returns:
+        [..., k] item ids.
+
+    >>> keep_items(torch.tensor([[4, 2, 7]]), torch.tensor([[True, False, True]]))
+    tensor([[4, 7, 0]])
+    """
+    return (lists * kept).gather(-1, (~kept).to(torch.uint8).argsort(dim=-1, stable=True))
+
+
+def agreement_per_list(lists: Tensor, reference: Tensor, k: int) -> Tensor:
+    """Return agreement@k of each list with its reference: the share of their first k items that both have.
+
+    Where 0 pads one of them, it is the share of the items of the shorter one.
+
+    Args:
+        lists: [N, any] different item ids, padded with 0 at the end.
+        reference: [N, any] the same.
+        k: number of items that are compared.
+
+    Returns:
+        [N] between 0 and 1; nan where one of the two is empty.
+
+    >>> agreement_per_list(torch.tensor([[1, 2, 3], [1, 2, 3]]), torch.tensor([[3, 2, 1], [2, 0, 0]]), 2)
+    tensor([0.5000, 1.0000])
+    """
+    lists, reference = lists[:, :k], reference[:, :k]
+    items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
+    return found_in(lists, reference).sum(1) / items

@@ -221,7 +221,7 @@ class AttackerCases:
         assert not same_weights(weights_of(one), weights_of(other))
         assert alone.selected == attacker.selected
         assert attacker.n_surrogates == alone.n_surrogates + 1
-        assert set(trainer.best_valid_result) == {"loss", "agreement@10"}
+        assert set(trainer.best_valid_result) == {"loss", f"agreement@{trainer.genuine_k or 10}"}
         [member] = trainer.others
         assert (trainer.improved, trainer.still_improving) == (True, True)  # after 2 epochs
         trainer.cur_step, member.untrained_loss = 99, 0.0

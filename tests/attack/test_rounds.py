@@ -1,10 +1,13 @@
+import contextlib
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from attack.cases import AttackerCases, PaddedService, RuleService
 
-from recbole_gro import UserError, create_attacker
+from recbole_gro import BlackBox, UserError, create_attacker
+from recbole_gro.attack import query_budget
 from recbole_gro.attack.rounds import draw_by_frequency
 
 
@@ -62,6 +65,19 @@ class TestRounds(AttackerCases):
                 followed = (log.lists[:, :-1] == log.sequences[:, 1:, None])[log.sequences[:, 1:] != 0]
                 ranks.append(float(followed[followed.any(1)].float().argmax(1).float().mean()))
             assert ranks[1] < ranks[0] / 2
+
+    def test_rounds_are_shown_as_they_end(self, monkeypatch):
+        ended = []
+
+        @contextlib.contextmanager
+        def shown(stage, total, unit, is_shown):
+            yield SimpleNamespace(update=lambda: ended.append((total, unit, is_shown)))
+
+        monkeypatch.setattr("recbole_gro.attack.rounds.progress_bar", shown)
+        attacker = self.attacker(surrogate_epochs=1)
+        box = BlackBox(RuleService(), budget=query_budget(attacker.config))
+        attacker.query(box, torch.Generator().manual_seed(3), show_progress=True)
+        assert ended == [(3, "rounds", True)] * 3
 
     def test_random_queries_are_extended_by_random_items(self):
         log = self.query(self.attacker(query_strategy="random"))

@@ -184,7 +184,7 @@ def test_padding_of_lists_changes_neither_loss_nor_agreement(make_trainer, monke
         results.append(trainer._valid_epoch(loader)[1])
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-5)
     # the surrogate's first 4 against the list's, and its first 10
-    assert results[0]["agreement@10"] <= results[1]["agreement@10"] <= 1
+    assert results[0]["agreement@4"] <= results[1]["agreement@10"] <= 1
 
 
 def test_agreement_is_1_where_all_of_a_short_list_is_found(make_trainer):
@@ -198,6 +198,15 @@ def test_agreement_is_1_where_all_of_a_short_list_is_found(make_trainer):
     lists[:, ::2] = 0  # queries that a live service did not answer
     held_out.log.lists, held_out.list_lengths = lists, (lists != 0).sum(2)
     assert trainer._valid_epoch(held_out)[1]["agreement@10"] == pytest.approx(1)
+
+
+def test_agreement_is_named_by_the_number_of_items_that_it_compares(make_trainer):
+    trainer, _, held_out = make_trainer()
+    for genuine_k, name in ((None, "agreement@10"), (12, "agreement@10"), (4, "agreement@4")):
+        assert list(trainer.held_out_figures(held_out, genuine_k)) == ["loss", name]
+    trainer, _, held_out = make_trainer(service=RuleService(k=5))
+    assert list(trainer.held_out_figures(held_out)) == ["loss", "agreement@5"]
+    assert list(trainer.held_out_figures(held_out, 4)) == ["loss", "agreement@4"]
 
 
 def test_surrogate_reproduces_the_rule_from_short_lists(make_trainer):

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from pipeline import untrained
@@ -9,7 +7,8 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_gro import UserError, agree_with, register_metric
-from recbole_gro.evaluator.agreement import Agreement, agreement, common_share
+from recbole_gro.evaluator.agreement import Agreement, agreement
+from recbole_gro.utils.ranking import agreement_per_list
 from recbole_gro.utils.units import UNITS, shown
 
 
@@ -27,31 +26,13 @@ def top_of(model, test, k):
     return scores.topk(k).indices
 
 
-def test_common_share_by_hand():
-    lists = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
-    reference = torch.tensor([[4, 3, 9, 10], [8, 7, 6, 5], [11, 12, 13, 14]])
-    assert common_share(lists, reference).tolist() == [0.5, 1.0, 0.0]
-
-
-def slow_common_share(row, reference):
-    one, other = (set(items) - {0} for items in (row, reference))
-    return len(one & other) / min(len(one), len(other)) if one and other else math.nan
-
-
-def test_padding_is_no_common_item():
-    draw = torch.Generator().manual_seed(0)
-    items = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
-    lists, reference = items * (torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw))
-    slow = [slow_common_share(*rows) for rows in zip(lists.tolist(), reference.tolist(), strict=True)]
-    assert common_share(lists, reference).tolist() == pytest.approx(slow, nan_ok=True)
-    assert {0.0, 1.0} < set(slow)
-    measured = [share for share in slow if not math.isnan(share)]
-    assert len(measured) < len(slow)
-    assert agreement(lists, reference, [6]) == {6: pytest.approx(sum(measured) / len(measured))}
-
-
 def test_without_a_row_that_has_both_lists_nothing_agrees():
     assert agreement(torch.tensor([[1, 2]]), torch.tensor([[0, 0]]), [1, 2]) == {1: 0.0, 2: 0.0}
+
+
+def test_rows_with_an_empty_list_do_not_count():
+    lists, reference = torch.tensor([[1, 2], [0, 0], [5, 0]]), torch.tensor([[2, 3], [4, 6], [5, 7]])
+    assert agreement(lists, reference, [1, 2]) == {1: 0.5, 2: 0.75}
 
 
 @pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])
@@ -79,7 +60,7 @@ def test_agreement_at_one_k_does_not_depend_on_topk(make_loaders):
     lists = top_of(trainer.model, test, 12)
     assert set(result) == {"ndcg@12", "agreement@1", "agreement@10"}
     for k in (1, 10):
-        share = common_share(lists[:, :k], reference[:, :k]).mean()
+        share = agreement_per_list(lists, reference, k).mean()
         assert result[f"agreement@{k}"] == pytest.approx(float(share), abs=1e-6)
 
 

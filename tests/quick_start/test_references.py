@@ -6,7 +6,7 @@ from pipeline import TINY_RUN
 
 from recbole_gro import UserError, create_surrogate
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.evaluator.agreement import common_share
+from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.quick_start.comparison import measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import create_references
@@ -44,7 +44,7 @@ def test_the_independent_model_is_the_target_of_the_next_seed(measured, make_con
         assert found["independent"].lists[split].equal(lists[split])
         own = found["independent"].row["surrogate"][split]
         assert metrics[split].items() <= own.items()
-        share = common_share(lists[split][:, :10], target[split][:, :10]).mean()
+        share = agreement(lists[split], target[split], [10])[10]
         assert own["agreement@10"] == pytest.approx(share, abs=1e-4)
     assert not lists["test"].equal(target["test"])
 
@@ -69,7 +69,7 @@ def test_own_history_finds_the_test_item_where_it_was_the_latest(measured, write
         assert row["surrogate"][split]["ndcg@10"] == row["surrogate"][split]["hit@5"] == 1
     assert (lists[:, :2] != 0).all()
     assert not lists[:, 2:].any()
-    share = common_share(lists[:, :10], target["test"][:, :10]).mean()  # of the two items that it has
+    share = agreement(lists, target["test"], [10])[10]  # of the two items that it has
     assert row["surrogate"]["test"]["agreement@10"] == pytest.approx(share, abs=1e-4)
 
 

@@ -119,6 +119,13 @@ def test_a_failing_service_logs_no_refusal(file, make_model):
     assert lines_of(file) == []
 
 
+def test_a_function_that_fails_logs_no_refusal(file):
+    box = BlackBox(lambda histories: int("none"), k=2, access_log=file, n_items=9)
+    with pytest.raises(ValueError, match="invalid literal"):
+        box.query([[1]])
+    assert lines_of(file) == []
+
+
 def test_threads_write_whole_lines(open_box, file):
     box, histories = open_box(budget=40), [[1 + thread] * 8 for thread in range(12)]
 

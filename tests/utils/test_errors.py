@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_gro.utils.errors import UserError, check_spelling, nearest, out_of_memory, unknown_name
+from recbole_gro.utils.errors import InvalidQuery, UserError, check_spelling, nearest, out_of_memory, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,11 @@ def test_nearest_does_not_mind_case(name, known, found):
 def test_a_user_error_is_a_value_error():
     assert issubclass(UserError, ValueError)
     assert isinstance(unknown_name("shape", "x", ["y"]), UserError)
+
+
+def test_an_invalid_query_is_no_invalid_input_of_the_user():
+    assert issubclass(InvalidQuery, ValueError)
+    assert not issubclass(InvalidQuery, UserError)
 
 
 def test_a_name_that_is_more_like_another_kind_is_refused():

@@ -1,4 +1,6 @@
-"""Lists from scores: the ranking by groups against ranking everything, random items after a list, and searches."""
+"""Lists from scores: the ranking by groups against ranking everything, random items, searches, agreement."""
+
+import math
 
 import pytest
 import torch
@@ -6,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_gro.utils import ranking
-from recbole_gro.utils.ranking import completed, first_different, found_in, random_others, top_columns, top_k
+from recbole_gro.utils.ranking import (
+    agreement_per_list,
+    completed,
+    first_different,
+    found_in,
+    keep_items,
+    random_others,
+    top_columns,
+    top_k,
+)
 
 
 @given(st.integers(1, 40), st.integers(0, 400), st.integers(1, 6), st.integers(0, 2**20), st.booleans())
@@ -132,3 +143,38 @@ def test_items_are_found_where_they_stand_in_the_other_list():
 
 def test_padding_is_found_nowhere():
     assert not found_in(torch.zeros(1, 2, dtype=torch.long), torch.zeros(1, 3, dtype=torch.long)).any()
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_kept_items_move_to_the_front_in_their_order(rows):
+    lists, kept = torch.tensor([list(zip(*row, strict=True)) for row in rows]).unbind(1)
+    expected = [[item for item, stays in row if stays] for row in rows]
+    left = keep_items(lists, kept.bool())
+    assert left.tolist() == [row + [0] * (4 - len(row)) for row in expected]
+    assert torch.equal(keep_items(lists[:, None], kept[:, None].bool()), left[:, None])
+
+
+# agreement
+
+
+def slow_agreement(row, reference, k):
+    one, other = (set(items[:k]) - {0} for items in (row, reference))
+    return len(one & other) / min(len(one), len(other)) if one and other else math.nan
+
+
+def test_agreement_by_hand():
+    lists = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [1, 2, 3, 4]])
+    reference = torch.tensor([[4, 3, 9, 10], [8, 7, 6, 5], [11, 12, 13, 14]])
+    assert agreement_per_list(lists, reference, 4).tolist() == [0.5, 1.0, 0.0]
+    assert agreement_per_list(lists, reference, 2).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("k", [1, 4, 6, 9])
+def test_agreement_is_a_share_of_the_shorter_list_and_nan_without_one(k):
+    draw = torch.Generator().manual_seed(0)
+    items = torch.rand(2, 200, 9, generator=draw).argsort(2)[:, :, :6] + 1
+    lists, reference = items * (torch.arange(6) < torch.randint(0, 7, (2, 200, 1), generator=draw))
+    slow = [slow_agreement(*rows, k) for rows in zip(lists.tolist(), reference.tolist(), strict=True)]
+    assert agreement_per_list(lists, reference, k).tolist() == pytest.approx(slow, nan_ok=True)
+    assert {0.0, 1.0} < set(slow)
+    assert any(math.isnan(share) for share in slow)
