@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from recbole_gro.http_service.ledger import Entry
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 
 Outcome = list[list[int]] | Exception
 
@@ -39,10 +39,10 @@ class Batcher:
         """Return the lists of a query.
 
         Raises:
-            Refusal: 503, too many queries are waiting; or what `respond` returned.
+            HttpRefusal: 503, too many queries are waiting; or what `respond` returned.
         """
         if self._histories + len(entry.histories) > self._limit:
-            raise Refusal(503, "too many requests are waiting", retry_after=1)
+            raise HttpRefusal(503, "too many requests are waiting", retry_after=1)
         future = asyncio.get_running_loop().create_future()
         self._histories += len(entry.histories)
         self._queue.append((entry, future, time.monotonic()))

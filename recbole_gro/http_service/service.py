@@ -24,7 +24,7 @@ from recbole_gro.http_service.guard import ON_ALARM, Guard
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.recommender import Recommender
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
@@ -104,12 +104,12 @@ class DefendedService:
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
         admitted = self.ledger.admit(entries)
-        outcomes: list[Outcome] = [entry if isinstance(entry, Refusal) else [] for entry in admitted]
+        outcomes: list[Outcome] = [entry if isinstance(entry, HttpRefusal) else [] for entry in admitted]
         for k in {entry.k for entry in entries}:
             places = [
                 place
                 for place, entry in enumerate(entries)
-                if entry.k == k and not isinstance(admitted[place], Refusal)
+                if entry.k == k and not isinstance(admitted[place], HttpRefusal)
             ]
             if places:
                 self._fill(outcomes, [entries[place] for place in places], places, admitted)
@@ -125,7 +125,7 @@ class DefendedService:
             logger.exception("a batch of %d histories failed", len(histories))
             self.ledger.withdraw([admitted[place] for place in places])
             for place in places:
-                outcomes[place] = Refusal(500, "internal error")
+                outcomes[place] = HttpRefusal(500, "internal error")
             return
         judged = iter(alarms)
         for place, entry in zip(places, entries, strict=True):
@@ -133,7 +133,7 @@ class DefendedService:
             alarm = any([next(judged) for _ in entry.histories])  # all of them are taken from `judged`
             if alarm and self.on_alarm == "refuse":
                 self.ledger.withdraw([admitted[place]], 429)
-                outcomes[place] = Refusal(429, "these requests are not like those of users of this service")
+                outcomes[place] = HttpRefusal(429, "these requests are not like those of users of this service")
 
     def _lists(self, histories: list[list[int]], keys: list[int], alarms: list[bool], k: int) -> list[list[int]]:
         """Return the list of each history; random items for flagged ones where `on_alarm` says so."""

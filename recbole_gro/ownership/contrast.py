@@ -12,8 +12,8 @@ from recbole_gro.config.settings import Key
 from recbole_gro.ownership.fingerprint import LENGTHS, TOP, generated
 from recbole_gro.ownership.method import (
     LEVEL,
+    NoVerdict,
     Probes,
-    Refusal,
     Verdict,
     VerificationMethod,
     keyed_draws,
@@ -66,7 +66,7 @@ class Contrast(VerificationMethod):
         shares = found_in(own, lists[:, : own.shape[1]]).double().mean(1).numpy()
         ours, users = shares[is_generated], shares[~is_generated]
         if min(len(ours), len(users)) < 2:
-            raise Refusal("too few probes: the permutation test needs two of each kind or more")
+            raise NoVerdict("too few probes: the permutation test needs two of each kind or more")
         contrast = float(ours.mean() - users.mean())
         p_value = self._permuted(np.where(is_generated, shares - self.settings["margin"], shares), is_generated)
         error = math.sqrt(ours.var(ddof=1) / len(ours) + users.var(ddof=1) / len(users))
@@ -96,12 +96,12 @@ def _histories(owner: SavedTarget) -> list[list[int]]:
     """Return the item ids of each user in time order, of those with as many as a probe may have."""
     data = owner.dataset
     if data is None:
-        raise Refusal("the method contrast needs histories of users; give their folder with data_path")
+        raise NoVerdict("the method contrast needs histories of users; give their folder with data_path")
     if data.config["benchmark_filename"]:
-        raise Refusal("the method contrast needs whole histories, which files that are split already may not hold")
+        raise NoVerdict("the method contrast needs whole histories, which files that are split already may not hold")
     rows = data.inter_feat.sort_values(data.time_field, kind="stable")
     by_user = rows.groupby(data.uid_field)[data.iid_field].agg(list)
     found = [items for items in by_user if len(items) >= LENGTHS.stop - 1]
     if not found:
-        raise Refusal(f"no user has {LENGTHS.stop - 1} items, as many as a probe may have")
+        raise NoVerdict(f"no user has {LENGTHS.stop - 1} items, as many as a probe may have")
     return found

@@ -10,8 +10,8 @@ from torch import Tensor
 from recbole_gro.config.settings import Key
 from recbole_gro.ownership.method import (
     LEVEL,
+    NoVerdict,
     Probes,
-    Refusal,
     Verdict,
     VerificationMethod,
     keyed_draws,
@@ -76,7 +76,7 @@ class Fingerprint(VerificationMethod):
         self._check_enough(len(candidates) - 1)
         hits, totals = distinctive_hits(candidates, lists)
         if not bool((totals.sum(1) > 0).all()):
-            raise Refusal("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
+            raise NoVerdict("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
         shares = (hits.sum(1) / totals.sum(1)).tolist()
         p_value, excess, error = self.tested(shares, int(totals[1:].sum(1).min()))
         settings, freedom = self.settings, len(shares) - 2
@@ -124,7 +124,7 @@ class Fingerprint(VerificationMethod):
 
     def _check_enough(self, n: int) -> None:
         if n < self.settings["min_references"]:
-            raise Refusal(
+            raise NoVerdict(
                 f"too few reference models: {n}, where the p-value needs at least {self.settings['min_references']}"
             )
 

@@ -16,7 +16,7 @@ from recbole_gro.utils.registry import Registry
 LEVEL = 0.01  # maximum rate of false claims, unless said otherwise
 
 
-class Refusal(Exception):
+class NoVerdict(Exception):
     """An assumption of a method does not hold, so that there is no verdict; the message is one sentence."""
 
 
@@ -103,7 +103,7 @@ class VerificationMethod:
         """Check that the method applies to a model, before anything else is done.
 
         Raises:
-            Refusal: it does not.
+            NoVerdict: it does not.
         """
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
@@ -117,7 +117,7 @@ class VerificationMethod:
             n: maximum number of lists that the suspect gives.
 
         Raises:
-            Refusal: the models are none that the method applies to.
+            NoVerdict: the models are none that the method applies to.
         """
         raise NotImplementedError
 
@@ -129,7 +129,7 @@ class VerificationMethod:
             lists: [N, k] item ids of the owner that the suspect returned, best first; 0 pads shorter lists.
 
         Raises:
-            Refusal: an assumption does not hold.
+            NoVerdict: an assumption does not hold.
         """
         raise NotImplementedError
 

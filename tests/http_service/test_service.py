@@ -3,7 +3,7 @@ import torch
 
 from recbole_gro import UserError, load_target
 from recbole_gro.http_service.ledger import Entry
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.http_service.service import DefendedService, Options, output_defense
 
 
@@ -25,7 +25,7 @@ def test_queries_of_several_k_and_keys_get_their_own_lists(service):
     first, second, third, fourth = service.respond(entries)
     assert first == service.recommender.answer([[3]], [1], 5)
     assert second == service.recommender.answer([[4], [5]], [2, 2], 2)
-    assert isinstance(third, Refusal)
+    assert isinstance(third, HttpRefusal)
     assert fourth == service.recommender.answer([[7]], [2], 5)
 
 

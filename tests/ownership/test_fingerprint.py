@@ -5,7 +5,7 @@ from ownership.candidates import N_ITEMS, Table, references
 from scipy import stats
 
 from recbole_gro.ownership.fingerprint import LENGTHS, Fingerprint, distinctive_hits
-from recbole_gro.ownership.method import Probes, Refusal
+from recbole_gro.ownership.method import NoVerdict, Probes
 
 KEY = b"0123456789abcdef"
 
@@ -123,14 +123,14 @@ def test_histories_single_out_no_candidate(owner):
 
 @pytest.mark.parametrize(("n", "message"), [(0, "too few reference models: 0"), (4, "too few reference models: 4")])
 def test_too_few_references_are_refused(owner, n, message):
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(NoVerdict, match=message):
         Fingerprint({}).probes(owner, references(n), KEY, 10)
 
 
 def test_references_that_equal_the_owner_are_refused(owner):
     method = Fingerprint({})
     probes = method.probes(owner, {f"{n}": owner for n in range(5)}, KEY, 10)
-    with pytest.raises(Refusal, match="no item is distinctive"):
+    with pytest.raises(NoVerdict, match="no item is distinctive"):
         method.verdict(probes, torch.ones(10, 10, dtype=torch.long))
 
 
