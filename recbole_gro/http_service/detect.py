@@ -19,7 +19,7 @@ from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
 from recbole_gro.detection.histories import maximal, padded
 from recbole_gro.detection.keys import key_is_flagged, log_evidence
 from recbole_gro.detection.settings import DetectionSettings
-from recbole_gro.detection.traces import Tracer, Traces, joined
+from recbole_gro.detection.traces import Tracer, Traces, joined_traces
 from recbole_gro.http_service.detect_report import write_detection
 from recbole_gro.http_service.logs import LoggedQueries, read_log
 from recbole_gro.serving.saved_target import SavedTarget, load_target
@@ -219,7 +219,7 @@ def judged(
         last = is_last[n_traced : n_traced + len(part)].nonzero().squeeze(1)
         parts.append(part.whole(last, part.lengths[last]))
         n_traced += len(part)
-    whole, histories = joined(parts), keys.bincount()
+    whole, histories = joined_traces(parts), keys.bincount()
     first = histories.cumsum(0) - histories
     size, whole_windows = own.detection_window, histories // own.detection_window
     number = torch.arange(int(whole_windows.sum()))

@@ -75,14 +75,14 @@ class Contrast(VerificationMethod):
             ends = math.hypot(*(1 - 0.025 ** (1 / len(kind)) for kind in (ours, users)))
         needed = self.settings["margin"] + float(stats.norm.isf(self.settings["level"])) * error
         return Verdict(
-            p_value,
-            self.settings["level"],
-            (contrast, max(-1.0, contrast - ends), min(1.0, contrast + ends)),
-            "agreement@10 with the owner's model on generated histories, less that on users' histories",
-            "the suspect agrees with the owner's model on generated histories no more than on users' histories, plus "
-            f"the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",
-            f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
-            {"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
+            p_value=p_value,
+            level=self.settings["level"],
+            effect=(contrast, max(-1.0, contrast - ends), min(1.0, contrast + ends)),
+            effect_name="agreement@10 with the owner's model on generated histories, less that on users' histories",
+            null="the suspect agrees with the owner's model on generated histories no more than on users' histories, "
+            f"plus the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",
+            turning_point=f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
+            facts={"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
         )
 
     def _permuted(self, shares: np.ndarray, labels: np.ndarray) -> float:

@@ -90,14 +90,14 @@ class MarkVerification(VerificationMethod):
         low, high = wilson(share, n)
         needed = _needed(n, self.settings["level"])
         return Verdict(
-            p_value,
-            self.settings["level"],
-            (100 * (share - chance), 100 * (low - chance), 100 * (high - chance)),
-            f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
-            "the suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
-            "item, which gives the distribution exactly",
-            f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
-            {"marked_items": n, "listed": share, "listed_by_chance": chance},
+            p_value=p_value,
+            level=self.settings["level"],
+            effect=(100 * (share - chance), 100 * (low - chance), 100 * (high - chance)),
+            effect_name=f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
+            null="the suspect knows nothing of the key; the key could have chosen any of the candidates for each "
+            "marked item, which gives the distribution exactly",
+            turning_point=f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
+            facts={"marked_items": n, "listed": share, "listed_by_chance": chance},
         )
 
 

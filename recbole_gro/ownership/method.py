@@ -33,7 +33,7 @@ class Probes:
     expected: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What a method says about a suspect.
 
@@ -161,6 +161,10 @@ def create_method(name: str, settings: Mapping[str, Any]) -> VerificationMethod:
 
 
 def keyed_draws(key: bytes, purpose: str) -> np.random.Generator:
-    """Return a generator that only the holder of the key can repeat; different purposes give independent ones."""
+    """Return a generator that only the holder of the key can repeat; different purposes give independent ones.
+
+    Probes take any number of draws of any distribution, so it is a generator of numpy; `KeyedDraws` and `keyed_word` of
+    the defenses are functions of a query or a description, and have no state.
+    """
     digest = hashlib.blake2b(purpose.encode(), key=hashlib.sha256(key).digest(), digest_size=32).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))

@@ -88,7 +88,7 @@ def run_verification(
     _check_files(made, key, output_dir)
     # what is wrong with the suspect, a reference or the key leaves no folder
     line_up = _line_up(made, owner, model, suspect, references)
-    is_new, secret = not os.path.exists(key), read_key(Path(key))
+    secret, is_new = read_key(Path(key))
     folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
     with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
