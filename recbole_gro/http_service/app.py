@@ -19,9 +19,10 @@ from recbole_gro.http_service.batching import Batcher
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.openapi import openapi
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import read_request
 from recbole_gro.http_service.refusal import HttpRefusal
-from recbole_gro.http_service.service import DefendedService, Options
+from recbole_gro.http_service.service import DefendedService
 
 BODY_SECONDS = 10  # that a client may take to send a body
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds: buckets of the latency

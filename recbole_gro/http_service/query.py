@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_gro.http_service.refusal import HttpRefusal
 
+USUAL_K = 10  # length of a list where a request gives none
 SHOWN = 40  # characters of an unknown token in a message
 
 
@@ -25,6 +26,11 @@ class Limits:
     histories: int = 256
     history: int = 1000
     k: int = 100
+
+    @property
+    def default_k(self) -> int:
+        """Length of a list where a request gives none."""
+        return min(USUAL_K, self.k)
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ def read_request(body: bytes, ids: Mapping[str, int], limits: Limits) -> Request
         raise HttpRefusal(422, "the body must be an object with either history or histories")
     if unknown := sorted(given.keys() - {"history", "histories", "k"}):
         raise HttpRefusal(422, f"unknown field {unknown[0][:SHOWN]!r}; there are history, histories and k")
-    k = given.get("k", min(10, limits.k))
+    k = given.get("k", limits.default_k)
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= limits.k:
         raise HttpRefusal(422, f"k must be a whole number between 1 and {limits.k}")
     single = "history" in given

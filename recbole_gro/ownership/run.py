@@ -1,6 +1,5 @@
 """A verification from top to bottom: commit to secret probes, query the suspect, judge its lists, report."""
 
-import datetime
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.terminal import Text
+from recbole_gro.utils.work_folder import work_folder
 
 ANSWERS = "answers.jsonl"
 
@@ -89,7 +89,7 @@ def run_verification(
     # what is wrong with the suspect, a reference or the key leaves no folder
     line_up = _line_up(made, owner, model, suspect, references)
     secret, is_new = read_key(Path(key))
-    folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    folder = work_folder(output_dir, "verify")
     with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         if is_new:

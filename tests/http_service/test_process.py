@@ -19,9 +19,10 @@ pytest.importorskip("starlette")
 from recbole_gro import UserError, load_target
 from recbole_gro.http_service.guard import _digests, alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.process import bound
 from recbole_gro.http_service.refusal import HttpRefusal
-from recbole_gro.http_service.service import DefendedService, Options
+from recbole_gro.http_service.service import DefendedService
 
 
 def numbered(number):
