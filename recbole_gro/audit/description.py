@@ -173,10 +173,10 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     return None if values["catalogue"] is None else tokens
 
 
-def is_number(token: str) -> bool:
+def is_whole_number(token: str) -> bool:
     """Return whether an item id is a whole number as JSON writes it, so that it comes back from requests as it is.
 
-    >>> is_number("12"), is_number("-3"), is_number("012"), is_number("1.0")
+    >>> is_whole_number("12"), is_whole_number("-3"), is_whole_number("012"), is_whole_number("1.0")
     (True, True, False, False)
     """
     return bool(re.fullmatch(r"0|-?[1-9][0-9]*", token))
@@ -189,7 +189,7 @@ def check_numbers(tokens: Iterable[str]) -> None:
         UserError: one is no number as JSON writes it.
     """
     for token in tokens:
-        if not is_number(token):
+        if not is_whole_number(token):
             raise UserError(f"item_type: item {token!r} is no whole number as JSON writes it; str takes any id")
 
 

@@ -1,7 +1,6 @@
 """The folder of an audit: one process at a time, and the same settings when it is resumed."""
 
 import contextlib
-import datetime
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from recbole_gro.config.settings import plugin_keys
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time, write_whole
 from recbole_gro.utils.log import logged_to
+from recbole_gro.utils.work_folder import work_folder
 
 SETTINGS, RESULTS, LOCK = "audit.json", "results.json", "audit"
 # which change neither queries nor surrogate
@@ -51,8 +51,7 @@ def open_audit_folder(config: Any, settings: dict[str, Any]) -> Iterator[Path]:
         UserError: the folder holds anything but an audit of the same settings, another process uses it, or it cannot
             be written.
     """
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    folder = Path(config["output_dir"] or f"runs/audit-{stamp}")
+    folder = work_folder(config["output_dir"], "audit")
     file = folder / SETTINGS
     if file.exists():
         earlier = json.loads(file.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import append_line, whole_lines
 
 # a history of item ids, and how often the same attack had queried it before: lists of a service may change
-Query = tuple[tuple[str, ...], int]
+CountedQuery = tuple[tuple[str, ...], int]
 
 
 class Unanswered(Exception):
@@ -47,7 +47,7 @@ class Journal:
 
     def __init__(self, file: str | os.PathLike[str], limit: int):
         self.file, self.limit = file, limit
-        self.answers: dict[Query, list[str] | None] = {}
+        self.answers: dict[CountedQuery, list[str] | None] = {}
         self.reasons: dict[str, int] = {}
         self.spent = self.tickets = 0
         self._lock = threading.Lock()
@@ -81,12 +81,12 @@ class Journal:
         with self._lock:
             self._add({"refused": ticket, "lists": lists})
 
-    def answered(self, queries: Sequence[Query], lists: Sequence[list[str]]) -> None:
+    def answered(self, queries: Sequence[CountedQuery], lists: Sequence[list[str]]) -> None:
         """Keep the lists of a request."""
         with self._lock:
             self._add({"queries": queries, "lists": lists})
 
-    def failed(self, queries: Sequence[Query], reason: str) -> None:
+    def failed(self, queries: Sequence[CountedQuery], reason: str) -> None:
         """Keep that a request failed permanently."""
         with self._lock:
             self._add({"queries": queries, "failed": reason})

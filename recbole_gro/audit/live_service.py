@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.audit.description import Description, is_number
-from recbole_gro.audit.journal import BudgetReached, Journal, Query, Refused, Unanswered
+from recbole_gro.audit.description import Description, is_whole_number
+from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
@@ -31,11 +31,11 @@ class Client:
     def __init__(self, source: Source, journal: Journal, description: Description):
         self.source, self.journal, self.description = source, journal, description
         self._lock = threading.Lock()
-        self._failed: list[tuple[Sequence[Query], str]] = []  # in a row, not yet in the journal
+        self._failed: list[tuple[Sequence[CountedQuery], str]] = []  # in a row, not yet in the journal
         self._in_a_row, self._ended = 0, False
         self._any = any(items is not None for items in journal.answers.values())
 
-    def lists(self, queries: Sequence[Query]) -> list[list[str] | None]:
+    def lists(self, queries: Sequence[CountedQuery]) -> list[list[str] | None]:
         """Return the item ids of each query as the service gave them; None where it failed permanently.
 
         Raises:
@@ -57,7 +57,7 @@ class Client:
         self._keep_failures()
         return [self.journal.answers[query] for query in queries]
 
-    def _request(self, queries: Sequence[Query]) -> None:
+    def _request(self, queries: Sequence[CountedQuery]) -> None:
         histories = [[self.description.typed(token) for token in history] for history, _ in queries]
         try:
             lists = self.source.lists(histories, self.journal)
@@ -198,7 +198,7 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
 
 
 def _usable(client: Client, token: str) -> bool:
-    return client.description["item_type"] == "str" or is_number(token)
+    return client.description["item_type"] == "str" or is_whole_number(token)
 
 
 def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:

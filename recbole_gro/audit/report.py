@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
-from recbole_gro.report.run_report import SURROGATE_COLOUR, label, marks, notes, png
+from recbole_gro.report.run_report import SURROGATE_COLOUR, footnotes, label, notes, png
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.table import Table as Columns
 
@@ -77,7 +77,7 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         "held-out queries that are the same for all.",
         ["attack", "lists", "surrogate", head],
         [
-            [" ".join([row["attacker"], *["*"] * (row is strongest), *marks(one)]), f"{row['lists']:,}",
+            [" ".join([row["attacker"], *["*"] * (row is strongest), *footnotes(one)]), f"{row['lists']:,}",
              row["surrogate_model"], share]
             for row, one, share in zip(results["attacks"], trained, shares, strict=True)
         ],

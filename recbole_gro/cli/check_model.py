@@ -58,7 +58,7 @@ def _tried(models: list[str], page: Path | None) -> int:
         for model in tried:
             rows[model] = table_row(model, data_path)
             bar.update()
-    print(terminal.shown(table(rows)))
+    print(terminal.for_output(table(rows)))
     if page:
         _write_table(table(rows).markdown(), page, before)
     works = all(row[role] == "works" for row in rows.values() for role in ROLES)

@@ -35,4 +35,4 @@ def work(words: list[str]) -> None:
 
     config = Config(ANY_MODEL, given.name, command_line=settings)
     refuse_unread(settings, of_sections("Attack", "Defense"), "recbole-gro dataset statistics", "recbole-gro run")
-    print(terminal.shown(table(given.name, dataset_statistics(build_dataset(config)))))
+    print(terminal.for_output(table(given.name, dataset_statistics(build_dataset(config)))))

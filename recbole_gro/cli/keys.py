@@ -58,7 +58,7 @@ def work(words: list[str]) -> None:
         print(ledger.create_key(given.name, **limits))
     elif given.action == "list":
         rows = [["" if value is None else str(value) for value in key.values()] for key in ledger.all_keys()]
-        print(terminal.shown(Table(("key", "budget", "spent", "per minute", "revoked"), rows)))
+        print(terminal.for_output(Table(("key", "budget", "spent", "per minute", "revoked"), rows)))
     else:
         ledger.change_key(given.name, **(limits if given.action == "set" else {"revoked": 1}))
 

@@ -3,8 +3,11 @@
 import importlib.util
 
 from recbole_gro.cli.plugin_option import add_plugins
+from recbole_gro.http_service.options import Options
+from recbole_gro.http_service.query import Limits
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.packaged import listed_keys, packaged_properties
 
 EXAMPLES = {
     "recbole-gro serve runs/NAME/target.pth --defense=tail_decoy --port=8000": "lists of 100, the first 20 unchanged",
@@ -22,28 +25,66 @@ def parser() -> Parser:
         examples=EXAMPLES,
     )
     add = made.add_argument
+    [rate] = [key for key in listed_keys(packaged_properties() / "overall.yaml") if key.name == "false_positive_rate"]
     add("checkpoint", metavar="CHECKPOINT", help="target.pth or target-gro.pth of a run")
-    add("--defense", default="none", metavar="NAME", help="defense of the list, or several joined by + (none)")
+    add(
+        "--defense",
+        default=Options.defense,
+        metavar="NAME",
+        help=f"defense of the list, or several joined by + ({Options.defense})",
+    )
     add("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     add("--port", type=int, default=8000, help="port to listen on (8000)")
     add("--workers", type=int, default=1, metavar="N", help="processes that answer (1)")
-    add("--threads", type=int, default=1, metavar="N", help="threads of torch per process (1)")
+    add(
+        "--threads",
+        type=int,
+        default=Options.threads,
+        metavar="N",
+        help=f"threads of torch per process ({Options.threads})",
+    )
     add("--device", help="such as cuda:0 (the GPU that torch sees first, else the CPU)")
     add_plugins(made)
     add("--model", metavar="MODULE:CLASS", help="class of a model outside RecBole, where plugins have another of it")
     add("--ledger", metavar="FILE", help="SQLite file of keys and access log (service.db beside the checkpoint)")
     add("--catalogue", action="store_true", help="let clients with a key list all items")
-    add("--batch", type=int, default=64, metavar="N", help="most histories that are scored together (64)")
     add(
-        "--wait_ms", type=float, default=2.0, metavar="MS", help="most milliseconds that a request waits for others (2)"
+        "--batch",
+        type=int,
+        default=Options.batch,
+        metavar="N",
+        help=f"most histories that are scored together ({Options.batch})",
     )
-    add("--max_body", type=int, default=2**20, metavar="BYTES", help="largest body (1048576)")
-    add("--max_histories", type=int, default=256, metavar="N", help="most histories of a request (256)")
-    add("--max_history", type=int, default=1000, metavar="N", help="most items of a history (1000)")
+    add(
+        "--wait_ms",
+        type=float,
+        default=1000 * Options.wait,
+        metavar="MS",
+        help=f"most milliseconds that a request waits for others ({1000 * Options.wait:g})",
+    )
+    add("--max_body", type=int, default=Limits.body, metavar="BYTES", help=f"largest body ({Limits.body})")
+    add(
+        "--max_histories",
+        type=int,
+        default=Limits.histories,
+        metavar="N",
+        help=f"most histories of a request ({Limits.histories})",
+    )
+    add(
+        "--max_history",
+        type=int,
+        default=Limits.history,
+        metavar="N",
+        help=f"most items of a history ({Limits.history})",
+    )
     add("--detector", metavar="NAME", help="detector of extraction that judges each history, such as transitions")
-    add("--on_alarm", default="log", help="flagged histories and keys: log, decoy (random items) or refuse (429) (log)")
+    add(
+        "--on_alarm",
+        default=Options.on_alarm,
+        help=f"flagged histories and keys: log, decoy (random items) or refuse (429) ({Options.on_alarm})",
+    )
     add("--benign", metavar="FILE", help="benign users' histories, for thresholds (the target's own data)")
-    add("--false_positive_rate", type=float, default=0.01, metavar="SHARE", help="of benign users flagged (0.01)")
+    add("--false_positive_rate", type=float, metavar="SHARE", help=f"of benign users flagged ({rate.default})")
     return made
 
 
@@ -58,18 +99,17 @@ def work(words: list[str]) -> None:
         if getattr(given, name) < 1:
             raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
     if not 0 <= given.wait_ms <= 1000:
-        raise UserError(f"wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
+        raise UserError(f"--wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
     if not 0 < given.port < 2**16:
-        raise UserError(f"port: {given.port} is not allowed; it lies between 1 and 65535")
-    if given.detector is None and (given.on_alarm != "log" or given.benign or given.false_positive_rate != 0.01):
+        raise UserError(f"--port: {given.port} is not allowed; it lies between 1 and 65535")
+    of_detection = (given.on_alarm != Options.on_alarm, given.benign, given.false_positive_rate is not None)
+    if given.detector is None and any(of_detection):
         raise UserError("--on_alarm, --benign and --false_positive_rate need --detector=NAME, such as transitions")
     for library in ("starlette", "uvicorn"):
         if importlib.util.find_spec(library) is None:
             raise UserError(f"serve needs {library}; pip install starlette uvicorn httptools")
     from recbole_gro.http_service.ledger import Ledger
     from recbole_gro.http_service.process import serve
-    from recbole_gro.http_service.query import Limits
-    from recbole_gro.http_service.service import Options
     from recbole_gro.utils.log import say
 
     options = Options(

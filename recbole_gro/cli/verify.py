@@ -56,8 +56,9 @@ def work(words: list[str]) -> int:
     del given["plugins"]
     from recbole_gro.config.files import literal
     from recbole_gro.ownership.method import methods
+    from recbole_gro.ownership.recompute import recompute
     from recbole_gro.ownership.report import summary
-    from recbole_gro.ownership.run import recompute, run_verification
+    from recbole_gro.ownership.run import run_verification
 
     check_spelling(settings, given.keys(), {key.name for method in methods for key in methods[method].keys})
     if file:

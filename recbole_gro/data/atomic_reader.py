@@ -77,7 +77,7 @@ class AtomicTable:
             raise UserError(f"{self.file}: there is no line below the first, which names the columns")
         # a column's parts are freed before the next column is joined
         return pd.DataFrame(
-            {name: _joined(parts.pop(name)) for name in list(parts)}, lines[0].append(lines[1:]), copy=False
+            {name: _joined_parts(parts.pop(name)) for name in list(parts)}, lines[0].append(lines[1:]), copy=False
         )
 
     def _checked(
@@ -117,7 +117,7 @@ class AtomicTable:
             return [np.array(row, dtype=np.float64 if floats else str) for row in rows]
         except ValueError:
             cells = ((line, value) for line, row in zip(column.index, rows, strict=True) for value in row)
-            line, wrong = next((line, value) for line, value in cells if not _is_number(value))
+            line, wrong = next((line, value) for line, value in cells if not _is_decimal(value))
             raise self._error(line, f"{column.name}: {wrong[:SHOWN]!r} is no number") from None
 
     def _error(self, number: int, reason: str) -> UserError:
@@ -183,7 +183,7 @@ class AtomicTable:
         except ValueError:
             pass
         for number, text in zip(numbers, texts, strict=True):
-            if text.strip() and not _is_number(text):
+            if text.strip() and not _is_decimal(text):
                 date = "; write dates as seconds since 1970, such as 1514678400" if DATE.match(text.strip()) else ""
                 raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{date}")
         return np.array([text if text.strip() else "nan" for text in texts], dtype=np.float64)
@@ -194,7 +194,7 @@ def _lacks(values: Any) -> bool:
     return not (np.isfinite(values) if values.dtype.kind == "f" else ~pd.isna(values)).all()
 
 
-def _is_number(text: str) -> bool:
+def _is_decimal(text: str) -> bool:
     try:
         return "_" not in text and float(text) is not None
     except ValueError:
@@ -205,7 +205,7 @@ def _tokens(texts: list[str]) -> pd.Categorical:
     return tokens(pd.Categorical.from_codes(*pd.factorize(np.array(texts, dtype=object))))
 
 
-def _joined(parts: list[Any]) -> Any:
+def _joined_parts(parts: list[Any]) -> Any:
     """Return the parts of a column as one; exact numbers of several types as texts of the same decimal value."""
     if isinstance(parts[0], pd.Categorical):
         return union_categoricals(parts)

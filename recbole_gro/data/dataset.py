@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_gro.config.settings import setting
 from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import InteractionDataset
-from recbole_gro.data.presplit import distinct_interactions, joined
+from recbole_gro.data.presplit import distinct_interactions, joined_histories
 from recbole_gro.data.training_rows import prefix_rows, train_rows_of, window_rows
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
@@ -56,7 +56,7 @@ class SequenceDataset(InteractionDataset):
         super()._change_feat_format()
         self._aug_presets()
         targets = {field: self.inter_feat[field].numpy() for field in lists}
-        history, owner, start, target = joined(lists, targets)
+        history, owner, start, target = joined_histories(lists, targets)
         users = self.inter_feat[self.uid_field].numpy()
         history[self.uid_field] = users[owner]
         self.history = Interaction({field: torch.from_numpy(values) for field, values in history.items()})

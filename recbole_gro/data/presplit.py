@@ -46,7 +46,7 @@ def _place(files: Mapping[str, int], row: int) -> str:
     return f"{list(files)[part]}, row {row - (ends[part - 1] if part else 0) + 1} below the first line"
 
 
-def joined(
+def joined_histories(
     lists: Mapping[str, pd.Series], targets: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """Concatenate the rows' histories, each followed by its next item, from the shortest to the longest.

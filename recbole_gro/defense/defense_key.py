@@ -3,9 +3,6 @@
 import hashlib
 import os
 import re
-import secrets
-import stat
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +10,11 @@ from recbole_gro.config.settings import setting
 from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
+from recbole_gro.utils.secret_file import check_owner_only, read_or_create_secret
 
 VARIABLE = "RECBOLE_GRO_DEFENSE_KEY"
 FILE = "defense.key"
 SHORTEST = 16  # characters of the variable
-OWNER_ONLY = 0o600
 
 
 def check_defense_key(config: Any) -> None:
@@ -91,36 +88,13 @@ def _from_file(config: Any) -> bytes:
             f"or defense_key=seed"
         )
     file = Path(folder) / FILE
-    try:
-        if not file.exists():
-            _make(file)
-        return _read(file)
-    except OSError as error:
-        raise UserError(f"defense_key: {file} can be neither read nor made: {error.strerror or error}") from error
-
-
-def _make(file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # at no time can another user open it, is it incomplete, or do two processes hold different keys
-    descriptor, part = tempfile.mkstemp(dir=file.parent, prefix=f".{FILE}-")
-    try:
-        with os.fdopen(descriptor, "w") as target:
-            target.write(secrets.token_hex(32) + "\n")
-        os.link(part, file)
+    content, is_new = read_or_create_secret(file, "defense_key", with_folder=True)
+    if is_new:
         # a warning, which a service shows too: a new key changes its lists
         console.warning(f"defense_key: made a new key, {file}; it draws other lists than any key before it")
-    except FileExistsError:
-        pass  # another process was first, and its key is complete
-    finally:
-        os.unlink(part)
-
-
-def _read(file: Path) -> bytes:
-    rights = stat.S_IMODE(file.stat().st_mode)
-    if os.name == "posix" and rights & ~OWNER_ONLY & 0o777:
-        raise UserError(f"defense_key: {file} is open to others (mode {rights:03o}); run chmod 600 on it")
+    check_owner_only(file, "defense_key")
     try:
-        key = bytes.fromhex(file.read_text(encoding="ascii"))
+        key = bytes.fromhex(content.decode("ascii"))
     except ValueError:
         key = b""
     if len(key) != 32:

@@ -1,4 +1,9 @@
-"""Random numbers that are deterministic per query: a keyed pseudo-random function, unpredictable without the key."""
+"""Random numbers that are deterministic per query: a keyed pseudo-random function, unpredictable without the key.
+
+It reads queries by the thousand as tensors, and draws many words of each, for lists that are served. `keyed_word` of
+`marks/marks.py` draws one word for a description, in training; `keyed_draws` of `ownership/method.py` seeds a generator
+for the probes of a verification.
+"""
 
 import hashlib
 from functools import cached_property

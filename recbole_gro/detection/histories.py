@@ -51,6 +51,31 @@ def maximal(histories: Sequence[Sequence[int]], keys: Tensor) -> tuple[Tensor, T
     return torch.from_numpy(kept), torch.from_numpy(extending[order][np.searchsorted(found[order], whole)])
 
 
+def versions_read(
+    histories: Sequence[Sequence[int]], keys: Tensor, history: Tensor, longest: int
+) -> tuple[Tensor, Tensor]:
+    """Return which versions of histories are judged [n], and which history each is a version of [n].
+
+    That is the longest one of those that the model reads as a whole, whose score up to any of its items is known, and
+    each of the longer ones, of which it reads the most recent items. The last version of a history comes last.
+
+    Args:
+        histories: all that were logged.
+        keys: [N] number of the API key.
+        history: [N] number of the history that each is a version of.
+        longest: items that the model reads.
+    """
+    lengths = torch.tensor([len(one) for one in histories])
+    short = (lengths <= longest).nonzero().squeeze(1)
+    kept, _ = maximal([histories[row] for row in short.tolist()], keys[short])
+    long = {(int(history[row]), len(histories[row])): row for row in reversed(range(len(histories)))
+            if lengths[row] > longest}  # fmt: skip
+    read = torch.cat([short[kept], torch.tensor([*long.values()], dtype=torch.long)])
+    read = read[lengths[read].argsort(stable=True)]
+    read = read[history[read].argsort(stable=True)]
+    return read, history[read]
+
+
 def _mixed(state: np.ndarray) -> np.ndarray:
     state = (state ^ (state >> np.uint64(31))) * MULTIPLIER
     return state ^ (state >> np.uint64(29))

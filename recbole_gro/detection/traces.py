@@ -52,7 +52,7 @@ class Traces:
         return Traces(self.items[rows] * kept, self.ranks[rows] * kept, last, self.n_items, self.k)
 
 
-def joined(parts: list[Traces]) -> Traces:
+def joined_traces(parts: list[Traces]) -> Traces:
     """Return the traces of several parts of histories, all of one width."""
     items, ranks, embeddings = (
         torch.cat([getattr(part, name) for part in parts]) for name in ("items", "ranks", "embeddings")

@@ -12,8 +12,8 @@ from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
+from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
-from recbole_gro.detection.keys import key_is_flagged
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.plan import in_words

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
-from recbole_gro.ownership.fingerprint import Fingerprint
+from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
@@ -107,17 +107,21 @@ def _values(rows: Iterable[Row]) -> Iterator[Any]:
 def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
     """Yield the row of each suspect of an owner's model; those that are known, by kind and name, as they are."""
     experiment = workshop.experiment
-    method = Fingerprint({"min_references": FEWEST})
-    without = Fingerprint({"min_references": FEWEST, "margin": 0.0})
+    method = DistinctiveItems({"min_references": FEWEST})
+    without = DistinctiveItems({"min_references": FEWEST, "margin": 0.0})
     seeds = [other for other in (*experiment.seeds, *experiment.ownership["references"]) if other != seed]
     tokens = workshop.stages(model, seed).train._dataset.field2id_token[
         workshop.stages(model, seed).config["ITEM_ID_FIELD"]
     ]
     candidates = {
-        f"{model} {number}": SavedTarget(workshop.target(model, number), None, workshop.stages(model, number).config,
-                                      tokens.tolist())
+        f"{model} {number}": SavedTarget(
+            model=workshop.target(model, number),
+            dataset=None,
+            config=workshop.stages(model, number).config,
+            item_tokens=tokens.tolist(),
+        )
         for number in (seed, *seeds)
-    }  # fmt: skip
+    }
     owner = candidates.pop(f"{model} {seed}")
     key = f"{experiment.name} {model} {seed}".encode()
     probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
@@ -154,7 +158,7 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
         experiment: with its title and settings.
         rows: of all owners.
     """
-    level = Fingerprint({}).settings["level"]
+    level = DistinctiveItems({}).settings["level"]
     copied, none = ([row for row in rows if row["is_copy"] is is_copy] for is_copy in (True, False))
     independent = [row for row in none if row["kind"].startswith("independent")]
     yield Paragraph(
@@ -236,7 +240,7 @@ def _picture(rows: Sequence[Row]) -> Figure:
         for is_copy, colour, label in ((False, "#888888", "no copies"), (True, SURROGATE_COLOUR, "copies")):
             own = [row["excess"] for row in rows if (row["model"], row["is_copy"]) == (model, is_copy)]
             axes.hist(own, bins, color=colour, label=label, alpha=0.8)
-        axes.axvline(Fingerprint({}).settings["margin"], color="#bbbbbb", linewidth=0.8)
+        axes.axvline(DistinctiveItems({}).settings["margin"], color="#bbbbbb", linewidth=0.8)
         axes.set(yscale="log", title=model, xlabel="excess share of distinctive items", ylabel="verdicts")
     panels[0].legend(frameon=False)
     return figure

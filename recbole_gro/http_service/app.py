@@ -19,9 +19,10 @@ from recbole_gro.http_service.batching import Batcher
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.openapi import openapi
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import read_request
-from recbole_gro.http_service.refusal import Refusal
-from recbole_gro.http_service.service import DefendedService, Options
+from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.http_service.service import DefendedService
 
 BODY_SECONDS = 10  # that a client may take to send a body
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds: buckets of the latency
@@ -98,23 +99,23 @@ class Routes:
 
     async def refused(self, _: Request, error: Exception) -> Response:
         """Answer a request that raised an exception with one sentence, of which none names anything of this machine."""
-        if isinstance(error, Refusal):
+        if isinstance(error, HttpRefusal):
             refusal = error
         elif isinstance(error, HTTPException):
-            refusal = Refusal(error.status_code, error.detail)  # Starlette's, such as Not Found
+            refusal = HttpRefusal(error.status_code, error.detail)  # Starlette's, such as Not Found
         else:
-            refusal = Refusal(500, "internal error")
+            refusal = HttpRefusal(500, "internal error")
         self.responses[refusal.status] += 1
         return JSONResponse({"error": refusal.sentence}, refusal.status, refusal.headers)
 
     def _key(self, request: Request) -> int:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise Refusal(401, "an API key is needed, in the header Authorization: Bearer KEY")
+            raise HttpRefusal(401, "an API key is needed, in the header Authorization: Bearer KEY")
         return self.keys.key_of(token.strip())
 
     async def _body(self, request: Request) -> bytes:
-        too_large = Refusal(413, f"the body may have {self.limits.body} bytes")
+        too_large = HttpRefusal(413, f"the body may have {self.limits.body} bytes")
         declared = request.headers.get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > self.limits.body:
             raise too_large
@@ -126,7 +127,7 @@ class Routes:
                     if len(body) > self.limits.body:
                         raise too_large
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {BODY_SECONDS} seconds") from None
+            raise HttpRefusal(408, f"the body did not arrive within {BODY_SECONDS} seconds") from None
         return bytes(body)
 
     def _observe(self, seconds: float) -> None:
@@ -159,5 +160,5 @@ def create_app(options: Options) -> Starlette:
     }
     table = [Route("/v1/recommend", routes.recommend, methods=["POST"])]
     table += [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
-    handlers: dict[Any, Any] = dict.fromkeys((Refusal, HTTPException, Exception), routes.refused)
+    handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, Exception), routes.refused)
     return Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)

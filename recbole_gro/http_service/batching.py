@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from recbole_gro.http_service.ledger import Entry
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.options import Options
+from recbole_gro.http_service.refusal import HttpRefusal
 
 Outcome = list[list[int]] | Exception
 
@@ -27,7 +28,11 @@ class Batcher:
     """
 
     def __init__(
-        self, respond: Callable[[Sequence[Entry]], list[Outcome]], most: int = 64, wait: float = 0.002, queued=4096
+        self,
+        respond: Callable[[Sequence[Entry]], list[Outcome]],
+        most: int = Options.batch,
+        wait: float = Options.wait,
+        queued: int = 4096,
     ):
         self._respond, self._most, self._wait, self._limit = respond, most, wait, queued
         self._queue: deque[tuple[Entry, asyncio.Future, float]] = deque()
@@ -39,10 +44,10 @@ class Batcher:
         """Return the lists of a query.
 
         Raises:
-            Refusal: 503, too many queries are waiting; or what `respond` returned.
+            HttpRefusal: 503, too many queries are waiting; or what `respond` returned.
         """
         if self._histories + len(entry.histories) > self._limit:
-            raise Refusal(503, "too many requests are waiting", retry_after=1)
+            raise HttpRefusal(503, "too many requests are waiting", retry_after=1)
         future = asyncio.get_running_loop().create_future()
         self._histories += len(entry.histories)
         self._queue.append((entry, future, time.monotonic()))

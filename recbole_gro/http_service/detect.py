@@ -1,9 +1,7 @@
 """Detection of extraction in an access log: histories, windows and API keys that are not like benign users'."""
 
-import datetime
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,19 +14,19 @@ from recbole_gro.config.settings import declared_keys
 from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
-from recbole_gro.detection.histories import maximal, padded
-from recbole_gro.detection.keys import key_is_flagged, log_evidence
+from recbole_gro.detection.histories import maximal, padded, versions_read
+from recbole_gro.detection.judgement import judged
 from recbole_gro.detection.settings import DetectionSettings
-from recbole_gro.detection.traces import Tracer, Traces, joined
+from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.detect_report import write_detection
 from recbole_gro.http_service.logs import LoggedQueries, read_log
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.work_folder import work_folder
 
 MOST_BENIGN = 2000  # users that thresholds come from
 AT_ONCE = 2**12  # histories that are traced at a time
-NEVER = 2**62  # items after which a history that is not flagged is
 
 
 def run_detect(
@@ -56,7 +54,7 @@ def run_detect(
     queries = read_log(log, token_ids(served))
     if output and os.path.exists(output) and not os.path.isdir(output):
         raise UserError(f"output: {output} is a file; it takes a folder")
-    folder = Path(output or f"runs/detect-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    folder = work_folder(output, "detect")
     calibrated = calibrate(served, tracer, benign, own)
     names = list(dict.fromkeys(queries.keys))
     number = {name: place for place, name in enumerate(names)}
@@ -65,7 +63,7 @@ def run_detect(
     rows = rows[keys[rows].argsort(stable=True)]  # those of a key together, in the order of their arrival
     place = torch.zeros(len(keys), dtype=torch.long)
     place[rows] = torch.arange(len(rows))
-    read, history = _read_by_the_model(queries.histories, keys, place[history_of], tracer.longest)
+    read, history = versions_read(queries.histories, keys, place[history_of], tracer.longest)
     items = padded([queries.histories[row] for row in read.tolist()], tracer.longest)
     left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
     traces = (tracer.trace(part) for part in items.split(AT_ONCE))
@@ -84,31 +82,6 @@ def run_detect(
     }
     write_detection(results, folder)
     return results
-
-
-def _read_by_the_model(
-    histories: Sequence[Sequence[int]], keys: Tensor, history: Tensor, longest: int
-) -> tuple[Tensor, Tensor]:
-    """Return which versions of histories are judged [n], and which history each is a version of [n].
-
-    That is the longest one of those that the model reads as a whole, whose score up to any of its items is known, and
-    each of the longer ones, of which it reads the most recent items. The last version of a history comes last.
-
-    Args:
-        histories: all that were logged.
-        keys: [N] number of the API key.
-        history: [N] number of the history that each is a version of.
-        longest: items that the model reads.
-    """
-    lengths = torch.tensor([len(one) for one in histories])
-    short = (lengths <= longest).nonzero().squeeze(1)
-    kept, _ = maximal([histories[row] for row in short.tolist()], keys[short])
-    long = {(int(history[row]), len(histories[row])): row for row in reversed(range(len(histories)))
-            if lengths[row] > longest}  # fmt: skip
-    read = torch.cat([short[kept], torch.tensor([*long.values()], dtype=torch.long)])
-    read = read[lengths[read].argsort(stable=True)]
-    read = read[history[read].argsort(stable=True)]
-    return read, history[read]
 
 
 def token_ids(target: SavedTarget) -> dict[str, int]:
@@ -181,73 +154,6 @@ def calibrate(
         name: CalibratedDetector(name, config, traces, own.false_positive_rate, own.detection_window)
         for name in as_names(own.detector)
     }
-
-
-def judged(
-    calibrated: Mapping[str, CalibratedDetector],
-    traces: Iterable[Traces],
-    keys: Tensor,
-    own: DetectionSettings,
-    *,
-    history: Tensor | None = None,
-    left_out: Tensor | None = None,
-) -> dict[str, dict[str, Tensor]]:
-    """Return what each detector says of histories, which are sorted by key.
-
-    Args:
-        calibrated: detectors with their thresholds, by name.
-        traces: of versions of the histories, in parts, of which one is held at a time.
-        keys: [N] number of the key of each history.
-        own: settings.
-        history: [n] number of the history that each trace is a version of, in ascending order, the last version last;
-            None: each is a history.
-        left_out: [n] items of each before those that are traced; None: 0.
-
-    Returns:
-        By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
-        `flagged`, `evidence` and `key_flagged`; by window [W] `window_start` (row of its first history),
-        `window_scores` and `window_flagged`.
-    """
-    of_versions: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
-    history = torch.arange(len(keys)) if history is None else history
-    left_out = torch.zeros_like(history) if left_out is None else left_out
-    is_last = history != torch.cat([history[1:], torch.tensor([-1])])
-    parts, n_traced = [], 0
-    for part in traces:
-        for name, detector in calibrated.items():
-            of_versions[name].append((detector.alarms(part), detector.scores(part).amax(1)))
-        last = is_last[n_traced : n_traced + len(part)].nonzero().squeeze(1)
-        parts.append(part.whole(last, part.lengths[last]))
-        n_traced += len(part)
-    whole, histories = joined(parts), keys.bincount()
-    first = histories.cumsum(0) - histories
-    size, whole_windows = own.detection_window, histories // own.detection_window
-    number = torch.arange(int(whole_windows.sum()))
-    key_of_window = torch.arange(len(histories)).repeat_interleave(whole_windows)
-    before = (whole_windows.cumsum(0) - whole_windows)[key_of_window]
-    starts = first[key_of_window] + (number - before) * size
-    members = (starts.unsqueeze(1) + torch.arange(size)).flatten()
-    found = {}
-    for name, detector in calibrated.items():
-        version_alarms, version_scores = (torch.cat(of_parts) for of_parts in zip(*of_versions[name], strict=True))
-        scores = torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, version_scores, "amax")
-        after = torch.where(version_alarms > 0, left_out + version_alarms, NEVER)
-        alarms = torch.full(keys.shape, NEVER).scatter_reduce(0, history, after, "amin")
-        alarms[alarms == NEVER] = 0
-        flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
-        in_windows, window_flagged = detector.window_alarms(whole[members])
-        found[name] = {
-            "alarms": alarms,
-            "scores": scores,
-            "histories": histories,
-            "flagged": flagged,
-            "evidence": log_evidence(histories, flagged, own.false_positive_rate, detector.benign_users),
-            "key_flagged": key_is_flagged(histories, flagged, own.false_positive_rate, detector.benign_users),
-            "window_start": starts,
-            "window_scores": in_windows,
-            "window_flagged": window_flagged,
-        }
-    return found
 
 
 def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names: list[str]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
-from recbole_gro.detection.keys import key_is_flagged
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.ledger import WAIT, transaction
 from recbole_gro.serving.service import Query

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.utils.errors import UserError
 
 PREFIX = "rg_"
@@ -127,14 +127,14 @@ class Ledger:
         """Return the id of an API key.
 
         Raises:
-            Refusal: 401, unknown or revoked.
+            HttpRefusal: 401, unknown or revoked.
         """
         found = self._database.execute("SELECT id FROM key WHERE hash = ? AND NOT revoked", (_hash(token),)).fetchone()
         if found is None:
-            raise Refusal(401, "the API key is unknown or revoked")
+            raise HttpRefusal(401, "the API key is unknown or revoked")
         return found[0]
 
-    def admit(self, entries: Sequence[Entry]) -> list[int | Refusal]:
+    def admit(self, entries: Sequence[Entry]) -> list[int | HttpRefusal]:
         """Count and log queries in one transaction; return the log line of each that may be answered, or its refusal.
 
         A query is admitted as a whole or not at all. The log has the sequences of admitted queries only.
@@ -142,7 +142,7 @@ class Ledger:
         with transaction(self._database):
             return [self._admit(entry, time.time()) for entry in entries]
 
-    def _admit(self, entry: Entry, now: float) -> int | Refusal:
+    def _admit(self, entry: Entry, now: float) -> int | HttpRefusal:
         execute, lists = self._database.execute, len(entry.histories)
         row = execute("SELECT revoked, budget, spent, rate, allowance, since FROM key WHERE id = ?", (entry.key,))
         revoked, budget, spent, rate, allowance, since = row.fetchone()
@@ -153,17 +153,17 @@ class Ledger:
         if rate is not None:
             allowance = min(rate, allowance + (now - since) * rate / 60)
         if revoked:
-            refusal = Refusal(401, "the API key is unknown or revoked")
+            refusal = HttpRefusal(401, "the API key is unknown or revoked")
         elif budget is not None and spent + lists > budget:
             left = max(0, budget - spent)
-            refusal = Refusal(
+            refusal = HttpRefusal(
                 402, f"too few lists are left in the budget of this API key: {left}, and this request takes {lists}"
             )
         elif rate is not None and lists > rate:
-            refusal = Refusal(422, f"this API key gets {rate:g} lists per minute, and this request takes {lists}")
+            refusal = HttpRefusal(422, f"this API key gets {rate:g} lists per minute, and this request takes {lists}")
         elif rate is not None and lists > allowance:
             seconds = math.ceil((lists - allowance) * 60 / rate)
-            refusal = Refusal(429, f"this API key gets {rate:g} lists per minute", retry_after=max(1, seconds))
+            refusal = HttpRefusal(429, f"this API key gets {rate:g} lists per minute", retry_after=max(1, seconds))
         sequences, reason = (json.dumps(entry.histories), None) if refusal is None else (None, str(refusal.status))
         line = execute(
             "INSERT INTO query (time, key, k, lists, refused, sequences) VALUES (?, ?, ?, ?, ?, ?)",

@@ -24,7 +24,7 @@ def openapi(limits: Limits, catalogue: bool) -> dict[str, Any]:
     """
     items = {"type": "array", "items": {"type": "string"}}
     history = {**items, "minItems": 1, "maxItems": limits.history}
-    k = {"type": "integer", "minimum": 1, "maximum": limits.k, "default": min(10, limits.k)}
+    k = {"type": "integer", "minimum": 1, "maximum": limits.k, "default": limits.default_k}
     histories = {"type": "array", "items": history, "minItems": 1, "maxItems": limits.histories}
     one, many = (
         _object({name: schema, "k": k}, [name]) for name, schema in (("history", history), ("histories", histories))

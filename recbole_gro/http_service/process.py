@@ -11,8 +11,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from recbole_gro.http_service.app import create_app
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
-from recbole_gro.http_service.service import Options
 from recbole_gro.utils.errors import UserError
 
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes

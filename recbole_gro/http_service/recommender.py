@@ -60,12 +60,11 @@ class Recommender:
         self._head = min(heads)  # items at the front of a list that are those of the ranking
         self.noise = self._measured_noise() if self._batches else 0.0
 
-    def answer(self, histories: Sequence[list[int]], keys: Sequence[int], k: int) -> list[list[int]]:
-        """Return the list of each history, at most k item ids, best first.
+    def answer(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
+        """Return the list of each history, at most k item ids, best first; flagged ones (`Guard`) do not come here.
 
         Args:
             histories: item ids, most recent last.
-            keys: id of the API key that sent each history; flagged ones (`Guard`) do not come here.
             k: length of a list, at most `served_k`.
 
         Raises:

@@ -1,7 +1,7 @@
 """A request that is not answered."""
 
 
-class Refusal(Exception):
+class HttpRefusal(Exception):
     """A refused request: the client gets the status and one sentence, and nothing else of this process.
 
     Args:

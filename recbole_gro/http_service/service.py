@@ -2,9 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 
@@ -22,62 +20,15 @@ from recbole_gro.http_service.batching import Outcome
 from recbole_gro.http_service.detect import calibrate, detection_settings
 from recbole_gro.http_service.guard import ON_ALARM, Guard
 from recbole_gro.http_service.ledger import Entry, Ledger
-from recbole_gro.http_service.query import Limits
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.recommender import Recommender
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 
 logger = logging.getLogger("recbole_gro.http_service")
 DRAWN_PER_QUERY = {"defense_key": "secret", "random_keyed": True}  # a repeated query must not get a second draw
-
-
-@dataclass(frozen=True)
-class Options:
-    """Hold what a process of the service is made of.
-
-    Attributes:
-        checkpoint: a target of a run.
-        defense: of the list; names joined by +.
-        settings: of the defense, and `served_k`; values may be texts.
-        ledger: SQLite file; None: service.db beside the checkpoint.
-        plugins: modules to import first, as of the setting `plugins`.
-        model: class of a model outside RecBole, as module:Class, where no plugin has it.
-        device: to serve on; None: as `load_target`.
-        catalogue: whether clients can list the items.
-        limits: of a request; its k becomes `served_k`.
-        batch: most histories of a batch.
-        wait: seconds that a query waits for others at most.
-        threads: of torch per process.
-        detector: that judges histories; None: none does.
-        on_alarm: what flagged histories, and all of flagged API keys, get: their lists and a line in the log (`log`),
-            lists of random items (`decoy`) or a refusal with status 429 (`refuse`).
-        benign: atomic file of benign users' histories, which give the thresholds; None: the target's own data.
-        false_positive_rate: share of benign users, and of benign keys, that may be flagged.
-    """
-
-    checkpoint: str
-    defense: str = "none"
-    settings: Mapping[str, object] = field(default_factory=dict)
-    ledger: str | None = None
-    plugins: str | list[str] | None = None
-    model: str | None = None
-    device: str | None = None
-    catalogue: bool = False
-    limits: Limits = field(default_factory=Limits)
-    batch: int = 64
-    wait: float = 0.002
-    threads: int = 1
-    detector: str | None = None
-    on_alarm: str = "log"
-    benign: str | None = None
-    false_positive_rate: float = 0.01
-
-    @property
-    def ledger_file(self) -> str:
-        """File of the ledger."""
-        return self.ledger or str(Path(self.checkpoint).parent / "service.db")
 
 
 class DefendedService:
@@ -104,12 +55,12 @@ class DefendedService:
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
         admitted = self.ledger.admit(entries)
-        outcomes: list[Outcome] = [entry if isinstance(entry, Refusal) else [] for entry in admitted]
+        outcomes: list[Outcome] = [entry if isinstance(entry, HttpRefusal) else [] for entry in admitted]
         for k in {entry.k for entry in entries}:
             places = [
                 place
                 for place, entry in enumerate(entries)
-                if entry.k == k and not isinstance(admitted[place], Refusal)
+                if entry.k == k and not isinstance(admitted[place], HttpRefusal)
             ]
             if places:
                 self._fill(outcomes, [entries[place] for place in places], places, admitted)
@@ -120,12 +71,12 @@ class DefendedService:
         keys = [entry.key for entry in entries for _ in entry.histories]
         try:
             alarms = self.guard.alarms(histories, keys) if self.guard else [False] * len(histories)
-            lists = iter(self._lists(histories, keys, alarms, entries[0].k))
+            lists = iter(self._lists(histories, alarms, entries[0].k))
         except Exception:  # whatever failed, its lists are given back, and the next batch is served
             logger.exception("a batch of %d histories failed", len(histories))
             self.ledger.withdraw([admitted[place] for place in places])
             for place in places:
-                outcomes[place] = Refusal(500, "internal error")
+                outcomes[place] = HttpRefusal(500, "internal error")
             return
         judged = iter(alarms)
         for place, entry in zip(places, entries, strict=True):
@@ -133,14 +84,14 @@ class DefendedService:
             alarm = any([next(judged) for _ in entry.histories])  # all of them are taken from `judged`
             if alarm and self.on_alarm == "refuse":
                 self.ledger.withdraw([admitted[place]], 429)
-                outcomes[place] = Refusal(429, "these requests are not like those of users of this service")
+                outcomes[place] = HttpRefusal(429, "these requests are not like those of users of this service")
 
-    def _lists(self, histories: list[list[int]], keys: list[int], alarms: list[bool], k: int) -> list[list[int]]:
+    def _lists(self, histories: list[list[int]], alarms: list[bool], k: int) -> list[list[int]]:
         """Return the list of each history; random items for flagged ones where `on_alarm` says so."""
         decoyed = [place for place, alarm in enumerate(alarms) if alarm and self.on_alarm != "log"]
         lists: list[list[int]] = [[]] * len(histories)
         if kept := sorted({*range(len(histories))} - {*decoyed}):
-            answered = self.recommender.answer([histories[at] for at in kept], [keys[at] for at in kept], k)
+            answered = self.recommender.answer([histories[at] for at in kept], k)
             for at, row in zip(kept, answered, strict=True):
                 lists[at] = row
         if self.guard and decoyed and self.on_alarm == "decoy":
@@ -158,6 +109,8 @@ def created_guard(target: SavedTarget, options: Options) -> Guard:
     if options.on_alarm not in ON_ALARM:
         raise UserError(f"on_alarm: {options.on_alarm!r} is none of {', '.join(ON_ALARM)}")
     rate = options.false_positive_rate
+    if rate is None:  # whatever the run of the checkpoint had
+        rate = declared_keys()["false_positive_rate"].default
     own = detection_settings(target, {"detector": options.detector, "false_positive_rate": rate})
     if len(as_names(own.detector)) != 1:
         raise UserError(f"detector: {options.detector} are several; a service has one")

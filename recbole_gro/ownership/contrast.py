@@ -12,8 +12,8 @@ from recbole_gro.config.settings import Key
 from recbole_gro.ownership.fingerprint import LENGTHS, TOP, generated
 from recbole_gro.ownership.method import (
     LEVEL,
+    NoVerdict,
     Probes,
-    Refusal,
     Verdict,
     VerificationMethod,
     keyed_draws,
@@ -66,7 +66,7 @@ class Contrast(VerificationMethod):
         shares = found_in(own, lists[:, : own.shape[1]]).double().mean(1).numpy()
         ours, users = shares[is_generated], shares[~is_generated]
         if min(len(ours), len(users)) < 2:
-            raise Refusal("too few probes: the permutation test needs two of each kind or more")
+            raise NoVerdict("too few probes: the permutation test needs two of each kind or more")
         contrast = float(ours.mean() - users.mean())
         p_value = self._permuted(np.where(is_generated, shares - self.settings["margin"], shares), is_generated)
         error = math.sqrt(ours.var(ddof=1) / len(ours) + users.var(ddof=1) / len(users))
@@ -75,14 +75,14 @@ class Contrast(VerificationMethod):
             ends = math.hypot(*(1 - 0.025 ** (1 / len(kind)) for kind in (ours, users)))
         needed = self.settings["margin"] + float(stats.norm.isf(self.settings["level"])) * error
         return Verdict(
-            p_value,
-            self.settings["level"],
-            (contrast, max(-1.0, contrast - ends), min(1.0, contrast + ends)),
-            "agreement@10 with the owner's model on generated histories, less that on users' histories",
-            "the suspect agrees with the owner's model on generated histories no more than on users' histories, plus "
-            f"the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",
-            f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
-            {"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
+            p_value=p_value,
+            level=self.settings["level"],
+            effect=(contrast, max(-1.0, contrast - ends), min(1.0, contrast + ends)),
+            effect_name="agreement@10 with the owner's model on generated histories, less that on users' histories",
+            null="the suspect agrees with the owner's model on generated histories no more than on users' histories, "
+            f"plus the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",
+            turning_point=f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
+            facts={"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
         )
 
     def _permuted(self, shares: np.ndarray, labels: np.ndarray) -> float:
@@ -96,12 +96,12 @@ def _histories(owner: SavedTarget) -> list[list[int]]:
     """Return the item ids of each user in time order, of those with as many as a probe may have."""
     data = owner.dataset
     if data is None:
-        raise Refusal("the method contrast needs histories of users; give their folder with data_path")
+        raise NoVerdict("the method contrast needs histories of users; give their folder with data_path")
     if data.config["benchmark_filename"]:
-        raise Refusal("the method contrast needs whole histories, which files that are split already may not hold")
+        raise NoVerdict("the method contrast needs whole histories, which files that are split already may not hold")
     rows = data.inter_feat.sort_values(data.time_field, kind="stable")
     by_user = rows.groupby(data.uid_field)[data.iid_field].agg(list)
     found = [items for items in by_user if len(items) >= LENGTHS.stop - 1]
     if not found:
-        raise Refusal(f"no user has {LENGTHS.stop - 1} items, as many as a probe may have")
+        raise NoVerdict(f"no user has {LENGTHS.stop - 1} items, as many as a probe may have")
     return found

@@ -10,8 +10,8 @@ from torch import Tensor
 from recbole_gro.config.settings import Key
 from recbole_gro.ownership.method import (
     LEVEL,
+    NoVerdict,
     Probes,
-    Refusal,
     Verdict,
     VerificationMethod,
     keyed_draws,
@@ -29,7 +29,7 @@ FEWEST = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # numbers of probes that
 
 
 @register_method("fingerprint")
-class Fingerprint(VerificationMethod):
+class DistinctiveItems(VerificationMethod):
     """Compare how many distinctive items of the owner's model, and of each reference, a suspect lists.
 
     The candidates are the owner's model and R references: trained in the same way on the same data at other seeds.
@@ -76,7 +76,7 @@ class Fingerprint(VerificationMethod):
         self._check_enough(len(candidates) - 1)
         hits, totals = distinctive_hits(candidates, lists)
         if not bool((totals.sum(1) > 0).all()):
-            raise Refusal("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
+            raise NoVerdict("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
         shares = (hits.sum(1) / totals.sum(1)).tolist()
         p_value, excess, error = self.tested(shares, int(totals[1:].sum(1).min()))
         settings, freedom = self.settings, len(shares) - 2
@@ -85,14 +85,16 @@ class Fingerprint(VerificationMethod):
         needed = mean + settings["margin"] + stats.t.isf(settings["level"], freedom) * error
         names = list(probes.expected["lists"])[1:]
         return Verdict(
-            p_value,
-            settings["level"],
-            (excess, excess - ends, excess + ends),
-            "share of the owner's distinctive items that the suspect lists, beyond the mean over the references",
-            "the suspect was made without the owner's model, and lists no more of its distinctive items than of one "
-            f"more reference's beyond the {freedom + 1} measured, plus the margin {settings['margin']:g} (Student's t)",
-            _turning_point(p_value <= settings["level"], shares[0], needed),
-            {
+            p_value=p_value,
+            level=settings["level"],
+            effect=(excess, excess - ends, excess + ends),
+            effect_name="share of the owner's distinctive items that the suspect lists, beyond the mean over the "
+            "references",
+            null="the suspect was made without the owner's model, and lists no more of its distinctive items than of "
+            f"one more reference's beyond the {freedom + 1} measured, plus the margin {settings['margin']:g} "
+            "(Student's t)",
+            turning_point=_turning_point(p_value <= settings["level"], shares[0], needed),
+            facts={
                 "share": shares[0],
                 "reference_shares": dict(zip(names, shares[1:], strict=True)),
                 "reference_mean": mean,
@@ -124,7 +126,7 @@ class Fingerprint(VerificationMethod):
 
     def _check_enough(self, n: int) -> None:
         if n < self.settings["min_references"]:
-            raise Refusal(
+            raise NoVerdict(
                 f"too few reference models: {n}, where the p-value needs at least {self.settings['min_references']}"
             )
 

@@ -2,33 +2,30 @@
 
 import contextlib
 import hashlib
-import os
-import secrets
 from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console
+from recbole_gro.utils.secret_file import read_or_create_secret
 
 SHORTEST_KEY = 16  # bytes
 
 
-def read_key(file: Path) -> bytes:
-    """Return the bytes of a key, which is made where there is none.
+def read_key(file: Path) -> tuple[bytes, bool]:
+    """Return the bytes of a key, which is made where there is none, and whether it was.
+
+    A file that others can open is accepted, unlike that of `defense_key`: an owner may have written it by hand, and the
+    results of its first verification hold the key.
 
     Raises:
         UserError: it cannot be read or made, or is short.
     """
-    try:
-        if not file.exists():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-                stream.write(secrets.token_hex(32) + "\n")
-        key = file.read_bytes().strip()
-    except OSError as error:
-        raise UserError(f"key: {file} can be neither read nor made: {error.strerror or error}") from error
+    content, is_new = read_or_create_secret(file, "key")
+    key = content.strip()
     if len(key) < SHORTEST_KEY:
         raise UserError(f"key: {file} holds {len(key)} bytes; a secret takes {SHORTEST_KEY} or more")
-    return key
+    return key, is_new
 
 
 def _revealed(key: str) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 from recbole_gro.config.settings import Key, setting
 from recbole_gro.defense.defense_key import defense_key, possible_keys
 from recbole_gro.defense.marks.marks import WORDS, Marks, keyed_word
-from recbole_gro.ownership.method import LEVEL, Probes, Refusal, Verdict, VerificationMethod, register_method
+from recbole_gro.ownership.method import LEVEL, NoVerdict, Probes, Verdict, VerificationMethod, register_method
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.ranking import found_in
 
@@ -45,11 +45,11 @@ class MarkVerification(VerificationMethod):
         keys = [defense_key(owner.config)] if by_seed else possible_keys(key)
         key = next(filter(marks.fit_key, keys), b"")
         if not key:
-            raise Refusal("the key is not the one with which the owner's model was trained")
+            raise NoVerdict("the key is not the one with which the owner's model was trained")
         steps = [(row, place) for place in range(1, marks.sequences.shape[1]) for row in range(len(marks.sequences))]
         steps = sorted(steps)[: n // self.contexts]
         if not steps:
-            raise Refusal(f"{n} lists are too few: one test takes {self.contexts}")
+            raise NoVerdict(f"{n} lists are too few: one test takes {self.contexts}")
         sequences, candidates = marks.sequences.tolist(), marks.candidates.tolist()
         model: Any = owner.model
         catalogue = model.n_items - 1
@@ -74,7 +74,7 @@ class MarkVerification(VerificationMethod):
 
     def check_owner(self, owner: SavedTarget) -> None:
         if owner.marks is None or owner.marks["method"] != self.name:
-            raise Refusal(f"the owner's model was not trained with the defense {self.name}: it holds no such marks")
+            raise NoVerdict(f"the owner's model was not trained with the defense {self.name}: it holds no such marks")
 
     def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         items = torch.tensor(probes.expected["items"])
@@ -90,14 +90,14 @@ class MarkVerification(VerificationMethod):
         low, high = wilson(share, n)
         needed = _needed(n, self.settings["level"])
         return Verdict(
-            p_value,
-            self.settings["level"],
-            (100 * (share - chance), 100 * (low - chance), 100 * (high - chance)),
-            f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
-            "the suspect knows nothing of the key; the key could have chosen any of the candidates for each marked "
-            "item, which gives the distribution exactly",
-            f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
-            {"marked_items": n, "listed": share, "listed_by_chance": chance},
+            p_value=p_value,
+            level=self.settings["level"],
+            effect=(100 * (share - chance), 100 * (low - chance), 100 * (high - chance)),
+            effect_name=f"percent of marked items in the top {lists.shape[2]}, less what chance gives",
+            null="the suspect knows nothing of the key; the key could have chosen any of the candidates for each "
+            "marked item, which gives the distribution exactly",
+            turning_point=f"the evidence is {evidence:.1f} over {n} marked items, a claim takes {needed:.1f}",
+            facts={"marked_items": n, "listed": share, "listed_by_chance": chance},
         )
 
 

@@ -16,7 +16,7 @@ from recbole_gro.utils.registry import Registry
 LEVEL = 0.01  # maximum rate of false claims, unless said otherwise
 
 
-class Refusal(Exception):
+class NoVerdict(Exception):
     """An assumption of a method does not hold, so that there is no verdict; the message is one sentence."""
 
 
@@ -33,7 +33,7 @@ class Probes:
     expected: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What a method says about a suspect.
 
@@ -103,7 +103,7 @@ class VerificationMethod:
         """Check that the method applies to a model, before anything else is done.
 
         Raises:
-            Refusal: it does not.
+            NoVerdict: it does not.
         """
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
@@ -117,7 +117,7 @@ class VerificationMethod:
             n: maximum number of lists that the suspect gives.
 
         Raises:
-            Refusal: the models are none that the method applies to.
+            NoVerdict: the models are none that the method applies to.
         """
         raise NotImplementedError
 
@@ -129,7 +129,7 @@ class VerificationMethod:
             lists: [N, k] item ids of the owner that the suspect returned, best first; 0 pads shorter lists.
 
         Raises:
-            Refusal: an assumption does not hold.
+            NoVerdict: an assumption does not hold.
         """
         raise NotImplementedError
 
@@ -161,6 +161,10 @@ def create_method(name: str, settings: Mapping[str, Any]) -> VerificationMethod:
 
 
 def keyed_draws(key: bytes, purpose: str) -> np.random.Generator:
-    """Return a generator that only the holder of the key can repeat; different purposes give independent ones."""
+    """Return a generator that only the holder of the key can repeat; different purposes give independent ones.
+
+    Probes take any number of draws of any distribution, so it is a generator of numpy; `KeyedDraws` and `keyed_word` of
+    the defenses are functions of a query or a description, and have no state.
+    """
     digest = hashlib.blake2b(purpose.encode(), key=hashlib.sha256(key).digest(), digest_size=32).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))

@@ -9,7 +9,7 @@ from recbole_gro.config.settings import of_sections, plugin_keys
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.base import defenses
-from recbole_gro.ownership.method import Refusal
+from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.quick_start.fingerprint import RUN_SETTINGS, Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -68,7 +68,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 
     Raises:
         UserError: a file is invalid or given twice.
-        Refusal: a model was trained in another way.
+        NoVerdict: a model was trained in another way.
     """
     references: dict[str, SavedTarget] = {}
     seeds = {owner.config["seed"]: "the owner's model"}
@@ -77,7 +77,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
         _check_tokens(f"reference {file}", model.item_tokens, owner)
         _check_settings(file, _training(model), _training(owner))
         if (seed := model.config["seed"]) in seeds:
-            raise Refusal(f"reference {file} has the seed of {seeds[seed]}, {seed}; each model needs one of its own")
+            raise NoVerdict(f"reference {file} has the seed of {seeds[seed]}, {seed}; each model needs one of its own")
         seeds[seed] = file
     return references
 
@@ -105,7 +105,7 @@ def _training(model: SavedTarget) -> dict[str, object]:
 def _check_settings(file: str, given: Mapping[str, object], owners: Mapping[str, object]) -> None:
     for name in sorted({*given, *owners} - MAY_DIFFER):
         if given.get(name) != owners.get(name):
-            raise Refusal(
+            raise NoVerdict(
                 f"reference {file} was trained with {name}={given.get(name)!r}, the owner's model with "
                 f"{owners.get(name)!r}; references differ by their seed alone"
             )

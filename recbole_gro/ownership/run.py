@@ -1,33 +1,49 @@
 """A verification from top to bottom: commit to secret probes, query the suspect, judge its lists, report."""
 
-import contextlib
-import datetime
-import hashlib
-import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
+from recbole_gro.ownership.commitment import check_committed, committed, digest_of, probes_digest
 from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
-from recbole_gro.ownership.method import Probes, Refusal, Verdict, VerificationMethod, create_method
+from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
+from recbole_gro.ownership.outcome import outcome, without_verdict
 from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
-from recbole_gro.ownership.suspect import REPEATED, Asked, ask, describe_suspect
+from recbole_gro.ownership.suspect import REPEATED, ask, describe_suspect
 from recbole_gro.report.environment import environment
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import one_at_a_time, write_whole
+from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.terminal import Text
+from recbole_gro.utils.work_folder import work_folder
 
-COMMITMENT, RESULTS, ANSWERS = "commitment.json", "results.json", "answers.jsonl"
+ANSWERS = "answers.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineUp:
+    """Hold the models of a verification and its suspect.
+
+    Attributes:
+        owner: the model whose copies are looked for.
+        owner_file: its checkpoint.
+        references: models that were given, by checkpoint.
+        n_trained: number of references that are trained in the verification's folder, in place of given ones.
+        suspect: description of the service that is queried.
+    """
+
+    owner: SavedTarget
+    owner_file: str
+    references: dict[str, SavedTarget]
+    n_trained: int
+    suspect: Description
 
 
 @global_state_kept()
@@ -67,67 +83,31 @@ def run_verification(
         UserError: invalid input, or a suspect that gives no lists.
     """
     made = create_method(method, settings or {})
-    if type(probes) is not int or probes < 1:
-        raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
-    if references and not made.needs_references:
-        raise UserError(f"references: the method {method} compares with none; leave them out, or name another method")
-    fewest = made.settings.get("min_references", 0)
-    if isinstance(references, int) and made.needs_references and references < fewest:
-        raise UserError(f"references: {references} is too few; {method} takes {fewest} or more (min_references)")
-    for file in () if isinstance(references, int) else references:
-        if not os.path.isfile(file):
-            raise UserError(
-                f"references: there is no checkpoint {file}; give checkpoints, separated by commas, or how many to "
-                f"train, a whole number >= {fewest}"
-            )
-    owners = load_target(owner, data_path=data_path)
-    if owners.item_tokens is None:
-        raise UserError(f"owner: {owner} holds no item tokens, as it is a surrogate; give the owner's target.pth")
-    if output_dir and os.path.exists(output_dir) and not os.path.isdir(output_dir):
-        raise UserError(f"output_dir: {output_dir} is a file; it takes a folder")
-    if made.key_was_planted and not os.path.exists(key):
-        raise UserError(f"key: no file {key}; {method} takes the key that the owner's model was trained with")
-    described, refusal, others = None, Refusal(), dict[str, SavedTarget]()
-    try:  # what is wrong with the suspect, a reference or the key leaves no folder
-        made.check_owner(owners)
-        if made.needs_references:
-            if isinstance(references, int):
-                check_trainable(owners)
-            else:
-                others = load_references(references, owners)
-        described = describe_suspect(suspect, owners.item_tokens)
-    except Refusal as reason:
-        refusal = reason
-    is_new, secret = not os.path.exists(key), read_key(Path(key))
-    folder = Path(output_dir or f"runs/verify-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+    _check_arguments(made, probes, references)
+    model = _owners_model(owner, data_path)
+    _check_files(made, key, output_dir)
+    # what is wrong with the suspect, a reference or the key leaves no folder
+    line_up = _line_up(made, owner, model, suspect, references)
+    secret, is_new = read_key(Path(key))
+    folder = work_folder(output_dir, "verify")
     with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
+        if is_new:
+            console.info(f"key: made a new one, {key}")
         results: dict[str, Any] = {"method": method, "source": made.source, "assumptions": list(made.assumptions)}
-        try:
-            if is_new:
-                console.info(f"key: made a new one, {key}")
-            if described is None:
-                raise refusal
+        if isinstance(line_up, NoVerdict):
+            results |= without_verdict(line_up)
+        else:
             results["revealed_by"] = revealed_by(key, secret, folder)
             warn_if_revealed(key, results["revealed_by"], made.key_was_planted)
-            _check_committed(folder, {"method": made.name, "settings": made.settings, "suspect": described.public,
-                                      "key_sha256": sha256(secret), "owner": _digest_of(owner)})  # fmt: skip
-            if made.needs_references and isinstance(references, int):
-                trained = [str(folder / "references" / f"seed-{owners.config['seed'] + 1 + place}" / "target.pth")
-                           for place in range(references)]  # fmt: skip
-                _check_committed(folder, {"references": trained})
-                others = load_references(train_references(owners, references, folder / "references"), owners)
-            chosen = made.probes(owners, others, secret, probes)
-            commitment = _commitment(made, described, chosen, secret)
-            commitment |= {"owner": _digest_of(owner), "references": {file: _digest_of(file) for file in others}}
-            commitment = _committed(folder, commitment)
-            if only_commit:
-                return commitment
-            results |= _judged(made, described, chosen, owners, folder)
-            results |= {"commitment": commitment, "key": secret.hex()}
-        except Refusal as reason:
-            results |= {"verdict": None, "refused": str(reason)}
-        results |= {"suspect": suspect, "environment": environment(owners.config)}
+            try:
+                chosen, commitment = _commit(made, line_up, probes, secret, folder)
+                if only_commit:
+                    return commitment
+                results |= _judge(made, line_up, chosen, folder) | {"commitment": commitment, "key": secret.hex()}
+            except NoVerdict as reason:
+                results |= without_verdict(reason)
+        results |= {"suspect": suspect, "environment": environment(model.config)}
         save_results(results, folder)
         if "key" in results:
             note_revealed(key, secret, folder)
@@ -136,15 +116,124 @@ def run_verification(
     return results
 
 
-def _judged(
-    method: VerificationMethod, described: Description, probes: Probes, owner: SavedTarget, folder: Path
-) -> dict[str, Any]:
+def _check_arguments(method: VerificationMethod, probes: int, references: Sequence[str] | int) -> None:
+    """Check the number of probes and the references, before a model is read."""
+    if type(probes) is not int or probes < 1:
+        raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
+    if references and not method.needs_references:
+        raise UserError(
+            f"references: the method {method.name} compares with none; leave them out, or name another method"
+        )
+    fewest = method.settings.get("min_references", 0)
+    if isinstance(references, int):
+        if method.needs_references and references < fewest:
+            raise UserError(
+                f"references: {references} is too few; {method.name} takes {fewest} or more (min_references)"
+            )
+        return
+    for file in references:
+        if not os.path.isfile(file):
+            raise UserError(
+                f"references: there is no checkpoint {file}; give checkpoints, separated by commas, or how many to "
+                f"train, a whole number >= {fewest}"
+            )
+
+
+def _owners_model(file: str, data_path: str | None) -> SavedTarget:
+    model = load_target(file, data_path=data_path)
+    if model.item_tokens is None:
+        raise UserError(f"owner: {file} holds no item tokens, as it is a surrogate; give the owner's target.pth")
+    return model
+
+
+def _check_files(method: VerificationMethod, key: str, output_dir: str | None) -> None:
+    """Check that the folder can be one, and that a planted key is there."""
+    if output_dir and os.path.exists(output_dir) and not os.path.isdir(output_dir):
+        raise UserError(f"output_dir: {output_dir} is a file; it takes a folder")
+    if method.key_was_planted and not os.path.exists(key):
+        raise UserError(f"key: no file {key}; {method.name} takes the key that the owner's model was trained with")
+
+
+def _line_up(
+    method: VerificationMethod, file: str, owner: SavedTarget, suspect: str, references: Sequence[str] | int
+) -> LineUp | NoVerdict:
+    """Return the models and the suspect, or why there can be no verdict on them.
+
+    Args:
+        method: of verification.
+        file: checkpoint of the owner's model.
+        owner: that model.
+        suspect: as of `run_verification`.
+        references: as of `run_verification`.
+
+    Raises:
+        UserError: the suspect or a reference is invalid.
+    """
+    given, n_trained = dict[str, SavedTarget](), 0
+    try:
+        method.check_owner(owner)
+        if not isinstance(references, int):
+            given = load_references(references, owner)
+        elif method.needs_references:
+            check_trainable(owner)
+            n_trained = references
+        return LineUp(
+            owner=owner,
+            owner_file=file,
+            references=given,
+            n_trained=n_trained,
+            suspect=describe_suspect(suspect, owner.item_tokens or ()),
+        )
+    except NoVerdict as reason:
+        return reason
+
+
+def _commit(
+    method: VerificationMethod, line_up: LineUp, n: int, secret: bytes, folder: Path
+) -> tuple[Probes, dict[str, Any]]:
+    """Train the references that are not given, choose the probes, and commit to all of it.
+
+    Args:
+        method: of verification.
+        line_up: owner's model, references and suspect.
+        n: number of probes.
+        secret: the key.
+        folder: of the verification.
+
+    Returns:
+        The probes, and the contents of commitment.json.
+
+    Raises:
+        NoVerdict: the models are none that the method applies to.
+        UserError: the folder holds a commitment to something else.
+    """
+    owner, references, key_digest = line_up.owner, line_up.references, sha256(secret)
+    parts: dict[str, Any] = {"method": method.name, "settings": method.settings, "suspect": line_up.suspect.public}
+    of_owner = digest_of(line_up.owner_file)
+    check_committed(folder, parts | {"key_sha256": key_digest, "owner": of_owner})
+    if line_up.n_trained:
+        below, first = folder / "references", owner.config["seed"] + 1
+        files = [str(below / f"seed-{first + place}" / "target.pth") for place in range(line_up.n_trained)]
+        check_committed(folder, {"references": files})
+        references = load_references(train_references(owner, line_up.n_trained, below), owner)
+    probes = method.probes(owner, references, secret, n)
+    parts |= {
+        "probes": len(probes.histories),
+        "key_sha256": key_digest,
+        "probes_sha256": probes_digest(probes),
+        "owner": of_owner,
+        "references": {file: digest_of(file) for file in references},
+    }
+    return probes, committed(folder, parts)
+
+
+def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: Path) -> dict[str, Any]:
     """Query the suspect, and return the verdict with all that it is computed from."""
-    tokens = owner.item_tokens or []
+    tokens, suspect = line_up.owner.item_tokens or [], line_up.suspect
     most = len(probes.histories) + REPEATED
-    console.info(f"verification: sends at most {most:,} queries to {described.name}")
+    console.info(f"verification: sends at most {most:,} queries to {suspect.name}")
     journal = Journal(folder / ANSWERS, most)
-    asked = ask(described, probes.histories, tokens, journal)
+    asked = ask(suspect, probes.histories, tokens, journal)
     evidence = {
         "suspect_lists": asked.lists.tolist(),
         "probes": probes.histories,
@@ -154,145 +243,3 @@ def _judged(
         "asked": {name: value for name, value in asdict(asked).items() if name != "lists"} | {"lists": journal.spent},
     }
     return evidence | outcome(method, probes, asked)
-
-
-def outcome(method: VerificationMethod, probes: Probes, asked: Asked) -> dict[str, Any]:
-    """Return `verdict` and `refused` as results hold them; one of them is None."""
-    try:
-        asked.check()
-        return {"verdict": as_plain(method.verdict(probes, asked.lists)), "refused": None}
-    except Refusal as reason:
-        return {"verdict": None, "refused": str(reason)}
-
-
-def as_plain(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as results hold it."""
-    return json.loads(json.dumps(asdict(verdict) | {"is_claim": verdict.is_claim}))
-
-
-def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
-    """Check the results of a verification: key and probes against the commitment, and the verdict against the lists.
-
-    Args:
-        file: results.json.
-        owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
-            and the lists of the owner's models are computed again too.
-        data_path: folder of the dataset's folder, for methods that read users' histories.
-
-    Returns:
-        The verdict, computed again.
-
-    Raises:
-        UserError: something differs, or the file holds no lists; the message says what.
-    """
-    with _damage_named(file):
-        results = json.loads(Path(file).read_text(encoding="utf-8"))
-        commitment, key, asked = results["commitment"], bytes.fromhex(results["key"]), dict(results["asked"])
-        del asked["lists"]
-        probes = Probes(results["probes"], results["expected"])
-        method = create_method(results["method"], results["settings"])
-        for part in ("method", "settings"):
-            _check_equal(file, f"committed {part}", results[part], commitment[part])
-        _check_equal(file, "committed suspect", results["suspect"], commitment["suspect"]["black_box"])
-        _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
-        _check_equal(file, "sha256 of the probes", _probes_digest(probes), commitment["probes_sha256"])
-        found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
-        _check_equal(file, "verdict", found["verdict"], results["verdict"])
-        of_owner, of_others = commitment["owner"], list(commitment["references"])
-    if owner is not None:
-        model = load_target(owner, data_path=data_path)
-        _check_equal(file, "sha256 of the owner's checkpoint", _digest_of(owner), of_owner)
-        try:
-            references = load_references(of_others, model)
-            for reference, digest in commitment["references"].items():
-                _check_equal(file, f"sha256 of {reference}", _digest_of(reference), digest)
-            again = method.probes(model, references, key, len(probes.histories))
-        except Refusal as reason:
-            raise UserError(f"recompute: {reason}") from reason
-        _check_equal(file, "sha256 of the probes made from the key", _probes_digest(again), commitment["probes_sha256"])
-    return results | found
-
-
-@contextlib.contextmanager
-def _damage_named(file: str) -> Iterator[None]:
-    """Report what a file of results lacks, or what is damaged, in one line."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
-        reason = str(error.strerror) if isinstance(error, OSError) else reason
-        reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason
-        raise UserError(f"recompute: {file} holds no evidence of a verification: {reason}") from error
-
-
-def _check_equal(file: str, what: str, found: Any, stored: Any) -> None:
-    if found != stored:
-        if isinstance(found, dict) and isinstance(stored, dict):
-            [name, *_] = [name for name in {**stored, **found} if found.get(name) != stored.get(name)]
-            what, found, stored = f"{name} of the {what}", found.get(name), stored.get(name)
-        plain = all(isinstance(value, str | int | float) for value in (found, stored))
-        detail = f": {found} here, {stored} there" if plain else ""
-        raise UserError(f"recompute: {file}: the {what} is not the stored one{detail}")
-
-
-def _commitment(method: VerificationMethod, described: Description, probes: Probes, key: bytes) -> dict[str, Any]:
-    return {
-        "method": method.name,
-        "settings": method.settings,
-        "suspect": described.public,
-        "probes": len(probes.histories),
-        "key_sha256": sha256(key),
-        "probes_sha256": _probes_digest(probes),
-    }
-
-
-def _check_committed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the commitment that a folder holds, after a check of some of its parts; None where there is none.
-
-    Args:
-        folder: of the verification.
-        given: parts; of `references` the names alone may be given, as a list.
-
-    Raises:
-        UserError: a part is another one.
-    """
-    file = folder / COMMITMENT
-    if not file.exists():
-        return None
-    earlier = json.loads(file.read_text(encoding="utf-8"))
-    held = {name: list(earlier.get(name, ())) if isinstance(value, list) else earlier.get(name)
-            for name, value in given.items()}  # fmt: skip
-    if other := [name for name, value in json.loads(json.dumps(dict(given))).items() if value != held[name]]:
-        raise UserError(
-            f"output_dir: {folder} holds a commitment to something else ({', '.join(other)}); name another folder"
-        )
-    return earlier
-
-
-def _committed(folder: Path, commitment: dict[str, Any]) -> dict[str, Any]:
-    """Write the commitment with the time, or return the one that the folder holds.
-
-    Raises:
-        UserError: the folder holds another one.
-    """
-    file = folder / COMMITMENT
-    plain = json.loads(json.dumps(commitment))
-    if (earlier := _check_committed(folder, plain)) is not None:
-        plain = earlier
-    else:
-        plain["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_whole(file, json.dumps(plain, indent=2) + "\n")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    show(Text(f"commitment: sha256 {digest} of {file}; publish it before the suspect is queried"))
-    return plain
-
-
-def _digest_of(file: str) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _probes_digest(probes: Probes) -> str:
-    return sha256(json.dumps([probes.histories, probes.expected], sort_keys=True).encode())

@@ -11,7 +11,7 @@ from recbole_gro.audit.description import KEYS, Description, check_numbers, read
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
 from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
-from recbole_gro.ownership.method import Refusal
+from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 
@@ -43,16 +43,16 @@ class Asked:
         """Check that these lists bear a verdict.
 
         Raises:
-            Refusal: they do not; the message says why.
+            NoVerdict: they do not; the message says why.
         """
         if self.changed > MOST_CHANGED * self.repeated:
-            raise Refusal(
+            raise NoVerdict(
                 f"the suspect's lists differ when it is queried twice: for {self.changed} of {self.repeated} histories"
             )
         if self.failed > MOST_UNKNOWN * len(self.lists):
-            raise Refusal(f"the suspect gave no list for {self.failed} of {len(self.lists)} histories")
+            raise NoVerdict(f"the suspect gave no list for {self.failed} of {len(self.lists)} histories")
         if self.unknown > MOST_UNKNOWN:
-            raise Refusal(
+            raise NoVerdict(
                 f"the suspect has another catalogue: {100 * self.unknown:.0f} % of the items in its lists are not in "
                 "the owner's"
             )
@@ -67,7 +67,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
 
     Raises:
         UserError: it is none of these, or invalid.
-        Refusal: it lacks more than a tenth of the owner's items.
+        NoVerdict: it lacks more than a tenth of the owner's items.
     """
     if suspect.endswith(".pth"):
         described = _checkpoint(suspect, item_tokens)
@@ -82,7 +82,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
     if described.catalogue is not None:
         lacking = len({*item_tokens[1:]} - {*described.catalogue})
         if lacking > MOST_UNKNOWN * (len(item_tokens) - 1):
-            raise Refusal(
+            raise NoVerdict(
                 f"the suspect has another catalogue: it lacks {lacking} of the owner's {len(item_tokens) - 1} items"
             )
     return described
@@ -92,7 +92,9 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
     model = load_target(file)
     if model.item_tokens is None:  # a surrogate's, which numbers items as the service that it was trained on
         if model.model.n_items != len(item_tokens):
-            raise Refusal(f"the suspect {file} holds no item tokens, and has another number of items than the owner's")
+            raise NoVerdict(
+                f"the suspect {file} holds no item tokens, and has another number of items than the owner's"
+            )
         model.item_tokens = list(item_tokens)
     tokens = model.item_tokens
     known = {*tokens[1:]}

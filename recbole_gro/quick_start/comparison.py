@@ -20,7 +20,7 @@ from recbole_gro.report.run_report import label, settings_in_words
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.utils.log import console
-from recbole_gro.utils.units import shown
+from recbole_gro.utils.units import with_unit
 
 
 @dataclass
@@ -215,4 +215,4 @@ def set_gain(
 
 def metrics_in_words(metrics: dict[str, dict[str, float]]) -> str:
     """Return the metrics of the test split as text, each in its unit."""
-    return ", ".join(f"{label(name)} {shown(name, value)}" for name, value in metrics["test"].items())
+    return ", ".join(f"{label(name)} {with_unit(name, value)}" for name, value in metrics["test"].items())

@@ -94,7 +94,7 @@ class Stages:
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
             epochs, watched = len(trainer.train_loss_dict), config["valid_metric"]
             console.info(
-                f"target: best validation {watched} {units.shown(watched, best)} after {epochs} epochs"
+                f"target: best validation {watched} {units.with_unit(watched, best)} after {epochs} epochs"
                 + (", its maximum, before early stopping" if trainer.still_improving else "")
             )
             checkpoint = read_plain(trainer.saved_model_file)

@@ -14,7 +14,7 @@ from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.table import Table
 from recbole_gro.utils.units import figure, scaled, unit
 
-# marks of rows, and their meaning
+# footnote signs of rows, and their meaning
 NOT_IMPROVED, NO_GAIN, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(=)", "(+)", "(^)", "*"
 MARKS = {
     BEST: "The strongest attack on this defense: its surrogate has the highest agreement@10 on held-out queries, "
@@ -60,7 +60,7 @@ def table(rows: list[dict[str, Any]], config: Any) -> Table:
         lines,
         len(labels),
         [*("" for _ in labels), *(side for side in sides for _ in metrics), *("" for _ in agreement)],
-        [" ".join(marks(row)) for row in rows],
+        [" ".join(footnotes(row)) for row in rows],
         notes(rows),
     )
 
@@ -74,14 +74,14 @@ def _first_rows(rows: list[dict[str, Any]]) -> list[int]:
     return list({row["defense"]: place for place, row in reversed(list(enumerate(rows)))}.values())
 
 
-def marks(row: dict[str, Any]) -> list[str]:
-    """Return the marks of a defense's row: the surrogate's, then the target's.
+def footnotes(row: dict[str, Any]) -> list[str]:
+    """Return the footnote signs of a defense's row: the surrogate's, then the target's.
 
-    >>> marks({"surrogate_improved": True, "surrogate_still_improving": True}), marks({})
+    >>> footnotes({"surrogate_improved": True, "surrogate_still_improving": True}), footnotes({})
     (['(+)'], [])
-    >>> marks({"surrogate_improved": False, "surrogate_still_improving": True})
+    >>> footnotes({"surrogate_improved": False, "surrogate_still_improving": True})
     ['(!)']
-    >>> marks({"surrogate_improved": False, "target_still_improving": True})
+    >>> footnotes({"surrogate_improved": False, "target_still_improving": True})
     ['(!)', '(^)']
     """
     found = {
@@ -95,8 +95,8 @@ def marks(row: dict[str, Any]) -> list[str]:
 
 
 def notes(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the paragraphs below a table that explain its marks."""
-    used = {mark for row in rows for mark in marks(row)}
+    """Return the paragraphs below a table that explain its footnote signs."""
+    used = {mark for row in rows for mark in footnotes(row)}
     return [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used]
 
 

@@ -28,7 +28,7 @@ class Ensemble(SequentialRecommender):
         self.members: Any = nn.ModuleList(members)
 
     def load_other_parameter(self, para: dict[str, Any]) -> None:
-        """Give each member its values of RecBole's other_parameter, from those of `joined`."""
+        """Give each member its values of RecBole's other_parameter, from those of `joined_checkpoints`."""
         for number, member in enumerate(self.members):
             member.load_other_parameter(para[str(number)])
 
@@ -49,7 +49,7 @@ class EnsembleScorer(NextItemScorer):
         return torch.stack([scorer.prefix_scores(sequences, lengths) for scorer in self.scorers]).mean(0)
 
 
-def joined(checkpoints: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def joined_checkpoints(checkpoints: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the checkpoint of an ensemble from those of its members; `members` is their number."""
     states = [checkpoint["state_dict"].items() for checkpoint in checkpoints]
     return checkpoints[0] | {
@@ -65,7 +65,7 @@ def untrained(build: Callable[[], Any], checkpoint: dict[str, Any]) -> Any:
 
     Args:
         build: makes one model.
-        checkpoint: of one model, or of `joined`.
+        checkpoint: of one model, or of `joined_checkpoints`.
     """
     members = checkpoint.get("members")
     return Ensemble([build() for _ in range(members)]) if members else build()

@@ -161,7 +161,15 @@ def load_target(
         tokens = dataset.field2id_token[dataset.iid_field].tolist()
     marks, defense = checkpoint.get("marks"), str(checkpoint.get("stage")).partition("target-")[2]
     served = built.to(config["device"]).eval()
-    return SavedTarget(served, dataset, config, tokens, marks, defense or None, checkpoint["config"])
+    return SavedTarget(
+        model=served,
+        dataset=dataset,
+        config=config,
+        item_tokens=tokens,
+        marks=marks,
+        trained_by=defense or None,
+        settings=checkpoint["config"],
+    )
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class _ProgressSafeHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         result, quiet = getattr(record, "result", None), terminal.is_quiet()
         if result:
-            tqdm.write(terminal.shown(result) if quiet else f"\n{terminal.shown(result)}")
+            tqdm.write(terminal.for_output(result) if quiet else f"\n{terminal.for_output(result)}")
         elif record.levelno >= logging.ERROR or not quiet:
             tqdm.write(self.format(record))
 

@@ -59,6 +59,6 @@ class Text:
         return textwrap.fill(self.text, columns, break_long_words=False, break_on_hyphens=False)
 
 
-def shown(result: Result) -> str:
+def for_output(result: Result) -> str:
     """Return a result as standard output takes it."""
     return result.aligned(width()) if sys.stdout.isatty() else result.markdown()

@@ -19,10 +19,10 @@ def figure(metric: str, value: float) -> str:
     return f"{scaled(metric, value):.{2 if unit(metric) == '%' or abs(value) >= 10 else 4}f}"
 
 
-def shown(metric: str, value: float) -> str:
+def with_unit(metric: str, value: float) -> str:
     """Return a metric's value with its unit.
 
-    >>> shown("NDCG@10", 0.0671), shown("averagepopularity@10", 28.45)
+    >>> with_unit("NDCG@10", 0.0671), with_unit("averagepopularity@10", 28.45)
     ('6.71 %', '28.45 interactions')
     """
     return f"{figure(metric, value)} {unit(metric)}".rstrip()

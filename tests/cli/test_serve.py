@@ -15,8 +15,10 @@ from recbole_gro.cli.serve import work
     [
         (["nowhere.pth"], "checkpoint nowhere.pth: no such file"),
         (["nowhere.pth", "--workers=0"], "--workers: 0 is too few"),
-        (["nowhere.pth", "--port=70000"], "port: 70000 is not allowed; it lies between 1 and 65535"),
+        (["nowhere.pth", "--port=70000"], "error: --port: 70000 is not allowed; it lies between 1 and 65535"),
+        (["nowhere.pth", "--wait_ms=-1"], "error: --wait_ms: -1 is not allowed; it lies between 0 and 1000"),
         (["nowhere.pth", "--port=x"], "argument --port: invalid int value"),
+        (["nowhere.pth", "--false_positive_rate=0.01"], "--false_positive_rate need --detector=NAME"),
         (["nowhere.pth", "--on_alarm=decoy"], "--on_alarm, --benign and --false_positive_rate need --detector=NAME"),
         (["nowhere.pth", "head_k"], "settings have the form --KEY=VALUE"),
         ([], "the following arguments are required: CHECKPOINT"),
@@ -50,6 +52,24 @@ def test_the_words_become_options(monkeypatch):
     assert (options.defense, options.settings, options.catalogue) == ("tail_decoy", {"head_k": "3"}, True)
     assert options.plugins == "[json]"
     assert (options.wait, options.limits.history) == (0.005, 7)
+
+
+def test_without_words_the_options_have_their_defaults(monkeypatch):
+    process = pytest.importorskip("recbole_gro.http_service.process")
+    given = []
+    monkeypatch.setattr(process, "serve", lambda *arguments: given.extend(arguments))
+    work(["a/target.pth"])
+    assert given[0] == process.Options("a/target.pth")
+
+
+def test_help_shows_the_defaults_and_needs_no_torch():
+    code = (
+        "import sys; from recbole_gro.cli.serve import parser; print(' '.join(parser().format_help().split())); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for shown in ("scored together (64)", "waits for others (2)", "body (1048576)", "flagged (0.01)", "(429) (log)"):
+        assert shown in done.stdout
 
 
 def test_other_subcommands_import_no_web_framework():

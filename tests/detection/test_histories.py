@@ -1,6 +1,6 @@
 import torch
 
-from recbole_gro.detection.histories import maximal, padded
+from recbole_gro.detection.histories import maximal, padded, versions_read
 
 
 def test_prefixes_of_the_same_key_are_one_history():
@@ -39,3 +39,13 @@ def test_histories_are_those_that_a_slow_search_finds():
             and not any(other != one and extends(other, one) for other in named)]  # fmt: skip
     assert kept.tolist() == slow
     assert all(row in slow and extends(named[row], one) for row, one in zip(of.tolist(), named, strict=True))
+
+
+def test_the_longest_version_that_is_read_as_a_whole_counts_and_each_longer_one():
+    histories = [[1], [1, 2], [7], [1, 2, 3], [1, 2, 3, 4], [1, 2]]
+    kept, of_kept = maximal(histories, torch.zeros(6).long())
+    assert kept.tolist() == [2, 4]
+    number = (of_kept == 4).long()  # of the history that each is a version of
+    read, history = versions_read(histories, torch.zeros(6).long(), number, 2)
+    assert read.tolist() == [2, 1, 3, 4]
+    assert history.tolist() == [0, 1, 1, 1]

@@ -3,7 +3,7 @@ import torch
 
 from recbole_gro import Service
 from recbole_gro.detection import traces as module
-from recbole_gro.detection.traces import Tracer, joined
+from recbole_gro.detection.traces import Tracer, joined_traces
 
 HISTORIES = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 0, 0], [7, 0, 0, 0, 0], [8, 3, 2, 0, 0]])
 
@@ -49,4 +49,4 @@ def test_whole_histories_keep_their_last_query_alone(make_model):
     cut = traces.whole(rows, lengths)
     assert cut.items.tolist() == [[9, 2, 0, 0, 0], [3, 1, 4, 1, 5]]
     assert torch.equal(cut.embeddings[:, 0], torch.stack([traces.embeddings[1, 1], traces.embeddings[0, 4]]))
-    assert len(joined([cut, cut])) == 4
+    assert len(joined_traces([cut, cut])) == 4

@@ -9,7 +9,7 @@ from recbole.utils import EvaluatorType
 from recbole_gro import UserError, agree_with, register_metric
 from recbole_gro.evaluator.agreement import Agreement, agreement
 from recbole_gro.utils.ranking import agreement_per_list
-from recbole_gro.utils.units import UNITS, shown
+from recbole_gro.utils.units import UNITS, with_unit
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_a_registered_metric_is_computed_and_ordered(make_loaders, unchanged_met
 
     register_metric("Blandness", Blandness)
     register_metric("Keenness", Keenness, percent=False)
-    assert (shown("blandness@5", 0.5), shown("Keenness@5", 0.5)) == ("50.00 %", "0.5000")
+    assert (with_unit("blandness@5", 0.5), with_unit("Keenness@5", 0.5)) == ("50.00 %", "0.5000")
     config, train, _, test = make_loaders("NARM", metrics=["Blandness"], valid_metric="Blandness@5")
     trainer = Trainer(config, untrained(config, train))
     expected = len(set(top_of(trainer.model, test, 1)[:, 0].tolist()))

@@ -8,7 +8,7 @@ from pipeline import files_below
 from recbole_gro.experiment.ownership import HEAD, blocks, read_rows
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.ownership.fingerprint import Fingerprint
+from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.report.document import csv_text, markdown
 from recbole_gro.utils.errors import UserError
 
@@ -65,8 +65,8 @@ def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, t
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     (tmp_path / grid[0]).write_text((tmp_path / grid[0]).read_text().replace("count: 2", "count: 3"))
-    asked, verdict = [], Fingerprint.verdict
-    monkeypatch.setattr(Fingerprint, "verdict", lambda *given: (asked.append(1), verdict(*given))[1])
+    asked, verdict = [], DistinctiveItems.verdict
+    monkeypatch.setattr(DistinctiveItems, "verdict", lambda *given: (asked.append(1), verdict(*given))[1])
     run_experiment(*grid, output_dir="out")
     assert len(asked) == 2  # of each owner the one on the further model
     after = (folder / "results.csv").read_text().splitlines()

@@ -85,7 +85,7 @@ def start(tmp_path):
     """Run a service in a thread of this process: `client = start(checkpoint, defense="tail_decoy")`."""
     uvicorn = pytest.importorskip("uvicorn")
     from recbole_gro.http_service.app import create_app
-    from recbole_gro.http_service.service import Options
+    from recbole_gro.http_service.options import Options
 
     running = []
 

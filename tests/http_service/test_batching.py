@@ -5,7 +5,7 @@ import pytest
 
 from recbole_gro.http_service.batching import Batcher
 from recbole_gro.http_service.ledger import Entry
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 
 
 def entry(number, histories=1):
@@ -87,7 +87,7 @@ def test_a_fault_reaches_all_of_its_batch_and_the_next_batch_is_answered():
     def respond(entries):
         if len(entries) == 2:
             raise RuntimeError("broken")
-        return [Refusal(402, "spent") if entry.key == 3 else [[entry.key]] for entry in entries]
+        return [HttpRefusal(402, "spent") if entry.key == 3 else [[entry.key]] for entry in entries]
 
     outcomes, _ = answered([entry(1), entry(2), entry(3)], respond, most=2)
     assert [str(outcome) for outcome in outcomes] == ["broken", "broken", "spent"]

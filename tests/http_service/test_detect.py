@@ -3,14 +3,11 @@ import json
 import random
 
 import pytest
-import torch
 
 from recbole_gro import UserError
-from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
-from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer
-from recbole_gro.http_service.detect import calibrate, detection_settings, judged, run_detect, token_ids
+from recbole_gro.http_service.detect import calibrate, detection_settings, run_detect, token_ids
 from recbole_gro.serving.saved_target import load_target
 
 DETECTORS = {"transitions", "coverage", "mmd", "prada"}
@@ -67,20 +64,6 @@ def test_settings_choose_detectors_and_benign_users(checkpoint_of, log, tmp_path
     own = run_detect(checkpoint_of("GRU4Rec"), log, None, str(tmp_path / "b"), settings)
     assert set(given["detectors"]) == {"coverage"}
     assert given["detectors"] == own["detectors"]  # the same users
-
-
-def test_a_window_has_the_histories_of_one_key(checkpoint_of):
-    from detection.cases import attack, users
-
-    detector = CalibratedDetector("transitions", None, [users(400)], 0.05, 10)
-    keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
-    own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
-    parts = [users(29, seed=4), attack(10)]
-    found = judged({"transitions": detector}, parts, keys, own)["transitions"]
-    assert found["window_start"].tolist() == [0, 10, 29]
-    assert found["window_flagged"].tolist() == [False, False, True]
-    assert found["key_flagged"].tolist() == [False, False, True]
-    assert found["histories"].tolist() == [25, 4, 10]
 
 
 @pytest.mark.parametrize(

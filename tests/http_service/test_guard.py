@@ -5,7 +5,7 @@ import torch
 
 from recbole_gro import load_target
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.detection.keys import key_is_flagged
+from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.guard import Guard, alarm_totals
 from recbole_gro.http_service.ledger import Ledger

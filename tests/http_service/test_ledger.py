@@ -8,7 +8,7 @@ import pytest
 
 from recbole_gro import UserError
 from recbole_gro.http_service.ledger import Entry, Ledger
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def ledger(file):
 
 
 def statuses(outcomes):
-    return [outcome.status if isinstance(outcome, Refusal) else 200 for outcome in outcomes]
+    return [outcome.status if isinstance(outcome, HttpRefusal) else 200 for outcome in outcomes]
 
 
 def entry(ledger, token, lists=1):
@@ -68,7 +68,7 @@ def test_a_rate_refills_with_time_up_to_a_minute(ledger, monkeypatch):
     def status(seconds, lists):
         at(monkeypatch, seconds)
         (outcome,) = ledger.admit([entry(ledger, token, lists)])
-        return (outcome.status, outcome.retry_after) if isinstance(outcome, Refusal) else 200
+        return (outcome.status, outcome.retry_after) if isinstance(outcome, HttpRefusal) else 200
 
     assert status(1000.0, 60) == 200
     assert status(1000.0, 10) == (429, 10)

@@ -19,9 +19,10 @@ pytest.importorskip("starlette")
 from recbole_gro import UserError, load_target
 from recbole_gro.http_service.guard import _digests, alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.process import bound
-from recbole_gro.http_service.refusal import Refusal
-from recbole_gro.http_service.service import DefendedService, Options
+from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.http_service.service import DefendedService
 
 
 def numbered(number):
@@ -116,7 +117,7 @@ def check_no_flag_lost(ledger, checkpoint, answered):
     plain = [ids[token] for token in ("i3", "i4", "i5")]
     own.ledger.create_key("bob")
     refused, lists = own.respond([Entry(1, [plain], 5), Entry(2, [plain], 5)])
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, HttpRefusal)
     assert len(lists[0]) == 5
 
 

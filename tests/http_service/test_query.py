@@ -3,7 +3,7 @@ import json
 import pytest
 
 from recbole_gro.http_service.query import Limits, RequestedLists, read_request
-from recbole_gro.http_service.refusal import Refusal
+from recbole_gro.http_service.refusal import HttpRefusal
 
 IDS = {"a": 1, "b": 2}
 LIMITS = Limits(histories=3, history=4, k=12)
@@ -52,6 +52,6 @@ def test_k_is_at_most_the_served_list():
     ],
 )
 def test_an_invalid_body_is_refused_in_one_sentence(body, sentence):
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(HttpRefusal) as refused:
         read_request(body, IDS, LIMITS)
     assert (refused.value.status, refused.value.sentence) == (422, sentence)

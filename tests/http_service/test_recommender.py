@@ -15,7 +15,7 @@ def recommender(file, defense="none", **settings):
 
 
 def alone(made, k):
-    return [made.answer([history], [1], k)[0] for history in HISTORIES]
+    return [made.answer([history], k)[0] for history in HISTORIES]
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def noisy(checkpoint_of):
 def test_batches_do_not_change_lists_where_the_noise_exceeds_the_gaps(noisy):
     right = alone(noisy, 10)
     noisy.noise = 0.0
-    assert noisy.answer(HISTORIES, [1] * 24, 10) != right
+    assert noisy.answer(HISTORIES, 10) != right
     noisy.noise = noisy._measured_noise()
-    assert noisy.answer(HISTORIES, [1] * 24, 10) == right
+    assert noisy.answer(HISTORIES, 10) == right
 
 
 def test_the_noise_of_a_sound_model_is_a_few_bits(checkpoint_of):
@@ -56,7 +56,7 @@ def test_histories_within_the_noise_are_scored_again(checkpoint_of, monkeypatch,
     recommend = Service.recommend
     monkeypatch.setattr(Service, "recommend", lambda self, rows: sizes.append(len(rows)) or recommend(self, rows))
     made.noise = noise
-    made.answer(HISTORIES, [1] * 24, 10)
+    made.answer(HISTORIES, 10)
     assert sizes == [24] + [1] * (calls - 1)
 
 
@@ -83,14 +83,14 @@ def test_an_unknown_defense_gets_every_history_alone(checkpoint_of):
             sizes.append(len(ranked))
             return ranked
 
-    Recommender(target, Counting(target.config)).answer(HISTORIES, [1] * 24, 10)
+    Recommender(target, Counting(target.config)).answer(HISTORIES, 10)
     assert sizes == [1] * 24
 
 
 def test_a_defense_acts_on_whole_lists_whatever_k(checkpoint_of):
     made = recommender(checkpoint_of("GRU4Rec"), "reverse")
-    whole = made.answer(HISTORIES, [1] * 24, 12)
-    assert made.answer(HISTORIES, [1] * 24, 3) == [row[:3] for row in whole]
+    whole = made.answer(HISTORIES, 12)
+    assert made.answer(HISTORIES, 3) == [row[:3] for row in whole]
 
 
 def test_a_checkpoint_without_tokens_is_refused(checkpoint_of):

@@ -3,8 +3,9 @@ import torch
 
 from recbole_gro import UserError, load_target
 from recbole_gro.http_service.ledger import Entry
-from recbole_gro.http_service.refusal import Refusal
-from recbole_gro.http_service.service import DefendedService, Options, output_defense
+from recbole_gro.http_service.options import Options
+from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.http_service.service import DefendedService, output_defense
 
 
 @pytest.fixture(autouse=True)
@@ -23,20 +24,20 @@ def test_queries_of_several_k_and_keys_get_their_own_lists(service):
         service.ledger.create_key(name, budget=3)
     entries = [Entry(1, [[3]], 5), Entry(2, [[4], [5]], 2), Entry(1, [[6]] * 3, 5), Entry(2, [[7]], 5)]
     first, second, third, fourth = service.respond(entries)
-    assert first == service.recommender.answer([[3]], [1], 5)
-    assert second == service.recommender.answer([[4], [5]], [2, 2], 2)
-    assert isinstance(third, Refusal)
-    assert fourth == service.recommender.answer([[7]], [2], 5)
+    assert first == service.recommender.answer([[3]], 5)
+    assert second == service.recommender.answer([[4], [5]], 2)
+    assert isinstance(third, HttpRefusal)
+    assert fourth == service.recommender.answer([[7]], 5)
 
 
 def test_what_fails_is_given_back_and_the_rest_is_answered(service, monkeypatch):
     service.ledger.create_key("ann", budget=9)
     answer = service.recommender.answer
 
-    def fails_for_five(histories, keys, k):
+    def fails_for_five(histories, k):
         if k == 5:
             raise UserError("scores are NaN")
-        return answer(histories, keys, k)
+        return answer(histories, k)
 
     monkeypatch.setattr(service.recommender, "answer", fails_for_five)
     failed, answered = service.respond([Entry(1, [[3]], 5), Entry(1, [[4], [5]], 2)])
@@ -101,15 +102,15 @@ ODD, PLAIN = [3] * 8, [3]
 def test_flagged_histories_get_random_items_and_others_their_lists(checkpoint_of, tmp_path):
     own = guarded(checkpoint_of, tmp_path, "decoy")
     [lists] = own.respond([Entry(1, [PLAIN, ODD], 5)])
-    assert lists[0] == own.recommender.answer([PLAIN], [1], 5)[0]
-    assert lists[1] == own.guard.decoys([ODD], 5)[0] != own.recommender.answer([ODD], [1], 5)[0]
+    assert lists[0] == own.recommender.answer([PLAIN], 5)[0]
+    assert lists[1] == own.guard.decoys([ODD], 5)[0] != own.recommender.answer([ODD], 5)[0]
     assert own.ledger.all_keys()[0]["spent"] == 2
 
 
 def test_flagged_requests_are_refused_and_not_counted(checkpoint_of, tmp_path):
     own = guarded(checkpoint_of, tmp_path, "refuse")
     plain, odd, both = own.respond([Entry(1, [PLAIN], 5), Entry(1, [ODD], 5), Entry(1, [[4], ODD], 5)])
-    assert plain == own.recommender.answer([PLAIN], [1], 5)
+    assert plain == own.recommender.answer([PLAIN], 5)
     assert (odd.status, both.status) == (429, 429)
     assert own.ledger.all_keys()[0]["spent"] == 1
     assert own.ledger.totals() == {"429": (2, 3), "answered": (1, 1)}
@@ -117,7 +118,7 @@ def test_flagged_requests_are_refused_and_not_counted(checkpoint_of, tmp_path):
 
 def test_alarms_may_be_logged_alone(checkpoint_of, tmp_path, caplog):
     own = guarded(checkpoint_of, tmp_path, "log")
-    assert own.respond([Entry(1, [ODD], 5)]) == [own.recommender.answer([ODD], [1], 5)]
+    assert own.respond([Entry(1, [ODD], 5)]) == [own.recommender.answer([ODD], 5)]
     assert "detection: API key 'ann' has sent a history of 8 items that is flagged" in caplog.messages
 
 

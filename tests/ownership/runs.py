@@ -2,6 +2,7 @@
 
 from pipeline import untrained
 
+from recbole_gro.ownership.run import run_verification
 from recbole_gro.trainer.base import TargetTrainer
 
 
@@ -12,6 +13,12 @@ def trained(make_loaders, folder, seed=1, **settings):
     trainer = TargetTrainer(config, untrained(config, train))
     trainer.fit(train, valid, verbose=False)
     return trainer.saved_model_file
+
+
+def verified(owner, suspect=None, **given):
+    """The results of a verification of 40 probes and 5 trained references in ./out, with other arguments as given."""
+    options = {"probes": 40, "references": 5, "output_dir": "out"}
+    return run_verification(owner, suspect or owner, **{"key": "verify.key"} | options | given)
 
 
 def following(histories):

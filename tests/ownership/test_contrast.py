@@ -5,7 +5,7 @@ from ownership.runs import trained
 from scipy import stats
 
 from recbole_gro.ownership.contrast import Contrast
-from recbole_gro.ownership.method import Probes, Refusal
+from recbole_gro.ownership.method import NoVerdict, Probes
 from recbole_gro.serving.saved_target import load_target
 
 KEY = b"0123456789abcdef"
@@ -44,7 +44,7 @@ def test_probes_alternate_between_generated_and_users_histories(make_loaders, ti
     method = Contrast({})
     try:
         probes = method.probes(owner, {}, KEY, 21)
-    except Refusal as reason:
+    except NoVerdict as reason:
         pytest.fail(f"the tiny data have long histories: {reason}")
     assert probes == method.probes(owner, {}, KEY, 21)
     assert len(probes.histories) == len(probes.expected["generated"]) == 21
@@ -57,14 +57,14 @@ def test_probes_alternate_between_generated_and_users_histories(make_loaders, ti
 
 def test_without_histories_there_is_no_verdict(make_loaders, tmp_path):
     owner = load_target(trained(make_loaders, tmp_path))
-    with pytest.raises(Refusal, match="needs histories of users; give their folder with data_path"):
+    with pytest.raises(NoVerdict, match="needs histories of users; give their folder with data_path"):
         Contrast({}).probes(owner, {}, KEY, 10)
 
 
 def test_without_whole_histories_there_is_no_verdict(make_loaders, tmp_path, tiny_data_path):
     owner = load_target(trained(make_loaders, tmp_path), data_path=str(tiny_data_path))
     owner.dataset.config["benchmark_filename"] = ["train", "valid", "test"]
-    with pytest.raises(Refusal, match="needs whole histories"):
+    with pytest.raises(NoVerdict, match="needs whole histories"):
         Contrast({}).probes(owner, {}, KEY, 10)
 
 

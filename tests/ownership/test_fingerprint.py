@@ -4,8 +4,8 @@ import torch
 from ownership.candidates import N_ITEMS, Table, references
 from scipy import stats
 
-from recbole_gro.ownership.fingerprint import LENGTHS, Fingerprint, distinctive_hits
-from recbole_gro.ownership.method import Probes, Refusal
+from recbole_gro.ownership.fingerprint import LENGTHS, DistinctiveItems, distinctive_hits
+from recbole_gro.ownership.method import NoVerdict, Probes
 
 KEY = b"0123456789abcdef"
 
@@ -40,7 +40,7 @@ def test_zero_that_pads_lists_is_no_item():
 
 
 def test_a_copy_is_claimed_and_an_independent_model_is_not(owner):
-    method, others = Fingerprint({}), references(8)
+    method, others = DistinctiveItems({}), references(8)
     copy = judged(method, owner, owner.copy(), others)
     assert copy.is_claim
     assert copy.p_value < 1e-4
@@ -53,12 +53,12 @@ def test_a_copy_is_claimed_and_an_independent_model_is_not(owner):
 
 def test_a_copy_of_a_reference_is_no_copy_of_the_owner(owner):
     others = references(8)
-    assert not judged(Fingerprint({}), owner, others["seed 103"].copy(), others).is_claim
+    assert not judged(DistinctiveItems({}), owner, others["seed 103"].copy(), others).is_claim
 
 
 def test_the_p_value_is_that_of_one_more_draw_from_the_references():
     shares = [0.5, 0.1, 0.2, 0.15]
-    p_value, excess, error = Fingerprint({"margin": 0}).tested(shares)
+    p_value, excess, error = DistinctiveItems({"margin": 0}).tested(shares)
     assert excess == pytest.approx(0.35)
     assert error == pytest.approx(0.05 * np.sqrt(4 / 3))
     assert p_value == pytest.approx(stats.t.sf(0.35 / (0.05 * np.sqrt(4 / 3)), 2))
@@ -66,7 +66,7 @@ def test_the_p_value_is_that_of_one_more_draw_from_the_references():
 
 def test_p_values_are_uniform_where_the_suspect_is_independent():
     """Every suspect is new, and so is every model of the line-up: the unit is the model."""
-    method = Fingerprint({"margin": 0, "min_references": 4})
+    method = DistinctiveItems({"margin": 0, "min_references": 4})
     p_values = []
     for trial in range(150):
         first = 1000 + 10 * trial
@@ -79,14 +79,14 @@ def test_p_values_are_uniform_where_the_suspect_is_independent():
 
 def test_probes_alone_do_not_replace_references(owner):
     """Ten times the probes leave the uncertainty of three references about as it is."""
-    method, others = Fingerprint({"min_references": 3}), references(3)
+    method, others = DistinctiveItems({"min_references": 3}), references(3)
     few, many = (judged(method, owner, owner.copy(), others, n) for n in (100, 1000))
     widths = [verdict.effect[2] - verdict.effect[1] for verdict in (few, many)]
     assert widths[1] > widths[0] / 3
 
 
 def test_the_turning_point_is_where_the_verdict_turns(owner):
-    method = Fingerprint({})
+    method = DistinctiveItems({})
     verdict = judged(method, owner, owner.copy(1.5), references(8))
     shares = list(verdict.facts["reference_shares"].values())
     needed = verdict.facts["share_needed"]
@@ -95,13 +95,13 @@ def test_the_turning_point_is_where_the_verdict_turns(owner):
 
 
 def test_probes_needed_are_the_least_that_claim_from_there_on(owner):
-    verdict = judged(Fingerprint({}), owner, owner.copy(), references(8), 200)
+    verdict = judged(DistinctiveItems({}), owner, owner.copy(), references(8), 200)
     assert verdict.facts["probes_needed"] in (10, 20, 50, 100)
-    assert judged(Fingerprint({}), owner, Table(301), references(8), 200).facts["probes_needed"] is None
+    assert judged(DistinctiveItems({}), owner, Table(301), references(8), 200).facts["probes_needed"] is None
 
 
 def test_probes_are_secret_and_repeat_for_the_same_key(owner):
-    method, others = Fingerprint({}), references(5)
+    method, others = DistinctiveItems({}), references(5)
     probes = method.probes(owner, others, KEY, 50)
     assert probes == method.probes(owner, others, KEY, 50)
     assert probes.histories != method.probes(owner, others, KEY[::-1], 50).histories
@@ -113,7 +113,7 @@ def test_probes_are_secret_and_repeat_for_the_same_key(owner):
 def test_histories_single_out_no_candidate(owner):
     """The order of the candidates is all that tells them apart: each next item is of a list of any of them."""
     others = references(5)
-    probes = Fingerprint({}).probes(owner, others, KEY, 400)
+    probes = DistinctiveItems({}).probes(owner, others, KEY, 400)
     follows = [
         np.mean([row[1] in owner.recommend([row[:1]], 10)[0] for row in probes.histories])
         for owner in (owner, *others.values())
@@ -123,22 +123,22 @@ def test_histories_single_out_no_candidate(owner):
 
 @pytest.mark.parametrize(("n", "message"), [(0, "too few reference models: 0"), (4, "too few reference models: 4")])
 def test_too_few_references_are_refused(owner, n, message):
-    with pytest.raises(Refusal, match=message):
-        Fingerprint({}).probes(owner, references(n), KEY, 10)
+    with pytest.raises(NoVerdict, match=message):
+        DistinctiveItems({}).probes(owner, references(n), KEY, 10)
 
 
 def test_references_that_equal_the_owner_are_refused(owner):
-    method = Fingerprint({})
+    method = DistinctiveItems({})
     probes = method.probes(owner, {f"{n}": owner for n in range(5)}, KEY, 10)
-    with pytest.raises(Refusal, match="no item is distinctive"):
+    with pytest.raises(NoVerdict, match="no item is distinctive"):
         method.verdict(probes, torch.ones(10, 10, dtype=torch.long))
 
 
 def test_the_verdict_reads_nothing_but_its_arguments(owner):
-    method, others = Fingerprint({}), references(5)
+    method, others = DistinctiveItems({}), references(5)
     probes = method.probes(owner, others, KEY, 60)
     lists = torch.tensor(probes.expected["lists"]["owner"])
-    again = Fingerprint({}).verdict(Probes(probes.histories, probes.expected), lists)
+    again = DistinctiveItems({}).verdict(Probes(probes.histories, probes.expected), lists)
     assert again == method.verdict(probes, lists)
     assert again.facts["share"] == 1
 
@@ -146,7 +146,7 @@ def test_the_verdict_reads_nothing_but_its_arguments(owner):
 def test_one_item_of_the_owners_in_few_probes_is_no_evidence():
     """The references' shares are all 0, which says little of how they vary over seeds."""
     lists = {"owner": [[1, 2]], **{f"{n}": [[2 * n + 1, 2 * n + 2]] for n in range(1, 6)}}
-    verdict = Fingerprint({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([[1, 50]]))
+    verdict = DistinctiveItems({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([[1, 50]]))
     error = 0.5 / np.sqrt(5) * np.sqrt(1.2)
     assert verdict.p_value == pytest.approx(stats.t.sf((0.5 - 0.05) / error, 4))
     assert (verdict.is_claim, verdict.facts["probes_needed"]) == (False, None)
@@ -155,12 +155,12 @@ def test_one_item_of_the_owners_in_few_probes_is_no_evidence():
 
 def test_the_owners_model_itself_is_claimed(owner):
     """It lists no distinctive item of a reference by definition."""
-    verdict = judged(Fingerprint({}), owner, owner, references(8))
+    verdict = judged(DistinctiveItems({}), owner, owner, references(8))
     assert set(verdict.facts["reference_shares"].values()) == {0}
     assert 0 < verdict.p_value < 1e-9
 
 
 def test_a_suspect_that_lists_no_distinctive_item_is_no_evidence():
-    assert Fingerprint({"margin": 0}).tested([0.0] * 6) == (0.5, 0.0, 0.0)
-    assert Fingerprint({"margin": 0}).tested([0.1, *[0.0] * 5])[0] == 0
-    assert Fingerprint({"margin": 0}).tested([0.0, *[0.1] * 5])[0] == 1
+    assert DistinctiveItems({"margin": 0}).tested([0.0] * 6) == (0.5, 0.0, 0.0)
+    assert DistinctiveItems({"margin": 0}).tested([0.1, *[0.0] * 5])[0] == 0
+    assert DistinctiveItems({"margin": 0}).tested([0.0, *[0.1] * 5])[0] == 1

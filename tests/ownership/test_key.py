@@ -11,7 +11,9 @@ def warned(tmp_path, monkeypatch, caplog):
 
     def warns(folder):
         caplog.clear()
-        warn_if_revealed("verify.key", revealed_by("verify.key", read_key(tmp_path / "verify.key"), tmp_path / folder))
+        warn_if_revealed(
+            "verify.key", revealed_by("verify.key", read_key(tmp_path / "verify.key")[0], tmp_path / folder)
+        )
         return [record.getMessage() for record in caplog.records]
 
     return warns
@@ -19,7 +21,8 @@ def warned(tmp_path, monkeypatch, caplog):
 
 def test_a_key_that_other_results_hold_is_warned_of(tmp_path, warned):
     assert warned("one") == []
-    key = read_key(tmp_path / "verify.key")
+    key, is_new = read_key(tmp_path / "verify.key")
+    assert not is_new
     note_revealed("verify.key", key, tmp_path / "one")
     note_revealed("verify.key", key, tmp_path / "one")
     assert len((tmp_path / "verify.key.revealed").read_text().splitlines()) == 1
@@ -40,7 +43,7 @@ def test_another_key_is_advised_where_one_can_be_given(caplog):
 
 
 def test_another_key_in_the_same_file_is_new(tmp_path, warned):
-    note_revealed("verify.key", read_key(tmp_path / "verify.key"), tmp_path / "one")
+    note_revealed("verify.key", read_key(tmp_path / "verify.key")[0], tmp_path / "one")
     (tmp_path / "verify.key").write_text("f" * 32)
     assert warned("two") == []
 
@@ -55,3 +58,10 @@ def test_a_short_key_is_refused(tmp_path, content, message):
     (tmp_path / "key").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_key(tmp_path / "key")
+
+
+def test_a_new_key_is_64_digits_and_an_old_one_is_read_without_its_blanks(tmp_path):
+    key, is_new = read_key(tmp_path / "key")
+    assert (len(bytes.fromhex(key.decode())), is_new) == (32, True)
+    (tmp_path / "own").write_bytes(b" a secret of the owner \n")  # as of printenv, readable by others too
+    assert read_key(tmp_path / "own") == (b"a secret of the owner", False)

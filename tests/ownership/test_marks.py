@@ -12,7 +12,7 @@ from recbole_gro import Service, create_defense, load_target
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.marks.marks import grown
 from recbole_gro.ownership.marks import _needed, gamma_tail, higher_shares, listed, wilson
-from recbole_gro.ownership.method import Probes, Refusal, create_method
+from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 
 N_ITEMS = 61
 CANDIDATES = torch.arange(1, N_ITEMS)
@@ -107,21 +107,21 @@ def test_no_more_lists_than_the_budget_and_none_is_refused():
     method = create_method("injected", {"injected_contexts": 3})
     owner = owner_of(1, "injected")
     assert len(method.probes(owner, {}, b"", 10).histories) == 9
-    with pytest.raises(Refusal, match=r"2 lists are too few: one test takes 3"):
+    with pytest.raises(NoVerdict, match=r"2 lists are too few: one test takes 3"):
         method.probes(owner, {}, b"", 2)
 
 
 def test_a_model_without_marks_or_with_others_is_refused():
-    with pytest.raises(Refusal, match="not trained with the defense injected"):
+    with pytest.raises(NoVerdict, match="not trained with the defense injected"):
         create_method("injected", {}).probes(owner_of(1), {}, b"", 10)
-    with pytest.raises(Refusal, match="not trained with the defense aow"):
+    with pytest.raises(NoVerdict, match="not trained with the defense aow"):
         create_method("aow", {}).probes(SimpleNamespace(marks=None), {}, b"", 10)
 
 
 def test_another_seed_than_the_marks_are_of_is_refused():
     owner = owner_of(1)
     owner.config["seed"] = 2
-    with pytest.raises(Refusal, match="the key is not the one"):
+    with pytest.raises(NoVerdict, match="the key is not the one"):
         create_method("aow", {}).probes(owner, {}, b"", 10)
 
 
@@ -140,7 +140,7 @@ def test_a_secret_key_is_read_from_the_file_or_the_variable_that_trained(in_file
     owner.marks = grown(defense_key(secret), "aow", [1, 2], 3, lambda rows: CANDIDATES[9:].expand(2, -1)).state()
     method = create_method("aow", {})
     assert len(method.probes(owner, {}, given, 100).histories) == 4
-    with pytest.raises(Refusal, match="the key is not the one"):
+    with pytest.raises(NoVerdict, match="the key is not the one"):
         method.probes(owner, {}, b"cd" * 32, 100)
 
 

@@ -21,7 +21,14 @@ class Echo(VerificationMethod):
         return Probes([[1] * self.settings["length"]] * n)
 
     def verdict(self, probes, lists):
-        return Verdict(0.01 if bool((lists == 1).all()) else 1.0, 0.01, (1.0, 1.0, 1.0), "", "", "")
+        return Verdict(
+            p_value=0.01 if bool((lists == 1).all()) else 1.0,
+            level=0.01,
+            effect=(1.0, 1.0, 1.0),
+            effect_name="",
+            null="",
+            turning_point="",
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from ownership.runs import trained
 from recbole_gro import Defense, Settings, key, register_defense, run_recbole_gro
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import defenses
-from recbole_gro.ownership.method import Refusal
+from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.ownership.references import load_references, train_references
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
@@ -48,7 +48,7 @@ def test_trained_references_are_references_and_are_not_trained_twice(owner, tmp_
 )
 def test_a_model_that_differs_by_more_than_its_seed_is_refused(owner, make_loaders, tmp_path, seed, settings, message):
     file = trained(make_loaders, tmp_path / "other", seed, **settings)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(NoVerdict, match=message):
         load_references([file], owner)
 
 
@@ -56,7 +56,7 @@ def test_a_reference_that_is_given_twice_is_refused(owner, make_loaders, tmp_pat
     file = trained(make_loaders, tmp_path, 2)
     copy = tmp_path / "copy.pth"
     shutil.copy(file, copy)
-    with pytest.raises(Refusal, match=f"reference {copy} has the seed of {file}, 2"):
+    with pytest.raises(NoVerdict, match=f"reference {copy} has the seed of {file}, 2"):
         load_references([file, copy], owner)
 
 
@@ -90,7 +90,7 @@ def test_references_of_a_defended_owner_were_trained_by_the_same_defense(defende
         (defended(4, gro_lambda=0.5), "was trained with gro_lambda=0.5, the owner's model with 1.0"),
         (defended(5, student_model="GRU4Rec"), "was trained with student_model='GRU4Rec', the owner's model with None"),
     ):
-        with pytest.raises(Refusal, match=message):
+        with pytest.raises(NoVerdict, match=message):
             load_references([file], owner)
     with pytest.raises(UserError, match=r"^references: the defense gro trained the owner's model, .* target-gro\.pth"):
         train_references(owner, 5, tmp_path / "references")
@@ -111,7 +111,7 @@ def test_a_defense_that_declares_nothing_or_is_unknown_bears_no_references(defen
         for seed, strength in ((1, 0.0), (2, 9.0), (3, 0.0))
     )
     assert list(load_references([alike], load_target(owner))) == [alike]
-    with pytest.raises(Refusal, match=r"was trained with own_strength=9\.0, the owner's model with 0\.0"):
+    with pytest.raises(NoVerdict, match=r"was trained with own_strength=9\.0, the owner's model with 0\.0"):
         load_references([other], load_target(owner))
     del defenses._entries["undeclared"]
     with pytest.raises(UserError, match=r"^plugins: no module has the defense undeclared, which trained a model; give"):
@@ -120,5 +120,5 @@ def test_a_defense_that_declares_nothing_or_is_unknown_bears_no_references(defen
 
 def test_an_undefended_model_says_so(make_loaders, defended, tmp_path):
     assert load_target(trained(make_loaders, tmp_path)).trained_by is None
-    with pytest.raises(Refusal, match="was trained with defense='gro', the owner's model with 'none'"):
+    with pytest.raises(NoVerdict, match="was trained with defense='gro', the owner's model with 'none'"):
         load_references([defended(2)], load_target(trained(make_loaders, tmp_path)))

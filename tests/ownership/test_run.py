@@ -3,10 +3,10 @@ import json
 import re
 
 import pytest
-from ownership.runs import trained
+from ownership.runs import trained, verified
 from pipeline import files_below
 
-from recbole_gro.ownership.run import recompute, run_verification
+from recbole_gro.ownership.recompute import recompute
 from recbole_gro.utils.errors import UserError
 
 
@@ -14,11 +14,6 @@ from recbole_gro.utils.errors import UserError
 def owner(make_loaders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return trained(make_loaders, tmp_path)
-
-
-def verified(owner, suspect=None, **given):
-    options = {"probes": 40, "references": 5, "output_dir": "out"}
-    return run_verification(owner, suspect or owner, **{"key": "verify.key"} | options | given)
 
 
 def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_path):
@@ -142,64 +137,6 @@ def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(own
     with pytest.raises(UserError, match=re.escape(message)):
         verified(owner, **given)
     assert files_below(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda results: results.update(key="00" * 32), "the sha256 of the key is not the stored one: 6"),
-        (lambda results: results["probes"][0].append(1), "the sha256 of the probes is not the stored one"),
-        (lambda results: results["expected"]["lists"]["owner"][0].reverse(), "the sha256 of the probes is not the"),
-        (lambda results: results["suspect_lists"].reverse(), "of the verdict is not the stored one"),
-        (
-            lambda results: results["verdict"].update(p_value=0.5),
-            r"the p_value of the verdict is not .* \S+ here, 0.5 ",
-        ),
-        (lambda results: results["asked"].update(changed=50), "the verdict is not the stored one$"),
-        (lambda results: results.pop("key"), "holds no evidence of a verification: it lacks key$"),
-        (lambda results: results["commitment"].pop("probes_sha256"), "verification: it lacks probes_sha256$"),
-        (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),
-        (lambda results: results.update(key="zz"), "verification: a value is damaged$"),
-        (lambda results: results.update(settings={"levle": 1}), "unknown setting of fingerprint 'levle'"),
-        (lambda results: results["settings"].update(level=0.9), "level of the committed settings .*: 0.9 here, 0.01"),
-        (lambda results: results["settings"].update(margin=0.0), "margin of the committed settings is not the stored"),
-        (lambda results: results.update(method="contrast"), "unknown setting of contrast"),
-        (lambda results: results.update(suspect="other.pth"), "the committed suspect is not .*: other.pth here, "),
-    ],
-)
-def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
-    results = verified(owner)
-    change(results)
-    (tmp_path / "changed.json").write_text(json.dumps(results))
-    with pytest.raises(UserError, match=message):
-        recompute("changed.json")
-
-
-def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
-    verified(owner)
-    with pytest.raises(UserError, match="the sha256 of the owner's checkpoint is not the stored one"):
-        recompute("out/results.json", trained(make_loaders, tmp_path, 9))
-    with pytest.raises(UserError, match=r"checkpoint missing\.pth: no such file"):
-        recompute("out/results.json", "missing.pth")
-
-
-def test_another_reference_does_not_recompute(owner, tmp_path):
-    results = verified(owner)
-    file = next(iter(results["commitment"]["references"]))
-    results["commitment"]["references"][file] = "00" * 32
-    (tmp_path / "changed.json").write_text(json.dumps(results))
-    assert recompute("changed.json")["verdict"] == results["verdict"]
-    with pytest.raises(UserError, match=f"the sha256 of {re.escape(file)} is not the stored one"):
-        recompute("changed.json", owner)
-    (tmp_path / file).unlink()
-    with pytest.raises(UserError, match=f"{re.escape(file)}: no such file"):
-        recompute("changed.json", owner)
-
-
-def test_a_file_that_is_no_json_is_named(tmp_path):
-    (tmp_path / "text.json").write_text("text")
-    with pytest.raises(UserError, match=r"text.json holds no evidence of a verification: it is not JSON$"):
-        recompute(str(tmp_path / "text.json"))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from audit.cases import CATALOGUE, Recommender, ring, service_file
 from ownership import runs
 
 from recbole_gro.audit.journal import Journal
-from recbole_gro.ownership.method import Refusal
+from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.ownership.suspect import REPEATED, Asked, ask, describe_suspect
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
@@ -41,7 +41,7 @@ def test_the_first_histories_are_asked_twice(tmp_path):
 )
 def test_lists_that_bear_no_verdict_are_refused(tmp_path, suspect, message):
     answers = asked(describe_suspect(f"ownership.runs:{suspect}", TOKENS), tmp_path)
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(NoVerdict, match=message):
         answers.check()
 
 
@@ -75,7 +75,7 @@ def test_a_checkpoint_is_asked_by_its_own_tokens(make_loaders, tmp_path):
 def test_a_checkpoint_with_another_catalogue_is_refused(make_loaders, tmp_path):
     file = runs.trained(make_loaders, tmp_path)
     many = ["[PAD]", *(f"i{item}" for item in range(60))]
-    with pytest.raises(Refusal, match="another catalogue: it lacks 30 of the owner's 60 items"):
+    with pytest.raises(NoVerdict, match="another catalogue: it lacks 30 of the owner's 60 items"):
         describe_suspect(file, many)
 
 

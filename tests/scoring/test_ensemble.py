@@ -5,7 +5,7 @@ import torch
 from pipeline import same_weights, weights_of
 
 from recbole_gro import Service, create_scorer
-from recbole_gro.scoring.ensemble import Ensemble, joined, untrained
+from recbole_gro.scoring.ensemble import Ensemble, joined_checkpoints, untrained
 
 
 @pytest.fixture(params=["GRU4Rec", "BERT4Rec", "STAMP", "FPMC"])
@@ -37,7 +37,7 @@ def test_an_ensemble_of_equal_members_serves_their_lists(members):
 
 def test_checkpoints_of_members_are_joined_and_loaded(members, make_model):
     checkpoints = [{"state_dict": weights_of(member), "other_parameter": {"n": i}} for i, member in enumerate(members)]
-    checkpoint = joined(checkpoints)
+    checkpoint = joined_checkpoints(checkpoints)
     ensemble = untrained(lambda: make_model(type(members[0]).__name__), checkpoint)
     ensemble.load_state_dict(checkpoint["state_dict"])
     ensemble.load_other_parameter(checkpoint["other_parameter"])

@@ -1,4 +1,4 @@
-"""Settings of the service: ranges and defaults."""
+"""Settings of the service: ranges."""
 
 import pytest
 
@@ -14,8 +14,3 @@ def test_ranges(key, accepted, refused):
     key.check(accepted)
     with pytest.raises(UserError, match=rf"^{key.name}: .* is not allowed; it takes "):
         key.check(refused)
-
-
-def test_lists_have_100_items_and_queries_are_not_logged_by_default():
-    assert ServiceSettings.of({}).served_k == 100
-    assert AccessLogSettings.of({}).access_log is False

@@ -4,7 +4,7 @@ import pytest
 from recbole.evaluator.register import metrics_dict
 from recbole.utils import EvaluatorType
 
-from recbole_gro.utils.units import figure, scaled, shown, unit
+from recbole_gro.utils.units import figure, scaled, unit, with_unit
 
 SHARES = {"hit", "ndcg", "mrr", "map", "recall", "precision", "gauc"}
 SHARES |= {"itemcoverage", "giniindex", "tailpercentage", "agreement", "agreement@1", "agreement@10"}
@@ -29,6 +29,6 @@ def test_every_metric_of_lists_has_its_unit():
     ],
 )
 def test_a_value_is_shown_in_its_unit(metric, value, text):
-    assert shown(metric, value) == text
+    assert with_unit(metric, value) == text
     assert text.startswith(figure(metric, value))
     assert float(figure(metric, value)) == pytest.approx(scaled(metric, value), abs=0.01)

@@ -1,4 +1,8 @@
-"""Marks: item sequences that a secret key chooses, each next item from known candidates."""
+"""Marks, which the field calls watermarks: item sequences that a secret key chooses, each next item from candidates.
+
+Its draws are of `keyed_word`, one word for a description: each choice can be recomputed by itself, which takes
+neither queries, as `KeyedDraws` does, nor a state, as the generator of `ownership.method.keyed_draws` has.
+"""
 
 import hashlib
 from dataclasses import dataclass

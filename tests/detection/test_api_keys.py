@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from recbole_gro.detection.api_keys import key_is_flagged, log_evidence
 from recbole_gro.detection.calibration import conformal_quantile
-from recbole_gro.detection.keys import key_is_flagged, log_evidence
 
 MANY = 10**7  # benign users: the rate is as good as known
 

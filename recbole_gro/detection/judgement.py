@@ -1,0 +1,119 @@
+"""What detectors say of the histories of a log: of each history, each window of histories and each API key."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor
+
+from recbole_gro.detection.api_keys import key_is_flagged, log_evidence
+from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.settings import DetectionSettings
+from recbole_gro.detection.traces import Traces, joined_traces
+
+NEVER = 2**62  # items after which a history that is not flagged is
+
+
+def judged(
+    calibrated: Mapping[str, CalibratedDetector],
+    traces: Iterable[Traces],
+    keys: Tensor,
+    own: DetectionSettings,
+    *,
+    history: Tensor | None = None,
+    left_out: Tensor | None = None,
+) -> dict[str, dict[str, Tensor]]:
+    """Return what each detector says of histories, which are sorted by key.
+
+    Args:
+        calibrated: detectors with their thresholds, by name.
+        traces: of versions of the histories, in parts, of which one is held at a time.
+        keys: [N] number of the key of each history.
+        own: settings.
+        history: [n] number of the history that each trace is a version of, in ascending order, the last version last;
+            None: each is a history.
+        left_out: [n] items of each before those that are traced; None: 0.
+
+    Returns:
+        By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
+        `flagged`, `evidence` and `key_flagged`; by window [W] `window_start` (row of its first history),
+        `window_scores` and `window_flagged`.
+    """
+    history = torch.arange(len(keys)) if history is None else history
+    left_out = torch.zeros_like(history) if left_out is None else left_out
+    of_versions, whole = _judged_versions(calibrated, traces, history)
+    histories, size = keys.bincount(), own.detection_window
+    starts = window_starts(histories, size)
+    members = (starts.unsqueeze(1) + torch.arange(size)).flatten()
+    found = {}
+    for name, detector in calibrated.items():
+        version_alarms, version_scores = of_versions[name]
+        alarms = first_alarms(version_alarms, left_out, history, len(keys))
+        flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
+        counts = (histories, flagged, own.false_positive_rate, detector.benign_users)
+        in_windows, window_flagged = detector.window_alarms(whole[members])
+        found[name] = {
+            "alarms": alarms,
+            "scores": torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, version_scores, "amax"),
+            "histories": histories,
+            "flagged": flagged,
+            "evidence": log_evidence(*counts),
+            "key_flagged": key_is_flagged(*counts),
+            "window_start": starts,
+            "window_scores": in_windows,
+            "window_flagged": window_flagged,
+        }
+    return found
+
+
+def _judged_versions(
+    calibrated: Mapping[str, CalibratedDetector], traces: Iterable[Traces], history: Tensor
+) -> tuple[dict[str, tuple[Tensor, Tensor]], Traces]:
+    """Return alarm and highest score [n] of each version by name, and the traces [N] of the last versions."""
+    is_last = history != torch.cat([history[1:], torch.tensor([-1])])
+    by_name: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
+    last_versions, n_traced = [], 0
+    for part in traces:
+        for name, detector in calibrated.items():
+            by_name[name].append((detector.alarms(part), detector.scores(part).amax(1)))
+        last = is_last[n_traced : n_traced + len(part)].nonzero().squeeze(1)
+        last_versions.append(part.whole(last, part.lengths[last]))
+        n_traced += len(part)
+    joined = {
+        name: (torch.cat([alarms for alarms, _ in parts]), torch.cat([scores for _, scores in parts]))
+        for name, parts in by_name.items()
+    }
+    return joined, joined_traces(last_versions)
+
+
+def window_starts(histories: Tensor, size: int) -> Tensor:
+    """Return the row [W] of the first history of each window; a key's last histories that fill none are in none.
+
+    Args:
+        histories: [K] number of histories of each key, whose rows follow each other.
+        size: histories of a window.
+
+    >>> window_starts(torch.tensor([5, 1, 4]), 2)
+    tensor([0, 2, 6, 8])
+    """
+    first_of_key = histories.cumsum(0) - histories
+    windows = histories // size
+    key = torch.arange(len(histories)).repeat_interleave(windows)
+    number_in_key = torch.arange(len(key)) - (windows.cumsum(0) - windows)[key]
+    return first_of_key[key] + number_in_key * size
+
+
+def first_alarms(version_alarms: Tensor, left_out: Tensor, history: Tensor, n: int) -> Tensor:
+    """Return after how many items each history is flagged first, in any of its versions [N]; 0 for none.
+
+    Args:
+        version_alarms: [n] items of a version that are read until it is flagged; 0 for none.
+        left_out: [n] items of each before those that are read.
+        history: [n] number of the history that each is a version of.
+        n: number N of histories.
+
+    >>> first_alarms(torch.tensor([0, 3, 2, 0]), torch.tensor([0, 0, 5, 0]), torch.tensor([0, 1, 1, 2]), 3)
+    tensor([0, 3, 0])
+    """
+    after = torch.where(version_alarms > 0, left_out + version_alarms, NEVER)
+    first = torch.full((n,), NEVER).scatter_reduce(0, history, after, "amin")
+    return first.masked_fill(first == NEVER, 0)

@@ -1,0 +1,33 @@
+"""The outcome of a verification as results.json holds it: a verdict, or why there is none."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from recbole_gro.ownership.method import NoVerdict, Probes, Verdict, VerificationMethod
+from recbole_gro.ownership.suspect import Asked
+
+
+def outcome(method: VerificationMethod, probes: Probes, asked: Asked) -> dict[str, Any]:
+    """Return `verdict` and `refused` as results hold them; one of them is None.
+
+    Args:
+        method: of verification.
+        probes: that the suspect was sent.
+        asked: its answers.
+    """
+    try:
+        asked.check()
+        return {"verdict": as_plain(method.verdict(probes, asked.lists)), "refused": None}
+    except NoVerdict as reason:
+        return without_verdict(reason)
+
+
+def without_verdict(reason: NoVerdict) -> dict[str, Any]:
+    """Return `verdict` and `refused` where there is no verdict."""
+    return {"verdict": None, "refused": str(reason)}
+
+
+def as_plain(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as results hold it."""
+    return json.loads(json.dumps(asdict(verdict) | {"is_claim": verdict.is_claim}))

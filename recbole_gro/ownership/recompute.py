@@ -1,0 +1,85 @@
+"""The check of a finished verification by somebody else: its results are computed again."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_gro.ownership.commitment import digest_of, probes_digest
+from recbole_gro.ownership.key import sha256
+from recbole_gro.ownership.method import NoVerdict, Probes, create_method
+from recbole_gro.ownership.outcome import outcome
+from recbole_gro.ownership.references import load_references
+from recbole_gro.ownership.suspect import Asked
+from recbole_gro.serving.saved_target import load_target
+from recbole_gro.utils.errors import UserError
+
+
+def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
+    """Check the results of a verification: key and probes against the commitment, and the verdict against the lists.
+
+    Args:
+        file: results.json.
+        owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
+            and the lists of the owner's models are computed again too.
+        data_path: folder of the dataset's folder, for methods that read users' histories.
+
+    Returns:
+        The verdict, computed again.
+
+    Raises:
+        UserError: something differs, or the file holds no lists; the message says what.
+    """
+    with _damage_named(file):
+        results = json.loads(Path(file).read_text(encoding="utf-8"))
+        commitment, key, asked = results["commitment"], bytes.fromhex(results["key"]), dict(results["asked"])
+        del asked["lists"]
+        probes = Probes(results["probes"], results["expected"])
+        method = create_method(results["method"], results["settings"])
+        for part in ("method", "settings"):
+            _check_equal(file, f"committed {part}", results[part], commitment[part])
+        _check_equal(file, "committed suspect", results["suspect"], commitment["suspect"]["black_box"])
+        _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
+        _check_equal(file, "sha256 of the probes", probes_digest(probes), commitment["probes_sha256"])
+        found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
+        _check_equal(file, "verdict", found["verdict"], results["verdict"])
+        of_owner, of_others = commitment["owner"], list(commitment["references"])
+    if owner is not None:
+        model = load_target(owner, data_path=data_path)
+        _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
+        try:
+            references = load_references(of_others, model)
+            for reference, digest in commitment["references"].items():
+                _check_equal(file, f"sha256 of {reference}", digest_of(reference), digest)
+            again = method.probes(model, references, key, len(probes.histories))
+        except NoVerdict as reason:
+            raise UserError(f"recompute: {reason}") from reason
+        _check_equal(file, "sha256 of the probes made from the key", probes_digest(again), commitment["probes_sha256"])
+    return results | found
+
+
+@contextlib.contextmanager
+def _damage_named(file: str) -> Iterator[None]:
+    """Report what a file of results lacks, or what is damaged, in one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
+        reason = str(error.strerror) if isinstance(error, OSError) else reason
+        reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason
+        raise UserError(f"recompute: {file} holds no evidence of a verification: {reason}") from error
+
+
+def _check_equal(file: str, what: str, found: Any, stored: Any) -> None:
+    if found != stored:
+        if isinstance(found, dict) and isinstance(stored, dict):
+            [name, *_] = [name for name in {**stored, **found} if found.get(name) != stored.get(name)]
+            what, found, stored = f"{name} of the {what}", found.get(name), stored.get(name)
+        plain = all(isinstance(value, str | int | float) for value in (found, stored))
+        detail = f": {found} here, {stored} there" if plain else ""
+        raise UserError(f"recompute: {file}: the {what} is not the stored one{detail}")

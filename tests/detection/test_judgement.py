@@ -1,0 +1,38 @@
+import pytest
+import torch
+from detection.cases import attack, users
+
+from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.judgement import first_alarms, judged, window_starts
+from recbole_gro.detection.settings import DetectionSettings
+
+
+def test_a_window_has_the_histories_of_one_key():
+    detector = CalibratedDetector("transitions", None, [users(400)], 0.05, 10)
+    keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
+    own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
+    parts = [users(29, seed=4), attack(10)]
+    found = judged({"transitions": detector}, parts, keys, own)["transitions"]
+    assert found["window_start"].tolist() == [0, 10, 29]
+    assert found["window_flagged"].tolist() == [False, False, True]
+    assert found["key_flagged"].tolist() == [False, False, True]
+    assert found["histories"].tolist() == [25, 4, 10]
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_windows_are_whole_and_of_one_key(size):
+    histories = torch.randint(0, 20, (30,), generator=torch.Generator().manual_seed(1))
+    expected, row = [], 0
+    for n in histories.tolist():
+        expected += range(row, row + n - size + 1, size)
+        row += n
+    assert window_starts(histories, size).tolist() == expected
+
+
+def test_the_first_alarm_of_any_version_counts():
+    draw = torch.Generator().manual_seed(2)
+    history = torch.randint(9, (40,), generator=draw).sort().values
+    alarms, left_out = (torch.randint(4, (40,), generator=draw) for _ in range(2))
+    for number, found in enumerate(first_alarms(alarms, left_out, history, 10).tolist()):
+        rows = zip(alarms.tolist(), left_out.tolist(), history.tolist(), strict=True)
+        assert found == min((n + before for n, before, own in rows if own == number and n), default=0)
