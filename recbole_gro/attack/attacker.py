@@ -17,8 +17,8 @@ from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_model
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.models import model_name
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.values import as_names
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError

@@ -10,7 +10,7 @@ import recbole
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict
 from recbole.utils import EvaluatorType
 
-from recbole_gro.config.settings import Key
+from recbole_gro.config.value_type import ValueType
 from recbole_gro.utils.compat import SPLITS_BY_TIME
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
@@ -43,7 +43,7 @@ def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> Non
             suggestion = f"did you mean {hint!r}?" if hint else f"the parts are {', '.join(kinds)}"
             raise UserError(f"{name}: unknown part {part!r}; {suggestion}")
         if kinds[part]:
-            Key(f"{name}: {part}", None, kinds[part], "").check(entry)
+            ValueType.parse(kinds[part]).check(f"{name}: {part}", entry)
 
 
 def _check_negatives(name: str, value: Any) -> None:

@@ -8,30 +8,13 @@ TailSettings.of(config).head_k
 """
 
 import importlib
-import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from recbole_gro.config.properties import recbole_keys
+from recbole_gro.config.value_type import ValueType
 from recbole_gro.utils.errors import UserError
-
-TYPE_WORDS = {
-    "int": "a whole number",
-    "ints": "one or several different whole numbers",
-    "float": "a number",
-    "bool": "True or False",
-    "names": "a name or a list of different names",
-    "name": "a name",
-    "fields": "a list of names",
-    "model": "the name of a RecBole sequential model",
-    "models": "the name of a RecBole sequential model or a list of different ones",
-    "function": "module:function, a function that Python can import",
-    "file": "the path of a yaml file",
-    "str": "a text",
-    "mapping": "a mapping",
-}
 
 
 @dataclass(frozen=True)
@@ -53,20 +36,21 @@ class Key:
     meaning: str
     added: bool = False
 
+    def __post_init__(self) -> None:
+        ValueType.parse(self.type)  # refuses an invalid declaration
+
+    @property
+    def value_type(self) -> ValueType:
+        """The values that the setting takes."""
+        return ValueType.parse(self.type)
+
     def check(self, value: Any) -> None:
         """Check a value.
 
         Raises:
             UserError: it is not of this key's type or out of its range.
         """
-        required, _, absent = self.type.partition(" or ")
-        if repr(value) == absent or _fits(value, required):
-            return
-        kind, _, rest = self.type.partition(" ")
-        words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
-        ends = rest.replace("<..<", " and below ").replace("..", " to ")
-        takes = f"{words} {'above ' * ('<..<' in rest)}{ends}".strip()
-        raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
+        self.value_type.check(self.name, value)
 
 
 def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
@@ -78,6 +62,9 @@ def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
             range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
         added: keep it out of fingerprints at its default.
+
+    Raises:
+        ValueError: `type_` does not have this form.
     """
     return Key("", default, type_, meaning, added)
 
@@ -185,48 +172,7 @@ def _contents(config: Any, name: str) -> Any:
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
     from recbole_gro.config.plugins import module_source
 
-    value, kind = setting(config, name), _declared[name].type.partition(" ")[0]
+    value, kind = setting(config, name), _declared[name].value_type.kind
     if value is None or kind not in ("file", "function"):
         return value
     return read_config_file(value) if kind == "file" else [value, module_source(value, name)]
-
-
-def _fits(value: Any, type_: str) -> bool:
-    kind, _, limit = type_.partition(" ")
-    if kind == "bool":
-        return isinstance(value, bool)
-    if kind in ("int", "float"):
-        if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
-            return False
-        return math.isfinite(value) and _in_range(value, limit)
-    if kind in ("ints", "names", "models"):
-        entries = value if isinstance(value, list | tuple) else [value]
-        if kind == "ints":
-            fit = all(_fits(entry, f"int {limit}") for entry in entries)
-        else:
-            fit = all(isinstance(entry, str if kind == "names" else str | type) for entry in entries)
-        return bool(entries) and fit and len(set(entries)) == len(entries)
-    if kind == "mapping":
-        return isinstance(value, dict)
-    if kind == "fields":
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if "|" in kind:
-        return value in kind.split("|")
-    if kind == "model":
-        return isinstance(value, str | type)
-    if kind == "function":
-        return isinstance(value, str) and value.count(":") == 1
-    return isinstance(value, str | os.PathLike) and value != ""
-
-
-def _in_range(value: float, limit: str) -> bool:
-    if "<..<" in limit:
-        low, high = (float(end) for end in limit.split("<..<"))
-        return low < value < high
-    if ".." in limit:
-        low, high = (float(end) for end in limit.split(".."))
-        return low <= value <= high
-    if limit:
-        sign, bound = limit.split()
-        return value > float(bound) if sign == ">" else value >= float(bound)
-    return True

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.plugins import sources_of
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings
+from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces

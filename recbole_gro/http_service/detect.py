@@ -11,8 +11,8 @@ from torch import Tensor
 
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import value_of
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces

@@ -25,8 +25,8 @@ from recbole_gro.config.recbole_defaults import (
     TrainingSettings,
     ValidationSettings,
 )
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, contents, declared_keys, plugin_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains

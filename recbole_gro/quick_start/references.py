@@ -6,8 +6,8 @@ from torch import Tensor
 
 from recbole_gro.attack import create_surrogate
 from recbole_gro.attack.settings import SurrogateSettings
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.values import as_names
 from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityService
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.serving.service import Service

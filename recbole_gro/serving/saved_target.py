@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from recbole_gro.config.config import Config
 from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import imported_model, reference_to, sequential_model
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.values import as_names
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.numbering import renumber
