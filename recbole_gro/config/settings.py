@@ -26,15 +26,15 @@ class Key:
         default: its value where none is given.
         type: of its values, such as `int >= 1 or None` or `names of metric or []`.
         meaning: in one line.
-        added: its default is how it was before the key was added, so at its default it stays out of fingerprints, and
-            results from before stay valid.
+        omit_default_from_fingerprint: at its default, which is how it was before the key was added, it stays out of
+            fingerprints, so that cached stages from before stay valid.
     """
 
     name: str
     default: Any
     type: str
     meaning: str
-    added: bool = False
+    omit_default_from_fingerprint: bool = False
 
     def __post_init__(self) -> None:
         ValueType.parse(self.type)  # refuses an invalid declaration
@@ -53,7 +53,7 @@ class Key:
         self.value_type.check(self.name, value)
 
 
-def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
+def key(default: Any, type_: str, meaning: str, *, omit_default_from_fingerprint: bool = False) -> Any:
     """Declare a setting in the body of a Settings class.
 
     Args:
@@ -61,12 +61,13 @@ def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
             range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
-        added: keep it out of fingerprints at its default.
+        omit_default_from_fingerprint: keep it out of fingerprints at its default; for a key that is added to a part, with
+            the default that changes nothing, so that cached stages from before stay valid.
 
     Raises:
         ValueError: `type_` does not have this form.
     """
-    return Key("", default, type_, meaning, added)
+    return Key("", default, type_, meaning, omit_default_from_fingerprint)
 
 
 _declared: dict[str, Key] = {}
@@ -163,7 +164,7 @@ def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
     return {
         key.name: _contents(config, key.name)
         for key in declared
-        if not (key.added and setting(config, key.name) == key.default)
+        if not (key.omit_default_from_fingerprint and setting(config, key.name) == key.default)
     }
 
 
