@@ -61,8 +61,8 @@ def key(default: Any, type_: str, meaning: str, *, omit_default_from_fingerprint
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
             range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
-        omit_default_from_fingerprint: keep it out of fingerprints at its default; for a key that is added to a part, with
-            the default that changes nothing, so that cached stages from before stay valid.
+        omit_default_from_fingerprint: keep it out of fingerprints at its default; for a key that a part gets later and
+            whose default changes nothing, so that cached stages from before stay valid.
 
     Raises:
         ValueError: `type_` does not have this form.
@@ -110,9 +110,13 @@ class Settings:
         return settings
 
     @classmethod
-    def fingerprint(cls, config: Any) -> dict[str, Any]:
-        """Return the `contents` of all keys."""
-        return contents(config, cls.names)
+    def fingerprint_inputs(cls, config: Any) -> dict[str, Any]:
+        """Return the values of all keys of the class, as `fingerprint_inputs` does.
+
+        Args:
+            config: of ours or RecBole's own.
+        """
+        return fingerprint_inputs(config, cls.names)
 
 
 def setting(config: Any, name: str) -> Any:
@@ -158,22 +162,32 @@ def refuse_unread(given: Iterable[str], unread: Iterable[str], command: str, rea
             raise UserError(f"{name}: {command} does not read it; {reader} does")
 
 
-def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Return {name: value} of settings, for fingerprints, with the contents of the files and modules that they name."""
+def fingerprint_inputs(config: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return {name: value} of settings, of which fingerprints are digests.
+
+    Files and modules that settings name count by their contents.
+
+    Args:
+        config: of ours or RecBole's own.
+        names: of declared settings.
+
+    Raises:
+        UserError: a file or a module cannot be read.
+    """
     declared = [_declared[name] for name in names]
     return {
-        key.name: _contents(config, key.name)
+        key.name: _fingerprint_input(config, key)
         for key in declared
         if not (key.omit_default_from_fingerprint and setting(config, key.name) == key.default)
     }
 
 
-def _contents(config: Any, name: str) -> Any:
+def _fingerprint_input(config: Any, key: Key) -> Any:
     """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
     from recbole_gro.config.plugins import module_source
 
-    value, kind = setting(config, name), _declared[name].value_type.kind
+    value, kind = setting(config, key.name), key.value_type.kind
     if value is None or kind not in ("file", "function"):
         return value
-    return read_config_file(value) if kind == "file" else [value, module_source(value, name)]
+    return read_config_file(value) if kind == "file" else [value, module_source(value, key.name)]

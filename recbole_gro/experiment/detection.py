@@ -243,4 +243,4 @@ def settings_read(config: Any) -> dict[str, Any]:
     """Return the settings of a config's detectors, and the source of those that a user wrote."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
-    return {name: value for part in own for name, value in part.fingerprint(config).items()} | sources_of(*named)
+    return {name: value for part in own for name, value in part.fingerprint_inputs(config).items()} | sources_of(*named)

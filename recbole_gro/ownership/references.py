@@ -85,7 +85,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 def _training(model: SavedTarget) -> dict[str, object]:
     settings = Fingerprints(model.config, UNDEFENDED).training_settings
     defense = model.trained_by or UNDEFENDED
-    settings |= TargetEpochSettings.fingerprint(model.config) | {"defense": defense}
+    settings |= TargetEpochSettings.fingerprint_inputs(model.config) | {"defense": defense}
     if model.trained_by:
         if defense not in defenses:
             raise UserError(
@@ -98,7 +98,7 @@ def _training(model: SavedTarget) -> dict[str, object]:
         if declared is None:  # not declared: it may be any
             others = {name for part in RUN_SETTINGS for name in part.names} | of_sections("Attack", "Output")
             return settings | {name: read.get(name) for name in plugin_keys().keys() - others}
-        settings |= {name: value for part in declared for name, value in part.fingerprint(read).items()}
+        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()}
     return settings
 
 

@@ -51,9 +51,12 @@ def test_a_declared_key_is_known_checked_and_helped_with(make_config):
 def test_a_fingerprint_has_the_contents_of_files(tmp_path):
     file = tmp_path / "basket.yaml"
     file.write_text("plums: 2\n")
-    assert FruitSettings.fingerprint({"fruit_basket": str(file)}) == {"fruit": "fig", "fruit_basket": {"plums": 2}}
+    assert FruitSettings.fingerprint_inputs({"fruit_basket": str(file)}) == {
+        "fruit": "fig",
+        "fruit_basket": {"plums": 2},
+    }
     file.write_text("plums: 3\n")
-    assert FruitSettings.fingerprint({"fruit_basket": str(file)})["fruit_basket"] == {"plums": 3}
+    assert FruitSettings.fingerprint_inputs({"fruit_basket": str(file)})["fruit_basket"] == {"plums": 3}
 
 
 def test_a_key_is_declared_in_one_way_only():
