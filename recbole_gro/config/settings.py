@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.value_type import ValueType
 from recbole_gro.utils.errors import UserError
@@ -102,7 +103,7 @@ class Settings:
         )
 
     @classmethod
-    def of(cls, config: Any) -> Self:
+    def of(cls, config: SettingsSource) -> Self:
         """Read the values from a Config of ours or RecBole's own; keys that it lacks take their defaults."""
         settings = cls()
         for name in cls.names:
@@ -110,7 +111,7 @@ class Settings:
         return settings
 
     @classmethod
-    def fingerprint_inputs(cls, config: Any) -> dict[str, Any]:
+    def fingerprint_inputs(cls, config: SettingsSource) -> dict[str, Any]:
         """Return the values of all keys of the class, as `fingerprint_inputs` does.
 
         Args:
@@ -119,7 +120,7 @@ class Settings:
         return fingerprint_inputs(config, cls.names)
 
 
-def setting(config: Any, name: str) -> Any:
+def setting(config: SettingsSource, name: str) -> Any:
     """Return a declared setting from a Config of ours, or RecBole's own, where absent keys take our default."""
     return config[name] if name in config else _declared[name].default
 
@@ -162,7 +163,7 @@ def refuse_unread(given: Iterable[str], unread: Iterable[str], command: str, rea
             raise UserError(f"{name}: {command} does not read it; {reader} does")
 
 
-def fingerprint_inputs(config: Any, names: Iterable[str]) -> dict[str, Any]:
+def fingerprint_inputs(config: SettingsSource, names: Iterable[str]) -> dict[str, Any]:
     """Return {name: value} of settings, of which fingerprints are digests.
 
     Files and modules that settings name count by their contents.
@@ -182,7 +183,7 @@ def fingerprint_inputs(config: Any, names: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _fingerprint_input(config: Any, key: Key) -> Any:
+def _fingerprint_input(config: SettingsSource, key: Key) -> Any:
     """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
     from recbole_gro.config.plugins import module_source
