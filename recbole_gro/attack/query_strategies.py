@@ -1,6 +1,6 @@
 """Query strategies: how an attack generates query sequences."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,6 +8,7 @@ from torch import Tensor
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import CoverageSettings, MixedSettings, QuerySettings
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.plugins import imported_member
 from recbole_gro.config.settings import Settings
 from recbole_gro.utils.errors import UserError
@@ -32,7 +33,7 @@ class QueryStrategy:
     settings: ClassVar[tuple[type[Settings], ...] | None] = None
     draws_listed: ClassVar[bool] = True
 
-    def __init__(self, config: Any):
+    def __init__(self, config: SettingsSource):
         self.config = config
         choice = QuerySettings.of(config).query_choice
         if choice and not self.draws_listed:
@@ -142,7 +143,7 @@ _strategies: Registry[type[QueryStrategy]] = Registry("query strategy")
 register_query_strategy = _strategies.register
 
 
-def create_query_strategy(name: str, config: Any = None) -> QueryStrategy:
+def create_query_strategy(name: str, config: SettingsSource | None = None) -> QueryStrategy:
     """Return the query strategy of that name.
 
     Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
@@ -91,7 +92,7 @@ def _training(model: SavedTarget) -> dict[str, object]:
             raise UserError(
                 f"plugins: no module has the defense {defense}, which trained a model; give --plugins=[MODULE]"
             )
-        read = model.config.final_config_dict | model.settings  # the student's too
+        read: Any = model.config.final_config_dict | model.settings  # a mapping, the student's too
         declared = defenses[defense].training_settings
         if declared is None:  # those of GRO follow from its settings
             declared = create_defense(defense, read).training_settings

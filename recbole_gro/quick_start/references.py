@@ -6,6 +6,7 @@ from torch import Tensor
 
 from recbole_gro.attack import create_surrogate
 from recbole_gro.attack.settings import SurrogateSettings
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.settings import Settings
 from recbole_gro.config.values import as_names
 from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityService
@@ -60,7 +61,7 @@ class Reference:
         return {}
 
 
-def create_references(config: Any) -> dict[str, Reference]:
+def create_references(config: SettingsSource) -> dict[str, Reference]:
     """Return the references of a config, by name.
 
     Raises:
