@@ -9,17 +9,18 @@ import torch
 from recbole.utils import init_seed
 from torch import Tensor
 
-from recbole_gro.attack import settings  # noqa: F401  (declares the keys)
+from recbole_gro.attack import settings  # noqa: F401  (declares the keys of attacks before those of services)
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
 from recbole_gro.attack.selection import Candidate, agreement_name, held_out_agreement, write_selected
+from recbole_gro.attack.settings import AttackSettings, EnsembleSettings, QuerySettings
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.models import model_name
-from recbole_gro.config.recbole_settings import as_names
-from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.settings import Settings
+from recbole_gro.config.values import as_names
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import SEEDS, stage_seed
@@ -30,12 +31,12 @@ STRONGEST = "strongest"  # the name of the best attack of the suite
 
 def query_length(config: Any) -> int:
     """Return how many items a query sequence has."""
-    return setting(config, "query_length") or config["MAX_ITEM_LIST_LENGTH"]
+    return QuerySettings.of(config).query_length or config["MAX_ITEM_LIST_LENGTH"]
 
 
 def query_budget(config: Any) -> int:
     """Return the query budget in lists, the same for every attacker: one per prefix of every query sequence."""
-    return setting(config, "query_sequences") * query_length(config)
+    return QuerySettings.of(config).query_sequences * query_length(config)
 
 
 class Attacker:
@@ -65,7 +66,7 @@ class Attacker:
 
     def __init__(self, config: Any):
         self.config = config
-        self.strategy_name: str = setting(config, "query_strategy")
+        self.strategy_name = QuerySettings.of(config).query_strategy
         self.strategy = create_query_strategy(self.strategy_name, config)
         self.selected: dict[str, Any] = {}
 
@@ -77,12 +78,12 @@ class Attacker:
     @property
     def n_sequences(self) -> int:
         """Sequences whose every prefix can be queried `repeats` times within the budget."""
-        return setting(self.config, "query_sequences") // self.repeats
+        return QuerySettings.of(self.config).query_sequences // self.repeats
 
     @property
     def ensemble_size(self) -> int:
         """Number of surrogates whose mean of scores counts."""
-        return setting(self.config, "surrogate_ensemble")
+        return EnsembleSettings.of(self.config).surrogate_ensemble
 
     @property
     def n_surrogates(self) -> int:
@@ -262,8 +263,8 @@ def create_attacker(name: str, config: Any) -> Attacker:
 
 def attacks_of(config: Any) -> list[str]:
     """Return the names of a config's attacks; `strongest` stands for those of `attacker_suite`."""
-    suite = as_names(setting(config, "attacker_suite"))
-    names = as_names(setting(config, "attacker"))
+    declared = AttackSettings.of(config)
+    suite, names = as_names(declared.attacker_suite), as_names(declared.attacker)
     return list(dict.fromkeys(attack for name in names for attack in (suite if name == STRONGEST else [name])))
 
 

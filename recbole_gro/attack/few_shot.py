@@ -9,7 +9,6 @@ from recbole_gro.attack.attacker import Attacker, query_length, register_attacke
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import FewShotSettings
-from recbole_gro.config.settings import setting
 from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.utils.errors import UserError
 
@@ -30,7 +29,7 @@ class FewShotAttacker(Attacker):
 
     def __init__(self, config: Any):
         super().__init__(config)
-        self.auxiliary_share = setting(config, "attacker_known_share")
+        self.auxiliary_share = FewShotSettings.of(config).attacker_known_share
         if self.auxiliary_share == 0:
             raise UserError(
                 "attacker_known_share: 0 gives few_shot no auxiliary data; set a share up to 1, or attacker=standard"

@@ -1,7 +1,5 @@
 """A query strategy that imitates users, to evade detection."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -9,6 +7,7 @@ from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import QueryStrategy, register_query_strategy
 from recbole_gro.attack.settings import MimicSettings
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.utils.ranking import found_in
 
 PROBES = 20  # one in so many sequences is queried first, for the frequencies of items in lists
@@ -32,7 +31,7 @@ class Mimic(QueryStrategy):
     draws_listed = False
     lets_attacker_draw = False
 
-    def __init__(self, config: Any):
+    def __init__(self, config: SettingsSource):
         super().__init__(config)
         self.own = MimicSettings.of(config)
         self._black_box: ListSource | None = None  # that the counts are of

@@ -1,7 +1,7 @@
 """Query strategies: how an attack generates query sequences."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import CoverageSettings, MixedSettings, QuerySettings
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.plugins import imported_member
 from recbole_gro.config.settings import Settings
 from recbole_gro.utils.errors import UserError
@@ -37,7 +38,7 @@ class QueryStrategy:
     draws_listed: ClassVar[bool] = True
     lets_attacker_draw: ClassVar[bool] = True
 
-    def __init__(self, config: Any):
+    def __init__(self, config: SettingsSource):
         self.config = config
         choice = QuerySettings.of(config).query_choice
         if choice and not self.draws_listed:
@@ -155,7 +156,7 @@ _strategies: Registry[type[QueryStrategy]] = Registry("query strategy")
 register_query_strategy = _strategies.register
 
 
-def create_query_strategy(name: str, config: Any = None) -> QueryStrategy:
+def create_query_strategy(name: str, config: SettingsSource | None = None) -> QueryStrategy:
     """Return the query strategy of that name.
 
     Args:

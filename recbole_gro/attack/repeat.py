@@ -8,8 +8,7 @@ from torch import Generator, Tensor
 from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.settings import RepeatSettings
-from recbole_gro.config.settings import setting
+from recbole_gro.attack.settings import QuerySettings, RepeatSettings
 from recbole_gro.utils.errors import UserError
 
 
@@ -29,12 +28,12 @@ class RepeatAttacker(Attacker):
 
     def __init__(self, config: Any):
         super().__init__(config)
-        self.repeats = setting(config, "attacker_repeats")
+        self.repeats = RepeatSettings.of(config).attacker_repeats
         self.summary = f"queries each prefix {self.repeats} times and trains on the aggregated lists"
         if self.n_sequences < 2:
             raise UserError(
                 f"attacker_repeats: {self.repeats} repeats leave {self.n_sequences} of "
-                f"{setting(config, 'query_sequences')} query sequences, 2 are needed; "
+                f"{QuerySettings.of(config).query_sequences} query sequences, 2 are needed; "
                 f"set query_sequences to {2 * self.repeats} or more"
             )
 

@@ -145,7 +145,7 @@ class EnsembleSettings(Settings):
         1,
         "int >= 1",
         "surrogates that the attack trains on its lists, each from a seed of its own; the mean of their scores counts",
-        added=True,
+        omit_default_from_fingerprint=True,
     )
 
 
@@ -158,5 +158,5 @@ class AveragingSettings(Settings):
         "float 0<..<1 or None",
         "the surrogate is the exponential mean of its weights over the steps of its training, by this factor per step, "
         "such as 0.999; None: the last ones",
-        added=True,
+        omit_default_from_fingerprint=True,
     )

@@ -5,10 +5,10 @@ from typing import Any
 from recbole.config import Config
 from torch import nn
 
+from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
 from recbole_gro.config.config import derive, with_settings
 from recbole_gro.config.files import read_config_file
 from recbole_gro.config.models import models_of
-from recbole_gro.config.settings import setting
 from recbole_gro.scoring import scorer_class
 from recbole_gro.trainer.catalogue import StandInDataset
 from recbole_gro.utils.errors import UserError
@@ -29,7 +29,7 @@ class SurrogateDataset(StandInDataset):
 
 def surrogate_models(config: Any) -> list[Any]:
     """Return the architectures of the candidate surrogates: names, classes, or None for the target's."""
-    return models_of(setting(config, "surrogate_model"))
+    return models_of(SurrogateSettings.of(config).surrogate_model)
 
 
 def surrogate_length(config: Any, model_class: type) -> int:
@@ -43,7 +43,7 @@ def surrogate_length(config: Any, model_class: type) -> int:
         model_class: the surrogate's.
     """
     longest = config["MAX_ITEM_LIST_LENGTH"]
-    items = setting(config, "query_length") or longest
+    items = QuerySettings.of(config).query_length or longest
     return min(longest, max(2, items + scorer_class(model_class).extra_places))
 
 
@@ -60,10 +60,11 @@ def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = 
         UserError: the surrogate's model reads more of the data than the attack has.
     """
     name = surrogate_models(config)[0] if model is None else model
-    file = setting(config, "surrogate_config")
+    settings = SurrogateSettings.of(config)
+    file = settings.surrogate_config
     derived = derive(config, name, file, "surrogate_model")
     if "MAX_ITEM_LIST_LENGTH" not in (read_config_file(file) if file else {}):
         derived = with_settings(derived, MAX_ITEM_LIST_LENGTH=surrogate_length(config, derived.model_class))
-    features = items if setting(config, "surrogate_knows_features") else None
+    features = items if settings.surrogate_knows_features else None
     dataset = SurrogateDataset(derived, n_items, items=features)
     return derived.model_class(derived, dataset).to(derived["device"]), derived

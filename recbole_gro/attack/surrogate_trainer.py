@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from recbole_gro.attack.averaged_weights import AveragedWeights
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
-from recbole_gro.config.settings import setting
+from recbole_gro.attack.settings import AveragingSettings, SurrogateSettings
+from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
@@ -44,12 +45,13 @@ class ExtractionTrainer(StageTrainer):
 
     def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
         super().__init__(config, model, stage)
-        self.learning_rate = setting(config, "surrogate_learning_rate")
-        self.epochs = setting(config, "surrogate_epochs")
-        self.stopping_step = setting(config, "surrogate_patience")
-        self.batch_size = setting(config, "surrogate_batch_size")
-        self.margins = setting(config, "margin_rank"), setting(config, "margin_negative")
-        self.paper_code_ties = setting(config, "paper_code_ties")
+        surrogate, loss = SurrogateSettings.of(config), ExtractionLossSettings.of(config)
+        self.learning_rate = surrogate.surrogate_learning_rate
+        self.epochs = surrogate.surrogate_epochs
+        self.stopping_step = surrogate.surrogate_patience
+        self.batch_size = surrogate.surrogate_batch_size
+        self.margins = loss.margin_rank, loss.margin_negative
+        self.paper_code_ties = loss.paper_code_ties
         self.eval_step = 1
         # some metrics of RecBole count the items and users of the training data; a query log has none to count
         self.eval_collector.data_collect = lambda train_data: None
@@ -57,7 +59,7 @@ class ExtractionTrainer(StageTrainer):
         self.best_valid_score = float("inf")
         self.untrained_loss: float | None = None
         self.optimizer = self._build_optimizer()
-        decay = setting(config, "surrogate_averaging")
+        decay = AveragingSettings.of(config).surrogate_averaging
         self.averaged = AveragedWeights(model, self.optimizer, decay) if decay else None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
-from recbole_gro.config.settings import contents as contents_of
-from recbole_gro.config.settings import plugin_keys
+from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time, write_whole
 from recbole_gro.utils.log import logged_to
@@ -31,7 +30,7 @@ def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, 
     """
     own = plugin_keys().keys()
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own})
-    settings |= plain(contents_of(config, own))
+    settings |= plain(fingerprint_inputs(config, own))
     digests = {
         name: hashlib.sha256(json.dumps(value).encode()).hexdigest() for name, value in contents.items() if value
     }

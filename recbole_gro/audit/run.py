@@ -35,8 +35,8 @@ from recbole_gro.config.config import Config, with_settings
 from recbole_gro.config.files import literal
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.recbole_defaults import TrainingSettings, ValidationSettings
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import of_sections, refuse_unread
+from recbole_gro.config.values import as_names
 from recbole_gro.data.histories import read_histories
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.detection.settings import READER, DetectionSettings

@@ -19,13 +19,11 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
-from recbole_gro.config import recbole_settings as recbole_keys
 from recbole_gro.config.files import SafeLoader, packaged_settings, read_config_file, value_of
 from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
 from recbole_gro.config.models import reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
-from recbole_gro.config.properties import model_keys, recbole_model_settings, recbole_name
-from recbole_gro.config.properties import recbole_keys as keys_of_recbole
+from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings, recbole_name
 from recbole_gro.config.recbole_checks import (
     check_exclude_seen,
     check_scaler,
@@ -33,6 +31,7 @@ from recbole_gro.config.recbole_checks import (
     complete_metrics,
     own_gpu,
 )
+from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
 from recbole_gro.config.settings import declared_keys, plugin_keys, setting
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
@@ -98,7 +97,7 @@ class Config(RecBoleConfig):
         given = self.external_config_dict
         model = model or given.get("model")
         if model is None:
-            if typo := nearest("model", given.keys() - keys_of_recbole() - plugin_keys().keys(), 0.7):
+            if typo := nearest("model", given.keys() - recbole_keys() - plugin_keys().keys(), 0.7):
                 raise UserError(f"unknown key {typo!r}; did you mean 'model'?")
             raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(serving())}")
         model_class = sequential_model(model)
@@ -133,7 +132,7 @@ class Config(RecBoleConfig):
                 if name in ours:
                     ours[name].check(value)
                 else:
-                    recbole_keys.check_value(name, value, self.internal_config_dict.get(name))
+                    check_value(name, value, self.internal_config_dict.get(name))
             except UserError as error:
                 of_a_file = name not in self.variable_config_dict and name not in self.cmd_config_dict
                 place = f" (in {self._file_of[name]})" if of_a_file and name in self._file_of else ""
@@ -172,9 +171,7 @@ class Config(RecBoleConfig):
 
     def _merge_external_config_dict(self):
         super()._merge_external_config_dict()
-        self.external_config_dict = {
-            name: recbole_keys.normalised(name, value) for name, value in self.external_config_dict.items()
-        }
+        self.external_config_dict = {name: normalised(name, value) for name, value in self.external_config_dict.items()}
 
     def _set_default_parameters(self):
         complete_metrics(self.final_config_dict, self.external_config_dict)
@@ -205,7 +202,7 @@ class Config(RecBoleConfig):
         check_valid_metric(self, self.external_config_dict)
         check_exclude_seen(self)
         check_scaler(self)
-        if self["transform"] == recbole_keys.MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
+        if self["transform"] == MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")
         default = self.internal_config_dict.get("transform")
         of_recbole = reference_to(self.model_class) == self.model_class.__name__

@@ -13,7 +13,7 @@ from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro.config.plugins import imported_module
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
 ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target

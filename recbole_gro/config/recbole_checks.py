@@ -10,7 +10,8 @@ import recbole
 from recbole.evaluator.register import metric_information, metric_types, metrics_dict
 from recbole.utils import EvaluatorType
 
-from recbole_gro.config.settings import Key
+from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.config.value_type import ValueType
 from recbole_gro.utils.compat import SPLITS_BY_TIME
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
@@ -43,7 +44,7 @@ def _check_parts(name: str, value: dict[str, Any], kinds: dict[str, str]) -> Non
             suggestion = f"did you mean {hint!r}?" if hint else f"the parts are {', '.join(kinds)}"
             raise UserError(f"{name}: unknown part {part!r}; {suggestion}")
         if kinds[part]:
-            Key(f"{name}: {part}", None, kinds[part], "").check(entry)
+            ValueType.parse(kinds[part]).check(f"{name}: {part}", entry)
 
 
 def _check_negatives(name: str, value: Any) -> None:
@@ -172,7 +173,7 @@ def complete_metrics(settings: dict[str, Any], given: dict[str, Any]) -> None:
         settings["topk"] = sorted({*topk, int(cut_off)})
 
 
-def check_valid_metric(config: Any, given: dict[str, Any]) -> None:
+def check_valid_metric(config: ConfigLike, given: dict[str, Any]) -> None:
     """Check that the metric of early stopping is measured, and its direction where one is given."""
     watched, _, cut_off = str(config["valid_metric"]).partition("@")
     measured = {str(metric).lower() for metric in config["metrics"]}
@@ -186,7 +187,7 @@ def check_valid_metric(config: Any, given: dict[str, Any]) -> None:
         raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
 
 
-def check_exclude_seen(config: Any) -> None:
+def check_exclude_seen(config: ConfigLike) -> None:
     """Check that lists that `exclude_seen` shortens are not measured by metrics that count their padding as an item."""
     if not config["exclude_seen"]:
         return
@@ -203,7 +204,7 @@ def check_exclude_seen(config: Any) -> None:
         )
 
 
-def check_scaler(config: Any) -> None:
+def check_scaler(config: ConfigLike) -> None:
     """Check that gradients are not clipped before they are unscaled, as RecBole does with both settings."""
     if config["enable_scaler"] and config["clip_grad_norm"]:
         raise UserError(

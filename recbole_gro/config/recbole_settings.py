@@ -1,6 +1,5 @@
 """Types and ranges of RecBole's own keys. RecBole has none: a wrong value fails late, or is ignored silently."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from recbole_gro.config.properties import model_sizes
@@ -13,7 +12,9 @@ from recbole_gro.config.recbole_checks import (
     SPLITS,
     is_number,
 )
-from recbole_gro.config.settings import Key, declared_keys
+from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.value_type import ValueType
+from recbole_gro.config.values import as_fields, as_names, in_known_case, tuple_as_list
 from recbole_gro.utils.errors import UserError
 
 MASKED_TRANSFORM = "mask_itemseq"  # the `transform` of masked models
@@ -70,6 +71,8 @@ TYPES = {
     "repeatable": "bool",
     "valid_metric_bigger": "bool",
 }  # fmt: skip
+VALUE_TYPES = {name: ValueType.parse(text) for name, text in TYPES.items()}
+COUNT = ValueType.parse("int >= 1")
 UNSUPPORTED = {
     "save_dataset": "a run reads the atomic files each time",
     "save_dataloaders": "a run makes its batches anew each time",
@@ -79,69 +82,56 @@ UNSUPPORTED = {
 }
 
 
-def type_of(name: str) -> str | None:
-    """Return the type of a key as the comments of properties/overall.yaml write types; None where it is not known."""
+def type_of(name: str) -> ValueType | None:
+    """Return the type of a key of this plugin or of RecBole; None where it is not known."""
     declared = declared_keys().get(name)
-    return TYPES.get(name) if declared is None else declared.type
+    return VALUE_TYPES.get(name) if declared is None else declared.value_type
 
 
 def is_text(name: str) -> bool:
     """Return whether a key, of this plugin or of RecBole, takes a text, which is then never read as anything else."""
-    kind = type_of(name) or ""
-    return kind.split(" ")[0] in ("str", "file", "function", "model", "name") or "|" in kind
+    value_type = type_of(name)
+    return value_type is not None and value_type.is_text
 
 
 def may_be_none(name: str) -> bool:
-    """Return whether None is a value of a text key."""
-    return str(type_of(name)).endswith(" or None")
+    """Return whether None is a value of a key whose type is known."""
+    value_type = type_of(name)
+    return value_type is not None and value_type.or_none
 
 
 def normalised(name: str, value: Any) -> Any:
-    """Return a value as RecBole reads it: a name in its case, a list for a tuple, a tab for the two characters `\\t`.
+    """Return a value as RecBole reads it: as `ValueType.normalise` does, and RecBole's own forms of some keys.
 
-    Backslash and t are what single-quoted yaml and a shell leave of a tab. Where RecBole takes a list of columns a
-    name is a list of one; where it takes an interval a list is one, as which yaml reads [5,10]. `eval_args` without a
-    split or an order get those of sequences, LS and TO. Metrics may have commas between. The text None is None where a
-    key takes it.
+    A separator of the two characters `\\t`, which single-quoted yaml and a shell leave of a tab, is a tab. An interval
+    that yaml reads as a list, such as [5,10], is the text of one. `eval_args` without a split or an order get those of
+    sequences, LS and TO. Metrics may have commas between.
+
+    Args:
+        name: of the key.
+        value: that was given.
     """
-    if value == "None" and may_be_none(name):
-        return None
     if name in ("field_separator", "seq_separator") and isinstance(value, str):
         return value.replace("\\t", "\t")
     if name == "eval_args" and isinstance(value, dict):
-        parts = {"split": {"LS": LEAVE_ONE_OUT[0]}, "order": "TO"}
-        parts |= {part: _cased(entry, EVAL_ARGS.get(part, ())) for part, entry in value.items()}
-        if isinstance(value.get("split"), dict):
-            split = {_cased(kind, SPLITS): how for kind, how in value["split"].items()}
-            parts["split"] = {kind: _cased(_listed(how), LEAVE_ONE_OUT) for kind, how in split.items()}
-        return parts
+        return _normalised_eval_args(value)
     if name == "metrics" and isinstance(value, str):
         return as_names(value)
     if name in INTERVALS and isinstance(value, list):
         return f"[{', '.join(map(str, value))}]"
     if name in COLUMNS and isinstance(value, dict):
-        return {suffix: columns if columns == "*" else _fields(columns) for suffix, columns in value.items()}
-    kind = (type_of(name) or "").removesuffix(" or None")
-    if "|" in kind:
-        return _cased(value, kind.split("|"))
-    if kind == "fields":
-        return _fields(value)
-    return _listed(value) if kind.startswith(("ints", "names", "models")) else value
+        return {suffix: columns if columns == "*" else as_fields(columns) for suffix, columns in value.items()}
+    value_type = type_of(name)
+    return value if value_type is None else value_type.normalise(value)
 
 
-def _fields(value: Any) -> Any:
-    return as_names(value) if isinstance(value, str) else _listed(value)
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _cased(value: Any, names: Iterable[str]) -> Any:
-    """Return the name that equals `value` but for case; of a mapping, for each entry."""
-    if isinstance(value, dict):
-        return {key: _cased(entry, names) for key, entry in value.items()}
-    return next((name for name in names if isinstance(value, str) and name.lower() == value.lower()), value)
+def _normalised_eval_args(value: dict[str, Any]) -> dict[str, Any]:
+    parts = {"split": {"LS": LEAVE_ONE_OUT[0]}, "order": "TO"}
+    parts |= {part: in_known_case(entry, EVAL_ARGS.get(part, ())) for part, entry in value.items()}
+    if isinstance(value.get("split"), dict):
+        split = {in_known_case(kind, SPLITS): how for kind, how in value["split"].items()}
+        parts["split"] = {kind: in_known_case(tuple_as_list(how), LEAVE_ONE_OUT) for kind, how in split.items()}
+    return parts
 
 
 def check_value(name: str, value: Any, default: Any) -> None:
@@ -157,21 +147,12 @@ def check_value(name: str, value: Any, default: Any) -> None:
     """
     if name in UNSUPPORTED and value is not None and value is not False:
         raise UserError(f"{name}: not supported; {UNSUPPORTED[name]}")
-    kind = type_of(name)
-    if kind is not None:
-        Key(name, default, kind, "").check(value)
+    value_type = type_of(name)
+    if value_type is not None:
+        value_type.check(name, value)
     elif value is not None and is_number(default) and not is_number(value):
         raise UserError(f"{name}: {value!r} is not allowed; it takes a number (default {default})")
     elif type(default) is int and name in model_sizes():
-        Key(name, default, "int >= 1", "").check(value)
+        COUNT.check(name, value)
     if name in FURTHER and value is not None:
         FURTHER[name](name, value)
-
-
-def as_names(names: str | list[str]) -> list[str]:
-    """Return a list of names; a text is one name or several with commas between.
-
-    >>> as_names("none, gro"), as_names(["none"])
-    (['none', 'gro'], ['none'])
-    """
-    return [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)

@@ -9,7 +9,7 @@ from recbole_gro.config.properties import model_keys, recbole_keys
 from recbole_gro.config.recbole_settings import type_of
 from recbole_gro.config.settings import Key, Settings, declared_keys, plugin_keys, sections
 from recbole_gro.utils import terminal
-from recbole_gro.utils.packaged import listed_keys, recbole_properties
+from recbole_gro.utils.packaged import ListedKey, listed_keys, recbole_properties
 
 HEAD = """\
 # Every key of recbole_gro and its default: `key: default  # (type) meaning`, one line per key. All of them can be set
@@ -76,26 +76,33 @@ def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, terminal.width(), initial_indent=" " * 6, subsequent_indent=" " * 6)
 
 
-def all_keys() -> dict[str, tuple[Key, list[str]]]:
+def all_keys() -> dict[str, tuple[ListedKey, list[str]]]:
     """Return every key, of this plugin, of what extends it and of RecBole's sequential models, with its readers."""
-    found: dict[str, tuple[Key, list[str]]] = {}
+    found: dict[str, tuple[ListedKey, list[str]]] = {}
     for name in recbole_keys() - model_keys():
-        found[name] = Key(name, None, type_of(name) or "", ""), ["RecBole"]
+        found[name] = ListedKey(name, "None", _type_in_text(name), ""), ["RecBole"]
     folder = recbole_properties()
     files = {folder / "overall.yaml": "RecBole", folder / "dataset" / "sample.yaml": "RecBole"}
     files |= {folder / "model" / f"{model}.yaml": f"RecBole's {model}" for model in sequential_models()}
     for file, reader in files.items():
-        for name, default, type_, meaning in listed_keys(file) if file.is_file() else ():
+        for name, default, listed_type, meaning in listed_keys(file) if file.is_file() else ():
             readers = [*(found[name][1] if name in found else []), reader]
-            default = default.replace("~", "None")
-            found[name] = Key(name, default, type_of(name) or type_, meaning), list(dict.fromkeys(readers))
-    found |= {name: (key, found.get(name, (key, []))[1]) for name, key in declared_keys().items()}
+            listed = ListedKey(name, default.replace("~", "None"), _type_in_text(name) or listed_type, meaning)
+            found[name] = listed, list(dict.fromkeys(readers))
+    for name, key in declared_keys().items():
+        listed = ListedKey(name, value_in_words(key.default), key.type, key.meaning)
+        found[name] = listed, found[name][1] if name in found else []
     for declaring in dict.fromkeys(_subclasses(Settings)):  # one may have several bases
         module = declaring.__module__.removeprefix("recbole_gro.").removesuffix(".settings")
         for name in vars(declaring).keys() & found.keys():
             what = (declaring.__doc__ or declaring.__name__).splitlines()[0].rstrip(".")
             found[name][1].insert(0, f"{module} ({what})")
     return found
+
+
+def _type_in_text(name: str) -> str:
+    value_type = type_of(name)
+    return value_type.text if value_type else ""
 
 
 def _subclasses(cls: type) -> list[type]:
@@ -108,7 +115,7 @@ def matching(*words: str) -> list[str]:
     entries = []
     for name, (key, readers) in sorted(all_keys().items()):
         if all(word.lower() in f"{name} {key.meaning}".lower() for word in words):
-            head = f"{name}  ({key.type or 'any type'}; default {value_in_words(key.default)})"
+            head = f"{name}  ({key.type or 'any type'}; default {key.default})"
             entries.append("\n".join([head, *_indented(key.meaning), *_indented(f"read by {', '.join(readers)}")]))
     return entries
 

@@ -8,30 +8,14 @@ TailSettings.of(config).head_k
 """
 
 import importlib
-import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.properties import recbole_keys
+from recbole_gro.config.value_type import ValueType
 from recbole_gro.utils.errors import UserError
-
-TYPE_WORDS = {
-    "int": "a whole number",
-    "ints": "one or several different whole numbers",
-    "float": "a number",
-    "bool": "True or False",
-    "names": "a name or a list of different names",
-    "name": "a name",
-    "fields": "a list of names",
-    "model": "the name of a RecBole sequential model",
-    "models": "the name of a RecBole sequential model or a list of different ones",
-    "function": "module:function, a function that Python can import",
-    "file": "the path of a yaml file",
-    "str": "a text",
-    "mapping": "a mapping",
-}
 
 
 @dataclass(frozen=True)
@@ -43,15 +27,23 @@ class Key:
         default: its value where none is given.
         type: of its values, such as `int >= 1 or None` or `names of metric or []`.
         meaning: in one line.
-        added: its default is how it was before the key was added, so at its default it stays out of fingerprints, and
-            results from before stay valid.
+        omit_default_from_fingerprint: at its default, which is how it was before the key was added, it stays out of
+            fingerprints, so that cached stages from before stay valid.
     """
 
     name: str
     default: Any
     type: str
     meaning: str
-    added: bool = False
+    omit_default_from_fingerprint: bool = False
+
+    def __post_init__(self) -> None:
+        ValueType.parse(self.type)  # refuses an invalid declaration
+
+    @property
+    def value_type(self) -> ValueType:
+        """The values that the setting takes."""
+        return ValueType.parse(self.type)
 
     def check(self, value: Any) -> None:
         """Check a value.
@@ -59,17 +51,10 @@ class Key:
         Raises:
             UserError: it is not of this key's type or out of its range.
         """
-        required, _, absent = self.type.partition(" or ")
-        if repr(value) == absent or _fits(value, required):
-            return
-        kind, _, rest = self.type.partition(" ")
-        words = TYPE_WORDS.get(kind, "one of " + ", ".join(kind.split("|")))
-        ends = rest.replace("<..<", " and below ").replace("..", " to ")
-        takes = f"{words} {'above ' * ('<..<' in rest)}{ends}".strip()
-        raise UserError(f"{self.name}: {value!r} is not allowed; it takes {takes}")
+        self.value_type.check(self.name, value)
 
 
-def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
+def key(default: Any, type_: str, meaning: str, *, omit_default_from_fingerprint: bool = False) -> Any:
     """Declare a setting in the body of a Settings class.
 
     Args:
@@ -77,9 +62,13 @@ def key(default: Any, type_: str, meaning: str, *, added: bool = False) -> Any:
         type_: int, ints, float, bool, str, file, function, model, models, name, names, fields, mapping or a|b|c; then a
             range such as `>= 1`, `0..1` or, without its ends, `0<..<1`; then `or None`.
         meaning: in one line.
-        added: keep it out of fingerprints at its default.
+        omit_default_from_fingerprint: keep it out of fingerprints at its default; for a key that a part gets later and
+            whose default changes nothing, so that cached stages from before stay valid.
+
+    Raises:
+        ValueError: `type_` does not have this form.
     """
-    return Key("", default, type_, meaning, added)
+    return Key("", default, type_, meaning, omit_default_from_fingerprint)
 
 
 _declared: dict[str, Key] = {}
@@ -114,7 +103,7 @@ class Settings:
         )
 
     @classmethod
-    def of(cls, config: Any) -> Self:
+    def of(cls, config: SettingsSource) -> Self:
         """Read the values from a Config of ours or RecBole's own; keys that it lacks take their defaults."""
         settings = cls()
         for name in cls.names:
@@ -122,12 +111,16 @@ class Settings:
         return settings
 
     @classmethod
-    def fingerprint(cls, config: Any) -> dict[str, Any]:
-        """Return the `contents` of all keys."""
-        return contents(config, cls.names)
+    def fingerprint_inputs(cls, config: SettingsSource) -> dict[str, Any]:
+        """Return the values of all keys of the class, as `fingerprint_inputs` does.
+
+        Args:
+            config: of ours or RecBole's own.
+        """
+        return fingerprint_inputs(config, cls.names)
 
 
-def setting(config: Any, name: str) -> Any:
+def setting(config: SettingsSource, name: str) -> Any:
     """Return a declared setting from a Config of ours, or RecBole's own, where absent keys take our default."""
     return config[name] if name in config else _declared[name].default
 
@@ -170,63 +163,32 @@ def refuse_unread(given: Iterable[str], unread: Iterable[str], command: str, rea
             raise UserError(f"{name}: {command} does not read it; {reader} does")
 
 
-def contents(config: Any, names: Iterable[str]) -> dict[str, Any]:
-    """Return {name: value} of settings, for fingerprints, with the contents of the files and modules that they name."""
+def fingerprint_inputs(config: SettingsSource, names: Iterable[str]) -> dict[str, Any]:
+    """Return {name: value} of settings, of which fingerprints are digests.
+
+    Files and modules that settings name count by their contents.
+
+    Args:
+        config: of ours or RecBole's own.
+        names: of declared settings.
+
+    Raises:
+        UserError: a file or a module cannot be read.
+    """
     declared = [_declared[name] for name in names]
     return {
-        key.name: _contents(config, key.name)
+        key.name: _fingerprint_input(config, key)
         for key in declared
-        if not (key.added and setting(config, key.name) == key.default)
+        if not (key.omit_default_from_fingerprint and setting(config, key.name) == key.default)
     }
 
 
-def _contents(config: Any, name: str) -> Any:
+def _fingerprint_input(config: SettingsSource, key: Key) -> Any:
     """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
     from recbole_gro.config.plugins import module_source
 
-    value, kind = setting(config, name), _declared[name].type.partition(" ")[0]
+    value, kind = setting(config, key.name), key.value_type.kind
     if value is None or kind not in ("file", "function"):
         return value
-    return read_config_file(value) if kind == "file" else [value, module_source(value, name)]
-
-
-def _fits(value: Any, type_: str) -> bool:
-    kind, _, limit = type_.partition(" ")
-    if kind == "bool":
-        return isinstance(value, bool)
-    if kind in ("int", "float"):
-        if isinstance(value, bool) or not isinstance(value, int if kind == "int" else int | float):
-            return False
-        return math.isfinite(value) and _in_range(value, limit)
-    if kind in ("ints", "names", "models"):
-        entries = value if isinstance(value, list | tuple) else [value]
-        if kind == "ints":
-            fit = all(_fits(entry, f"int {limit}") for entry in entries)
-        else:
-            fit = all(isinstance(entry, str if kind == "names" else str | type) for entry in entries)
-        return bool(entries) and fit and len(set(entries)) == len(entries)
-    if kind == "mapping":
-        return isinstance(value, dict)
-    if kind == "fields":
-        return isinstance(value, list) and all(isinstance(name, str) for name in value)
-    if "|" in kind:
-        return value in kind.split("|")
-    if kind == "model":
-        return isinstance(value, str | type)
-    if kind == "function":
-        return isinstance(value, str) and value.count(":") == 1
-    return isinstance(value, str | os.PathLike) and value != ""
-
-
-def _in_range(value: float, limit: str) -> bool:
-    if "<..<" in limit:
-        low, high = (float(end) for end in limit.split("<..<"))
-        return low < value < high
-    if ".." in limit:
-        low, high = (float(end) for end in limit.split(".."))
-        return low <= value <= high
-    if limit:
-        sign, bound = limit.split()
-        return value > float(bound) if sign == ">" else value >= float(bound)
-    return True
+    return read_config_file(value) if kind == "file" else [value, module_source(value, key.name)]

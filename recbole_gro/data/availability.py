@@ -6,6 +6,7 @@ from typing import Any
 import recbole
 import yaml
 
+from recbole_gro.config.config import Config
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import console
 
@@ -71,7 +72,7 @@ def passed_over(config: Any) -> str:
     return f", RecBole's own; {(Path(given) / config['dataset']).absolute()} does not exist"
 
 
-def announce_packaged(config: Any, dataset: Any) -> None:
+def announce_packaged(config: Config, dataset: Any) -> None:
     """Log the packaged settings of a dataset, if there are any, and what its filters kept.
 
     Args:

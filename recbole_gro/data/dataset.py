@@ -7,10 +7,9 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
-from recbole_gro.config.settings import setting
-from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.data.presplit import distinct_interactions, joined_histories
+from recbole_gro.data.settings import DataSettings
 from recbole_gro.data.training_rows import prefix_rows, train_rows_of, window_rows
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
@@ -128,7 +127,7 @@ class SequenceDataset(InteractionDataset):
     def _train_rows(self) -> str:
         rows = train_rows_of(self.config)
         if self.only_prefixes and rows != "prefixes":
-            if setting(self.config, "train_rows") != "auto":
+            if DataSettings.of(self.config).train_rows != "auto":
                 raise UserError(
                     f"train_rows: {rows} need recbole_gro.data.build_loaders(config, dataset) in place of RecBole's "
                     f"data_preparation, which trains on one target per row; or leave it out"
@@ -173,7 +172,7 @@ class SequenceDataset(InteractionDataset):
         """Move some training windows back; each has 2 to MAX_ITEM_LIST_LENGTH items."""
         start, length = rows[self.row_start_field], rows[self.item_list_length_field]
         draws = torch.rand(2, *length.shape, generator=process_generator(generator))
-        back = (draws[0] * (length - 1)).long() * (draws[1] < setting(self.config, "window_shift"))
+        back = (draws[0] * (length - 1)).long() * (draws[1] < DataSettings.of(self.config).window_shift)
         end = start + length - back
         start = torch.maximum(self.first_of_user[rows[self.uid_field]], end - self.max_item_list_len)
         rows.update(Interaction({self.row_start_field: start, self.item_list_length_field: end - start}))

@@ -11,12 +11,12 @@ from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_gro.config.settings import setting
 from recbole_gro.data.atomic_header import check_columns
 from recbole_gro.data.atomic_reader import AtomicTable
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.data.named_columns import check_distinct_names, check_named_columns
 from recbole_gro.data.presplit import PADDING, unpadded
+from recbole_gro.data.settings import DataSettings
 from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
@@ -162,7 +162,7 @@ class InteractionDataset(SequentialDataset):
         super()._reset_index()
 
     def _filter_by_inter_num(self):
-        if setting(self.config, "core_filter") == "repeated":
+        if DataSettings.of(self.config).core_filter == "repeated":
             super()._filter_by_inter_num()
             return
         intervals = {

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_gro.config.settings import setting
+from recbole_gro.data.settings import DataSettings
 from recbole_gro.scoring.masked import MASKED_SLOTS
 from recbole_gro.utils.random_state import process_generator
 
@@ -33,7 +33,7 @@ class WindowMask:
         self.negative_field = config["NEG_ITEMS"]
         self.index_field = config["MASK_INDEX"]
         self.mask_ratio = config["mask_ratio"]
-        self.mask_last = setting(config, "mask_last")
+        self.mask_last = DataSettings.of(config).mask_last
         self.samples_negatives = config["loss_type"] == "BPR"
         self.generator = torch.Generator().manual_seed(config["seed"])
 

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
-from recbole_gro.config.settings import setting
-from recbole_gro.data import settings  # noqa: F401  (declares the keys)
 from recbole_gro.data.interactions import HELD_OUT
+from recbole_gro.data.settings import DataSettings
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.errors import UserError
 
@@ -23,7 +22,7 @@ def train_rows_of(config: Any) -> str:
     Raises:
         UserError: rows that pre-split files do not have, or that the model cannot train on.
     """
-    chosen, model = setting(config, "train_rows"), config["model"]
+    chosen, model = DataSettings.of(config).train_rows, config["model"]
     masks = config["transform"] == MASKED_TRANSFORM
     reads_all_prefixes = scorer_class(config.model_class).all_prefixes_at_once and config["loss_type"] == "CE"
     if config["benchmark_filename"] is not None:

@@ -52,7 +52,7 @@ def defense_key(config: Any) -> bytes:
 
 def key_digest(config: Any) -> str | None:
     """Return a digest that tells secret keys apart and from which none can be computed; None for the run's seed."""
-    if setting(config, "defense_key") == "seed":
+    if KeyedSettings.of(config).defense_key == "seed":
         return None
     return hashlib.blake2b(b"fingerprint", key=defense_key(config), digest_size=16).hexdigest()
 

@@ -1,10 +1,11 @@
 """The base class of detectors, and their registry."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import SettingsSource
 from recbole_gro.config.settings import Settings
 from recbole_gro.detection import settings as declared  # noqa: F401  (declares the keys)
 from recbole_gro.detection.traces import Traces
@@ -26,7 +27,7 @@ class Detector:
     settings: ClassVar[tuple[type[Settings], ...]] = ()
     standardized = True
 
-    def __init__(self, config: Any):
+    def __init__(self, config: SettingsSource):
         self.config = config
 
     def fit(self, benign: Traces) -> None:
@@ -51,7 +52,7 @@ detectors: Registry[type[Detector]] = Registry("detector")
 register_detector = detectors.register
 
 
-def create_detector(name: str, config: Any = None) -> Detector:
+def create_detector(name: str, config: SettingsSource | None = None) -> Detector:
     """Return the detector of that name, not yet fitted.
 
     Args:

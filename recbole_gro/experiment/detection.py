@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.plugins import sources_of
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import Settings
+from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
@@ -243,4 +243,4 @@ def settings_read(config: Any) -> dict[str, Any]:
     """Return the settings of a config's detectors, and the source of those that a user wrote."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
-    return {name: value for part in own for name, value in part.fingerprint(config).items()} | sources_of(*named)
+    return {name: value for part in own for name, value in part.fingerprint_inputs(config).items()} | sources_of(*named)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from recbole_gro.attack import BlackBox, query_budget
 from recbole_gro.attack.query_log import QueryLog, checked
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.values import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks

@@ -13,8 +13,9 @@ from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import recbole_keys
-from recbole_gro.config.recbole_settings import as_names, type_of
+from recbole_gro.config.recbole_settings import type_of
 from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.defense_key import VARIABLE
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
@@ -157,7 +158,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
 
 def _listed(key: str, value: Any) -> list:
     """Return the values of a varied key; of a key that takes names, a text may be several."""
-    if isinstance(value, str) and str(type_of(key)).startswith(("name", "model")):
+    value_type = type_of(key)
+    if isinstance(value, str) and value_type and value_type.takes_names:
         return as_names(value)
     return list(value) if isinstance(value, list | tuple) else [value]
 

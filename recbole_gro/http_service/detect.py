@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.config.config import Config
 from recbole_gro.config.files import value_of
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
@@ -133,7 +132,7 @@ def calibrate(
     Raises:
         UserError: the file is invalid or does not exist, or has too few users.
     """
-    config: Config = target.config
+    config = target.config
     file = benign or os.path.join(config["data_path"], f"{config['dataset']}.inter")
     if not os.path.exists(file):
         hint = (

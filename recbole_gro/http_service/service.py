@@ -9,8 +9,8 @@ import torch
 from recbole_gro.config.files import value_of
 from recbole_gro.config.models import sequential_model
 from recbole_gro.config.plugins import import_plugins
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.combined import JOIN, trains

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from recbole_gro.config.settings import Key, setting
+from recbole_gro.config.settings import Key
 from recbole_gro.defense.defense_key import defense_key, possible_keys
 from recbole_gro.defense.marks.marks import WORDS, Marks, keyed_word
+from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.ownership.method import LEVEL, NoVerdict, Probes, Verdict, VerificationMethod, register_method
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.ranking import found_in
@@ -41,7 +42,7 @@ class MarkVerification(VerificationMethod):
         self.check_owner(owner)
         state: Any = owner.marks
         marks = Marks(state["method"], state["sequences"].long(), state["candidates"].long())
-        by_seed = setting(owner.config, "defense_key") == "seed"
+        by_seed = KeyedSettings.of(owner.config).defense_key == "seed"
         keys = [defense_key(owner.config)] if by_seed else possible_keys(key)
         key = next(filter(marks.fit_key, keys), b"")
         if not key:

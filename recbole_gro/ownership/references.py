@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
@@ -85,20 +86,20 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 def _training(model: SavedTarget) -> dict[str, object]:
     settings = Fingerprints(model.config, UNDEFENDED).training_settings
     defense = model.trained_by or UNDEFENDED
-    settings |= TargetEpochSettings.fingerprint(model.config) | {"defense": defense}
+    settings |= TargetEpochSettings.fingerprint_inputs(model.config) | {"defense": defense}
     if model.trained_by:
         if defense not in defenses:
             raise UserError(
                 f"plugins: no module has the defense {defense}, which trained a model; give --plugins=[MODULE]"
             )
-        read = model.config.final_config_dict | model.settings  # the student's too
+        read: Any = model.config.final_config_dict | model.settings  # a mapping, the student's too
         declared = defenses[defense].training_settings
         if declared is None:  # those of GRO follow from its settings
             declared = create_defense(defense, read).training_settings
         if declared is None:  # not declared: it may be any
             others = {name for part in RUN_SETTINGS for name in part.names} | of_sections("Attack", "Output")
             return settings | {name: read.get(name) for name in plugin_keys().keys() - others}
-        settings |= {name: value for part in declared for name, value in part.fingerprint(read).items()}
+        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()}
     return settings
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
 from recbole_gro.attack.selection import SELECTED_AT
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.values import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints

@@ -25,8 +25,8 @@ from recbole_gro.config.recbole_defaults import (
     TrainingSettings,
     ValidationSettings,
 )
-from recbole_gro.config.recbole_settings import as_names
-from recbole_gro.config.settings import Settings, contents, declared_keys, plugin_keys
+from recbole_gro.config.settings import Settings, declared_keys, fingerprint_inputs, plugin_keys
+from recbole_gro.config.values import as_names
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -126,7 +126,7 @@ class Fingerprints:
     def queries(self) -> str:
         """Fingerprint of the query log of the attack."""
         attacker = self.attacker
-        own = QuerySettings.fingerprint(attacker.config)  # which the attack's name may set
+        own = QuerySettings.fingerprint_inputs(attacker.config)  # which the attack's name may set
         return fingerprint(
             "queries",
             self.service,
@@ -179,15 +179,17 @@ class Fingerprints:
         the target does not; all values for a part that does not declare its settings (None)."""
         run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
         if declared is None:
-            read = contents(self.config, declared_keys().keys() - run_level)
+            read = fingerprint_inputs(self.config, declared_keys().keys() - run_level)
         else:
-            read = {name: value for settings in declared for name, value in settings.fingerprint(self.config).items()}
+            read = {
+                name: value for settings in declared for name, value in settings.fingerprint_inputs(self.config).items()
+            }
         roles = [role for role in ROLES if role in read]
         read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
         models: list[Any] = list(role_models(self.config.final_config_dict, roles))
         for model in models:
             if reference_to(model) != model.__name__:  # a user's model may read the keys of plugins too
-                read |= contents(self.config, (names_in(model) & plugin_keys().keys()) - run_level)
+                read |= fingerprint_inputs(self.config, (names_in(model) & plugin_keys().keys()) - run_level)
         return read | _code(*models, *(scorer_class(model) for model in models))
 
     def _of_role(self, role: str) -> set[str]:

@@ -6,10 +6,12 @@ from torch import Tensor
 
 from recbole_gro.attack import create_surrogate
 from recbole_gro.attack.settings import SurrogateSettings
-from recbole_gro.config.recbole_settings import as_names
-from recbole_gro.config.settings import Settings, setting
+from recbole_gro.config.config_like import SettingsSource
+from recbole_gro.config.settings import Settings
+from recbole_gro.config.values import as_names
 from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityService
 from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.settings import ReferenceSettings
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.log import console
 from recbole_gro.utils.registry import Registry
@@ -59,13 +61,13 @@ class Reference:
         return {}
 
 
-def create_references(config: Any) -> dict[str, Reference]:
+def create_references(config: SettingsSource) -> dict[str, Reference]:
     """Return the references of a config, by name.
 
     Raises:
         UserError: no reference of a name.
     """
-    return {name: _references[name](name) for name in as_names(setting(config, "references"))}
+    return {name: _references[name](name) for name in as_names(ReferenceSettings.of(config).references)}
 
 
 @register_reference("independent")

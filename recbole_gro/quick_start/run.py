@@ -7,8 +7,8 @@ from typing import Any
 
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
-from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.config.settings import refuse_unread
+from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.availability import announce_packaged, passed_over
 from recbole_gro.defense import create_defense

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
-from recbole_gro.config.settings import contents, plugin_keys
+from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.defense.defense_key import VARIABLE, key_digest
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run, data_fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -135,7 +135,7 @@ def settings_of_run(config: Any) -> dict[str, Any]:
 
     own, unread = plugin_keys().keys(), {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir", "workers"}
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own | unread})
-    settings |= plain(contents(config, own - unread))
+    settings |= plain(fingerprint_inputs(config, own - unread))
     settings |= {"data": data_fingerprint(config), "recbole_gro": __version__}
     settings |= {f"code of {module}": digest for module, digest in code_of_run(config).items()}
     if VARIABLE in os.environ and (digest := key_digest(config)):  # else the key is in the folder of the run

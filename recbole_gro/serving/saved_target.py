@@ -10,9 +10,10 @@ from recbole.data.transform import construct_transform
 from torch import Tensor, nn
 
 from recbole_gro.config.config import Config
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import imported_model, reference_to, sequential_model
-from recbole_gro.config.recbole_settings import as_names
+from recbole_gro.config.values import as_names
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.numbering import renumber
@@ -39,7 +40,7 @@ class SavedTarget:
 
     model: nn.Module
     dataset: SequenceDataset | None
-    config: Config
+    config: ConfigLike
     item_tokens: list[str] | None = None
     marks: dict[str, Any] | None = None
     trained_by: str | None = None

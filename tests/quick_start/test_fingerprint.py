@@ -27,7 +27,7 @@ from recbole_gro import (
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.plugins import sources_of
-from recbole_gro.config.settings import Settings, contents, key, plugin_keys
+from recbole_gro.config.settings import Settings, fingerprint_inputs, key, plugin_keys
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
@@ -134,8 +134,11 @@ def test_what_starts_from_untrained_weights_does_not_depend_on_the_epoch_of_the_
 
 def test_a_key_that_was_added_counts_where_it_is_not_the_default(make_config):
     names = ["surrogate_ensemble", "surrogate_patience"]
-    assert contents(make_config(), names) == {"surrogate_patience": 3}
-    assert contents(make_config(surrogate_ensemble=2), names) == {"surrogate_ensemble": 2, "surrogate_patience": 3}
+    assert fingerprint_inputs(make_config(), names) == {"surrogate_patience": 3}
+    assert fingerprint_inputs(make_config(surrogate_ensemble=2), names) == {
+        "surrogate_ensemble": 2,
+        "surrogate_patience": 3,
+    }
     undeclared = Fingerprints(make_config(), "fingerprint_undeclared")
     assert "surrogate_ensemble" not in undeclared._read(None)
 

@@ -67,7 +67,7 @@ class VariantSettings(Settings):
         "training|mixed",
         "sequences after which GRO changes lists: training rows; ours: as many prefixes of mixed queries besides, "
         "without the target's own loss there, as no next item is known",
-        added=True,
+        omit_default_from_fingerprint=True,
     )
     gro_min_quality: float | None = key(
         None,
