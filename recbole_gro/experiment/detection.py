@@ -1,6 +1,6 @@
 """Detection of extraction as an experiment: every attack against every detector, real users on the other side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,10 @@ class Side:
     def __init__(self, config: Any, cache: StageCache):
         self.cache = cache
         self.loaders = build_loaders(config, build_dataset(config))
-        self.stages = self.stages_of(config)
-        self.defense = self.stages.prints.defense
+        self.stages = Stages(config, self.loaders, cache, Fingerprints(config, config["defense"][0]), None)
+        self.defense = self.stages.defense
         self.target_print = self.stages.prints.service
-        model, _ = self.stages.defended(self.defense)
+        model, _ = self.stages.defended()
         self.service = Service(model, config["served_k"], self.defense.answer)
         self.tracer = Tracer(model, config["served_k"])
         own = DetectionSettings.of(config)
@@ -114,14 +114,15 @@ class Side:
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
 
-    def stages_of(self, config: Any) -> Stages:
-        """Return the stages of an attack on this target."""
-        return Stages(config, self.loaders, self.cache, Fingerprints(config, config["defense"][0]), None)
+    def stages_of(self, config: Any, variant: Mapping[str, str] | None = None) -> Stages:
+        """Return the stages of an attack on this target; `variant` as of `Fingerprints`."""
+        prints = Fingerprints(config, config["defense"][0], variant=variant)
+        return Stages(config, self.loaders, self.cache, prints, None, self.defense)
 
     def attacked_state(self) -> dict[str, Any]:
         """Return the state of the defense that every attack meets, that after the evaluation, and bring it there."""
         if self.defense.state_dict():
-            self.stages.evaluation(self.service, self.defense)
+            self.stages.evaluation(self.service)
         return self.defense.state_dict()
 
     def _test_rows(self, config: Any, users: Tensor, inside: bool) -> Any:
@@ -134,7 +135,7 @@ class Side:
     def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
         state = self.attacked_state()
-        log, facts = self.stages_of(config).queries(self.service, self.defense, in_words(values))
+        log, facts = self.stages_of(config).queries(self.service, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():

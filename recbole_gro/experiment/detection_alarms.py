@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -111,18 +110,15 @@ class GuardedService(Service):
         return lists
 
 
-class GuardedPrints(Fingerprints):
-    """Compute the fingerprints of stages behind a guard; arguments as of `Fingerprints`, and what gets decoys."""
+def guarded_variant(config: Any, decoys: str) -> dict[str, str]:
+    """Return the variant of the fingerprints of an attack on the guarded service, as `Fingerprints` takes it.
 
-    def __init__(self, config: Any, decoys: str):
-        super().__init__(config, config["defense"][0])
-        self.decoys = decoys
-
-    @cached_property
-    def queries(self) -> str:
-        """Fingerprint of the query log of the attack."""
-        unguarded = Fingerprints(self.config, self.name).queries
-        return fingerprint("guarded", unguarded, decoys=self.decoys, settings=settings_read(self.config))
+    Args:
+        config: of the cell.
+        decoys: what gets decoys.
+    """
+    unguarded = Fingerprints(config, config["defense"][0]).queries
+    return {"queries": fingerprint("guarded", unguarded, decoys=decoys, settings=settings_read(config))}
 
 
 def check_alarms(config: Any) -> None:
@@ -152,18 +148,18 @@ def measured(side: Side, config: Any, values: dict[str, Any], seed: int) -> Iter
         for measure, value in found.items():
             yield Measured(values, seed, decoys, of, measure, float(value))
 
-    _, served = side.stages.evaluation(side.service, side.defense)
+    _, served = side.stages.evaluation(side.service)
     state = side.defense.state_dict()  # each attack meets the same service
     for decoys, by_users in users_served(side, config).items():
         yield from figures(decoys, "users", by_users)
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
-        stages = side.stages_of(config)
         side.defense.load_state_dict(state)
         if decoys == UNGUARDED:
-            log, facts = stages.queries(side.service, side.defense, in_words(values))
+            stages = side.stages_of(config)
+            log, facts = stages.queries(side.service, in_words(values))
             true_lists = facts["lists_returned"]
         else:
-            stages.prints = GuardedPrints(config, decoys)
+            stages = side.stages_of(config, guarded_variant(config, decoys))
             log, true_lists = guarded_queries(side, stages, decoys)
         model, _ = stages.surrogate(log, f"{in_words(values)}, decoys {decoys}")
         metrics, _ = stages.surrogate_evaluation(model, served)

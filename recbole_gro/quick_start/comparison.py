@@ -54,7 +54,7 @@ def compare(
         One comparison per attack; one without a surrogate where the config has none.
     """
     stages = Stages(config, loaders, cache, Fingerprints(config, name), output_dir)
-    defense = stages.prints.defense
+    defense = stages.defense
 
     console.info(f"defense {name}: {defense.summary}")
     service, effective, (metrics, lists) = served(stages)
@@ -71,7 +71,7 @@ def compare(
         defense.load_state_dict(state)  # each attack meets the same service
         on = attacked_name(config, name, attack)
         attacked = stages.attacked_by(attack)
-        log, query_facts = attacked.queries(service, defense, on)
+        log, query_facts = attacked.queries(service, on)
         surrogate, facts = attacked.surrogate(log, on)
         extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, lists)
         _report_attack(on, config, extracted, facts)
@@ -86,10 +86,9 @@ def compare(
 
 def served(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any], dict[str, Tensor]]]:
     """Return the service of a comparison, the effective settings of its defense, and its `evaluation`."""
-    defense = stages.prints.defense
-    model, effective = stages.defended(defense)
-    service = Service(model, stages.config["served_k"], defense.answer)
-    return service, effective, stages.evaluation(service, defense)
+    model, effective = stages.defended()
+    service = Service(model, stages.config["served_k"], stages.defense.answer)
+    return service, effective, stages.evaluation(service)
 
 
 def attacked_name(config: Any, name: str, attack: str) -> str:

@@ -86,4 +86,4 @@ def _compute(
         service, *_ = served(stages)
         if attack:
             on = attacked_name(config, name, attack)
-            stages.surrogate(stages.queries(service, stages.prints.defense, on)[0], on)
+            stages.surrogate(stages.queries(service, on)[0], on)
