@@ -56,7 +56,7 @@ def run_detection(
     Raises:
         UserError: an invalid setting; or, at the end, targets whose cells failed.
     """
-    kind = KINDS[experiment.figure]
+    kind, folder, stages_dir = KINDS[experiment.figure], folder.resolve(), stages_dir.resolve()
     files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
     by_target: dict[str, list[Task]] = defaultdict(list)
     for values, seed in experiment.cells():
