@@ -26,7 +26,7 @@ LENGTHS = (1, 2, 3, 5, 10, 20)  # items of real users' histories
 USER_WINDOWS = 100  # windows of random test users
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Detected:
     """What one detector sees of one attack.
 
@@ -76,8 +76,8 @@ def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
     return order[count.cumsum(0) - 1].sort().values
 
 
-class Side:
-    """The provider's side of a target: its service, real users, and detectors with thresholds from half of these.
+class ProviderUnderTest:
+    """A provider whose service is attacked: real users, and detectors with thresholds from half of these.
 
     Half of the users, drawn with the seed, give thresholds, from their training and validation items. The others are
     the benign side: their histories before the test item, of which the most recent items are queried.
@@ -115,7 +115,7 @@ class Side:
         }
 
     def stages_of(self, config: Any, variant: Mapping[str, str] | None = None) -> Stages:
-        """Return the stages of an attack on this target; `variant` as of `Fingerprints`."""
+        """Return the stages of an attack on this service; `variant` as of `Fingerprints`."""
         prints = Fingerprints(config, config["defense"][0], variant=variant)
         return Stages(config, self.loaders, self.cache, prints, None, self.defense)
 
@@ -142,23 +142,23 @@ class Side:
             alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
             lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate, detector.benign_users)
             rows = torch.arange(len(traces) // self.window * self.window)
-            windows, flagged_windows = self._windows(detector, traces, rows)
-            auc, found, flagged = self._by_length(detector, traces)
+            window_items, flagged_windows = self._windows(detector, traces, rows)
+            auc, true_positives, false_positives = self._by_length(detector, traces)
             yield Detected(
-                values,
-                seed,
-                name,
-                auc,
-                found,
-                flagged,
-                so_far(alarms, traces.items.shape[1]),
-                so_far(of_users, self.users.items.shape[1]),
-                float(torch.where(alarms > 0, alarms, traces.lengths).double().mean()),
-                lists * facts["repeats"],
-                key_flagged,
-                flagged_windows,
-                windows,
-                self.user_windows[name],
+                values=values,
+                seed=seed,
+                detector=name,
+                auc=auc,
+                true_positives=true_positives,
+                false_positives=false_positives,
+                flagged=so_far(alarms, traces.items.shape[1]),
+                users_flagged=so_far(of_users, self.users.items.shape[1]),
+                items=float(torch.where(alarms > 0, alarms, traces.lengths).double().mean()),
+                lists=lists * facts["repeats"],
+                key_flagged=key_flagged,
+                windows=flagged_windows,
+                window_items=window_items,
+                user_windows=self.user_windows[name],
             )
 
     def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:
@@ -176,7 +176,7 @@ class Side:
 
     def _by_length(self, detector: CalibratedDetector, traces: Traces) -> tuple[dict[str, float], ...]:
         """Return AUC, true positives at the rate of false ones, and false positives, by length of history."""
-        auc, found, flagged = {}, {}, {}
+        auc, true_positives, false_positives = {}, {}, {}
         running = detector.running(traces)
         for n, users in self.recent.items():
             if n > traces.lengths.max():
@@ -185,9 +185,9 @@ class Side:
             attack = running[traces.lengths >= n, n - 1]
             auc[str(n)] = area(attack, real)
             highest = real.sort(descending=True).values[int(self.rate * len(real))]
-            found[str(n)] = float((attack > highest).double().mean())
-            flagged[str(n)] = float((real > detector.threshold).double().mean())
-        return auc, found, flagged
+            true_positives[str(n)] = float((attack > highest).double().mean())
+            false_positives[str(n)] = float((real > detector.threshold).double().mean())
+        return auc, true_positives, false_positives
 
 
 def _last(items: Tensor, n: int) -> Tensor:

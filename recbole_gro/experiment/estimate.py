@@ -21,7 +21,7 @@ from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.model_check import check_models
+from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.service import Service
@@ -151,7 +151,7 @@ def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
         start = time.perf_counter()
         data = build_dataset(config)
         train, valid, _ = build_loaders(config, data)
-        check_models(config, data, {config["defense"][0]: defense}, train)
+        preflight(config, data, {config["defense"][0]: defense}, train)
         unit = {"set-up": time.perf_counter() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
         model = config.model_class(config, train._dataset).to(config["device"])
         unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)

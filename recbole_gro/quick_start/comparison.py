@@ -122,7 +122,7 @@ def _mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> 
 
 
 @dataclass
-class Measured:
+class ReferenceMeasurement:
     """The measurements of one reference.
 
     Attributes:
@@ -150,7 +150,9 @@ def shown_references(config: Any) -> tuple[list[Reference], bool]:
     return shown, with_target
 
 
-def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[list[Measured], dict[str, Tensor] | None]:
+def measure_references(
+    config: Any, loaders: Any, cache: StageCache
+) -> tuple[list[ReferenceMeasurement], dict[str, Tensor] | None]:
     """Measure the config's references, and their agreement with the undefended target.
 
     Nothing is trained for agreement alone: without an attack, or where no defense needs the undefended target, there is
@@ -184,7 +186,7 @@ def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[li
             "meaning": reference.meaning,
             "target" if is_service else "surrogate": metrics,
         }
-        measured.append(Measured(row, lists, sum(stages.seconds.values())))
+        measured.append(ReferenceMeasurement(row, lists, sum(stages.seconds.values())))
     return measured, target
 
 

@@ -23,11 +23,11 @@ from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.log import console, logged_to, shown_on_console
 
-Part = tuple[str, str | None]  # a defense and an attack on it, a defense alone, or a reference
+RunPart = tuple[str, str | None]  # a defense and an attack on it, a defense alone, or a reference
 _loaders: dict[str, Any] = {}  # by folder of the run: a worker reads its data once
 
 
-def parts_of(config: Any) -> list[Part]:
+def parts_of(config: Any) -> list[RunPart]:
     """Return the parts of a run that train or query, in the order in which they need the stages of each other."""
     names = sorted(config["defense"], key=lambda name: trains(type(create_defense(name, config).parts[0])))
     first, *others = names
