@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
+from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import SELECTED_AT
 from recbole_gro.config.recbole_settings import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
@@ -71,12 +72,11 @@ def compare(
         defense.load_state_dict(state)  # each attack meets the same service
         on = attacked_name(config, name, attack)
         attacked = stages.attacked_by(attack)
-        log, query_facts = attacked.queries(service, on)
-        surrogate, facts = attacked.surrogate(log, on)
+        surrogate, log, facts = attack_service(attacked, service, on)
         extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, lists)
         _report_attack(on, config, extracted, facts)
         surrogates[attack] = surrogate, attacked.held_out(log)
-        own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
+        own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts}
         compared.append(Comparison(row | own, lists, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
         suite = {attack: surrogates[attack] for attack in as_names(config["attacker_suite"])}
@@ -89,6 +89,19 @@ def served(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any
     model, effective = stages.defended()
     service = Service(model, stages.config["served_k"], stages.defense.answer)
     return service, effective, stages.evaluation(service)
+
+
+def attack_service(stages: Stages, service: Service, on: str) -> tuple[nn.Module, QueryLog, dict[str, Any]]:
+    """Query a service and train a surrogate on its lists; return surrogate, query log and the facts about both.
+
+    Args:
+        stages: of the attack.
+        service: that it queries.
+        on: name of defense and attack, for files and messages.
+    """
+    log, query_facts = stages.queries(service, on)
+    surrogate, surrogate_facts = stages.surrogate(log, on)
+    return surrogate, log, surrogate_facts | query_facts
 
 
 def attacked_name(config: Any, name: str, attack: str) -> str:

@@ -49,9 +49,10 @@ def parts(tiny_data_path):
 
 
 def test_parts_are_in_the_order_in_which_they_need_each_other(parts):
-    attacks = [(name, attack) for name in ("none", "gro") for attack in ("standard", "standard+mixed")]
-    assert parts() == [("none", None), ("independent", None), ("gro", None), *attacks]
-    assert parts(attack=False) == [("none", None), ("gro", None)]
+    none, gro = ("defense", "none", None), ("defense", "gro", None)
+    attacks = [("attack", name, attack) for name in ("none", "gro") for attack in ("standard", "standard+mixed")]
+    assert parts() == [none, ("reference", "independent", None), gro, *attacks]
+    assert parts(attack=False) == [none, gro]
 
 
 def test_results_and_files_do_not_depend_on_the_number_of_workers(run, tmp_path, capsys):
