@@ -71,7 +71,7 @@ def undefended(config, loaders, cache):
     """Return the converged target, the lists that it serves by part of the data, and the seconds of its training."""
     stages = Stages(config, loaders, cache, Fingerprints(config, "none"), None)
     target = stages.target()
-    _, lists = stages.evaluation(Service(target, config["served_k"]), stages.prints.defense)
+    _, lists = stages.evaluation(Service(target, config["served_k"]))
     return target, lists, stages.seconds["target"]
 
 

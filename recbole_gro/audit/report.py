@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, footnotes, label, notes, png
 from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.table import Table as Columns
+from recbole_gro.utils.table import TextTable
 
 IRREGULAR = {
     "failed": "queries failed permanently and have no list",
@@ -102,7 +102,7 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     yield Bullets(irregular_lines(results))
 
 
-def result_table(results: dict[str, Any]) -> Columns:
+def result_table(results: dict[str, Any]) -> TextTable:
     """Return what each attack extracted, for the terminal, from the contents of results.json."""
     attacks, n_items = results["attacks"], results["service"]["catalogue"]
     head, shares = _agreement(attacks)
@@ -116,7 +116,7 @@ def result_table(results: dict[str, Any]) -> Columns:
         metric = list(own["service"])[-1]
         of_both = f"{_percent(own['service'][metric])} of the service, {_percent(own['surrogate'][metric])} of the "
         notes.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
-    return Columns(
+    return TextTable(
         ("attack", "lists", "surrogate", head),
         [
             [row["attacker"], f"{row['lists']:,}", row["surrogate_model"], share]

@@ -47,7 +47,7 @@ def work(words: list[str]) -> int:
 def _tried(models: list[str], page: Path | None) -> int:
     from recbole_gro.config.models import sequential_model, sequential_models
     from recbole_gro.quick_start.model_table import table, table_row
-    from recbole_gro.quick_start.model_trials import ROLES, write_first_users
+    from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, write_first_users
 
     before = _page(page) if page else ""  # what cannot work is said before the trials
     for model in set(models) - set(sequential_models()):
@@ -61,7 +61,7 @@ def _tried(models: list[str], page: Path | None) -> int:
     print(terminal.for_output(table(rows)))
     if page:
         _write_table(table(rows).markdown(), page, before)
-    works = all(row[role] == "works" for row in rows.values() for role in ROLES)
+    works = all(row[role] == "works" for row in rows.values() for role in TRIALS_BY_ROLE)
     return 0 if works or not models else 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from recbole_gro.utils import terminal
 from recbole_gro.utils.command_line import Parser
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 
 ACTIONS = ("create", "set", "revoke", "list")
 EXAMPLES = {
@@ -58,7 +58,7 @@ def work(words: list[str]) -> None:
         print(ledger.create_key(given.name, **limits))
     elif given.action == "list":
         rows = [["" if value is None else str(value) for value in key.values()] for key in ledger.all_keys()]
-        print(terminal.for_output(Table(("key", "budget", "spent", "per minute", "revoked"), rows)))
+        print(terminal.for_output(TextTable(("key", "budget", "spent", "per minute", "revoked"), rows)))
     else:
         ledger.change_key(given.name, **(limits if given.action == "set" else {"revoked": 1}))
 

@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass
 
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 
 ANY_MODEL = "BERT4Rec"  # a config needs one; the size of a dataset does not depend on it
 HEAD = ("dataset", "users", "items", "mean length", "density")
@@ -71,9 +71,9 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
     return {"here": found.cells(), "paper": paper.cells(), "difference": (found - paper).cells("+")}
 
 
-def table(name: str, found: Statistics) -> Table:
+def table(name: str, found: Statistics) -> TextTable:
     """Return the table of the dataset and, if Table 1 has it, the paper's row and the difference."""
-    return Table(HEAD, [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()])
+    return TextTable(HEAD, [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()])
 
 
 if __name__ == "__main__":

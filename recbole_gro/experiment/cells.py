@@ -33,7 +33,7 @@ CHECKED_BY = (
 )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Cell:
     """Results of one setting at one seed.
 
@@ -213,17 +213,20 @@ def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) 
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
     facts |= {"split": split_in_words(config), "threads": torch.get_num_threads()}
     cut_offs = [k for k in AGREEMENT_AT if k <= config["served_k"]]
+    of_references = {
+        name: agreement(lists, undefended["test"], cut_offs) for name, lists in references.items() if undefended
+    }
     return Cell(
-        values,
-        seed,
-        ranks(served, items),
-        ranks(extracted, items),
-        agreement(extracted, served, cut_offs),
-        facts,
-        {name: ranks(lists, items) for name, lists in references.items()},
-        {name: agreement(lists, undefended["test"], cut_offs) for name, lists in references.items() if undefended},
-        None if (np.diff(users) > 0).all() else users,
-        _digest_of_rows(data),
+        values=values,
+        seed=seed,
+        target_ranks=ranks(served, items),
+        surrogate_ranks=ranks(extracted, items),
+        agreement=agreement(extracted, served, cut_offs),
+        facts=facts,
+        reference_ranks={name: ranks(lists, items) for name, lists in references.items()},
+        reference_agreement=of_references,
+        row_users=None if (np.diff(users) > 0).all() else users,
+        test_rows=_digest_of_rows(data),
     )
 
 

@@ -1,6 +1,6 @@
 """Detection of extraction as an experiment: every attack against every detector, real users on the other side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ LENGTHS = (1, 2, 3, 5, 10, 20)  # items of real users' histories
 USER_WINDOWS = 100  # windows of random test users
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Detected:
     """What one detector sees of one attack.
 
@@ -76,8 +76,8 @@ def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
     return order[count.cumsum(0) - 1].sort().values
 
 
-class Side:
-    """The provider's side of a target: its service, real users, and detectors with thresholds from half of these.
+class ProviderUnderTest:
+    """A provider whose service is attacked: real users, and detectors with thresholds from half of these.
 
     Half of the users, drawn with the seed, give thresholds, from their training and validation items. The others are
     the benign side: their histories before the test item, of which the most recent items are queried.
@@ -90,10 +90,10 @@ class Side:
     def __init__(self, config: Any, cache: StageCache):
         self.cache = cache
         self.loaders = build_loaders(config, build_dataset(config))
-        self.stages = self.stages_of(config)
-        self.defense = self.stages.prints.defense
+        self.stages = Stages(config, self.loaders, cache, Fingerprints(config, config["defense"][0]), None)
+        self.defense = self.stages.defense
         self.target_print = self.stages.prints.service
-        model, _ = self.stages.defended(self.defense)
+        model, _ = self.stages.defended()
         self.service = Service(model, config["served_k"], self.defense.answer)
         self.tracer = Tracer(model, config["served_k"])
         own = DetectionSettings.of(config)
@@ -114,14 +114,15 @@ class Side:
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
 
-    def stages_of(self, config: Any) -> Stages:
-        """Return the stages of an attack on this target."""
-        return Stages(config, self.loaders, self.cache, Fingerprints(config, config["defense"][0]), None)
+    def stages_of(self, config: Any, variant: Mapping[str, str] | None = None) -> Stages:
+        """Return the stages of an attack on this service; `variant` as of `Fingerprints`."""
+        prints = Fingerprints(config, config["defense"][0], variant=variant)
+        return Stages(config, self.loaders, self.cache, prints, None, self.defense)
 
     def attacked_state(self) -> dict[str, Any]:
         """Return the state of the defense that every attack meets, that after the evaluation, and bring it there."""
         if self.defense.state_dict():
-            self.stages.evaluation(self.service, self.defense)
+            self.stages.evaluation(self.service)
         return self.defense.state_dict()
 
     def _test_rows(self, config: Any, users: Tensor, inside: bool) -> Any:
@@ -134,30 +135,30 @@ class Side:
     def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
         state = self.attacked_state()
-        log, facts = self.stages_of(config).queries(self.service, self.defense, in_words(values))
+        log, facts = self.stages_of(config).queries(self.service, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
             alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
             lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate, detector.benign_users)
             rows = torch.arange(len(traces) // self.window * self.window)
-            windows, flagged_windows = self._windows(detector, traces, rows)
-            auc, found, flagged = self._by_length(detector, traces)
+            window_items, flagged_windows = self._windows(detector, traces, rows)
+            auc, true_positives, false_positives = self._by_length(detector, traces)
             yield Detected(
-                values,
-                seed,
-                name,
-                auc,
-                found,
-                flagged,
-                so_far(alarms, traces.items.shape[1]),
-                so_far(of_users, self.users.items.shape[1]),
-                float(torch.where(alarms > 0, alarms, traces.lengths).double().mean()),
-                lists * facts["repeats"],
-                key_flagged,
-                flagged_windows,
-                windows,
-                self.user_windows[name],
+                values=values,
+                seed=seed,
+                detector=name,
+                auc=auc,
+                true_positives=true_positives,
+                false_positives=false_positives,
+                flagged=so_far(alarms, traces.items.shape[1]),
+                users_flagged=so_far(of_users, self.users.items.shape[1]),
+                items=float(torch.where(alarms > 0, alarms, traces.lengths).double().mean()),
+                lists=lists * facts["repeats"],
+                key_flagged=key_flagged,
+                windows=flagged_windows,
+                window_items=window_items,
+                user_windows=self.user_windows[name],
             )
 
     def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:
@@ -175,7 +176,7 @@ class Side:
 
     def _by_length(self, detector: CalibratedDetector, traces: Traces) -> tuple[dict[str, float], ...]:
         """Return AUC, true positives at the rate of false ones, and false positives, by length of history."""
-        auc, found, flagged = {}, {}, {}
+        auc, true_positives, false_positives = {}, {}, {}
         running = detector.running(traces)
         for n, users in self.recent.items():
             if n > traces.lengths.max():
@@ -184,9 +185,9 @@ class Side:
             attack = running[traces.lengths >= n, n - 1]
             auc[str(n)] = area(attack, real)
             highest = real.sort(descending=True).values[int(self.rate * len(real))]
-            found[str(n)] = float((attack > highest).double().mean())
-            flagged[str(n)] = float((real > detector.threshold).double().mean())
-        return auc, found, flagged
+            true_positives[str(n)] = float((attack > highest).double().mean())
+            false_positives[str(n)] = float((real > detector.threshold).double().mean())
+        return auc, true_positives, false_positives
 
 
 def _last(items: Tensor, n: int) -> Tensor:

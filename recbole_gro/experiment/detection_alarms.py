@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from recbole_gro.config.values import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
-from recbole_gro.experiment.detection import Side, settings_read
+from recbole_gro.experiment.detection import ProviderUnderTest, settings_read
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.statistics import spread
@@ -33,11 +32,11 @@ from recbole_gro.utils.errors import UserError
 
 UNGUARDED, BY_HISTORY, BY_KEY = "none", "history", "key"  # what gets decoys
 OF_USERS = {f"{name}@{k}": (metric, k) for name, metric in (("hit", hits), ("ndcg", ndcg)) for k in (10, 20)}
-SHOWN = ("ndcg@10", "agreement@10")  # of a surrogate
+SURROGATE_MEASURES = ("ndcg@10", "agreement@10")  # of a surrogate
 
 
-@dataclass
-class Measured:
+@dataclass(kw_only=True)
+class AlarmFigure:
     """One figure of a cell.
 
     Attributes:
@@ -81,7 +80,7 @@ class GuardedService(Service):
     """Answer as `recbole-gro serve --on_alarm=decoy` does.
 
     Args:
-        side: the service, and the detector that judges its queries.
+        provider: the service, and the detector that judges its queries.
         config: of the cell.
         decoys: `history`, where each query comes from an account of its own, or `key`, where all come from one.
 
@@ -89,11 +88,11 @@ class GuardedService(Service):
         true_lists: number of lists so far that were no decoys.
     """
 
-    def __init__(self, side: Side, config: Any, decoys: str):
-        super().__init__(side.service.model, side.service.k, side.service.output)
+    def __init__(self, provider: ProviderUnderTest, config: Any, decoys: str):
+        super().__init__(provider.service.model, provider.service.k, provider.service.output)
         self.one_key = decoys == BY_KEY
-        [detector] = side.detectors.values()
-        self.guard = QueryGuard(detector, side.tracer, ":memory:", side.rate, KeyedDraws(config, "alarm"))
+        [detector] = provider.detectors.values()
+        self.guard = QueryGuard(detector, provider.tracer, ":memory:", provider.rate, KeyedDraws(config, "alarm"))
         self.answered = self.true_lists = 0
 
     def recommend(self, sequences: Any) -> Tensor:
@@ -111,18 +110,15 @@ class GuardedService(Service):
         return lists
 
 
-class GuardedPrints(Fingerprints):
-    """Compute the fingerprints of stages behind a guard; arguments as of `Fingerprints`, and what gets decoys."""
+def guarded_variant(config: Any, decoys: str) -> dict[str, str]:
+    """Return the variant of the fingerprints of an attack on the guarded service, as `Fingerprints` takes it.
 
-    def __init__(self, config: Any, decoys: str):
-        super().__init__(config, config["defense"][0])
-        self.decoys = decoys
-
-    @cached_property
-    def queries(self) -> str:
-        """Fingerprint of the query log of the attack."""
-        unguarded = Fingerprints(self.config, self.name).queries
-        return fingerprint("guarded", unguarded, decoys=self.decoys, settings=settings_read(self.config))
+    Args:
+        config: of the cell.
+        decoys: what gets decoys.
+    """
+    unguarded = Fingerprints(config, config["defense"][0]).queries
+    return {"queries": fingerprint("guarded", unguarded, decoys=decoys, settings=settings_read(config))}
 
 
 def check_alarms(config: Any) -> None:
@@ -138,61 +134,61 @@ def check_alarms(config: Any) -> None:
         raise UserError(f"detector: {', '.join(names)} are several; a service has one, such as transitions")
 
 
-def measured(side: Side, config: Any, values: dict[str, Any], seed: int) -> Iterator[Measured]:
+def measured(provider: ProviderUnderTest, config: Any, values: dict[str, Any], seed: int) -> Iterator[AlarmFigure]:
     """Yield the figures of a cell: surrogates by what gets decoys, the references, and the users.
 
     Args:
-        side: of the cell's target.
+        provider: of the cell's target.
         config: of the cell.
         values: of the varied keys.
         seed: of the cell.
     """
 
-    def figures(decoys: str, of: str, found: dict[str, Any]) -> Iterator[Measured]:
+    def figures(decoys: str, of: str, found: dict[str, Any]) -> Iterator[AlarmFigure]:
         for measure, value in found.items():
-            yield Measured(values, seed, decoys, of, measure, float(value))
+            yield AlarmFigure(values=values, seed=seed, decoys=decoys, of=of, measure=measure, value=float(value))
 
-    _, served = side.stages.evaluation(side.service, side.defense)
-    state = side.defense.state_dict()  # each attack meets the same service
-    for decoys, by_users in users_served(side, config).items():
+    _, served = provider.stages.evaluation(provider.service)
+    state = provider.defense.state_dict()  # each attack meets the same service
+    for decoys, by_users in users_served(provider, config).items():
         yield from figures(decoys, "users", by_users)
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
-        stages = side.stages_of(config)
-        side.defense.load_state_dict(state)
+        provider.defense.load_state_dict(state)
         if decoys == UNGUARDED:
-            log, facts = stages.queries(side.service, side.defense, in_words(values))
+            stages = provider.stages_of(config)
+            log, facts = stages.queries(provider.service, in_words(values))
             true_lists = facts["lists_returned"]
         else:
-            stages.prints = GuardedPrints(config, decoys)
-            log, true_lists = guarded_queries(side, stages, decoys)
+            stages = provider.stages_of(config, guarded_variant(config, decoys))
+            log, true_lists = guarded_queries(provider, stages, decoys)
         model, _ = stages.surrogate(log, f"{in_words(values)}, decoys {decoys}")
         metrics, _ = stages.surrogate_evaluation(model, served)
         yield from figures(decoys, "surrogate", {**metrics["test"], "true_lists": true_lists})
-    for reference in measure_references(config, side.loaders, side.cache)[0]:
+    for reference in measure_references(config, provider.loaders, provider.cache)[0]:
         yield from figures(UNGUARDED, reference.row["defense"], reference.row["surrogate"]["test"])
 
 
-def guarded_queries(side: Side, stages: Stages, decoys: str) -> tuple[QueryLog, int]:
+def guarded_queries(provider: ProviderUnderTest, stages: Stages, decoys: str) -> tuple[QueryLog, int]:
     """Return the query log of an attack on the guarded service, and the number of its lists that are no decoys."""
     prints, config = stages.prints, stages.config
 
     def make(_: Path) -> dict[str, Any]:
-        service = GuardedService(side, config, decoys)
+        service = GuardedService(provider, config, decoys)
         auxiliary = stages.auxiliary_data()
         generator = torch.Generator().manual_seed(start_stage(config, "queries"))
         box = BlackBox(service, budget=query_budget(config))
         log = checked(prints.attacker.query(box, generator, auxiliary), f"attacker: {prints.attack}", box.n_items)
         return {"sequences": log.sequences.int(), "lists": log.lists.int(), "true_lists": service.true_lists}
 
-    made = side.cache.once("guarded", prints.queries, make)
+    made = provider.cache.once("guarded", prints.queries, make)
     return QueryLog(made["sequences"].long(), made["lists"].long()), made["true_lists"]
 
 
-def users_served(side: Side, config: Any) -> dict[str, dict[str, float]]:
+def users_served(provider: ProviderUnderTest, config: Any) -> dict[str, dict[str, float]]:
     """Return accuracy for the users who gave no threshold, flagged ones included, by what gets decoys."""
-    histories, items = side.users.items, side.test_items
-    guarded = GuardedService(side, config, BY_HISTORY)
-    lists = {UNGUARDED: side.service.recommend(histories).cpu(), BY_HISTORY: guarded.recommend(histories)}
+    histories, items = provider.users.items, provider.test_items
+    guarded = GuardedService(provider, config, BY_HISTORY)
+    lists = {UNGUARDED: provider.service.recommend(histories).cpu(), BY_HISTORY: guarded.recommend(histories)}
     found = {
         decoys: {name: metric(ranks(own, items), k).mean() for name, (metric, k) in OF_USERS.items()}
         for decoys, own in lists.items()
@@ -204,7 +200,7 @@ def users_served(side: Side, config: Any) -> dict[str, dict[str, float]]:
 Figures = dict[tuple[str, str, str], list[float]]  # of all seeds, by what gets decoys, whose figure it is, and measure
 
 
-def write_alarms_report(experiment: Experiment, found: Sequence[Measured], folder: Path) -> None:
+def write_alarms_report(experiment: Experiment, found: Sequence[AlarmFigure], folder: Path) -> None:
     """Write report.md, report.html, and results.csv with one row per figure.
 
     Args:
@@ -231,7 +227,7 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
     """
 
     def of_surrogate(own: Figures, decoys: str) -> str:
-        ndcg_10, agreement = (own[decoys, "surrogate", measure] for measure in SHOWN)
+        ndcg_10, agreement = (own[decoys, "surrogate", measure] for measure in SURROGATE_MEASURES)
         return f"{in_percent(ndcg_10)} ({100 * np.mean(agreement):.0f} %)"
 
     yield Heading("What the attack gets")
@@ -240,7 +236,7 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
         "True lists: those that are no decoys, where all queries come from one API key.",
         ["target", "attack", "seeds", "no decoys", "for flagged histories", "for the flagged key too", "true lists"],
         [
-            [*attack, f"{len(own[UNGUARDED, 'surrogate', SHOWN[0]])}",
+            [*attack, f"{len(own[UNGUARDED, 'surrogate', SURROGATE_MEASURES[0]])}",
              *(of_surrogate(own, decoys) for decoys in (UNGUARDED, BY_HISTORY, BY_KEY)),
              f"{np.mean(own[BY_KEY, 'surrogate', 'true_lists']):,.0f}"]
             for attack, own in found.items()

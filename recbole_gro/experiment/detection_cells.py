@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from recbole_gro.experiment.detection import Detected, Side, settings_read
-from recbole_gro.experiment.detection_alarms import Measured, check_alarms, measured, write_alarms_report
+from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
+from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measured, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, in_words
 from recbole_gro.quick_start.executor import execute
@@ -28,15 +28,15 @@ class Kind:
     """Hold what cells of a kind are: their rows, what measures and reports them, and what they depend on."""
 
     row: type
-    measure: Callable[[Side, Any, dict[str, Any], int], Iterator[Any]]
+    measure: Callable[[ProviderUnderTest, Any, dict[str, Any], int], Iterator[Any]]
     report: Callable[..., None]
     fingerprint: Callable[[Fingerprints], str]
     check: Callable[[Any], None] = lambda config: None
 
 
 KINDS = {
-    DETECTION: Kind(Detected, Side.detected, write_detection_report, lambda prints: prints.queries),
-    ALARMS: Kind(Measured, measured, write_alarms_report, lambda prints: prints.comparison, check_alarms),
+    DETECTION: Kind(Detected, ProviderUnderTest.detected, write_detection_report, lambda prints: prints.queries),
+    ALARMS: Kind(AlarmFigure, measured, write_alarms_report, lambda prints: prints.comparison, check_alarms),
 }
 
 
@@ -56,7 +56,7 @@ def run_detection(
     Raises:
         UserError: an invalid setting; or, at the end, targets whose cells failed.
     """
-    kind = KINDS[experiment.figure]
+    kind, folder, stages_dir = KINDS[experiment.figure], folder.resolve(), stages_dir.resolve()
     files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
     by_target: dict[str, list[Task]] = defaultdict(list)
     for values, seed in experiment.cells():
@@ -98,14 +98,14 @@ def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_di
         workers: processes that share the threads of torch.
     """
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
-    side = None
+    provider = None
     for values, seed in cells:
         config = experiment.config(values, seed)
         config["show_progress"] = False
         config["checkpoint_dir"] = str(stages_dir)  # a folder that RecBole makes in any case
-        if side is None or side.target_print != Fingerprints(config, config["defense"][0]).service:
-            side = Side(config, StageCache(stages_dir))
-        found = [asdict(one) for one in KINDS[experiment.figure].measure(side, config, values, seed)]
+        if provider is None or provider.target_print != Fingerprints(config, config["defense"][0]).service:
+            provider = ProviderUnderTest(config, StageCache(stages_dir))
+        found = [asdict(one) for one in KINDS[experiment.figure].measure(provider, config, values, seed)]
         write_whole(_file(experiment, values, seed, folder), json.dumps(found) + "\n")
         say(f"  {in_words({**values, 'seed': seed})}: done")
 

@@ -5,6 +5,7 @@ import itertools
 import math
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
@@ -20,7 +21,7 @@ from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.model_check import check_models
+from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.service import Service
@@ -56,33 +57,52 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
     estimates = []
     for values, seed in missing:
         config = experiment.config(values, seed)
-        by_attack = {attack: Fingerprints(config, config["defense"][0], attack) for attack in attacks_of(config)}
-        files = {
-            (stage, attack): StageCache(stages_dir).file(stage, fingerprint)
-            for attack, prints in by_attack.items()
-            for stage, fingerprint in prints.stages().items()
-        }
-        prints = next(iter(by_attack.values()))
-        for name, reference in create_references(config).items() if prints.needs_target else ():
-            undefended = Fingerprints(config, UNDEFENDED)
-            files |= {
-                (stage, f"reference {name}"): StageCache(stages_dir).file(stage, fingerprint)
-                for stage, fingerprint in reference.trained(undefended).items()
-            }
-        files = {key: file for file, key in {file: key for key, file in reversed(files.items())}.items()}
-        todo = [key for key, file in files.items() if file not in seen and not file.exists()]
-        seen |= {files[key] for key in todo}
-        training = "defended" in {stage for stage, _ in files} and prints.defense.parts[0].name
+        by_attack = [Fingerprints(config, config["defense"][0], attack) for attack in attacks_of(config)]
+        first = by_attack[0]
+        files = _stage_files(config, by_attack, stages_dir)
+        todo = [found for file, found in files.items() if file not in seen and not file.exists()]
+        seen |= files.keys()
+        training = "defended" in first.stages() and first.defense.parts[0].name
         sizes = (training, *(str(config[name]) for name in SIZES))
         if sizes not in timed:
-            timed[sizes] = unit_seconds(experiment.config(values, seed), prints.defense)
-        alike = [cell.facts["seconds"] for cell in done if cell.values == values]
+            timed[sizes] = unit_seconds(experiment.config(values, seed), first.defense)
+        measured = _mean_seconds([cell for cell in done if cell.values == values])
         total = 0.0
-        for stage, attack in [("evaluation", next(iter(by_attack))), *todo]:
-            measured = [seconds[stage] for seconds in alike if stage in seconds]
-            total += mean(measured) if measured else stage_seconds(by_attack.get(attack, prints), timed[sizes])[stage]
+        for stage, prints in [("evaluation", first), *todo]:
+            total += measured[stage] if stage in measured else stage_seconds(prints, timed[sizes])[stage]
         estimates.append(total)
     return estimates
+
+
+def _stage_files(config: Any, by_attack: list[Fingerprints], stages_dir: Path) -> dict[Path, tuple[str, Fingerprints]]:
+    """Return {file: its stage, and the fingerprints whose attack it is first needed for} of a cell.
+
+    Args:
+        config: of the cell.
+        by_attack: fingerprints of each attack.
+        stages_dir: folder of the files.
+    """
+    cache = StageCache(stages_dir)
+    files: dict[Path, tuple[str, Fingerprints]] = {}
+    for prints in by_attack:
+        for stage, fingerprint in prints.stages().items():
+            files.setdefault(cache.file(stage, fingerprint), (stage, prints))
+    first = by_attack[0]
+    if first.needs_target:
+        undefended = Fingerprints(config, UNDEFENDED)
+        for reference in create_references(config).values():
+            for stage, fingerprint in reference.trained(undefended).items():
+                files.setdefault(cache.file(stage, fingerprint), (stage, first))
+    return files
+
+
+def _mean_seconds(cells: list[Cell]) -> dict[str, float]:
+    """Return {stage: its mean seconds in the cells that ran it}."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        for stage, took in cell.facts["seconds"].items():
+            seconds[stage].append(took)
+    return {stage: mean(found) for stage, found in seconds.items()}
 
 
 def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, float]:
@@ -131,7 +151,7 @@ def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
         start = time.perf_counter()
         data = build_dataset(config)
         train, valid, _ = build_loaders(config, data)
-        check_models(config, data, {config["defense"][0]: defense}, train)
+        preflight(config, data, {config["defense"][0]: defense}, train)
         unit = {"set-up": time.perf_counter() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
         model = config.model_class(config, train._dataset).to(config["device"])
         unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)

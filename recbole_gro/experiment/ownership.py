@@ -27,7 +27,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import say
 
-FEWEST = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
+MIN_REFERENCES = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
 SAME = "independent, same architecture"
 HEAD = ["model", "seed", "kind", "suspect", "is_copy", "lists", "p_value", "p_value_without_margin", "share",
         "reference_mean", "excess", "low", "high", "probes_needed", "agreement@10"]  # fmt: skip
@@ -46,8 +46,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     Raises:
         UserError: an invalid setting, or too few references.
     """
-    if len({*experiment.seeds, *experiment.ownership["references"]}) <= FEWEST + 1:
-        raise UserError(f"ownership: seeds and references are to be {FEWEST + 2} different ones or more")
+    if len({*experiment.seeds, *experiment.ownership["references"]}) <= MIN_REFERENCES + 1:
+        raise UserError(f"ownership: seeds and references are to be {MIN_REFERENCES + 2} different ones or more")
     workshop, rows = Workshop(experiment, stages_dir), []
     for model in map(str, experiment.vary["model"]):
         for seed in experiment.seeds:
@@ -107,8 +107,8 @@ def _values(rows: Iterable[Row]) -> Iterator[Any]:
 def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
     """Yield the row of each suspect of an owner's model; those that are known, by kind and name, as they are."""
     experiment = workshop.experiment
-    method = DistinctiveItems({"min_references": FEWEST})
-    without = DistinctiveItems({"min_references": FEWEST, "margin": 0.0})
+    method = DistinctiveItems({"min_references": MIN_REFERENCES})
+    without = DistinctiveItems({"min_references": MIN_REFERENCES, "margin": 0.0})
     seeds = [other for other in (*experiment.seeds, *experiment.ownership["references"]) if other != seed]
     tokens = workshop.stages(model, seed).train._dataset.field2id_token[
         workshop.stages(model, seed).config["ITEM_ID_FIELD"]

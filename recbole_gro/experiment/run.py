@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +63,40 @@ def run_experiment(
         refuse_unread(settings or {}, DetectionSettings.names, where, READER)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
     stages_dir = Path(stages_dir or folder / "stages")
-    if experiment.figure in (TABLE, OWNERSHIP) and (workers, executor) != (1, "local"):
-        raise UserError(f"workers, executor: {where} runs in one process; leave them out")
-    if experiment.figure == TABLE:
-        run_table(experiment, folder, dry_run)
-        return folder
-    if experiment.figure in KINDS:
-        stages = stages_dir.resolve()
-        run_detection(
-            experiment, folder.resolve(), stages, dry_run, workers, executor=executor, ray_address=ray_address
-        )
-        return folder
-    if experiment.figure == OWNERSHIP:
-        run_ownership(experiment, folder, stages_dir, dry_run)
-        return folder
+    if run := IN_ONE_PROCESS.get(experiment.figure):
+        if (workers, executor) != (1, "local"):
+            raise UserError(f"workers, executor: {where} runs in one process; leave them out")
+        run(experiment, folder, stages_dir, dry_run)
+    else:
+        run = IN_WORKERS.get(experiment.figure, run_grid)
+        run(experiment, folder, stages_dir, dry_run, workers, executor=executor, ray_address=ray_address)
+    return folder
+
+
+def run_grid(
+    experiment: Experiment,
+    folder: Path,
+    stages_dir: Path,
+    dry_run: bool = False,
+    workers: int = 1,
+    *,
+    executor: str = "local",
+    ray_address: str | None = None,
+) -> None:
+    """Run the missing cells of a grid of comparisons, and report on all that are there.
+
+    Args:
+        experiment: its plan; the x axis of its figures is `figure`.
+        folder: of cells, logs and report.
+        stages_dir: folder of stages.
+        dry_run: only print the missing cells and their expected duration.
+        workers: number of processes of the local executor.
+        executor: `local` or `ray`.
+        ray_address: of a running cluster; None starts one on this machine.
+
+    Raises:
+        UserError: an invalid setting, and nothing has been run then; or, at the end, cells that failed.
+    """
     if experiment.figure == TRADE_OFF:
         _check_trade_off(experiment)
     done, missing = done_and_missing(experiment, folder)
@@ -87,13 +107,9 @@ def run_experiment(
             torch.set_num_threads(threads)  # as each cell will have
             seconds = estimated_seconds(experiment, done, missing, stages_dir)
         _print_estimate(missing, seconds, workers if executor == "local" else None)
-        return folder
+        return
     check_cells(experiment, missing)
-    for key, needed in {"output_dir": folder, "stages_dir": stages_dir}.items():
-        try:
-            needed.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{key}: {needed} cannot be made: {error.strerror or error}") from error
+    _make_folders(output_dir=folder, stages_dir=stages_dir)
     run = functools.partial(
         run_cell,
         experiment,
@@ -107,6 +123,40 @@ def run_experiment(
     outcomes = execute(run, cells, executor, workers, ray_address)
     with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
         failed = _failures(outcomes, bar)
+    _report(experiment, folder, failed)
+
+
+IN_ONE_PROCESS: dict[str, Callable[[Experiment, Path, Path, bool], None]] = {
+    TABLE: lambda experiment, folder, _, dry_run: run_table(experiment, folder, dry_run),
+    OWNERSHIP: run_ownership,
+}
+IN_WORKERS: dict[str, Callable[..., None]] = dict.fromkeys(KINDS, run_detection)  # the other figures: run_grid
+
+
+def _make_folders(**folders: Path) -> None:
+    """Make folders, which are named by the option that chose them.
+
+    Raises:
+        UserError: one cannot be made.
+    """
+    for key, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{key}: {folder} cannot be made: {error.strerror or error}") from error
+
+
+def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
+    """Write the report of the cells that are there.
+
+    Args:
+        experiment: the plan.
+        folder: of cells and report.
+        failed: cells that failed, each with its error.
+
+    Raises:
+        UserError: cells failed or are still missing.
+    """
     done, missing = done_and_missing(experiment, folder)
     if done:
         write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
@@ -115,10 +165,14 @@ def run_experiment(
         raise UserError(f"{len(missing)} cells depend on files that changed meanwhile; run the experiment again")
     if failed:
         raise UserError(f"{len(failed)} of the cells failed, the others are kept: {'; '.join(failed)}")
-    return folder
 
 
 def _check_trade_off(experiment: Experiment) -> None:
+    """Check that an experiment has what the figure of the trade-off compares with.
+
+    Raises:
+        UserError: it lacks the undefended target, or a setting lacks the untrained surrogate.
+    """
     if UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
     for values in experiment.settings():

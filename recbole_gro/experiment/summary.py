@@ -121,7 +121,7 @@ class Setting:
         return bootstrap_ratio(surrogate - untrained, target - untrained, np.random.default_rng(BOOTSTRAP_SEED))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BaselineComparison:
     """A setting compared with a baseline: same users, same seeds.
 
@@ -199,7 +199,16 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
             if seeds := [seed for seed in setting.seeds if seed in other.seeds]:
                 pair = setting.with_seeds(seeds), other.with_seeds(seeds)
                 compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
-                compared.append(BaselineComparison(pair[0], str(baseline), BOTH, {}, {}, _beyond_cost(*pair, k)))
+                compared.append(
+                    BaselineComparison(
+                        setting=pair[0],
+                        baseline=str(baseline),
+                        side=BOTH,
+                        differences={},
+                        p_values={},
+                        ratios=_beyond_cost(*pair, k),
+                    )
+                )
     return compared
 
 
@@ -217,10 +226,12 @@ def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int)
     measured = {metric: (setting.measured(metric, side, k), other.measured(metric, side, k)) for metric in METRICS}
     users = {metric: (values.mean(axis=0), others.mean(axis=0)) for metric, (values, others) in measured.items()}
     return BaselineComparison(
-        setting,
-        baseline,
-        side,
-        {metric: paired_difference(*both) for metric, both in measured.items()},
-        {metric: TESTS[metric](*both) for metric, both in users.items()},
-        {metric: bootstrap_ratio(*both, np.random.default_rng(BOOTSTRAP_SEED)) for metric, both in users.items()},
+        setting=setting,
+        baseline=baseline,
+        side=side,
+        differences={metric: paired_difference(*both) for metric, both in measured.items()},
+        p_values={metric: TESTS[metric](*both) for metric, both in users.items()},
+        ratios={
+            metric: bootstrap_ratio(*both, np.random.default_rng(BOOTSTRAP_SEED)) for metric, both in users.items()
+        },
     )

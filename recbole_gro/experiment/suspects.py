@@ -19,7 +19,7 @@ from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.quick_start.comparison import served
+from recbole_gro.quick_start.comparison import attack_service, served
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
@@ -91,16 +91,16 @@ class Workshop:
         config = self.stages(model, seed).config
         dataset = build_dataset(config)
         keep_half_of_users(dataset, seed)
-        prints = Fingerprints(config, UNDEFENDED)
-        prints.training = fingerprint("target", prints.training, users="half")
+        of_half = fingerprint("target", Fingerprints(config, UNDEFENDED).training, users="half")
+        prints = Fingerprints(config, UNDEFENDED, variant={"training": of_half})
         return Stages(config, build_loaders(config, dataset), self.cache, prints, None).target()
 
     def surrogate(self, model: str, seed: int, attack: dict[str, Any]) -> tuple[nn.Module, Stages, QueryLog, int]:
         """Return the surrogate of an attack on a target, its stages, the query log and the number of lists."""
         stages = self.stages(model, seed, **attack)
         service = served(stages)[0]
-        log, facts = stages.queries(service, stages.prints.defense, UNDEFENDED)
-        return stages.surrogate(log, UNDEFENDED)[0], stages, log, facts["lists_returned"]
+        surrogate, log, facts = attack_service(stages, service, UNDEFENDED)
+        return surrogate, stages, log, facts["lists_returned"]
 
 
 def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
@@ -109,7 +109,7 @@ def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
         surrogate, _, _, n_lists = workshop.surrogate(model, seed, attack)
         yield Suspect(f"copy, {n_lists:,} lists", _name(attack), True, _served(surrogate), n_lists)
     for attack in attacks(workshop.experiment, "changed", model, seed):
-        surrogate, stages, log, n_lists = workshop.surrogate(model, seed, attack)
+        surrogate, stages, _, n_lists = workshop.surrogate(model, seed, attack)
         other = _own_model(workshop, model, seed)
         for kind, lists in _changed(surrogate, stages, other).items():
             yield Suspect(kind, _name(attack), True, lists, n_lists)
@@ -224,9 +224,9 @@ def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
     queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
     own = torch.stack([Service(other, width).recommend(rows) for rows in queries], 1)
     lists = keep_items(log.lists, found_in(log.lists, own))
-    renamed = Fingerprints(stages.config, UNDEFENDED)
-    renamed.queries = f"{stages.prints.queries} less what {type(other).__name__} ranks low"
-    kept = Stages(stages.config, stages.loaders, stages.cache, renamed, None)
+    avoiding = f"{stages.prints.queries} less what {type(other).__name__} ranks low"
+    prints = Fingerprints(stages.config, UNDEFENDED, variant={"queries": avoiding})
+    kept = Stages(stages.config, stages.loaders, stages.cache, prints, None)
     return _served(kept.surrogate(QueryLog(log.sequences, lists), UNDEFENDED)[0])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console, show, shown_on_console
-from recbole_gro.utils.table import Table as Columns
+from recbole_gro.utils.table import TextTable
 
 SHOWN = 20  # rows of a table
 
@@ -32,7 +32,7 @@ def write_detection(results: dict[str, Any], folder: Path) -> None:
     write_whole(folder / "results.json", json.dumps(results, indent=2) + "\n")
     flagged = next(block for block in blocks if isinstance(block, Table))
     with shown_on_console():
-        show(Columns(flagged.head, flagged.rows, notes=[flagged.caption]))
+        show(TextTable(flagged.head, flagged.rows, notes=[flagged.caption]))
         console.info(f"\nreport.md, report.html, results.csv and results.json are in {folder}")
 
 

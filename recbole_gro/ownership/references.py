@@ -84,7 +84,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 
 
 def _training(model: SavedTarget) -> dict[str, object]:
-    settings = Fingerprints(model.config, UNDEFENDED).training_settings
+    settings = Fingerprints(model.config, UNDEFENDED).target_setting_values
     defense = model.trained_by or UNDEFENDED
     settings |= TargetEpochSettings.fingerprint_inputs(model.config) | {"defense": defense}
     if model.trained_by:

@@ -1,7 +1,38 @@
-"""What the log of a run says before a stage."""
+"""What the log of a run says before and after a stage."""
+
+from typing import Any
 
 from recbole_gro.attack import Attacker, BlackBox, query_length
+from recbole_gro.utils import units
 from recbole_gro.utils.log import console
+
+
+def announce_target(config: Any, rows: int) -> None:
+    """Log what the training of a target starts from.
+
+    Args:
+        config: of the run.
+        rows: number of training rows.
+    """
+    console.info(
+        f"target: {config['model']} trains on {rows} rows for at most {config['epochs']} "
+        f"epochs, with early stopping on validation {config['valid_metric']}"
+    )
+
+
+def report_target(metric: str, best: float, epochs: int, still_improving: bool) -> None:
+    """Log how the training of a target ended.
+
+    Args:
+        metric: name of the metric that early stopping watches.
+        best: its best value.
+        epochs: number of epochs trained.
+        still_improving: whether the maximum number of epochs ended the training before early stopping.
+    """
+    console.info(
+        f"target: best validation {metric} {units.with_unit(metric, best)} after {epochs} epochs"
+        + (", its maximum, before early stopping" if still_improving else "")
+    )
 
 
 def announce_attack(attack: str, name: str, attacker: Attacker, black_box: BlackBox, longest: int) -> None:

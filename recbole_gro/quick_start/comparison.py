@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
+from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import SELECTED_AT
 from recbole_gro.config.values import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
@@ -54,7 +55,7 @@ def compare(
         One comparison per attack; one without a surrogate where the config has none.
     """
     stages = Stages(config, loaders, cache, Fingerprints(config, name), output_dir)
-    defense = stages.prints.defense
+    defense = stages.defense
 
     console.info(f"defense {name}: {defense.summary}")
     service, effective, (metrics, lists) = served(stages)
@@ -71,12 +72,11 @@ def compare(
         defense.load_state_dict(state)  # each attack meets the same service
         on = attacked_name(config, name, attack)
         attacked = stages.attacked_by(attack)
-        log, query_facts = attacked.queries(service, defense, on)
-        surrogate, facts = attacked.surrogate(log, on)
+        surrogate, log, facts = attack_service(attacked, service, on)
         extracted, surrogate_lists = attacked.surrogate_evaluation(surrogate, lists)
         _report_attack(on, config, extracted, facts)
         surrogates[attack] = surrogate, attacked.held_out(log)
-        own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts, **query_facts}
+        own = {"attacker": attack, "seconds": attacked.seconds, "surrogate": extracted, **facts}
         compared.append(Comparison(row | own, lists, surrogate_lists))
     if STRONGEST in as_names(config["attacker"]):
         suite = {attack: surrogates[attack] for attack in as_names(config["attacker_suite"])}
@@ -86,10 +86,22 @@ def compare(
 
 def served(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any], dict[str, Tensor]]]:
     """Return the service of a comparison, the effective settings of its defense, and its `evaluation`."""
-    defense = stages.prints.defense
-    model, effective = stages.defended(defense)
-    service = Service(model, stages.config["served_k"], defense.answer)
-    return service, effective, stages.evaluation(service, defense)
+    model, effective = stages.defended()
+    service = Service(model, stages.config["served_k"], stages.defense.answer)
+    return service, effective, stages.evaluation(service)
+
+
+def attack_service(stages: Stages, service: Service, on: str) -> tuple[nn.Module, QueryLog, dict[str, Any]]:
+    """Query a service and train a surrogate on its lists; return surrogate, query log and the facts about both.
+
+    Args:
+        stages: of the attack.
+        service: that it queries.
+        on: name of defense and attack, for files and messages.
+    """
+    log, query_facts = stages.queries(service, on)
+    surrogate, surrogate_facts = stages.surrogate(log, on)
+    return surrogate, log, surrogate_facts | query_facts
 
 
 def attacked_name(config: Any, name: str, attack: str) -> str:
@@ -123,7 +135,7 @@ def _mark_strongest(rows: list[dict[str, Any]], agreement: dict[str, float]) -> 
 
 
 @dataclass
-class Measured:
+class ReferenceMeasurement:
     """The measurements of one reference.
 
     Attributes:
@@ -151,7 +163,9 @@ def shown_references(config: Any) -> tuple[list[Reference], bool]:
     return shown, with_target
 
 
-def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[list[Measured], dict[str, Tensor] | None]:
+def measure_references(
+    config: Any, loaders: Any, cache: StageCache
+) -> tuple[list[ReferenceMeasurement], dict[str, Tensor] | None]:
     """Measure the config's references, and their agreement with the undefended target.
 
     Nothing is trained for agreement alone: without an attack, or where no defense needs the undefended target, there is
@@ -185,7 +199,7 @@ def measure_references(config: Any, loaders: Any, cache: StageCache) -> tuple[li
             "meaning": reference.meaning,
             "target" if is_service else "surrogate": metrics,
         }
-        measured.append(Measured(row, lists, sum(stages.seconds.values())))
+        measured.append(ReferenceMeasurement(row, lists, sum(stages.seconds.values())))
     return measured, target
 
 

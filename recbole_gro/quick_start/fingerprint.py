@@ -4,7 +4,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,15 @@ class Fingerprints:
         config: of the run or cell.
         name: of the defense.
         attack: name of the attacker; None: the first of the config's.
+        variant: {`training` or `queries`: fingerprint of a stage that is computed in another way than the config says};
+            it replaces the stage's own, and later stages depend on it.
+
+    Attributes:
+        defense: made for the config; its declared settings count. `Stages` advances its random draws.
     """
 
-    def __init__(self, config: Any, name: str, attack: str | None = None):
-        self.config, self.name = config, name
+    def __init__(self, config: Any, name: str, attack: str | None = None, *, variant: Mapping[str, str] | None = None):
+        self.config, self.name, self.variant = config, name, variant or {}
         self.defense: Defense = create_defense(name, config)
         self.attack = attack or attacks_of(config)[0]
 
@@ -71,8 +76,8 @@ class Fingerprints:
         return create_attacker(self.attack, self.config)
 
     @cached_property
-    def training_settings(self) -> dict[str, Any]:
-        """Every setting that the target's own training reads."""
+    def target_setting_values(self) -> dict[str, Any]:
+        """Every setting that the target's own training reads, with its value."""
         read = {name for settings in TARGET_SETTINGS for name in settings.names}
         unread = {*plugin_keys(), *EvaluationSettings.names} - read | WITHOUT_EFFECT
         if reference_to(self.config.model_class) != self.config.model_class.__name__:
@@ -84,9 +89,11 @@ class Fingerprints:
     @cached_property
     def training(self) -> str:
         """Fingerprint of the target's own training: the data, RecBole's settings and those of training rows."""
+        if "training" in self.variant:
+            return self.variant["training"]
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
         code = _code(self.config.model_class, scorer_class(self.config.model_class))
-        return fingerprint("target", data=data, settings=self.training_settings, **code)
+        return fingerprint("target", data=data, settings=self.target_setting_values, **code)
 
     @cached_property
     def target(self) -> str:
@@ -125,6 +132,8 @@ class Fingerprints:
     @cached_property
     def queries(self) -> str:
         """Fingerprint of the query log of the attack."""
+        if "queries" in self.variant:
+            return self.variant["queries"]
         attacker = self.attacker
         own = QuerySettings.fingerprint_inputs(attacker.config)  # which the attack's name may set
         return fingerprint(
@@ -159,7 +168,7 @@ class Fingerprints:
         return fingerprint("comparison", self.evaluation, *surrogates, references=self.references)
 
     def with_next_seed(self) -> "Fingerprints":
-        """Return the fingerprints of the same defense and attack at the next seed."""
+        """Return the fingerprints of the same defense and attack at the next seed, without variants."""
         return Fingerprints(with_settings(self.config, seed=self.config["seed"] + 1), self.name, self.attack)
 
     @property

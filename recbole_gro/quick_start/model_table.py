@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from recbole_gro.config.models import CANNOT_SERVE, reference_to
-from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, TrialFailed
+from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
 from recbole_gro.utils.errors import UserError, in_one_line
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 
 
 def _remark(trials: ModelTrials) -> str:
@@ -39,11 +39,11 @@ def table_row(model: str | type, data_path: Path) -> dict[str, str]:
         UserError: an unknown model.
     """
     if model in CANNOT_SERVE:
-        return {**dict.fromkeys(ROLES, "no"), "remark": CANNOT_SERVE[str(model)]}
+        return {**dict.fromkeys(TRIALS_BY_ROLE, "no"), "remark": CANNOT_SERVE[str(model)]}
     row = {}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         trials = ModelTrials(model, data_path, Path(folder))
-        for role, passes in ROLES.items():
+        for role, passes in TRIALS_BY_ROLE.items():
             row[role] = _outcome(passes, trials)
         row["remark"] = _remark(trials) if "works" in row.values() else ""
     return row
@@ -74,7 +74,7 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def table(rows: dict[str, dict[str, str]]) -> Table:
+def table(rows: dict[str, dict[str, str]]) -> TextTable:
     """Return the table of {name of a model: `table_row`}."""
-    head = ["model", *ROLES, "remark"]
-    return Table(head, [[name, *(row[column] for column in head[1:])] for name, row in rows.items()], len(head))
+    head = ["model", *TRIALS_BY_ROLE, "remark"]
+    return TextTable(head, [[name, *(row[column] for column in head[1:])] for name, row in rows.items()], len(head))

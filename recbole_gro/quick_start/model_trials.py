@@ -214,7 +214,7 @@ def _expect_close(one: Tensor, other: Tensor, otherwise: str) -> None:
     expect(torch.allclose(one, other, rtol=1e-4, atol=1e-4), f"{otherwise} (by up to {difference:.2g})")
 
 
-ROLES: dict[str, list[Callable[[ModelTrials], None]]] = {
+TRIALS_BY_ROLE: dict[str, list[Callable[[ModelTrials], None]]] = {
     "target": [
         ModelTrials.training_lowers_the_loss,
         ModelTrials.lists_hold_items_once,

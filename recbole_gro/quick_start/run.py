@@ -17,7 +17,7 @@ from recbole_gro.evaluator import POPULARITY
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
 from recbole_gro.quick_start.comparison import compare, measure_references, metrics_in_words, set_gain
 from recbole_gro.quick_start.fingerprint import data_fingerprint
-from recbole_gro.quick_start.model_check import check_models
+from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
 from recbole_gro.quick_start.side_by_side import compute_side_by_side
@@ -28,7 +28,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 
 
 @global_state_kept()
@@ -61,7 +61,8 @@ def run_recbole_gro(
         UserError: an invalid setting, name or file, before anything is written; or training that diverged (NaN) or a
             full disk, and the results of finished stages stay.
     """
-    config = read_config(Config(model, dataset, config_file_list, config_dict, command_line))
+    config = Config(model, dataset, config_file_list, config_dict, command_line)
+    check_parts(config)
     processes.join(config["device"])
     if config["workers"] > 1 and processes.count() > 1:
         raise UserError("workers: torchrun started several processes; leave workers at 1 there")
@@ -85,8 +86,8 @@ def run_recbole_gro(
             measured, _ = measure_references(config, loaders, cache)
             beside = {one.row["defense"]: one for one in measured}
             if UNTRAINED in beside:
-                rows, k = loaders[2]._dataset.inter_feat, int(config["valid_metric"].partition("@")[2])
-                items, users = rows[config["ITEM_ID_FIELD"]], rows[config["USER_ID_FIELD"]]
+                test_rows, k = loaders[2]._dataset.inter_feat, int(config["valid_metric"].partition("@")[2])
+                items, users = test_rows[config["ITEM_ID_FIELD"]], test_rows[config["USER_ID_FIELD"]]
                 set_gain(compared, beside[UNTRAINED].lists, items, k, users)
             rows = [one.row for one in compared]
             _warn_of_poor_services(config, rows, [one.row for one in measured])
@@ -103,8 +104,8 @@ def run_recbole_gro(
     return results
 
 
-def read_config(config: Config) -> Config:
-    """Check the names of a run's parts, and return the config with its defenses as a list.
+def check_parts(config: Config) -> None:
+    """Check the names of a run's parts, and make `defense` of the config a list.
 
     Raises:
         UserError: an unknown name, or settings that contradict each other.
@@ -120,11 +121,10 @@ def read_config(config: Config) -> Config:
     create_references(config)
     if any(str(metric).lower().startswith("agreement") for metric in config["metrics"]):
         raise UserError("metrics: a run always measures agreement of target and surrogate; leave it out")
-    return config
 
 
 def read_data(config: Config) -> Any:
-    """Return training, validation and test loaders, after a step of every model of the run on them (`check_models`).
+    """Return training, validation and test loaders, after a step of every model of the run on them (`preflight`).
 
     Raises:
         UserError: invalid data, or a model that cannot be trained.
@@ -137,7 +137,7 @@ def read_data(config: Config) -> Any:
     loaders = build_loaders(config, data)
     announce_packaged(config, data)
     with processes.alone():
-        check_models(config, data, {name: create_defense(name, config) for name in config["defense"]}, loaders[0])
+        preflight(config, data, {name: create_defense(name, config) for name in config["defense"]}, loaders[0])
     users, items = data.user_num - 1, data.item_num - 1
     console.info(f"dataset: {users} users, {items} items, {n_users(loaders[2])} users in the test split")
     return loaders
@@ -161,6 +161,6 @@ def _warn_of_poor_services(config: Config, rows: list[dict[str, Any]], reference
                 )
 
 
-def _result_table(results: dict[str, Any], config: Config) -> Table:
+def _result_table(results: dict[str, Any], config: Config) -> TextTable:
     """Return a run's table, the references included."""
     return table([*results["defenses"], *results["references"]], config)

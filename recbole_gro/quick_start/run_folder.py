@@ -27,7 +27,7 @@ SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
 # what a process leaves that is interrupted before it has written its settings
 STARTED = {LOG, f"{LOCK}.lock", f"{SETTINGS}{PART}"}
 UNHEEDED = ("access_log", "log_wandb")  # settings of output alone, which a finished run does not heed
-SHOWN = 6  # settings that differ and are named
+DIFFERENCES_SHOWN = 6  # settings that differ and are named
 
 
 @contextlib.contextmanager
@@ -156,9 +156,9 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         if earlier.get(name, absent) != settings.get(name, absent)
     ]
     if differing:
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        more = f"; and {len(differing) - DIFFERENCES_SHOWN} more" if len(differing) > DIFFERENCES_SHOWN else ""
         raise UserError(
-            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:SHOWN])}{more}); "
+            f"output_dir: {folder} holds a run of other settings ({'; '.join(differing[:DIFFERENCES_SHOWN])}{more}); "
             f"name another folder, or repeat that run's settings to resume it"
         )
 

@@ -5,7 +5,7 @@ import functools
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -14,7 +14,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import trains
-from recbole_gro.quick_start.comparison import attacked_name, served, shown_references
+from recbole_gro.quick_start.comparison import attack_service, attacked_name, served, shown_references
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
@@ -23,18 +23,37 @@ from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.log import console, logged_to, shown_on_console
 
-Part = tuple[str, str | None]  # a defense and an attack on it, a defense alone, or a reference
+DEFENSE, ATTACK, REFERENCE = "defense", "attack", "reference"  # kinds of parts
 _loaders: dict[str, Any] = {}  # by folder of the run: a worker reads its data once
 
 
-def parts_of(config: Any) -> list[Part]:
+class RunPart(NamedTuple):
+    """A part of a run, which one worker computes.
+
+    Attributes:
+        kind: `defense`, `attack` or `reference`.
+        name: of the defense, the defense attacked, or the reference.
+        attack: name of the attack; None in other parts.
+    """
+
+    kind: str
+    name: str
+    attack: str | None = None
+
+
+def parts_of(config: Any) -> list[RunPart]:
     """Return the parts of a run that train or query, in the order in which they need the stages of each other."""
     names = sorted(config["defense"], key=lambda name: trains(type(create_defense(name, config).parts[0])))
     first, *others = names
     undefended = Fingerprints(config, UNDEFENDED)
     references = [one.name for one in shown_references(config)[0] if one.trained(undefended)]
-    attacks = [(name, attack) for name in names for attack in attacks_of(config)] if config["attack"] else []
-    return [*((name, None) for name in (first, *references, *others)), *attacks]
+    attacks = attacks_of(config) if config["attack"] else []
+    return [
+        RunPart(DEFENSE, first),
+        *(RunPart(REFERENCE, name) for name in references),
+        *(RunPart(DEFENSE, name) for name in others),
+        *(RunPart(ATTACK, name, attack) for name in names for attack in attacks),
+    ]
 
 
 def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None, workers: int) -> None:
@@ -60,13 +79,13 @@ def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None
             if error:
                 raise error
             took = time.perf_counter() - start
-            console.info(f"{'-'.join(filter(None, part))}: done, {done} of {len(parts)} parts after {took:.0f} s")
+            console.info(f"{'-'.join(filter(None, part[1:]))}: done, {done} of {len(parts)} parts after {took:.0f} s")
 
 
 def _compute(
-    name: str, attack: str | None = None, *, config: Any, folder: Path, output_dir: Path | None, threads: int
+    kind: str, name: str, attack: str | None, *, config: Any, folder: Path, output_dir: Path | None, threads: int
 ) -> None:
-    """Compute the stages of a part in a worker; arguments as of `compute_side_by_side`."""
+    """Compute the stages of a part in a worker; arguments as of `RunPart` and `compute_side_by_side`."""
     torch.set_num_threads(threads)
     with contextlib.ExitStack() as stack:
         stack.enter_context(shown_on_console())
@@ -78,12 +97,11 @@ def _compute(
         loaders = _loaders[config["output_dir"]]
         stack.enter_context(logged_to(Path(config["output_dir"]), config["state"] or "INFO"))
         cache = StageCache(folder, announce=False)
-        if name not in config["defense"]:
+        if kind == REFERENCE:
             stages = Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None)
             create_references(config)[name].evaluation(stages)
             return
         stages = Stages(config, loaders, cache, Fingerprints(config, name, attack), output_dir)
         service, *_ = served(stages)
-        if attack:
-            on = attacked_name(config, name, attack)
-            stages.surrogate(stages.queries(service, stages.prints.defense, on)[0], on)
+        if kind == ATTACK:
+            attack_service(stages, service, attacked_name(config, name, stages.prints.attack))

@@ -46,40 +46,53 @@ class StageCache:
             together: of several processes all call `make`, which trains; else the first one.
         """
         file, before = self.file(stage, fingerprint), self._spent
-        work = file.with_suffix(".work")
-
-        def missing() -> bool:
-            held.enter_context(one_at_a_time(file))
-            if file.exists():
-                console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
-                return False
-            work.mkdir(parents=True, exist_ok=True)
-            return True
-
-        def stored() -> dict[str, Any]:
-            if is_missing:
-                own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
-                write_atomically({"made": made, "seconds": round(own, 2)}, file)
-                shutil.rmtree(work)
-                if own >= 1:
-                    console.info(f"{stage}: done in {own:.0f} s")
-            # whoever waits for the lock, or makes a new one, finds the result
-            Path(f"{file}.lock").unlink(missing_ok=True)
-            return read_plain(file)
-
-        with Stopwatch() as whole, contextlib.ExitStack() as held:
-            is_missing = processes.by_first(missing)
+        work, made = file.with_suffix(".work"), None
+        with Stopwatch() as whole, contextlib.ExitStack() as lock:
+            is_missing = processes.by_first(lambda: self._begin(file, stage, lock))
             with Stopwatch() as watch:
-                made = None
                 if is_missing and together:
                     made = make(work)
                 elif is_missing and processes.is_first():
                     with processes.alone():
                         made = make(work)
-            result = processes.by_first(stored)
+            own = watch.seconds - (self._spent - before)  # a stage inside counts its own time
+            result = processes.by_first(lambda: self._finish(file, stage, made, own if is_missing else None))
         self._spent = before + whole.seconds
         self.seconds[file] = result["seconds"]
         return result["made"]
+
+    def _begin(self, file: Path, stage: str, lock: contextlib.ExitStack) -> bool:
+        """Lock the file of a stage; return whether the stage is to be computed, with its work folder made.
+
+        Args:
+            file: of its result.
+            stage: kind of the stage, for the log.
+            lock: holds the lock of the file until it is closed.
+        """
+        lock.enter_context(one_at_a_time(file))
+        if file.exists():
+            console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
+            return False
+        file.with_suffix(".work").mkdir(parents=True, exist_ok=True)
+        return True
+
+    def _finish(self, file: Path, stage: str, made: dict[str, Any] | None, seconds: float | None) -> dict[str, Any]:
+        """Write the file of a stage that was computed, release its waiters, and return what the file holds.
+
+        Args:
+            file: of its result.
+            stage: kind of the stage, for the log.
+            made: its result.
+            seconds: that it took; None: it was not computed, since the file was there.
+        """
+        if seconds is not None:
+            write_atomically({"made": made, "seconds": round(seconds, 2)}, file)
+            shutil.rmtree(file.with_suffix(".work"))
+            if seconds >= 1:
+                console.info(f"{stage}: done in {seconds:.0f} s")
+        # whoever waits for the lock, or makes a new one, finds the result
+        Path(f"{file}.lock").unlink(missing_ok=True)
+        return read_plain(file)
 
 
 def start_anew_elsewhere(work: Path, output_dir: Path | None) -> None:

@@ -18,17 +18,17 @@ from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.evaluator import evaluate_service
-from recbole_gro.quick_start.announcements import announce_attack
+from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
+from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.scoring.ensemble import untrained
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.trainer.catalogue import checkpoint_of, holds, loaded
-from recbole_gro.utils import units
 from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
 from recbole_gro.utils.log import console
 
@@ -40,8 +40,9 @@ class Stages:
         config: of the run or cell.
         loaders: training, validation and test loaders.
         cache: of the results of stages.
-        prints: fingerprints of the stages, for one defense.
+        prints: fingerprints of the stages, for one defense and one attack.
         output_dir: folder for checkpoints, query log and access log; None leaves them in the cache alone.
+        defense: of the service, where other stages share it and the state of its random draws; None: that of `prints`.
 
     Attributes:
         seconds: {stage: time that it took}, of each stage called so far.
@@ -49,8 +50,17 @@ class Stages:
             where no target was needed.
     """
 
-    def __init__(self, config: Any, loaders: Any, cache: StageCache, prints: Fingerprints, output_dir: Path | None):
+    def __init__(
+        self,
+        config: Any,
+        loaders: Any,
+        cache: StageCache,
+        prints: Fingerprints,
+        output_dir: Path | None,
+        defense: Defense | None = None,
+    ):
         self.config, self.loaders, self.cache, self.prints = config, loaders, cache, prints
+        self.defense = prints.defense if defense is None else defense
         self.train, self.valid, _ = loaders
         self.output_dir = output_dir
         self.seconds: dict[str, float] = {}
@@ -59,7 +69,7 @@ class Stages:
     def attacked_by(self, attack: str) -> "Stages":
         """Return the stages of another attack on the same service, with times of their own for its stages."""
         prints = Fingerprints(self.config, self.prints.name, attack)
-        stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir)
+        stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir, self.defense)
         stages.seconds = dict(self.seconds)
         return stages
 
@@ -70,7 +80,7 @@ class Stages:
 
     def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of the undefended target and its lists, as `measured` does."""
-        return self.evaluation(Service(self.target(), self.config["served_k"]), self.prints.defense)
+        return self.evaluation(Service(self.target(), self.config["served_k"]))
 
     def held_out(self, log: QueryLog) -> QueryLog:
         """Return the part of a query log that no surrogate of this run was trained on."""
@@ -87,16 +97,10 @@ class Stages:
         def make(config: Any) -> dict[str, Any]:
             start_stage(config, "target", self.train)
             trainer = TargetTrainer(config, self.new_model())
-            console.info(
-                f"target: {config['model']} trains on {len(self.train._dataset)} rows for at most {config['epochs']} "
-                f"epochs, with early stopping on validation {config['valid_metric']}"
-            )
+            announce_target(config, len(self.train._dataset))
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
-            epochs, watched = len(trainer.train_loss_dict), config["valid_metric"]
-            console.info(
-                f"target: best validation {watched} {units.with_unit(watched, best)} after {epochs} epochs"
-                + (", its maximum, before early stopping" if trainer.still_improving else "")
-            )
+            epochs = len(trainer.train_loss_dict)
+            report_target(config["valid_metric"], best, epochs, trainer.still_improving)
             checkpoint = read_plain(trainer.saved_model_file)
             last = {"state_dict": trainer.model.state_dict(), "other_parameter": trainer.other_parameter()}
             return {
@@ -106,18 +110,18 @@ class Stages:
             }
 
         kept = "last" if TargetEpochSettings.of(self.config).target_epoch == "last" else "checkpoint"
-        made = self._trained("target", self.prints.training, "target", make, kept)
-        self.target_still_improving = made["still_improving"]
-        return loaded(self.new_model(), made[kept])
+        stored = self._trained("target", self.prints.training, "target", make, kept)
+        self.target_still_improving = stored["still_improving"]
+        return loaded(self.new_model(), stored[kept])
 
-    def defended(self, defense: Defense) -> tuple[torch.nn.Module, dict[str, Any]]:
+    def defended(self) -> tuple[torch.nn.Module, dict[str, Any]]:
         """Return the served model, and the effective settings of the defense.
 
         The target is trained only where the defense starts from it.
         """
-        part = defense.parts[0]
+        part = self.defense.parts[0]
         if not trains(type(part)):
-            return self.target(), defense.effective
+            return self.target(), self.defense.effective
 
         def make(config: Any) -> dict[str, Any]:
             target = self.target() if part.needs_target else self.new_model()
@@ -130,20 +134,19 @@ class Stages:
             still_improving = self.target_still_improving
             return {"checkpoint": checkpoint, "effective": training.effective, "still_improving": still_improving}
 
-        made = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
-        self.target_still_improving = made["still_improving"]
-        return loaded(self.new_model(), made["checkpoint"]), {**defense.effective, **made["effective"]}
+        stored = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
+        self.target_still_improving = stored["still_improving"]
+        return loaded(self.new_model(), stored["checkpoint"]), {**self.defense.effective, **stored["effective"]}
 
-    def evaluation(self, service: Service, defense: Defense) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    def evaluation(self, service: Service) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of the service and its lists, as `measured` does."""
-        return self.measured("evaluation", self.prints.evaluation, lambda: service, defense)
+        return self.measured("evaluation", self.prints.evaluation, lambda: service, self.defense)
 
-    def queries(self, service: Service, defense: Defense, name: str) -> tuple[QueryLog, dict[str, Any]]:
+    def queries(self, service: Service, name: str) -> tuple[QueryLog, dict[str, Any]]:
         """Return the query log of the attack, and the facts about it that a row of the results holds.
 
         Args:
             service: the target's, which is queried.
-            defense: its defense, for the state of its random draws.
             name: of defense and attack, for files and messages.
         """
         config, attacker = self.config, self.prints.attacker
@@ -152,41 +155,35 @@ class Stages:
             responses, access_log = work / f"queries-{name}", self._access_log(name)
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
-            black_box = CachedBlackBox(service, responses, defense, query_budget(config), access_log)
+            black_box = CachedBlackBox(service, responses, self.defense, query_budget(config), access_log)
             announce_attack(self.prints.attack, name, attacker, black_box, service.scorer.longest)
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
             log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items)
-            facts = {
-                "query_strategy": attacker.sequence_source or attacker.strategy_name,
-                "query_sequences": len(log.sequences),
-                "auxiliary_sequences": 0 if auxiliary is None else min(len(auxiliary), len(log.sequences)),
-                "repeats": attacker.repeats,
-                "lists_returned": black_box.lists_returned,
-            }
+            facts = query_facts(attacker, log, auxiliary, black_box.lists_returned)
             return {"sequences": log.sequences.int(), "lists": log.lists.int(), "facts": facts}
 
-        made = self._once("queries", self.prints.queries, make)
+        stored = self._once("queries", self.prints.queries, make)
         if (access_log := self._access_log(name)) and processes.is_first() and not access_log.exists():
-            stage = self.cache.file("queries", self.prints.queries)
+            file = self.cache.file("queries", self.prints.queries)
             console.warning(
-                f"access_log: without effect on {name}, whose queries were sent before and are read from {stage}; "
+                f"access_log: without effect on {name}, whose queries were sent before and are read from {file}; "
                 f"remove this file to send them again"
             )
-        log = QueryLog(made["sequences"].long(), made["lists"].long())
+        log = QueryLog(stored["sequences"].long(), stored["lists"].long())
         if self.output_dir and processes.is_first():
             log.save(self.output_dir / f"queries-{name}.npz")
-        if n_auxiliary := made["facts"]["auxiliary_sequences"]:
+        if n_auxiliary := stored["facts"]["auxiliary_sequences"]:
             console.info(f"attack on {name}: {n_auxiliary} of {len(log.sequences)} query sequences are auxiliary data")
-        return log, made["facts"]
+        return log, stored["facts"]
 
     def surrogate(self, log: QueryLog, name: str) -> tuple[torch.nn.Module, dict[str, Any]]:
         """Return the surrogate trained on a query log, and the facts about it that a row of the results holds.
 
         Args:
             log: from `queries`.
-            name: of the defense, for files and messages.
+            name: of defense and attack, for files and messages.
         """
         n_items, items = self.train._dataset.item_num, self.train._dataset
 
@@ -195,22 +192,13 @@ class Stages:
             attacker = create_attacker(self.prints.attack, config)
             seed, show = start_stage(config, "surrogate"), config["show_progress"]
             trainer = attacker.train_surrogate(log, n_items, items, f"surrogate-{name}", seed, show_progress=show)
-            facts = {
-                "surrogate_model": reference_to(trainer.config.model_class),
-                "surrogate_epochs": len(trainer.train_loss_dict),
-                "held_out": trainer.best_valid_result,
-                "held_out_untrained": trainer.untrained_loss,
-                "surrogate_improved": trainer.improved,
-                "surrogate_still_improving": trainer.still_improving,
-                "selected_hyperparameters": attacker.selected,
-            }
-            return {"checkpoint": read_plain(trainer.saved_model_file), "facts": facts}
+            return {"checkpoint": read_plain(trainer.saved_model_file), "facts": surrogate_facts(trainer, attacker)}
 
-        made = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
+        stored = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {reference_to(sequential_model(model)): model for model in surrogate_models(self.config) if model}
-        config, kind = self.prints.attacker.config, named.get(made["facts"]["surrogate_model"])
-        model = untrained(lambda: create_surrogate(config, n_items, items, kind)[0], made["checkpoint"])
-        return loaded(model, made["checkpoint"]), made["facts"]
+        config, kind = self.prints.attacker.config, named.get(stored["facts"]["surrogate_model"])
+        model = untrained(lambda: create_surrogate(config, n_items, items, kind)[0], stored["checkpoint"])
+        return loaded(model, stored["checkpoint"]), stored["facts"]
 
     def surrogate_evaluation(
         self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]
@@ -258,21 +246,21 @@ class Stages:
 
         def make(_: Path) -> dict[str, Any]:
             metrics, lists = evaluate_service(self.config, service(), *self.loaders)
-            made = {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
-            return made | ({"defense": defense.state_dict()} if defense else {})
+            evaluated = {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
+            return evaluated | ({"defense": defense.state_dict()} if defense else {})
 
-        made = self._once(stage, fingerprint, make)
+        stored = self._once(stage, fingerprint, make)
         if defense:
-            defense.load_state_dict(made["defense"])
-        return made["metrics"], {split: ids.long() for split, ids in made["lists"].items()}
+            defense.load_state_dict(stored["defense"])
+        return stored["metrics"], {split: ids.long() for split, ids in stored["lists"].items()}
 
     def _once(
         self, stage: str, fingerprint: str, make: Callable[[Path], dict[str, Any]], together: bool = False
     ) -> dict[str, Any]:
         """Return the result of a stage from the cache, and record its time."""
-        made = self.cache.once(stage, fingerprint, make, together)
+        stored = self.cache.once(stage, fingerprint, make, together)
         self.seconds[stage] = self.cache.seconds[self.cache.file(stage, fingerprint)]
-        return made
+        return stored
 
     def _trained(
         self, stage: str, fingerprint: str, file: str, make: Callable[[Any], dict[str, Any]], kept: str = "checkpoint"
@@ -295,9 +283,9 @@ class Stages:
             processes.by_first(lambda: start_anew_elsewhere(work, self.output_dir))
             return make(config)
 
-        made = self._once(stage, fingerprint, make_in, together=True)
+        stored = self._once(stage, fingerprint, make_in, together=True)
         if self.output_dir and processes.is_first():
             with one_at_a_time(self.cache.folder / "copies"):  # workers write the same file
-                if not holds(self.output_dir / f"{file}.pth", made[kept]):
-                    write_atomically(made[kept], self.output_dir / f"{file}.pth")
-        return made
+                if not holds(self.output_dir / f"{file}.pth", stored[kept]):
+                    write_atomically(stored[kept], self.output_dir / f"{file}.pth")
+        return stored

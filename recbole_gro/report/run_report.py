@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from recbole_gro.utils.files import write_whole
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.units import figure, scaled, unit
 
 # footnote signs of rows, and their meaning
@@ -32,7 +32,7 @@ LABELS = {"hit": "HR", "ndcg": "NDCG"}
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
-def table(rows: list[dict[str, Any]], config: Any) -> Table:
+def table(rows: list[dict[str, Any]], config: Any) -> TextTable:
     """Return the table of one row per defense and attack: metrics of target and surrogate, agreement.
 
     Shares are in percent; the head names other units. References stand in the columns of what they are compared with.
@@ -55,7 +55,7 @@ def table(rows: list[dict[str, Any]], config: Any) -> Table:
         values += [("agreement@10", measured["surrogate"].get("agreement@10"))] if agreement else []
         cells = ("" if value is None else figure(metric, value) for metric, value in values)
         lines.append([row["defense"], *([row.get("attacker", "")] if several else []), *cells])
-    return Table(
+    return TextTable(
         [*labels, *map(_with_unit, metrics * len(sides)), *agreement],
         lines,
         len(labels),

@@ -21,7 +21,7 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], labels: i
 
 
 @dataclass
-class Table:
+class TextTable:
     """A table and the notes below it.
 
     Attributes:

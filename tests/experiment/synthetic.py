@@ -33,12 +33,14 @@ def cell(values, seed, users=600, served_k=100, quality=None):
     draw = np.random.default_rng([seed, *str(sorted(values.items())).encode()])
     beside = np.random.default_rng(seed)  # of the seed alone, as references are
     return Cell(
-        values,
-        seed,
-        ranks(draw, taste, target, served_k),
-        ranks(draw, taste, surrogate, served_k),
-        {k: float(share) for k, share in zip((1, 10, 100), draw.uniform(0.2, 0.6, 3), strict=True) if k <= served_k},
-        {
+        values=values,
+        seed=seed,
+        target_ranks=ranks(draw, taste, target, served_k),
+        surrogate_ranks=ranks(draw, taste, surrogate, served_k),
+        agreement={
+            k: float(share) for k, share in zip((1, 10, 100), draw.uniform(0.2, 0.6, 3), strict=True) if k <= served_k
+        },
+        facts={
             "served_k": served_k,
             "model": "BERT4Rec",
             "device": "cpu",
@@ -46,8 +48,10 @@ def cell(values, seed, users=600, served_k=100, quality=None):
             "seconds": {"target": 1.5},
             "split": "leave-one-out",
         },
-        {name: ranks(beside, taste, share, served_k) for name, share in REFERENCES.items()},
-        {name: {k: share for k in (1, 10, 100) if k <= served_k} for name, share in REFERENCES.items()},
+        reference_ranks={name: ranks(beside, taste, share, served_k) for name, share in REFERENCES.items()},
+        reference_agreement={
+            name: {k: share for k in (1, 10, 100) if k <= served_k} for name, share in REFERENCES.items()
+        },
     )
 
 

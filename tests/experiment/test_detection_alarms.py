@@ -9,7 +9,7 @@ from experiment.grid import detection_file
 
 from recbole_gro import UserError
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.experiment.detection import Side
+from recbole_gro.experiment.detection import ProviderUnderTest
 from recbole_gro.experiment.detection_alarms import BY_HISTORY, BY_KEY, GuardedService
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
@@ -29,25 +29,25 @@ def grid(tmp_path, tiny_data_path):
 def test_lists_are_those_of_the_guard_of_a_service(grid, tmp_path, decoys):
     config = read_experiment(grid).config({"attacker": "standard+random"}, 1)
     config["checkpoint_dir"] = str(tmp_path)
-    side = Side(config, StageCache(tmp_path / "stages"))
+    provider = ProviderUnderTest(config, StageCache(tmp_path / "stages"))
     sequences = torch.randint(1, 31, (12, 8), generator=torch.Generator().manual_seed(1))
     sequences[:9] = torch.arange(1, 10).unsqueeze(1)  # one item again and again
     ledger = Ledger(tmp_path / "service.db")
     for number in range(12 * 8):
         ledger.create_key(str(number))
     draws = KeyedDraws(config, "alarm")
-    guard = Guard(side.detectors["coverage"], side.tracer, tmp_path / "service.db", side.rate, draws)
-    service, sent, flagged = GuardedService(side, config, decoys), 0, []
+    guard = Guard(provider.detectors["coverage"], provider.tracer, tmp_path / "service.db", provider.rate, draws)
+    service, sent, flagged = GuardedService(provider, config, decoys), 0, []
     for length in range(1, 9):
         histories = sequences[:, :length]
         lists = service.recommend(histories)
-        expected = side.service.recommend(histories).cpu()
+        expected = provider.service.recommend(histories).cpu()
         for place, history in enumerate(histories.tolist()):  # one after another, as clients send them
             sent += 1
             [alarm] = guard.alarms([history], [1 if decoys == BY_KEY else sent])
             flagged.append(alarm)
             if alarm:
-                [decoy] = guard.decoys([history], side.service.k)
+                [decoy] = guard.decoys([history], provider.service.k)
                 expected[place] = torch.tensor(decoy)
         assert torch.equal(lists, expected)
     assert service.true_lists == len(flagged) - sum(flagged)

@@ -9,7 +9,7 @@ import torch
 from experiment.grid import detection_file
 
 from recbole_gro import UserError
-from recbole_gro.experiment.detection import Side
+from recbole_gro.experiment.detection import ProviderUnderTest
 from recbole_gro.experiment.detection_cells import KINDS
 from recbole_gro.experiment.run import run_experiment
 
@@ -61,12 +61,12 @@ def test_workers_measure_the_same(grid, tmp_path):
 
 
 def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monkeypatch):
-    def failing(side, config, values, seed):
+    def failing(provider, config, values, seed):
         if seed == 2:
             raise ValueError("out of luck")
-        return detected(side, config, values, seed)
+        return detected(provider, config, values, seed)
 
-    detected = Side.detected
+    detected = ProviderUnderTest.detected
     kind = replace(KINDS["detection"], measure=failing)
     monkeypatch.setitem(KINDS, "detection", kind)
     with pytest.raises(UserError) as caught:

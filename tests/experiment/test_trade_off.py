@@ -30,7 +30,15 @@ def cell(defense, attacker, target, surrogate, seed=1, untrained=0.0, **values):
 def ranked(values, target, surrogate, untrained=None, seed=1, served_k=100):
     facts = {"served_k": served_k, "split": "leave-one-out"}
     beside = {"untrained": np.zeros(len(target)) if untrained is None else untrained}
-    return Cell(values, seed, np.array(target), np.array(surrogate), {10: 0.5}, facts, beside)
+    return Cell(
+        values=values,
+        seed=seed,
+        target_ranks=np.array(target),
+        surrogate_ranks=np.array(surrogate),
+        agreement={10: 0.5},
+        facts=facts,
+        reference_ranks=beside,
+    )
 
 
 def settings(cells):

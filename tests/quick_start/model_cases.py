@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_gro.quick_start.model_trials import ROLES, ModelTrials, write_first_users
+from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, write_first_users
 
 
 class ModelCases:
@@ -24,7 +24,7 @@ class ModelCases:
         return ModelTrials(request.cls.model, write_first_users(folder), folder, **request.cls.settings)
 
     @pytest.mark.parametrize(
-        "trial", [trial for role in ROLES.values() for trial in role], ids=lambda trial: trial.__name__
+        "trial", [trial for role in TRIALS_BY_ROLE.values() for trial in role], ids=lambda trial: trial.__name__
     )
     def test_trial(self, trials, trial):
         trial(trials)

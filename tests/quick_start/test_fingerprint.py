@@ -212,6 +212,18 @@ def test_the_next_seed_is_that_of_its_own_run(make_config):
     assert here.target != there.target
 
 
+@pytest.mark.parametrize(
+    ("stage", "later"),
+    [("training", {"training", *AFTER["target"]}), ("queries", ATTACK)],
+)
+def test_a_variant_of_a_stage_changes_it_and_later_ones(make_config, stage, later):
+    config = make_config(defense=["gro"])
+    plain, varied = Fingerprints(config, "gro"), Fingerprints(config, "gro", variant={stage: "other"})
+    assert getattr(varied, stage) == "other"
+    assert {name for name in ("training", *STAGES) if getattr(plain, name) != getattr(varied, name)} == later
+    assert varied.with_next_seed().surrogate == plain.with_next_seed().surrogate
+
+
 def test_gro_from_scratch_needs_no_target(make_config):
     def stages(**settings):
         return list(Fingerprints(make_config(defense=["gro"], **settings), "gro").stages())
@@ -254,16 +266,16 @@ def undeclared(make_loaders, read_keys, tmp_path):
             getattr(prints, stage)
         defense, stages = prints.defense, Stages(config, loaders, StageCache(tmp_path / "stages"), prints, None)
         service = Service(stages.target(), config["served_k"], defense.answer)
-        log, _ = stages.queries(service, defense, name)
+        log, _ = stages.queries(service, name)
         (tmp_path / "stages" / f"queries-{prints.queries}.pth").unlink()
         (tmp_path / "stages" / f"target-{prints.target}.pth").unlink()
         steps = [
             ("target", lambda: stages.target()),
             ("service", lambda: create_defense(name, config)),
-            ("defended", lambda: stages.defended(defense)),
-            ("evaluation", lambda: stages.evaluation(service, defense)),
+            ("defended", lambda: stages.defended()),
+            ("evaluation", lambda: stages.evaluation(service)),
             ("queries", lambda: create_attacker(config["attacker"], config)),
-            ("queries", lambda: stages.queries(service, defense, name)),
+            ("queries", lambda: stages.queries(service, name)),
             ("surrogate", lambda: stages.surrogate(log, name)),
         ]
         without_effect = {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir"}

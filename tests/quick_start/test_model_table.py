@@ -8,7 +8,7 @@ import pytest
 
 from recbole_gro.config.models import CANNOT_SERVE, sequential_models
 from recbole_gro.quick_start.model_table import table, table_row
-from recbole_gro.quick_start.model_trials import ROLES, TrialFailed, write_first_users
+from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, TrialFailed, write_first_users
 from recbole_gro.utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,9 +47,9 @@ def test_the_row_of_a_model_gives_the_reason_why_a_role_does_not_work(data_path,
 
         return trial
 
-    monkeypatch.setitem(ROLES, "target", [lambda trials: None])
-    monkeypatch.setitem(ROLES, "student", [lambda trials: None, fails("its loss rises", TrialFailed)])
-    monkeypatch.setitem(ROLES, "surrogate", [fails("it reads users", UserError)])
+    monkeypatch.setitem(TRIALS_BY_ROLE, "target", [lambda trials: None])
+    monkeypatch.setitem(TRIALS_BY_ROLE, "student", [lambda trials: None, fails("its loss rises", TrialFailed)])
+    monkeypatch.setitem(TRIALS_BY_ROLE, "surrogate", [fails("it reads users", UserError)])
     row = {"target": "works", "student": "no: its loss rises", "surrogate": "no: it reads users", "remark": ""}
     assert table_row("STAMP", data_path) == row
     assert capsys.readouterr().out == ""

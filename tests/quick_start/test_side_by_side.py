@@ -7,7 +7,7 @@ from pipeline import TINY_RUN, drop_fields, files_below
 from recbole_gro import Config, UserError, run_recbole_gro
 from recbole_gro.config import settings
 from recbole_gro.config.reference import ORDER
-from recbole_gro.quick_start.run import read_config
+from recbole_gro.quick_start.run import check_parts
 from recbole_gro.quick_start.side_by_side import parts_of
 
 SETTINGS = {
@@ -41,15 +41,18 @@ def run(tiny_data_path, tmp_path, monkeypatch):
 def parts(tiny_data_path):
     def of(**own):
         given = {**SETTINGS, "data_path": str(tiny_data_path), **own}
-        return parts_of(read_config(Config("BERT4Rec", "tiny", config_dict=given)))
+        config = Config("BERT4Rec", "tiny", config_dict=given)
+        check_parts(config)
+        return parts_of(config)
 
     return of
 
 
 def test_parts_are_in_the_order_in_which_they_need_each_other(parts):
-    attacks = [(name, attack) for name in ("none", "gro") for attack in ("standard", "standard+mixed")]
-    assert parts() == [("none", None), ("independent", None), ("gro", None), *attacks]
-    assert parts(attack=False) == [("none", None), ("gro", None)]
+    none, gro = ("defense", "none", None), ("defense", "gro", None)
+    attacks = [("attack", name, attack) for name in ("none", "gro") for attack in ("standard", "standard+mixed")]
+    assert parts() == [none, ("reference", "independent", None), gro, *attacks]
+    assert parts(attack=False) == [none, gro]
 
 
 def test_results_and_files_do_not_depend_on_the_number_of_workers(run, tmp_path, capsys):

@@ -104,7 +104,7 @@ def test_a_run_that_was_interrupted_is_resumed_from_another_folder(settings, tmp
 
     with monkeypatch.context() as patch:
         patch.setattr(EpochCheckpoint, "save", stopping)
-        patch.setattr("recbole_gro.quick_start.run.check_models", lambda *args: None)
+        patch.setattr("recbole_gro.quick_start.run.preflight", lambda *args: None)
         with pytest.raises(KeyboardInterrupt):
             run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / "one")})
     resumed = run_recbole_gro(config_dict={**shared, "output_dir": str(tmp_path / "two")})

@@ -39,7 +39,7 @@ def make_stages(make_loaders, tmp_path):
 
 def test_a_defense_of_lists_serves_the_target(make_stages):
     stages = make_stages("reverse")
-    served, effective = stages.defended(stages.prints.defense)
+    served, effective = stages.defended()
     assert effective == {}
     assert same_weights(served.state_dict(), stages.target().state_dict())
     assert not served.training
@@ -48,7 +48,7 @@ def test_a_defense_of_lists_serves_the_target(make_stages):
 @pytest.mark.parametrize(("start", "trained"), [("converged", {"target", "defended"}), ("untrained", {"defended"})])
 def test_the_target_is_trained_only_where_the_defense_starts_from_it(make_stages, start, trained):
     stages = make_stages("gro", gro_start=start)
-    stages.defended(stages.prints.defense)
+    stages.defended()
     assert set(stages.seconds) == trained
     assert (stages.target_still_improving is None) is (start == "untrained")
 
@@ -76,18 +76,18 @@ def test_the_state_of_a_defense_after_a_cached_evaluation_is_the_one_after_a_com
     states = []
     for _ in range(2):
         stages = make_stages("random")
-        defense = stages.prints.defense
-        stages.evaluation(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense)
+        defense = stages.defense
+        stages.evaluation(Service(stages.target(), TINY_RUN["served_k"], defense.answer))
         states.append(defense.state_dict()["generator"])
     assert states[0].equal(states[1])
-    assert not states[0].equal(make_stages("random").prints.defense.state_dict()["generator"])
+    assert not states[0].equal(make_stages("random").defense.state_dict()["generator"])
 
 
 @pytest.mark.parametrize(("attacker", "n_auxiliary"), [("standard", 0), ("few_shot", 4)])
 def test_the_facts_of_a_query_log_are_those_of_the_attack(make_stages, attacker, n_auxiliary):
     stages = make_stages(attacker=attacker, attacker_known_share=0.1)
-    defense = stages.prints.defense
-    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    defense = stages.defense
+    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), "none")
     assert log.lists.shape == (8, 4, 12)
     assert facts == {
         "query_strategy": "autoregressive",
@@ -102,8 +102,8 @@ def test_an_access_log_of_queries_from_the_cache_is_reported_missing(make_stages
     for folder, given, named in (("one", {}, False), ("two", {"access_log": True}, True)):
         (tmp_path / folder).mkdir()
         stages = make_stages(output_dir=tmp_path / folder, **given)
-        defense = stages.prints.defense
-        stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+        defense = stages.defense
+        stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), "none")
         stage = stages.cache.file("queries", stages.prints.queries)
         line = f"access_log: without effect on none, whose queries were sent before and are read from {stage}; "
         assert any(message.startswith(line) for message in caplog.messages) == named
@@ -114,8 +114,8 @@ def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
     surrogates = []
     for _ in range(2):
         stages = make_stages(surrogate_ensemble=ensemble)
-        defense = stages.prints.defense
-        log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+        defense = stages.defense
+        log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), "none")
         surrogates.append(stages.surrogate(log, "none"))
     (one, facts), (two, cached_facts) = surrogates
     assert same_weights(one.state_dict(), two.state_dict())
@@ -125,8 +125,8 @@ def test_a_surrogate_from_the_cache_is_the_trained_one(make_stages, ensemble):
 
 def test_auxiliary_data_are_as_long_as_the_sequences_of_the_attack(make_stages):
     stages = make_stages(attacker_known_share=0.5).attacked_by("few_shot+2")
-    defense = stages.prints.defense
-    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    defense = stages.defense
+    log, facts = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), "none")
     assert log.sequences.shape == (16, 2)
     assert (facts["query_sequences"], facts["lists_returned"]) == (16, 32)
 
@@ -175,8 +175,8 @@ def test_a_surrogate_is_loaded_as_its_own_architecture_by_whatever_name(make_sta
         attacker, "held_out_agreement", lambda candidates, log: {name: name != "BERT4Rec" for name in candidates}
     )
     stages = make_stages(surrogate_model=["BERT4Rec", "models_again:Own"])
-    defense = stages.prints.defense
-    log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), defense, "none")
+    defense = stages.defense
+    log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], defense.answer), "none")
     surrogate, facts = stages.surrogate(log, "none")
     assert facts["surrogate_model"] == "models_of_a_user:Own"
     assert type(surrogate).__name__ == "Own"

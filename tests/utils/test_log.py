@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from recbole_gro.utils.log import console, logged_to, say, show, shown_on_console
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.terminal import quietly
 
 
@@ -30,7 +30,7 @@ def test_console_shows_the_runs_lines_and_warnings_once(tmp_path, capsys):
 
 
 def test_a_result_is_shown_as_the_terminal_takes_it_and_logged_as_markdown(tmp_path, capsys, on_terminal):
-    table = Table(["dataset", "users"], [["tiny", "40"]])
+    table = TextTable(["dataset", "users"], [["tiny", "40"]])
     on_terminal(80)
     with shown_on_console(), logged_to(tmp_path):
         show(table)
@@ -44,7 +44,7 @@ def test_quiet_shows_results_and_errors_alone_and_logs_all(tmp_path, capsys):
         logging.getLogger().warning("a warning")
         logging.getLogger().error("an error")
         say("a line")
-        show(Table(["dataset", "users"], [["tiny", "40"]]))
+        show(TextTable(["dataset", "users"], [["tiny", "40"]]))
     assert capsys.readouterr().out.splitlines()[:2] == ["an error", "| dataset   |   users |"]
     for line in ("the stage", "a warning"):
         assert line in (tmp_path / "run.log").read_text()

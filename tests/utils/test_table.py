@@ -2,7 +2,7 @@
 
 import pytest
 
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 
 ROWS = [
     ["none", "standard", "1.00", "2.00", "3.00", "4.00", "50.00"],
@@ -16,7 +16,7 @@ HEAD = ["defense", "attack", "HR@10", "NDCG@10", "HR@10", "NDCG@10", "agreement@
 @pytest.fixture
 def table():
     groups = ["", "", "target", "target", "surrogate", "surrogate", ""]
-    return Table(HEAD, ROWS, 2, groups, ["(+)", "*", "", ""], ["* The strongest attack on this defense."])
+    return TextTable(HEAD, ROWS, 2, groups, ["(+)", "*", "", ""], ["* The strongest attack on this defense."])
 
 
 def test_markdown_has_group_and_name_marks_and_notes(table):
@@ -74,7 +74,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_value_is_lost(table, columns)
 
 
 def test_a_table_of_words_wraps_its_last_column():
-    table = Table(
+    table = TextTable(
         ["model", "target", "remark"], [["SASRec", "works", "a remark of many words " * 5], ["X", "no", ""]], 3
     )
     lines = table.aligned(60).splitlines()
@@ -84,6 +84,6 @@ def test_a_table_of_words_wraps_its_last_column():
 
 
 def test_a_table_without_values_of_a_group_needs_no_marks():
-    assert Table(["dataset", "users"], [["tiny", "40"]]).aligned(80).splitlines() == [
+    assert TextTable(["dataset", "users"], [["tiny", "40"]]).aligned(80).splitlines() == [
         "dataset  users", "-------  -----", "tiny        40",
     ]  # fmt: skip

@@ -1,9 +1,9 @@
 """What a terminal shows and a file holds."""
 
-from recbole_gro.utils.table import Table
+from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.terminal import for_output, is_quiet, quietly, width
 
-TABLE = Table(["dataset", "users"], [["tiny", "40"]])
+TABLE = TextTable(["dataset", "users"], [["tiny", "40"]])
 
 
 def test_a_result_is_markdown_in_a_file_and_aligned_on_a_terminal(capsys, on_terminal):

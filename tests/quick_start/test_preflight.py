@@ -10,7 +10,7 @@ from recbole_gro import UserError, register_scorer, run_recbole_gro
 from recbole_gro.config.models import sequential_models
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
-from recbole_gro.quick_start.model_check import ROWS, check_models
+from recbole_gro.quick_start.preflight import ROWS, preflight
 from recbole_gro.scoring.recurrent import GRU4RecScorer
 from recbole_gro.utils.random_state import generators_of, random_state
 
@@ -63,7 +63,7 @@ def checked(make_config, tmp_path, monkeypatch):
         config = make_config(model, **{**HEAD, **read_by(model, embedding_size=16, hidden_size=16), **settings})
         data = build_dataset(config)
         train, *_ = build_loaders(config, data)
-        check_models(config, data, {defense: create_defense(defense, config)}, train)
+        preflight(config, data, {defense: create_defense(defense, config)}, train)
         return config, train
 
     return check
@@ -133,7 +133,7 @@ def test_random_state_and_settings_are_restored(checked, make_config):
     assert len(generators) == 3
     before, states = random_state(), {name: generator.get_state() for name, generator in generators.items()}
     settings = dict(config.final_config_dict)
-    check_models(config, data, {"gro": create_defense("gro", config)}, train)
+    preflight(config, data, {"gro": create_defense("gro", config)}, train)
     after = random_state()
     assert before["python"] == after["python"]
     assert before["numpy"] == after["numpy"]

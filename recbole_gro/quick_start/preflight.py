@@ -51,7 +51,7 @@ class FirstRows:
         yield self._loader.collate_fn(range(min(ROWS, len(self._loader._dataset))))
 
 
-def check_models(config: Any, data: Any, defenses: dict[str, Any], train: Any) -> None:
+def preflight(config: Any, data: Any, defenses: dict[str, Any], train: Any) -> None:
     """Train each model of a run for a step in each of its roles and query it, in a temporary folder.
 
     Random generators, those of the loader included, are restored.
