@@ -18,6 +18,7 @@ from recbole_gro.attack.settings import AttackSettings, EnsembleSettings, QueryS
 from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import with_settings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import model_name
 from recbole_gro.config.settings import Settings
 from recbole_gro.config.values import as_names
@@ -29,12 +30,12 @@ from recbole_gro.utils.registry import Registry
 STRONGEST = "strongest"  # the name of the best attack of the suite
 
 
-def query_length(config: Any) -> int:
+def query_length(config: ConfigLike) -> int:
     """Return how many items a query sequence has."""
     return QuerySettings.of(config).query_length or config["MAX_ITEM_LIST_LENGTH"]
 
 
-def query_budget(config: Any) -> int:
+def query_budget(config: ConfigLike) -> int:
     """Return the query budget in lists, the same for every attacker: one per prefix of every query sequence."""
     return QuerySettings.of(config).query_sequences * query_length(config)
 
@@ -64,7 +65,7 @@ class Attacker:
     variant_key = ""  # the setting that tells them apart
     trainer: type[ExtractionTrainer] = ExtractionTrainer  # of a surrogate
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         self.config = config
         self.strategy_name = QuerySettings.of(config).query_strategy
         self.strategy = create_query_strategy(self.strategy_name, config)
@@ -228,7 +229,7 @@ _attackers: Registry[type[Attacker]] = Registry("attacker")
 register_attacker = _attackers.register
 
 
-def create_attacker(name: str, config: Any) -> Attacker:
+def create_attacker(name: str, config: ConfigLike) -> Attacker:
     """Return the attacker of that name.
 
     Args:
@@ -261,7 +262,7 @@ def create_attacker(name: str, config: Any) -> Attacker:
     return _attackers[attacker](with_settings(config, **changes) if changes else config)
 
 
-def attacks_of(config: Any) -> list[str]:
+def attacks_of(config: ConfigLike) -> list[str]:
     """Return the names of a config's attacks; `strongest` stands for those of `attacker_suite`."""
     declared = AttackSettings.of(config)
     suite, names = as_names(declared.attacker_suite), as_names(declared.attacker)

@@ -1,7 +1,5 @@
 """An attack with auxiliary data: the training items of a few users."""
 
-from typing import Any
-
 import torch
 from torch import Generator, Tensor
 
@@ -9,6 +7,7 @@ from recbole_gro.attack.attacker import Attacker, query_length, register_attacke
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import FewShotSettings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.utils.errors import UserError
 
@@ -27,7 +26,7 @@ class FewShotAttacker(Attacker):
 
     settings = (FewShotSettings,)
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.auxiliary_share = FewShotSettings.of(config).attacker_known_share
         if self.auxiliary_share == 0:

@@ -12,6 +12,7 @@ from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.query_strategies import QueryStrategy
 from recbole_gro.attack.settings import HeadSettings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import completed
@@ -41,7 +42,7 @@ class HeadAttacker(Attacker):
     settings = (HeadSettings,)
     variant_key = "attacker_head_k"
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         check_takes_visible(self.strategy_name, self.strategy)
         self.head_k = setting(config, "attacker_head_k")

@@ -13,6 +13,7 @@ import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import written
 
@@ -131,7 +132,7 @@ class QueryLoader:
     def __init__(
         self,
         log: QueryLog,
-        config: Any,
+        config: ConfigLike,
         batch_size: int,
         generator: torch.Generator | None = None,
         shared_reading: bool = False,

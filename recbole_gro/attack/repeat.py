@@ -9,6 +9,7 @@ from recbole_gro.attack.attacker import Attacker, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import QuerySettings, RepeatSettings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError
 
 
@@ -26,7 +27,7 @@ class RepeatAttacker(Attacker):
 
     settings = (RepeatSettings,)
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.repeats = RepeatSettings.of(config).attacker_repeats
         self.summary = f"queries each prefix {self.repeats} times and trains on the aggregated lists"

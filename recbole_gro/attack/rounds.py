@@ -14,6 +14,7 @@ from recbole_gro.attack.selection import agreement_by_sequence
 from recbole_gro.attack.settings import AveragingSettings, MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
 from recbole_gro.config.config import with_settings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
@@ -41,7 +42,7 @@ class RoundsAttacker(Attacker):
 
     settings = (RoundsSettings, MixedSettings, SurrogateSettings, AveragingSettings, ExtractionLossSettings)
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.own = RoundsSettings.of(config)
         if not self.strategy.lets_attacker_draw:

@@ -7,6 +7,7 @@ from torch import nn
 
 from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
 from recbole_gro.config.config import derive, with_settings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.files import read_config_file
 from recbole_gro.config.models import models_of
 from recbole_gro.scoring import scorer_class
@@ -27,12 +28,12 @@ class SurrogateDataset(StandInDataset):
         return UserError(f"surrogate: its model reads {field} of the data; an attacker sees {sees}")
 
 
-def surrogate_models(config: Any) -> list[Any]:
+def surrogate_models(config: ConfigLike) -> list[Any]:
     """Return the architectures of the candidate surrogates: names, classes, or None for the target's."""
     return models_of(SurrogateSettings.of(config).surrogate_model)
 
 
-def surrogate_length(config: Any, model_class: type) -> int:
+def surrogate_length(config: ConfigLike, model_class: type) -> int:
     """Return the places of a sequence that a surrogate reads: the items of the longest query, and BERT4Rec's mask.
 
     It has been trained on none that is longer. On ML-1M a BERT4Rec of queries of 50 items reaches twice the NDCG@10 on
@@ -47,7 +48,9 @@ def surrogate_length(config: Any, model_class: type) -> int:
     return min(longest, max(2, items + scorer_class(model_class).extra_places))
 
 
-def create_surrogate(config: Any, n_items: int, items: Any = None, model: Any = None) -> tuple[nn.Module, Config]:
+def create_surrogate(
+    config: ConfigLike, n_items: int, items: Any = None, model: Any = None
+) -> tuple[nn.Module, Config]:
     """Return an untrained surrogate, on the config's device, and its config.
 
     Args:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recbole_gro.attack.averaged_weights import AveragedWeights
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
 from recbole_gro.attack.settings import AveragingSettings, SurrogateSettings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import Ensemble, create_scorer
@@ -43,7 +44,7 @@ class ExtractionTrainer(StageTrainer):
     others: Sequence["ExtractionTrainer"] = ()
     genuine_k: int | None = None
 
-    def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
+    def __init__(self, config: ConfigLike, model: nn.Module, stage: str | None = None):
         super().__init__(config, model, stage)
         surrogate, loss = SurrogateSettings.of(config), ExtractionLossSettings.of(config)
         self.learning_rate = surrogate.surrogate_learning_rate

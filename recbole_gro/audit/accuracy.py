@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from recbole_gro.audit.live_service import Client, LiveService
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.evaluator.seen_items import without_seen
@@ -14,7 +15,7 @@ from recbole_gro.serving.service import Service
 
 
 def accuracy(
-    client: Client, live: LiveService, surrogate: torch.nn.Module, histories: list[list[str]], config: Any
+    client: Client, live: LiveService, surrogate: torch.nn.Module, histories: list[list[str]], config: ConfigLike
 ) -> dict[str, Any]:
     """Return HR and NDCG of service and surrogate on the last item of each history, and their agreement@10.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time, write_whole
@@ -20,7 +21,7 @@ SETTINGS, RESULTS, LOCK = "audit.json", "results.json", "audit"
 WITHOUT_EFFECT = {"output_dir", "stages_dir", "checkpoint_dir", "state", "show_progress", "plugins", "device", "gpu_id"}
 
 
-def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
+def settings_of_audit(config: ConfigLike, service: dict[str, Any], contents: dict[str, Any]) -> dict[str, Any]:
     """Return everything that the numbers of an audit depend on, without any secret.
 
     Args:
@@ -39,7 +40,7 @@ def settings_of_audit(config: Any, service: dict[str, Any], contents: dict[str, 
 
 
 @contextlib.contextmanager
-def open_audit_folder(config: Any, settings: dict[str, Any]) -> Iterator[Path]:
+def open_audit_folder(config: ConfigLike, settings: dict[str, Any]) -> Iterator[Path]:
     """Open `output_dir`, or runs/audit-TIME, inside the block; run.log is written there.
 
     Args:

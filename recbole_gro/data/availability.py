@@ -7,6 +7,7 @@ import recbole
 import yaml
 
 from recbole_gro.config.config import Config
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import console
 
@@ -15,7 +16,7 @@ UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_i
 SIZES = ("users", "items", "interactions")
 
 
-def check_obtainable(config: Any) -> None:
+def check_obtainable(config: ConfigLike) -> None:
     """Check that the files of a dataset exist or that RecBole can download them.
 
     Args:
@@ -64,7 +65,7 @@ def downloadable() -> list[str]:
     return list(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-def passed_over(config: Any) -> str:
+def passed_over(config: ConfigLike) -> str:
     """Return a note where RecBole's packaged dataset is read because `data_path` lacks it, else an empty text."""
     given = config.external_config_dict.get("data_path")
     if given is None or Path(config["data_path"]) == Path(given) / config["dataset"]:

@@ -1,17 +1,17 @@
 """Histories of users, as item tokens, from an atomic file of RecBole."""
 
 import os
-from typing import Any
 
 import pandas as pd
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.atomic_header import check_columns
 from recbole_gro.data.atomic_reader import AtomicTable
 from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
 
 
-def read_histories(file: str | os.PathLike[str], config: Any) -> list[list[str]]:
+def read_histories(file: str | os.PathLike[str], config: ConfigLike) -> list[list[str]]:
     """Return the items of each user who has two or more, in time order, such as a history and a test item.
 
     Args:

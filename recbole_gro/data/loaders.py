@@ -7,6 +7,7 @@ from zipfile import BadZipFile
 from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
 from recbole_gro.config.settings import setting
 from recbole_gro.data.availability import check_obtainable
@@ -24,7 +25,7 @@ from recbole_gro.utils.ranking import rows_at_once
 ONE_UNIFORM = {"distribution": "uniform", "sample_num": 1, "dynamic": False}
 
 
-def build_dataset(config: Any) -> SequenceDataset:
+def build_dataset(config: ConfigLike) -> SequenceDataset:
     """Read the dataset of a config from RecBole's atomic files; RecBole downloads those that it can.
 
     Args:
@@ -54,7 +55,7 @@ def build_dataset(config: Any) -> SequenceDataset:
     return dataset
 
 
-def _check_item_features(config: Any, dataset: SequenceDataset) -> None:
+def _check_item_features(config: ConfigLike, dataset: SequenceDataset) -> None:
     """Refuse an item feature of the model that is not loaded, or of a type that it cannot embed."""
     for name in config["selected_features"] or []:
         reads = f"selected_features: {config['model']} reads the item feature {name!r}"
@@ -68,7 +69,7 @@ def _check_item_features(config: Any, dataset: SequenceDataset) -> None:
             raise UserError(f"{reads}, a {kind}; it takes token, token_seq, or floats named in numerical_features")
 
 
-def build_loaders(config: Any, dataset: SequenceDataset) -> tuple[Any, Any, Any]:
+def build_loaders(config: ConfigLike, dataset: SequenceDataset) -> tuple[Any, Any, Any]:
     """Return RecBole's loaders of training, validation and test rows, split by eval_args.
 
     Args:

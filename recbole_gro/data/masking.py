@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.scoring.masked import MASKED_SLOTS
 from recbole_gro.utils.random_state import process_generator
@@ -25,7 +26,7 @@ class WindowMask:
         config: names of fields, `mask_ratio`, `mask_last`, `seed`.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         self.sequence_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         self.masked_field = config["MASK_ITEM_SEQ"]

@@ -4,6 +4,7 @@ from typing import Any
 
 from recbole.utils import FeatureSource
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import reference_to
 from recbole_gro.config.recbole_checks import COLUMNS, check_interval
 from recbole_gro.config.settings import Key
@@ -28,7 +29,7 @@ IDS = ("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD")
 ALIASES = ("alias_of_user_id", "alias_of_item_id")
 
 
-def check_distinct_names(config: Any) -> None:
+def check_distinct_names(config: ConfigLike) -> None:
     """Check that the columns of users, items and times differ, and that files whose columns are named are known.
 
     Args:
@@ -112,7 +113,7 @@ def _check_label(dataset: Any) -> None:
         raise UserError(f"ITEM_LIST_LENGTH_FIELD: {length} is a column of the data; name a new one")
 
 
-def _warn_of_unread(config: Any) -> None:
+def _warn_of_unread(config: ConfigLike) -> None:
     """Log a warning for settings that none of RecBole's models here reads; a user's model may."""
     model = reference_to(config.model_class)
     if ":" in model:

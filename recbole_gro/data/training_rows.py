@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM
 from recbole_gro.data.interactions import HELD_OUT
 from recbole_gro.data.settings import DataSettings
@@ -13,7 +14,7 @@ from recbole_gro.utils.errors import UserError
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, length and target of each, the target by its position
 
 
-def train_rows_of(config: Any) -> str:
+def train_rows_of(config: ConfigLike) -> str:
     """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
 
     auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split

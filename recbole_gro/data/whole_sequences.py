@@ -6,6 +6,7 @@ import torch
 from recbole.data.dataloader import TrainDataLoader
 from recbole.data.interaction import Interaction
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.dataset import PREDICTED
 from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
 
@@ -25,7 +26,7 @@ class SequenceLoader(TrainDataLoader):
 
     step: int
 
-    def __init__(self, config: Any, dataset: Any, sampler: Any, shuffle: bool = False):
+    def __init__(self, config: ConfigLike, dataset: Any, sampler: Any, shuffle: bool = False):
         super().__init__(config, dataset, sampler, shuffle=shuffle)
         self.transform = predict_every_position
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.registry import Registry
@@ -30,7 +31,7 @@ class Defense:
     output_settings: tuple[type[Settings], ...] | None = None
     shortens = False
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         self.config = config
         self.effective: dict[str, Any] = {}
 

@@ -1,9 +1,8 @@
 """Defenses by name, and combinations of them: `gro+tail_decoy` trains with the first and serves through both."""
 
-from typing import Any
-
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.base import Defense, defenses
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.errors import UserError
@@ -11,7 +10,7 @@ from recbole_gro.utils.errors import UserError
 JOIN = "+"
 
 
-def create_defense(name: str, config: Any) -> Defense:
+def create_defense(name: str, config: ConfigLike) -> Defense:
     """Return the defense of a name, or of several names joined by +, each acting on the list of the one before.
 
     Args:
@@ -67,7 +66,7 @@ class CombinedDefense(Defense):
         parts: defenses, of which none but the first trains.
     """
 
-    def __init__(self, config: Any, parts: list[Defense]):
+    def __init__(self, config: ConfigLike, parts: list[Defense]):
         super().__init__(config)
         self._parts = tuple(parts)
         self.summary = "; then ".join(part.summary for part in parts)

@@ -4,8 +4,8 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from typing import Any
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.utils.errors import UserError
@@ -17,7 +17,7 @@ FILE = "defense.key"
 SHORTEST = 16  # characters of the variable
 
 
-def check_defense_key(config: Any) -> None:
+def check_defense_key(config: ConfigLike) -> None:
     """Check the key that the environment holds, where `defense_key` is `secret`.
 
     Raises:
@@ -27,7 +27,7 @@ def check_defense_key(config: Any) -> None:
         _from_environment()
 
 
-def defense_key(config: Any) -> bytes:
+def defense_key(config: ConfigLike) -> bytes:
     """Return the 32 bytes of a keyed defense's key, from the source that `defense_key` names.
 
     `seed` (the default) derives it from the run's seed, so that an experiment can be repeated. A service must not use
@@ -50,7 +50,7 @@ def defense_key(config: Any) -> bytes:
     return _stretched(given) if given is not None else _from_file(config)
 
 
-def key_digest(config: Any) -> str | None:
+def key_digest(config: ConfigLike) -> str | None:
     """Return a digest that tells secret keys apart and from which none can be computed; None for the run's seed."""
     if KeyedSettings.of(config).defense_key == "seed":
         return None
@@ -80,7 +80,7 @@ def _from_environment() -> str | None:
     return given
 
 
-def _from_file(config: Any) -> bytes:
+def _from_file(config: ConfigLike) -> bytes:
     folder = setting(config, "output_dir")
     if not folder:
         raise UserError(

@@ -7,12 +7,12 @@ for the probes of a verification.
 
 import hashlib
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.defense_key import check_defense_key, defense_key
 from recbole_gro.serving.service import Query
 
@@ -38,7 +38,7 @@ class KeyedDraws:
         purpose: defenses with different purposes draw independently.
     """
 
-    def __init__(self, config: Any, purpose: str):
+    def __init__(self, config: ConfigLike, purpose: str):
         check_defense_key(config)
         self._config, self._purpose = config, purpose
 

@@ -1,10 +1,9 @@
 """Defenses on the served list (section 5.2 of the paper): none, random, reverse."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
@@ -31,7 +30,7 @@ class RandomDefense(Defense):
     summary = "every list is shuffled afresh"
     output_settings: tuple[type[Settings], ...] = (RandomSettings,)
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.generator = torch.Generator().manual_seed(config["seed"])
         self.draws = KeyedDraws(config, "random") if RandomSettings.of(config).random_keyed else None

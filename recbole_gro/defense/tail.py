@@ -1,10 +1,9 @@
 """Defenses that keep the head of the served list and change the positions below it."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
@@ -23,7 +22,7 @@ class TailDefense(Defense):
 
     output_settings: tuple[type[Settings], ...] = (TailSettings, KeyedSettings)
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.head_k = TailSettings.of(config).head_k
         check_head("head_k", self.head_k, ServiceSettings.of(config).served_k)
@@ -44,7 +43,7 @@ class TailShuffle(TailDefense):
 
     summary = "every list is shuffled below its head, the same way for the same query"
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_shuffle")
 
@@ -59,7 +58,7 @@ class TailRandom(TailDefense):
 
     summary = "below its head every list holds random items, the same ones for the same query"
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_random")
 

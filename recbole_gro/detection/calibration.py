@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.detection.base import Detector, create_detector
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.scoring import keep_recent
@@ -42,7 +42,7 @@ class CalibratedDetector:
         UserError: too few benign users for the rate, or a rate of 0 or 1.
     """
 
-    def __init__(self, name: str, config: Any, benign: Sequence[Traces], rate: float, window: int):
+    def __init__(self, name: str, config: ConfigLike, benign: Sequence[Traces], rate: float, window: int):
         self.name, self.window, self.benign_users = name, window, len(benign[0])
         if not 0 < rate < 1:
             raise UserError(f"false_positive_rate: {rate:g} is not allowed; it takes a number above 0 and below 1")

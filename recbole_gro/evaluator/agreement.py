@@ -15,6 +15,7 @@ from recbole.evaluator.collector import DataStruct
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import agreement_per_list
 from recbole_gro.utils.units import UNITS
@@ -33,7 +34,7 @@ class Agreement(AbstractMetric):
     metric_need = ["rec.items", REFERENCE]
     k: int | None = None  # the only k that is measured, regardless of `topk`; None: each of `topk`
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.topk = config["topk"] if self.k is None else [self.k]
 

@@ -1,12 +1,11 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
-from typing import Any
-
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.trainer import Trainer
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.seen_items import without_seen
 from recbole_gro.serving.service import Service
@@ -30,7 +29,7 @@ class ServedEvaluator(Trainer):
         service: the service to evaluate.
     """
 
-    def __init__(self, config: Any, service: Service):
+    def __init__(self, config: ConfigLike, service: Service):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
@@ -67,7 +66,7 @@ class ListCollector(RankCollector):
         config: RecBole's; its metrics need ranks alone.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         if needed := [name for name in OF_SCORES if self.register.need(name)]:
             raise UserError(f"metrics: {', '.join(config['metrics'])} need {needed[0]}; a service returns lists alone")
@@ -77,7 +76,7 @@ class ListCollector(RankCollector):
 
 
 def evaluate_service(
-    config: Any,
+    config: ConfigLike,
     service: Service,
     train_data: AbstractDataLoader,
     valid_data: AbstractDataLoader,
@@ -110,7 +109,7 @@ def evaluate_service(
     return metrics, lists
 
 
-def agreement_metrics(config: Any, lists: Tensor, reference: Tensor) -> dict[str, float]:
+def agreement_metrics(config: ConfigLike, lists: Tensor, reference: Tensor) -> dict[str, float]:
     """Return agreement@1 and @10 of lists [N, k], regardless of `topk`, rounded as RecBole's metrics are."""
     shares = agreement(lists, reference, AGREEMENT_AT)
     return {f"agreement@{k}": round(share, config["metric_decimal_place"]) for k, share in shares.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
@@ -189,7 +190,7 @@ def run_cell(
     return cell
 
 
-def measured(config: Any, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
+def measured(config: ConfigLike, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
     """Compare one defense and return the cell: its facts, and the ranks of the test items, those of references too.
 
     Args:

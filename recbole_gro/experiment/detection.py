@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings
 from recbole_gro.config.values import as_names
@@ -87,7 +88,7 @@ class ProviderUnderTest:
         cache: of stages.
     """
 
-    def __init__(self, config: Any, cache: StageCache):
+    def __init__(self, config: ConfigLike, cache: StageCache):
         self.cache = cache
         self.loaders = build_loaders(config, build_dataset(config))
         self.stages = Stages(config, self.loaders, cache, Fingerprints(config, config["defense"][0]), None)
@@ -114,7 +115,7 @@ class ProviderUnderTest:
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
 
-    def stages_of(self, config: Any, variant: Mapping[str, str] | None = None) -> Stages:
+    def stages_of(self, config: ConfigLike, variant: Mapping[str, str] | None = None) -> Stages:
         """Return the stages of an attack on this service; `variant` as of `Fingerprints`."""
         prints = Fingerprints(config, config["defense"][0], variant=variant)
         return Stages(config, self.loaders, self.cache, prints, None, self.defense)
@@ -125,14 +126,14 @@ class ProviderUnderTest:
             self.stages.evaluation(self.service)
         return self.defense.state_dict()
 
-    def _test_rows(self, config: Any, users: Tensor, inside: bool) -> Any:
+    def _test_rows(self, config: ConfigLike, users: Tensor, inside: bool) -> Any:
         """Return the test rows, with the histories before them, of users or of all others."""
         data = self.loaders[2]._dataset
         rows = data[torch.arange(len(data))]
         rows = rows[last_of_each(rows[config["USER_ID_FIELD"]], rows[config["ITEM_LIST_LENGTH_FIELD"]])]
         return rows[(torch.isin(rows[config["USER_ID_FIELD"]], users) == inside).nonzero().squeeze(1)]
 
-    def detected(self, config: Any, values: dict[str, Any], seed: int) -> Iterator[Detected]:
+    def detected(self, config: ConfigLike, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
         state = self.attacked_state()
         log, facts = self.stages_of(config).queries(self.service, in_words(values))
@@ -240,7 +241,7 @@ def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float, benign: int
     return int(answered[int(alarm.int().argmax())]), True
 
 
-def settings_read(config: Any) -> dict[str, Any]:
+def settings_read(config: ConfigLike) -> dict[str, Any]:
     """Return the settings of a config's detectors, and the source of those that a user wrote."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from recbole_gro.attack import BlackBox, query_budget
 from recbole_gro.attack.query_log import QueryLog, checked
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.settings import DetectionSettings
@@ -88,7 +89,7 @@ class GuardedService(Service):
         true_lists: number of lists so far that were no decoys.
     """
 
-    def __init__(self, provider: ProviderUnderTest, config: Any, decoys: str):
+    def __init__(self, provider: ProviderUnderTest, config: ConfigLike, decoys: str):
         super().__init__(provider.service.model, provider.service.k, provider.service.output)
         self.one_key = decoys == BY_KEY
         [detector] = provider.detectors.values()
@@ -110,7 +111,7 @@ class GuardedService(Service):
         return lists
 
 
-def guarded_variant(config: Any, decoys: str) -> dict[str, str]:
+def guarded_variant(config: ConfigLike, decoys: str) -> dict[str, str]:
     """Return the variant of the fingerprints of an attack on the guarded service, as `Fingerprints` takes it.
 
     Args:
@@ -121,7 +122,7 @@ def guarded_variant(config: Any, decoys: str) -> dict[str, str]:
     return {"queries": fingerprint("guarded", unguarded, decoys=decoys, settings=settings_read(config))}
 
 
-def check_alarms(config: Any) -> None:
+def check_alarms(config: ConfigLike) -> None:
     """Check that a config names one detector, as a service has, and measures whole lists.
 
     Raises:
@@ -134,7 +135,9 @@ def check_alarms(config: Any) -> None:
         raise UserError(f"detector: {', '.join(names)} are several; a service has one, such as transitions")
 
 
-def measured(provider: ProviderUnderTest, config: Any, values: dict[str, Any], seed: int) -> Iterator[AlarmFigure]:
+def measured(
+    provider: ProviderUnderTest, config: ConfigLike, values: dict[str, Any], seed: int
+) -> Iterator[AlarmFigure]:
     """Yield the figures of a cell: surrogates by what gets decoys, the references, and the users.
 
     Args:
@@ -184,7 +187,7 @@ def guarded_queries(provider: ProviderUnderTest, stages: Stages, decoys: str) ->
     return QueryLog(made["sequences"].long(), made["lists"].long()), made["true_lists"]
 
 
-def users_served(provider: ProviderUnderTest, config: Any) -> dict[str, dict[str, float]]:
+def users_served(provider: ProviderUnderTest, config: ConfigLike) -> dict[str, dict[str, float]]:
     """Return accuracy for the users who gave no threshold, flagged ones included, by what gets decoys."""
     histories, items = provider.users.items, provider.test_items
     guarded = GuardedService(provider, config, BY_HISTORY)

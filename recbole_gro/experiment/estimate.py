@@ -16,6 +16,7 @@ import torch
 from recbole_gro.attack import ExtractionTrainer, attacks_of, create_surrogate, query_budget, query_length
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import AveragingSettings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
@@ -74,7 +75,9 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
     return estimates
 
 
-def _stage_files(config: Any, by_attack: list[Fingerprints], stages_dir: Path) -> dict[Path, tuple[str, Fingerprints]]:
+def _stage_files(
+    config: ConfigLike, by_attack: list[Fingerprints], stages_dir: Path
+) -> dict[Path, tuple[str, Fingerprints]]:
     """Return {file: its stage, and the fingerprints whose attack it is first needed for} of a cell.
 
     Args:
@@ -134,7 +137,7 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
 
 
 @global_state_kept()
-def unit_seconds(config: Any, defense: Defense) -> dict[str, float]:
+def unit_seconds(config: ConfigLike, defense: Defense) -> dict[str, float]:
     """Time a few steps of every stage of a cell with its data, models and batches; no file is kept.
 
     Args:

@@ -1,13 +1,12 @@
 """What the log of a run says before and after a stage."""
 
-from typing import Any
-
 from recbole_gro.attack import Attacker, BlackBox, query_length
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils import units
 from recbole_gro.utils.log import console
 
 
-def announce_target(config: Any, rows: int) -> None:
+def announce_target(config: ConfigLike, rows: int) -> None:
     """Log what the training of a target starts from.
 
     Args:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import SELECTED_AT
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
@@ -40,7 +41,7 @@ class Comparison:
 
 
 def compare(
-    config: Any, name: str, loaders: Any, cache: StageCache, output_dir: Path | None = None
+    config: ConfigLike, name: str, loaders: Any, cache: StageCache, output_dir: Path | None = None
 ) -> list[Comparison]:
     """Defend the target, serve it, attack the service, and measure both.
 
@@ -104,12 +105,12 @@ def attack_service(stages: Stages, service: Service, on: str) -> tuple[nn.Module
     return surrogate, log, surrogate_facts | query_facts
 
 
-def attacked_name(config: Any, name: str, attack: str) -> str:
+def attacked_name(config: ConfigLike, name: str, attack: str) -> str:
     """Return the name of an attack on a defense, for files and messages; the defense's where there is one attack."""
     return name if len(attacks_of(config)) == 1 else f"{name}-{attack}"
 
 
-def _report_attack(on: str, config: Any, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
+def _report_attack(on: str, config: ConfigLike, extracted: dict[str, Any], facts: dict[str, Any]) -> None:
     """Log what an attack reached; `on` names defense and attack."""
     if facts["selected_hyperparameters"]:
         console.info(f"attack on {on}: selected {settings_in_words(facts['selected_hyperparameters'])}")
@@ -150,7 +151,7 @@ class ReferenceMeasurement:
     seconds: float
 
 
-def shown_references(config: Any) -> tuple[list[Reference], bool]:
+def shown_references(config: ConfigLike) -> tuple[list[Reference], bool]:
     """Return the config's references that mean something in its run, and whether agreement with the undefended target
     is among what they are measured by: nothing is trained for that alone."""
     attack = config["attack"]
@@ -164,7 +165,7 @@ def shown_references(config: Any) -> tuple[list[Reference], bool]:
 
 
 def measure_references(
-    config: Any, loaders: Any, cache: StageCache
+    config: ConfigLike, loaders: Any, cache: StageCache
 ) -> tuple[list[ReferenceMeasurement], dict[str, Tensor] | None]:
     """Measure the config's references, and their agreement with the undefended target.
 

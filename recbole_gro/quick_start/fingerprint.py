@@ -15,6 +15,7 @@ from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
 from recbole_gro.config.config import plain, with_settings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import ROLES, reference_to, role_models, sequential_model
@@ -65,7 +66,9 @@ class Fingerprints:
         defense: made for the config; its declared settings count. `Stages` advances its random draws.
     """
 
-    def __init__(self, config: Any, name: str, attack: str | None = None, *, variant: Mapping[str, str] | None = None):
+    def __init__(
+        self, config: ConfigLike, name: str, attack: str | None = None, *, variant: Mapping[str, str] | None = None
+    ):
         self.config, self.name, self.variant = config, name, variant or {}
         self.defense: Defense = create_defense(name, config)
         self.attack = attack or attacks_of(config)[0]
@@ -207,7 +210,7 @@ class Fingerprints:
         return read_by_others_alone(settings, self.config.model_class, role_models(settings, [role]))
 
 
-def code_of_run(config: Any) -> dict[str, str]:
+def code_of_run(config: ConfigLike) -> dict[str, str]:
     """Return {module: digest of its source} of the classes of models and parts of a run that a user wrote."""
     defenses = [create_defense(name, config) for name in as_names(config["defense"])]
     classes = {cls for defense in defenses for part in defense.parts for cls in part.classes}
@@ -218,7 +221,7 @@ def code_of_run(config: Any) -> dict[str, str]:
     return {name: hashlib.sha256(source.encode()).hexdigest()[:16] for name, source in sources.items()}
 
 
-def _metrics(config: Any) -> list[type]:
+def _metrics(config: ConfigLike) -> list[type]:
     """Return the classes of a run's metrics."""
     return [metrics_dict[str(metric).lower()] for metric in config["metrics"]]
 
@@ -229,7 +232,7 @@ def _code(*classes: type) -> dict[str, Any]:
     return {"sources": sources} if sources else {}
 
 
-def _cut(config: Any) -> dict[str, Any]:
+def _cut(config: ConfigLike) -> dict[str, Any]:
     """Return the length of the surrogates' sequences, of which queries decide, where it is not the target's."""
     models = [sequential_model(name) if name else config.model_class for name in surrogate_models(config)]
     lengths = {surrogate_length(config, model) for model in models}
@@ -250,7 +253,7 @@ def fingerprint(*before: str, **inputs: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def data_fingerprint(config: Any) -> dict[str, str]:
+def data_fingerprint(config: ConfigLike) -> dict[str, str]:
     """Return {file name: digest of its contents} of the atomic files of a config's dataset."""
     suffixes = {*ATOMIC, *(config["additional_feat_suffix"] or ())}
     files = Path(config["data_path"]).glob(f"{glob.escape(str(config['dataset']))}.*")

@@ -11,6 +11,7 @@ from recbole.data.interaction import Interaction
 from recbole_gro.attack import ExtractionTrainer, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import with_settings
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.known_names import own_names
 from recbole_gro.config.models import copied_model, models_of, sequential_model
 from recbole_gro.data import train_rows_of
@@ -51,7 +52,7 @@ class FirstRows:
         yield self._loader.collate_fn(range(min(ROWS, len(self._loader._dataset))))
 
 
-def preflight(config: Any, data: Any, defenses: dict[str, Any], train: Any) -> None:
+def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: Any) -> None:
     """Train each model of a run for a step in each of its roles and query it, in a temporary folder.
 
     Random generators, those of the loader included, are restored.
@@ -110,7 +111,7 @@ def _check_causal(model: Any, batch: Interaction) -> None:
         )
 
 
-def _for_a_step(config: Any, folder: str) -> Any:
+def _for_a_step(config: ConfigLike, folder: str) -> Any:
     """Return a copy of a config for `ONE_STEP`, whose checkpoints go to a folder."""
     short = with_settings(config, **ONE_STEP)
     short["output_dir"] = short["resume_dir"] = None
@@ -124,7 +125,7 @@ def _two_queries(k: int) -> QueryLog:
 
 
 @contextlib.contextmanager
-def _named(role: str, model: Any, config: Any) -> Iterator[None]:
+def _named(role: str, model: Any, config: ConfigLike) -> Iterator[None]:
     """Raise any exception of a model in the block as a UserError with its role, name, and given settings of its own."""
     try:
         yield

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.defense.defense_key import VARIABLE, key_digest
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run, data_fingerprint
@@ -31,7 +32,7 @@ DIFFERENCES_SHOWN = 6  # settings that differ and are named
 
 
 @contextlib.contextmanager
-def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, StageCache]]:
+def open_run_folder(config: ConfigLike, saved: bool = True) -> Iterator[tuple[Path, StageCache]]:
     """Open the folder of a run inside the block, and the cache of its stages; run.log is written there.
 
     Args:
@@ -62,7 +63,7 @@ def open_run_folder(config: Any, saved: bool = True) -> Iterator[tuple[Path, Sta
             shutil.rmtree(stages, ignore_errors=True)
 
 
-def _entered(stack: contextlib.ExitStack, config: Any, saved: bool) -> Path:
+def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Path:
     """Return the folder of a run, whose lock and log a stack holds."""
     if saved:
         folder = new_run_folder(config)
@@ -79,7 +80,7 @@ def _entered(stack: contextlib.ExitStack, config: Any, saved: bool) -> Path:
     return folder
 
 
-def new_run_folder(config: Any) -> Path:
+def new_run_folder(config: ConfigLike) -> Path:
     """Make the folder that `output_dir` names, or runs/DATASET-MODEL-TIME, and return it.
 
     Raises:
@@ -126,7 +127,7 @@ def _full_disk_named(folder: Path) -> Iterator[None]:
         raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
-def settings_of_run(config: Any) -> dict[str, Any]:
+def settings_of_run(config: ConfigLike) -> dict[str, Any]:
     """Return every setting that the numbers of a run depend on, with the contents of files and data, and a user's code.
 
     It holds no secret: of a key in the environment it has a digest from which the key cannot be computed.
@@ -163,7 +164,7 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _warn_of_no_effect(config: Any, folder: Path) -> None:
+def _warn_of_no_effect(config: ConfigLike, folder: Path) -> None:
     """Log the settings of output that the finished run in the folder no longer heeds."""
     names = [name for name in UNHEEDED if config[name] and not (name == "access_log" and any(folder.glob("access-*")))]
     if names:

@@ -4,11 +4,12 @@ from typing import Any
 
 from recbole.utils import init_seed
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import reseed
 from recbole_gro.utils.random_state import stage_seed
 
 
-def start_stage(config: Any, stage: str, train: Any = None) -> int:
+def start_stage(config: ConfigLike, stage: str, train: Any = None) -> int:
     """Seed all generators for a stage and return its seed, which the run's seed and the stage's name determine.
 
     A stage so draws the same whatever ran before it, and every defense meets the same attack.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from recbole_gro.attack import attacks_of
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
@@ -41,7 +42,7 @@ class RunPart(NamedTuple):
     attack: str | None = None
 
 
-def parts_of(config: Any) -> list[RunPart]:
+def parts_of(config: ConfigLike) -> list[RunPart]:
     """Return the parts of a run that train or query, in the order in which they need the stages of each other."""
     names = sorted(config["defense"], key=lambda name: trains(type(create_defense(name, config).parts[0])))
     first, *others = names
@@ -56,7 +57,7 @@ def parts_of(config: Any) -> list[RunPart]:
     ]
 
 
-def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None, workers: int) -> None:
+def compute_side_by_side(config: ConfigLike, cache: StageCache, output_dir: Path | None, workers: int) -> None:
     """Compute the stages of a run into its cache, `workers` of its parts at a time.
 
     Args:
@@ -83,7 +84,7 @@ def compute_side_by_side(config: Any, cache: StageCache, output_dir: Path | None
 
 
 def _compute(
-    kind: str, name: str, attack: str | None, *, config: Any, folder: Path, output_dir: Path | None, threads: int
+    kind: str, name: str, attack: str | None, *, config: ConfigLike, folder: Path, output_dir: Path | None, threads: int
 ) -> None:
     """Compute the stages of a part in a worker; arguments as of `RunPart` and `compute_side_by_side`."""
     torch.set_num_threads(threads)

@@ -12,6 +12,7 @@ from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
@@ -52,7 +53,7 @@ class Stages:
 
     def __init__(
         self,
-        config: Any,
+        config: ConfigLike,
         loaders: Any,
         cache: StageCache,
         prints: Fingerprints,
@@ -94,7 +95,7 @@ class Stages:
     def target(self) -> torch.nn.Module:
         """Return the undefended target at its best validation epoch, or its last (`target_epoch`)."""
 
-        def make(config: Any) -> dict[str, Any]:
+        def make(config: ConfigLike) -> dict[str, Any]:
             start_stage(config, "target", self.train)
             trainer = TargetTrainer(config, self.new_model())
             announce_target(config, len(self.train._dataset))
@@ -123,7 +124,7 @@ class Stages:
         if not trains(type(part)):
             return self.target(), self.defense.effective
 
-        def make(config: Any) -> dict[str, Any]:
+        def make(config: ConfigLike) -> dict[str, Any]:
             target = self.target() if part.needs_target else self.new_model()
             start_stage(config, f"defense {part.name}", self.train)
             training = create_defense(part.name, config)
@@ -187,7 +188,7 @@ class Stages:
         """
         n_items, items = self.train._dataset.item_num, self.train._dataset
 
-        def make(config: Any) -> dict[str, Any]:
+        def make(config: ConfigLike) -> dict[str, Any]:
             console.info(f"attack on {name}: trains a surrogate for at most {config['surrogate_epochs']} epochs")
             attacker = create_attacker(self.prints.attack, config)
             seed, show = start_stage(config, "surrogate"), config["show_progress"]

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.config import plain
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.trainer import processes
 
 PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 
 
-def environment(config: Any) -> dict[str, Any]:
+def environment(config: ConfigLike) -> dict[str, Any]:
     """Return the settings, seed, device, versions, git revision and peak memory of this process as plain values."""
     # ru_maxrss counts KiB on Linux, bytes on macOS
     unit = 1 if sys.platform == "darwin" else 1024

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.units import figure, scaled, unit
@@ -32,7 +33,7 @@ LABELS = {"hit": "HR", "ndcg": "NDCG"}
 TARGET_COLOUR, SURROGATE_COLOUR = "#3b6ea5", "#d1603d"
 
 
-def table(rows: list[dict[str, Any]], config: Any) -> TextTable:
+def table(rows: list[dict[str, Any]], config: ConfigLike) -> TextTable:
     """Return the table of one row per defense and attack: metrics of target and surrogate, agreement.
 
     Shares are in percent; the head names other units. References stand in the columns of what they are compared with.
@@ -100,13 +101,13 @@ def notes(rows: list[dict[str, Any]]) -> list[str]:
     return [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in used]
 
 
-def _shown_metrics(config: Any) -> list[str]:
+def _shown_metrics(config: ConfigLike) -> list[str]:
     """Return the config's metrics at its two longest cut-offs."""
     cut_offs = sorted(config["topk"])[-2:]
     return [f"{name}@{k}" for k in cut_offs for name in _metric_names(config)]
 
 
-def _metric_names(config: Any) -> list[str]:
+def _metric_names(config: ConfigLike) -> list[str]:
     return [name.lower() for name in config["metrics"]]
 
 
@@ -120,12 +121,12 @@ def _with_unit(metric: str) -> str:
     return label(metric) if unit(metric) in ("", "%") else f"{label(metric)} ({unit(metric)})"
 
 
-def _compared(config: Any) -> int:
+def _compared(config: ConfigLike) -> int:
     """Return the number of items of each list that agreement@10 compares."""
     return min(10, config["served_k"])
 
 
-def save_results(results: dict[str, Any], config: Any, folder: Path) -> None:
+def save_results(results: dict[str, Any], config: ConfigLike, folder: Path) -> None:
     """Write results.json, then the report; each file is complete when it appears.
 
     Args:
@@ -141,7 +142,7 @@ def save_results(results: dict[str, Any], config: Any, folder: Path) -> None:
     write_report(results, config, folder)
 
 
-def write_report(results: dict[str, Any], config: Any, folder: Path) -> None:
+def write_report(results: dict[str, Any], config: ConfigLike, folder: Path) -> None:
     """Write results.md and results.png if they are missing; arguments as of `save_results`."""
     contents: dict[str, Callable[[], str | bytes]] = {
         "results.md": lambda: markdown(results, config),
@@ -159,7 +160,7 @@ def png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def markdown(results: dict[str, Any], config: Any) -> str:
+def markdown(results: dict[str, Any], config: ConfigLike) -> str:
     """Return the content of results.md: the table, and what it was measured on; arguments as of `save_results`."""
     rows, references = results["defenses"], results["references"]
     shares = all(unit(metric) == "%" for metric in _shown_metrics(config))
@@ -199,7 +200,7 @@ def markdown(results: dict[str, Any], config: Any) -> str:
     return "\n".join(about) + "\n"
 
 
-def split_in_words(config: Any) -> str:
+def split_in_words(config: ConfigLike) -> str:
     """Return the evaluation split of `eval_args` as text, and whether items of the history are excluded.
 
     >>> split_in_words({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}, "exclude_seen": True})
@@ -233,7 +234,7 @@ def _bar_name(row: dict[str, Any], between: str) -> str:
     return f"{row['defense']}{between}{row['attacker']}" if "attacker" in row else row["defense"]
 
 
-def picture(rows: list[dict[str, Any]], config: Any) -> Figure:
+def picture(rows: list[dict[str, Any]], config: ConfigLike) -> Figure:
     """Return bars of target and surrogate per defense and attack, one panel per metric at the valid metric's cut-off.
 
     Args:

@@ -1,7 +1,6 @@
 """GRO as a defense (`gro`)."""
 
-from typing import Any
-
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
@@ -22,7 +21,7 @@ class GRODefense(Defense):
     trainer: type[GROTrainer] = GROTrainer
     output_settings = ()
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         settings = self.trainer.effective_settings(config)
         # contradicting settings are reported before anything is trained

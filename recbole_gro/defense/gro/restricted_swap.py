@@ -1,7 +1,6 @@
 """Ours: the paper's swap step without the head of the list (`gro_rows`, `swap_candidates`)."""
 
-from typing import Any
-
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.gro.settings import GROTrainerSettings, VariantSettings
 from recbole_gro.defense.gro.swap_rules import PaperSwap, register_restricted_rule
 from recbole_gro.defense.settings import check_head
@@ -11,7 +10,7 @@ from recbole_gro.objective.swap import swap_loss, swap_targets
 RESTRICTIONS = ("gro_rows", "swap_candidates")
 
 
-def checked_head(config: Any) -> int:
+def checked_head(config: ConfigLike) -> int:
     """Return `gro_head_k`, the length of a list's head.
 
     Raises:
@@ -31,7 +30,7 @@ class RestrictedSwap(PaperSwap):
     positions of a list.
     """
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         variant = VariantSettings.of(config)
         self.rows, self.candidates = variant.gro_rows, variant.swap_candidates
@@ -39,7 +38,7 @@ class RestrictedSwap(PaperSwap):
         self.effective = {"gro_head_k": self.head_k}
 
     @staticmethod
-    def applies(config: Any) -> bool:
+    def applies(config: ConfigLike) -> bool:
         """Return whether a setting restricts the paper's rule."""
         return any(getattr(VariantSettings.of(config), name) != "all" for name in RESTRICTIONS)
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.objective.swap import swap_loss, swap_targets
@@ -26,7 +27,7 @@ class SwapRule:
     settings: ClassVar[tuple[type[Settings], ...] | None] = None
     left_out: Tensor | None = None
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         settings = GROSettings.of(config)
         self.margin, self.paper_code_ties = settings.margin_swap, settings.paper_code_ties
         self.served_k = settings.served_k
@@ -68,7 +69,7 @@ _restricted_rules: Registry[Any] = Registry("restricted gro_swap")
 register_restricted_rule = _restricted_rules.register
 
 
-def create_swap_rule(name: str, config: Any) -> SwapRule:
+def create_swap_rule(name: str, config: ConfigLike) -> SwapRule:
     """Return the rule of that name, or its restricted form where the settings call for one.
 
     Args:

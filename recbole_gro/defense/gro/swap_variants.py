@@ -1,10 +1,9 @@
 """Ours: swap rules in place of the paper's, by name (`gro_swap`)."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.gro.restricted_swap import checked_head
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
@@ -30,7 +29,7 @@ class AssignedTailSwap(SwapRule):
 
     settings = ()
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.head_k = checked_head(config)
 
@@ -52,7 +51,7 @@ class DecoySwap(SwapRule):
 
     settings = ()
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         self.head_k = checked_head(config)
         self.below_k = self.head_k + max(1, self.head_k // 4)  # decoys lie above this place among the other items

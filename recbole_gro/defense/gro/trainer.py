@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from recbole_gro.config.config import derive
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
@@ -24,7 +25,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
 
 
-def create_student(config: Any, target_class: type, dataset: Any) -> nn.Module:
+def create_student(config: ConfigLike, target_class: type, dataset: Any) -> nn.Module:
     """Return an untrained student, by default of the target's architecture (section 4.3).
 
     Args:
@@ -70,7 +71,7 @@ class GROTrainer(StageTrainer):
     overrides: ClassVar[dict[str, Any]] = {}  # settings that a subclass fixes
     resumed_values = (*StageTrainer.resumed_values, "gro_lambda", "last_lambda")
 
-    def __init__(self, config: Any, model: nn.Module, stage: str | None = None):
+    def __init__(self, config: ConfigLike, model: nn.Module, stage: str | None = None):
         if config["nproc"] not in (None, 1) or not config["single_spec"]:
             raise UserError(f"nproc: {config['nproc']!r} is not supported; GRO trains in one process (nproc=1)")
         super().__init__(config, model, stage)
@@ -91,7 +92,7 @@ class GROTrainer(StageTrainer):
         check_served_k(self.served_k, self.scorer.n_items)
 
     @classmethod
-    def effective_settings(cls, config: Any) -> GROTrainerSettings:
+    def effective_settings(cls, config: ConfigLike) -> GROTrainerSettings:
         """Return the settings of a config, with those that this class of trainer overrides."""
         settings = GROTrainerSettings.of(config)
         for name in (name for declared in callback_settings() for name in declared.names):

@@ -1,12 +1,11 @@
 """Autoregressive out-of-distribution watermarks (Zhang et al., CIKM'24, arXiv 2407.21034), as a defense (`aow`)."""
 
-from typing import Any
-
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.defense_key import check_defense_key, defense_key
@@ -62,7 +61,7 @@ class AOWTrainer(StageTrainer):
     stage = "target-aow"
     batches = 1  # of an epoch
 
-    def __init__(self, config: Any, model: nn.Module, marks: Marks):
+    def __init__(self, config: ConfigLike, model: nn.Module, marks: Marks):
         super().__init__(config, model)
         settings = AOWSettings.of(config)
         self.weight, self.epochs = settings.aow_weight, settings.aow_epochs
@@ -94,7 +93,7 @@ class AOWDefense(Defense):
     training_settings = (AOWSettings, KeyedSettings)
     output_settings = ()
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         check_defense_key(config)
 

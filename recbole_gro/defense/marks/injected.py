@@ -3,13 +3,13 @@
 import math
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.data.loaders import reseed
 from recbole_gro.defense.base import Defense, register_defense
@@ -139,7 +139,7 @@ class InjectedDefense(Defense):
     training_settings = (InjectedSettings, KeyedSettings, ServiceSettings)  # loaders check the length of a list
     output_settings = ()
 
-    def __init__(self, config: Any):
+    def __init__(self, config: ConfigLike):
         super().__init__(config)
         check_defense_key(config)
         settings = InjectedSettings.of(config)
