@@ -118,7 +118,7 @@ class ProviderUnderTest:
     def stages_of(self, config: ConfigLike, variant: Mapping[str, str] | None = None) -> Stages:
         """Return the stages of an attack on this service; `variant` as of `Fingerprints`."""
         prints = Fingerprints(config, config["defense"][0], variant=variant)
-        return Stages(config, self.loaders, self.cache, prints, None, self.defense)
+        return Stages(config, self.loaders, self.cache, prints, None, defense=self.defense)
 
     def attacked_state(self) -> dict[str, Any]:
         """Return the state of the defense that every attack meets, that after the evaluation, and bring it there."""

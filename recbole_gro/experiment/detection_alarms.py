@@ -183,8 +183,8 @@ def guarded_queries(provider: ProviderUnderTest, stages: Stages, decoys: str) ->
         log = checked(prints.attacker.query(box, generator, auxiliary), f"attacker: {prints.attack}", box.n_items)
         return {"sequences": log.sequences.int(), "lists": log.lists.int(), "true_lists": service.true_lists}
 
-    made = provider.cache.once("guarded", prints.queries, make)
-    return QueryLog(made["sequences"].long(), made["lists"].long()), made["true_lists"]
+    stored = provider.cache.once("guarded", prints.queries, make)
+    return QueryLog(stored["sequences"].long(), stored["lists"].long()), stored["true_lists"]
 
 
 def users_served(provider: ProviderUnderTest, config: ConfigLike) -> dict[str, dict[str, float]]:

@@ -58,6 +58,7 @@ class Stages:
         cache: StageCache,
         prints: Fingerprints,
         output_dir: Path | None,
+        *,
         defense: Defense | None = None,
     ):
         self.config, self.loaders, self.cache, self.prints = config, loaders, cache, prints
@@ -70,7 +71,7 @@ class Stages:
     def attacked_by(self, attack: str) -> "Stages":
         """Return the stages of another attack on the same service, with times of their own for its stages."""
         prints = Fingerprints(self.config, self.prints.name, attack)
-        stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir, self.defense)
+        stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir, defense=self.defense)
         stages.seconds = dict(self.seconds)
         return stages
 
