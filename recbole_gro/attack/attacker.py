@@ -15,11 +15,10 @@ from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.query_strategies import create_query_strategy, is_query_strategy
 from recbole_gro.attack.selection import Candidate, agreement_name, held_out_agreement, write_selected
 from recbole_gro.attack.settings import AttackSettings, EnsembleSettings, QuerySettings
-from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models
+from recbole_gro.attack.surrogate_model import create_surrogate, surrogate_models, surrogates_by_name
 from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.config.models import model_name
 from recbole_gro.config.settings import Settings
 from recbole_gro.config.values import as_names
 from recbole_gro.trainer import processes
@@ -174,7 +173,7 @@ class Attacker:
 
     def _candidates(self, logs: dict[Any, QueryLog], stage: str) -> list[Candidate]:
         """Return the surrogates to train: each architecture on each training log."""
-        models = {str(name and model_name(name)): name for name in surrogate_models(self.config)}
+        models = surrogates_by_name(self.config)
         alone, resumed = self.n_surrogates == 1, self.config["resume_dir"]
         candidates = []
         for (model, kind), (variant, log) in itertools.product(models.items(), logs.items()):

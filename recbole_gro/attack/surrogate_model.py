@@ -9,7 +9,7 @@ from recbole_gro.attack.settings import QuerySettings, SurrogateSettings
 from recbole_gro.config.config import derive, with_settings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.files import read_config_file
-from recbole_gro.config.models import models_of
+from recbole_gro.config.models import model_name, models_of
 from recbole_gro.scoring import scorer_class
 from recbole_gro.trainer.catalogue import StandInDataset
 from recbole_gro.utils.errors import UserError
@@ -31,6 +31,11 @@ class SurrogateDataset(StandInDataset):
 def surrogate_models(config: ConfigLike) -> list[Any]:
     """Return the architectures of the candidate surrogates: names, classes, or None for the target's."""
     return models_of(SurrogateSettings.of(config).surrogate_model)
+
+
+def surrogates_by_name(config: ConfigLike) -> dict[str, Any]:
+    """Return the architectures of the candidate surrogates by the name that results have for them."""
+    return {str(name and model_name(name)): name for name in surrogate_models(config)}
 
 
 def surrogate_length(config: ConfigLike, model_class: type) -> int:

@@ -25,7 +25,6 @@ from recbole_gro.config.models import reference_to, role_models, sequential_mode
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings, recbole_name
 from recbole_gro.config.recbole_checks import (
-    check_exclude_seen,
     check_scaler,
     check_valid_metric,
     complete_metrics,
@@ -200,7 +199,6 @@ class Config(RecBoleConfig):
                 f"lower topk or raise served_k"
             )
         check_valid_metric(self, self.external_config_dict)
-        check_exclude_seen(self)
         check_scaler(self)
         if self["transform"] == MASKED_TRANSFORM and self["MAX_ITEM_LIST_LENGTH"] < 2:
             raise UserError(f"MAX_ITEM_LIST_LENGTH: {self['model']} predicts an item from others and takes 2 or more")

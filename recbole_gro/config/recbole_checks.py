@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import recbole
-from recbole.evaluator.register import metric_information, metric_types, metrics_dict
+from recbole.evaluator.register import metric_information, metric_types
 from recbole.utils import EvaluatorType
 
 from recbole_gro.config.config_like import ConfigLike
@@ -185,23 +185,6 @@ def check_valid_metric(config: ConfigLike, given: dict[str, Any]) -> None:
     bigger = config["valid_metric_bigger"]
     if given.get("valid_metric_bigger", bigger) != bigger:
         raise UserError(f"valid_metric_bigger: it is {bigger} for {watched}, from which it follows; leave it out")
-
-
-def check_exclude_seen(config: ConfigLike) -> None:
-    """Check that lists that `exclude_seen` shortens are not measured by metrics that count their padding as an item."""
-    if not config["exclude_seen"]:
-        return
-    of_items = [
-        str(metric)
-        for metric in config["metrics"]
-        if metrics_dict[str(metric).lower()].__module__ == "recbole.evaluator.metrics"
-        and "rec.items" in metric_information[str(metric).lower()]
-    ]
-    if of_items:
-        raise UserError(
-            f"exclude_seen: {', '.join(of_items)} would count the places of the items removed as an item of their own; "
-            f"leave it out of metrics, or exclude_seen out"
-        )
 
 
 def check_scaler(config: ConfigLike) -> None:

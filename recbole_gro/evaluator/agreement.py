@@ -24,9 +24,10 @@ REFERENCE = "rec.reference"
 
 
 class Agreement(AbstractMetric):
-    """Average over rows the share of common items in two top-k lists, of the shorter list's items where 0 pads it.
+    """Average over rows the share of a reference list's first k items that the other list's first k have.
 
-    Rows where one of the lists is empty do not count. At k = 1 it is the share of rows with the same first item.
+    Where 0 pads the reference list, the share is of the items that it has; rows where it is empty do not count. At
+    k = 1 it is the share of rows with the same first item.
     Yue et al. (RecSys'21, arXiv 2109.01165) measure the fidelity of a surrogate by it.
     """
 
@@ -55,10 +56,10 @@ class Agreement(AbstractMetric):
 
 
 def agreement(lists: torch.Tensor, reference: torch.Tensor, cut_offs: Iterable[int]) -> dict[int, float]:
-    """Return {k: agreement@k} of lists [N, at least k], mean over rows.
+    """Return {k: agreement@k} of lists [N, at least k] with the lists of a service, mean over rows.
 
-    Shorter lists are compared at their length. Rows where one list is empty, such as one that `exclude_seen` emptied,
-    do not count; it is 0 where none is left.
+    Rows where the service's list is empty, such as one that `exclude_seen` emptied, do not count; it is 0 where none is
+    left.
     """
     shares = {k: agreement_per_list(lists, reference, k).numpy() for k in cut_offs}
     return {k: float(np.nanmean(share)) if np.isfinite(share).any() else 0.0 for k, share in shares.items()}

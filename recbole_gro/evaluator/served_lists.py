@@ -6,6 +6,7 @@ from recbole.trainer import Trainer
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.evaluator import item_metrics  # noqa: F401  (in place of RecBole's)
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.seen_items import without_seen
 from recbole_gro.serving.service import Service
@@ -21,7 +22,7 @@ class ServedEvaluator(Trainer):
     """Run RecBole's full-ranking evaluation on the served list in place of the model's scores.
 
     `evaluate(data)` returns the metrics of the config; `lists` then holds the served lists. A position that 0 pads is a
-    miss; metrics of the items themselves (coverage, popularity) see 0 there, an item that no user has.
+    miss, and no item for metrics of the items themselves (`item_metrics`).
 
     Args:
         config: metrics and topk; no cut-off may exceed the length of the list. With `exclude_seen` all items of a

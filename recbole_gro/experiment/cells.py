@@ -203,8 +203,8 @@ def measured(config: ConfigLike, values: dict[str, Any], seed: int, cache: Stage
     loaders = build_loaders(config, build_dataset(config))
     compared, *others = compare(config, config["defense"][0], loaders, cache)
     compared = next((one for one in (compared, *others) if one.row.get("strongest")), compared)
-    beside, undefended = measure_references(config, loaders, cache)
-    references = {one.row["defense"]: one.lists["test"] for one in beside}
+    beside, undefended = measure_references(config, loaders, cache, [compared.row])
+    references = {one.name: one.lists["test"] for one in beside}
     served, extracted, row = compared.served["test"], compared.surrogate_lists["test"], compared.row
     data = loaders[2]._dataset
     items, users = data.inter_feat[data.iid_field], data.inter_feat[data.uid_field].numpy()

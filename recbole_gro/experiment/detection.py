@@ -36,7 +36,8 @@ class Detected:
         seed: of the cell.
         detector: its name.
         auc: {items: area under the ROC curve of histories of so many items}.
-        true_positives: {items: share of the attack's histories above the score that 1 % of real ones exceed}.
+        true_positives: {items: share of the attack's histories above the score that a share `rate` of real ones
+            exceed}.
         false_positives: {items: share of test users flagged by the threshold from validation users}.
         flagged: share of the attack's histories flagged so far, after each item.
         users_flagged: the same of the test users' histories.
@@ -47,6 +48,7 @@ class Detected:
         window_items: mean items of a history that are answered before its window is flagged, looked at whenever all
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
         user_windows: share of windows of random test users that are flagged at one of these lengths.
+        rate: of false positives, `false_positive_rate`; None in files of earlier versions, which do not say it.
     """
 
     values: dict[str, Any]
@@ -63,6 +65,7 @@ class Detected:
     windows: float | None
     window_items: float | None
     user_windows: float | None
+    rate: float | None = None
 
 
 def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
@@ -160,6 +163,7 @@ class ProviderUnderTest:
                 windows=flagged_windows,
                 window_items=window_items,
                 user_windows=self.user_windows[name],
+                rate=self.rate,
             )
 
     def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:

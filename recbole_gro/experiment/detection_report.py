@@ -93,7 +93,9 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         list(_users(found, lengths)),
         labels=2,
     )
-    for measure, title in {"auc": "AUC", "true_positives": "True positives at 1 % false positives"}.items():
+    rates = {one.rate for own in found.values() for detected in own.values() for one in detected}
+    rate = f"{100 * rate:g} %" if len(rates) == 1 and (rate := rates.pop()) is not None else "the set rate of"
+    for measure, title in {"auc": "AUC", "true_positives": f"True positives at {rate} false positives"}.items():
         yield Heading(title)
         yield Table(
             f"{title} of histories of n items: the attack's against the most recent n items of test users. Means over "

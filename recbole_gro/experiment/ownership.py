@@ -194,7 +194,8 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
     yield Heading("p-values of models that are no copies")
     p_values = np.array([row["p_value_without_margin"] for row in none])
     yield Table(
-        "Without the margin they are to be uniform: share of verdicts at or below each level. Verdicts on one owner's "
+        "Without the margin: share of verdicts at or below each level, which is the level where p-values are exact. "
+        "Verdicts on one owner's "
         "model share its references, so they are not independent.",
         ["owner", *(f"{at:g}" for at in (0.01, 0.05, 0.1, 0.5)), "verdicts"],
         [

@@ -1,5 +1,7 @@
 """The comparison of one defense, the paper's Figure 1 from top to bottom, and of the references beside it."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from recbole_gro.attack import STRONGEST, attacks_of, suite_agreement
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.selection import SELECTED_AT
+from recbole_gro.attack.surrogate_model import surrogates_by_name
+from recbole_gro.config.config import with_settings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
@@ -140,15 +144,19 @@ class ReferenceMeasurement:
     """The measurements of one reference.
 
     Attributes:
+        name: of the reference.
         row: as in results.json; `target` holds the metrics of one that stands for a service, `surrogate` those of any
             other.
         lists: by split, [rows, k].
         seconds: that it took.
+        architecture: of the surrogate that it belongs to, where attacks select one of several; None: of all.
     """
 
+    name: str
     row: dict[str, Any]
     lists: dict[str, Tensor]
     seconds: float
+    architecture: str | None = None
 
 
 def shown_references(config: ConfigLike) -> tuple[list[Reference], bool]:
@@ -165,7 +173,7 @@ def shown_references(config: ConfigLike) -> tuple[list[Reference], bool]:
 
 
 def measure_references(
-    config: ConfigLike, loaders: Any, cache: StageCache
+    config: ConfigLike, loaders: Any, cache: StageCache, rows: Sequence[dict[str, Any]] = ()
 ) -> tuple[list[ReferenceMeasurement], dict[str, Tensor] | None]:
     """Measure the config's references, and their agreement with the undefended target.
 
@@ -176,32 +184,48 @@ def measure_references(
         config: of the run or cell.
         loaders: training, validation and test loaders.
         cache: of the results of stages.
+        rows: of attacks, as in results.json. A reference per architecture is measured for each that they selected,
+            and named by it where these are several; without rows it is measured for the first of the config's.
 
     Returns:
         The references, and the lists of the undefended target by split, None without agreement.
     """
-    attack, prints = config["attack"], Fingerprints(config, UNDEFENDED)
+    attack = config["attack"]
     shown, with_target = shown_references(config)
     for reference in create_references(config).values() if attack else ():
         if reference.name not in [one.name for one in shown]:
             console.info(f"reference {reference.name}: left out, as no defense needs the undefended target")
-    target = Stages(config, loaders, cache, prints, None).undefended()[1] if shown and with_target else None
+    target = None
+    if shown and with_target:
+        target = Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None).undefended()[1]
     measured = []
-    for reference in shown:
-        stages = Stages(config, loaders, cache, prints, None)
+    selected = list(dict.fromkeys(map(selected_architecture, rows))) or [None]
+    for reference, architecture in itertools.chain.from_iterable(
+        itertools.product([one], selected if one.per_architecture else [None]) for one in shown
+    ):
+        own = config
+        if architecture is not None:
+            own = with_settings(config, surrogate_model=surrogates_by_name(config)[architecture])
+        stages = Stages(own, loaders, cache, Fingerprints(own, UNDEFENDED), None)
         metrics, lists = reference.evaluation(stages)
         is_service = reference.is_service or not attack
         if target and not is_service:
             of_target = {split: agreement_metrics(config, lists[split], target[split]) for split in lists}
             metrics = {split: values | of_target[split] for split, values in metrics.items()}
-        console.info(f"reference {reference.name}: {metrics_in_words(metrics)}")
+        name = f"{reference.name} {architecture}" if reference.per_architecture and selected[1:] else reference.name
+        console.info(f"reference {name}: {metrics_in_words(metrics)}")
         row = {
-            "defense": reference.name,
+            "defense": name,
             "meaning": reference.meaning,
             "target" if is_service else "surrogate": metrics,
         }
-        measured.append(ReferenceMeasurement(row, lists, sum(stages.seconds.values())))
+        measured.append(ReferenceMeasurement(reference.name, row, lists, sum(stages.seconds.values()), architecture))
     return measured, target
+
+
+def selected_architecture(row: dict[str, Any]) -> str | None:
+    """Return the architecture of the surrogate that an attack's row of results.json selected; None without a choice."""
+    return (row.get("selected_hyperparameters") or {}).get("surrogate_model")
 
 
 def set_gain(

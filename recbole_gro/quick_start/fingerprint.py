@@ -161,6 +161,8 @@ class Fingerprints:
         for name, reference in create_references(self.config).items():
             cut = _cut(self.config) if SurrogateSettings in (reference.settings or ()) else {}
             read = self._read(reference.settings) | cut
+            if reference.per_architecture and len(surrogate_models(self.config)) > 1:
+                read["architecture"] = "selected by the attack"
             found[name] = fingerprint("reference", undefended, name=name, settings=read, **_code(type(reference)))
         return found
 

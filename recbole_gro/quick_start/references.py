@@ -39,11 +39,12 @@ class Reference:
         is_service: whether it stands for a service, beside targets, and not for a surrogate.
         needs_attack: whether it means nothing without a surrogate beside it.
         needs_target: whether it means nothing without its agreement with the undefended target.
+        per_architecture: whether it is measured for each architecture that an attack selected as its surrogate's.
     """
 
     meaning: ClassVar[str]
     settings: ClassVar[tuple[type[Settings], ...] | None] = None
-    is_service = needs_attack = needs_target = False
+    is_service = needs_attack = needs_target = per_architecture = False
 
     def __init__(self, name: str):
         self.name = name
@@ -93,11 +94,11 @@ class Independent(Reference):
 
 @register_reference(UNTRAINED)
 class Untrained(Reference):
-    """The attack's first surrogate before its first epoch."""
+    """A surrogate before its first epoch, of the architecture that the attack selected."""
 
     meaning = "a surrogate before its first epoch; what an attack gained is what its surrogate has beyond this one"
     settings = (SurrogateSettings,)
-    needs_attack = True
+    needs_attack = per_architecture = True
 
     def service(self, stages: "Stages") -> Service:
         items = stages.train._dataset
@@ -109,7 +110,7 @@ class Untrained(Reference):
 class OwnHistory(Reference):
     """The items of each row, latest first."""
 
-    meaning = "each user's own items, latest first, without repeats; high where items repeat"
+    meaning = "each user's own items that the target reads, latest first, without repeats; high where items repeat"
     settings = ()
 
     def service(self, stages: "Stages") -> Service:

@@ -15,7 +15,13 @@ from recbole_gro.defense import create_defense
 from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.evaluator import POPULARITY
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
-from recbole_gro.quick_start.comparison import compare, measure_references, metrics_in_words, set_gain
+from recbole_gro.quick_start.comparison import (
+    compare,
+    measure_references,
+    metrics_in_words,
+    selected_architecture,
+    set_gain,
+)
 from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNTRAINED, create_references
@@ -83,17 +89,17 @@ def run_recbole_gro(
             compared = []
             for name in config["defense"]:
                 compared += compare(config, name, loaders, cache, folder if saved else None)
-            measured, _ = measure_references(config, loaders, cache)
-            beside = {one.row["defense"]: one for one in measured}
-            if UNTRAINED in beside:
-                test_rows, k = loaders[2]._dataset.inter_feat, int(config["valid_metric"].partition("@")[2])
-                items, users = test_rows[config["ITEM_ID_FIELD"]], test_rows[config["USER_ID_FIELD"]]
-                set_gain(compared, beside[UNTRAINED].lists, items, k, users)
+            measured, _ = measure_references(config, loaders, cache, [one.row for one in compared])
+            test_rows, k = loaders[2]._dataset.inter_feat, int(config["valid_metric"].partition("@")[2])
+            items, users = test_rows[config["ITEM_ID_FIELD"]], test_rows[config["USER_ID_FIELD"]]
+            for untrained in (one for one in measured if one.name == UNTRAINED):
+                alike = [one for one in compared if selected_architecture(one.row) == untrained.architecture]
+                set_gain(alike, untrained.lists, items, k, users)
             rows = [one.row for one in compared]
             _warn_of_poor_services(config, rows, [one.row for one in measured])
             results = {"defenses": rows, "references": [one.row for one in measured]}
             results["test_users"] = n_users(loaders[2])
-            seconds = {name: round(one.seconds, 2) for name, one in beside.items()}
+            seconds = {one.row["defense"]: round(one.seconds, 2) for one in measured}
             total = {"total": round(time.perf_counter() - start, 2)}  # less than the sum where stages ran side by side
             results |= {"seconds": {"dataset": reading.seconds, **seconds, **total}, **environment(config)}
             if saved and processes.is_first():

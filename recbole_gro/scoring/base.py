@@ -220,7 +220,12 @@ def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = N
         scores: of all items.
         positives: item ids.
         left_out: [n_items] bool, items that are ignored unless they are the row's positive.
+
+    Returns:
+        The mean over rows; 0, without a gradient that moves a weight, where there is no row.
     """
+    if not len(scores):
+        return scores.sum()
     if left_out is not None:
         absent = left_out.expand_as(scores).scatter(1, positives.unsqueeze(1), False)
         scores = scores.masked_fill(absent, -torch.inf)

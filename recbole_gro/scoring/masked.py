@@ -22,7 +22,8 @@ MASKED_SLOTS = "masked_slots"  # field of a training batch: places of its masked
 class MaskedScorer(NextItemScorer):
     """Score with BERT4Rec: N training positions are the masked items of a batch; the next item is a mask at the end.
 
-    Only masked positions are scored; RecBole scores the filler of MASK_INDEX too and weighs it 0.
+    Only masked positions are scored; RecBole scores the filler of MASK_INDEX too and weighs it 0. A batch without a
+    masked item, which RecBole's masks of short prefixes leave at times, has loss 0 in place of RecBole's NaN.
 
     RecBole's full_sort_predict drops the oldest item of every sequence to make room for the mask, even the only item of
     a sequence. Here it is dropped only where the sequence is full.
@@ -52,6 +53,8 @@ class MaskedScorer(NextItemScorer):
         positives = interaction[self.model.POS_ITEMS].flatten()[slots]
         if self.model.loss_type == "CE":
             return cross_entropy(scores, positives, left_out), scores
+        if not len(slots):
+            return scores.sum(), scores
         negatives = interaction[self.model.NEG_ITEMS].flatten()[slots]
         return BPRLoss(gamma=1e-14)(
             scores.gather(1, positives.unsqueeze(1)), scores.gather(1, negatives.unsqueeze(1))

@@ -167,21 +167,20 @@ def keep_items(lists: Tensor, kept: Tensor) -> Tensor:
 
 
 def agreement_per_list(lists: Tensor, reference: Tensor, k: int) -> Tensor:
-    """Return agreement@k of each list with its reference: the share of their first k items that both have.
+    """Return agreement@k of each list with its reference: the share of the reference's first k items among its own.
 
-    Where 0 pads one of them, it is the share of the items of the shorter one.
+    A list with fewer items agrees on no more than it has; of a reference with fewer items the share is of those.
 
     Args:
         lists: [N, any] different item ids, padded with 0 at the end.
-        reference: [N, any] the same.
+        reference: [N, any] the same, such as served lists.
         k: number of items that are compared.
 
     Returns:
-        [N] between 0 and 1; nan where one of the two is empty.
+        [N] between 0 and 1; nan where the reference is empty.
 
     >>> agreement_per_list(torch.tensor([[1, 2, 3], [1, 2, 3]]), torch.tensor([[3, 2, 1], [2, 0, 0]]), 2)
     tensor([0.5000, 1.0000])
     """
     lists, reference = lists[:, :k], reference[:, :k]
-    items = torch.minimum((lists != 0).sum(1), (reference != 0).sum(1))
-    return found_in(lists, reference).sum(1) / items
+    return found_in(reference, lists).sum(1) / (reference != 0).sum(1)

@@ -506,11 +506,3 @@ def test_an_invalid_value_names_the_file_that_sets_it(key, value, tmp_path):
         with pytest.raises(UserError) as failed:
             Config("BERT4Rec", config_file_list=[str(file)], **given)
         assert str(file) not in str(failed.value)
-
-
-def test_metrics_of_items_do_not_go_with_exclude_seen():
-    metrics = {"metrics": ["Hit", "NDCG", "GiniIndex", "itemcoverage"], "valid_metric": "NDCG@10"}
-    with pytest.raises(UserError, match="exclude_seen: GiniIndex, itemcoverage would count the places of the items"):
-        Config("BERT4Rec", config_dict={**metrics, "exclude_seen": True})
-    for sound in (metrics, {"metrics": ["Hit", "NDCG", "Agreement"], "exclude_seen": True}):
-        Config("BERT4Rec", config_dict={"valid_metric": "NDCG@10", **sound})

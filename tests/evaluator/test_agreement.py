@@ -26,13 +26,13 @@ def top_of(model, test, k):
     return scores.topk(k).indices
 
 
-def test_without_a_row_that_has_both_lists_nothing_agrees():
+def test_without_a_reference_list_nothing_agrees():
     assert agreement(torch.tensor([[1, 2]]), torch.tensor([[0, 0]]), [1, 2]) == {1: 0.0, 2: 0.0}
 
 
-def test_rows_with_an_empty_list_do_not_count():
-    lists, reference = torch.tensor([[1, 2], [0, 0], [5, 0]]), torch.tensor([[2, 3], [4, 6], [5, 7]])
-    assert agreement(lists, reference, [1, 2]) == {1: 0.5, 2: 0.75}
+def test_rows_without_a_reference_list_do_not_count_and_short_lists_agree_on_what_they_have():
+    lists, reference = torch.tensor([[1, 2], [4, 6], [5, 0], [0, 0]]), torch.tensor([[2, 3], [0, 0], [5, 7], [1, 2]])
+    assert agreement(lists, reference, [1, 2]) == {1: pytest.approx(1 / 3), 2: pytest.approx(1 / 3)}
 
 
 @pytest.mark.parametrize("metrics", [["Hit", "Agreement"], ["NDCG", "Agreement@1"]])

@@ -49,6 +49,27 @@ def test_the_independent_model_is_the_target_of_the_next_seed(measured, make_con
     assert not lists["test"].equal(target["test"])
 
 
+def test_an_untrained_surrogate_is_of_the_architecture_that_the_attack_selected(make_loaders, tmp_path):
+    both = {**TINY, "references": ["untrained", "own_history"], "surrogate_model": ["NARM", "SASRec"]}
+    config, *loaders = make_loaders(**both)
+    cache = StageCache(tmp_path / "stages")
+
+    def rows(*names):
+        return [{"selected_hyperparameters": {"surrogate_model": name}} for name in names]
+
+    alone = {}
+    for name in ("NARM", "SASRec"):
+        single, *_ = make_loaders(**{**both, "surrogate_model": name})
+        alone[name] = measure_references(single, loaders, cache)[0][0].row["surrogate"]
+        [untrained, _], _ = measure_references(config, loaders, cache, rows(name, name))
+        assert (untrained.row["defense"], untrained.architecture) == ("untrained", name)
+        assert untrained.row["surrogate"] == alone[name]
+    assert alone["NARM"] != alone["SASRec"]
+    found, _ = measure_references(config, loaders, cache, rows("SASRec", "NARM", "SASRec"))
+    assert [one.row["defense"] for one in found] == ["untrained SASRec", "untrained NARM", "own_history"]
+    assert [one.row["surrogate"] for one in found[:2]] == [alone["SASRec"], alone["NARM"]]
+
+
 @pytest.mark.parametrize("surrogate_model", [None, "NARM", ["NARM", "SASRec"]])
 def test_the_untrained_surrogate_is_the_first_one_before_its_first_epoch(measured, make_loaders, surrogate_model):
     found, _ = measured("none", references=["untrained"], surrogate_model=surrogate_model)
@@ -69,8 +90,9 @@ def test_own_history_finds_the_test_item_where_it_was_the_latest(measured, write
         assert row["surrogate"][split]["ndcg@10"] == row["surrogate"][split]["hit@5"] == 1
     assert (lists[:, :2] != 0).all()
     assert not lists[:, 2:].any()
-    share = agreement(lists, target["test"], [10])[10]  # of the two items that it has
+    share = agreement(lists, target["test"], [10])[10]
     assert row["surrogate"]["test"]["agreement@10"] == pytest.approx(share, abs=1e-4)
+    assert 0 < share <= 0.2  # it has two items
 
 
 def test_nothing_is_trained_for_agreement_alone(measured, tmp_path):

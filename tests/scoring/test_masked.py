@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.model.layers import MultiHeadAttention
 from scoring.cases import LONGEST, ScorerCases, random_sequences
 
@@ -37,6 +38,13 @@ class TestBERT4Rec(ScorerCases):
         n = int((batch["Mask_item_id_list"] == scorer.n_items).sum())
         assert scorer.position_scores(batch).shape == (n, scorer.n_items)
         assert (batch["MASK_INDEX"] == 0).any()
+
+    def test_a_batch_without_a_masked_item_has_loss_0_and_moves_nothing(self, model, scorer, batch):
+        batch.update(Interaction({"MASK_INDEX": torch.zeros_like(batch["MASK_INDEX"])}))
+        loss = scorer.loss(scorer.part_of_batch(batch, slice(None)))
+        loss.backward()
+        assert loss == 0
+        assert not any(weights.grad is not None and weights.grad.any() for weights in model.parameters())
 
 
 class TestPairwiseBERT4Rec(TestBERT4Rec):

@@ -209,6 +209,8 @@ class GROTrainer(StageTrainer):
         self._contexts = next((contexts for contexts in found if contexts), None)
         target_loss, target_scores = self._target_loss(interaction)
         student_scores = self.with_contexts(self.student_scorer, self._student_scores(interaction))
+        if not len(target_scores):  # a batch of short prefixes without a masked item
+            return target_loss, student_scores.sum(), target_scores.sum()
         served = self.served_lists(interaction, target_scores.detach())
         among = self.among
         if among and self._contexts:

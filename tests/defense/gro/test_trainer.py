@@ -7,6 +7,7 @@ from defense.cases import DefenseCases
 from defense.gro.cases import KeepsStudent, with_student
 from pipeline import same_weights, scalars, untrained, weights_of
 from recbole.config import Config as RecBoleConfig
+from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
 
 from recbole_gro import GROTrainer, UserError
@@ -271,6 +272,18 @@ def test_lambda_stays_without_gro_min_quality(make_trainer):
     trainer, train, valid = make_trainer(gro_lambda=0.7)
     trainer.fit_gro(train, valid)
     assert trainer.gro_lambda == 0.7
+
+
+@pytest.mark.parametrize("loss_type", ["CE", "BPR"])
+def test_a_batch_without_a_masked_item_moves_nothing(make_trainer, loss_type):
+    trainer, train, _ = make_trainer(train_rows="prefixes", loss_type=loss_type, mask_ratio=0.5)
+    trainer, student, batch = with_student(trainer, train)
+    batch.update(Interaction({"MASK_INDEX": torch.zeros_like(batch["MASK_INDEX"])}))
+    losses = trainer.stage_loss(batch)
+    sum(losses).backward()
+    assert [loss.item() for loss in losses] == [0, 0, 0]
+    weights = [*trainer.model.parameters(), *student.parameters()]
+    assert not any(one.grad is not None and one.grad.any() for one in weights)
 
 
 class LaterIsWorse:
