@@ -560,3 +560,14 @@ def test_runs_leave_no_thread_file_or_handler_behind(run):
 
 def _is_open(name):
     return os.path.lexists(f"/proc/self/fd/{name}")  # the listing itself is closed by now
+
+
+def test_a_gain_is_over_an_untrained_surrogate_of_the_selected_architecture(run):
+    names = ["NARM", "SASRec"]
+    results = run("none", surrogate_model=names, attacker=["standard", "standard+mixed"], references=["untrained"])
+    beside = {row["defense"]: row["surrogate"]["test"]["ndcg@10"] for row in results["references"]}
+    for row in results["defenses"]:
+        own = row["selected_hyperparameters"]["surrogate_model"]
+        untrained = beside["untrained" if len(beside) == 1 else f"untrained {own}"]
+        gain = row["surrogate"]["test"]["ndcg@10"] - untrained
+        assert row["gain"]["ndcg@10"] == pytest.approx(gain, abs=2e-4)
