@@ -1,7 +1,7 @@
 """Attackers of effect.py that the package does not offer."""
 
 from recbole_gro import Attacker, ExtractionTrainer, Settings, key, register_attacker
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import load_state, save_state
 
 
 class FirstPositionsSettings(Settings):
@@ -26,8 +26,8 @@ class LastEpochTrainer(ExtractionTrainer):
 
     def load_saved(self):
         self.best_valid_result = self.last_valid[1]
-        best = read_plain(self.saved_model_file)
-        write_atomically({**best, "state_dict": self.model.state_dict()}, self.saved_model_file)
+        best = load_state(self.saved_model_file)
+        save_state(self.saved_model_file, {**best, "state_dict": self.model.state_dict()})
 
 
 @register_attacker("last_epoch")

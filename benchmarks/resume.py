@@ -28,12 +28,12 @@ BRIEF = {"epochs": "5", "gro_epochs": "5", "gro_steps": "1", "show_progress": "F
 @contextlib.contextmanager
 def timed_writes(module):
     """Time the writes of a module inside the block; yields the list that their seconds are added to."""
-    spent, write = [], module.write_atomically
+    spent, write = [], module.save_state
 
-    def timed(state, file):
-        spent.append(seconds(lambda: write(state, file)))
+    def timed(file, state):
+        spent.append(seconds(lambda: write(file, state)))
 
-    with replaced(module, "write_atomically", timed):
+    with replaced(module, "save_state", timed):
         yield spent
 
 

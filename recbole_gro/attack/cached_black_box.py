@@ -12,7 +12,7 @@ from torch import Tensor
 from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import load_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import random_state, set_random_state
 
@@ -70,7 +70,7 @@ class CachedBlackBox(BlackBox):
             "defense": self.defense.state_dict(),
             "process": random_state(),
         }
-        write_atomically(response, file)
+        save_state(file, response)
         n_lists = self.lists_returned + len(lists)
         logging.getLogger().info(f"{self.folder.name}: query {self.queries_answered} answered, {n_lists} lists so far")
         return lists
@@ -82,7 +82,7 @@ class CachedBlackBox(BlackBox):
             super()._log(sequences, refused)
 
     def _read(self, file: Path, digest: str) -> Tensor:
-        response = read_plain(file)
+        response = load_state(file)
         if response["query"] != digest:
             raise UserError(
                 f"{file} holds the response to another query; the attack is not deterministic here, "

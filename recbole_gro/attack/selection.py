@@ -13,7 +13,7 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.surrogate_trainer import AGREEMENT_K, ExtractionTrainer
 from recbole_gro.scoring.ensemble import joined_checkpoints
 from recbole_gro.serving.service import Service
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import load_state, save_state
 from recbole_gro.utils.ranking import agreement_per_list
 
 SELECTED_AT = AGREEMENT_K  # items of a list as served; losses of Eq. 4 on lists of other lengths are not comparable
@@ -156,7 +156,7 @@ def write_selected(members: list[ExtractionTrainer], stage: str, unneeded: set[s
     files, folder = [trainer.saved_model_file for trainer in members], members[0].config["output_dir"]
     kept = str(Path(folder) / f"{stage}.pth") if folder else files[0]
     if len(files) > 1:
-        write_atomically(joined_checkpoints([read_plain(file) for file in files]), kept)
+        save_state(kept, joined_checkpoints([load_state(file) for file in files]))
     elif kept != files[0]:
         shutil.copyfile(files[0], kept)
     for file in unneeded - {kept}:

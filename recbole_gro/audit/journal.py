@@ -92,7 +92,7 @@ class Journal:
             self._add({"queries": queries, "failed": reason})
 
     def _add(self, entry: dict[str, Any]) -> None:
-        append_line(json.dumps(entry), self.file)
+        append_line(self.file, json.dumps(entry))
         self._take(entry)
 
     def _take(self, entry: dict[str, Any]) -> None:

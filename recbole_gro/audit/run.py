@@ -43,7 +43,7 @@ from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.report.budget_curve import SHARES, lists_needed
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import load_state, save_state
 from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept, stage_seed
 
@@ -225,9 +225,9 @@ def _attack(config: Config, name: str, client: Client, catalogue: list[str], fol
     if not n_with_list(held_out):
         raise UserError(f"{client.description.name}: no held-out query got a list; raise query_sequences")
     trainer = attacker.train_surrogate(log, n_items, stage=f"surrogate-{name}", show_progress=config["show_progress"])
-    checkpoint = read_plain(trainer.saved_model_file)
+    checkpoint = load_state(trainer.saved_model_file)
     checkpoint["catalogue"]["item_tokens"] = ["[PAD]", *catalogue]  # so that load_target takes the service's item ids
-    write_atomically(checkpoint, folder / f"surrogate-{name}.pth")
+    save_state(folder / f"surrogate-{name}.pth", checkpoint)
     surrogate = trainer.model.eval()
     facts = {
         "attacker": name,

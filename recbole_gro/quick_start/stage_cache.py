@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.trainer import processes
-from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
+from recbole_gro.utils.files import load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
 
@@ -86,13 +86,13 @@ class StageCache:
             seconds: that it took; None: it was not computed, since the file was there.
         """
         if seconds is not None:
-            write_atomically({"made": made, "seconds": round(seconds, 2)}, file)
+            save_state(file, {"made": made, "seconds": round(seconds, 2)})
             shutil.rmtree(file.with_suffix(".work"))
             if seconds >= 1:
                 console.info(f"{stage}: done in {seconds:.0f} s")
         # whoever waits for the lock, or makes a new one, finds the result
         Path(f"{file}.lock").unlink(missing_ok=True)
-        return read_plain(file)
+        return load_state(file)
 
 
 def start_anew_elsewhere(work: Path, output_dir: Path | None) -> None:

@@ -30,7 +30,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.trainer.catalogue import checkpoint_of, holds, loaded
-from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically
+from recbole_gro.utils.files import load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
 
@@ -103,7 +103,7 @@ class Stages:
             best, _ = trainer.fit(self.train, self.valid, show_progress=config["show_progress"])
             epochs = len(trainer.train_loss_dict)
             report_target(config["valid_metric"], best, epochs, trainer.still_improving)
-            checkpoint = read_plain(trainer.saved_model_file)
+            checkpoint = load_state(trainer.saved_model_file)
             last = {"state_dict": trainer.model.state_dict(), "other_parameter": trainer.other_parameter()}
             return {
                 "checkpoint": checkpoint,
@@ -131,7 +131,7 @@ class Stages:
             training = create_defense(part.name, config)
             model = training.protect(target, self.train, self.valid, config["show_progress"])
             file = Path(config["output_dir"]) / f"target-{part.name}.pth"
-            checkpoint = read_plain(file) if file.exists() else checkpoint_of(self.config, model, self.train._dataset)
+            checkpoint = load_state(file) if file.exists() else checkpoint_of(self.config, model, self.train._dataset)
             checkpoint |= {"stage": file.stem}
             still_improving = self.target_still_improving
             return {"checkpoint": checkpoint, "effective": training.effective, "still_improving": still_improving}
@@ -194,7 +194,7 @@ class Stages:
             attacker = create_attacker(self.prints.attack, config)
             seed, show = start_stage(config, "surrogate"), config["show_progress"]
             trainer = attacker.train_surrogate(log, n_items, items, f"surrogate-{name}", seed, show_progress=show)
-            return {"checkpoint": read_plain(trainer.saved_model_file), "facts": surrogate_facts(trainer, attacker)}
+            return {"checkpoint": load_state(trainer.saved_model_file), "facts": surrogate_facts(trainer, attacker)}
 
         stored = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {reference_to(sequential_model(model)): model for model in surrogate_models(self.config) if model}
@@ -289,5 +289,5 @@ class Stages:
         if self.output_dir and processes.is_first():
             with one_at_a_time(self.cache.folder / "copies"):  # workers write the same file
                 if not holds(self.output_dir / f"{file}.pth", stored[kept]):
-                    write_atomically(stored[kept], self.output_dir / f"{file}.pth")
+                    save_state(self.output_dir / f"{file}.pth", stored[kept])
         return stored

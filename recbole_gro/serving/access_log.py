@@ -52,7 +52,7 @@ class AccessLog:
             "refused": refused,
             "sequences": _readable(sequences),
         }
-        append_line(json.dumps(line), self.file)
+        append_line(self.file, json.dumps(line))
 
 
 def _readable(sequences: Any) -> list[list[int]] | str:

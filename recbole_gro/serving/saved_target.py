@@ -20,7 +20,7 @@ from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError, in_one_line
-from recbole_gro.utils.files import read_plain
+from recbole_gro.utils.files import load_state
 from recbole_gro.utils.random_state import global_state_kept
 
 
@@ -177,7 +177,7 @@ def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a checkpoint's plain data."""
     if not os.path.exists(file):
         raise UserError(f"checkpoint {file}: no such file")
-    checkpoint = read_plain(file, "a checkpoint of plain data")
+    checkpoint = load_state(file, "a checkpoint of plain data")
     if not isinstance(checkpoint, dict) or not all(
         isinstance(checkpoint.get(part), dict) for part in ("config", "state_dict")
     ):

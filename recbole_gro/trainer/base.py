@@ -29,7 +29,7 @@ from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import write_atomically
+from recbole_gro.utils.files import save_state
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
@@ -260,7 +260,7 @@ class StageTrainer(Trainer):
             "optimizer": self._model_optimizer_state(),
             **self.stored,
         }
-        processes.by_first(lambda: write_atomically(state, file))
+        processes.by_first(lambda: save_state(file, state))
         if verbose:
             self.logger.info(f"Saving current: {file}")
 

@@ -15,7 +15,7 @@ from torch import nn
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import reference_to
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import read_plain
+from recbole_gro.utils.files import load_state
 
 
 class StandInDataset:
@@ -99,7 +99,7 @@ def holds(file: Path, checkpoint: dict[str, Any]) -> bool:
     if not file.exists():
         return False
     with contextlib.suppress(UserError):
-        there, own = read_plain(file).get("state_dict") or {}, checkpoint["state_dict"]
+        there, own = load_state(file).get("state_dict") or {}, checkpoint["state_dict"]
         return there.keys() == own.keys() and all(torch.equal(there[name], own[name].cpu()) for name in own)
     return False
 

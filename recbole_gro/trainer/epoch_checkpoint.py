@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import read_plain, write_atomically
+from recbole_gro.utils.files import load_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import generators_of, random_state, set_generator_state, set_random_state
 
@@ -43,7 +43,7 @@ class EpochCheckpoint:
         if self.file is None or not processes.by_first(self.file.exists):
             return False
         file, trainer = self.file, self.trainer
-        saved = processes.by_first(lambda: read_plain(file))
+        saved = processes.by_first(lambda: load_state(file))
         try:
             for name, part in trainer.resumed_parts().items():
                 # an optimizer moves its tensors itself, except its count of steps, which stays on the CPU
@@ -89,7 +89,7 @@ class EpochCheckpoint:
             "process": random_state(),
         }
         file.parent.mkdir(parents=True, exist_ok=True)
-        processes.by_first(lambda: write_atomically(state, file))
+        processes.by_first(lambda: save_state(file, state))
         trainer.logger.info(
             f"{self.file.stem}: resume checkpoint after epoch {epoch}{', the last' if finished else ''}"
         )

@@ -64,7 +64,7 @@ def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
         yield
 
 
-def write_atomically(state: Any, file: str | os.PathLike) -> None:
+def save_state(file: str | os.PathLike, state: Any) -> None:
     """Save a state with torch.save under a temporary name, then rename it: no incomplete file has the name.
 
     Raises:
@@ -75,7 +75,7 @@ def write_atomically(state: Any, file: str | os.PathLike) -> None:
     write_whole(Path(file), buffer.getvalue())
 
 
-def append_line(line: str, file: str | os.PathLike) -> None:
+def append_line(file: str | os.PathLike, line: str) -> None:
     """Append a complete line to a file, or nothing, and pass it to the operating system.
 
     Raises:
@@ -112,8 +112,8 @@ def whole_lines(file: str | os.PathLike) -> int:
     return lines
 
 
-def read_plain(file: str | os.PathLike, kind: str = "a file of this run") -> Any:
-    """Load a file of `write_atomically` on the CPU.
+def load_state(file: str | os.PathLike, kind: str = "a file of this run") -> Any:
+    """Load a file of `save_state` on the CPU.
 
     Args:
         file: its path.

@@ -1,7 +1,7 @@
 from benchmarks.cases import NARROW, BenchmarkCases
 
 from recbole_gro.trainer import epoch_checkpoint
-from recbole_gro.utils.files import write_atomically
+from recbole_gro.utils.files import save_state
 
 SETTINGS = f"--query_sequences=4 --MAX_ITEM_LIST_LENGTH=6 --gro_head_k=5 {NARROW}"
 
@@ -13,4 +13,4 @@ class TestResume(BenchmarkCases):
 
     def test_writes_are_timed_in_the_benchmark_alone(self, capfd):
         self.run(self.words(self.bad[0]), capfd)
-        assert epoch_checkpoint.write_atomically is write_atomically
+        assert epoch_checkpoint.save_state is save_state

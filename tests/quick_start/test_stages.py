@@ -203,7 +203,7 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
     make_stages().target()  # into the cache
     (tmp_path / "out").mkdir()
     workers, writing, most = [make_stages(output_dir=tmp_path / "out") for _ in range(3)], [], []
-    write = stages_module.write_atomically
+    write = stages_module.save_state
 
     def slow(*arguments):
         writing.append(1)
@@ -212,7 +212,7 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
         write(*arguments)
         writing.pop()
 
-    monkeypatch.setattr(stages_module, "write_atomically", slow)
+    monkeypatch.setattr(stages_module, "save_state", slow)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda stages: stages.target(), workers))
     assert most == [1]  # the others find it written

@@ -9,7 +9,7 @@ import torch
 from pipeline import files_below
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.utils.files import one_at_a_time, read_plain, write_atomically, written
+from recbole_gro.utils.files import load_state, one_at_a_time, save_state, written
 
 
 def disk_full(*_):
@@ -20,16 +20,16 @@ def write_query_log(file):
     QueryLog(torch.ones(2, 3, dtype=torch.long), torch.ones(2, 3, 4, dtype=torch.long)).save(file)
 
 
-@pytest.mark.parametrize("write", [lambda file: write_atomically({"a": 2}, file), write_query_log])
+@pytest.mark.parametrize("write", [lambda file: save_state(file, {"a": 2}), write_query_log])
 def test_a_full_disk_is_reported_in_one_line_and_leaves_the_earlier_file(tmp_path, monkeypatch, write):
     file = tmp_path / "weights.pth"
-    write_atomically({"a": 1}, file)
+    save_state(file, {"a": 1})
     monkeypatch.setattr(os, "fsync", disk_full)
     with pytest.raises(UserError) as error:
         write(file)
     assert str(error.value) == f"{file} cannot be written: No space left on device"
     assert files_below(tmp_path) == ["weights.pth"]
-    assert read_plain(file) == {"a": 1}
+    assert load_state(file) == {"a": 1}
 
 
 def test_a_file_exists_only_when_it_is_complete(tmp_path):
@@ -46,7 +46,7 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
     (tmp_path / "cut.pth").write_bytes(b"PK")
     for name in ("code.pth", "cut.pth", "absent.pth"):
         with pytest.raises(UserError, match=f"{name} is damaged or not a file of this run") as error:
-            read_plain(tmp_path / name)
+            load_state(tmp_path / name)
         assert "\n" not in str(error.value)
         assert "weights_only" not in str(error.value)  # which torch advises to set to False
         assert str(error.value).endswith(": No such file or directory") == (name == "absent.pth")
