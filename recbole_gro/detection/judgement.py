@@ -13,7 +13,7 @@ from recbole_gro.detection.traces import Traces, joined_traces
 NEVER = 2**62  # items after which a history that is not flagged is
 
 
-def judged(
+def judge(
     calibrated: Mapping[str, CalibratedDetector],
     traces: Iterable[Traces],
     keys: Tensor,

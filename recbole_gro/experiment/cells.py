@@ -182,7 +182,7 @@ def run_cell(
         config = experiment.config(values, seed)
         config["show_progress"] = show_progress
         given = config.data_digests = data_fingerprint(config)
-        cell = measured(config, values, seed, StageCache(stages_dir or folder / "stages"))
+        cell = measure_cell(config, values, seed, StageCache(stages_dir or folder / "stages"))
         if not given:  # the fingerprint of data that this cell downloaded is known only now
             file = cell_file(experiment, values, seed, folder)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def run_cell(
     return cell
 
 
-def measured(config: ConfigLike, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
+def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: StageCache) -> Cell:
     """Compare one defense and return the cell: its facts, and the ranks of the test items, those of references too.
 
     Args:

@@ -135,7 +135,7 @@ def check_alarms(config: ConfigLike) -> None:
         raise UserError(f"detector: {', '.join(names)} are several; a service has one, such as transitions")
 
 
-def measured(
+def measure_alarms(
     provider: ProviderUnderTest, config: ConfigLike, values: dict[str, Any], seed: int
 ) -> Iterator[AlarmFigure]:
     """Yield the figures of a cell: surrogates by what gets decoys, the references, and the users.

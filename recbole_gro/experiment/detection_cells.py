@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
-from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measured, write_alarms_report
+from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, in_words
 from recbole_gro.quick_start.executor import execute
@@ -36,7 +36,7 @@ class Kind:
 
 KINDS = {
     DETECTION: Kind(Detected, ProviderUnderTest.detected, write_detection_report, lambda prints: prints.queries),
-    ALARMS: Kind(AlarmFigure, measured, write_alarms_report, lambda prints: prints.comparison, check_alarms),
+    ALARMS: Kind(AlarmFigure, measure_alarms, write_alarms_report, lambda prints: prints.comparison, check_alarms),
 }
 
 

@@ -19,7 +19,7 @@ from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.quick_start.comparison import attack_service, served
+from recbole_gro.quick_start.comparison import attack_service, serve_defended
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
@@ -98,7 +98,7 @@ class Workshop:
     def surrogate(self, model: str, seed: int, attack: dict[str, Any]) -> tuple[nn.Module, Stages, QueryLog, int]:
         """Return the surrogate of an attack on a target, its stages, the query log and the number of lists."""
         stages = self.stages(model, seed, **attack)
-        service = served(stages)[0]
+        service = serve_defended(stages)[0]
         surrogate, log, facts = attack_service(stages, service, UNDEFENDED)
         return surrogate, stages, log, facts["lists_returned"]
 

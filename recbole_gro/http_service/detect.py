@@ -14,7 +14,7 @@ from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
 from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
 from recbole_gro.detection.histories import maximal, padded, versions_read
-from recbole_gro.detection.judgement import judged
+from recbole_gro.detection.judgement import judge
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.detect_report import write_detection
@@ -66,7 +66,7 @@ def run_detect(
     items = padded([queries.histories[row] for row in read.tolist()], tracer.longest)
     left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
     traces = (tracer.trace(part) for part in items.split(AT_ONCE))
-    found = judged(calibrated, traces, keys[rows], own, history=history, left_out=left_out)
+    found = judge(calibrated, traces, keys[rows], own, history=history, left_out=left_out)
     results = {
         "target": str(target),
         "log": str(log),

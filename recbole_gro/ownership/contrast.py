@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from recbole_gro.config.settings import Key
-from recbole_gro.ownership.fingerprint import LENGTHS, TOP, generated
+from recbole_gro.ownership.fingerprint import LENGTHS, TOP, generate_histories
 from recbole_gro.ownership.method import (
     LEVEL,
     NoVerdict,
@@ -51,7 +51,7 @@ class Contrast(VerificationMethod):
         users, rows = _histories(owner), []
         draw = torch.Generator().manual_seed(int(keyed_draws(key, "contrast").integers(2**62)))
         lengths = torch.randint(LENGTHS.start, LENGTHS.stop, ((n + 1) // 2,), generator=draw)
-        made = generated([owner], lengths, draw)
+        made = generate_histories([owner], lengths, draw)
         for row, length in zip(made.tolist(), lengths.tolist(), strict=True):
             user = users[int(torch.randint(len(users), (1,), generator=draw))]
             start = int(torch.randint(max(1, len(user) - length + 1), (1,), generator=draw))

@@ -65,7 +65,7 @@ class DistinctiveItems(VerificationMethod):
         candidates = {OWNER: owner, **references}
         draw = torch.Generator().manual_seed(int(keyed_draws(key, "fingerprint").integers(2**62)))
         lengths = torch.randint(LENGTHS.start, LENGTHS.stop, (n,), generator=draw)
-        histories = generated(list(candidates.values()), lengths, draw)
+        histories = generate_histories(list(candidates.values()), lengths, draw)
         rows = [row[:length] for row, length in zip(histories.tolist(), lengths.tolist(), strict=True)]
         lists = {name: model.recommend(histories, TOP).tolist() for name, model in candidates.items()}
         return Probes(rows, {"lists": lists})
@@ -143,7 +143,7 @@ class DistinctiveItems(VerificationMethod):
         return needed
 
 
-def generated(candidates: Sequence[SavedTarget], lengths: Tensor, draw: torch.Generator) -> Tensor:
+def generate_histories(candidates: Sequence[SavedTarget], lengths: Tensor, draw: torch.Generator) -> Tensor:
     """Return histories [N, L], padded right with 0: each next item is one of a random candidate's list."""
     n, n_items = len(lengths), len(candidates[0].item_tokens or ())
     k = min(DRAWN_FROM, max(1, n_items // 4))

@@ -63,7 +63,7 @@ def compare(
     defense = stages.defense
 
     console.info(f"defense {name}: {defense.summary}")
-    service, effective, (metrics, lists) = served(stages)
+    service, effective, (metrics, lists) = serve_defended(stages)
     console.info(f"defense {name}: the service reaches {metrics_in_words(metrics)}")
     row: dict[str, Any] = {"defense": name, "seconds": stages.seconds, "target": metrics}
     row["target_still_improving"] = stages.target_still_improving
@@ -89,7 +89,7 @@ def compare(
     return compared
 
 
-def served(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any], dict[str, Tensor]]]:
+def serve_defended(stages: Stages) -> tuple[Service, dict[str, Any], tuple[dict[str, Any], dict[str, Tensor]]]:
     """Return the service of a comparison, the effective settings of its defense, and its `evaluation`."""
     model, effective = stages.defended()
     service = Service(model, stages.config["served_k"], stages.defense.answer)

@@ -55,7 +55,7 @@ class Reference:
 
     def evaluation(self, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return metrics and lists [rows, k], both by split, for the stages of the undefended target."""
-        return stages.measured("reference", stages.prints.references[self.name], lambda: self.service(stages))
+        return stages.measure("reference", stages.prints.references[self.name], lambda: self.service(stages))
 
     def trained(self, prints: "Fingerprints") -> dict[str, str]:
         """Return {stage: fingerprint} of what it trains, for the fingerprints of the undefended target."""

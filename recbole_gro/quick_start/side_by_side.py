@@ -15,7 +15,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import trains
-from recbole_gro.quick_start.comparison import attack_service, attacked_name, served, shown_references
+from recbole_gro.quick_start.comparison import attack_service, attacked_name, serve_defended, shown_references
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
@@ -103,6 +103,6 @@ def _compute(
             create_references(config)[name].evaluation(stages)
             return
         stages = Stages(config, loaders, cache, Fingerprints(config, name, attack), output_dir)
-        service, *_ = served(stages)
+        service, *_ = serve_defended(stages)
         if kind == ATTACK:
             attack_service(stages, service, attacked_name(config, name, stages.prints.attack))

@@ -25,11 +25,11 @@ from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
 from recbole_gro.quick_start.stopwatch import Stopwatch
-from recbole_gro.scoring.ensemble import untrained
+from recbole_gro.scoring.ensemble import build_untrained
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import checkpoint_of, holds, loaded
+from recbole_gro.trainer.catalogue import checkpoint_of, has_weights, load_weights
 from recbole_gro.utils.files import load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
@@ -114,7 +114,7 @@ class Stages:
         kept = "last" if TargetEpochSettings.of(self.config).target_epoch == "last" else "checkpoint"
         stored = self._trained("target", self.prints.training, "target", make, kept)
         self.target_still_improving = stored["still_improving"]
-        return loaded(self.new_model(), stored[kept])
+        return load_weights(self.new_model(), stored[kept])
 
     def defended(self) -> tuple[torch.nn.Module, dict[str, Any]]:
         """Return the served model, and the effective settings of the defense.
@@ -138,11 +138,11 @@ class Stages:
 
         stored = self._trained("defended", self.prints.defended, f"target-{part.name}", make)
         self.target_still_improving = stored["still_improving"]
-        return loaded(self.new_model(), stored["checkpoint"]), {**self.defense.effective, **stored["effective"]}
+        return load_weights(self.new_model(), stored["checkpoint"]), {**self.defense.effective, **stored["effective"]}
 
     def evaluation(self, service: Service) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of the service and its lists, as `measured` does."""
-        return self.measured("evaluation", self.prints.evaluation, lambda: service, self.defense)
+        return self.measure("evaluation", self.prints.evaluation, lambda: service, self.defense)
 
     def queries(self, service: Service, name: str) -> tuple[QueryLog, dict[str, Any]]:
         """Return the query log of the attack, and the facts about it that a row of the results holds.
@@ -199,8 +199,8 @@ class Stages:
         stored = self._trained("surrogate", self.prints.surrogate, f"surrogate-{name}", make)
         named = {reference_to(sequential_model(model)): model for model in surrogate_models(self.config) if model}
         config, kind = self.prints.attacker.config, named.get(stored["facts"]["surrogate_model"])
-        model = untrained(lambda: create_surrogate(config, n_items, items, kind)[0], stored["checkpoint"])
-        return loaded(model, stored["checkpoint"]), stored["facts"]
+        model = build_untrained(lambda: create_surrogate(config, n_items, items, kind)[0], stored["checkpoint"])
+        return load_weights(model, stored["checkpoint"]), stored["facts"]
 
     def surrogate_evaluation(
         self, surrogate: torch.nn.Module, served: dict[str, torch.Tensor]
@@ -234,7 +234,7 @@ class Stages:
         draw.manual_seed(start_stage(self.config, "known sequences"))
         return auxiliary_sequences(self.train._dataset, attacker.auxiliary_share, length, draw)
 
-    def measured(
+    def measure(
         self, stage: str, fingerprint: str, service: Callable[[], Service], defense: Defense | None = None
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of a service and its lists [rows, k], both by split.
@@ -288,6 +288,6 @@ class Stages:
         stored = self._once(stage, fingerprint, make_in, together=True)
         if self.output_dir and processes.is_first():
             with one_at_a_time(self.cache.folder / "copies"):  # workers write the same file
-                if not holds(self.output_dir / f"{file}.pth", stored[kept]):
+                if not has_weights(self.output_dir / f"{file}.pth", stored[kept]):
                     save_state(self.output_dir / f"{file}.pth", stored[kept])
         return stored

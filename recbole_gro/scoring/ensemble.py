@@ -60,7 +60,7 @@ def joined_checkpoints(checkpoints: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def untrained(build: Callable[[], Any], checkpoint: dict[str, Any]) -> Any:
+def build_untrained(build: Callable[[], Any], checkpoint: dict[str, Any]) -> Any:
     """Return a model, or an ensemble of as many as a checkpoint has, without its weights.
 
     Args:

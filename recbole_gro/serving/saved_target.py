@@ -15,7 +15,7 @@ from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import imported_model, reference_to, sequential_model
 from recbole_gro.config.values import as_names
 from recbole_gro.data import SequenceDataset, build_dataset
-from recbole_gro.scoring.ensemble import untrained
+from recbole_gro.scoring.ensemble import build_untrained
 from recbole_gro.serving.numbering import renumber
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
@@ -256,7 +256,7 @@ def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDa
     construct_transform(config)  # leaves the field names of masked models in the config
     try:
         catalogue = rows if stored is None else StoredCatalogue(config, stored, rows)
-        built = untrained(lambda: config.model_class(config, catalogue), checkpoint)
+        built = build_untrained(lambda: config.model_class(config, catalogue), checkpoint)
         built.load_state_dict(checkpoint["state_dict"])
         built.load_other_parameter(checkpoint.get("other_parameter"))
     except (LookupError, TypeError, AttributeError) as error:

@@ -86,7 +86,7 @@ def checkpoint_of(config: Config, model: nn.Module, dataset: Any) -> dict[str, A
     return {"config": settings, "state_dict": model.state_dict(), "catalogue": catalogue}
 
 
-def loaded(model: Any, checkpoint: dict[str, Any]) -> Any:
+def load_weights(model: Any, checkpoint: dict[str, Any]) -> Any:
     """Return a model with the weights of a checkpoint, in evaluation mode."""
     model.load_state_dict(checkpoint["state_dict"])
     if checkpoint.get("other_parameter"):
@@ -94,7 +94,7 @@ def loaded(model: Any, checkpoint: dict[str, Any]) -> Any:
     return model.eval()
 
 
-def holds(file: Path, checkpoint: dict[str, Any]) -> bool:
+def has_weights(file: Path, checkpoint: dict[str, Any]) -> bool:
     """Return whether a file has the weights of a checkpoint; one of an interrupted training has those of its epoch."""
     if not file.exists():
         return False

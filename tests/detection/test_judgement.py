@@ -3,7 +3,7 @@ import torch
 from detection.cases import attack, users
 
 from recbole_gro.detection.calibration import CalibratedDetector
-from recbole_gro.detection.judgement import first_alarms, judged, window_starts
+from recbole_gro.detection.judgement import first_alarms, judge, window_starts
 from recbole_gro.detection.settings import DetectionSettings
 
 
@@ -12,7 +12,7 @@ def test_a_window_has_the_histories_of_one_key():
     keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
     own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
     parts = [users(29, seed=4), attack(10)]
-    found = judged({"transitions": detector}, parts, keys, own)["transitions"]
+    found = judge({"transitions": detector}, parts, keys, own)["transitions"]
     assert found["window_start"].tolist() == [0, 10, 29]
     assert found["window_flagged"].tolist() == [False, False, True]
     assert found["key_flagged"].tolist() == [False, False, True]

@@ -10,7 +10,7 @@ from torch import tensor
 
 from recbole_gro import Service, create_defense, load_target
 from recbole_gro.defense.defense_key import defense_key
-from recbole_gro.defense.marks.marks import grown
+from recbole_gro.defense.marks.marks import grow_marks
 from recbole_gro.ownership.marks import _needed, gamma_tail, higher_shares, listed, wilson
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 
@@ -25,7 +25,7 @@ def owner_of(seed, method="aow", rows=4, length=6):
     def others(sequences):
         return torch.stack([tensor([item for item in range(1, N_ITEMS) if item not in row]) for row in sequences])
 
-    marks = grown(defense_key(config), method, list(range(1, rows + 1)), length, others)
+    marks = grow_marks(defense_key(config), method, list(range(1, rows + 1)), length, others)
     return SimpleNamespace(config=config, marks=marks.state(), model=SimpleNamespace(n_items=N_ITEMS))
 
 
@@ -137,7 +137,7 @@ def test_a_secret_key_is_read_from_the_file_or_the_variable_that_trained(in_file
         monkeypatch.setenv("RECBOLE_GRO_DEFENSE_KEY", given.decode())
     owner = owner_of(1)
     owner.config = secret
-    owner.marks = grown(defense_key(secret), "aow", [1, 2], 3, lambda rows: CANDIDATES[9:].expand(2, -1)).state()
+    owner.marks = grow_marks(defense_key(secret), "aow", [1, 2], 3, lambda rows: CANDIDATES[9:].expand(2, -1)).state()
     method = create_method("aow", {})
     assert len(method.probes(owner, {}, given, 100).histories) == 4
     with pytest.raises(NoVerdict, match="the key is not the one"):

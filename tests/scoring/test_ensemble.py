@@ -5,7 +5,7 @@ import torch
 from pipeline import same_weights, weights_of
 
 from recbole_gro import Service, create_scorer
-from recbole_gro.scoring.ensemble import Ensemble, joined_checkpoints, untrained
+from recbole_gro.scoring.ensemble import Ensemble, build_untrained, joined_checkpoints
 
 
 @pytest.fixture(params=["GRU4Rec", "BERT4Rec", "STAMP", "FPMC"])
@@ -38,7 +38,7 @@ def test_an_ensemble_of_equal_members_serves_their_lists(members):
 def test_checkpoints_of_members_are_joined_and_loaded(members, make_model):
     checkpoints = [{"state_dict": weights_of(member), "other_parameter": {"n": i}} for i, member in enumerate(members)]
     checkpoint = joined_checkpoints(checkpoints)
-    ensemble = untrained(lambda: make_model(type(members[0]).__name__), checkpoint)
+    ensemble = build_untrained(lambda: make_model(type(members[0]).__name__), checkpoint)
     ensemble.load_state_dict(checkpoint["state_dict"])
     ensemble.load_other_parameter(checkpoint["other_parameter"])
     assert len(ensemble.members) == 2
@@ -48,4 +48,4 @@ def test_checkpoints_of_members_are_joined_and_loaded(members, make_model):
 
 
 def test_a_checkpoint_of_one_model_is_no_ensemble(members):
-    assert untrained(lambda: members[0], {"state_dict": {}}) is members[0]
+    assert build_untrained(lambda: members[0], {"state_dict": {}}) is members[0]

@@ -9,7 +9,7 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.defense_key import check_defense_key, defense_key
-from recbole_gro.defense.marks.marks import Marks, grown, keyed_order
+from recbole_gro.defense.marks.marks import Marks, grow_marks, keyed_order
 from recbole_gro.defense.marks.settings import AOWSettings
 from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.scoring import create_scorer
@@ -46,7 +46,7 @@ def autoregressive_marks(model: nn.Module, key: bytes, settings: AOWSettings) ->
         return top_k(scores.scatter(1, sequences, -torch.inf), n_candidates)
 
     starts = keyed_order(key, "aow start", list(range(1, scorer.n_items)))[: settings.aow_sequences]
-    return grown(key, "aow", starts, settings.aow_length, lowest)
+    return grow_marks(key, "aow", starts, settings.aow_length, lowest)
 
 
 class AOWTrainer(StageTrainer):

@@ -14,7 +14,7 @@ from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.data.loaders import reseed
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.defense_key import check_defense_key, defense_key
-from recbole_gro.defense.marks.marks import Marks, grown, keyed_order, keyed_word
+from recbole_gro.defense.marks.marks import Marks, grow_marks, keyed_order, keyed_word
 from recbole_gro.defense.marks.settings import InjectedSettings
 from recbole_gro.defense.settings import KeyedSettings
 from recbole_gro.serving.settings import ServiceSettings
@@ -45,7 +45,7 @@ def unpopular_runs(counts: Tensor, key: bytes, settings: InjectedSettings) -> Ma
         return others[left].view(len(runs), -1)
 
     starts = keyed_order(key, "injected start", pool.tolist())[: settings.injected_runs]
-    return grown(key, "injected", starts, settings.injected_length, remaining)
+    return grow_marks(key, "injected", starts, settings.injected_length, remaining)
 
 
 def check_pool(n: int, settings: InjectedSettings) -> None:

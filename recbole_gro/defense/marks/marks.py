@@ -58,7 +58,7 @@ class Marks:
         )
 
 
-def grown(key: bytes, method: str, starts: list[int], length: int, candidates_after: Any) -> Marks:
+def grow_marks(key: bytes, method: str, starts: list[int], length: int, candidates_after: Any) -> Marks:
     """Return marks that grow by keyed choices, item by item.
 
     Args:

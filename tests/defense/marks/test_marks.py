@@ -5,7 +5,7 @@ import torch
 from pipeline import TINY_RUN
 
 from recbole_gro import Service, load_target, run_recbole_gro
-from recbole_gro.defense.marks.marks import Marks, grown, keyed_choice, keyed_order, keyed_word
+from recbole_gro.defense.marks.marks import Marks, grow_marks, keyed_choice, keyed_order, keyed_word
 from recbole_gro.ownership.method import create_method
 
 KEY = b"k" * 32
@@ -39,7 +39,7 @@ def test_candidates_of_different_number_are_padded_and_the_key_fits_none_but_its
         widths.append(9 - sequences.shape[1])
         return torch.arange(10, 10 + widths[-1]).expand(len(sequences), -1)
 
-    marks = grown(KEY, "aow", [1, 2], 4, fewer)
+    marks = grow_marks(KEY, "aow", [1, 2], 4, fewer)
     assert marks.sequences.shape == (2, 4)
     assert (marks.candidates != 0).sum(2).tolist() == [widths, widths] == [[8, 7, 6]] * 2
     assert marks.fit_key(KEY)
