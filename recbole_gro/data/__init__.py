@@ -1,4 +1,4 @@
-"""Training rows, masks and query logs."""
+"""Atomic files, datasets, training rows, masks and loaders."""
 
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.loaders import build_dataset, build_loaders, reseed

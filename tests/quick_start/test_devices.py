@@ -108,7 +108,7 @@ def test_a_query_through_a_defense(make_model, monkeypatch, name):
 @pytest.mark.parametrize("model", MODELS)
 def test_losses_are_in_full_precision_with_mixed_precision(make_loaders, tmp_path, model, trainer_class):
     config, train, valid, _ = make_loaders(
-        model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, gro_head_k=3
+        model, output_dir=str(tmp_path), enable_amp=True, epochs=1, gro_epochs=2, gro_steps=1, gro_head_k=3
     )
     trainer = trainer_class(config, untrained(config, train))
     seen = []
