@@ -6,6 +6,7 @@ then `or None` or `or []`.
 
 import math
 import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
@@ -151,7 +152,7 @@ class ValueType:
         if not isinstance(value, CLASSES[self.kind]):
             return False
         if self.kind in NUMBERS:
-            return not isinstance(value, bool) and math.isfinite(value) and self._in_range(value)
+            return not isinstance(value, bool) and abs(value) <= sys.float_info.max and self._in_range(value)
         if self.kind == "function":
             return value.count(":") == 1
         return value != "" or self.kind not in ("str", "file", "name")

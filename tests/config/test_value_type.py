@@ -16,12 +16,12 @@ from recbole_gro.utils.errors import UserError
 NAN, INF = float("nan"), float("inf")
 # of each declaration: allowed values, and others
 VALUES = {
-    "int": ([0, -3, 2**60], [True, 2.0, np.int64(2), NAN, INF, "2", None, [1]]),
+    "int": ([0, -3, 2**60], [10**400, True, 2.0, np.int64(2), NAN, INF, "2", None, [1]]),
     "int >= 2": ([2, 100], [1, 2.0, True, "2", None]),
     "int 0..10": ([0, 10], [-1, 11]),
     "int >= 1 or None": ([None, 1], [0, "None", False]),
     "float": ([0, -1.5, 1e300, np.float64(0.5)], [True, NAN, INF, -INF, np.float32(0.5), np.float64(NAN), "1", None]),
-    "float > 0": ([1, 1e-9], [0, -1, INF, NAN, "1"]),
+    "float > 0": ([1, 1e-9], [10**400, 0, -1, INF, NAN, "1"]),
     "float >= 0": ([0, 0.0], [-1e-9]),
     "float 0..1": ([0, 0.5, 1], [-0.01, 1.01]),
     "float 0<..<1": ([0.5], [0, 1, True]),
