@@ -1,6 +1,5 @@
 """The comparison of one defense, the paper's Figure 1 from top to bottom, and of the references beside it."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,9 +199,8 @@ def measure_references(
         target = Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None).undefended()[1]
     measured = []
     selected = list(dict.fromkeys(map(selected_architecture, rows))) or [None]
-    for reference, architecture in itertools.chain.from_iterable(
-        itertools.product([one], selected if one.per_architecture else [None]) for one in shown
-    ):
+    pairs = [(one, chosen) for one in shown for chosen in (selected if one.per_architecture else [None])]
+    for reference, architecture in pairs:
         own = config
         if architecture is not None:
             own = with_settings(config, surrogate_model=surrogates_by_name(config)[architecture])
