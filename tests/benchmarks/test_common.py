@@ -10,7 +10,6 @@ from benchmarks.cases import BENCHMARKS, in_a_checkout
 
 pytestmark = in_a_checkout
 SCRIPTS = sorted(file.stem for file in BENCHMARKS.glob("*.py"))
-OF_EFFECT = {"effect_attackers", "gro_knobs"}  # no commands; effect.py runs them
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def common():
 def test_every_benchmark_has_a_test_file():
     tests = {file.stem.removeprefix("test_") for file in (BENCHMARKS.parent / "tests" / "benchmarks").glob("test_*.py")}
     assert "gro_step" in SCRIPTS
-    assert set(SCRIPTS) - OF_EFFECT - tests == set()
+    assert set(SCRIPTS) - tests == set()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
