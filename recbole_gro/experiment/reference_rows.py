@@ -7,6 +7,7 @@ import numpy as np
 
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.summary import Setting
+from recbole_gro.quick_start.comparison import selected_architecture
 from recbole_gro.quick_start.references import create_references
 
 ROUNDING = 1e-6  # that agreement of the same lists may differ by
@@ -18,11 +19,13 @@ class ReferenceRow:
 
     Attributes:
         name: of the reference.
+        title: its name, with the architecture where attacks of the experiment selected several.
         labels: the values of varied keys that all its settings share.
         setting: its cells, one per seed.
     """
 
     name: str
+    title: str
     labels: dict[str, str]
     setting: Setting
 
@@ -34,15 +37,35 @@ def reference_rows(settings: Sequence[Setting]) -> Iterator[ReferenceRow]:
         settings: of one experiment.
     """
     for name in dict.fromkeys(name for setting in settings for cell in setting.cells for name in cell.reference_ranks):
-        for group in _alike(name, settings):
-            shared = set.intersection(*({(key, str(at)) for key, at in one.values.items()} for one in group))
-            yield ReferenceRow(name, dict(shared), Setting(group[0].values, list(_by_seed(name, group).values())))
+        by_architecture = _by_architecture(name, settings)
+        for architecture, own in by_architecture.items():
+            title = f"{name} {architecture}" if architecture and len(by_architecture) > 1 else name
+            for group in _alike(name, own):
+                shared = set.intersection(*({(key, str(at)) for key, at in one.values.items()} for one in group))
+                cells = list(_by_seed(name, group).values())
+                yield ReferenceRow(name, title, dict(shared), Setting(group[0].values, cells))
 
 
 def meanings(names: Iterable[str]) -> str:
     """Return what references are, as text."""
     found = create_references({"references": list(dict.fromkeys(names))}).items()
     return "; ".join(f"{name}: {reference.meaning}" for name, reference in found)
+
+
+def _by_architecture(name: str, settings: Sequence[Setting]) -> dict[str | None, list[Setting]]:
+    """Return settings with their cells of each architecture that an attack selected and the reference is measured for.
+
+    The key is None for cells without a choice, and for references that do not depend on it.
+    """
+    depends = create_references({"references": name})[name].per_architecture
+    found: dict[str | None, list[Setting]] = {}
+    for setting in settings:
+        cells: dict[str | None, list[Cell]] = {}
+        for cell in setting.cells:
+            cells.setdefault(selected_architecture(cell.facts) if depends else None, []).append(cell)
+        for architecture, own in cells.items():
+            found.setdefault(architecture, []).append(Setting(setting.values, own))
+    return found
 
 
 def _alike(name: str, settings: Sequence[Setting]) -> list[list[Setting]]:

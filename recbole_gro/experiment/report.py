@@ -167,7 +167,7 @@ def _reference_row(row: ReferenceRow, head: list[str], k: int, agreement_at: int
     side = "target" if create_references({"references": row.name})[row.name].is_service else "surrogate"
     cells = dict.fromkeys(head, "") | row.labels
     named = "defense" if "defense" in cells else head[0]
-    cells[named] = f"{row.name} ({cells[named]})" if cells[named] and named != "defense" else row.name
+    cells[named] = f"{row.title} ({cells[named]})" if cells[named] and named != "defense" else row.title
     for metric in METRICS:
         cells[f"{side} {LABELS[metric]}@{k}"] = _mean(row.setting.spread(metric, row.name, k))
     agreement = [cell.reference_agreement.get(row.name, {}) for cell in row.setting.cells]

@@ -87,3 +87,27 @@ def test_settings_whose_references_agree_otherwise_with_their_targets_have_rows_
         ("popularity", {"model": "NARM"}, [1, 2]),
         ("popularity", {"model": "SASRec"}, [1, 2]),
     ]
+
+
+def selecting(architectures, **values):
+    """Return a setting whose attack selects an architecture per seed, on which `untrained` depends."""
+    found = setting(range(1, 1 + len(architectures)), **values)
+    for of_seed, architecture in zip(found.cells, architectures, strict=True):
+        of_seed.facts["selected_hyperparameters"] = {"surrogate_model": architecture}
+        if architecture == "NARM":
+            of_seed.reference_ranks["untrained"] = np.zeros_like(of_seed.target_ranks)
+    return found
+
+
+def test_an_untrained_surrogate_has_a_row_per_selected_architecture():
+    settings = [selecting(["GRU4Rec", "NARM"], defense="none"), selecting(["GRU4Rec", "GRU4Rec"], defense="gro")]
+    found = [(row.title, row.labels, row.setting.seeds) for row in reference_rows(settings) if row.name == "untrained"]
+    assert found == [("untrained GRU4Rec", {}, [1, 2]), ("untrained NARM", {"defense": "none"}, [2])]
+    others = {row.title for row in reference_rows(settings)} - {title for title, *_ in found}
+    assert others == {"independent", "popularity"}
+
+
+def test_an_experiment_that_selects_one_architecture_does_not_name_it():
+    settings = [selecting(["NARM", "NARM"], defense=name) for name in ("none", "gro")]
+    titles = [row.title for row in reference_rows(settings)]
+    assert titles == ["untrained", "independent", "popularity"]
