@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack.black_box import ListSource
+from recbole_gro.attack.chosen_items import checked_items, checked_prefixes
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import CoverageSettings, MixedSettings, QuerySettings
 from recbole_gro.config.config_like import SettingsSource
@@ -72,6 +73,25 @@ class QueryStrategy:
         """
         return self._chosen(served, sequences, n_items, generator)
 
+    def chosen_prefixes(self, n_items: int, n_sequences: int, length: int, generator: torch.Generator) -> Tensor:
+        """Return `prefixes` [S, L], checked.
+
+        Raises:
+            UserError: they are no such item ids.
+        """
+        prefixes, source = self.prefixes(n_items, n_sequences, length, generator), type(self).__name__
+        return checked_prefixes(prefixes, (n_sequences, length), n_items, f"query_strategy: prefixes of {source}")
+
+    def chosen_next(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        """Return `next_items` [S], checked: a 0 would end a sequence unseen and spend its budget on one history.
+
+        Raises:
+            UserError: they are no items of the catalogue, one per sequence.
+        """
+        items = self.next_items(served, sequences, n_items, generator)
+        source = f"query_strategy: next_items of {type(self).__name__}"
+        return checked_items(items, len(served), n_items, source)
+
     def query(
         self,
         black_box: ListSource,
@@ -92,7 +112,7 @@ class QueryStrategy:
             show_progress: whether to show a progress bar.
             visible: as of `extend`.
         """
-        prefixes = self.prefixes(black_box.n_items, n_sequences, length, generator)
+        prefixes = self.chosen_prefixes(black_box.n_items, n_sequences, length, generator)
         if visible is None:  # an `extend` of a user's may lack the parameter, which few attackers need
             return self.extend(black_box, prefixes, generator, show_progress)
         return self.extend(black_box, prefixes, generator, show_progress, visible=visible)
@@ -126,7 +146,7 @@ class QueryStrategy:
                 lists[:, t] = served
                 if t + 1 < length and bool(lacking[:, t + 1].any()):
                     seen = never_empty(served[:, :visible], black_box.n_items, generator)
-                    chosen = self.next_items(seen, sequences[:, : t + 1], black_box.n_items, generator)
+                    chosen = self.chosen_next(seen, sequences[:, : t + 1], black_box.n_items, generator)
                     sequences[:, t + 1] = chosen.where(lacking[:, t + 1], sequences[:, t + 1])
                 bar.update(n_sequences)
         return QueryLog(sequences, lists)
@@ -138,18 +158,8 @@ class QueryStrategy:
         if self._choice is None:
             return self.draw(served, generator, decay)
         returned = self._choice(served, sequences, generator)
-        try:
-            chosen = torch.as_tensor(returned)
-        except (TypeError, ValueError, RuntimeError):
-            chosen = torch.zeros(0)
-        if (
-            chosen.is_floating_point()
-            or chosen.shape != served.shape[:1]
-            or not bool(((chosen > 0) & (chosen < n_items)).all())
-        ):
-            choice = QuerySettings.of(self.config).query_choice
-            raise UserError(f"query_choice: {choice} must return one item id of 1 to {n_items - 1} per sequence")
-        return chosen.long()
+        source = f"query_choice: {QuerySettings.of(self.config).query_choice}"
+        return checked_items(returned, len(served), n_items, source)
 
 
 _strategies: Registry[type[QueryStrategy]] = Registry("query strategy")

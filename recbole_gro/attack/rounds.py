@@ -104,13 +104,13 @@ class RoundsAttacker(Attacker):
             rows = extended[log.lengths[extended] == length]
             prefixes = torch.cat([sequences[rows, :length], torch.zeros(len(rows), self.step, dtype=torch.long)], 1)
             served = never_empty(lists[rows, length - 1].long(), black_box.n_items, generator)
-            first = self.strategy.next_items(served, sequences[rows, :length], black_box.n_items, generator)
+            first = self.strategy.chosen_next(served, sequences[rows, :length], black_box.n_items, generator)
             prefixes[:, length] = first
             part = self.strategy.extend(black_box, prefixes, generator, queried=length)
             sequences[rows, : length + self.step] = part.sequences
             lists[rows, length : length + self.step] = part.lists[:, length:]
         if n_new:
-            prefixes = self.strategy.prefixes(black_box.n_items, n_new, self.step, generator)
+            prefixes = self.strategy.chosen_prefixes(black_box.n_items, n_new, self.step, generator)
             new = self.strategy.extend(black_box, prefixes, generator)
             width = sequences.shape[1] - self.step
             sequences = torch.cat([sequences, torch.nn.functional.pad(new.sequences, (0, width))])

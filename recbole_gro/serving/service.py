@@ -58,7 +58,9 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
 
 
 def check_lists(lists: Any, ranked: Tensor, n_items: int) -> None:
-    """Check that the output side of a defense returns item ids of the shape of a ranking; of values on a CPU alone.
+    """Check that the output side of a defense returns different items in the shape of a ranking, 0 at the end alone.
+
+    Values are checked on a CPU alone; on a GPU that would wait for the device.
 
     Args:
         lists: what it returned.
@@ -73,10 +75,17 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int) -> None:
         is_tensor = isinstance(lists, Tensor)
         given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
         raise UserError(f"defense: its lists are {given}; int64 {shape} item ids are expected, padded with 0")
-    if lists.device.type == "cpu" and lists.numel() and not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
+    if lists is ranked or lists.device.type != "cpu" or not lists.numel():
+        return
+    if not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
         raise UserError(
             f"defense: its lists have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}"
         )
+    if bool(((lists[:, 1:] != 0) & (lists[:, :-1] == 0)).any()):
+        raise UserError("defense: its lists have 0 before an item; 0 pads their end")
+    in_order = lists.sort(1).values
+    if bool(((in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != 0)).any()):
+        raise UserError("defense: its lists have an item twice; the items of a list differ")
 
 
 def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:

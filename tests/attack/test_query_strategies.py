@@ -2,7 +2,7 @@ import pytest
 import torch
 from attack.cases import PaddedService, QueryStrategyCases, RuleService
 
-from recbole_gro import BlackBox, UserError, create_query_strategy, register_query_strategy
+from recbole_gro import BlackBox, QueryStrategy, UserError, create_query_strategy, register_query_strategy
 
 
 class TestAutoregressive(QueryStrategyCases):
@@ -150,6 +150,53 @@ def test_an_invalid_choice_is_refused(choice, message):
         create_query_strategy("autoregressive", {"query_choice": f"{__name__}:{choice}"}).query(
             BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1)
         )
+
+
+class Own(QueryStrategy):
+    """A strategy of a user; each case below replaces one of its methods."""
+
+
+@pytest.mark.parametrize(
+    ("returned", "wrong"),
+    [
+        (lambda served: torch.zeros(len(served), dtype=torch.long), "ids from 0 to 0"),
+        (lambda served: served[:, 0] + 1000, "ids from 10[0-9]+ to 10[0-9]+"),
+        (lambda served: served[:, :1], r"\[2, 1\] for 2 sequences"),
+        (lambda served: served[0, 0], r"\[\] for 2 sequences"),
+        (lambda served: served[:, 0].float(), r"float32 \[2\]"),
+        (lambda served: served[:, 0] > 0, r"bool \[2\]"),
+        (lambda served: [float("nan")] * len(served), "list"),
+        (lambda served: None, "NoneType"),
+    ],
+)
+def test_a_strategy_must_return_items(monkeypatch, returned, wrong):
+    monkeypatch.setattr(Own, "next_items", lambda self, served, *_: returned(served))
+    message = f"query_strategy: next_items of Own must return one item id of 1 to 30 per sequence; it returned {wrong}"
+    with pytest.raises(UserError, match=message):
+        Own({}).query(BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1))
+
+
+def test_a_strategy_may_return_a_list_of_items(monkeypatch):
+    monkeypatch.setattr(Own, "next_items", lambda self, served, *_: served[:, 0].int().tolist())
+    log = Own({}).query(BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1))
+    assert torch.equal(log.sequences[:, 1:], log.lists[:, :-1, 0].long())
+
+
+@pytest.mark.parametrize(
+    ("returned", "wrong"),
+    [
+        (torch.zeros(2, 3, dtype=torch.long), "a sequence without a first item"),
+        (torch.ones(2, 2, dtype=torch.long), r"\[2, 2\]"),
+        (torch.full((2, 3), 31), "ids from 31 to 31"),
+        (torch.full((2, 3), -1), "ids from -1 to -1"),
+        (torch.ones(2, 3), r"float32 \[2, 3\]"),
+        ("items", "str"),
+    ],
+)
+def test_a_strategy_must_return_first_items(monkeypatch, returned, wrong):
+    monkeypatch.setattr(Own, "prefixes", lambda self, *_: returned)
+    with pytest.raises(UserError, match=rf"prefixes of Own must return item ids \[2, 3\] .*; it returned {wrong}"):
+        Own({}).query(BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1))
 
 
 def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
