@@ -52,8 +52,8 @@ def checked_prefixes(chosen: Any, shape: tuple[int, int], n_items: int, source: 
     else:
         return items.long()
     raise UserError(
-        f"{source} must return item ids {list(shape)} of 1 to {n_items - 1}, at least the first of each sequence, and 0 "
-        f"where a next one is to be chosen; it returned {wrong}"
+        f"{source} must return item ids {list(shape)} of 1 to {n_items - 1}, at least the first of each sequence, and "
+        f"0 where a next one is to be chosen; it returned {wrong}"
     )
 
 
