@@ -54,7 +54,9 @@ class RoundsAttacker(Attacker):
         self.rounds = min(self.own.attacker_rounds, length, query_budget(config) // self.step)
         # after each round but the last, on what was queried by then
         self.query_trainings = (self.rounds - 1) / 2
-        self.summary = f"queries in {self.rounds} rounds and extends sequences that the surrogate does not reproduce"
+        fewer = f" (of {self.own.attacker_rounds}; no more fit into its sequences and budget)"
+        in_rounds = f"{self.rounds} rounds{fewer if self.rounds < self.own.attacker_rounds else ''}"
+        self.summary = f"queries in {in_rounds} and extends sequences that the surrogate does not reproduce"
 
     def query(
         self, black_box: ListSource, generator: Generator, auxiliary: Tensor | None = None, show_progress: bool = False

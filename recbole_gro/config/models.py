@@ -13,6 +13,7 @@ from recbole.data.dataset import Dataset
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro.config.plugins import imported_module
+from recbole_gro.config.value_type import check_one
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
@@ -124,7 +125,13 @@ def models_of(value: Any) -> list[Any]:
 
 
 def role_models(settings: dict[str, Any], roles: Iterable[str] = ROLES) -> list[type[SequentialRecommender]]:
-    """Return the classes of student and surrogates, where others than the target's are given."""
+    """Return the classes of student and surrogates, where others than the target's are given.
+
+    Raises:
+        UserError: an unknown model, or several for the student.
+    """
+    if "student_model" in roles:
+        check_one("student_model", settings.get("student_model"), "one model")
     return [sequential_model(model, role) for role in roles for model in models_of(settings.get(role)) if model]
 
 

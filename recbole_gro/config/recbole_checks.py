@@ -179,8 +179,9 @@ def check_valid_metric(config: ConfigLike, given: dict[str, Any]) -> None:
     measured = {str(metric).lower() for metric in config["metrics"]}
     if watched.lower() not in measured or cut_off not in map(str, config["topk"]):
         raise UserError(
-            f"valid_metric: {config['valid_metric']} is not measured; metrics are {', '.join(config['metrics'])} at "
-            f"topk {config['topk']}"
+            f"valid_metric: {config['valid_metric']} is not measured; it takes METRIC@K, such as "
+            f"{config['metrics'][0]}@{config['topk'][0]}, of metrics {', '.join(config['metrics'])} and topk "
+            f"{', '.join(map(str, config['topk']))}"
         )
     bigger = config["valid_metric_bigger"]
     if given.get("valid_metric_bigger", bigger) != bigger:

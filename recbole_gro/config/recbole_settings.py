@@ -21,13 +21,15 @@ MASKED_TRANSFORM = "mask_itemseq"  # the `transform` of masked models
 TYPES = {
     **dict.fromkeys(
         (
-            "field_separator", "seq_separator", "encoding", "data_path", "checkpoint_dir", "wandb_project", "ip",
+            "field_separator", "seq_separator", "encoding", "wandb_project", "ip",
             "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "RATING_FIELD", "LABEL_FIELD", "NEG_PREFIX", "LIST_SUFFIX",
             "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD", "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD",
             "RELATION_ID_FIELD", "ENTITY_ID_FIELD",
         ),
         "str",
     ),
+    "data_path": "folder",
+    "checkpoint_dir": "folder",
     "model": "model",
     "dataset_save_path": "str or None",
     "dataloaders_save_path": "str or None",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
-from recbole_gro.config.values import as_fields, in_known_case, tuple_as_list
+from recbole_gro.config.values import as_fields, in_known_case, is_several, tuple_as_list
 from recbole_gro.utils.errors import UserError
 
 KINDS = {
@@ -26,12 +26,14 @@ KINDS = {
     "models": "the name of a RecBole sequential model or a list of different ones",
     "function": "module:function, a function that Python can import",
     "file": "the path of a yaml file",
+    "folder": "the path of a folder",
     "str": "a text",
     "mapping": "a mapping",
 }
 NUMBERS = ("int", "ints", "float")  # kinds that take a range
 SEVERAL = ("ints", "names", "models")  # kinds of one value or a list of different ones
-TEXTS = ("str", "file", "function", "model", "name")
+NAMED = ("file", "folder", "function", "model", "name")  # texts that name something
+TEXTS = ("str", *NAMED)
 CLASSES: dict[str, Any] = {  # of a value, or of the entries of a list
     "int": int,
     "ints": int,
@@ -44,6 +46,7 @@ CLASSES: dict[str, Any] = {  # of a value, or of the entries of a list
     "models": str | type,
     "function": str,
     "file": str | os.PathLike,
+    "folder": str | os.PathLike,
     "str": str | os.PathLike,
     "mapping": dict,
 }
@@ -128,6 +131,11 @@ class ValueType:
         return self.kind in (*TEXTS, CHOICE)
 
     @property
+    def takes_several(self) -> bool:
+        """Whether a value may be a list or a mapping."""
+        return self.or_empty or self.kind in (*SEVERAL, "fields", "mapping")
+
+    @property
     def takes_names(self) -> bool:
         """Whether values name parts or models."""
         return self.kind in ("name", "names", "model", "models")
@@ -153,9 +161,11 @@ class ValueType:
             return False
         if self.kind in NUMBERS:
             return not isinstance(value, bool) and abs(value) <= sys.float_info.max and self._in_range(value)
+        if self.kind in NAMED and (is_several(value) or value == "None"):  # nothing has such a name
+            return False
         if self.kind == "function":
             return value.count(":") == 1
-        return value != "" or self.kind not in ("str", "file", "name")
+        return value != "" or self.kind not in ("str", "file", "folder", "name")
 
     def _in_range(self, value: float) -> bool:
         return self.low < value < self.high if self.open_ended else self.low <= value <= self.high
@@ -171,6 +181,8 @@ class ValueType:
             UserError: it is not of this type or out of its range.
         """
         if not self.accepts(value):
+            if not self.takes_several:
+                check_one(name, value, self.in_words)
             raise UserError(f"{name}: {value!r} is not allowed; it takes {self.in_words}")
 
     def normalise(self, value: Any) -> Any:
@@ -186,6 +198,21 @@ class ValueType:
         if self.kind == "fields":
             return as_fields(value)
         return tuple_as_list(value) if self.kind in SEVERAL else value
+
+
+def check_one(name: str, value: Any, takes: str) -> None:
+    """Check that a setting of one value is given no list of them.
+
+    Args:
+        name: of the setting.
+        value: that was given.
+        takes: what the setting takes, in words.
+
+    Raises:
+        UserError: it is a list.
+    """
+    if is_several(value):
+        raise UserError(f"{name}: {value} is a list; it takes {takes}, and `recbole-gro experiment` compares several")
 
 
 def _range(limits: str) -> tuple[float, float, bool]:

@@ -27,6 +27,17 @@ def tuple_as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def is_several(value: Any) -> bool:
+    """Return whether a value is a list with entries, or the text of one, as a command line has it.
+
+    >>> is_several([1, 2]), is_several("[NARM, SASRec]"), is_several("NARM"), is_several([])
+    (True, True, False, False)
+    """
+    if isinstance(value, list | tuple):
+        return len(value) > 0
+    return isinstance(value, str) and len(value) > 2 and value[0] == "[" and value[-1] == "]"
+
+
 def in_known_case(value: Any, names: Iterable[str]) -> Any:
     """Return the name that equals a value but for case; of a mapping, for each entry; else the value.
 

@@ -8,6 +8,7 @@ import yaml
 
 from recbole_gro.config.config import Config
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.config.values import is_several
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import console
 
@@ -52,11 +53,12 @@ def check_obtainable(config: ConfigLike) -> None:
     if name in offered:
         return
     beside = [other.name for other in folder.parent.glob("*") if (other / f"{other.name}.inter").is_file()]
-    hint = nearest(name, [*beside, *offered])
-    raise UserError(
-        f"dataset: {name} is not in {folder.absolute()}, and RecBole downloads none of that name"
-        + (f"; did you mean {hint}?" if hint else "; --data_path=FOLDER reads FOLDER/NAME/NAME.inter")
-    )
+    remedy = "--data_path=FOLDER reads FOLDER/NAME/NAME.inter"
+    if is_several(name) or "," in name:
+        remedy = "a run takes one, and `recbole-gro experiment` compares several"
+    elif hint := nearest(name, [*beside, *offered]):
+        remedy = f"did you mean {hint}?"
+    raise UserError(f"dataset: {name} is not in {folder.absolute()}, and RecBole downloads none of that name; {remedy}")
 
 
 def downloadable() -> list[str]:

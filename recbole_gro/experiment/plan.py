@@ -141,10 +141,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
             raise UserError("seed: an experiment has seeds; give --seeds=[1,2,3], or --seeds=1 for one")
         elif key in parts["vary"]:
             parts["vary"][key] = _chosen(key, _listed(key, value), parts["vary"][key])
-        elif key == "defense" and len(_listed(key, value)) > 1:
-            raise UserError("defense: this experiment does not vary it; give one, or write a file that varies it")
         else:
-            parts["fixed"][key] = value
+            parts["fixed"][key] = _only(key, value, name)
     experiment = Experiment(Path(name).stem, **parts)
     _check_values(experiment)
     for key, groups in _groups(experiment):
@@ -159,14 +157,26 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
 def _listed(key: str, value: Any) -> list:
     """Return the values of a varied key; of a key that takes names, a text may be several."""
     value_type = type_of(key)
-    if isinstance(value, str) and value_type and value_type.takes_names:
+    if isinstance(value, str) and (key == "dataset" or (value_type and value_type.takes_names)):
         return as_names(value)
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _only(key: str, value: Any, name: str) -> Any:
+    """Return the value of a key that an experiment does not vary; several are refused where a cell takes one."""
+    value_type, listed = type_of(key), _listed(key, value)
+    if key != "defense" and (value_type is None or value_type.takes_several):
+        return value
+    if len(listed) != 1:
+        raise UserError(f"{key}: experiment {name} does not vary it; give one, or write a yaml file that varies it")
+    return listed[0]
 
 
 def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
     if not isinstance(planned, dict):
         return values
+    if len(values) == 1 and isinstance(values[0], str) and values[0] not in planned:  # a name may have a comma itself
+        values = as_names(values[0])
     for value in values:
         if value not in list(planned):
             raise unknown_name(key, value, planned)
@@ -237,8 +247,11 @@ def _check_values(experiment: Experiment) -> None:
             if not isinstance(group, dict):
                 raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
         set_by += set().union(*groups.values())
+    of_suspects = [*experiment.ownership.get("small", {})]
+    for part in ("copies", "changed", "avoiding"):
+        of_suspects += [key for entry in experiment.ownership.get(part, []) for key in entry]
     for key in OutputSettings.names:
-        if key in (*experiment.fixed, *experiment.equal, *set_by):
+        if key in (*experiment.fixed, *experiment.equal, *set_by, *of_suspects):
             raise UserError(
                 f"{key}: cells do not read it; it is an option of the command (--{key}), an argument of run_experiment"
             )

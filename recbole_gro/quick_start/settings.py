@@ -38,10 +38,10 @@ class OutputSettings(Settings):
     """Where a run writes, and how many processes it has."""
 
     section = "Output"
-    output_dir: str | None = key(None, "str or None", "everything a run writes; None: runs/DATASET-MODEL-TIME")
+    output_dir: str | None = key(None, "folder or None", "everything a run writes; None: runs/DATASET-MODEL-TIME")
     stages_dir: str | None = key(
         None,
-        "str or None",
+        "folder or None",
         "folder of stages (targets, defended models, queries, surrogates) that runs and experiments share; "
         "None: a run's own, removed at its end",
     )

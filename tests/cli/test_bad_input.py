@@ -162,17 +162,35 @@ RECBOLES = {
     "--topk=[]": ["topk: [] is not allowed; it takes one or several different whole numbers >= 1"],
     "--topk=0": ["topk: 0 is not allowed; it takes one or several different whole numbers >= 1"],
     "--topk=[5,5]": ["topk: [5, 5] is not allowed; it takes one or several different whole numbers >= 1"],
+    "--checkpoint_dir=[a]": ["checkpoint_dir: [a] is a list; it takes the path of a folder, and"],
+    "--checkpoint_dir=None": ["checkpoint_dir: 'None' is not allowed; it takes the path of a folder"],
+    "--output_dir=[a]": ["output_dir: [a] is a list; it takes the path of a folder"],
+    "--seed=[1,2]": ["seed: [1, 2] is a list; it takes a whole number 0 to 4294967295, and `recbole-gro experiment`"],
+    "--gro_lambda=[0.1,1]": ["gro_lambda: [0.1, 1] is a list; it takes a number >= 0, and `recbole-gro experiment`"],
+    "--loss_type=[CE]": ["loss_type: [CE] is a list; it takes one of CE, BPR"],
+    "-m [BERT4Rec,NARM]": [
+        "model: [BERT4Rec,NARM] is a list; it takes one model, and `recbole-gro experiment` compares"
+    ],
+    "--dataset=[tiny,ml-100k]": ["dataset: [tiny,ml-100k] is not in ", "a run takes one, and `recbole-gro experiment`"],
+    "--student_model=[NARM,SASRec]": ["student_model: [NARM,SASRec] is a list; it takes one model"],
+    "--student_config=[a.yaml]": ["student_config: [a.yaml] is a list; it takes the path of a yaml file"],
     "--metrics=[Hitt]": ["metrics: unknown metric 'Hitt'. Did you mean 'hit'?"],
     "--metrics=[]": ["metrics: [] is not allowed; it takes a name or a list of different names"],
     "--metrics=[RMSE]": ["metrics: RMSE is measured on ratings; lists have ", "ndcg"],
     "--metrics=[Hit,NDCG,Agreement]": ["metrics: a run always measures agreement"],
     "--metrics=[GAUC]": ["metrics: GAUC needs scores of all items; a service returns lists without scores"],
-    "--valid_metric=MRR": ["valid_metric: MRR is not measured; metrics are Hit, NDCG, MRR at topk [5, 10, 20]"],
+    "--valid_metric=MRR": [
+        "valid_metric: MRR is not measured; it takes METRIC@K, such as Hit@5, of metrics Hit, NDCG, MRR and topk 5, 10"
+    ],
     "--valid_metric=MMR@10": ["valid_metric: unknown metric 'MMR'. Did you mean 'mrr'?"],
     "--valid_metric=AUC": ["valid_metric: AUC is measured on ratings; lists have "],
     "--valid_metric=NDCG@500": ["topk: position 500 is beyond the served list (served_k=20)"],
-    "--metrics=[Hit] --valid_metric=MRR@10": ["valid_metric: MRR@10 is not measured; metrics are Hit at topk"],
-    "--topk=[5] --valid_metric=NDCG@10": ["valid_metric: NDCG@10 is not measured; metrics are Hit, NDCG at topk [5]"],
+    "--metrics=[Hit] --valid_metric=MRR@10": [
+        "valid_metric: MRR@10 is not measured; it takes METRIC@K, such as Hit@5, of metrics Hit and topk"
+    ],
+    "--topk=[5] --valid_metric=NDCG@10": [
+        "valid_metric: NDCG@10 is not measured; it takes METRIC@K, such as Hit@5, of metrics Hit, NDCG and topk 5",
+    ],
     "--valid_metric_bigger=False": ["valid_metric_bigger: it is True for NDCG, from which it follows; leave it out"],
     "--valid_metric=GiniIndex@5 --valid_metric_bigger=True": ["valid_metric_bigger: it is False for GiniIndex"],
     "--valid_metric_bigger=1": ["valid_metric_bigger: 1 is not allowed; it takes True or False"],
@@ -395,7 +413,7 @@ CONFIG_FILES = {
     "a name": ("seed: !!python/name:os.system\n", ["bad.yaml: not valid yaml"]),
     "no text": (b"\xff\xfe\x00\x01", ["bad.yaml: not valid yaml"]),
     "unknown key": ("servd_k: 5\n", ["unknown key 'servd_k'; did you mean 'served_k'?"]),
-    "a list for a name": ("output_dir: [a]\n", ["output_dir: ['a'] is not allowed; it takes a text or None"]),
+    "a list for a name": ("output_dir: [a]\n", ["output_dir: ['a'] is a list; it takes the path of a folder"]),
     "a number for a key": ("5: 6\n", ["bad.yaml: key 5 is no name"]),
 }
 

@@ -38,14 +38,25 @@ VALUES = {
     "model": (["NARM", dict], [3, None, ["NARM"]]),
     "models": (["NARM", dict, ["NARM", dict]], [[], 3, ["NARM", "NARM"], None]),
     "function": (["module:function", ":"], ["module", "a:b:c", len, None]),
-    "file": (["x.yaml", Path("x.yaml")], ["", 3, None]),
-    "str": (["x", " ", Path("x")], ["", 3, True, None]),
+    "file": (["x.yaml", Path("x.yaml")], ["", 3, None, "[x.yaml]", "None"]),
+    "folder": (["runs", "[a", Path("runs")], ["", 3, None, "[a]", "[a, b]", "None", ["a"]]),
+    "folder or None": (["runs", None], ["[a]"]),
+    "str": (["x", " ", "[a]", "None", Path("x")], ["", 3, True, None]),
     "str or None": (["x", Path("x"), None], [3, ""]),
     "mapping": ([{}, {"a": 1}], [5, [], "a", None]),
     "mapping or None": ([{}, None], [[]]),
     "a|b": (["a", "b"], ["c", "A", "a|b", None, ["a"], {"a": 1}]),
     "a|b or None": (["a", None], ["None"]),
 }
+
+
+@pytest.mark.parametrize("value", [["a"], [1, 2], (1,), "[a, b]"])
+@pytest.mark.parametrize("text", ["int >= 1", "float 0..1", "bool", "a|b", "model", "folder or None", "name"])
+def test_several_values_for_one_are_refused_with_the_command_that_takes_them(text, value):
+    with pytest.raises(
+        UserError, match="^size: .* is a list; it takes .*, and `recbole-gro experiment` compares several"
+    ):
+        ValueType.parse(text).check("size", value)
 
 
 @pytest.mark.parametrize("text", VALUES)

@@ -63,6 +63,7 @@ def test_a_yaml_file_is_an_experiment(own):
     assert (config["model"], config["gro_lambda"], config["gro_epochs"], config["defense"]) == ("NARM", 0.5, 2, ["gro"])
 
 
+COPIES = "copies: [{attacker: standard}], changed: [], avoiding: []"
 GROUPS = """
 title: Groups
 figure: target
@@ -144,8 +145,36 @@ def test_settings_take_precedence_over_the_file(own):
 def test_several_names_are_a_list_or_a_text_with_commas(own, several):
     assert read_experiment(own(), {"defense": several}).vary["defense"] == ["gro", "none"]
     fixed = own(OWN.replace(", defense: [none, gro]", ""))
-    with pytest.raises(UserError, match="defense: this experiment does not vary it; give one"):
+    with pytest.raises(UserError, match=r"defense: experiment .* does not vary it; give one"):
         read_experiment(fixed, {"defense": several})
+
+
+@pytest.mark.parametrize(
+    ("key", "several"),
+    [("model", ["NARM", "SASRec"]), ("dataset", "tiny,ml-100k"), ("gro_lambda", [0.1, 1]), ("served_k", (10, 20))],
+)
+def test_several_values_of_a_key_that_does_not_vary_are_refused(key, several):
+    with pytest.raises(UserError, match=f"^{key}: experiment queries does not vary it; give one, or write a yaml file"):
+        read_experiment("queries", {key: several})
+
+
+def test_a_list_of_one_is_the_value_of_a_key_that_does_not_vary():
+    assert read_experiment("queries", {"gro_lambda": [0.1]}).fixed["gro_lambda"] == 0.1
+
+
+def test_keys_of_lists_take_lists_without_varying():
+    assert read_experiment("queries", {"topk": [5, 10]}).fixed["topk"] == [5, 10]
+
+
+def test_names_of_datasets_and_groups_may_have_commas_between(own):
+    assert read_experiment("datasets", {"dataset": "ml-1m, steam"}).vary["dataset"] == ["ml-1m", "steam"]
+    names = list(read_experiment(own(GROUPS)).vary["arm"])
+    assert list(read_experiment(own(GROUPS), {"arm": ", ".join(names)}).vary["arm"]) == names
+
+
+def test_the_name_of_a_group_may_have_a_comma(own):
+    renamed = own(GROUPS.replace("plain:", "'plain, best':").replace("[plain, long]", "[long]"))
+    assert list(read_experiment(renamed, {"arm": "plain, best"}).vary["arm"]) == ["plain, best"]
 
 
 def test_several_numbers_are_a_list_or_a_tuple(own):
@@ -197,6 +226,15 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
             "stages_dir: cells do not read it; it is an option",
         ),
         (GROUPS.replace("target_epoch: last", "output_dir: out"), "output_dir: cells do not read it; it is an option"),
+        (
+            OWN + f"ownership: {{references: [1], probes: 9, {COPIES}, small: {{workers: 2}}}}",
+            "workers: cells do not read it",
+        ),
+        (
+            OWN
+            + f"ownership: {{references: [1], probes: 9, {COPIES.replace('}', ', output_dir: out}')}, small: {{}}}}",
+            "output_dir: cells do not read it",
+        ),
         (
             OWN + "equal: {workers: gro_lambda}",
             "workers: cells do not read it; it is an option of the command (--workers)",
