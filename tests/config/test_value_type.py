@@ -54,7 +54,7 @@ VALUES = {
 @pytest.mark.parametrize("text", ["int >= 1", "float 0..1", "bool", "a|b", "model", "folder or None", "name"])
 def test_several_values_for_one_are_refused_with_the_command_that_takes_them(text, value):
     with pytest.raises(
-        UserError, match="^size: .* is a list; it takes .*, and `recbole-gro experiment` compares several"
+        UserError, match=r"^size: .* is a list; it takes .*, and `recbole-gro experiment` compares several"
     ):
         ValueType.parse(text).check("size", value)
 
@@ -159,7 +159,7 @@ def test_an_invalid_declaration_raises_where_it_is_made(text):
 
 def test_texts_are_never_read_as_something_else():
     texts = {text for text in VALUES if ValueType.parse(text).is_text}
-    assert {text.split()[0] for text in texts} == {"str", "file", "function", "model", "name", "a|b"}
+    assert {text.split()[0] for text in texts} == {"str", "file", "folder", "function", "model", "name", "a|b"}
     named = {text.split()[0] for text in VALUES if ValueType.parse(text).takes_names}
     assert named == {"name", "names", "model", "models"}
 
