@@ -252,4 +252,7 @@ class GROTrainer(StageTrainer):
         if alike or (SLOTS in interaction and self.student_scorer.all_prefixes_at_once):
             return self.student_scorer.position_scores(interaction)
         # a student of another kind scores the histories before each position
-        return self.student_scorer.next_item_scores(*self.scorer.contexts(interaction))
+        sequences, lengths = self.scorer.contexts(interaction)
+        if not len(lengths):  # which not all models take
+            return torch.zeros(0, self.scorer.n_items, device=self.device)
+        return self.student_scorer.next_item_scores(sequences, lengths)
