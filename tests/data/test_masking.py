@@ -126,7 +126,7 @@ def test_bpr_negatives_are_items_outside_the_row(mask_rows):
 def test_a_window_of_all_items_leaves_no_negative(mask_rows):
     width = N_ITEMS - 1
     batch = Interaction({"item_id_list": torch.arange(1, N_ITEMS).unsqueeze(0), "item_length": torch.tensor([width])})
-    with pytest.raises(UserError, match="loss_type: BPR .* one holds all 29 items .* lower MAX_ITEM_LIST_LENGTH"):
+    with pytest.raises(UserError, match=r"loss_type: BPR .* one holds all 29 items .* lower MAX_ITEM_LIST_LENGTH"):
         mask_rows.new(loss_type="BPR")(Items(), batch)
     assert "Mask_item_id_list" in mask_rows.new(loss_type="CE")(Items(), batch)
 
