@@ -150,7 +150,7 @@ class ExtractionTrainer(StageTrainer):
         lengths = interaction.interaction.get(LISTED_LENGTH)
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
         negatives = sample_negatives(
-            served, self.scorer.n_items, generator, self.paper_code_ties, lengths, among=self.among
+            served, self.scorer.n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
         )
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores

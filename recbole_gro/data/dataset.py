@@ -24,7 +24,9 @@ class SequenceDataset(InteractionDataset):
     """A dataset whose rows are positions in the users' histories.
 
     RecBole's augmentation copies up to MAX_ITEM_LIST_LENGTH items for every interaction: tens of GB for ML-20M. Here
-    a row is a start and a length, and the list columns are gathered for the rows of a batch.
+    the interactions of all users stand one after the other in `history`. A row of `inter_feat` is a start and a length
+    in it, and the list columns are gathered for the rows of a batch. What follows a row's last item is its target, but
+    for windows, which have none.
 
     Training rows (`train_rows`) are
         prefixes: RecBole's, one row per item that has a history;
@@ -35,6 +37,12 @@ class SequenceDataset(InteractionDataset):
             the paper's masked models read them. Validation and test rows are RecBole's. Whenever a training window is
             read it is moved back, with probability `window_shift`, by a random part of its length, so that a model
             sees no fixed boundaries.
+
+    Attributes:
+        history: interactions by user and time, each once; with pre-split files each row's history and target by itself.
+        first_of_user: [user_num] position in `history` of each user's first interaction; with pre-split files that of
+            the user's longest training row.
+        row_start_field: column of a row's start; RecBole's item_list_length_field has its length.
     """
 
     inter_feat: Interaction
@@ -72,6 +80,10 @@ class SequenceDataset(InteractionDataset):
         rows[self.item_list_length_field] = torch.from_numpy(length)
         rows[self.row_start_field] = torch.from_numpy(start)
         self.inter_feat = rows
+
+    def _ends(self, rows: Interaction) -> Tensor:
+        """Return the position in `history` after the last item of each row: that of its target, if it has one."""
+        return rows[self.row_start_field] + rows[self.item_list_length_field]
 
     def data_augmentation(self) -> None:
         """Sort the interactions by user and exact time, and replace them by rows that point into them.
@@ -155,7 +167,7 @@ class SequenceDataset(InteractionDataset):
     def _runs_of_targets(self) -> tuple[Tensor, Tensor]:
         """Return the position in `history` of the last target, and the length, of each run of prefixes' targets."""
         rows = self.inter_feat
-        target = (rows[self.row_start_field] + rows[self.item_list_length_field]).sort().values
+        target = self._ends(rows).sort().values
         # a user's first item is no target, so the targets of two users are never neighbours
         end = (target.diff(append=target[-1:] + 2) != 1).nonzero().squeeze(1)
         return target[end], end.diff(prepend=torch.tensor([-1]))
@@ -203,7 +215,7 @@ class SequenceDataset(InteractionDataset):
             Padded right with 0.
         """
         rows = self.inter_feat[first : first + n]
-        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        end = self._ends(rows)
         of_user, of_row = self.first_of_user, self._first_of_row
         start = of_user[rows[self.uid_field]] if of_row is None else of_row[end]
         length = end - start
@@ -219,7 +231,7 @@ class SequenceDataset(InteractionDataset):
             with pre-split files those of a user's longest row.
         """
         rows = self.inter_feat
-        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        end = self._ends(rows)
         if self._train_rows() != "windows":
             end = end + 1  # the target of the row
         ends = torch.zeros(self.user_num, dtype=torch.long).scatter_reduce_(0, rows[self.uid_field], end, "amax")
@@ -248,7 +260,7 @@ class SequenceDataset(InteractionDataset):
             _, first, end = self.spans_of_users()
             return self._counts(first, end)
         rows = self.inter_feat
-        end = rows[self.row_start_field] + rows[self.item_list_length_field]
+        end = self._ends(rows)
         users, items = self.history[self.uid_field].numpy(), self.history[self.iid_field].numpy()
         return distinct_interactions(users, items, self._first_of_row.numpy(), end.numpy())
 

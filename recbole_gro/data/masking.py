@@ -8,6 +8,7 @@ from recbole.data.interaction import Interaction
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.scoring.masked import MASKED_SLOTS
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
 
@@ -39,7 +40,11 @@ class WindowMask:
         self.generator = torch.Generator().manual_seed(config["seed"])
 
     def __call__(self, dataset: Any, interaction: Interaction) -> Interaction:
-        """Add masked sequences, targets and positions to a batch of windows."""
+        """Add masked sequences, targets and positions to a batch of windows.
+
+        Raises:
+            UserError: the loss needs a negative for a window that holds every item.
+        """
         sequences, lengths = interaction[self.sequence_field], interaction[self.length_field]
         n_items = dataset.num(dataset.iid_field)
         place = torch.arange(sequences.shape[1])
@@ -73,5 +78,10 @@ class WindowMask:
         held = torch.zeros(len(sequences), n_items, dtype=torch.bool).scatter_(1, sequences, True)
         weight = (~held).float()
         weight[:, 0] = 0
+        if not weight.any(1).all():
+            raise UserError(
+                f"loss_type: BPR samples items from outside a training window, and one holds all {n_items - 1} items "
+                f"of the catalogue; lower MAX_ITEM_LIST_LENGTH, or set loss_type=CE"
+            )
         generator = process_generator(self.generator)
         return torch.multinomial(weight, index.shape[1], replacement=True, generator=generator)

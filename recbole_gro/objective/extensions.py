@@ -114,8 +114,11 @@ def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor 
         left_out: [n_items] bool, items that do not count; None for none.
 
     Returns:
-        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items; mean over lists.
+        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items; mean over lists,
+        0 where there is none.
     """
+    if not len(target_scores):
+        return target_scores.float().sum()
     absent = torch.zeros(target_scores.shape[1], dtype=torch.bool, device=target_scores.device)
     absent[0] = True
     if left_out is not None:

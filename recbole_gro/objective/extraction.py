@@ -1,6 +1,7 @@
 """Eq. 4 of GRO (Zhang et al., WSDM'24), the loss of a model trained on served lists, and its sampled negatives."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -49,6 +50,18 @@ def extraction_loss(
     return (ordered.sum(-1) / own_pairs + outside.sum(-1) / lengths.clamp(min=1)).mean()
 
 
+class BatchPart(NamedTuple):
+    """Say which lists of a batch one process has: its draws are then those that one process with all lists makes.
+
+    Attributes:
+        first: number of lists before its own.
+        total: number of lists in the batch.
+    """
+
+    first: int
+    total: int
+
+
 def sample_negatives(
     served: Tensor,
     n_items: int,
@@ -56,7 +69,7 @@ def sample_negatives(
     paper_code_ties: bool = False,
     lengths: Tensor | None = None,
     *,
-    among: tuple[int, int] | None = None,
+    batch_part: BatchPart | None = None,
 ) -> Tensor:
     """Sample one item per list position, uniformly from the items outside the list.
 
@@ -70,8 +83,7 @@ def sample_negatives(
         paper_code_ties: draw as the authors' code does, from softmax over weights 1 (outside) and 0 (listed): a
             listed item is then still drawn, 1/e times as often as another.
         lengths: [N] items in each list, where some have fewer than k; None where all have k.
-        among: (first, total) where the lists are those from number `first` on of a batch of `total`, for all of which
-            is drawn; None where they are the batch.
+        batch_part: place of the lists in a batch, for all of which is drawn; None where they are the batch.
 
     Returns:
         [N, k] item ids, at padded positions too.
@@ -85,7 +97,7 @@ def sample_negatives(
         raise ValueError(f"a list of {k} out of {n_items - 1} items leaves none to sample")
     listed_k = k if lengths is None else lengths.unsqueeze(1)
     outside = n_items - 1 - listed_k
-    drawn = 1 + _uniform(outside, served, generator, among)
+    drawn = 1 + _uniform(outside, served, generator, batch_part)
     # listed ids are numbered from 1 among those that can be drawn; what is not listed has 0
     narrow = torch.int16 if k < 2**15 else torch.int64
     number = (served <= outside).cumsum(1).clamp_(min=1).to(narrow)
@@ -101,23 +113,23 @@ def sample_negatives(
     if not paper_code_ties:
         return sampled
     chance_listed = listed_k / (listed_k + math.e * outside)
-    shape, own = _of_batch(served, among)
+    shape, own = _draws(served, batch_part)
     uniform = torch.rand(shape, generator=generator, device=served.device)[own]
-    position = _uniform(listed_k, served, generator, among)
+    position = _uniform(listed_k, served, generator, batch_part)
     return torch.where(uniform < chance_listed, served.gather(1, position), sampled)
 
 
 def _uniform(
-    bounds: int | Tensor, like: Tensor, generator: torch.Generator | None, among: tuple[int, int] | None
+    bounds: int | Tensor, like: Tensor, generator: torch.Generator | None, batch_part: BatchPart | None
 ) -> Tensor:
     """Draw integers from 0 below one bound, or below one bound per row [N, 1], of the shape and device of `like`."""
-    shape, own = _of_batch(like, among)
+    shape, own = _draws(like, batch_part)
     if isinstance(bounds, int):
         return torch.randint(bounds, shape, generator=generator, device=like.device)[own]
     return (torch.rand(shape, dtype=torch.double, generator=generator, device=like.device)[own] * bounds).long()
 
 
-def _of_batch(like: Tensor, among: tuple[int, int] | None) -> tuple[tuple[int, int], slice]:
-    """Return the shape to draw for, and the rows in it that belong to `like`."""
-    first, total = among or (0, len(like))
+def _draws(like: Tensor, batch_part: BatchPart | None) -> tuple[tuple[int, int], slice]:
+    """Return the shape of the draws for a batch, and the rows of it that belong to `like`."""
+    first, total = batch_part or (0, len(like))
     return (total, like.shape[1]), slice(first, first + len(like))

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import reference_to
 from recbole_gro.config.recbole_checks import check_scaler
+from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import catalogue_state
@@ -82,13 +83,13 @@ class StageTrainer(Trainer):
         stage: name of the stage, for files and the progress bar.
 
     Attributes:
-        among: the number of training positions of the batch before those of this process, and in all, for draws that
-            are made for the whole batch; None where this process has the whole batch.
+        batch_part: the training positions of this process among those of the batch, for draws that are made for the
+            whole batch; None where this process has the whole batch.
         stored: further plain values of its checkpoints, by name.
     """
 
     stage = "target"
-    among: tuple[int, int] | None = None
+    batch_part: BatchPart | None = None
     _weight = 1.0  # of this process's part of a batch
     tensorboard: Any
     # attributes with plain values that the next epoch depends on
@@ -180,9 +181,9 @@ class StageTrainer(Trainer):
         """Yield this process's part of each batch."""
         for batch in train_data:
             part = processes.part_of(self.positions_of_rows(batch))
-            self.among, self._weight = part.among, part.weight
+            self.batch_part, self._weight = part.positions, part.weight
             yield self.part_of_batch(batch, part.rows)
-        self.among = None
+        self.batch_part = None
 
     def positions_of_rows(self, batch: Interaction) -> Tensor:
         """Return the number [B] of training positions of each row of a batch, over which losses are means."""

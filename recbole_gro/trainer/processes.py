@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 from torch.optim import Optimizer
 
+from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.utils.command_line import exit_code, launched
 from recbole_gro.utils.errors import UserError, out_of_memory
 
@@ -111,12 +112,12 @@ class Part:
 
     Attributes:
         rows: of the batch.
-        among: the number of training positions before its own, and in all; None where it has them all.
+        positions: its training positions among those of the batch; None where it has them all.
         weight: of the mean over its positions in the mean over all.
     """
 
     rows: slice
-    among: tuple[int, int] | None
+    positions: BatchPart | None
     weight: float
 
 
@@ -134,7 +135,7 @@ def part_of(positions: Tensor) -> Part:
     if min(counts) == 0:
         return Part(slice(0, len(positions)), None, 1 / n)
     total = sum(counts)
-    return Part(slice(edges[rank], edges[rank + 1]), (sum(counts[:rank]), total), counts[rank] / total)
+    return Part(slice(edges[rank], edges[rank + 1]), BatchPart(sum(counts[:rank]), total), counts[rank] / total)
 
 
 def weighted(losses: Any, weight: float, optimizer: Optimizer) -> Any:

@@ -10,16 +10,22 @@ import math
 import numpy
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 THREADS = 4  # numpy sorts on one thread; with more threads than these PyTorch's topk, which uses all, is taken
 SIGN = 2**31 - 1
 SPARE = 4  # taken besides the k highest; with fewer, rounding leaves more rows unsure
+NUMPY_2 = int(numpy.__version__.split(".")[0]) >= 2
+# numbers per row, by the bytes of each, up to which numpy sorts with a fixed network of comparisons; longer rows it
+# partitions first, which takes 3 to 6 times as long per number
+NETWORK = {4: 512 if NUMPY_2 else 128, 8: 256}
+FEW_ROWS = 20  # below which the calls for blocks take longer than the partitions
 
 
 @functools.cache
 def _cpu_can() -> bool:
     """Return whether numpy sorts 64-bit integers with vector instructions: with AVX-512, since numpy 2 with AVX2."""
-    kinds = ("AVX512", "AVX2") if int(numpy.__version__.split(".")[0]) >= 2 else ("AVX512",)
+    kinds = ("AVX512", "AVX2") if NUMPY_2 else ("AVX512",)
     return torch.backends.cpu.get_cpu_capability() in kinds
 
 
@@ -49,7 +55,7 @@ def highest_columns(scores: Tensor, k: int) -> Tensor:
         [N, k] whole numbers.
     """
     counting = _counting(scores.detach().clone(memory_format=torch.contiguous_format))
-    return _ranked(counting, torch.arange(scores.shape[1]))[0][:, :k]
+    return _ranked(counting, torch.arange(scores.shape[1]), k)[0]
 
 
 def highest_by_groups(scores: Tensor, k: int) -> Tensor:
@@ -79,13 +85,13 @@ def highest_by_groups(scores: Tensor, k: int) -> Tensor:
     left_over = torch.arange(in_a_group * groups, n, dtype=torch.int32).expand(rows, -1)
     columns = torch.cat([(chosen.unsqueeze(1) + steps).flatten(1), left_over], 1).long()
     counting = _counting(scores.gather(1, columns))
-    position, other_columns = _nearly_highest(counting.clone(), k + SPARE)
+    position, other_columns = _nearly_highest(counting, k + SPARE)
     position = position.long()
-    ranked, highest = _ranked(counting.gather(1, position), columns.gather(1, position))
-    unsure = highest[:, k - 1] <= torch.maximum(others, other_columns)
+    ranked, highest = _ranked(counting.gather(1, position), columns.gather(1, position), k)
+    unsure = highest[:, -1] <= torch.maximum(others, other_columns)
     if unsure.any():
-        ranked[unsure, :k] = highest_columns(scores[unsure], k)
-    return ranked[:, :k]
+        ranked[unsure] = highest_columns(scores[unsure], k)
+    return ranked
 
 
 def _counting(scores: Tensor) -> Tensor:
@@ -101,14 +107,36 @@ def _nearly_highest(counting: Tensor, count: int) -> tuple[Tensor, Tensor]:
     n = counting.shape[1]
     count = min(count, n - 1)
     place = (1 << (n - 1).bit_length()) - 1
-    keys = counting.bitwise_and_(~place).bitwise_or_(torch.arange(n, dtype=torch.int32))
-    keys.numpy().sort(axis=1)
-    return keys[:, -count:] & place, keys[:, -count - 1] | place
+    keys = (counting & ~place).bitwise_or_(torch.arange(n, dtype=torch.int32))
+    keys = _largest(keys, count + 1)
+    return keys[:, 1:] & place, keys[:, 0] | place
 
 
-def _ranked(counting: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-    """Return columns by descending numbers, equal ones by ascending column, and the numbers in that order."""
+def _ranked(counting: Tensor, columns: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the columns [N, k] of the highest numbers, of equal ones the first column, and these numbers."""
     keys = (counting.long() << 32).bitwise_or_(SIGN - columns)
-    keys.numpy().sort(axis=1)
-    keys = keys.flip(1)
+    keys = _largest(keys, k).flip(1)
     return SIGN - (keys & SIGN), keys >> 32
+
+
+def _largest(numbers: Tensor, count: int) -> Tensor:
+    """Return the largest of different numbers [N, n] in ascending order, [N, count]; what it is given is overwritten.
+
+    A row that is too long for a network is cut into blocks, which are sorted. The larger of the last of one block and
+    the first of another, of the last but one and the second, and so on, are then the largest of both.
+    """
+    rows, n = numbers.shape
+    most = NETWORK[numbers.element_size()]
+    blocks = 1 << (-(-n // most) - 1).bit_length()  # a power of two, so that they pair up to the end
+    width = max(count, -(-n // blocks))
+    if blocks == 1 or width > most or rows < FEW_ROWS:
+        numbers.numpy().sort(axis=1)
+        return numbers[:, -count:]
+    lowest = torch.iinfo(numbers.dtype).min
+    sets = functional.pad(numbers, (0, blocks * width - n), value=lowest).view(rows, blocks, width)
+    sets.numpy().sort(axis=2)
+    while sets.shape[1] > 1:
+        sets = sets[:, :, -count:]
+        sets = torch.maximum(sets[:, ::2], sets[:, 1::2].flip(2))
+        sets.numpy().sort(axis=2)
+    return sets.squeeze(1)

@@ -7,6 +7,7 @@ from recbole.data.transform import construct_transform
 
 from recbole_gro import create_scorer
 from recbole_gro.data import WindowMask
+from recbole_gro.utils.errors import UserError
 
 N_ITEMS = 30
 
@@ -120,6 +121,14 @@ def test_bpr_negatives_are_items_outside_the_row(mask_rows):
     assert not (negatives.unsqueeze(2) == batch["item_id_list"].unsqueeze(1))[asked].any()
     drawn = torch.bincount(negatives[asked], minlength=N_ITEMS)[1:]
     assert drawn.min() > 0  # the whole catalogue comes up
+
+
+def test_a_window_of_all_items_leaves_no_negative(mask_rows):
+    width = N_ITEMS - 1
+    batch = Interaction({"item_id_list": torch.arange(1, N_ITEMS).unsqueeze(0), "item_length": torch.tensor([width])})
+    with pytest.raises(UserError, match=r"loss_type: BPR .* one holds all 29 items .* lower MAX_ITEM_LIST_LENGTH"):
+        mask_rows.new(loss_type="BPR")(Items(), batch)
+    assert "Mask_item_id_list" in mask_rows.new(loss_type="CE")(Items(), batch)
 
 
 def test_no_negatives_are_drawn_where_the_loss_reads_none(mask_rows):

@@ -145,6 +145,7 @@ def test_hold_loss_does_not_move_items_that_are_left_out():
     assert (scores.grad[:, [0, 2, 5]] == 0).all()
     assert (scores.grad[:, [1, 3, 4]] != 0).all()
     assert hold_loss(scores, scores + 3.0).item() == pytest.approx(0, abs=1e-6)
+    assert hold_loss(scores[:0], converged[:0]).item() == 0
 
 
 def first_largest(values, candidates):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from objective.cases import LargestTensor, batches, few
 
-from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
 
 # Eq. 4
 
@@ -161,12 +161,12 @@ def test_parts_of_a_batch_have_the_negatives_of_the_whole(ties, lengths):
     if lengths is None:
         served = torch.rand(4, 9).argsort(1)[:, :3] + 1
 
-    def negatives(rows, among):
+    def negatives(rows, part):
         draw = torch.Generator().manual_seed(5)
         own = None if lengths is None else lengths[rows]
-        return sample_negatives(served[rows], 10, draw, ties, own, among=among)
+        return sample_negatives(served[rows], 10, draw, ties, own, batch_part=part)
 
-    parts = [negatives(slice(0, 1), (0, 4)), negatives(slice(1, 4), (1, 4))]
+    parts = [negatives(slice(0, 1), BatchPart(0, 4)), negatives(slice(1, 4), BatchPart(1, 4))]
     assert torch.equal(torch.cat(parts), negatives(slice(0, 4), None))
 
 

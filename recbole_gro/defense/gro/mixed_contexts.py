@@ -35,6 +35,8 @@ class MixedContexts(GROCallback):
             # at an epoch's first step, since a resume checkpoint has the random state before it
             self.epoch, self.sequences = trainer.epoch, self._generated(trainer)
         positions = trainer.scorer.positions_of_rows(interaction)
+        if not positions.any():  # a batch of short prefixes without a masked item
+            return None
         rows = torch.randint(len(self.sequences), (len(positions),))
         per_row = -(-int(positions.sum()) // len(positions))
         # log-uniform: an adversary may send short sequences alone, and long prefixes cost more

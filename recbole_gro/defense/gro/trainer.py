@@ -17,7 +17,7 @@ from recbole_gro.data.time_order import warn_of_rounded_times
 from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
-from recbole_gro.objective.extraction import extraction_loss, sample_negatives
+from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
 from recbole_gro.scoring import NextItemScorer, create_scorer
 from recbole_gro.scoring.causal import SLOTS
 from recbole_gro.trainer.base import StageTrainer, TargetTrainer, register_trainer
@@ -212,10 +212,10 @@ class GROTrainer(StageTrainer):
         if not len(target_scores):  # a batch of short prefixes without a masked item
             return target_loss, student_scores.sum(), target_scores.sum()
         served = self.served_lists(interaction, target_scores.detach())
-        among = self.among
-        if among and self._contexts:
-            among = 2 * among[0], 2 * among[1]
-        negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties, among=among)
+        part = self.batch_part
+        if part and self._contexts:
+            part = BatchPart(2 * part.first, 2 * part.total)
+        negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties, batch_part=part)
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
@@ -252,4 +252,7 @@ class GROTrainer(StageTrainer):
         if alike or (SLOTS in interaction and self.student_scorer.all_prefixes_at_once):
             return self.student_scorer.position_scores(interaction)
         # a student of another kind scores the histories before each position
-        return self.student_scorer.next_item_scores(*self.scorer.contexts(interaction))
+        sequences, lengths = self.scorer.contexts(interaction)
+        if not len(lengths):  # which not all models take
+            return torch.zeros(0, self.scorer.n_items, device=self.device)
+        return self.student_scorer.next_item_scores(sequences, lengths)

@@ -7,7 +7,7 @@ from recbole_gro import DecoyGROTrainer, GROTrainer, Service
 from recbole_gro.defense.gro import hold
 from recbole_gro.defense.gro.mixed_contexts import MixedContexts
 from recbole_gro.objective.extensions import hold_loss
-from recbole_gro.objective.extraction import extraction_loss
+from recbole_gro.objective.extraction import BatchPart, extraction_loss
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0}
 
@@ -96,7 +96,7 @@ def test_negatives_are_those_of_all_processes(in_phase, monkeypatch):
         trainer.epoch = 0
         torch.manual_seed(2)
         n = int(trainer.scorer.positions_of_rows(batch).sum())
-        trainer.among = (0, n) if whole else None
+        trainer.batch_part = BatchPart(0, n) if whole else None
         trainer.stage_loss(batch)
     assert torch.equal(*outside)
 

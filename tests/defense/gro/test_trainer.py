@@ -286,6 +286,28 @@ def test_a_batch_without_a_masked_item_moves_nothing(make_trainer, loss_type):
     assert not any(one.grad is not None and one.grad.any() for one in weights)
 
 
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"gro_target_loss": "hold"},
+        {"gro_contexts": "mixed"},
+        {"gro_contexts": "mixed", "gro_target_loss": "hold"},
+        {"student_model": "GRU4Rec"},
+        {"student_model": "STAMP", "gro_contexts": "mixed"},
+    ],
+    ids=" ".join,
+)
+def test_nor_does_it_with_variants_and_other_students(make_trainer, variant):
+    trainer, train, _ = make_trainer(train_rows="prefixes", mask_ratio=0.5, **variant)
+    trainer, _, batch = with_student(trainer, train)
+    for callback in trainer.callbacks:
+        callback.on_phase_start(trainer, train, None)
+    batch.update(Interaction({"MASK_INDEX": torch.zeros_like(batch["MASK_INDEX"])}))
+    losses = trainer.stage_loss(batch)
+    sum(losses).backward()
+    assert [loss.item() for loss in losses] == [0, 0, 0]
+
+
 class LaterIsWorse:
     """Validation is worse after every epoch; records the weights of each."""
 
