@@ -15,7 +15,7 @@ from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
 from recbole_gro.detection.traces import Tracer
-from recbole_gro.http_service.ledger import WAIT, transaction
+from recbole_gro.http_service.database import WAIT, transaction
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import random_others
 

@@ -34,8 +34,12 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     Raises:
         UserError: as `create_app`, or the port cannot be listened on.
     """
-    app = create_app(options)  # invalid options end here, before a worker starts
-    listener = bound(host, port)
+    listener = bound(host, port)  # first, so that a port in use leaves no ledger
+    try:
+        app = create_app(options)  # invalid options end here, before a worker starts
+    except BaseException:
+        listener.close()
+        raise
     announce()
     settings: dict[str, Any] = {"fd": listener.fileno(), "log_level": "warning", "access_log": False}
     settings |= {"server_header": False, "limit_concurrency": CONNECTIONS, "ws": "none"}
