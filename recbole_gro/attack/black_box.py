@@ -51,7 +51,7 @@ class BlackBox:
             defense; or a function from a list of item id lists to lists of item ids (see CallableService).
         k: length of a list, for all but a Service.
         budget: maximum number of lists; None for no limit.
-        access_log: file that the provider logs every query to (see AccessLog); None for none.
+        access_log: file that the provider logs every query to, or an AccessLog; None for none.
         n_items: size of the id space, padding included, for a function.
 
     Attributes:
@@ -69,7 +69,7 @@ class BlackBox:
         service: Service | CallableService | SequentialRecommender | Any,
         k: int = 100,
         budget: int | None = None,
-        access_log: str | os.PathLike[str] | None = None,
+        access_log: str | os.PathLike[str] | AccessLog | None = None,
         *,
         n_items: int | None = None,
     ):
@@ -77,7 +77,9 @@ class BlackBox:
         self.n_items, self.k, self.budget = self._service.n_items, self._service.k, budget
         self.queries_answered = 0
         self.lists_returned = 0
-        self._access_log = None if access_log is None else AccessLog(access_log)
+        if access_log is not None and not isinstance(access_log, AccessLog):
+            access_log = AccessLog(access_log)
+        self._access_log = access_log
         self._turn = threading.Lock()
 
     def query(self, sequences: Any) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.attack.black_box import BlackBox
+from recbole_gro.serving.access_log import AccessLog
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import load_state, save_state
@@ -40,7 +41,7 @@ class CachedBlackBox(BlackBox):
         folder: Path,
         defense: Any,
         budget: int | None = None,
-        access_log: str | os.PathLike[str] | None = None,
+        access_log: str | os.PathLike[str] | AccessLog | None = None,
     ):
         super().__init__(service, budget=budget, access_log=access_log)
         self.folder, self.defense = folder, defense

@@ -121,7 +121,7 @@ def build_loaders(config: ConfigLike, dataset: SequenceDataset) -> tuple[Any, An
 
 
 def check_served_k(served_k: int, n_items: int) -> None:
-    """Check that one item stays outside a list, for Eq. 4 to sample.
+    """Check that one item stays outside a list, for Eq. 4 to sample, and for a defense to put into its tail.
 
     Args:
         served_k: length of a list.

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
+from recbole_gro.data.loaders import check_served_k
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.keyed_randomness import KeyedDraws, shuffled
 from recbole_gro.defense.settings import KeyedSettings, TailSettings, check_head
@@ -63,6 +64,7 @@ class TailRandom(TailDefense):
         self.draws = KeyedDraws(config, "tail_random")
 
     def tail(self, ranked, query):
+        check_served_k(ranked.shape[1], query.scores.shape[1])
         head, n_tail = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
         return random_others(head, n_tail, query.scores.shape[1], lambda n: self.draws.words(query, n))
 
@@ -75,6 +77,7 @@ class TailDecoy(TailDefense):
     output_settings = (TailSettings,)
 
     def tail(self, ranked, query):
+        check_served_k(ranked.shape[1], query.scores.shape[1])
         # with equal scores the head could be among the lowest
         lowest = (-query.scores).scatter_(1, ranked[:, : self.head_k], -torch.inf)
         return top_k(lowest, ranked.shape[1] - self.head_k)

@@ -76,6 +76,7 @@ def run_detect(
         "queries": len(queries.histories),
         "histories": len(rows),
         "left_out": queries.left_out,
+        "unanswered": queries.unanswered,
         "unknown_items": queries.unknown,
         "detectors": {name: _facts(one, queries, rows, names) for name, one in found.items()},
     }

@@ -1,6 +1,5 @@
 """API keys with budgets and rates, and the access log: one SQLite file, shared by all processes of a service."""
 
-import contextlib
 import datetime
 import hashlib
 import json
@@ -13,20 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recbole_gro.http_service.database import errors_named, opened, transaction
 from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
 
 PREFIX = "rg_"
-WAIT = 30  # seconds for the transaction of another process
-TABLES = """
-CREATE TABLE IF NOT EXISTS key (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE, revoked INTEGER NOT NULL DEFAULT 0,
-    budget INTEGER, spent INTEGER NOT NULL DEFAULT 0, rate REAL, allowance REAL NOT NULL, since REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS query (
-    id INTEGER PRIMARY KEY, time REAL NOT NULL, key INTEGER NOT NULL REFERENCES key, k INTEGER NOT NULL,
-    lists INTEGER NOT NULL, refused TEXT, sequences TEXT);
-CREATE TABLE IF NOT EXISTS total (outcome TEXT PRIMARY KEY, queries INTEGER NOT NULL, lists INTEGER NOT NULL);
-"""
 NEW_TOTAL = """
 INSERT INTO total VALUES (?1, ?2, ?3)
 ON CONFLICT (outcome) DO UPDATE SET queries = queries + ?2, lists = lists + ?3
@@ -42,18 +33,6 @@ class Entry:
     k: int
 
 
-@contextlib.contextmanager
-def transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Commit what is executed inside as one write that excludes others, or nothing where it raises."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
 class Ledger:
     """Keep API keys, what each has spent, and the access log.
 
@@ -61,24 +40,20 @@ class Ledger:
     whenever a process is killed, and concurrent clients get no list beyond a budget. SQLite syncs its write-ahead log
     at checkpoints only, so that a power cut, unlike a kill, may undo the last transactions.
 
+    The log has item ids, so a ledger belongs to one catalogue: that of the first service that was started on it.
+
     Args:
-        file: of SQLite; made where it is absent, readable by its owner only. Each thread opens its own Ledger.
+        file: of SQLite. Each thread opens its own Ledger.
+        may_write: whether the file is made where it is absent, readable by its owner only, and tables that an earlier
+            version did not have are added; False: it is read alone.
 
     Raises:
         UserError: it is no ledger, or cannot be opened.
     """
 
-    def __init__(self, file: str | os.PathLike[str]):
-        try:
-            # only a new file: to close another descriptor of an open database would release SQLite's locks on it
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            self._database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._database.executescript(TABLES)
-        except (OSError, sqlite3.Error) as error:
-            raise UserError(f"ledger: {file} cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    def __init__(self, file: str | os.PathLike[str], may_write: bool = True):
+        self.file = file
+        self._database = opened(file, may_write)
 
     def close(self) -> None:
         """Close the file."""
@@ -97,12 +72,14 @@ class Ledger:
         """
         token = PREFIX + secrets.token_urlsafe(32)
         values = (name, _hash(token), budget, rate, rate or 0, time.time())
-        try:
-            self._database.execute(
-                "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
-            )
-        except sqlite3.IntegrityError:
-            raise UserError(f"key: the name {name!r} is taken; revoked keys keep their names; choose another") from None
+        with errors_named(self.file):
+            try:
+                self._database.execute(
+                    "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
+                )
+            except sqlite3.IntegrityError:
+                taken = f"key: the name {name!r} is taken; revoked keys keep their names; choose another"
+                raise UserError(taken) from None
         return token
 
     def change_key(self, name: str, **columns: Any) -> None:
@@ -111,7 +88,7 @@ class Ledger:
         Raises:
             UserError: no key has the name.
         """
-        with transaction(self._database):
+        with errors_named(self.file), transaction(self._database):
             for column, value in columns.items():
                 self._database.execute(f"UPDATE key SET {column} = ? WHERE name = ?", (value, name))
             if not self._database.execute("SELECT 1 FROM key WHERE name = ?", (name,)).fetchone():
@@ -120,8 +97,52 @@ class Ledger:
     def all_keys(self) -> list[dict[str, Any]]:
         """Return name, budget, spent lists, rate and `revoked` of every key."""
         names = ("name", "budget", "spent", "rate", "revoked")
-        rows = self._database.execute(f"SELECT {', '.join(names)} FROM key ORDER BY id")
+        with errors_named(self.file):
+            rows = self._database.execute(f"SELECT {', '.join(names)} FROM key ORDER BY id").fetchall()
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def catalogue(self) -> Catalogue | None:
+        """Return the catalogue whose item ids the log has; None where no service was started on the file."""
+        with errors_named(self.file):
+            if self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'catalogue'").fetchone() is None:
+                return None
+            row = self._database.execute("SELECT digest, items FROM catalogue").fetchone()
+        return row and Catalogue(*row)
+
+    def check_catalogue(self, catalogue: Catalogue) -> None:
+        """Check that the log has item ids of a catalogue, or that it is not known of which it has them.
+
+        Raises:
+            UserError: of another one.
+        """
+        own = self.catalogue()
+        if own not in (None, catalogue):
+            raise UserError(
+                f"ledger: {self.file} is of another catalogue than the checkpoint's ({own.unlike(catalogue)}); name "
+                "another file with --ledger=FILE"
+            )
+
+    def bind(self, catalogue: Catalogue) -> bool:
+        """Bind the ledger to the catalogue of a service, which it keeps; concurrent services agree on one.
+
+        Returns:
+            Whether the log had histories and no catalogue, as an earlier version writes it.
+
+        Raises:
+            UserError: it is bound to another one.
+        """
+        with errors_named(self.file), transaction(self._database):
+            self.check_catalogue(catalogue)
+            was_unknown = self.has_histories() and self.catalogue() is None
+            values = (catalogue.digest, catalogue.n_items)
+            self._database.execute("INSERT OR IGNORE INTO catalogue VALUES (1, ?, ?)", values)
+        return was_unknown
+
+    def has_histories(self) -> bool:
+        """Return whether the log has a history."""
+        with errors_named(self.file):
+            found = self._database.execute("SELECT 1 FROM query WHERE sequences IS NOT NULL LIMIT 1").fetchone()
+        return found is not None
 
     def key_of(self, token: str) -> int:
         """Return the id of an API key.
@@ -198,14 +219,20 @@ class Ledger:
         return {outcome: (queries, lists) for outcome, queries, lists in rows}
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the access log, oldest first, in the form of `AccessLog` and with the name of the key."""
-        rows = self._database.execute(
-            "SELECT time, name, k, lists, refused, sequences FROM query JOIN key ON key.id = key ORDER BY query.id"
-        )
-        for seconds, name, k, lists, refused, sequences in rows:
-            when = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
-            line = {"time": when, "key": name, "k": k, "lists": lists, "refused": refused}
-            yield {**line, "sequences": json.loads(sequences) if sequences else None}
+        """Yield the access log, oldest first, in the form of `AccessLog`, with the id of the query and its key's name.
+
+        `sequences` is None for a query that was refused before it reached the model: by its budget or its rate.
+        """
+        with errors_named(self.file):
+            rows = self._database.execute(
+                "SELECT query.id, time, key, name, k, lists, refused, sequences FROM query "
+                "LEFT JOIN key ON key.id = key ORDER BY query.id"
+            )
+            for number, seconds, key, name, k, lists, refused, sequences in rows:
+                when = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
+                line = {"id": number, "time": when, "key": f"(deleted key {key})" if name is None else name}
+                histories = json.loads(sequences) if sequences else None
+                yield {**line, "k": k, "lists": lists, "refused": refused, "sequences": histories}
 
 
 def _hash(token: str) -> bytes:

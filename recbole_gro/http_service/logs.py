@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
 
 SQLITE = b"SQLite format 3\0"
@@ -22,14 +23,15 @@ TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in second
 
 @dataclass
 class LoggedQueries:
-    """Hold the answered queries of a log, oldest first; one entry per history.
+    """Hold the queries of a log that reached the model, oldest first; one entry per history.
 
     Attributes:
         histories: item ids, most recent last.
         keys: name of the API key of each; empty where the log has none.
         times: of each, as in the log.
         places: the number, from 1, of the query of each in the log, and of the history in its query.
-        left_out: number of histories without an item of the catalogue, or refused.
+        left_out: number of histories without an item of the catalogue, or refused before they reached the model.
+        unanswered: number of histories that reached the model and got no list.
         unknown: number of items that are not in the catalogue.
     """
 
@@ -38,6 +40,7 @@ class LoggedQueries:
     times: list[str] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list)
     left_out: int = 0
+    unanswered: int = 0
     unknown: int = 0
 
     def add(self, key: str, time: str, history: list[int], place: tuple[int, int]) -> None:
@@ -54,7 +57,10 @@ class LoggedQueries:
 
 
 def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQueries:
-    """Return the queries of an access log that got lists.
+    """Return the queries of an access log that reached the model.
+
+    Of a ledger these are the queries that were admitted: those that `--on_alarm=refuse` refused, or that failed in the
+    service, are of the account that sent them too. Other logs have lists for all but refused queries.
 
     Args:
         file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
@@ -63,17 +69,17 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         ids: item id by token.
 
     Raises:
-        UserError: it cannot be read, or has no answered query.
+        UserError: it cannot be read, has no such query, or is a ledger of another catalogue.
     """
     try:
         with open(file, "rb") as stream:
             start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
         if start == SQLITE:
-            _add_lines(found, f"{file}, query", enumerate(Ledger(file).lines(), 1), len(ids))
+            _add_ledger(found, file, ids)
         elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
             with open(file, encoding="utf-8-sig") as text:
-                _add_lines(found, f"{file}, line", _parsed(file, text), len(ids))
+                _add_lines(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids))
         else:
             _add_csv(found, file, ids)
     except (OSError, ValueError, csv.Error) as error:
@@ -82,14 +88,42 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
         raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
     if not found.histories:
-        raise UserError(f"log: {file} has no answered query with an item of the catalogue")
+        raise UserError(f"log: {file} has no query with an item of the catalogue, or all were refused")
     return found
 
 
-def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]], n_items: int) -> None:
+def _add_ledger(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
+    ledger, catalogue = Ledger(file, may_write=False), Catalogue.of(ids)
+    try:
+        own = ledger.catalogue()
+        if own not in (None, catalogue):
+            raise UserError(
+                f"log: {file} is of another catalogue than the target's ({own.unlike(catalogue)}); give a checkpoint "
+                "of the model that was served"
+            )
+        if own is None and ledger.has_histories():
+            raise UserError(
+                f"log: {file} is of an earlier version, which noted no catalogue; start recbole-gro serve on it once, "
+                "with the checkpoint that it was written for"
+            )
+        _add_lines(found, f"{file}, query", _admitted(found, ledger.lines()), catalogue)
+    finally:
+        ledger.close()
+
+
+def _admitted(found: LoggedQueries, lines: Iterable[dict[str, Any]]) -> Iterator[tuple[int, Any]]:
+    """Yield the id and the content of each line of a ledger; one with histories was not refused before the model."""
+    for line in lines:
+        if line["refused"] is not None and line["sequences"] is not None:
+            found.unanswered += line["lists"]
+            line["refused"] = None
+        yield line["id"], line
+
+
+def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]], catalogue: Catalogue) -> None:
     """Add the numbered lines of a log; `place` is what precedes their numbers in messages."""
     for number, line in lines:
-        if wrong := _wrong(line, n_items):
+        if wrong := _wrong(line, catalogue):
             raise UserError(f"log: {place} {number}: {wrong}")
         if line["refused"] is not None:
             found.left_out += line["lists"]
@@ -99,16 +133,19 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
             found.add(str(line.get("key", "")), str(line["time"]), history, (number, at))
 
 
-def _wrong(line: Any, n_items: int) -> str:
+def _wrong(line: Any, catalogue: Catalogue) -> str:
     """Return what is wrong with a line of a log; nothing where it is as `AccessLog` writes it."""
     if not isinstance(line, dict):
         return f"it is no object with {', '.join(FIELDS)}, such as a line of access-NAME.jsonl"
     if absent := [name for name in FIELDS if name not in line]:
         return f"it has no {absent[0]}"
+    if line.get("catalogue", catalogue.digest) != catalogue.digest:
+        return "it is of another catalogue than the target's; give a checkpoint of the run that wrote it"
     if line["refused"] is not None:
         return "" if type(line.get("lists")) is int else "it has no number of lists"
     if not isinstance(line["sequences"], list) or not all(isinstance(row, list) for row in line["sequences"]):
         return "sequences is no list of lists of item ids"
+    n_items = catalogue.n_items
     wrong = [item for row in line["sequences"] for item in row if type(item) is not int or not 0 < item <= n_items]
     if wrong and type(wrong[0]) is int:
         return f"item id {wrong[0]} is not in the target's catalogue of {n_items} items"

@@ -43,7 +43,7 @@ class Recommender:
         defense: its output step acts on lists of `served_k`, from which a client gets the first k.
 
     Raises:
-        UserError: the checkpoint holds no tokens, or fewer items than a list takes.
+        UserError: the checkpoint holds no tokens, or served_k is beyond its catalogue.
     """
 
     def __init__(self, target: SavedTarget, defense: Defense):
@@ -55,10 +55,25 @@ class Recommender:
         self.undefended = all(type(part) is NoDefense for part in defense.parts)
         self._batches = all(type(part) in RANK_ONLY for part in defense.parts)
         self._reads_worst = any(isinstance(part, TailDecoy) for part in defense.parts)
-        Service(self.model, self.served_k)  # checks served_k
+        if self.served_k > len(self.ids):
+            raise UserError(
+                f"served_k: {self.served_k} is longer than the catalogue of {len(self.ids)} items; give "
+                f"--served_k=N, at most {len(self.ids)}"
+            )
         heads = [self.served_k if type(part) is NoDefense else getattr(part, "head_k", 0) for part in defense.parts]
         self._head = min(heads)  # items at the front of a list that are those of the ranking
         self.noise = self._measured_noise() if self._batches else 0.0
+
+    def check(self) -> None:
+        """Check that a whole list can be served, by one whose draws leave no trace.
+
+        Raises:
+            UserError: the model's scores are NaN, the defense cannot change lists of this length, or its secret key
+                cannot be read or made.
+        """
+        state = self.defense.state_dict()
+        self.answer([[1]], self.served_k)
+        self.defense.load_state_dict(state)
 
     def answer(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
         """Return the list of each history, at most k item ids, best first; flagged ones (`Guard`) do not come here.

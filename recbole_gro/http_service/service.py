@@ -14,7 +14,9 @@ from recbole_gro.config.values import as_names
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.combined import JOIN, trains
+from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.batching import Outcome
 from recbole_gro.http_service.detect import calibrate, detection_settings
@@ -23,11 +25,15 @@ from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.recommender import Recommender
 from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 
 logger = logging.getLogger("recbole_gro.http_service")
+UNKNOWN_CATALOGUE = (
+    "ledger: %s is of an earlier version, which noted no catalogue; from now on it is of the %d items of %s"
+)
 DRAWN_PER_QUERY = {"defense_key": "secret", "random_keyed": True}  # a repeated query must not get a second draw
 
 
@@ -48,9 +54,22 @@ class DefendedService:
         target = load_target(options.checkpoint, model, device=options.device)
         defense = output_defense(target, options)
         self.recommender = Recommender(target, defense)
-        self.ledger = Ledger(options.ledger_file)
+        catalogue = Catalogue.of(self.recommender.tokens[1:])
+        if os.path.exists(options.ledger_file):  # before a detector is calibrated, which takes minutes
+            Ledger(options.ledger_file).check_catalogue(catalogue)
+        judge = calibrated_detector(target, options) if options.detector else None
+        draws = KeyedDraws(target.config, "alarm")
+        self.recommender.check()
+        if judge and options.on_alarm == "decoy":
+            defense_key(target.config)  # the draws read it at the first alarm
+        self.ledger = Ledger(options.ledger_file)  # last, so that invalid input leaves no file and binds none
+        if self.ledger.bind(catalogue):
+            logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
         self.on_alarm = options.on_alarm
-        self.guard = created_guard(target, options) if options.detector else None
+        self.guard = None
+        if judge:
+            detector, tracer, rate = judge
+            self.guard = Guard(detector, tracer, options.ledger_file, rate, draws)
 
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
@@ -100,8 +119,8 @@ class DefendedService:
         return lists
 
 
-def created_guard(target: SavedTarget, options: Options) -> Guard:
-    """Return the guard of a service.
+def calibrated_detector(target: SavedTarget, options: Options) -> tuple[CalibratedDetector, Tracer, float]:
+    """Return the detector of a service with its thresholds, the tracer of the model, and the rate of false positives.
 
     Raises:
         UserError: an unknown detector or reaction, or benign users that give no thresholds.
@@ -116,7 +135,7 @@ def created_guard(target: SavedTarget, options: Options) -> Guard:
         raise UserError(f"detector: {options.detector} are several; a service has one")
     tracer = Tracer(target.model, ServiceSettings.of(target.config).served_k)
     [detector] = calibrate(target, tracer, options.benign, own).values()
-    return Guard(detector, tracer, options.ledger_file, rate, KeyedDraws(target.config, "alarm"))
+    return detector, tracer, rate
 
 
 def output_defense(target: SavedTarget, options: Options) -> Defense:

@@ -26,6 +26,8 @@ from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.scoring.ensemble import build_untrained
+from recbole_gro.serving.access_log import AccessLog
+from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
@@ -157,7 +159,9 @@ class Stages:
             responses, access_log = work / f"queries-{name}", self._access_log(name)
             if access_log and not responses.exists():
                 access_log.unlink(missing_ok=True)
-            black_box = CachedBlackBox(service, responses, self.defense, query_budget(config), access_log)
+            tokens = self.train._dataset.field2id_token[self.train._dataset.iid_field][1:].tolist()
+            written = AccessLog(access_log, Catalogue.of(tokens)) if access_log else None
+            black_box = CachedBlackBox(service, responses, self.defense, query_budget(config), written)
             announce_attack(self.prints.attack, name, attacker, black_box, service.scorer.longest)
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))

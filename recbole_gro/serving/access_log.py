@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from recbole_gro.scoring import pad_sequences
+from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import InvalidQuery
 from recbole_gro.utils.files import append_line, whole_lines
 
@@ -24,6 +25,8 @@ class AccessLog:
 
     Args:
         file: to append to.
+        catalogue: of the item ids; each line has its digest as `catalogue`, by which `recbole-gro detect` refuses the
+            log of another one. None: lines have none.
 
     Attributes:
         lines: number of lines in the file when it was opened.
@@ -32,8 +35,8 @@ class AccessLog:
         UserError: the file cannot be written.
     """
 
-    def __init__(self, file: str | os.PathLike[str]):
-        self.file = file
+    def __init__(self, file: str | os.PathLike[str], catalogue: Catalogue | None = None):
+        self.file, self.catalogue = file, catalogue
         self.lines = whole_lines(file)
 
     def add(self, sequences: Any, refused: str | None = None) -> None:
@@ -52,6 +55,8 @@ class AccessLog:
             "refused": refused,
             "sequences": _readable(sequences),
         }
+        if self.catalogue:
+            line["catalogue"] = self.catalogue.digest
         append_line(self.file, json.dumps(line))
 
 

@@ -9,6 +9,7 @@ import pytest
 from recbole_gro import UserError
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.serving.catalogue import Catalogue
 
 
 @pytest.fixture
@@ -97,8 +98,113 @@ def test_the_log_has_the_form_of_an_access_log(ledger, monkeypatch):
     ledger.admit([entry(ledger, token), entry(ledger, token)])
     common = {"time": "1970-01-01T00:00:00.250000+00:00", "key": "ann", "k": 10, "lists": 1}
     answered, refused = ledger.lines()
-    assert answered == {**common, "refused": None, "sequences": [[3, 1]]}
-    assert refused == {**common, "refused": "402", "sequences": None}
+    assert answered == {**common, "id": 1, "refused": None, "sequences": [[3, 1]]}
+    assert refused == {**common, "id": 2, "refused": "402", "sequences": None}
+
+
+def test_lines_keep_their_ids_and_stay_where_a_key_was_deleted(ledger, file):
+    for name in ("ann", "bob"):
+        wanted = entry(ledger, ledger.create_key(name))
+        ledger.admit([wanted, wanted])
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM query WHERE id = 1")
+        database.execute("DELETE FROM key WHERE name = 'bob'")
+    lines = [(line["id"], line["key"]) for line in ledger.lines()]
+    assert lines == [(2, "ann"), (3, "(deleted key 2)"), (4, "(deleted key 2)")]
+
+
+ITEMS, MORE, OTHERS = (Catalogue.of(tokens) for tokens in ("abc", "abcd", "acb"))
+
+
+def test_a_ledger_is_of_the_catalogue_of_its_first_service(ledger, file):
+    ledger.create_key("ann")
+    assert ledger.catalogue() is None
+    assert not ledger.bind(ITEMS)
+    assert not Ledger(file).bind(ITEMS)  # several services of one catalogue
+    for other, what in (
+        (MORE, "3 items, not 4"),
+        (OTHERS, "other items, or in another order"),
+    ):
+        with pytest.raises(
+            UserError, match=rf"service\.db is of another catalogue than the checkpoint's \({what}\)"
+        ) as error:
+            Ledger(file).bind(other)
+        assert "\n" not in str(error.value)
+    assert Ledger(file).catalogue() == ITEMS
+
+
+def test_the_catalogue_outlasts_a_log_that_is_emptied_and_a_file_that_is_compacted(ledger, file):
+    ledger.bind(ITEMS)
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM query")
+        database.commit()
+        database.execute("VACUUM")
+    with pytest.raises(UserError, match="another catalogue"):
+        Ledger(file).bind(MORE)
+
+
+def test_a_ledger_of_an_earlier_version_is_of_the_catalogue_of_its_next_service(ledger, file):
+    ledger.admit([entry(ledger, ledger.create_key("ann"))])
+    ledger.close()
+    with sqlite3.connect(file) as database:
+        database.execute("DROP TABLE catalogue")
+    assert Ledger(file, may_write=False).catalogue() is None
+    assert Ledger(file).bind(ITEMS)  # with histories that it noted no catalogue of
+    assert not Ledger(file).bind(ITEMS)
+    with pytest.raises(UserError, match="another catalogue"):
+        Ledger(file).bind(MORE)
+
+
+def test_concurrent_services_agree_on_one_catalogue(file):
+    start = threading.Barrier(8)
+
+    def bound(catalogue):
+        start.wait()
+        try:
+            own = Ledger(file)
+            own.bind(catalogue)
+        except UserError as error:
+            return str(error)
+        own.close()
+        return catalogue
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(bound, [ITEMS, MORE] * 4))
+    kept = Ledger(file).catalogue()
+    assert [outcome == kept for outcome in outcomes] in ([True, False] * 4, [False, True] * 4)
+    assert all("another catalogue" in outcome for outcome in outcomes if outcome != kept)
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+@pytest.mark.parametrize("statement", ["CREATE TABLE song (title)", "CREATE TABLE key (door)"])
+def test_another_database_is_refused_and_stays_as_it_is(file, statement, may_write):
+    with sqlite3.connect(file) as database:
+        database.execute(statement)
+    before = file.read_bytes()
+    with pytest.raises(UserError, match=r"service\.db is a database, but no ledger of recbole-gro serve"):
+        Ledger(file, may_write)
+    assert file.read_bytes() == before
+
+
+def test_a_ledger_cut_short_is_named(ledger, file):
+    for number in range(200):
+        ledger.create_key(f"client {number}")
+    wanted = Entry(1, [[3, 1] * 100] * 10, 10)
+    ledger.admit([wanted] * 50)
+    ledger.close()
+    whole = file.read_bytes()
+
+    def read(may_write):
+        opened = Ledger(file, may_write)
+        opened.all_keys()
+        return list(opened.lines())
+
+    for part in (0.9, 0.5, 0.1):
+        file.write_bytes(whole[: int(part * len(whole))])
+        for may_write in (True, False):
+            with pytest.raises(UserError, match=r"ledger: .*service\.db cannot be used: ") as error:
+                read(may_write)
+            assert "\n" not in str(error.value)
 
 
 def test_withdrawn_lists_return_to_the_budget(ledger):
@@ -145,9 +251,9 @@ def test_names_are_unique_and_known(ledger):
 
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "text").write_text("no database at all, but a text of some length" * 50)
-    with pytest.raises(UserError, match="text cannot be opened: file is not a database"):
+    with pytest.raises(UserError, match="text cannot be used: file is not a database"):
         Ledger(tmp_path / "text")
-    with pytest.raises(UserError, match="cannot be opened"):
+    with pytest.raises(UserError, match="cannot be used"):
         Ledger(tmp_path / "nowhere" / "service.db")
 
 

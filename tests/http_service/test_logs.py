@@ -1,5 +1,6 @@
 import csv
 import json
+import sqlite3
 
 import pytest
 
@@ -7,12 +8,19 @@ from recbole_gro import UserError
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.logs import read_log
 from recbole_gro.serving import AccessLog
+from recbole_gro.serving.catalogue import Catalogue
 
 IDS = {"a": 1, "b": 2, "c": 3}
 
 
-def test_a_ledger_has_the_histories_of_each_key(tmp_path):
-    ledger = Ledger(tmp_path / "service.db")
+@pytest.fixture
+def ledger(tmp_path):
+    made = Ledger(tmp_path / "service.db")
+    made.bind(Catalogue.of(IDS))
+    return made
+
+
+def test_a_ledger_has_the_histories_of_each_key(tmp_path, ledger):
     for name in ("ann", "bob"):
         ledger.create_key(name, budget=2)
     ledger.admit([Entry(1, [[1], [2, 3]], 5), Entry(2, [[3]], 5), Entry(1, [[3]], 5)])
@@ -22,6 +30,74 @@ def test_a_ledger_has_the_histories_of_each_key(tmp_path):
     assert found.left_out == 1  # beyond the budget
     assert found.places == [(1, 1), (1, 2), (2, 1)]
     assert all(time.startswith("20") for time in found.times)
+
+
+def test_queries_that_reached_the_model_count_whether_they_got_lists_or_not(tmp_path, ledger):
+    for name in ("ann", "bob"):
+        ledger.create_key(name, rate=2)
+    refused, failed, beyond = ledger.admit([Entry(1, [[1], [2]], 5), Entry(2, [[3]], 5), Entry(1, [[2]], 5)])
+    assert beyond.status == 429  # of the rate, before the model
+    ledger.withdraw([refused], 429)
+    ledger.withdraw([failed])
+    found = read_log(tmp_path / "service.db", IDS)
+    assert (found.histories, found.keys) == ([[1], [2], [3]], ["ann", "ann", "bob"])
+    assert (found.unanswered, found.left_out) == (3, 1)
+
+
+def test_queries_have_the_ids_of_the_ledger_after_rows_are_deleted(tmp_path, ledger):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[item]], 5) for item in (1, 2, 3)])
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("DELETE FROM query WHERE id = 1")
+    assert read_log(tmp_path / "service.db", IDS).places == [(2, 1), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("ids", "what"),
+    [
+        ({**IDS, "d": 4}, "3 items, not 4"),
+        ({"a": 1, "c": 2, "b": 3}, "other items, or in another order"),
+    ],
+)
+def test_a_ledger_of_another_catalogue_is_refused(tmp_path, ledger, ids, what):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5)])
+    with pytest.raises(
+        UserError, match=rf"log: .*service\.db is of another catalogue than the target's \({what}\); give"
+    ):
+        read_log(tmp_path / "service.db", ids)
+
+
+def test_a_ledger_of_an_earlier_version_takes_a_service_first(tmp_path, ledger):
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("DROP TABLE catalogue")
+    with pytest.raises(UserError, match="has no query with an item of the catalogue"):
+        read_log(tmp_path / "service.db", IDS)
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5)])
+    with pytest.raises(UserError, match="earlier version, which noted no catalogue; start recbole-gro serve on it"):
+        read_log(tmp_path / "service.db", IDS)
+    again = Ledger(tmp_path / "service.db")
+    again.bind(Catalogue.of(IDS))
+    assert read_log(tmp_path / "service.db", IDS).histories == [[1]]
+
+
+def test_the_access_log_of_a_run_on_another_catalogue_is_refused(tmp_path):
+    file = tmp_path / "access.jsonl"
+    AccessLog(file, Catalogue.of(IDS)).add([[3, 1]])
+    AccessLog(file).add([[2]])  # of a black box in Python, which has ids alone
+    assert read_log(file, IDS).histories == [[3, 1], [2]]
+    with pytest.raises(UserError, match=r"access\.jsonl, line 1: it is of another catalogue than the target's"):
+        read_log(file, {"a": 1, "c": 2, "b": 3})
+
+
+def test_a_database_that_is_no_ledger_is_refused_and_stays_as_it_is(tmp_path):
+    with sqlite3.connect(tmp_path / "songs.db") as database:
+        database.execute("CREATE TABLE song (title)")
+    before = (tmp_path / "songs.db").read_bytes()
+    with pytest.raises(UserError, match=r"songs\.db is a database, but no ledger of recbole-gro serve"):
+        read_log(tmp_path / "songs.db", IDS)
+    assert (tmp_path / "songs.db").read_bytes() == before
 
 
 def test_an_access_log_of_a_run_has_no_keys(tmp_path):
@@ -64,7 +140,7 @@ def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
     [
         ("", "has no column history"),
         ("key,items\nann,a\n", "has no column history; a csv file has key, time, history, this one key, items"),
-        ("history\nz\n", "has no answered query with an item of the catalogue"),
+        ("history\nz\n", "has no query with an item of the catalogue, or all were refused"),
         ("key,history\nbob,a\nbob,a,b\n", "log: .*log, row 2 has more than the 2 fields of the first line"),
         ("key,history\nbob,a\nbob\n", "log: .*log, row 2 has fewer than the 2 fields of the first line"),
         ('{"refused": null, "sequences": [[1]], "time": "1970"}\n{"refused', "log: .*log, line 2 is no JSON: "),
@@ -129,8 +205,7 @@ def test_a_first_line_that_is_no_object_is_not_read_as_csv(tmp_path, name, text)
         read_log(tmp_path / name, IDS)
 
 
-def test_an_item_of_a_ledger_that_the_target_lacks_is_reported_with_its_query(tmp_path):
-    ledger = Ledger(tmp_path / "service.db")
+def test_an_item_of_a_ledger_that_the_target_lacks_is_reported_with_its_query(tmp_path, ledger):
     ledger.create_key("ann")
     ledger.admit([Entry(1, [[1]], 5), Entry(1, [[2, 9]], 5)])
     with pytest.raises(UserError, match=r"service\.db, query 2: item id 9 is not in the target's catalogue of 3"):

@@ -1,0 +1,93 @@
+"""The SQLite file of a ledger: its tables, how it is opened, and its transactions."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from recbole_gro.utils.errors import UserError
+
+WAIT = 30  # seconds for the transaction of another process
+TABLES = """
+CREATE TABLE IF NOT EXISTS key (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE, revoked INTEGER NOT NULL DEFAULT 0,
+    budget INTEGER, spent INTEGER NOT NULL DEFAULT 0, rate REAL, allowance REAL NOT NULL, since REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS query (
+    id INTEGER PRIMARY KEY, time REAL NOT NULL, key INTEGER NOT NULL REFERENCES key, k INTEGER NOT NULL,
+    lists INTEGER NOT NULL, refused TEXT, sequences TEXT);
+CREATE TABLE IF NOT EXISTS total (outcome TEXT PRIMARY KEY, queries INTEGER NOT NULL, lists INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS catalogue (
+    id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL, items INTEGER NOT NULL);
+"""
+READ = (  # what tells a ledger from another database
+    "SELECT id, name, hash, revoked, budget, spent, rate, allowance, since FROM key LIMIT 0",
+    "SELECT id, time, key, k, lists, refused, sequences FROM query LIMIT 0",
+    "SELECT outcome, queries, lists FROM total LIMIT 0",
+)
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is executed inside as one write that excludes others, or nothing where it raises."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def errors_named(file: str | os.PathLike[str]) -> Iterator[None]:
+    """Report in one line that a ledger cannot be opened, or is damaged."""
+    try:
+        yield
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"ledger: {file} cannot be used: {reason}") from error
+
+
+def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Connection:
+    """Return a connection to a ledger.
+
+    Args:
+        file: of SQLite.
+        may_write: whether the file is made where it is absent, readable by its owner only, and tables that an earlier
+            version did not have are added; False: it is read alone.
+
+    Raises:
+        UserError: it is no ledger, or cannot be opened; nothing is written into it then.
+    """
+    with errors_named(file):
+        if may_write:
+            # only a new file: to close another descriptor of an open database would release SQLite's locks on it
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
+        try:
+            _check_tables(database, file, READ if not may_write else READ[:1] if _has_tables(database) else ())
+            if may_write:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                database.executescript(f"BEGIN IMMEDIATE;{TABLES}COMMIT;")
+                _check_tables(database, file, READ)
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def _has_tables(database: sqlite3.Connection) -> bool:
+    return database.execute("SELECT 1 FROM sqlite_master").fetchone() is not None
+
+
+def _check_tables(database: sqlite3.Connection, file: str | os.PathLike[str], statements: Sequence[str]) -> None:
+    """Check that a database has the tables and columns that some statements read."""
+    try:
+        for statement in statements:
+            database.execute(statement)
+    except sqlite3.OperationalError as error:
+        if "no such" not in str(error):
+            raise
+        raise UserError(f"ledger: {file} is a database, but no ledger of recbole-gro serve") from error
