@@ -113,7 +113,7 @@ def read_description(black_box: str, given: dict[str, Any], option: str = "black
         catalogue = _catalogue(values, folder)
         if is_file:
             values["request"] = read_template(values["request"], values["batch"], values["method"] == "GET")
-            url, *_ = expanded([values["url"], values["headers"], values["request"]])
+            url, *_ = [expanded(values[key], key) for key in ("url", "headers", "request")]
             if not _names_a_host(url) or not _names_a_host(values["url"]):
                 raise UserError("url: it starts with http:// or https:// and names a host")
     except UserError as error:
@@ -210,23 +210,27 @@ def check_size(catalogue: list[str], k: int) -> None:
         raise UserError(f"catalogue: it has {len(catalogue)} items, lists of k={k} take {k + 1} or more; lower k")
 
 
-def expanded(part: Any) -> Any:
+def expanded(part: Any, where: str) -> Any:
     """Return a text, or each one in a mapping or list, with the values of the environment variables named as ${NAME}.
 
+    Args:
+        part: of the description.
+        where: its key, for messages.
+
     Raises:
-        UserError: a variable is not set, or cannot be sent; the message has its name, never its value.
+        UserError: a variable is not set, or cannot be sent; the message has its place and name, never its value.
     """
 
     def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1], "")
-        if not found or not found.isascii() or not found.isprintable():
-            raise UserError(
-                f"url, headers, request: environment variable {match[1]} is not set, or is no printable ASCII text"
-            )
+        found = os.environ.get(match[1])
+        if not found:
+            raise UserError(f"{where}: environment variable {match[1]} is {'not set' if found is None else 'empty'}")
+        if not found.isascii() or not found.isprintable():
+            raise UserError(f"{where}: environment variable {match[1]} is no printable ASCII text")
         return found
 
     if isinstance(part, dict):
-        return {name: expanded(entry) for name, entry in part.items()}
+        return {name: expanded(entry, f"{where}: {name}") for name, entry in part.items()}
     if isinstance(part, list):
-        return [expanded(entry) for entry in part]
+        return [expanded(entry, where) for entry in part]
     return VARIABLE.sub(value, part) if isinstance(part, str) else part

@@ -56,13 +56,17 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     needed = [
         f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items() if n
     ]
-    none = "lists for a share of it: n/a, as it is no more than random items or an untrained surrogate have"
-    chance = strongest["agreement_at"] / service["catalogue"]
+    chance, untrained = strongest["agreement_at"] / service["catalogue"], strongest["untrained_agreement"]
     yield Paragraph(
         f"A surrogate that was trained on {best['lists']:,} lists of the service has {at} of "
-        f"{_percent(best['agreement'])} with it on held-out queries; "
-        f"{', '.join(needed) + ' lists' if needed else none}. "
-        f"Lists of random items would agree on {_percent(chance)}."
+        f"{_percent(best['agreement'])} with it on held-out queries. The same surrogate before its first epoch has "
+        f"{_percent(untrained)}, lists of random items would agree on {_percent(chance)}: what is beyond the higher of "
+        "the two was gained from the lists."
+    )
+    yield Paragraph(
+        f"The gain is {100 * (best['agreement'] - max(untrained, chance)):.1f} points; {', '.join(needed)} lists."
+        if needed
+        else "The attack gained nothing, in agreement or in its loss on held-out queries: no number of lists is given."
     )
     yield Paragraph(
         f"The service gave out at most {lists['given_out']:,} lists of k={service['k']} items, {lists['limit']:,} were "
@@ -71,25 +75,26 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     )
     yield Heading("Attacks")
     trained = [row | {"strongest": False} for row in results["attacks"]]  # its mark speaks of a defense
-    head, shares = _agreement(results["attacks"])
+    head, shares, before = _agreement(results["attacks"])
     yield Table(
-        f"{head} of each attack's surrogate with its own held-out queries, in percent. *: the strongest attack, on "
-        "held-out queries that are the same for all.",
-        ["attack", "lists", "surrogate", head],
+        f"{head} of each attack's surrogate with its own held-out queries, in percent; untrained: before its first "
+        "epoch. *: the strongest attack, on held-out queries that are the same for all.",
+        ["attack", "lists", "surrogate", head, "untrained"],
         [
             [" ".join([row["attacker"], *["*"] * (row is strongest), *footnotes(one)]), f"{row['lists']:,}",
-             row["surrogate_model"], share]
-            for row, one, share in zip(results["attacks"], trained, shares, strict=True)
+             row["surrogate_model"], *cells]
+            for row, one, *cells in zip(results["attacks"], trained, shares, before, strict=True)
         ],
     )  # fmt: skip
     yield from map(Paragraph, filter(None, notes(trained)))
     yield Heading("Budget curve")
     yield Picture(
         "budget.png",
-        png(_picture(results["curve"], at)),
+        png(_picture(results["curve"], at, max(untrained, chance))),
         f"{at} of the surrogate against the number of lists",
         f"x axis: lists that the surrogate was trained on, growing parts of one query log; y axis: {at} with the lists "
-        "of held-out queries, the same for all points.",
+        "of held-out queries, the same for all points. Dashed: what an untrained surrogate or random items have, "
+        "whichever is higher.",
     )
     yield Table(
         f"{at} with held-out queries against the number of lists, of the strongest attack.",
@@ -105,9 +110,10 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
 def result_table(results: dict[str, Any]) -> TextTable:
     """Return what each attack extracted, for the terminal, from the contents of results.json."""
     attacks, n_items = results["attacks"], results["service"]["catalogue"]
-    head, shares = _agreement(attacks)
+    head, shares, before = _agreement(attacks)
     notes = [
-        f"agreement@{at} on held-out queries; lists of random items would agree on {_percent(at / n_items)}."
+        f"agreement@{at} on held-out queries; untrained: before the first epoch, without any list of the service; "
+        f"lists of random items would agree on {_percent(at / n_items)}."
         for at in dict.fromkeys(row["agreement_at"] for row in attacks)
     ]
     if len(attacks) > 1:
@@ -117,10 +123,10 @@ def result_table(results: dict[str, Any]) -> TextTable:
         of_both = f"{_percent(own['service'][metric])} of the service, {_percent(own['surrogate'][metric])} of the "
         notes.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
     return TextTable(
-        ("attack", "lists", "surrogate", head),
+        ("attack", "lists", "surrogate", head, "untrained"),
         [
-            [row["attacker"], f"{row['lists']:,}", row["surrogate_model"], share]
-            for row, share in zip(attacks, shares, strict=True)
+            [row["attacker"], f"{row['lists']:,}", row["surrogate_model"], *cells]
+            for row, *cells in zip(attacks, shares, before, strict=True)
         ],
         marks=["*" if row["strongest"] and len(attacks) > 1 else "" for row in attacks],
         notes=notes,
@@ -135,12 +141,13 @@ def irregular_lines(results: dict[str, Any]) -> list[str]:
     return counts + reasons or ["no list was irregular; no history was queried twice, so no change could be seen"]
 
 
-def _agreement(attacks: list[dict[str, Any]]) -> tuple[str, list[str]]:
-    """Return the heading and the cells of agreement, with @k in the cells where attacks differ in it."""
+def _agreement(attacks: list[dict[str, Any]]) -> tuple[str, list[str], list[str]]:
+    """Return the heading of agreement, its cells, with @k where attacks differ in it, and those before training."""
     cut_offs = {row["agreement_at"] for row in attacks}
+    before = [_percent(row["untrained_agreement"]) for row in attacks]
     if len(cut_offs) == 1:
-        return f"agreement@{cut_offs.pop()}", [_percent(row["agreement"]) for row in attacks]
-    return "agreement", [f"{_percent(row['agreement'])} (@{row['agreement_at']})" for row in attacks]
+        return f"agreement@{cut_offs.pop()}", [_percent(row["agreement"]) for row in attacks], before
+    return "agreement", [f"{_percent(row['agreement'])} (@{row['agreement_at']})" for row in attacks], before
 
 
 def _accuracy(own: dict[str, Any]) -> Iterator[Block]:
@@ -165,10 +172,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _picture(curve: list[dict[str, Any]], at: str) -> Figure:
+def _picture(curve: list[dict[str, Any]], at: str, start: float) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(*([point[key] for point in curve] for key in ("lists", "agreement")), "o-", color=SURROGATE_COLOUR)
+    axes.axhline(start, color="grey", linestyle="--")
     axes.set(xscale="log", xlabel="lists", ylabel=at, ylim=(0, 1))
     axes.grid(alpha=0.3)
     return figure

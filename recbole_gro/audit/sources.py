@@ -88,9 +88,9 @@ class HttpSource:
         except jmespath.exceptions.JMESPathError as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"{description.name}: items: not a JMESPath expression: {reason}") from None
-        self._url, self._request = expanded([description["url"], description["request"]])
+        self._url, self._request = (expanded(description[key], key) for key in ("url", "request"))
         try:
-            self._headers = httpx.Headers(expanded(description["headers"]))
+            self._headers = httpx.Headers(expanded(description["headers"], "headers"))
             httpx.URL(self._url)
         except (httpx.InvalidURL, UnicodeError) as error:  # whose message may hold the value
             key = "url" if isinstance(error, httpx.InvalidURL) else "headers"

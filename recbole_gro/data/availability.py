@@ -61,6 +61,19 @@ def check_obtainable(config: ConfigLike) -> None:
     raise UserError(f"dataset: {name} is not in {folder.absolute()}, and RecBole downloads none of that name; {remedy}")
 
 
+def is_downloaded_first(config: ConfigLike) -> bool:
+    """Return whether RecBole would download a dataset before it reads it: where its folder does not exist.
+
+    Args:
+        config: RecBole's Config or ours.
+
+    Raises:
+        UserError: its files neither exist nor can be downloaded.
+    """
+    check_obtainable(config)
+    return not Path(config["data_path"]).exists()
+
+
 def downloadable() -> list[str]:
     """Return the names of the datasets that RecBole can download."""
     file = Path(recbole.__file__).parent / "properties" / "dataset" / "url.yaml"

@@ -36,8 +36,7 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
     print(f"{experiment.title}: {len(configs)} datasets; {folder}")
     if dry_run:
         for name, config in configs.items():
-            source = "would download it" if name in downloadable() else "has no download of that name"
-            absence = "" if _file(config).exists() else f", which does not exist; RecBole {source}"
+            absence = "" if _file(config).exists() else f", which does not exist; {_source(config)}"
             print(f"  {name}: {_file(config)}{absence}")
         print("nothing was read")
         return
@@ -69,6 +68,15 @@ def _config(experiment: Experiment, name: str) -> Config:
 
 def _file(config: Config) -> Path:
     return Path(config["data_path"]) / f"{config['dataset']}.inter"
+
+
+def _source(config: Config) -> str:
+    """Return where an absent dataset would come from."""
+    if config["dataset"] not in downloadable():
+        return "RecBole has no download of that name"
+    if Path(config["data_path"]).exists():
+        return "RecBole would download it if the folder did not exist"
+    return "RecBole would download it"
 
 
 def _how_to_get(absent: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ import torch
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
+from recbole_gro.experiment.dry_run import print_downloads, print_missing
 from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, in_words
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
@@ -66,8 +67,8 @@ def run_detection(
     missing = [cell for cells in by_target.values() for cell in cells]
     say(f"{experiment.title}: {len(files)} cells, {len(missing)} to run; {folder}")
     if dry_run:
-        for values, seed in missing:
-            print(f"  {in_words({**values, 'seed': seed})}")
+        print_downloads(experiment.config(values, seed) for values, seed in missing)
+        print_missing(missing, experiment.figure)
         return
     (folder / "cells").mkdir(parents=True, exist_ok=True)
     run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, workers=workers)

@@ -18,6 +18,7 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import AveragingSettings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data.availability import is_downloaded_first
 from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
@@ -41,11 +42,13 @@ SIZES = (
 )
 
 
-def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Task], stages_dir: Path) -> list[float]:
+def estimated_seconds(
+    experiment: Experiment, done: list[Cell], missing: list[Task], stages_dir: Path
+) -> list[float | None]:
     """Return the expected seconds of each missing cell, without stages that an earlier cell or the folder provides.
 
     A stage that was run with another seed of the same setting counts with its mean time. Early stopping of the target
-    is not foreseen.
+    is not foreseen. None where the data are to be downloaded first: steps are timed on them, and nothing is downloaded.
 
     Args:
         experiment: the plan.
@@ -55,9 +58,12 @@ def estimated_seconds(experiment: Experiment, done: list[Cell], missing: list[Ta
     """
     seen: set[Path] = set()
     timed: dict[tuple, dict[str, float]] = {}
-    estimates = []
+    estimates: list[float | None] = []
     for values, seed in missing:
         config = experiment.config(values, seed)
+        if is_downloaded_first(config):
+            estimates.append(None)
+            continue
         by_attack = [Fingerprints(config, config["defense"][0], attack) for attack in attacks_of(config)]
         first = by_attack[0]
         files = _stage_files(config, by_attack, stages_dir)

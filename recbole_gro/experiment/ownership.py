@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from recbole_gro.experiment.dry_run import no_estimate, print_downloads
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
@@ -49,9 +50,12 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     if len({*experiment.seeds, *experiment.ownership["references"]}) <= MIN_REFERENCES + 1:
         raise UserError(f"ownership: seeds and references are to be {MIN_REFERENCES + 2} different ones or more")
     workshop, rows = Workshop(experiment, stages_dir), []
-    for model in map(str, experiment.vary["model"]):
+    models = [*map(str, experiment.vary["model"])]
+    absent = dry_run and print_downloads(experiment.config({"model": model}, experiment.seeds[0]) for model in models)
+    for model in models:
         for seed in experiment.seeds:
-            workshop.stages(model, seed)  # checks the settings
+            if not absent:
+                workshop.stages(model, seed)  # checks settings and data
             owner = f"{model}-{seed}-{_line_up(experiment)}"  # whose verdicts on other suspects stay
             file = folder / "owners" / f"{owner}-{_suspects(experiment, model, seed)}.csv"
             if dry_run:
@@ -64,6 +68,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
                 write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
             rows += read_rows(file)
             say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
+    if dry_run:
+        print(no_estimate(experiment.figure))
     if rows:
         write_document(
             experiment.title, list(blocks(experiment, rows)), csv_text(HEAD, map(list, _values(rows))), folder

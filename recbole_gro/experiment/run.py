@@ -14,10 +14,11 @@ from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
-from recbole_gro.experiment.estimate import duration, estimated_seconds
+from recbole_gro.experiment.dry_run import print_downloads, print_estimate
+from recbole_gro.experiment.estimate import estimated_seconds
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
-from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, Task, in_words, read_experiment
+from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
@@ -48,7 +49,7 @@ def run_experiment(
         executor: `local` or `ray`.
         workers: number of processes of the local executor.
         ray_address: of a running cluster; None starts one on this machine.
-        dry_run: only print the plan and its expected duration.
+        dry_run: only print the plan, what a run would download, and its expected duration.
         stages_dir: folder of stages that experiments and runs may share; None: stages in the output folder.
 
     Raises:
@@ -103,10 +104,11 @@ def run_grid(
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
     say(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
     if dry_run:
+        print_downloads(experiment.config(values, seed) for values, seed in missing)
         with global_state_kept():
             torch.set_num_threads(threads)  # as each cell will have
             seconds = estimated_seconds(experiment, done, missing, stages_dir)
-        _print_estimate(missing, seconds, workers if executor == "local" else None)
+        print_estimate(missing, seconds, workers if executor == "local" else None)
         return
     check_cells(experiment, missing)
     _make_folders(output_dir=folder, stages_dir=stages_dir)
@@ -180,24 +182,6 @@ def _check_trade_off(experiment: Experiment) -> None:
             raise UserError(
                 f"references: figure tradeoff compares gains over {UNTRAINED}; add it to those of every setting"
             )
-
-
-def _print_estimate(missing: list[Task], seconds: list[float], workers: int | None) -> None:
-    """Print the expected duration of each cell and of all.
-
-    Args:
-        missing: (values, seed) of each cell.
-        seconds: of each cell.
-        workers: processes; None: as many as Ray decides.
-    """
-    for (values, seed), of_cell in zip(missing, seconds, strict=True):
-        print(f"  {in_words({**values, 'seed': seed})}: about {duration(of_cell)}")
-    if workers is None:
-        print(f"about {duration(sum(seconds))} of one CPU in all, divided by Ray; nothing was run")
-        return
-    at_a_time = max(1, min(workers, len(missing)))
-    in_all = max([sum(seconds) / at_a_time, *seconds])
-    print(f"about {duration(in_all)} in all, {at_a_time} at a time; nothing was run")
 
 
 def _failures(outcomes: Iterable[Outcome], bar: tqdm) -> list[str]:

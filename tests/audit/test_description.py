@@ -12,10 +12,13 @@ def _token(monkeypatch):
     monkeypatch.setenv("AUDIT_TOKEN", "token")
 
 
-@pytest.mark.parametrize("value", ["two\nlines", "", "\u20ac"])
-def test_a_variable_that_cannot_be_sent_is_named_without_its_value(tmp_path, monkeypatch, value):
+@pytest.mark.parametrize(
+    ("value", "fault"), [("two\nlines", "no printable"), ("", "empty"), ("\u20ac", "no printable")]
+)
+def test_a_variable_that_cannot_be_sent_is_named_without_its_value(tmp_path, monkeypatch, value, fault):
     monkeypatch.setenv("AUDIT_TOKEN", value)
-    with pytest.raises(UserError, match="environment variable AUDIT_TOKEN") as raised:
+    place = "headers: Authorization: environment variable AUDIT_TOKEN"
+    with pytest.raises(UserError, match=f"{place} is {fault}") as raised:
         read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
     assert not value or value not in str(raised.value)
 

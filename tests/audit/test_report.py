@@ -3,7 +3,8 @@ import json
 from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
 
 ROW = {
-    "attacker": "standard", "lists": 900, "agreement": 0.6, "agreement_at": 10, "surrogate_model": "GRU4Rec",
+    "attacker": "standard", "lists": 900, "agreement": 0.6, "agreement_at": 10, "untrained_agreement": 0.051,
+    "surrogate_model": "GRU4Rec",
     "surrogate_improved": True, "surrogate_still_improving": False, "strongest": False,
 }  # fmt: skip
 RESULTS = {
@@ -27,13 +28,13 @@ def test_the_report_holds_what_was_measured(tmp_path):
     assert read_results(tmp_path / "none.json") is None
     page = (tmp_path / "report.md").read_text()
     assert "900 lists of the service has agreement@10 of 60.0 %" in page
-    assert "50% of it with at most 90, 80% of it with 400, 90% of it with 610 lists." in page
-    assert "Lists of random items would agree on 3.3 %." in page
+    assert "The same surrogate before its first epoch has 5.1 %, lists of random items would agree on 3.3 %" in page
+    assert "The gain is 54.9 points; 50% of it with at most 90, 80% of it with 400, 90% of it with 610 lists." in page
     assert "at most 1,400 lists of k=20 items, 2,000 were allowed" in page
     assert "collected with 70 of these lists" in page
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
-    assert ["standard (+)", "900", "GRU4Rec", "60.0 %"] in lines
-    assert [r"head \*", "900", "GRU4Rec", "60.0 %"] in lines
+    assert ["standard (+)", "900", "GRU4Rec", "60.0 %", "5.1 %"] in lines
+    assert [r"head \*", "900", "GRU4Rec", "60.0 %", "5.1 %"] in lines
     assert ["90", "25.0 %"] in lines
     assert ["service", "20.0 %", "10.0 %"] in lines
     assert ["surrogate", "15.0 %", "5.0 %"] in lines
@@ -51,23 +52,24 @@ def test_attacks_whose_agreement_is_at_other_positions_have_them_in_their_rows(t
     save_results(RESULTS | {"attacks": attacks}, tmp_path)
     page = (tmp_path / "report.md").read_text()
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
-    assert ["attack", "lists", "surrogate", "agreement"] in lines
-    assert ["standard", "900", "GRU4Rec", "60.0 % (@10)"] in lines
-    assert [r"head \*", "900", "GRU4Rec", "60.0 % (@3)"] in lines
+    assert ["attack", "lists", "surrogate", "agreement", "untrained"] in lines
+    assert ["standard", "900", "GRU4Rec", "60.0 % (@10)", "5.1 %"] in lines
+    assert [r"head \*", "900", "GRU4Rec", "60.0 % (@3)", "5.1 %"] in lines
     assert "has agreement@3 of 60.0 %" in page
-    assert "Lists of random items would agree on 1.0 %." in page
+    assert "lists of random items would agree on 1.0 %" in page
     table = result_table(RESULTS | {"attacks": attacks})
-    assert [row[-1] for row in table.rows] == ["60.0 % (@10)", "60.0 % (@3)"]
+    assert [row[-2] for row in table.rows] == ["60.0 % (@10)", "60.0 % (@3)"]
+    of = "on held-out queries; untrained: before the first epoch, without any list of the service; lists of random"
     assert table.notes[:2] == [
-        "agreement@10 on held-out queries; lists of random items would agree on 3.3 %.",
-        "agreement@3 on held-out queries; lists of random items would agree on 1.0 %.",
+        f"agreement@10 {of} items would agree on 3.3 %.",
+        f"agreement@3 {of} items would agree on 1.0 %.",
     ]
 
 
 def test_a_surrogate_that_extracted_nothing_needs_no_number_of_lists(tmp_path):
     save_results(RESULTS | {"lists_needed": dict.fromkeys(RESULTS["lists_needed"])}, tmp_path)
     page = (tmp_path / "report.md").read_text()
-    assert "on held-out queries; lists for a share of it: n/a, as it is no more than random items" in page
+    assert "The attack gained nothing" in page
     assert "50% of it" not in page
 
 

@@ -16,10 +16,12 @@ from recbole.utils import init_seed
 import recbole_gro
 from recbole_gro import BlackBox, Config, QueryLog, create_attacker, load_target
 from recbole_gro.attack.attacker import StandardAttacker
-from recbole_gro.attack.surrogate_trainer import ExtractionTrainer
+from recbole_gro.attack.selection import list_agreement
+from recbole_gro.attack.surrogate_trainer import HELD_OUT, ExtractionTrainer
 from recbole_gro.audit.run import run_audit
 from recbole_gro.cli.main import main
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import stage_seed
 
 pytest.importorskip("httpx")
 pytest.importorskip("jmespath")
@@ -243,21 +245,45 @@ def test_a_service_without_an_item_ends_the_audit_early(tmp_path, query_sequence
 
 
 def test_a_surrogate_that_extracted_nothing_has_no_number_of_lists(tmp_path, monkeypatch, capsys):
-    import recbole_gro.audit.run as module
+    import recbole_gro.audit.extraction as module
 
     monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: K / len(CATALOGUE))  # as random items have
     with Recommender() as recommender:
         results = audit(tmp_path, recommender)
     assert results["lists_needed"] == {"50%": None, "80%": None, "90%": None}
-    assert "held-out queries; lists for a share of it: n/a" in (tmp_path / "out" / "report.md").read_text()
+    assert "The attack gained nothing" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_the_untrained_surrogate_is_the_selected_one_before_its_first_epoch(tmp_path, monkeypatch):
+    before, fit = {}, ExtractionTrainer.fit
+
+    def recorded(self, train_data, *args, **kwargs):
+        before.setdefault(
+            type(self.model).__name__, {name: value.clone() for name, value in self.model.state_dict().items()}
+        )
+        return fit(self, train_data, *args, **kwargs)
+
+    monkeypatch.setattr(ExtractionTrainer, "fit", recorded)
+    with Recommender() as recommender:
+        results = audit(tmp_path, recommender, surrogate_model="[SASRec, GRU4Rec]", n_heads=2, surrogate_epochs=8,
+                        query_sequences=60, surrogate_learning_rate=0.05)  # fmt: skip
+    [row] = results["attacks"]
+    target = load_target(tmp_path / "out" / "surrogate-standard.pth")
+    target.model.load_state_dict(before[row["surrogate_model"]])
+    log = QueryLog.load(tmp_path / "out" / "queries-standard.npz")
+    seed = stage_seed(TINY["seed"], "surrogate")
+    held_out = log.split(HELD_OUT, torch.Generator().manual_seed(seed))[1]
+    assert row["untrained_agreement"] == pytest.approx(list_agreement(target.model.eval(), held_out), abs=1e-4)
+    assert row["untrained_agreement"] < row["agreement"]
 
 
 def test_agreement_is_named_and_compared_by_the_length_of_the_lists_that_an_attack_takes(tmp_path, monkeypatch, capsys):
-    import recbole_gro.audit.run as module
+    import recbole_gro.audit.extraction as module
 
     query = StandardAttacker.query
     monkeypatch.setattr(StandardAttacker, "query", lambda self, *given: query(self, *given).first(2))
-    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: 3 / len(CATALOGUE))  # more than chance at 2
+    shares = iter([3 / len(CATALOGUE), 0.01])  # of the surrogate, more than chance at 2, and of the untrained one
+    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: next(shares))
     monkeypatch.setattr(ExtractionTrainer, "improved", True)
     with Recommender() as recommender:
         results = audit(tmp_path, recommender)
@@ -271,9 +297,8 @@ def test_agreement_is_named_and_compared_by_the_length_of_the_lists_that_an_atta
 
 
 def test_log_and_report_round_one_number(tmp_path, monkeypatch, capsys):
-    import recbole_gro.audit.run as module
-
-    monkeypatch.setattr(module, "list_agreement", lambda surrogate, log: 0.152521)  # 0.1525 in results.json
+    for module in ("extraction", "curve"):  # 0.1525 in results.json
+        monkeypatch.setattr(f"recbole_gro.audit.{module}.list_agreement", lambda surrogate, log: 0.152521)
     with Recommender() as recommender:
         results = audit(tmp_path, recommender)
     assert {point["agreement"] for point in results["curve"]} == {0.1525}

@@ -30,7 +30,14 @@ def _token(monkeypatch):
         ({"ulr": "http://here"}, "service.yaml: unknown key 'ulr'. Did you mean 'url'?"),
         ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number > 0"),
         ({"concurrency": "x"}, "service.yaml: concurrency: 'x' is not allowed"),
-        ({"headers": {"X-Key": "${NOT_SET_HERE}"}}, "environment variable NOT_SET_HERE is not set"),
+        *(
+            (changed, f"service.yaml: {place}: environment variable NOT_SET_HERE is not set")
+            for changed, place in (
+                ({"url": "http://${NOT_SET_HERE}/"}, "url"),
+                ({"headers": {"X-Key": "${NOT_SET_HERE}"}}, "headers: X-Key"),
+                ({"request": {"histories": "{histories}", "k": "{k}", "of": ["${NOT_SET_HERE}"]}}, "request: of"),
+            )
+        ),
         ({"headers": {"X-Key": "\u20ac"}}, "service.yaml: headers: it has characters that cannot be sent"),
         ({"headers": ["a"]}, "service.yaml: headers: ['a'] is not allowed"),
         ({"request": {"k": "{k}"}}, "service.yaml: request: each history must be in it once"),

@@ -1,0 +1,69 @@
+"""The config of an audit's attack: which settings it takes, and which it refuses."""
+
+from typing import Any
+
+from recbole_gro.attack import attacks_of, create_attacker, query_budget
+from recbole_gro.audit.description import Description
+from recbole_gro.config.config import Config
+from recbole_gro.config.files import literal
+from recbole_gro.config.loss_settings import ExtractionLossSettings
+from recbole_gro.config.recbole_defaults import TrainingSettings, ValidationSettings
+from recbole_gro.config.settings import of_sections, refuse_unread
+from recbole_gro.data.settings import DataSettings
+from recbole_gro.detection.settings import READER, DetectionSettings
+from recbole_gro.utils.errors import UserError
+
+SURROGATE = "GRU4Rec"  # where no setting names another architecture
+DATASET = "service"  # a config names a dataset; none is read
+COLLECTED = 10  # a catalogue is collected with at most one in so many lists of the budget
+# settings that an audit does not read: of a target's data and training, and of other work of a run
+OF_A_TARGET = {
+    *(*DataSettings.names, *TrainingSettings.names, *ValidationSettings.names),
+    *("learning_rate", "train_batch_size", "train_neg_sample_args", "valid_metric_bigger"),
+}
+OF_A_RUN = {
+    *("access_log", "attack", "eval_batch_size", "metrics", "references"),
+    *("stages_dir", "surrogate_knows_features", "workers"),
+}
+
+
+def attack_config(service: Description, settings: dict[str, Any]) -> Config:
+    """Return the config of the attack: no dataset is read, and lists are as long as the service's.
+
+    Args:
+        service: description of the service.
+        settings: of the attack, values as text.
+
+    Raises:
+        UserError: an invalid setting, or one that an audit does not read.
+    """
+    if "served_k" in settings:
+        raise UserError("served_k: the length of lists is k of the service's description")
+    refuse_unread(settings, DetectionSettings.names, "recbole-gro audit", READER)
+    refuse_unread(
+        settings,
+        of_sections("Defense") - set(ExtractionLossSettings.names),  # which a surrogate trains with too
+        "recbole-gro audit",
+        "the provider's side, such as recbole-gro run,",
+    )
+    refuse_unread(settings, OF_A_TARGET, "recbole-gro audit", "recbole-gro run, which trains a target,")
+    refuse_unread(settings, OF_A_RUN, "recbole-gro audit", "recbole-gro run")
+    if "data_path" in settings:
+        raise UserError("data_path: an audit reads no dataset; --histories=FILE gives test histories")
+    k = service["k"]
+    positions = literal(str(settings.get("topk")))
+    for position in positions if isinstance(positions, list | tuple) else [positions]:
+        if isinstance(position, int) and position > k:
+            raise UserError(
+                f"topk: position {position} is beyond the lists (k={k} of the service's description); "
+                f"lower topk or raise k"
+            )
+    given = {"served_k": k, "topk": [n for n in (1, 5, 10) if n <= k], "dataset": DATASET}
+    config = Config(None if "model" in settings else SURROGATE, config_dict=given, command_line=settings)
+    for name in attacks_of(config):
+        attacker = create_attacker(name, config)
+        if attacker.auxiliary_share or attacker.sequence_source:
+            raise UserError(f"attacker: {name} needs histories of users, which an audit does not have")
+    if service.catalogue is None and query_budget(config) < COLLECTED:
+        raise UserError("query_sequences: no list is left to collect the catalogue with; raise it")
+    return config
