@@ -1,5 +1,8 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
+import math
+from typing import Any
+
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.trainer import Trainer
@@ -97,17 +100,31 @@ def evaluate_service(
 
     Returns:
         ({"valid": metrics, "test": metrics}, {"valid": lists, "test": lists})
+
+    Raises:
+        UserError: a metric of a user's that gives no finite number.
     """
     metrics, lists = {}, {}
     for part, data in (("valid", valid_data), ("test", test_data)):
         evaluator = ServedEvaluator(config, service)
         evaluator.eval_collector.data_collect(train_data)
         result = evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1)
-        metrics[part] = {name: float(value) for name, value in result.items()}
+        metrics[part] = {name: _number(name, value) for name, value in result.items()}
         lists[part] = evaluator.lists
         if reference is not None:
             metrics[part] |= agreement_metrics(config, lists[part], reference[part])
     return metrics, lists
+
+
+def _number(name: str, value: Any) -> float:
+    """Return the value of a metric as a float."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"metrics: {name} gives {value!r}; a metric gives a finite number per key, as RecBole's do")
+    return number
 
 
 def agreement_metrics(config: ConfigLike, lists: Tensor, reference: Tensor) -> dict[str, float]:
