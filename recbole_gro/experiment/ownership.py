@@ -131,7 +131,7 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
         if (suspect.kind, suspect.name) in known:
             return known[suspect.kind, suspect.name]
         lists = suspect.lists(histories).cpu()[:, :TOP]
-        verdict = method.verdict(asked, lists)
+        verdict = method.measured(asked, lists)
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
         return _row(model, seed, suspect, verdict) | {"p_value_without_margin": without.tested(shares)[0]}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import asdict
@@ -44,6 +45,7 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     settings: dict[str, Any] = {"fd": listener.fileno(), "log_level": "warning", "access_log": False}
     settings |= {"server_header": False, "limit_concurrency": CONNECTIONS, "ws": "none"}
     if workers == 1:
+        signal.signal(signal.SIGTERM, _stopped)  # which uvicorn raises again once it has stopped
         uvicorn.run(app, **settings)
         return
     del app
@@ -51,6 +53,11 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)
     settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
     uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
+
+
+def _stopped(*_: object) -> None:
+    """End the process as its several workers end: with the status of a service that was asked to stop."""
+    raise SystemExit(0)
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -67,6 +67,11 @@ class Contrast(VerificationMethod):
         ours, users = shares[is_generated], shares[~is_generated]
         if min(len(ours), len(users)) < 2:
             raise NoVerdict("too few probes: the permutation test needs two of each kind or more")
+        if not shares.any():
+            raise NoVerdict(
+                "the suspect lists no item of the owner's lists, so the two kinds of histories do not differ"
+            )
+        self._check_possible(users, len(ours), min(1.0, lists.shape[1] / own.shape[1]))
         contrast = float(ours.mean() - users.mean())
         p_value = self._permuted(np.where(is_generated, shares - self.settings["margin"], shares), is_generated)
         error = math.sqrt(ours.var(ddof=1) / len(ours) + users.var(ddof=1) / len(users))
@@ -84,6 +89,30 @@ class Contrast(VerificationMethod):
             turning_point=f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
             facts={"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
         )
+
+    def _check_possible(self, users: np.ndarray, n_generated: int, highest: float) -> None:
+        """Check that some suspect with these shares of users' histories could be claimed.
+
+        Args:
+            users: shares of the owner's items that the suspect lists after users' histories.
+            n_generated: number of generated histories.
+            highest: share of the owner's items that lists of this length can hold.
+
+        Raises:
+            NoVerdict: none could.
+        """
+        level, margin = self.settings["level"], self.settings["margin"]
+        lowest = max(1 / (self.settings["permutations"] + 1), 1 / math.comb(len(users) + n_generated, n_generated))
+        if lowest > level:
+            raise NoVerdict(
+                f"no suspect could be claimed: the lowest possible p-value is {lowest:.2g}, and the level {level:g}; "
+                "raise probes or permutations"
+            )
+        if users.mean() + margin >= highest:
+            raise NoVerdict(
+                f"no suspect could be claimed: its lists agree with the owner's in {100 * users.mean():.0f} % of the "
+                "items on users' histories, so that agreement on generated ones cannot exceed it by the margin"
+            )
 
     def _permuted(self, shares: np.ndarray, labels: np.ndarray) -> float:
         """Return the share of permutations, the given one included, with as large a difference of means."""

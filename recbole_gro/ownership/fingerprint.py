@@ -72,6 +72,26 @@ class DistinctiveItems(VerificationMethod):
 
     def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         """Return the verdict from the lists of the candidates and the suspect."""
+        found = self.measured(probes, lists)
+        others, n = found.facts["reference_shares"], found.facts["distinctive_items"]
+        if not any([found.facts["share"], *others.values()]):
+            raise NoVerdict(
+                f"the suspect lists no distinctive item of any model, of the owner's none of {n:,}, so its lists say "
+                "nothing about where it comes from; a defense of the served list may have hidden these items"
+            )
+        longest = int((lists != 0).sum(1).max())
+        _, totals = distinctive_hits(torch.tensor(list(probes.expected["lists"].values())), lists)
+        fitting = float(totals[0].clamp(max=longest).sum() / n)
+        lowest, *_ = self.tested([fitting, *[0.0] * len(others)], int(totals[1:].sum(1).min()))
+        if lowest > self.settings["level"]:
+            raise NoVerdict(
+                f"no suspect could be claimed: lists of {longest} hold at most {100 * fitting:.0f} % of the owner's "
+                f"{n:,} distinctive items, which gives a p-value of {lowest:.2g} or more; raise probes or references"
+            )
+        return found
+
+    def measured(self, probes: Probes, lists: Tensor) -> Verdict:
+        """Return the verdict also where the suspect's lists cannot bear one: it is none then, and no claim."""
         candidates = torch.tensor(list(probes.expected["lists"].values()))
         self._check_enough(len(candidates) - 1)
         hits, totals = distinctive_hits(candidates, lists)
@@ -95,6 +115,7 @@ class DistinctiveItems(VerificationMethod):
             "(Student's t)",
             turning_point=_turning_point(p_value <= settings["level"], shares[0], needed),
             facts={
+                "distinctive_items": int(totals[0].sum()),
                 "share": shares[0],
                 "reference_shares": dict(zip(names, shares[1:], strict=True)),
                 "reference_mean": mean,

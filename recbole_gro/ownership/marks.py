@@ -51,6 +51,8 @@ class MarkVerification(VerificationMethod):
         steps = sorted(steps)[: n // self.contexts]
         if not steps:
             raise NoVerdict(f"{n} lists are too few: one test takes {self.contexts}")
+        ties = [keyed_word(key, f"{self.name} tie", row, place) / WORDS for row, place in steps]
+        self._check_possible(steps, marks.candidates, ties)
         sequences, candidates = marks.sequences.tolist(), marks.candidates.tolist()
         model: Any = owner.model
         catalogue = model.n_items - 1
@@ -69,9 +71,23 @@ class MarkVerification(VerificationMethod):
                 "contexts": self.contexts,
                 "items": [sequences[row][place] for row, place in steps],
                 "candidates": [[item for item in candidates[row][place - 1] if item] for row, place in steps],
-                "ties": [keyed_word(key, f"{self.name} tie", row, place) / WORDS for row, place in steps],
+                "ties": ties,
             },
         )
+
+    def _check_possible(self, steps: list[tuple[int, int]], candidates: Tensor, ties: list[float]) -> None:
+        """Check that a suspect which ranks every marked item first could be claimed.
+
+        Raises:
+            NoVerdict: it could not.
+        """
+        numbers = torch.stack([(candidates[row][place - 1] != 0).sum() for row, place in steps])
+        most = -((1 - torch.tensor(ties, dtype=torch.float64)) / numbers).log().sum()
+        if (lowest := gamma_tail(most, len(steps))) > self.settings["level"]:
+            raise NoVerdict(
+                f"no suspect could be claimed: {len(steps)} marked items give a p-value of {lowest:.2g} or more, and "
+                f"the level is {self.settings['level']:g}; raise probes"
+            )
 
     def check_owner(self, owner: SavedTarget) -> None:
         if owner.marks is None or owner.marks["method"] != self.name:
@@ -85,6 +101,11 @@ class MarkVerification(VerificationMethod):
         lists = lists.view(len(items), probes.expected["contexts"], -1)
         shares = higher_shares(items, candidates, lists, torch.tensor(probes.expected["ties"], dtype=torch.float64))
         found, by_chance = listed(items, candidates, lists)
+        if not bool(by_chance.any()):
+            raise NoVerdict(
+                f"the suspect lists none of the items among which the key chose the {len(items)} marked ones, so its "
+                "lists say nothing about the key; longer lists may, and a defense may have hidden these items"
+            )
         evidence, n = -shares.log().sum(), len(items)
         p_value = gamma_tail(evidence, n)
         share, chance = float(found.mean()), float(by_chance.mean())

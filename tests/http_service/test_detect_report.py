@@ -10,6 +10,7 @@ def test_a_report_without_an_alarm_says_none():
         "queries": 3,
         "histories": 3,
         "left_out": 0,
+        "unanswered": 3,
         "unknown_items": 2,
     }
     results |= {"benign": "x", "detectors": {"mmd": found}}
@@ -30,6 +31,7 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
         "queries": 30,
         "histories": 30,
         "left_out": 0,
+        "unanswered": 3,
         "unknown_items": 2,
     }
     write_detection({**results, "log": "a/own.csv", "benign": "x", "detectors": {"mmd": found}}, tmp_path)

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import itertools
 import re
+import signal
 import socket
 import sqlite3
 import threading
@@ -139,10 +140,11 @@ def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoi
     assert len(workers) == 2
 
 
-def test_the_command_says_where_it_serves_and_stops_at_an_interrupt(start_process, checkpoint_of):
-    service = start_process(checkpoint_of("GRU4Rec"), "--defense=tail_decoy", "--head_k=3")
-    service.process.send_signal(2)
-    service.process.wait(60)
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
+def test_the_command_says_where_it_serves_and_stops_at_a_signal(start_process, checkpoint_of, number, workers):
+    service = start_process(checkpoint_of("GRU4Rec"), "--defense=tail_decoy", "--head_k=3", f"--workers={workers}")
+    service.process.send_signal(number)
+    assert service.process.wait(60) == 0
     text = Path(service.output.name).read_text()
     assert f"through tail_decoy on http://127.0.0.1:{service.client.port}" in text
     assert "no client has a key yet: recbole-gro keys " in text
@@ -163,6 +165,7 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    monkeypatch.setattr(process.signal, "signal", lambda *_: None)
     process.serve(options, "127.0.0.1", port, workers, lambda: said.append("started"))
     ((app, settings),) = started
     assert (settings.get("workers", 1), said) == (workers, ["started"])
@@ -193,6 +196,18 @@ def test_connections_send_at_once():
         with socket.create_connection(listener.getsockname()) as client, listener.accept()[0] as accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert client.getpeername() == listener.getsockname()
+
+
+def test_a_port_in_use_leaves_no_ledger(checkpoint_of, tmp_path):
+    from recbole_gro.http_service.process import serve
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        options = Options(checkpoint_of("GRU4Rec"), ledger=str(tmp_path / "service.db"))
+        with pytest.raises(UserError, match="cannot be used: Address already"):
+            serve(options, "127.0.0.1", taken.getsockname()[1], 1, lambda: None)
+    assert not (tmp_path / "service.db").exists()
 
 
 def test_a_port_in_use_is_named():

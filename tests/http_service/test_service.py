@@ -1,3 +1,5 @@
+import sqlite3
+
 import pytest
 import torch
 
@@ -78,6 +80,58 @@ def test_a_defense_that_trains_is_not_served(checkpoint_of, name, rest):
         defense_of(checkpoint_of("GRU4Rec"), name)
 
 
+def started(file, tmp_path, **options):
+    return DefendedService(Options(file, ledger=str(tmp_path / "service.db"), **options))
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("none", 30), ("tail_shuffle", 30), ("tail_random", 29), ("tail_decoy", 29)]
+)
+def test_lists_are_as_long_as_the_catalogue_at_most_and_shorter_where_a_defense_takes_items_from_outside(
+    checkpoint_of, tmp_path, name, most
+):
+    service = started(checkpoint_of("GRU4Rec"), tmp_path, defense=name, settings={"served_k": str(most)})
+    [row] = service.recommender.answer([[3]], most)
+    assert len({*row}) == most
+    service.ledger.close()
+    (tmp_path / "service.db").unlink()
+    with pytest.raises(UserError, match=rf"served_k: {most + 1} is .* catalogue of 30 items; .*at most {most}"):
+        started(checkpoint_of("GRU4Rec"), tmp_path, defense=name, settings={"served_k": str(most + 1)})
+    assert not (tmp_path / "service.db").exists()
+
+
+def test_a_model_whose_scores_are_nan_is_refused_at_the_start(checkpoint_of, tmp_path):
+    saved = torch.load(checkpoint_of("GRU4Rec"), weights_only=True)
+    saved["state_dict"] = {name: value * torch.nan for name, value in saved["state_dict"].items()}
+    torch.save(saved, tmp_path / "target.pth")
+    with pytest.raises(UserError, match="the scores of GRU4Rec are NaN"):
+        started(str(tmp_path / "target.pth"), tmp_path)
+    assert not (tmp_path / "service.db").exists()
+
+
+def test_services_of_one_catalogue_share_a_ledger_and_one_of_another_is_refused(checkpoint_of, tmp_path):
+    file = checkpoint_of("GRU4Rec")
+    started(file, tmp_path)
+    started(checkpoint_of("NARM"), tmp_path)
+    saved = torch.load(file, weights_only=True)
+    tokens = saved["catalogue"]["item_tokens"]
+    saved["catalogue"]["item_tokens"] = [tokens[0], *reversed(tokens[1:])]
+    torch.save(saved, tmp_path / "other.pth")
+    with pytest.raises(UserError, match=r"service\.db is of another catalogue, of as many items, 30, but others or in"):
+        started(str(tmp_path / "other.pth"), tmp_path)
+
+
+def test_the_ledger_of_an_earlier_version_is_warned_of_once(checkpoint_of, tmp_path, caplog):
+    own = started(checkpoint_of("GRU4Rec"), tmp_path)
+    own.ledger.create_key("ann")
+    own.respond([Entry(1, [[3]], 5)])
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("DROP TABLE catalogue")
+    for n in (1, 1):
+        started(checkpoint_of("GRU4Rec"), tmp_path)
+        assert sum("earlier version, which noted no catalogue" in line for line in caplog.messages) == n
+
+
 def test_the_ledger_lies_beside_the_checkpoint():
     assert Options("runs/a/target.pth").ledger_file == "runs/a/service.db"
     assert Options("runs/a/target.pth", ledger="b.db").ledger_file == "b.db"
@@ -136,3 +190,4 @@ def test_alarms_may_be_logged_alone(checkpoint_of, tmp_path, caplog):
 def test_an_invalid_detection_is_refused(checkpoint_of, tmp_path, more, message):
     with pytest.raises(UserError, match=message):
         guarded(checkpoint_of, tmp_path, **more)
+    assert not (tmp_path / "service.db").exists()

@@ -69,8 +69,28 @@ def test_without_whole_histories_there_is_no_verdict(make_loaders, tmp_path, tin
 
 
 def test_the_interval_of_shares_that_do_not_vary_has_a_width_that_falls_with_probes():
-    verdicts = [judged([10] * n, [10] * n) for n in (20, 200)]
+    verdicts = [judged([5] * n, [5] * n) for n in (20, 200)]
     assert [verdict.effect[0] for verdict in verdicts] == [0, 0]
     few, many = (verdict.effect[2] for verdict in verdicts)
     assert few == pytest.approx(2**0.5 * (1 - 0.025 ** (1 / 20)))
     assert 0 < many < few / 5
+
+
+@pytest.mark.parametrize(
+    ("generated", "users", "settings", "reason"),
+    [
+        ([10] * 20, [10] * 20, {}, "its lists agree with the owner's in 100 % of the items on users' histories"),
+        ([10] * 20, [9] * 20, {"margin": 0.2}, "its lists agree with the owner's in 90 % of the items on users'"),
+        (
+            [9] * 20,
+            [1] * 20,
+            {"permutations": 99, "level": 0.001},
+            "the lowest possible p-value is 0.01, and the level",
+        ),
+        ([9] * 3, [1] * 3, {}, "the lowest possible p-value is 0.05, and the level 0.01; raise probes or permutations"),
+        ([0] * 20, [0] * 20, {}, "the suspect lists no item of the owner's lists"),
+    ],
+)
+def test_where_no_suspect_could_be_claimed_there_is_no_verdict(generated, users, settings, reason):
+    with pytest.raises(NoVerdict, match=reason):
+        judged(generated, users, **settings)

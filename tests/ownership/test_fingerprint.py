@@ -164,3 +164,29 @@ def test_a_suspect_that_lists_no_distinctive_item_is_no_evidence():
     assert DistinctiveItems({"margin": 0}).tested([0.0] * 6) == (0.5, 0.0, 0.0)
     assert DistinctiveItems({"margin": 0}).tested([0.1, *[0.0] * 5])[0] == 0
     assert DistinctiveItems({"margin": 0}).tested([0.0, *[0.1] * 5])[0] == 1
+
+
+def test_a_suspect_without_distinctive_items_is_no_verdict_and_their_number_is_named(owner):
+    """As a copy of lists in which a defense replaced these items, or a popularity list."""
+    method, others = DistinctiveItems({}), references(5)
+    probes = method.probes(owner, others, KEY, 60)
+    _, totals = distinctive_hits(torch.tensor(list(probes.expected["lists"].values())), torch.zeros(60, 1).long())
+    nothing = torch.zeros(60, 10, dtype=torch.long)
+    with pytest.raises(NoVerdict, match=f"no distinctive item of any model, of the owner's none of {totals[0].sum()}"):
+        method.verdict(probes, nothing)
+    assert not method.measured(probes, nothing).is_claim
+    listed = method.verdict(probes, torch.tensor(probes.expected["lists"]["seed 101"]))
+    assert listed.facts["distinctive_items"] == int(totals[0].sum())
+
+
+def test_lists_too_short_for_a_claim_are_no_verdict(owner):
+    """Of ten distinctive items a list of one holds one, less than a claim needs."""
+    lists = {"owner": [list(range(1, 11))] * 20}
+    lists |= {f"{n}": [list(range(10 * n + 1, 10 * n + 11))] * 20 for n in range(1, 6)}
+    suspect = torch.tensor([[1]] * 20)
+    reason = (
+        "no suspect could be claimed: lists of 1 hold at most 10 % of the owner's 200 distinctive items, which gives"
+    )
+    with pytest.raises(NoVerdict, match=reason):
+        DistinctiveItems({"margin": 0.1}).verdict(Probes([[1]] * 20, {"lists": lists}), suspect)
+    assert DistinctiveItems({}).verdict(Probes([[1]] * 20, {"lists": lists}), suspect).is_claim

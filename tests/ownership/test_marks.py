@@ -77,7 +77,7 @@ def test_a_claim_turns_where_the_sentence_says():
     def answer(hits):
         return lambda probes: tensor(probes.expected["items"]).unsqueeze(1) * (torch.arange(20) < hits).unsqueeze(1)
 
-    sentences = [verdict_on(owner_of(1), answer(hits)) for hits in range(21)]
+    sentences = [verdict_on(owner_of(1), answer(hits)) for hits in range(1, 21)]
     claims = [verdict.is_claim for verdict in sentences]
     assert claims == sorted(claims)
     assert {True, False} == set(claims)
@@ -182,11 +182,12 @@ def test_an_interval_has_a_width_where_none_or_all_are_listed(n, all_listed, low
     owner = owner_of(1, rows=n // 5, length=6)
 
     def answer(probes):
-        items = tensor(probes.expected["items"]).unsqueeze(1)
-        return items if all_listed else torch.zeros_like(items)
+        items, others = tensor(probes.expected["items"]).unsqueeze(1), torch.zeros(n, 1, dtype=torch.long)
+        others[0] = next(item for item in probes.expected["candidates"][0] if item != items[0])
+        return items if all_listed else others
 
     effect, *ends = verdict_on(owner, answer).effect
-    chance = sum(1 / (N_ITEMS - 1 - place) for place in range(1, 6)) / 5 if all_listed else 0
+    chance = sum(1 / (N_ITEMS - 1 - place) for place in range(1, 6)) / 5 if all_listed else 1 / (N_ITEMS - 2) / n
     assert effect == pytest.approx(100 * (all_listed - chance))
     assert ends == pytest.approx([100 * (low - chance), 100 * (high - chance)])
 
@@ -227,4 +228,23 @@ def test_a_marked_model_is_a_claim_and_an_unmarked_one_is_not(method, settings, 
         return verdict_on(owner, lambda probes: Service(model, 5).recommend(probes.histories), method)
 
     assert verdict(owner.model).is_claim
-    assert not verdict(other).is_claim
+    if method == "injected":
+        assert not verdict(other).is_claim
+    else:  # none of the items that the owner's model ranks lowest is among the first of another one
+        with pytest.raises(NoVerdict, match="the suspect lists none of the items among which the key chose"):
+            verdict(other)
+
+
+def test_too_few_marked_items_for_the_level_are_no_verdict_before_the_suspect_is_queried():
+    method = create_method("aow", {"level": 1e-6})
+    with pytest.raises(
+        NoVerdict, match=r"no suspect could be claimed: 1 marked items give a p-value of .* raise probes"
+    ):
+        method.probes(owner_of(1), {}, b"", 1)
+    assert len(method.probes(owner_of(1), {}, b"", 10).histories) == 10
+
+
+def test_a_suspect_that_lists_no_candidate_is_no_verdict():
+    """What it lists does not depend on the key, and the ties alone would decide."""
+    with pytest.raises(NoVerdict, match="lists none of the items among which the key chose the 20 marked ones"):
+        verdict_on(owner_of(1), lambda probes: torch.zeros(len(probes.histories), 3, dtype=torch.long))
