@@ -22,12 +22,13 @@ from recbole_gro.utils.ranking import random_others
 logger = logging.getLogger("recbole_gro.http_service")
 ON_ALARM = ("log", "decoy", "refuse")
 TABLES = """
-CREATE TABLE IF NOT EXISTS judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS judge (id INTEGER PRIMARY KEY, thresholds TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS beginning (
-    key INTEGER NOT NULL, digest BLOB NOT NULL, flagged INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (key, digest)) WITHOUT ROWID;
+    judge INTEGER NOT NULL, key INTEGER NOT NULL, digest BLOB NOT NULL, flagged INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY (judge, key, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS suspicion (
-    key INTEGER PRIMARY KEY, histories INTEGER NOT NULL, flagged INTEGER NOT NULL, alarm INTEGER NOT NULL);
+    judge INTEGER NOT NULL, key INTEGER NOT NULL, histories INTEGER NOT NULL, flagged INTEGER NOT NULL,
+    alarm INTEGER NOT NULL, PRIMARY KEY (judge, key));
 """
 
 
@@ -37,7 +38,8 @@ class Guard:
     A history is traced alone, so that its score does not depend on what else is in a batch. Of histories of a key that
     begin with one another the longest counts, as in `detect`. What is remembered is in the file of the ledger, so that
     all processes of a service judge a key by the same histories, and a killed one forgets none; the thresholds are
-    computed by each process, from the same benign users. What was judged by other thresholds is forgotten.
+    computed by each process, from the same benign users. What other thresholds judged, such as those of another service
+    on the ledger, is kept apart.
 
     Args:
         detector: with its thresholds.
@@ -57,18 +59,23 @@ class Guard:
     ):
         self._detector, self._tracer, self._rate, self._draws = detector, tracer, rate, draws
         self._database = sqlite3.connect(ledger, WAIT, isolation_level=None, check_same_thread=False)
-        self._database.executescript(TABLES)
-        self._forget_other_thresholds()
+        self.judge = self._own_judge()
 
-    def _forget_other_thresholds(self) -> None:
+    def _own_judge(self) -> int:
+        """Return the number of these thresholds in the file."""
         execute, judge = self._database.execute, self._detector
-        own = repr((judge.name, self._rate, judge.threshold, judge.benign_users))
+        # in few digits: the last ones differ with the number of threads and the device
+        own = repr((judge.name, self._rate, f"{judge.threshold:.4g}", judge.benign_users))
         with transaction(self._database):
-            row = execute("SELECT thresholds FROM judge").fetchone()
-            if row != (own,):
-                for table in ("beginning", "suspicion"):
-                    execute(f"DELETE FROM {table}")
-                execute("INSERT OR REPLACE INTO judge VALUES (1, ?)", (own,))
+            columns = {row[1] for row in execute("PRAGMA table_info(suspicion)")}
+            if columns and "judge" not in columns:  # of an earlier version, which knew one judge
+                for table in ("judge", "beginning", "suspicion"):
+                    execute(f"DROP TABLE {table}")
+            for statement in filter(str.strip, TABLES.split(";")):
+                execute(statement)
+            execute("INSERT OR IGNORE INTO judge (thresholds) VALUES (?)", (own,))
+            (number,) = execute("SELECT id FROM judge WHERE thresholds = ?", (own,)).fetchone()
+        return number
 
     def alarms(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
         """Return whether each history, or the key that sent it, is flagged.
@@ -91,29 +98,30 @@ class Guard:
 
     def _noted(self, key: int, history: list[int], flagged: bool) -> bool:
         """Note a history of a key, and return whether it or the key is flagged."""
-        execute, digests = self._database.execute, _digests(history)
+        execute, digests, judge = self._database.execute, _digests(history), self.judge
         known, earlier, is_last = self._longest_known(key, digests)
         is_longer = known < len(digests)
         replaces, is_new = is_longer and is_last, is_longer and not is_last
         if is_longer:
             if replaces:
-                execute("UPDATE beginning SET last = 0 WHERE key = ? AND digest = ?", (key, digests[known - 1]))
-            added = [(key, digest, earlier, False) for digest in digests[known:-1]]
-            added.append((key, digests[-1], flagged or earlier, True))
-            self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?)", added)
-        execute("INSERT OR IGNORE INTO suspicion VALUES (?, 0, 0, 0)", (key,))
+                place = (judge, key, digests[known - 1])
+                execute("UPDATE beginning SET last = 0 WHERE judge = ? AND key = ? AND digest = ?", place)
+            added = [(judge, key, digest, earlier, False) for digest in digests[known:-1]]
+            added.append((judge, key, digests[-1], flagged or earlier, True))
+            self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?, ?)", added)
+        execute("INSERT OR IGNORE INTO suspicion VALUES (?, ?, 0, 0, 0)", (judge, key))
         counts = (is_new and (flagged or earlier)) or (replaces and flagged and not earlier)
         execute(
-            "UPDATE suspicion SET histories = histories + ?, flagged = flagged + ? WHERE key = ?",
-            (is_new, counts, key),
+            "UPDATE suspicion SET histories = histories + ?, flagged = flagged + ? WHERE judge = ? AND key = ?",
+            (is_new, counts, judge, key),
         )
         histories, bad, alarm = execute(
-            "SELECT histories, flagged, alarm FROM suspicion WHERE key = ?", (key,)
+            "SELECT histories, flagged, alarm FROM suspicion WHERE judge = ? AND key = ?", (judge, key)
         ).fetchone()
         judged = torch.tensor([histories]), torch.tensor([bad]), self._rate, self._detector.benign_users
         if not alarm and bool(key_is_flagged(*judged)[0]):
             alarm = 1
-            execute("UPDATE suspicion SET alarm = 1 WHERE key = ?", (key,))
+            execute("UPDATE suspicion SET alarm = 1 WHERE judge = ? AND key = ?", (judge, key))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")
         elif flagged and not earlier and is_longer:
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
@@ -128,7 +136,8 @@ class Guard:
         while low < high:
             middle = (low + high + 1) // 2
             row = self._database.execute(
-                "SELECT flagged, last FROM beginning WHERE key = ? AND digest = ?", (key, digests[middle - 1])
+                "SELECT flagged, last FROM beginning WHERE judge = ? AND key = ? AND digest = ?",
+                (self.judge, key, digests[middle - 1]),
             ).fetchone()
             low, high, found = (middle, high, row) if row else (low, middle - 1, found)
         return low, bool(found[0]), bool(found[1])
@@ -153,11 +162,16 @@ class Guard:
         self._database.close()
 
 
-def alarm_totals(ledger: str | os.PathLike[str]) -> dict[str, int]:
-    """Return the number of flagged histories and of flagged keys in a ledger."""
+def alarm_totals(ledger: str | os.PathLike[str], judge: int = 1) -> dict[str, int]:
+    """Return the number of flagged histories and of flagged keys in a ledger.
+
+    Args:
+        ledger: SQLite file, on which a guard was made.
+        judge: `Guard.judge`, whose flags are counted.
+    """
     with contextlib.closing(sqlite3.connect(ledger, WAIT)) as database:
-        database.executescript(TABLES)
-        flagged, keys = database.execute("SELECT SUM(flagged), SUM(alarm) FROM suspicion").fetchone()
+        counts = database.execute("SELECT SUM(flagged), SUM(alarm) FROM suspicion WHERE judge = ?", (judge,))
+        flagged, keys = counts.fetchone()
     return {"histories": flagged or 0, "keys": keys or 0}
 
 

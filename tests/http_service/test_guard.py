@@ -39,7 +39,7 @@ def guard(checkpoint_of, tmp_path):
 
 def state(tmp_path):
     with sqlite3.connect(tmp_path / "service.db") as database:
-        return database.execute("SELECT key, histories, flagged, alarm FROM suspicion ORDER BY key").fetchall()
+        return database.execute("SELECT key, histories, flagged, alarm FROM suspicion ORDER BY judge, key").fetchall()
 
 
 def test_a_growing_history_counts_once_and_stays_flagged(guard, tmp_path):
@@ -118,11 +118,32 @@ def test_counts_are_those_of_detect(guard, tmp_path):
 
 
 @pytest.mark.parametrize("changed", [{"name": "other"}, {"threshold": 2.0}, {"benign_users": 500}])
-def test_what_other_thresholds_judged_is_forgotten(guard, tmp_path, monkeypatch, changed):
-    guard().alarms([[7], [1]], [1, 1])
-    guard().alarms([[2]], [1])
-    assert state(tmp_path) == [(1, 3, 1, 0)]
-    for name, value in changed.items():
-        monkeypatch.setattr(LongIsBad, name, value)
-    assert guard().alarms([[3]], [1]) == [False]
-    assert state(tmp_path) == [(1, 1, 0, 0)]
+def test_what_other_thresholds_judged_is_kept_apart(guard, tmp_path, monkeypatch, changed):
+    """As of two services of one ledger with other detectors: neither loses its flags, nor counts the other's."""
+    first = guard()
+    assert first.alarms([[7], [7, 1]], [1, 1]) == [True, True]
+    with monkeypatch.context() as other:
+        for name, value in changed.items():
+            other.setattr(LongIsBad, name, value)
+        second = guard()
+        assert second.alarms([[3]], [1]) == [False]
+        assert alarm_totals(tmp_path / "service.db", second.judge) == {"histories": 0, "keys": 0}
+    assert first.alarms([[7, 1, 2]], [1]) == [True]
+    assert guard().judge == first.judge
+    assert state(tmp_path) == [(1, 1, 1, 0), (1, 1, 0, 0)]
+    assert alarm_totals(tmp_path / "service.db", first.judge) == {"histories": 1, "keys": 0}
+
+
+def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):
+    first = guard()
+    monkeypatch.setattr(LongIsBad, "threshold", 1.0000001)
+    assert guard().judge == first.judge
+
+
+def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path):
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("CREATE TABLE judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT)")
+        database.execute("CREATE TABLE beginning (key, digest, flagged, last)")
+        database.execute("CREATE TABLE suspicion (key, histories, flagged, alarm)")
+    assert guard().alarms([[7]], [1]) == [True]
+    assert state(tmp_path) == [(1, 1, 1, 0)]
