@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from recbole_gro.http_service.batching import Batcher
+from recbole_gro.http_service.batching import QUEUED, Batcher
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.openapi import openapi
@@ -44,7 +44,8 @@ class Routes:
         self.limits = replace(options.limits, k=self.recommender.served_k)
         self.ledger_file = options.ledger_file
         self.keys = Ledger(self.ledger_file)  # the service's own is used in the thread of the batches
-        self.batcher = Batcher(self.service.respond, options.batch, options.wait)
+        queued = max(QUEUED, self.limits.histories)  # else no time would be right for the largest request
+        self.batcher = Batcher(self.service.respond, options.batch, options.wait, queued)
         self.document = openapi(self.limits, options.catalogue)
         self.responses: Counter[int] = Counter()  # by status
         self.latencies = [0] * (len(BOUNDS) + 1)

@@ -12,6 +12,7 @@ from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.refusal import HttpRefusal
 
 Outcome = list[list[int]] | Exception
+QUEUED = 4096  # histories that may wait
 
 
 class Batcher:
@@ -32,7 +33,7 @@ class Batcher:
         respond: Callable[[Sequence[Entry]], list[Outcome]],
         most: int = Options.batch,
         wait: float = Options.wait,
-        queued: int = 4096,
+        queued: int = QUEUED,
     ):
         self._respond, self._most, self._wait, self._limit = respond, most, wait, queued
         self._queue: deque[tuple[Entry, asyncio.Future, float]] = deque()

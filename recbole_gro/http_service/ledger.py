@@ -118,8 +118,8 @@ class Ledger:
         own = self.catalogue()
         if own not in (None, catalogue):
             raise UserError(
-                f"ledger: {self.file} is of another catalogue, {own.unlike(catalogue)} as the checkpoint; name another "
-                "file with --ledger=FILE"
+                f"ledger: {self.file} is of another catalogue than the checkpoint's ({own.unlike(catalogue)}); name "
+                "another file with --ledger=FILE"
             )
 
     def bind(self, catalogue: Catalogue) -> bool:

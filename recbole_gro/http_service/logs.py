@@ -98,8 +98,8 @@ def _add_ledger(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping
         own = ledger.catalogue()
         if own not in (None, catalogue):
             raise UserError(
-                f"log: {file} is of another catalogue, {own.unlike(catalogue)} as the target; give a checkpoint of "
-                "the model that was served"
+                f"log: {file} is of another catalogue than the target's ({own.unlike(catalogue)}); give a checkpoint "
+                "of the model that was served"
             )
         if own is None and ledger.has_histories():
             raise UserError(

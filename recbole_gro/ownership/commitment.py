@@ -28,12 +28,17 @@ def check_committed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | 
         The contents of commitment.json; None where there is none.
 
     Raises:
-        UserError: a part is another one.
+        UserError: a part is another one, or the file is damaged.
     """
     file = folder / COMMITMENT
     if not file.exists():
         return None
-    earlier = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        earlier = None
+    if not isinstance(earlier, dict):
+        raise UserError(f"output_dir: {file} is damaged, it holds no commitment; name another folder")
     held = {name: list(earlier.get(name, ())) if isinstance(value, list) else earlier.get(name)
             for name, value in given.items()}  # fmt: skip
     if other := [name for name, value in json.loads(json.dumps(dict(given))).items() if value != held[name]]:

@@ -31,5 +31,5 @@ class Catalogue:
     def unlike(self, other: "Catalogue") -> str:
         """Return in a few words in what this catalogue differs from another one."""
         if self.n_items != other.n_items:
-            return f"of {self.n_items} items, not of {other.n_items}"
-        return f"of as many items, {self.n_items}, but others or in another order"
+            return f"{self.n_items} items, not {other.n_items}"
+        return "other items, or in another order"

@@ -114,6 +114,11 @@ def test_a_large_body_is_413(start, checkpoint_of, chunked):
     assert (answer.status, answer.body) == (413, {"error": "the body may have 100 bytes"})
 
 
+def test_a_request_of_as_many_histories_as_allowed_is_answered(start, checkpoint_of):
+    client = start(checkpoint_of("GRU4Rec"), limits=replace(Limits(), histories=5000))
+    assert len(client.post(client.key(), histories=[["i1"]] * 5000, k=1).body["lists"]) == 5000
+
+
 def test_a_fault_inside_names_nothing_and_is_not_counted(start, checkpoint_of, monkeypatch):
     file = checkpoint_of("GRU4Rec")
     client = start(file)

@@ -55,14 +55,16 @@ def test_queries_have_the_ids_of_the_ledger_after_rows_are_deleted(tmp_path, led
 @pytest.mark.parametrize(
     ("ids", "what"),
     [
-        ({**IDS, "d": 4}, "of 3 items, not of 4"),
-        ({"a": 1, "c": 2, "b": 3}, "of as many items, 3, but others or in another order"),
+        ({**IDS, "d": 4}, "3 items, not 4"),
+        ({"a": 1, "c": 2, "b": 3}, "other items, or in another order"),
     ],
 )
 def test_a_ledger_of_another_catalogue_is_refused(tmp_path, ledger, ids, what):
     ledger.create_key("ann")
     ledger.admit([Entry(1, [[1]], 5)])
-    with pytest.raises(UserError, match=rf"log: .*service\.db is of another catalogue, {what} as the target; give"):
+    with pytest.raises(
+        UserError, match=rf"log: .*service\.db is of another catalogue than the target's \({what}\); give"
+    ):
         read_log(tmp_path / "service.db", ids)
 
 

@@ -24,6 +24,13 @@ def test_a_folder_without_a_commitment_holds_none(tmp_path):
     assert check_committed(tmp_path, PARTS) is None
 
 
+@pytest.mark.parametrize("text", ["", '{"method', "[]", "null"])
+def test_a_damaged_commitment_is_named(tmp_path, text):
+    (tmp_path / COMMITMENT).write_text(text)
+    with pytest.raises(UserError, match=r"output_dir: .*commitment\.json is damaged, it holds no commitment; name"):
+        check_committed(tmp_path, PARTS)
+
+
 def test_some_parts_and_the_names_of_references_can_be_checked(tmp_path):
     held = committed(tmp_path, PARTS)
     assert check_committed(tmp_path, {"probes": 40}) == held
