@@ -45,8 +45,8 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
     rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
     unknown = results["unknown_items"]
     rest = f" Histories are judged without their {unknown:,} items that are not in it." if unknown else ""
-    refused = results["unanswered"]
-    rest += f" {refused:,} of the queries reached the model and got no list." if refused else ""
+    if n := results["unanswered"]:
+        rest += f" {n:,} of the queries got no list: the service's own detection refused them, or they failed in it."
     yield Paragraph(
         f"{results['queries']:,} queries make {results['histories']:,} histories, of which one that extends "
         f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"

@@ -2,7 +2,7 @@ import pytest
 import torch
 from defense.cases import KeyedCases, TailCases, synthetic
 
-from recbole_gro import create_defense
+from recbole_gro import UserError, create_defense
 from recbole_gro.serving.service import Query
 
 SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
@@ -35,13 +35,19 @@ def slow_decoys(scores, head, n_tail):
     return sorted(others, key=lambda item: scores[item])[:n_tail]
 
 
-@pytest.mark.parametrize(("n_items", "k"), [(31, 10), (12, 10), (11, 10), (400, 10)])
+@pytest.mark.parametrize(("n_items", "k"), [(31, 10), (12, 10), (400, 10)])
 def test_decoys_are_the_lowest_scores_lowest_first(n_items, k):
     ranked, query = synthetic(30, k, n_items)
     query.scores[:, 0] = -99  # padding, which is no item
     lists = answer("tail_decoy", ranked, query)
     for row, scores, served in zip(ranked.tolist(), query.scores.tolist(), lists.tolist(), strict=True):
         assert served[4:] == slow_decoys(scores, row[:4], 6)
+
+
+@pytest.mark.parametrize("name", ["tail_decoy", "tail_random"])
+def test_lists_of_the_whole_catalogue_have_no_item_outside_to_take(name):
+    with pytest.raises(UserError, match="served_k: 10 is too long for a catalogue of 10 items; at most 9"):
+        answer(name, *synthetic(3, 10, 11))
 
 
 def test_decoys_are_none_of_the_head_where_all_scores_are_equal():
