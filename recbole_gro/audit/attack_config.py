@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from recbole.utils.argument_list import dataset_arguments, evaluation_arguments
+
 from recbole_gro.attack import attacks_of, create_attacker, query_budget
 from recbole_gro.audit.description import Description
 from recbole_gro.config.config import Config
@@ -22,8 +24,19 @@ OF_A_TARGET = {
     *("learning_rate", "train_batch_size", "train_neg_sample_args", "valid_metric_bigger"),
 }
 OF_A_RUN = {
-    *("access_log", "attack", "eval_batch_size", "metrics", "references"),
-    *("stages_dir", "surrogate_knows_features", "workers"),
+    *("access_log", "attack", "attacker_known_share", "config_files", "eval_batch_size", "metrics", "references"),
+    *("checkpoint_dir", "stages_dir", "surrogate_knows_features", "worker", "workers"),
+}
+READ = {"field_separator", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "MAX_ITEM_LIST_LENGTH", "topk"}
+OF_A_DATASET = {
+    *(*dataset_arguments, *evaluation_arguments, "discretization", "numerical_features", "shuffle", "transform"),
+} - READ
+# RecBole's settings of knowledge graphs, of its launcher and of files that neither an audit nor a run uses
+OF_NEITHER = {
+    *(name for name in dataset_arguments if "ENTITY" in name or "RELATION" in name or "entity" in name),
+    *("alias_of_relation_id", "entity_kg_num_interval", "relation_kg_num_interval", "kg_reverse_r"),
+    *("nproc", "world_size", "ip", "port", "offset", "group_offset", "config_file", "require_pow", "repeatable"),
+    *("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path"),
 }
 
 
@@ -48,8 +61,12 @@ def attack_config(service: Description, settings: dict[str, Any]) -> Config:
     )
     refuse_unread(settings, OF_A_TARGET, "recbole-gro audit", "recbole-gro run, which trains a target,")
     refuse_unread(settings, OF_A_RUN, "recbole-gro audit", "recbole-gro run")
-    if "data_path" in settings:
-        raise UserError("data_path: an audit reads no dataset; --histories=FILE gives test histories")
+    for name in settings:
+        if name in OF_NEITHER:
+            raise UserError(f"{name}: recbole-gro audit does not read it; leave it out")
+        if name in ("dataset", "data_path"):
+            raise UserError(f"{name}: an audit reads no dataset; --histories=FILE gives test histories")
+    refuse_unread(settings, OF_A_DATASET, "recbole-gro audit", "recbole-gro run, which reads a dataset,")
     k = service["k"]
     positions = literal(str(settings.get("topk")))
     for position in positions if isinstance(positions, list | tuple) else [positions]:

@@ -105,7 +105,7 @@ def _untrained(attacker: Attacker, n_items: int) -> torch.nn.Module:
     """Return the attacker's selected surrogate as it was before its first epoch, of an ensemble the first."""
     config, model = attacker.config, attacker.selected.get("surrogate_model")
     init_seed(stage_seed(config["seed"], "surrogate") % SEEDS, config["reproducibility"])
-    return create_surrogate(config, n_items, model=surrogates_by_name(config).get(model))[0].eval()
+    return create_surrogate(config, n_items, model=surrogates_by_name(config).get(str(model)))[0].eval()
 
 
 def mark_strongest(config: Config, attacks: list[Attack]) -> Attack:

@@ -25,7 +25,11 @@ NEGATIVES = {
 CLIPPING = {"max_norm": "float > 0", "norm_type": "float > 0", "error_if_nonfinite": "bool", "foreach": "bool or None"}
 EVAL_ARGS = {"split": (), "order": ("TO", "RO"), "group_by": ("user", "none"), "mode": ("full",)}
 SPLITS = ("LS", "RS", "TS")
-LEAVE_ONE_OUT = ("valid_and_test", "valid_only", "test_only")
+LEAVE_ONE_OUT = (
+    "valid_and_test",
+    "valid_only",
+    "test_only",
+)  # the last two in scripts alone, not in runs
 INTERVAL = re.compile(r"[\[(](?P<low>[^,]+),(?P<high>[^,]+)[\])]")
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 COLUMNS = ("load_col", "unload_col", "unused_col")  # mappings from the suffix of a file to names of its columns
@@ -66,7 +70,7 @@ def _check_eval_args(name: str, value: Any) -> None:
         raise UserError(f"{name}: split {split!r} is not allowed; it takes {{'LS': 'valid_and_test'}}, leave-one-out")
     ((kind, how),) = split.items()
     if kind == "LS" and how not in LEAVE_ONE_OUT:
-        raise UserError(f"{name}: split LS {how!r} is not allowed; it takes one of {', '.join(LEAVE_ONE_OUT)}")
+        raise UserError(f"{name}: split LS {how!r} is not allowed; it takes {LEAVE_ONE_OUT[0]}")
     sound = isinstance(how, list) and len(how) == 3 and all(is_number(part) and part > 0 for part in how)
     if kind != "LS" and not sound:
         raise UserError(

@@ -8,6 +8,7 @@ from recbole.data import data_preparation
 from recbole.data.transform import Equal
 
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.config.recbole_checks import LEAVE_ONE_OUT
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
 from recbole_gro.config.settings import setting
 from recbole_gro.data.availability import check_obtainable
@@ -82,6 +83,11 @@ def build_loaders(config: ConfigLike, dataset: SequenceDataset) -> tuple[Any, An
     """
     if hasattr(dataset, "history"):
         raise UserError("dataset: it is split already; build_dataset(config) gives one for further loaders")
+    split = config["eval_args"]["split"]
+    if config["benchmark_filename"] is None and split.get("LS", LEAVE_ONE_OUT[0]) != LEAVE_ONE_OUT[0]:
+        raise UserError(
+            f"eval_args: split LS {split['LS']!r} leaves no row for validation or test; it takes {LEAVE_ONE_OUT[0]}"
+        )
     rows, masked = train_rows_of(config), config["transform"] == MASKED_TRANSFORM
     given = ONE_UNIFORM | (config["train_neg_sample_args"] or {})
     if rows == "windows" and config["loss_type"] == "BPR" and not ONE_UNIFORM.items() <= given.items():

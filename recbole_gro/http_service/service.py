@@ -16,6 +16,7 @@ from recbole_gro.defense.base import defenses
 from recbole_gro.defense.combined import JOIN, trains
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.defense.settings import KeyedSettings, RandomSettings
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.batching import Outcome
@@ -152,12 +153,15 @@ def output_defense(target: SavedTarget, options: Options) -> Defense:
             f"target-{training[0]}.pth, with --defense={rest}"
         )
     own = {name for part in parts for settings in part.output_settings or () for name in settings.names}
-    for name, value in {**DRAWN_PER_QUERY, **options.settings}.items():
-        if name not in own | {"served_k"} | DRAWN_PER_QUERY.keys():
+    if own.issuperset(RandomSettings.names):  # which draws by a key then
+        own.update(KeyedSettings.names)
+    for name in options.settings:
+        if name not in own | {"served_k"}:
             raise UserError(
                 f"{name}: no setting of serve with --defense={options.defense}, which reads "
                 f"{', '.join(sorted(own | {'served_k'}))}"
             )
+    for name, value in {**DRAWN_PER_QUERY, **options.settings}.items():
         read = value_of(name, value) if isinstance(value, str) else value
         declared_keys()[name].check(read)
         target.config[name] = read

@@ -4,8 +4,8 @@ setup.cfg bounds one more: pandas < 3, where `feat[field].agg(len)`, by which Re
 number of rows, and `feat[field].fillna(..., inplace=True)` a silent no-op.
 
 Importing recbole_gro applies `numpy_aliases`, `collector_of_plain_values`, `anomaly_mode_left_alone` and
-`no_fillna_warning`. The first two affect only calls that raise without them, the third restores a setting, the fourth
-silences one warning of RecBole's own calls, so that plain RecBole works as before in the same program.
+`no_pandas_warning`. The first two affect only calls that raise without them, the third restores a setting, the fourth
+silences two warnings of RecBole's own calls, so that plain RecBole works as before in the same program.
 """
 
 import contextlib
@@ -108,13 +108,17 @@ def no_process_group() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def no_fillna_warning() -> Iterator[None]:
-    """Silence the warning about RecBole's `feat[field].fillna(..., inplace=True)` inside the block.
+def no_pandas_warning() -> Iterator[None]:
+    """Silence the warnings about RecBole's `fillna(..., inplace=True)` and `agg(len)` of columns inside the block.
 
     pandas 2 warns of what pandas 3 will no longer do, once per column. Importing recbole_gro applies it to the methods
-    of RecBole's Dataset that fill columns. Can go when RecBole assigns what fillna returns.
+    of RecBole's Dataset that fill columns, and to those that cut columns of sequences. Can go when RecBole assigns what
+    fillna returns, and takes `map(len)`.
     """
     with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "using <built-in function len> in Series.agg", FutureWarning, r"recbole\.data"
+        )
         warnings.filterwarnings("ignore", "A value is trying to be set on a copy", FutureWarning, r"recbole\.data")
         yield
 
@@ -148,5 +152,5 @@ def no_tensorboard() -> Iterator[None]:
 numpy_aliases()
 collector_of_plain_values()
 anomaly_mode_left_alone()
-for method in ("_load_feat", "_fill_nan"):
-    setattr(Dataset, method, no_fillna_warning()(getattr(Dataset, method)))
+for method in ("_load_feat", "_fill_nan", "_normalize", "_discretization", "_remap"):
+    setattr(Dataset, method, no_pandas_warning()(getattr(Dataset, method)))

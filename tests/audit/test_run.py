@@ -418,8 +418,26 @@ def test_positions_of_ones_own_are_measured(tmp_path):
         ),
         *(
             (name, f"{name}: recbole-gro audit does not read it; recbole-gro run does")
-            for name in ("access_log", "attack", "metrics", "references", "workers")
+            for name in (
+                "access_log",
+                "attack",
+                "attacker_known_share",
+                "metrics",
+                "references",
+                "workers",
+                "worker",
+                "checkpoint_dir",
+            )
         ),
+        *(
+            (name, f"^{name}: recbole-gro audit does not read it; recbole-gro run, which reads a dataset, does$")
+            for name in ("eval_args", "load_col", "val_interval", "item_inter_num_interval", "threshold", "LIST_SUFFIX")
+        ),
+        *(
+            (name, f"^{name}: recbole-gro audit does not read it; leave it out$")
+            for name in ("nproc", "ENTITY_ID_FIELD", "save_dataset", "repeatable")
+        ),
+        ("dataset", "^dataset: an audit reads no dataset; --histories=FILE gives test histories"),
         ("target_epoch", "target_epoch: recbole-gro audit does not read it"),
     ],
 )

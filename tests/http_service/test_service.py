@@ -57,6 +57,7 @@ def test_a_service_draws_with_a_secret_key_and_once_per_query(checkpoint_of):
     assert defense.draws is not None
     assert defense.config["defense_key"] == "secret"
     assert defense_of(checkpoint_of("GRU4Rec"), "random", random_keyed="False").draws is None
+    assert defense_of(checkpoint_of("GRU4Rec"), "random", defense_key="seed").config["defense_key"] == "seed"
 
 
 def test_settings_of_the_defense_are_read_and_checked(checkpoint_of):
@@ -65,6 +66,11 @@ def test_settings_of_the_defense_are_read_and_checked(checkpoint_of):
     for settings, sentence in (
         ({"head_k": "0"}, "head_k: 0 is not allowed"),
         ({"head_k": "12"}, "head_k: 12 leaves nothing"),
+        (
+            {"random_keyed": "False"},
+            "random_keyed: no setting of serve with --defense=tail_decoy, which reads head_k, served_k",
+        ),
+        ({"defense_key": "seed"}, "defense_key: no setting of serve with --defense=tail_decoy"),
         (
             {"gro_lambda": "1"},
             "gro_lambda: no setting of serve with --defense=tail_decoy, which reads head_k, served_k",

@@ -59,6 +59,29 @@ def test_recboles_own_dataset_is_read_without_its_warning_and_others_are_shown(t
     assert in_a_new_process(code, tmp_path).splitlines() == ["True", "shown"]
 
 
+def test_columns_of_sequences_are_read_without_pandas_warning_and_with_the_same_values(tmp_path):
+    (tmp_path / "tags").mkdir()
+    head = "user_id:token\titem_id:token\ttimestamp:float\tkinds:token_seq\tshape:float_seq\tform:float_seq\n"
+    rows = [f"u{n % 3}\ti{n}\t{n}\t{'x y' if n % 2 else 'z'}\t{'1 3' if n % 2 else '2'}\t1 {n}" for n in range(12)]
+    (tmp_path / "tags" / "tags.inter").write_text(head + "\n".join(rows) + "\n")
+    settings = {
+        "data_path": str(tmp_path), "load_col": None, "train_neg_sample_args": None, "normalize_field": ["shape"],
+        "normalize_all": False, "discretization": {"form": {"method": "ED", "bucket": 2}},
+        "numerical_features": ["shape", "form"],
+    }  # fmt: skip
+    code = (
+        "import sys; import warnings; from recbole.config import Config; from recbole.data import create_dataset; "
+        "import recbole_gro; sys.argv = sys.argv[:1]; "
+        f"config = Config('GRU4Rec', 'tags', config_dict={settings}); warnings.simplefilter('error'); "
+        "import numpy; import pandas; rows = create_dataset(config).inter_feat; "
+        "kinds, shape = rows['kinds'][:2], rows['shape'][:2]; "
+        "print([row.tolist() for row in kinds], [numpy.array(row[0]).tolist() for row in shape])\n"
+        "try: pandas.Series([[1], [2]]).agg(len)\n"
+        "except FutureWarning: print('shown')"
+    )
+    assert in_a_new_process(code, tmp_path).splitlines() == ["[[1], [2, 3]] [[0.5], [0.0, 1.0]]", "shown"]  # of 2; 1, 3
+
+
 @pytest.mark.parametrize("metric", ["ItemCoverage", "GiniIndex", "AveragePopularity", "TailPercentage"])
 def test_metrics_that_count_items_run_in_plain_recbole(make_loaders, tmp_path, monkeypatch, metric):
     monkeypatch.chdir(tmp_path)
