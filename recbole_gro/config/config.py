@@ -21,13 +21,12 @@ from recbole.utils import InputType
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
 from recbole_gro.config.files import SafeLoader, packaged_settings, read_config_file, value_of
 from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
-from recbole_gro.config.models import reference_to, role_models, sequential_model, serving
+from recbole_gro.config.models import check_one_model, reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings, recbole_name
 from recbole_gro.config.recbole_checks import check_scaler, check_valid_metric, complete_metrics, own_gpu
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
 from recbole_gro.config.settings import declared_keys, plugin_keys, setting
-from recbole_gro.config.value_type import check_one
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
 
@@ -95,7 +94,7 @@ class Config(RecBoleConfig):
             if typo := nearest("model", given.keys() - recbole_keys() - plugin_keys().keys(), 0.7):
                 raise UserError(f"unknown key {typo!r}; did you mean 'model'?")
             raise UserError(f"model: not set; give --model=NAME, NAME out of {', '.join(serving())}")
-        check_one("model", model, "one model")
+        check_one_model("model", model)
         model_class = sequential_model(model)
         return model_class.__name__, model_class, str(dataset or given.get("dataset") or DEFAULT_DATASET)
 

@@ -124,6 +124,15 @@ def models_of(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
+def check_one_model(key: str, value: Any) -> None:
+    """Check that a setting of one model names no list of them, with or without brackets.
+
+    Raises:
+        UserError: it does.
+    """
+    check_one(key, models_of(value) if isinstance(value, str) and "," in value else value, "one model")
+
+
 def role_models(settings: dict[str, Any], roles: Iterable[str] = ROLES) -> list[type[SequentialRecommender]]:
     """Return the classes of student and surrogates, where others than the target's are given.
 
@@ -131,7 +140,7 @@ def role_models(settings: dict[str, Any], roles: Iterable[str] = ROLES) -> list[
         UserError: an unknown model, or several for the student.
     """
     if "student_model" in roles:
-        check_one("student_model", settings.get("student_model"), "one model")
+        check_one_model("student_model", settings.get("student_model"))
     return [sequential_model(model, role) for role in roles for model in models_of(settings.get(role)) if model]
 
 

@@ -21,7 +21,7 @@ MASKED_TRANSFORM = "mask_itemseq"  # the `transform` of masked models
 TYPES = {
     **dict.fromkeys(
         (
-            "field_separator", "seq_separator", "encoding", "wandb_project", "ip",
+            "field_separator", "seq_separator", "encoding", "wandb_project",
             "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "RATING_FIELD", "LABEL_FIELD", "NEG_PREFIX", "LIST_SUFFIX",
             "ITEM_LIST_LENGTH_FIELD", "POSITION_FIELD", "HEAD_ENTITY_ID_FIELD", "TAIL_ENTITY_ID_FIELD",
             "RELATION_ID_FIELD", "ENTITY_ID_FIELD",
@@ -62,7 +62,8 @@ TYPES = {
         "mapping or None",
     ),
     **dict.fromkeys(
-        ("additional_feat_suffix", "alias_of_user_id", "alias_of_item_id", "normalize_field"), "fields or None"
+        ("additional_feat_suffix", "alias_of_user_id", "alias_of_item_id", "benchmark_filename", "normalize_field"),
+        "fields or None",
     ),
     "numerical_features": "fields",
     "selected_features": "fields",
@@ -81,6 +82,10 @@ UNSUPPORTED = {
     "dataset_save_path": "reading a pickled dataset would execute the file",
     "dataloaders_save_path": "reading pickled data loaders would execute the file",
     "local_rank": "a run uses one process",
+    **dict.fromkeys(("config_file", "config_files"), "--config_files names files, or config_file_list in Python"),
+    **dict.fromkeys(
+        ("ip", "port", "world_size", "offset", "group_offset"), "torchrun starts several processes, and reads its own"
+    ),
 }
 
 

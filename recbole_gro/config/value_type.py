@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
-from recbole_gro.config.values import as_fields, in_known_case, is_several, tuple_as_list
+from recbole_gro.config.values import as_fields, in_known_case, is_no_name, is_several, tuple_as_list
 from recbole_gro.utils.errors import UserError
 
 KINDS = {
@@ -161,11 +161,11 @@ class ValueType:
             return False
         if self.kind in NUMBERS:
             return not isinstance(value, bool) and abs(value) <= sys.float_info.max and self._in_range(value)
-        if self.kind in NAMED and (is_several(value) or value == "None"):  # nothing has such a name
+        if self.kind in NAMED and is_no_name(value):
             return False
         if self.kind == "function":
             return value.count(":") == 1
-        return value != "" or self.kind not in ("str", "file", "folder", "name")
+        return value != "" or self.kind not in ("str", "file", "folder", "name", "fields")
 
     def _in_range(self, value: float) -> bool:
         return self.low < value < self.high if self.open_ended else self.low <= value <= self.high

@@ -38,6 +38,16 @@ def is_several(value: Any) -> bool:
     return isinstance(value, str) and len(value) > 2 and value[0] == "[" and value[-1] == "]"
 
 
+def is_no_name(value: Any) -> bool:
+    """Return whether a value is the text of a list, a mapping or None, as which no file, folder or part is named.
+
+    >>> is_no_name("[a, b]"), is_no_name("{a: 1}"), is_no_name("None"), is_no_name("runs/a")
+    (True, True, True, False)
+    """
+    is_mapping = isinstance(value, str) and value[:1] == "{" and value[-1:] == "}"
+    return is_several(value) or is_mapping or value == "None"
+
+
 def in_known_case(value: Any, names: Iterable[str]) -> Any:
     """Return the name that equals a value but for case; of a mapping, for each entry; else the value.
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 
 from recbole_gro.utils.errors import UserError
@@ -68,7 +69,7 @@ def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Conn
         try:
             _check_tables(database, file, READ if not may_write else READ[:1] if _has_tables(database) else ())
             if may_write:
-                database.execute("PRAGMA journal_mode = WAL")
+                use_write_ahead_log(database)
                 database.execute("PRAGMA synchronous = NORMAL")
                 database.executescript(f"BEGIN IMMEDIATE;{TABLES}COMMIT;")
                 _check_tables(database, file, READ)
@@ -76,6 +77,19 @@ def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Conn
             database.close()
             raise
     return database
+
+
+def use_write_ahead_log(database: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, for which SQLite does not wait while another process opens the same new file."""
+    deadline = time.monotonic() + WAIT
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def _has_tables(database: sqlite3.Connection) -> bool:

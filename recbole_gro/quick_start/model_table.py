@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from recbole_gro.config.models import CANNOT_SERVE, reference_to
+from recbole_gro.data import train_rows_of
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.table import TextTable
+
+TRAINED_ON_ROWS = ("target", "student")  # roles that read training rows; a surrogate reads a query log
 
 
 def _remark(trials: ModelTrials) -> str:
@@ -46,7 +49,20 @@ def table_row(model: str | type, data_path: Path) -> dict[str, str]:
         for role, passes in TRIALS_BY_ROLE.items():
             row[role] = _outcome(passes, trials)
         row["remark"] = _remark(trials) if "works" in row.values() else ""
+        if (rows := train_rows_of(trials.config)) != "prefixes":
+            on_prefixes = ModelTrials(model, data_path, Path(folder) / "prefixes", train_rows="prefixes")
+            for role in TRAINED_ON_ROWS:
+                _add_difference(row, role, rows, _outcome(TRIALS_BY_ROLE[role], on_prefixes))
     return row
+
+
+def _add_difference(row: dict[str, str], role: str, rows: str, on_prefixes: str) -> None:
+    """Add to a row of the table that a role works on one kind of training rows alone."""
+    if row[role] == "works" != on_prefixes:
+        remark = f"{role} on {rows} alone (train_rows=prefixes: {on_prefixes})"
+        row["remark"] = "; ".join(filter(None, [row["remark"], remark]))
+    elif row[role] != "works" == on_prefixes:
+        row[role] += f" (on {rows}; works with train_rows=prefixes)"
 
 
 def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials) -> str:

@@ -23,6 +23,10 @@ class TestRounds(AttackerCases):
         assert len(log.sequences) >= attacker.n_sequences
         assert set(log.lengths.tolist()) <= {2, 4, 6}
 
+    def test_its_summary_says_where_rounds_do_not_fit(self):
+        assert "queries in 3 rounds and extends" in self.attacker().summary
+        assert "queries in 6 rounds (of 50; no more fit" in self.attacker(attacker_rounds=50).summary
+
     def test_lists_hold_different_items_and_padding_after_them(self):
         log = self.query(self.attacker(), PaddedService())
         for row in log.lists[log.sequences != 0].tolist():

@@ -171,6 +171,16 @@ RECBOLES = {
     "-m [BERT4Rec,NARM]": [
         "model: [BERT4Rec,NARM] is a list; it takes one model, and `recbole-gro experiment` compares"
     ],
+    "-m BERT4Rec,NARM": ["model: ['BERT4Rec', 'NARM'] is a list; it takes one model, and `recbole-gro experiment`"],
+    "--student_model=NARM,SASRec": ["student_model: ['NARM', 'SASRec'] is a list; it takes one model"],
+    "--stages_dir={a: 1}": ["stages_dir: '{a: 1}' is not allowed; it takes the path of a folder"],
+    "--benchmark_filename=5": ["benchmark_filename: 5 is not allowed; it takes a list of names or None"],
+    "--benchmark_filename=[1,2,3]": ["benchmark_filename: [1, 2, 3] is not allowed; it takes a list of names"],
+    "--benchmark_filename=[a]": ["benchmark_filename: ['a'] is not a list of three names"],
+    "--additional_feat_suffix=['']": ["additional_feat_suffix: [''] is not allowed; it takes a list of names"],
+    "--config_file=a.yaml": ["config_file: not supported; --config_files names files"],
+    "--world_size=2": ["world_size: not supported; torchrun starts several processes"],
+    "--ip=localhost": ["ip: not supported; torchrun starts several processes"],
     "--dataset=[tiny,ml-100k]": ["dataset: [tiny,ml-100k] is not in ", "a run takes one, and `recbole-gro experiment`"],
     "--student_model=[NARM,SASRec]": ["student_model: [NARM,SASRec] is a list; it takes one model"],
     "--student_config=[a.yaml]": ["student_config: [a.yaml] is a list; it takes the path of a yaml file"],

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from recbole_gro import UserError
+from recbole_gro.http_service import database
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.serving.catalogue import Catalogue
@@ -280,3 +281,14 @@ def test_a_clock_that_is_set_back_stops_no_key(ledger, monkeypatch):
     assert (refusal.status, refusal.headers["Retry-After"]) == (429, "60")
     at(monkeypatch, 3660.0)
     assert statuses(ledger.admit([wanted])) == [200]
+
+
+def test_a_new_ledger_waits_for_a_process_that_opens_it_too(file):
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    for statement in ("CREATE TABLE one (a)", "BEGIN IMMEDIATE", "INSERT INTO one VALUES (1)"):
+        other.execute(statement)
+    done = threading.Timer(0.3, other.execute, ["COMMIT"])
+    done.start()
+    database.use_write_ahead_log(sqlite3.connect(file, timeout=0, isolation_level=None))
+    done.join()
+    assert sqlite3.connect(file).execute("PRAGMA journal_mode").fetchone() == ("wal",)

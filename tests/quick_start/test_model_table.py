@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro.config.models import CANNOT_SERVE, sequential_models
+from recbole_gro.data import train_rows_of
 from recbole_gro.quick_start.model_table import table, table_row
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, TrialFailed, write_first_users
 from recbole_gro.utils.errors import UserError
@@ -37,6 +38,23 @@ def test_the_page_has_every_model_and_the_results_of_the_trials(data_path):
     for name in ("STAMP", "FPMC", "S3Rec"):
         line = table({name: table_row(name, data_path)}).lines()[-1]
         assert f"\n{in_single_spaces(line)}\n" in page
+
+
+@pytest.mark.parametrize("fails_on", ["sequences", "prefixes"])
+def test_a_model_that_works_on_one_kind_of_training_rows_is_reported_as_such(data_path, monkeypatch, fails_on):
+    def trial(trials):
+        if train_rows_of(trials.config) == fails_on:
+            raise TrialFailed("its loss rises")
+
+    monkeypatch.setattr("recbole_gro.quick_start.model_table._remark", lambda _: "")
+    for role in TRIALS_BY_ROLE:
+        monkeypatch.setitem(TRIALS_BY_ROLE, role, [trial] if role == "target" else [])
+    row = table_row("NARM", data_path)
+    assert (row["student"], row["surrogate"]) == ("works", "works")
+    assert (row["target"], row["remark"]) == {
+        "sequences": ("no: its loss rises (on sequences; works with train_rows=prefixes)", ""),
+        "prefixes": ("works", "target on sequences alone (train_rows=prefixes: no: its loss rises)"),
+    }[fails_on]
 
 
 def test_the_row_of_a_model_gives_the_reason_why_a_role_does_not_work(data_path, monkeypatch, capsys):
