@@ -14,7 +14,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 
 from recbole_gro.config.plugins import imported_module
 from recbole_gro.config.value_type import check_one
-from recbole_gro.config.values import as_names
+from recbole_gro.config.values import as_names, is_several
 from recbole_gro.utils.errors import UserError, nearest, unknown_name
 
 ROLES = ("student_model", "surrogate_model")  # keys of the models beside the target
@@ -130,7 +130,8 @@ def check_one_model(key: str, value: Any) -> None:
     Raises:
         UserError: it does.
     """
-    check_one(key, models_of(value) if isinstance(value, str) and "," in value else value, "one model")
+    has_commas = isinstance(value, str) and "," in value and not is_several(value)
+    check_one(key, models_of(value) if has_commas else value, "one model")
 
 
 def role_models(settings: dict[str, Any], roles: Iterable[str] = ROLES) -> list[type[SequentialRecommender]]:
