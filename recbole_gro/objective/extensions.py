@@ -1,4 +1,4 @@
-"""Ours: terms in place of those of the paper (Zhang et al., WSDM'24); results/effect.md measures them."""
+"""Ours: terms in place of those of the paper (Zhang et al., WSDM'24); results/tradeoff.md measures `gro_decoys`."""
 
 import torch
 from torch import Tensor

@@ -12,7 +12,7 @@ STEPS = 1520  # 40 epochs of ml-100k's windows
 
 @register_trainer("gro_decoys")
 class DecoyGROTrainer(GROTrainer):
-    """Train with the settings that results/effect.md selects; all of them are settings of `gro` too.
+    """Train with settings that are settings of `gro` too; results/effect.md says how they were chosen.
 
     The swap loss raises one set of items, those that the student scores lowest after an epoch, into every list below
     its first `gro_head_k` positions (`gro_swap: decoys`). The target's own loss is replaced by its divergence from the
