@@ -33,6 +33,8 @@ def checked_items(chosen: Any, n_sequences: int, n_items: int, source: str) -> T
 def checked_prefixes(chosen: Any, shape: tuple[int, int], n_items: int, source: str) -> Tensor:
     """Return the items [S, L] that sequences start with, as int64; 0 where a next one is to be chosen.
 
+    How many sequences there may be is left to the budget.
+
     Args:
         chosen: a tensor, or what torch makes one of.
         shape: (S, L).
@@ -43,7 +45,7 @@ def checked_prefixes(chosen: Any, shape: tuple[int, int], n_items: int, source: 
         UserError: it has another shape, a sequence without a first item, or ids outside the catalogue.
     """
     items = _ids(chosen)
-    if items is None or items.shape != shape:
+    if items is None or items.dim() != 2 or len(items) == 0 or items.shape[1] != shape[1]:
         wrong = _shape(chosen) if items is None else str(list(items.shape))
     elif not 0 <= int(items.min()) <= int(items.max()) < n_items:
         wrong = f"ids from {items.min()} to {items.max()}"
