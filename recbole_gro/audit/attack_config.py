@@ -21,11 +21,11 @@ COLLECTED = 10  # a catalogue is collected with at most one in so many lists of 
 # settings that an audit does not read: of a target's data and training, and of other work of a run
 OF_A_TARGET = {
     *(*DataSettings.names, *TrainingSettings.names, *ValidationSettings.names),
-    *("learning_rate", "train_batch_size", "train_neg_sample_args", "valid_metric_bigger"),
+    *("learning_rate", "loss_type", "train_batch_size", "train_neg_sample_args", "valid_metric_bigger"),
 }
 OF_A_RUN = {
     *("access_log", "attack", "attacker_known_share", "config_files", "eval_batch_size", "metrics", "references"),
-    *("checkpoint_dir", "stages_dir", "surrogate_knows_features", "worker", "workers"),
+    *("stages_dir", "surrogate_knows_features", "worker", "workers"),
 }
 READ = {"field_separator", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "MAX_ITEM_LIST_LENGTH", "topk"}
 OF_A_DATASET = {
@@ -36,16 +36,19 @@ OF_NEITHER = {
     *(name for name in dataset_arguments if "ENTITY" in name or "RELATION" in name or "entity" in name),
     *("alias_of_relation_id", "entity_kg_num_interval", "relation_kg_num_interval", "kg_reverse_r"),
     *("nproc", "world_size", "ip", "port", "offset", "group_offset", "config_file", "require_pow", "repeatable"),
-    *("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path"),
+    *("save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path", "checkpoint_dir"),
 }
+# settings that are read with test histories alone
+OF_HISTORIES = {"exclude_seen", "topk", "USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "field_separator", "encoding"}
 
 
-def attack_config(service: Description, settings: dict[str, Any]) -> Config:
+def attack_config(service: Description, settings: dict[str, Any], histories: bool = False) -> Config:
     """Return the config of the attack: no dataset is read, and lists are as long as the service's.
 
     Args:
         service: description of the service.
         settings: of the attack, values as text.
+        histories: whether the owner gave test histories.
 
     Raises:
         UserError: an invalid setting, or one that an audit does not read.
@@ -66,6 +69,10 @@ def attack_config(service: Description, settings: dict[str, Any]) -> Config:
             raise UserError(f"{name}: recbole-gro audit does not read it; leave it out")
         if name in ("dataset", "data_path"):
             raise UserError(f"{name}: an audit reads no dataset; --histories=FILE gives test histories")
+        if name in OF_HISTORIES and not histories:
+            raise UserError(
+                f"{name}: an audit reads it with test histories alone; add --histories=FILE or leave it out"
+            )
     refuse_unread(settings, OF_A_DATASET, "recbole-gro audit", "recbole-gro run, which reads a dataset,")
     k = service["k"]
     positions = literal(str(settings.get("topk")))

@@ -29,6 +29,8 @@ def settings_of_audit(config: ConfigLike, service: dict[str, Any], contents: dic
         service: what results may hold of its description.
         contents: catalogue, histories and others by name, of which digests are kept.
     """
+    from recbole_gro import __version__
+
     own = plugin_keys().keys()
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own})
     settings |= plain(fingerprint_inputs(config, own))
@@ -36,7 +38,7 @@ def settings_of_audit(config: ConfigLike, service: dict[str, Any], contents: dic
         name: hashlib.sha256(json.dumps(value).encode()).hexdigest() for name, value in contents.items() if value
     }
     kept = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
-    return json.loads(json.dumps({"service": service, **digests, **kept}, sort_keys=True))
+    return json.loads(json.dumps({"recbole_gro": __version__, "service": service, **digests, **kept}, sort_keys=True))
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def run_audit(
         UserError: invalid input, before anything is written; or a service that gives no lists.
     """
     service = read_description(black_box, dict(description or {}))
-    config = attack_config(service, dict(command_line or {}))
+    config = attack_config(service, dict(command_line or {}), histories is not None)
     own = read_histories(histories, config) if histories else []
     source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)

@@ -69,7 +69,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         ids: item id by token.
 
     Raises:
-        UserError: it cannot be read, has no such query, or is a ledger of another catalogue.
+        UserError: it cannot be read, has no such query, or is of another catalogue, as a csv file is where most of its
+            items are not in the target's.
     """
     try:
         with open(file, "rb") as stream:
@@ -183,6 +184,12 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
         for number, row in numbered:
             history = [ids.get(token, 0) for token in _tokens(row["history"] or "")]
             found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
+    n_items = found.unknown + sum(map(len, found.histories))
+    if found.histories and found.unknown > n_items / 2:
+        raise UserError(
+            f"log: {file} is of another catalogue than the target's: {found.unknown:,} of its {n_items:,} items are "
+            "not in it; give a checkpoint of the model that was served"
+        )
 
 
 def _tokens(text: str) -> list[str]:

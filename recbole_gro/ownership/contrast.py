@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from recbole_gro.config.settings import Key
-from recbole_gro.ownership.fingerprint import LENGTHS, TOP, generate_histories
+from recbole_gro.ownership.fingerprint import LENGTHS, TOP, check_catalogue, generate_histories
 from recbole_gro.ownership.method import (
     LEVEL,
     NoVerdict,
@@ -45,6 +45,9 @@ class Contrast(VerificationMethod):
         Key("margin", 0.01, "float 0..1", "excess of agreement that is no evidence of a copy"),
         Key("permutations", 9999, "int >= 99", "of the labels of the probes"),
     )
+
+    def check_owner(self, owner: SavedTarget) -> None:
+        check_catalogue(owner)
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories and windows of users' histories, alternating, and the owner's lists."""

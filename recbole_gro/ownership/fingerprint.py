@@ -59,6 +59,9 @@ class DistinctiveItems(VerificationMethod):
     )
     needs_references = True
 
+    def check_owner(self, owner: SavedTarget) -> None:
+        check_catalogue(owner)
+
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories, and the lists of all candidates for them."""
         self._check_enough(len(references))
@@ -162,6 +165,18 @@ class DistinctiveItems(VerificationMethod):
                 claims = p_value <= self.settings["level"]
             needed = (needed or n) if claims else None
         return needed
+
+
+def check_catalogue(owner: SavedTarget) -> None:
+    """Check that lists leave an item out.
+
+    Raises:
+        NoVerdict: each list of `TOP` items is the whole catalogue.
+    """
+    if owner.item_tokens and len(owner.item_tokens) - 1 <= TOP:  # [PAD] is one of them
+        raise NoVerdict(
+            f"lists of {TOP} items are compared, and the owner's catalogue has {len(owner.item_tokens) - 1}"
+        )
 
 
 def generate_histories(candidates: Sequence[SavedTarget], lengths: Tensor, draw: torch.Generator) -> Tensor:

@@ -117,6 +117,7 @@ def check_parts(config: Config) -> None:
         UserError: an unknown name, or settings that contradict each other.
     """
     refuse_unread(config.cmd_config_dict, DetectionSettings.names, "recbole-gro run", READER)
+    refuse_unread(config.cmd_config_dict, ["checkpoint_dir"], "recbole-gro run", "output_dir names its folder; RecBole")
     config["defense"] = as_names(config["defense"])
     if len(set(config["defense"])) < len(config["defense"]):
         raise UserError(f"defense: {', '.join(config['defense'])} names one twice; once is enough")

@@ -1,6 +1,7 @@
 """A saved target, ready to serve."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -59,9 +60,10 @@ class SavedTarget:
             [B, k] item ids as a tensor; for tokens, a list of B lists of k tokens.
 
         Raises:
-            UserError: a token that the model does not know, or k above the catalogue.
+            UserError: no list of sequences, a token that the model does not know, or k above the catalogue.
         """
-        if isinstance(sequences, str) or any(isinstance(row, str) for row in sequences):
+        sequences = _listed(sequences)
+        if sequences is None:
             raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not a list of items")
         if (service := self._services.get(k)) is None:
             service = self._services[k] = Service(self.model, k)
@@ -265,6 +267,16 @@ def _model(file, config: Config, checkpoint: dict[str, Any], dataset: SequenceDa
     except RuntimeError as error:
         raise _misfit(file, config, checkpoint, error) from error
     return built
+
+
+def _listed(sequences: Any) -> Any:
+    """Return a query of sequences as a tensor or a list; None for anything but a list of sequences."""
+    if isinstance(sequences, Tensor):
+        return sequences
+    if isinstance(sequences, str) or not isinstance(sequences, Iterable):
+        return None
+    rows = list(sequences)  # of a generator too, which is read once
+    return None if any(isinstance(row, str) or not isinstance(row, Iterable) for row in rows) else rows
 
 
 def _misfit(file, config: Config, checkpoint: dict[str, Any], error: RuntimeError) -> UserError:

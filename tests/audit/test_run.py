@@ -414,7 +414,7 @@ def test_positions_of_ones_own_are_measured(tmp_path):
         ("false_positive_rate", "false_positive_rate: recbole-gro audit does not read it; recbole-gro detect"),
         *(
             (name, f"{name}: recbole-gro audit does not read it; recbole-gro run, which trains a target, does")
-            for name in ("epochs", "learning_rate", "train_rows", "valid_metric")
+            for name in ("epochs", "learning_rate", "loss_type", "train_rows", "valid_metric")
         ),
         *(
             (name, f"{name}: recbole-gro audit does not read it; recbole-gro run does")
@@ -426,7 +426,6 @@ def test_positions_of_ones_own_are_measured(tmp_path):
                 "references",
                 "workers",
                 "worker",
-                "checkpoint_dir",
             )
         ),
         *(
@@ -435,7 +434,11 @@ def test_positions_of_ones_own_are_measured(tmp_path):
         ),
         *(
             (name, f"^{name}: recbole-gro audit does not read it; leave it out$")
-            for name in ("nproc", "ENTITY_ID_FIELD", "save_dataset", "repeatable")
+            for name in ("nproc", "ENTITY_ID_FIELD", "save_dataset", "repeatable", "checkpoint_dir")
+        ),
+        *(
+            (name, f"^{name}: an audit reads it with test histories alone; add --histories=FILE or leave it out$")
+            for name in ("exclude_seen", "topk", "TIME_FIELD", "encoding")
         ),
         ("dataset", "^dataset: an audit reads no dataset; --histories=FILE gives test histories"),
         ("target_epoch", "target_epoch: recbole-gro audit does not read it"),

@@ -243,3 +243,17 @@ def test_items_with_blanks_stand_in_a_json_list(tmp_path):
     found = read_log(tmp_path / "own.csv", ids)
     assert found.histories == [[1, 2, 3], [4], [5, 3]]
     assert (found.left_out, found.unknown) == (1, 0)
+
+
+def test_a_csv_file_of_another_catalogue_is_refused(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text("history\na x y\nz\n")
+    with pytest.raises(
+        UserError, match=r"own\.csv is of another catalogue than the target's: 3 of its 4 items are not"
+    ):
+        read_log(file, IDS)
+    file.write_text("history\na x\nb z\n")  # half of them
+    assert read_log(file, IDS).unknown == 2
+    file.write_text("history\nx\n")
+    with pytest.raises(UserError, match="no query with an item of the catalogue"):
+        read_log(file, IDS)

@@ -49,6 +49,19 @@ def test_a_model_without_marks_is_refused_without_a_word_on_its_key(owner, tmp_p
     assert "The key was used before" not in (tmp_path / "marks" / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("method", "references"), [("fingerprint", 5), ("contrast", ())])
+def test_a_catalogue_that_each_list_holds_gives_no_verdict(
+    make_loaders, write_dataset, tmp_path, monkeypatch, method, references
+):
+    monkeypatch.chdir(tmp_path)
+    histories = {f"u{user}": [f"i{(user + place) % 10}" for place in range(7)] for user in range(30)}
+    data = {"data_path": str(write_dataset(histories)), "served_k": 4, "topk": [1], "valid_metric": "NDCG@1"}
+    owner = trained(make_loaders, tmp_path, **data)
+    results = verified(owner, method=method, references=references, data_path=str(tmp_path))
+    assert results["verdict"] is None
+    assert results["refused"] == "lists of 10 items are compared, and the owner's catalogue has 10"
+
+
 def test_a_function_is_not_claimed(owner):
     results = verified(owner, "ownership.runs:following")
     assert not results["verdict"]["is_claim"]

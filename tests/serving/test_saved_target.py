@@ -259,9 +259,16 @@ def test_other_data_of_the_same_name_are_refused(saved, tiny_data_path, tmp_path
 
 def test_a_sequence_in_place_of_a_list_of_sequences_is_refused(saved):
     target = load_target(saved[0])
-    for query in (["i3", "i4"], "i3"):
+    for query in (["i3", "i4"], "i3", [3, 4], None, 3, [[3], None]):
         with pytest.raises(UserError, match="expected a list of sequences"):
             target.recommend(query)
+
+
+def test_sequences_may_come_from_a_generator(saved):
+    target = load_target(saved[0])
+    rows = [["i3", "i4"], ["i5"]]
+    assert target.recommend(row for row in rows) == target.recommend(rows)
+    assert torch.equal(target.recommend(iter([[3, 4], [5]])), target.recommend([[3, 4], [5]]))
 
 
 def test_a_checkpoint_of_an_earlier_version_is_loaded_with_its_data(

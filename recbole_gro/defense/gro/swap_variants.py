@@ -72,8 +72,7 @@ class DecoySwap(SwapRule):
             )
 
     def epoch_ended(self):
-        if self.decoys is None:
-            assert isinstance(self._scores, Tensor)
+        if self.decoys is None and isinstance(self._scores, Tensor):  # none after an epoch without a masked item
             add_up(self._scores)
             self.decoys = top_k(-self._scores.unsqueeze(0), self.served_k - self.head_k).squeeze(0)
             self.left_out = torch.zeros_like(self._scores, dtype=torch.bool).index_fill(0, self.decoys, True)

@@ -42,6 +42,15 @@ def test_decoys_are_the_lowest_student_scores_of_the_first_epoch(config, lists):
     assert rule.decoys.tolist() == lowest.tolist()
 
 
+def test_after_an_epoch_without_lists_the_next_one_chooses_the_decoys(config, lists):
+    rule = create_swap_rule("decoys", config)
+    rule.epoch_ended()
+    assert rule.decoys is None
+    rule.term(*lists)
+    rule.epoch_ended()
+    assert rule.decoys.tolist() == (lists[2].mean(0)[1:].argsort()[:6] + 1).tolist()
+
+
 @pytest.mark.parametrize("name", ["assigned_tail", "decoys"])
 @pytest.mark.parametrize("head_k", [10, 11])
 def test_a_head_as_long_as_the_list_is_refused(make_config, name, head_k):
