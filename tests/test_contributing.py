@@ -48,6 +48,12 @@ def test_the_parts_run_together_and_the_detector_reads_their_log(run, tmp_path):
     assert "| followed" in found
 
 
+def test_a_loss_of_an_attack_is_trained_and_validated(run):
+    given = ("--config_files=small.yaml", "--plugins=[my_parts]", "--defense=none")
+    table = run("-m", "recbole_gro", "--model=BERT4Rec", *given, "--attacker=[standard,cross_entropy]")
+    assert re.search(r"^\| none +\| cross_entropy", table, flags=re.MULTILINE)
+
+
 def test_the_grid_is_valid(run, tmp_path, tiny_data_path):
     grid = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)[-1])
     grid["fixed"] |= {"dataset": "tiny", "data_path": str(tiny_data_path), "served_k": 21}

@@ -128,7 +128,7 @@ class ExtractionTrainer(StageTrainer):
         self.best_valid_result = processes.by_first(lambda: self.held_out_figures(held_out, self.genuine_k))
 
     def stage_loss(self, interaction: Interaction):
-        return self._extraction_loss(interaction, self.generator)[0]
+        return self._loss_and_scores(interaction, self.generator)[0]
 
     def positions_of_rows(self, batch: Interaction) -> Tensor:
         rows, prefixes = batch[self.scorer.model.ITEM_SEQ_LEN].shape
@@ -144,16 +144,36 @@ class ExtractionTrainer(StageTrainer):
             }
         )
 
-    def _extraction_loss(self, interaction, generator):
-        """Return Eq. 4 [] of a query batch, and the scores [B, n_items] that it is computed from."""
-        served, model = interaction[LISTED], self.scorer.model
-        lengths = interaction.interaction.get(LISTED_LENGTH)
-        scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+    def list_loss(
+        self, scores: Tensor, served: Tensor, lengths: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Return the loss of scores after histories against the lists that the service returned for them: Eq. 4.
+
+        An attack with another loss overrides it. The surrogate is trained with it, and stops early by it on held-out
+        queries, which `improved` and `still_improving` speak of too.
+
+        Args:
+            scores: [B, n_items] of the surrogate; column 0 (padding) is no item.
+            served: [B, k] item ids, best first; 0 pads those with fewer than k.
+            lengths: [B] items in each list, where some have fewer than k; None where all have k.
+            generator: source of random draws; on held-out queries it starts from the same state every time.
+
+        Returns:
+            [] the mean over lists.
+        """
+        n_items = self.scorer.n_items
         negatives = sample_negatives(
-            served, self.scorer.n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
+            served, n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
         )
         listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
-        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths), scores
+        return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths)
+
+    def _loss_and_scores(self, interaction: Interaction, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Return the loss [] of a query batch, and the scores [B, n_items] that it is computed from."""
+        model = self.scorer.model
+        scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+        lengths = interaction.interaction.get(LISTED_LENGTH)
+        return self.list_loss(scores, interaction[LISTED], lengths, generator), scores
 
     def validate(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data, self.genuine_k)
@@ -163,7 +183,7 @@ class ExtractionTrainer(StageTrainer):
 
     @torch.no_grad()
     def held_out_figures(self, held_out: QueryLoader, genuine_k: int | None = None) -> dict[str, float]:
-        """Return `loss`, Eq. 4, and `agreement@10` on held-out queries, with the same negatives every time.
+        """Return `loss` (`list_loss`) and `agreement@10` on held-out queries, with the same negatives every time.
 
         Agreement is the share of the first 10 items of a list, or of all that it has, in the surrogate's first 10. It
         is `agreement@k` where k < 10 items of the log's lists were served. Empty lists, of queries that a live service
@@ -178,7 +198,7 @@ class ExtractionTrainer(StageTrainer):
         total, agreement, n, n_with_list = 0.0, 0.0, 0, 0
         for batch in held_out:
             interaction = batch.to(self.device)
-            loss, scores = self._extraction_loss(interaction, generator)
+            loss, scores = self._loss_and_scores(interaction, generator)
             k = min(AGREEMENT_K, genuine_k or AGREEMENT_K, interaction[LISTED].shape[1])
             shares = agreement_per_list(top_k(scores, k), interaction[LISTED], k)
             total += loss.item() * len(shares)

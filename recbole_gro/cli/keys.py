@@ -49,6 +49,8 @@ def work(words: list[str]) -> None:
         raise UserError(f"{given.action} takes {'no name' if given.name else 'the name of a key'}")
     if limits and given.action not in ("create", "set"):
         raise UserError(f"{given.action} takes neither --budget nor --rate")
+    if not limits and given.action == "set":
+        raise UserError("set takes --budget, --rate or both")
     if given.action != "create" and not Path(given.file).exists():
         raise UserError(f"{given.file}: no such file; create makes it")
     from recbole_gro.http_service.ledger import Ledger

@@ -1,5 +1,6 @@
 """The command `recbole-gro run`: one comparison of defenses."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,7 +41,10 @@ def parse(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         SystemExit: after --help, which lists the keys of plugins too.
     """
     options, settings = options_and_settings(parser(), arguments)
-    files = options.config_files.split() if options.config_files else None
+    given = options.config_files
+    files = None
+    if given:  # a path may have blanks
+        files = [given] if os.path.isfile(given) else given.split()
     if options.help:
         _print_help(settings, files)
     return {"model": options.model, "dataset": options.dataset, "config_file_list": files}, settings

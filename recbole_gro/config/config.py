@@ -19,6 +19,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
+from recbole_gro.config.assigned import assigned_settings
 from recbole_gro.config.files import SafeLoader, packaged_settings, read_config_file, value_of
 from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
 from recbole_gro.config.models import check_one_model, reference_to, role_models, sequential_model, serving
@@ -63,7 +64,8 @@ class Config(RecBoleConfig):
         self.data_digests: dict[str, str] = {}  # of the atomic files, once they are read
         self.packaged_settings: dict[str, dict[str, Any]] = {}  # of the dataset: file -> what it sets
         if isinstance(config_file_list, str):
-            config_file_list = config_file_list.split()
+            one = os.path.isfile(config_file_list)  # whose path may have blanks
+            config_file_list = [config_file_list] if one else config_file_list.split()
         import_plugins(config_dict or {}, self._command_line, files=config_file_list)
         super().__init__(model, dataset, config_file_list, dict(config_dict or {}))
         self._check()
@@ -229,12 +231,12 @@ def with_settings(config: RecBoleConfig, **settings: Any) -> Any:
 
 
 def _given(config: RecBoleConfig) -> dict[str, Any]:
-    """Return the given settings.
+    """Return the given settings, and those that a script assigned since.
 
     Those of RecBole's Config, which takes any key, come without unknown ones, and with the values that it has where a
     packaged file, which it does not read, sets another.
     """
-    given = config.external_config_dict
+    given = {**config.external_config_dict, **assigned_settings(config)}
     if isinstance(config, Config):
         return given
     name = recbole_name(config.model_class) or config.model
@@ -282,6 +284,8 @@ def derive(
     if model_class is not config.model_class:
         own = {key for key in model_keys() if is_known(key, [config.model_class])} | {"transform"}
         given = {key: value for key, value in given.items() if key not in own and is_known(key, [model_class])}
+    else:
+        given = only_read(given, [model_class])  # less those of the other models
     given.update(chosen)
     derived = Config(model_class, config.dataset, config_dict=given)
     for name in ("data_path", "device", "checkpoint_dir", "output_dir", "resume_dir"):

@@ -117,10 +117,10 @@ def resolve_config_file(name: str) -> str:
     packaged = (file.name for file in packaged_properties().iterdir() if file.name.endswith(".yaml"))
     offered = {file: file for file in packaged}
     offered |= {file.name: str(file) for file in folder.glob("*.y*ml") if file.is_file()}
-    hint = offered[nearest(Path(name).name, offered) or "gro.yaml"]
-    raise UserError(
-        f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; did you mean {hint}?"
-    )
+    meant = f"did you mean {offered[nearest(Path(name).name, offered) or 'gro.yaml']}?"
+    if "," in name:
+        meant = "blanks stand between the names of several"
+    raise UserError(f"config file {name!r} is neither in {Path.cwd()} nor among the packaged ones; {meant}")
 
 
 def read_config_file(name: str, texts: Collection[str] = ()) -> dict[str, Any]:

@@ -52,7 +52,9 @@ class CalibratedDetector:
         needed = math.ceil(1 / rate - 1e-9) - 1
         if len(histories) < max(needed, 2):
             reason = f"too few for false_positive_rate={rate:g}, which takes {max(needed, 2):,}"
-            raise UserError(f"benign: {len(histories)} users with two or more items are {reason}; give more of them")
+            raise UserError(
+                f"benign: {len(histories)} users with two or more items of the catalogue are {reason}; give more"
+            )
         self._n_windows = max(WINDOWS, math.ceil(needed / 2))
         highest, in_windows = [], []
         for fitted_on, rows in (halves, halves[::-1]):

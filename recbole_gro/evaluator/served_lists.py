@@ -1,8 +1,5 @@
 """RecBole's evaluation of what a service returns, after its defense."""
 
-import math
-from typing import Any
-
 import torch
 from recbole.data.dataloader.abstract_dataloader import AbstractDataLoader
 from recbole.trainer import Trainer
@@ -16,6 +13,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.collector import OF_SCORES, RankCollector
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.metric_result import checked_result
 from recbole_gro.utils.progress import progress_bar
 
 AGREEMENT_AT = (1, 10)
@@ -102,32 +100,21 @@ def evaluate_service(
         ({"valid": metrics, "test": metrics}, {"valid": lists, "test": lists})
 
     Raises:
-        UserError: a metric of a user's that gives no finite number.
+        UserError: a metric of a user's that gives no finite number, or names its values otherwise.
     """
     metrics, lists = {}, {}
     for part, data in (("valid", valid_data), ("test", test_data)):
         evaluator = ServedEvaluator(config, service)
         evaluator.eval_collector.data_collect(train_data)
         result = evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1)
-        metrics[part] = {name: _number(name, value) for name, value in result.items()}
+        metrics[part] = checked_result(result, config["metrics"], config["topk"])
         lists[part] = evaluator.lists
         if reference is not None:
             metrics[part] |= agreement_metrics(config, lists[part], reference[part])
     return metrics, lists
 
 
-def _number(name: str, value: Any) -> float:
-    """Return the value of a metric as a float."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"metrics: {name} gives {value!r}; a metric gives a finite number per key, as RecBole's do")
-    return number
-
-
 def agreement_metrics(config: ConfigLike, lists: Tensor, reference: Tensor) -> dict[str, float]:
-    """Return agreement@1 and @10 of lists [N, k], regardless of `topk`, rounded as RecBole's metrics are."""
-    shares = agreement(lists, reference, AGREEMENT_AT)
+    """Return agreement@1 and @10 of lists [N, k], or @k where k < 10, regardless of `topk`, rounded as metrics are."""
+    shares = agreement(lists, reference, sorted({min(k, config["served_k"]) for k in AGREEMENT_AT}))
     return {f"agreement@{k}": round(share, config["metric_decimal_place"]) for k, share in shares.items()}

@@ -27,7 +27,7 @@ from recbole_gro.utils.files import written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
-AGREEMENT_AT = (1, 10, 100)
+AGREEMENT_AT = (1, 5, 10, 100)
 CHECKED_BY = (
     *("dataset", "data_path", "model", "loss_type", "eval_args", "served_k", "defense", "attacker"),
     *("student_model", "student_config", "surrogate_model", "surrogate_config"),
@@ -213,7 +213,8 @@ def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: S
     facts |= {name: config[name] for name in ("model", "dataset", "served_k")}
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
     facts |= {"split": split_in_words(config), "threads": torch.get_num_threads()}
-    cut_offs = [k for k in AGREEMENT_AT if k <= config["served_k"]]
+    longest = config["served_k"]  # below 10 one of the cut-offs, as of a run
+    cut_offs = sorted({*(k for k in AGREEMENT_AT if k <= longest), min(10, longest)})
     of_references = {
         name: agreement(lists, undefended["test"], cut_offs) for name, lists in references.items() if undefended
     }

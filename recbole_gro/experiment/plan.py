@@ -91,6 +91,13 @@ class Experiment:
         config = Config(config_dict={**given, "defense": names})
         if not config["attack"]:
             raise UserError("attack: an experiment measures surrogates; leave it out, or use recbole-gro run")
+        if "metrics" in given and (
+            other := [name for name in config["metrics"] if name.lower() not in ("hit", "ndcg")]
+        ):
+            raise UserError(
+                f"metrics: an experiment measures Hit and NDCG, not {', '.join(other)}; use recbole-gro run, or leave "
+                "it out"
+            )
         if config["defense_key"] == "secret" and VARIABLE not in os.environ:
             raise UserError(
                 f"defense_key: an experiment takes a secret from the environment alone, and {VARIABLE} is unset; "

@@ -61,17 +61,23 @@ def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
         [*setting.values.values(), cell.seed, *measurement]
         for setting in settings
         for cell in setting.cells
-        for measurement in _measurements(setting.with_seeds([cell.seed]))
+        for measurement in _measurements(setting.with_seeds([cell.seed]), _cut_offs(experiment))
     )
     return csv_text([*experiment.vary, "seed", "side", "metric", "k", "value"], rows)
 
 
-def _measurements(setting: Setting) -> Iterator[tuple[str, str, int, float]]:
+def _cut_offs(experiment: Experiment) -> list[int]:
+    """Return the cut-offs of results.csv: those of every experiment, and those of its `topk`."""
+    given = experiment.fixed.get("topk", [])
+    return sorted({*CUT_OFFS, *([given] if isinstance(given, int) else given)})
+
+
+def _measurements(setting: Setting, cut_offs: Sequence[int]) -> Iterator[tuple[str, str, int, float]]:
     """Yield (side, metric, k, value) of a setting with one seed."""
     (cell,) = setting.cells
     for side in cell.ranks:
         for metric in METRICS:
-            for k in CUT_OFFS:
+            for k in cut_offs:
                 if k <= setting.served_k:
                     yield side, metric, k, setting.spread(metric, side, k).mean
     for side, agreement in {"surrogate": cell.agreement, **cell.reference_agreement}.items():

@@ -26,6 +26,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.work_folder import RESULTS, refuse_other_work
 
 
 def run_experiment(
@@ -63,6 +64,8 @@ def run_experiment(
     if experiment.figure not in KINDS:
         refuse_unread(settings or {}, DetectionSettings.names, where, READER)
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
+    if (folder / RESULTS).exists():  # whose report an experiment's would replace
+        refuse_other_work(folder)
     stages_dir = Path(stages_dir or folder / "stages")
     if run := IN_ONE_PROCESS.get(experiment.figure):
         if (workers, executor) != (1, "local"):

@@ -22,7 +22,8 @@ from recbole_gro.http_service.logs import LoggedQueries, read_log
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.work_folder import work_folder
+from recbole_gro.utils.log import say
+from recbole_gro.utils.work_folder import refuse_other_work, work_folder
 
 MOST_BENIGN = 2000  # users that thresholds come from
 AT_ONCE = 2**12  # histories that are traced at a time
@@ -41,7 +42,7 @@ def run_detect(
         target: checkpoint of the served model.
         log: as of `read_log`.
         benign: RecBole's atomic file of benign users' histories; None: the data that the target was trained on.
-        output: folder of the report; None: runs/detect-TIME.
+        output: folder of the report, new or empty; None: runs/detect-TIME.
         settings: of DetectionSettings and of the detectors; values may be texts.
 
     Raises:
@@ -51,9 +52,13 @@ def run_detect(
     own = detection_settings(served, settings or {})
     tracer = Tracer(served.model, ServiceSettings.of(served.config).served_k)
     queries = read_log(log, token_ids(served))
-    if output and os.path.exists(output) and not os.path.isdir(output):
-        raise UserError(f"output: {output} is a file; it takes a folder")
+    if queries.unknown:
+        say(
+            f"log: {queries.unknown:,} items are not in the target's catalogue, and histories are judged without them; "
+            "an item with blanks stands in a JSON list"
+        )
     folder = work_folder(output, "detect")
+    refuse_other_work(folder)
     calibrated = calibrate(served, tracer, benign, own)
     names = list(dict.fromkeys(queries.keys))
     number = {name: place for place, name in enumerate(names)}
@@ -131,7 +136,7 @@ def calibrate(
         own: settings.
 
     Raises:
-        UserError: the file is invalid or does not exist, or has too few users.
+        UserError: the file is invalid or does not exist, has too few users, or is of another catalogue.
     """
     config = target.config
     file = benign or os.path.join(config["data_path"], f"{config['dataset']}.inter")
@@ -143,12 +148,19 @@ def calibrate(
         )
         raise UserError(f"benign: {file}: {hint}")
     ids = token_ids(target)
-    known = [[ids[token] for token in row if token in ids] for row in read_histories(file, config)]
+    histories = read_histories(file, config)
+    known = [[ids[token] for token in row if token in ids] for row in histories]
+    n_items, n_known = (sum(map(len, rows)) for rows in (histories, known))
     known = [row for row in known if row]
     draw = torch.Generator().manual_seed(0)
     kept = torch.randperm(len(known), generator=draw)[:MOST_BENIGN].sort().values
     if not known:
         raise UserError(f"benign: {file}: no user has an item of the target's catalogue")
+    absent = f"{n_items - n_known:,} of the {n_items:,} items in {file} are not in the target's catalogue"
+    if n_known < n_items / 2:
+        raise UserError(f"benign: {absent}; give histories of users of the service")
+    if n_known < n_items:
+        say(f"benign: {absent}; thresholds come from the others, of {len(known):,} of {len(histories):,} users")
     traces = benign_traces(tracer, padded([known[row] for row in kept.tolist()], tracer.longest))
     return {
         name: CalibratedDetector(name, config, traces, own.false_positive_rate, own.detection_window)

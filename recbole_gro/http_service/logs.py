@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,6 +171,8 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
         if "history" not in (rows.fieldnames or []):
             names = ", ".join(rows.fieldnames or []) or "none"
             raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
+        if twice := [name for name, n in Counter(rows.fieldnames).items() if n > 1]:
+            raise UserError(f"log: {file} has two columns {twice[0]}; rename one")
         numbered = list(enumerate(rows, 1))
         for number, row in numbered:
             if None in row or None in row.values():

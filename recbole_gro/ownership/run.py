@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
-from recbole_gro.ownership.commitment import check_committed, committed, digest_of, probes_digest
+from recbole_gro.ownership.commitment import COMMITMENT, check_committed, committed, digest_of, probes_digest
 from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.ownership.outcome import outcome, without_verdict
@@ -22,9 +22,9 @@ from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.terminal import Text
-from recbole_gro.utils.work_folder import work_folder
+from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, work_folder
 
-ANSWERS = "answers.jsonl"
+ANSWERS, LOCK = "answers.jsonl", "verify.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def run_verification(
     line_up = _line_up(made, owner, model, suspect, references)
     secret, is_new = read_key(Path(key))
     folder = work_folder(output_dir, "verify")
-    with one_at_a_time(folder / "verify"), logged_to(folder), shown_on_console():
+    with one_at_a_time(folder / LOCK.removesuffix(".lock")), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         if is_new:
             console.info(f"key: made a new one, {key}")
@@ -147,9 +147,12 @@ def _owners_model(file: str, data_path: str | None) -> SavedTarget:
 
 
 def _check_files(method: VerificationMethod, key: str, output_dir: str | None) -> None:
-    """Check that the folder can be one, and that a planted key is there."""
-    if output_dir and os.path.exists(output_dir) and not os.path.isdir(output_dir):
-        raise UserError(f"output_dir: {output_dir} is a file; it takes a folder")
+    """Check that the folder is new or holds a verification to resume, and that a planted key is there."""
+    folder = Path(output_dir or ".")
+    if output_dir:
+        finished = (folder / RESULTS).exists()  # without a commitment there was no verdict, which nothing resumes
+        own_key = [Path(key).name] if Path(key).parent.resolve() == folder.resolve() else []
+        refuse_other_work(folder, [COMMITMENT] if finished else [COMMITMENT, LOCK, *own_key])
     if method.key_was_planted and not os.path.exists(key):
         raise UserError(f"key: no file {key}; {method.name} takes the key that the owner's model was trained with")
 

@@ -45,7 +45,7 @@ def table(rows: list[dict[str, Any]], config: ConfigLike) -> TextTable:
     """
     metrics, several, first = _shown_metrics(config), _several_attacks(rows), _first_rows(rows)
     sides = ["target", "surrogate"] if any("surrogate" in row for row in rows) else ["target"]
-    agreement = [f"agreement@{_compared(config)}"] * (len(sides) - 1)
+    agreement = [_agreement(config)] * (len(sides) - 1)
     labels = ["defense", *["attack"] * several]
     lines = []
     for place, row in enumerate(rows):
@@ -53,7 +53,7 @@ def table(rows: list[dict[str, Any]], config: ConfigLike) -> TextTable:
         if place not in first:
             measured["target"] = {}
         values = [(metric, measured[side].get(metric)) for side in sides for metric in metrics]
-        values += [("agreement@10", measured["surrogate"].get("agreement@10"))] if agreement else []
+        values += [(name, measured["surrogate"].get(name)) for name in agreement]
         cells = ("" if value is None else figure(metric, value) for metric, value in values)
         lines.append([row["defense"], *([row.get("attacker", "")] if several else []), *cells])
     return TextTable(
@@ -121,9 +121,9 @@ def _with_unit(metric: str) -> str:
     return label(metric) if unit(metric) in ("", "%") else f"{label(metric)} ({unit(metric)})"
 
 
-def _compared(config: ConfigLike) -> int:
-    """Return the number of items of each list that agreement@10 compares."""
-    return min(10, config["served_k"])
+def _agreement(config: ConfigLike) -> str:
+    """Return the agreement that tables show, as results.json names it."""
+    return f"agreement@{min(10, config['served_k'])}"
 
 
 def save_results(results: dict[str, Any], config: ConfigLike, folder: Path) -> None:
@@ -175,7 +175,7 @@ def markdown(results: dict[str, Any], config: ConfigLike) -> str:
         f"list of {config['served_k']} that the service returns; seed {results['seed']}, one run.",
     ]
     if references:
-        measured = any("agreement@10" in row.get("surrogate", {"test": {}})["test"] for row in references)
+        measured = any(_agreement(config) in row.get("surrogate", {"test": {}})["test"] for row in references)
         of_target = "; their agreement is with the undefended target" if measured else ""
         about += ["", f"References{of_target}:", ""]
         about += [f"- {row['defense']}: {row['meaning']}." for row in references]
@@ -185,9 +185,10 @@ def markdown(results: dict[str, Any], config: ConfigLike) -> str:
         for row in attacked:
             attacks.setdefault((row["attacker"], _attack_in_words(row)), []).append(row["defense"])
         n_of = Counter(name for name, _ in attacks)
+        agreement = _agreement(config)
         about.append(
-            f"Agreement@{_compared(config)}: share of common items in the top {_compared(config)} of the target as "
-            "served and of the surrogate. Attacks:"
+            f"{agreement.capitalize()}: share of common items in the top {agreement.partition('@')[2]} of the target "
+            "as served and of the surrogate. Attacks:"
         )
         about.append("")
         for (name, words), defenses in attacks.items():

@@ -31,6 +31,7 @@ from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import save_state
+from recbole_gro.utils.metric_result import checked_result
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
@@ -144,7 +145,10 @@ class StageTrainer(Trainer):
 
     def evaluate(self, eval_data, load_best_model=True, model_file=None, show_progress=False):
         with self.scorer.fused():  # RecBole runs the model itself
-            return super().evaluate(eval_data, load_best_model, model_file, show_progress and on_terminal())
+            result = super().evaluate(eval_data, load_best_model, model_file, show_progress and on_terminal())
+        if result is not None:
+            checked_result(result, self.config["metrics"], self.config["topk"])
+        return result
 
     def load_saved(self) -> None:
         """Load the saved weights into the model."""

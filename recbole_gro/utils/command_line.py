@@ -26,7 +26,7 @@ def launched() -> bool:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of options that are written in full; invalid ones raise UserError.
+    """A parser of options that are written in full, each once; invalid ones raise UserError.
 
     Args:
         examples: {command: what it does}, which --help shows before the options.
@@ -43,6 +43,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError with argparse's message."""
         raise UserError(f"{message}; {self.prog} --help describes the arguments")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return as argparse does, which keeps the last value of an option that is given twice; here it is refused."""
+        words = list(sys.argv[1:] if args is None else args)
+        given: set[str] = set()
+        for name in (word.partition("=")[0] for word in words):
+            action = self._option_string_actions.get(name)
+            if action is not None and action.nargs != 0:  # 0: without a value
+                if action.dest in given:
+                    raise UserError(f"{name} is given twice; give it once")
+                given.add(action.dest)
+        return super().parse_known_args(words, namespace)
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         if not arg_string:  # which commands would take for an option that is not given
@@ -66,6 +78,8 @@ def settings_of(words: Iterable[str], options: Iterable[str] = ()) -> dict[str, 
         if not word.startswith("--") or not equals or not name[2:]:
             hint = nearest(word, options, 0.8) if word.startswith("-") else None
             meant = f"did you mean {hint}?" if hint else "settings have the form --KEY=VALUE"
+            if word == "--dry_run":
+                meant = "recbole-gro experiment alone has it"
             raise UserError(f"argument {word!r} is invalid; {meant}")
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")

@@ -1,7 +1,12 @@
 """The folder that a command writes to."""
 
 import datetime
+from collections.abc import Collection
 from pathlib import Path
+
+from recbole_gro.utils.errors import UserError
+
+RESULTS = "results.json"  # which every command but `experiment` writes last
 
 
 def work_folder(given: str | None, command: str) -> Path:
@@ -12,3 +17,20 @@ def work_folder(given: str | None, command: str) -> Path:
         command: a word.
     """
     return Path(given or f"runs/{command}-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+
+
+def refuse_other_work(folder: Path, begun_by: Collection[str] = ()) -> None:
+    """Refuse a folder with the work of another command, or of an earlier one that cannot be resumed.
+
+    Args:
+        folder: to be written to; it may not exist.
+        begun_by: names of which a folder holds one that the command can go on in; without one it is to be empty.
+
+    Raises:
+        UserError: it is a file, or holds other work.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output_dir: {folder} is a file; it takes a folder")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and names.isdisjoint(begun_by):
+        raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that nothing is lost")

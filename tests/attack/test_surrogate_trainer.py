@@ -118,6 +118,31 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls(make_trainer):
     assert same_weights(weights_of(trainer.model), trainer.seen[1])
 
 
+class SumOfScores(ExtractionTrainer):
+    """A loss of an attack's own: the scores of the served items, negated."""
+
+    def list_loss(self, scores, served, lengths, generator):
+        return -scores.gather(1, served).sum(1).mean()
+
+
+def test_a_loss_of_an_attacks_own_is_trained_and_validated(make_trainer):
+    trainer, queries, held_out = make_trainer(cls=SumOfScores, surrogate_epochs=3)
+    before = trainer.held_out_figures(held_out)["loss"]
+    assert trainer.untrained_loss is None
+    score, _ = trainer.fit(queries, held_out)
+    assert trainer.untrained_loss == before
+    assert score < before
+    assert trainer.improved
+    trainer.load_saved()
+    total, n = 0.0, 0
+    for batch in held_out:
+        model = trainer.model
+        scores = trainer.scorer.prefix_scores(batch[model.ITEM_SEQ], batch[model.ITEM_SEQ_LEN])
+        total -= scores.gather(1, batch[LISTED]).sum().item()
+        n += len(scores)
+    assert score == pytest.approx(total / n, rel=1e-4)
+
+
 def test_held_out_loss_is_computed_after_every_epoch(make_trainer):
     trainer, queries, held_out = make_trainer(
         cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4

@@ -69,14 +69,14 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
         (["--attacker=nobody"], "unknown attacker 'nobody'"),
         (["--histories=none.inter"], "none.inter: No such file"),
         (
-            ["--topk=[1,20]"],
+            ["--topk=[1,20]", "--histories=none.inter"],
             "topk: position 20 is beyond the lists (k=5 of the service's description); lower topk or raise k",
         ),
         (
-            ["--topk=6"],
+            ["--topk=6", "--histories=none.inter"],
             "topk: position 6 is beyond the lists (k=5 of the service's description); lower topk or raise k",
         ),
-        (["--topk=x"], "topk: 'x' is not allowed"),
+        (["--topk=x", "--histories=none.inter"], "topk: 'x' is not allowed"),
         (["--served_k=3"], "served_k: the length of lists is k"),
         (["--data_path=/nowhere"], "data_path: an audit reads no dataset"),
         (["--black_box=nothing"], "black_box: 'nothing' is neither a yaml file nor module:function"),
@@ -93,7 +93,8 @@ def test_invalid_arguments_end_in_one_line_and_nothing_is_written(tmp_path, caps
     file = service_file(tmp_path, "http://127.0.0.1:9/")
     settings = {name: value for name, value in TINY.items() if not given[0].startswith(f"--{name}=")}
     rest = [f"--{name}={value}" for name, value in settings.items()]
-    assert main(["audit", f"--black_box={file}", *rest, f"--output_dir={tmp_path / 'out'}", *given]) == 2
+    box = [] if given[0].startswith("--black_box=") else [f"--black_box={file}"]
+    assert main(["audit", *box, *rest, f"--output_dir={tmp_path / 'out'}", *given]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1

@@ -294,6 +294,7 @@ NAMES = {
     "--drop_filter_field=True": ["unknown key 'drop_filter_field'; RecBole does not read it"],
     "--drop_preload_weight=True": ["unknown key 'drop_preload_weight'; RecBole does not read it"],
     "-d no-such-data": ["no-such-data"],
+    "--config_files=gro.yaml,bert4rec.yaml": ["blanks stand between the names of several"],
     "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
     "--served_k": ["argument '--served_k' is invalid; settings have the form --KEY=VALUE"],
     "--gro_lambda=1 --gro_lambda=2": ["--gro_lambda is given twice, as '1' and as '2'"],
@@ -313,6 +314,8 @@ def refused(tiny_data_path, tmp_path, monkeypatch, capsys):
 
     def run(*words, data_path=tiny_data_path):
         defaults = {"-m": "NARM", "-d": "tiny"}
+        if any(word.startswith("--dataset=") for word in words):
+            del defaults["-d"]
         options = [word for name, value in defaults.items() if name not in words for word in (name, value)]
         given = "".join(words)
         if "served_k" not in given:

@@ -65,7 +65,7 @@ def test_scores_of_each_length_are_standardized(mean_item):
 @pytest.mark.parametrize(
     ("n", "rate", "message"),
     [
-        (98, 0.01, "benign: 98 users with two or more items are too few for false_positive_rate=0.01, which takes 99"),
+        (98, 0.01, "benign: 98 users with two or more items of the catalogue are too few for false_positive_rate"),
         (50, 0.0, "false_positive_rate: 0 is not allowed"),
         (50, 1.0, "false_positive_rate: 1 is not allowed"),
     ],

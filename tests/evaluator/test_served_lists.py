@@ -195,6 +195,6 @@ def test_popularity_is_counted_in_training_data(make_loaders):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "high", torch.ones(2)])
 def test_a_metric_gives_finite_numbers(make_loaders, monkeypatch, value):
     config, *loaders = make_loaders("NARM", served_k=6, topk=[5], valid_metric="NDCG@5")
-    monkeypatch.setattr(ServedEvaluator, "evaluate", lambda *_, **__: {"hit@5": 0.5, "mine@5": value})
-    with pytest.raises(UserError, match=r"^metrics: mine@5 gives .*; a metric gives a finite number per key"):
+    monkeypatch.setattr(ServedEvaluator, "evaluate", lambda *_, **__: {"hit@5": 0.5, "ndcg@5": value})
+    with pytest.raises(UserError, match=r"^metrics: ndcg@5 gives .*; a metric gives a finite number per key"):
         evaluate_service(config, Service(untrained(config, loaders[0]), 6), *loaders)

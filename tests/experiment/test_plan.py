@@ -166,6 +166,17 @@ def test_keys_of_lists_take_lists_without_varying():
     assert read_experiment("queries", {"topk": [5, 10]}).fixed["topk"] == [5, 10]
 
 
+def test_metrics_that_an_experiment_does_not_measure_are_refused(own):
+    plan = read_experiment(own(OWN), {"metrics": ["Hit", "NDCG"]})
+    assert plan.config(*plan.cells()[0])["metrics"] == ["Hit", "NDCG"]
+    for given in (["NDCG", "MRR"], "MRR"):
+        plan = read_experiment(own(OWN), {"metrics": given, "valid_metric": "MRR@5"})
+        with pytest.raises(
+            UserError, match=r"^metrics: an experiment measures Hit and NDCG, not MRR; use recbole-gro run"
+        ):
+            plan.config(*plan.cells()[0])
+
+
 def test_names_of_datasets_and_groups_may_have_commas_between(own):
     assert read_experiment("datasets", {"dataset": "ml-1m, steam"}).vary["dataset"] == ["ml-1m", "steam"]
     names = list(read_experiment(own(GROUPS)).vary["arm"])

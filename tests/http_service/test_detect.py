@@ -1,6 +1,7 @@
 import csv
 import json
 import random
+import re
 
 import pytest
 
@@ -99,6 +100,29 @@ def test_users_of_another_catalogue_are_refused(checkpoint_of, log, write_datase
     folder = write_dataset({"ann": ["x", "y"], "bob": ["y", "x"]}, name="mine")
     with pytest.raises(UserError, match="no user has an item of the target's catalogue"):
         run_detect(checkpoint_of("GRU4Rec"), log, str(folder / "mine" / "mine.inter"))
+
+
+def test_users_most_of_whose_items_are_of_another_catalogue_are_refused(checkpoint_of, log, write_dataset, capsys):
+    def judged(histories):
+        folder = write_dataset(histories, name="mine")
+        settings = {**SETTINGS, "detector": "coverage"}
+        return run_detect(checkpoint_of("GRU4Rec"), log, str(folder / "mine" / "mine.inter"), settings=settings)
+
+    users = {f"u{user}": [f"i{(user + step) % 30}" for step in range(4)] for user in range(60)}
+    with pytest.raises(UserError, match=r"^benign: 360 of the 600 items in .* are not in the target's catalogue; give"):
+        judged({user: [*items, *"abcdef"] for user, items in users.items()})
+    assert judged({user: [*items, *"ab"] for user, items in users.items()})["detectors"]
+    printed = "benign: 120 of the 360 items in .* are not in the target's catalogue; thresholds .* of 60 of 60 users"
+    assert re.search(printed, capsys.readouterr().out)
+
+
+def test_a_folder_with_other_work_is_left_alone(checkpoint_of, log, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "results.json").write_text("mine")
+    with pytest.raises(UserError, match=r"^output_dir: .*run is not empty; name a new folder"):
+        run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "run"), settings=SETTINGS)
+    assert [file.name for file in (tmp_path / "run").iterdir()] == ["results.json"]
+    assert (tmp_path / "run" / "results.json").read_text() == "mine"
 
 
 def test_a_file_in_place_of_the_output_folder_is_refused(checkpoint_of, log, tmp_path):

@@ -257,3 +257,9 @@ def test_a_csv_file_of_another_catalogue_is_refused(tmp_path):
     file.write_text("history\nx\n")
     with pytest.raises(UserError, match="no query with an item of the catalogue"):
         read_log(file, IDS)
+
+
+def test_a_csv_file_with_a_column_twice_is_refused(tmp_path):
+    (tmp_path / "own.csv").write_text("history,history\na,b\n")
+    with pytest.raises(UserError, match="two columns history; rename one"):
+        read_log(tmp_path / "own.csv", IDS)

@@ -62,6 +62,20 @@ def test_a_catalogue_that_each_list_holds_gives_no_verdict(
     assert results["refused"] == "lists of 10 items are compared, and the owner's catalogue has 10"
 
 
+def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "results.json").write_text("mine")
+    with pytest.raises(UserError, match=r"^output_dir: out is not empty; name a new folder"):
+        verified(owner)
+    assert (tmp_path / "out" / "results.json").read_text() == "mine"
+    (tmp_path / "verify.key").write_text("0123456789abcdef")
+    refused = verified(owner, method="aow", references=(), output_dir="marks")
+    assert refused["refused"]
+    with pytest.raises(UserError, match=r"^output_dir: marks is not empty"):
+        verified(owner, output_dir="marks")
+    assert json.loads((tmp_path / "marks" / "results.json").read_text())["method"] == "aow"
+
+
 def test_a_function_is_not_claimed(owner):
     results = verified(owner, "ownership.runs:following")
     assert not results["verdict"]["is_claim"]

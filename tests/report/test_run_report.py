@@ -52,6 +52,7 @@ def test_table_has_one_row_per_defense_in_percent(config):
 def test_only_shares_are_in_percent(make_config):
     config = make_config(served_k=5, topk=[5], metrics=["NDCG", "AveragePopularity"], valid_metric="NDCG@5")
     rows = [row("none", {"ndcg@5": 0.1, "averagepopularity@5": 28.45}, {"ndcg@5": 0.05, "averagepopularity@5": 7.5})]
+    rows[0]["surrogate"]["test"]["agreement@5"] = 0.25
     head, _, none = ([cell.strip() for cell in line.strip("|").split("|")] for line in table(rows, config).lines())
     assert head == [
         "defense", "target NDCG@5", "target averagepopularity@5 (interactions)",

@@ -37,6 +37,21 @@ def test_invalid_options_are_refused_and_a_similar_one_is_named():
     assert (options.name, options.dry_run, settings) == ("mine", True, {"dry": "1"})
 
 
+@pytest.mark.parametrize("words", [["--log=a", "--log=b"], ["--log", "a", "--log", "a"], ["-l", "a", "--log=b"]])
+def test_an_option_that_is_given_twice_is_refused(words):
+    parser = Parser(prog="tool")
+    parser.add_argument("-l", "--log")
+    parser.add_argument("--quick", action="store_true")
+    with pytest.raises(UserError, match="--log is given twice; give it once"):
+        options_and_settings(parser, words)
+    assert options_and_settings(parser, ["--quick", "--log=a", "--quick"])[0].log == "a"
+
+
+def test_an_option_of_experiments_alone_is_named():
+    with pytest.raises(UserError, match="argument '--dry_run' is invalid; recbole-gro experiment alone has it"):
+        settings_of(["--dry_run"])
+
+
 def test_a_word_without_text_is_refused_and_zero_is_a_value():
     parser = Parser(prog="tool")
     parser.add_argument("name")
