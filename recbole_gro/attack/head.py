@@ -56,7 +56,7 @@ class HeadAttacker(Attacker):
             self.summary = f"trains on the first {self.head_k} items of each list"
         else:
             raise UserError(
-                f"attacker_head_k: {self.head_k} is past the end of lists of {served_k}; at most served_k={served_k}"
+                f"attacker_head_k: {self.head_k} is past the end of lists of {served_k} items; at most {served_k}"
             )
 
     def query(

@@ -44,7 +44,8 @@ class EvaluationSettings(Settings):
         False,
         "bool",
         "items of the user's own history are removed from the served list before what is left of it is measured, as in "
-        "some publications; RecBole and the paper keep them. Training and attack stay as they are",
+        "some publications; RecBole and the paper keep them. Training, the trainers' own `evaluate` and attack stay as "
+        "they are",
     )
 
 

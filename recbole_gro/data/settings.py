@@ -17,7 +17,7 @@ class DataSettings(Settings):
         "auto",
         "windows|sequences|prefixes|auto",
         "a user's training items cut in windows, for masked models; in sequences, for causal ones; or one row per "
-        "prefix; auto: windows or sequences where the model takes them",
+        "prefix; auto: windows (leave-one-out) or sequences where the model takes them",
     )
     mask_last: float = key(
         0.5,

@@ -17,8 +17,8 @@ Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, length and target of 
 def train_rows_of(config: ConfigLike) -> str:
     """Return `windows`, `sequences` or `prefixes`: the config's `train_rows`.
 
-    auto is windows for masked models, sequences for causal models with cross-entropy loss, else prefixes; pre-split
-    files have prefixes alone.
+    auto is windows for masked models and leave-one-out, sequences for causal models with cross-entropy loss, else
+    prefixes; pre-split files have prefixes alone.
 
     Raises:
         UserError: rows that pre-split files do not have, or that the model cannot train on.
@@ -39,7 +39,8 @@ def train_rows_of(config: ConfigLike) -> str:
         )
     if chosen != "auto":
         return chosen
-    return "windows" if masks else "sequences" if reads_all_prefixes else "prefixes"
+    windows = masks and "LS" in config["eval_args"]["split"]
+    return "windows" if windows else "sequences" if reads_all_prefixes else "prefixes"
 
 
 def prefix_rows(first: np.ndarray, count: np.ndarray, longest: int) -> Rows:

@@ -91,7 +91,10 @@ def _from_file(config: ConfigLike) -> bytes:
     content, is_new = read_or_create_secret(file, "defense_key", with_folder=True)
     if is_new:
         # a warning, which a service shows too: a new key changes its lists
-        console.warning(f"defense_key: made a new key, {file}; it draws other lists than any key before it")
+        console.warning(
+            f"defense_key: made a new key, {file}; random items in lists are drawn with it, so keep it: with another "
+            "key the same histories get other ones"
+        )
     check_owner_only(file, "defense_key")
     try:
         key = bytes.fromhex(content.decode("ascii"))

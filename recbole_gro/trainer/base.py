@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from recbole_gro.config.config import plain_settings
-from recbole_gro.config.models import reference_to
+from recbole_gro.config.models import reference_to, sequential_models
 from recbole_gro.config.recbole_checks import check_scaler
 from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.scoring import create_scorer
@@ -29,7 +29,7 @@ from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.files import save_state
 from recbole_gro.utils.metric_result import checked_result
 from recbole_gro.utils.progress import on_terminal, progress_bar
@@ -46,12 +46,17 @@ def get_trainer(model_type: ModelType | str, model_name: str | None = None) -> t
         model_type: RecBole's type of the model; alone, a registered or a model's name.
         model_name: a registered or a model's name, as of RecBole's `get_trainer`.
 
+    Raises:
+        UserError: a single argument is neither.
+
     >>> get_trainer("gro").__name__, get_trainer(ModelType.SEQUENTIAL, "NARM").__name__
     ('GROTrainer', 'Trainer')
     """
     name = str(model_type if model_name is None else model_name)
     if name in _trainers:
         return _trainers[name]
+    if model_name is None and name not in sequential_models():
+        raise unknown_name("trainer or sequential model", name, [*_trainers, *sequential_models()])
     return recbole_trainer(ModelType.SEQUENTIAL if model_name is None else model_type, name)
 
 

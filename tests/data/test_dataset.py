@@ -4,7 +4,7 @@ import pytest
 import torch
 from recbole.data.dataset import SequentialDataset
 
-from recbole_gro.data import SequenceDataset
+from recbole_gro.data import SequenceDataset, train_rows_of
 from recbole_gro.utils.errors import UserError
 
 UNIFORM = {"distribution": "uniform"}
@@ -355,8 +355,16 @@ def test_item_counter_of_held_out_parts_counts_what_they_predict(make_config):
     assert [part.item_counter for part in ours] == [part.item_counter for part in theirs]
 
 
+def test_masked_models_have_prefixes_with_other_splits(make_config):
+    split = {"split": {"RS": [0.8, 0.1, 0.1]}, **LEAVE_ONE_OUT}
+    train, *_ = built(make_config("BERT4Rec", eval_args=split))
+    assert train_rows_of(make_config("BERT4Rec", eval_args=split)) == "prefixes"
+    prefixes, *_ = built(make_config("BERT4Rec", eval_args=split, train_rows="prefixes"))
+    assert rows_of(train)["item_length"].tolist() == rows_of(prefixes)["item_length"].tolist()
+
+
 def test_windows_need_the_leave_one_out_split(windows_config):
-    config = windows_config(eval_args={"split": {"RS": [0.8, 0.1, 0.1]}, **LEAVE_ONE_OUT})
+    config = windows_config(train_rows="windows", eval_args={"split": {"RS": [0.8, 0.1, 0.1]}, **LEAVE_ONE_OUT})
     with pytest.raises(UserError, match=r"train_rows: windows need the leave-one-out split .* set train_rows=prefixes"):
         built(config)
 

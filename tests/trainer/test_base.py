@@ -52,6 +52,12 @@ def test_get_trainer(call, expected):
     assert get_trainer(*call) is expected
 
 
+@pytest.mark.parametrize(("name", "meant"), [("GRO", "gro"), ("gro_decoy", "gro_decoys"), ("Narm", "NARM")])
+def test_a_name_of_no_trainer_and_no_model_is_refused(name, meant):
+    with pytest.raises(UserError, match=rf"unknown trainer or sequential model '{name}'\. Did you mean '{meant}'\?"):
+        get_trainer(name)
+
+
 def test_a_registered_trainer_is_found(monkeypatch):
     monkeypatch.setattr(trainer_module._trainers, "_entries", dict(trainer_module._trainers._entries))
 

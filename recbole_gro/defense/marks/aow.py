@@ -35,7 +35,7 @@ def autoregressive_marks(model: nn.Module, key: bytes, settings: AOWSettings) ->
     if n_candidates < 2 or settings.aow_sequences >= scorer.n_items:
         raise UserError(
             f"aow_length: {settings.aow_length}, or aow_sequences={settings.aow_sequences}, is too much for a "
-            f"catalogue of {scorer.n_items - 1} items; lower it"
+            f"catalogue of {scorer.n_items - 1} items; at most {scorer.n_items - 2} and {scorer.n_items - 1}"
         )
     device = next(model.parameters()).device
 
