@@ -43,6 +43,15 @@ TODAY = {
         ("lowest_val", "highest_val", "equal_val", "not_equal_val"), "val_interval, such as {'rating': '[3,inf)'}"
     ),
 }
+# Options that are no settings, and the command that has them
+OF_A_COMMAND = {
+    **dict.fromkeys(("black_box", "histories", "catalogue", "item_type"), "audit"),
+    **dict.fromkeys(("owner", "suspect", "probes"), "verify"),
+    **dict.fromkeys(("log", "benign"), "detect"),
+    **dict.fromkeys(("ledger", "on_alarm", "host"), "serve"),
+    **dict.fromkeys(("seeds", "executor"), "experiment"),
+    "budget": "keys",
+}
 OF_ARCHITECTURES = {"MAX_ITEM_LIST_LENGTH", "selected_features", "numerical_features"}  # of every model
 GONE = ("real_time_process", "drop_filter_field", "drop_preload_weight", "fill_nan")  # of RecBole before 1.1
 
@@ -145,6 +154,8 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
 def _meant(name: str, models: Sequence[type]) -> str:
     if name in TODAY:
         return f"use {TODAY[name]}"
+    if name in OF_A_COMMAND:
+        return f"it is an option of recbole-gro {OF_A_COMMAND[name]}"
     if name in GONE:
         return "RecBole does not read it since 1.1; leave it out"
     own = {key for model in models for key in recbole_model_settings(model)}

@@ -293,6 +293,8 @@ NAMES = {
     "--real_time_process=True": ["unknown key 'real_time_process'; RecBole does not read it since 1.1"],
     "--drop_filter_field=True": ["unknown key 'drop_filter_field'; RecBole does not read it"],
     "--drop_preload_weight=True": ["unknown key 'drop_preload_weight'; RecBole does not read it"],
+    "--probes=20": ["unknown key 'probes'; it is an option of recbole-gro verify"],
+    "--histories=x.inter": ["unknown key 'histories'; it is an option of recbole-gro audit"],
     "-d no-such-data": ["no-such-data"],
     "--config_files=gro.yaml,bert4rec.yaml": ["blanks stand between the names of several"],
     "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
