@@ -213,6 +213,8 @@ def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: S
     facts |= {name: config[name] for name in ("model", "dataset", "served_k")}
     facts |= {name: about[name] for name in ("versions", "revision", "device")}
     facts |= {"split": split_in_words(config), "threads": torch.get_num_threads()}
+    # feature models leave out interactions with items that have no features
+    facts |= {"items": data.item_num - 1, "training_interactions": loaders[0]._dataset.interaction_counter.total()}
     longest = config["served_k"]  # below 10 one of the cut-offs, as of a run
     cut_offs = sorted({*(k for k in AGREEMENT_AT if k <= longest), min(10, longest)})
     of_references = {

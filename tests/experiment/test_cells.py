@@ -1,6 +1,7 @@
 """Cells, their files, and the stages that they share."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,11 @@ def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
             if name != "popularity":
                 assert cell.reference_agreement[name][1] == pytest.approx(metrics["agreement@1"], abs=1e-6)
     assert list(cells[0].reference_ranks) == REFERENCES
+    lines = (tiny_data_path / "tiny" / "tiny.inter").read_text().splitlines()[1:]
+    users = Counter(line.split("\t")[0] for line in lines)
+    held_out = sum(max(0, min(2, number - 2)) for number in users.values())  # a training row needs two items
+    assert {cell.facts["items"] for cell in cells} == {30}
+    assert {cell.facts["training_interactions"] for cell in cells} == {len(lines) - held_out}
 
 
 def test_the_independent_model_is_the_target_of_the_next_seed(tiny_data_path, tmp_path, made):
