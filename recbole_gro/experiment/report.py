@@ -209,8 +209,9 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         without = f"no setting has a baseline ({baselines}) with the same other values, seed and users"
         return Paragraph(f"No test: {without}.")
     tested = [comparison for comparison in compared if comparison.side != BOTH]
-    raw = np.array([comparison.p_values[metric] for comparison in tested for metric in METRICS])
-    corrected = iter(holm(raw))
+    # the target's test is the same in the rows of several attacks on it, and counts once
+    raw = {(one.values_digest, metric): one.p_values[metric] for one in tested for metric in METRICS}
+    corrected = dict(zip(raw, holm([*raw.values()]), strict=True))
     head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
         head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
@@ -223,7 +224,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
             test = ["", ""]
             if comparison in tested:
                 difference = Interval(*(100 * end for end in comparison.differences[metric]))
-                test = [_interval(difference, "+.2f"), _p_value(next(corrected))]
+                test = [_interval(difference, "+.2f"), _p_value(corrected[comparison.values_digest, metric])]
             row += [*test, _interval(comparison.ratios[metric])]
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
@@ -231,9 +232,10 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
         "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
         "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
-        f"the paired t-test; all {np.isfinite(raw).sum()} of the table corrected by Holm, {UNDEFINED} where no user "
-        "differs, as with the same target on both sides. They test whether these trained models differ on other users, "
-        f"not whether trainings with other seeds do. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
+        f"the paired t-test; all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} "
+        "where no user differs, as with the same target on both sides. They test whether these trained models differ "
+        f"on other users, not whether trainings with other seeds do. Ratio: of the means, {LEVEL:.0%} bootstrap "
+        "interval as above. "
         f"{BOTH}: the surrogate's ratio over the target's, with a t interval for other users and other seeds; below 1 "
         "the surrogate lost more than the target did."
     )

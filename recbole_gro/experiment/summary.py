@@ -1,5 +1,6 @@
 """Settings: the cells of all seeds together, and each setting compared with its baselines."""
 
+import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -133,6 +134,8 @@ class BaselineComparison:
         p_values: {metric: two-sided p of its test over users, not corrected}; none for BOTH.
         ratios: {metric: mean of the setting over mean of the baseline}, the interval over users; for BOTH over users
             and seeds.
+        values_digest: of the values that are compared; equal where two rows of a table have the same test, as those
+            of a target that several attacks were run on.
     """
 
     setting: Setting
@@ -141,6 +144,7 @@ class BaselineComparison:
     differences: dict[str, Interval]
     p_values: dict[str, float]
     ratios: dict[str, Interval]
+    values_digest: str = ""
 
 
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
@@ -225,6 +229,7 @@ def _beyond_cost(setting: Setting, other: Setting, k: int) -> dict[str, Interval
 def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> BaselineComparison:
     measured = {metric: (setting.measured(metric, side, k), other.measured(metric, side, k)) for metric in METRICS}
     users = {metric: (values.mean(axis=0), others.mean(axis=0)) for metric, (values, others) in measured.items()}
+    digest = hashlib.sha256(b"".join(values.tobytes() for both in measured.values() for values in both))
     return BaselineComparison(
         setting=setting,
         baseline=baseline,
@@ -234,4 +239,5 @@ def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int)
         ratios={
             metric: bootstrap_ratio(*both, np.random.default_rng(BOOTSTRAP_SEED)) for metric, both in users.items()
         },
+        values_digest=digest.hexdigest(),
     )

@@ -268,7 +268,30 @@ def test_equal_targets_are_no_tests_and_are_not_counted():
     shown = {row[table.head.index("side")]: [row[column] for column in p_values] for row in table.rows}
     assert shown["target"] == ["n/a", "n/a"]
     assert "n/a" not in shown["surrogate"]
-    assert "; all 2 of the table corrected by Holm, n/a where no user differs" in table.caption
+    assert "; all 2 different ones corrected by Holm, n/a where no user differs" in table.caption
+
+
+def test_the_target_of_several_attacks_is_one_test():
+    plan = experiment_of({"defense": ["none", "gro"], "attacker": ["standard", "head"]})
+    cells = grid(plan)
+    targets = {(one.values["defense"], one.seed): one.target_ranks for one in cells}
+    for one in cells:
+        one.target_ranks = targets[one.values["defense"], one.seed]
+    settings = gather(plan, cells)
+    table, compared = comparison_table(plan, settings, 10), comparisons(settings, plan.against, 10)
+    target, *surrogates = [one.p_values for one in compared if one.side != BOTH and not is_second_target(one)]
+    different = [p_values[metric] for p_values in (target, *surrogates) for metric in ("hit", "ndcg")]
+    assert len(different) == 6
+    assert "; all 6 different ones corrected by Holm" in table.caption
+    columns = [table.head.index(f"p of {metric}@10") for metric in ("HR", "NDCG")]
+    shown = {(row[1], row[3]): [row[column] for column in columns] for row in table.rows}
+    corrected = [f"{p:.2g}" if p >= 1e-4 else "<0.0001" for p in holm(different)]
+    assert shown["standard", "target"] == shown["head", "target"] == corrected[:2]
+    assert [*shown["standard", "surrogate"], *shown["head", "surrogate"]] == corrected[2:]
+
+
+def is_second_target(comparison):
+    return comparison.side == "target" and comparison.setting.values["attacker"] == "head"
 
 
 def test_one_seed_has_no_deviation():
