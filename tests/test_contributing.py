@@ -48,10 +48,12 @@ def test_the_parts_run_together_and_the_detector_reads_their_log(run, tmp_path):
     assert "| followed" in found
 
 
-def test_a_loss_of_an_attack_is_trained_and_validated(run):
+def test_an_attack_with_its_own_loss_runs_beside_a_reference(run):
     given = ("--config_files=small.yaml", "--plugins=[my_parts]", "--defense=none")
-    table = run("-m", "recbole_gro", "--model=BERT4Rec", *given, "--attacker=[standard,cross_entropy]")
+    attacked = ("--attacker=[standard,cross_entropy]", "--references=[upside_down]")
+    table = run("-m", "recbole_gro", "--model=BERT4Rec", *given, *attacked)
     assert re.search(r"^\| none +\| cross_entropy", table, flags=re.MULTILINE)
+    assert re.search(r"^\| upside_down ", table, flags=re.MULTILINE)
 
 
 def test_the_grid_is_valid(run, tmp_path, tiny_data_path):
