@@ -203,10 +203,13 @@ def test_rows_and_queries_are_those_of_the_saved_models(run, tmp_path, tiny_data
     assert torch.equal(service.recommend(log.sequences), log.lists[:, -1])
 
 
-@pytest.mark.parametrize("settings", [{"served_k": 8}, {"topk": [1, 5]}])
-def test_short_lists_and_early_cut_offs_run_to_the_end(run, settings):
+@pytest.mark.parametrize(("settings", "compared"), [({"served_k": 8}, 8), ({"topk": [1, 5]}, 10)])
+def test_short_lists_and_early_cut_offs_run_to_the_end(run, tmp_path, settings, compared):
     [row] = run("none", **{"topk": [5], "valid_metric": "NDCG@5", **settings})["defenses"]
-    assert 0 <= row["surrogate"]["test"]["agreement@10"] <= 1
+    measured = row["surrogate"]["test"]
+    assert [name for name in measured if name.startswith("agreement")] == ["agreement@1", f"agreement@{compared}"]
+    shown = f"{100 * measured[f'agreement@{compared}']:.2f} |"
+    assert shown in (tmp_path / "out0" / "results.md").read_text()
 
 
 def test_output_defenses_share_one_target(run, tmp_path):
