@@ -1,5 +1,6 @@
 """Plugins: modules imported before settings are checked, so that what they register is known."""
 
+import hashlib
 import importlib
 import inspect
 import os
@@ -7,8 +8,10 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from recbole_gro.config.compiled_code import compiled_class
 from recbole_gro.config.files import literal, read_config_file
 from recbole_gro.config.settings import Settings, key
 from recbole_gro.utils.errors import UserError, in_one_line
@@ -116,7 +119,7 @@ def sources_of(*classes: type) -> dict[str, str]:
     """Return {module: source} of the modules in which a user defines classes or their bases, for fingerprints.
 
     Classes of this package, RecBole, PyTorch and Python have none. Of a script that is run, whose settings are in it
-    too, the source of the class stands for the module.
+    too, the source of the class stands for the module; where there is no source, as in a notebook, its compiled code.
     """
     found = {}
     for each in dict.fromkeys(base for cls in classes for base in cls.__mro__):
@@ -131,5 +134,8 @@ def sources_of(*classes: type) -> dict[str, str]:
 def _source(of: Any) -> str:
     try:
         return inspect.getsource(of)
-    except (OSError, TypeError):  # without source, such as a compiled module
-        return ""
+    except (OSError, TypeError):  # without source, as of a notebook's cell, a program on stdin or a compiled module
+        if isinstance(of, type):
+            return compiled_class(of)
+        file = getattr(of, "__file__", None)
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and os.path.isfile(file) else ""

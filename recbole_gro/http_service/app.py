@@ -107,7 +107,8 @@ class Routes:
         else:
             refusal = HttpRefusal(500, "internal error")
         self.responses[refusal.status] += 1
-        return JSONResponse({"error": refusal.sentence}, refusal.status, refusal.headers)
+        of_starlette = getattr(error, "headers", None) or {}  # such as Allow of status 405
+        return JSONResponse({"error": refusal.sentence}, refusal.status, {**of_starlette, **refusal.headers})
 
     def _key(self, request: Request) -> int:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

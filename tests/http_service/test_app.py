@@ -142,6 +142,7 @@ def test_other_paths_and_methods_are_refused_in_json(client, method, path, statu
     answer = client.send(method, path)
     assert answer.status == status
     assert list(answer.body) == ["error"]
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)
     assert "server" not in answer.headers or "python" not in answer.headers["server"].lower()
 
 
