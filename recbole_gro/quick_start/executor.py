@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
@@ -68,7 +69,9 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
     unfinished = list(tasks)
     try:
         calls = (delayed(_outcome_in_worker)(run, task, os.getpid()) for task in tasks)
-        with contextlib.closing(parallel(calls)) as outcomes:
+        with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as outcomes:
+            # loky's, which replaces a worker whose memory has grown by 300 MB between two tasks
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             for task, error in outcomes:
                 unfinished.remove(task)
                 yield task, error

@@ -61,6 +61,13 @@ class TestThisProcess(ExecutorCases):
         assert {int(file.read_text()) for file in tmp_path.iterdir()} == {os.getpid()}
 
 
+def grow(folder, values, seed):
+    """Keep 320 MB in the worker, and take longer than the time between two looks at its memory."""
+    record(folder, values, seed)
+    builtins.kept = [*getattr(builtins, "kept", []), b"1" * 320_000_000]  # globals of a test are those of a call
+    time.sleep(1.1)
+
+
 def is_running(pid):
     """Whether a process is still running after five seconds."""
     with contextlib.suppress(ProcessLookupError):
@@ -83,6 +90,14 @@ class TestWorkerProcesses(ExecutorCases):
 
     def test_no_worker_is_left(self, outcomes, tmp_path):
         assert not any(is_running(int(file.read_text())) for file in tmp_path.iterdir())
+
+    def test_a_worker_that_grows_is_replaced_without_a_warning(self, tmp_path, recwarn):
+        pytest.importorskip("psutil")  # by which joblib measures it
+        tasks = [({"x": "a"}, seed) for seed in range(6)]
+        outcomes = [*execute(functools.partial(grow, tmp_path), tasks, workers=2)]
+        assert [error for _, error in outcomes] == [None] * 6
+        assert len({file.read_text() for file in tmp_path.iterdir()}) > 2  # else no worker was replaced
+        assert not [str(one.message) for one in recwarn]
 
     def test_no_worker_or_thread_is_left_after_an_early_stop(self, tmp_path):
         before = set(threading.enumerate())  # those of earlier tests may end meanwhile
