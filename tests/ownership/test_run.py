@@ -68,7 +68,7 @@ def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
     with pytest.raises(UserError, match=r"^output_dir: out is not empty; name a new folder"):
         verified(owner)
     assert (tmp_path / "out" / "results.json").read_text() == "mine"
-    (tmp_path / "verify.key").write_text("0123456789abcdef")
+    fixed_key(tmp_path)
     refused = verified(owner, method="aow", references=(), output_dir="marks")
     assert refused["refused"]
     with pytest.raises(UserError, match=r"^output_dir: marks is not empty"):
@@ -76,13 +76,20 @@ def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
     assert json.loads((tmp_path / "marks" / "results.json").read_text())["method"] == "aow"
 
 
-def test_a_function_is_not_claimed(owner):
+def fixed_key(folder):
+    """Write a key, as a new one is random, and one in a hundred gives a false claim."""
+    (folder / "verify.key").write_text("0123456789abcdef")
+
+
+def test_a_function_is_not_claimed(owner, tmp_path):
+    fixed_key(tmp_path)
     results = verified(owner, "ownership.runs:following")
     assert not results["verdict"]["is_claim"]
     assert results["commitment"]["suspect"]["black_box"] == "ownership.runs:following"
 
 
-def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_data_path):
+def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_data_path, tmp_path):
+    fixed_key(tmp_path)
     data = {"method": "contrast", "references": (), "data_path": str(tiny_data_path)}
     results = verified(owner, "ownership.runs:following", **data)
     assert not results["verdict"]["is_claim"]
