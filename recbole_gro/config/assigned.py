@@ -21,9 +21,10 @@ def assigned_settings(config: Config) -> dict[str, Any]:
     """
     models = [config.model_class, *role_models(config.final_config_dict)]
     of_models = frozenset[str]().union(*map(own_names, models)) - recbole_names() | OF_ARCHITECTURES
+    names = (of_models | plugin_keys().keys()) - OF_A_RUN
     made_with = {**config.internal_config_dict, **config.external_config_dict}
     return {
         name: value
         for name, value in config.final_config_dict.items()
-        if name in (of_models | plugin_keys().keys()) - OF_A_RUN and (name not in made_with or made_with[name] != value)
+        if name in names and (name not in made_with or made_with[name] != value)
     }

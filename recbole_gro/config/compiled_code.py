@@ -1,4 +1,7 @@
-"""A stand-in for source that cannot be read, such as that of a class in a cell of a notebook: the compiled methods."""
+"""A stand-in for source that cannot be read, such as that of a class in a cell of a notebook: the compiled methods.
+
+A pickle by value, as of cloudpickle, would not do: it holds the file of the code, another one for a cell run again.
+"""
 
 import functools
 from collections.abc import Iterator
@@ -53,7 +56,7 @@ def _function(function: FunctionType, seen: set[CodeType]) -> str:
         value = function.__globals__.get(name)
         if isinstance(value, FunctionType) and value.__module__ == function.__module__:
             texts.append(f"{name}: {_function(value, seen)}")
-        elif isinstance(value, SIMPLE) and name in function.__globals__:
+        elif name in function.__globals__ and isinstance(value, SIMPLE):
             texts.append(f"{name} = {_value(value)}")
     return " ".join(texts)
 

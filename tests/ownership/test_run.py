@@ -77,7 +77,7 @@ def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
 
 
 def fixed_key(folder):
-    """Write a key, as a new one is random, and one in a hundred gives a false claim."""
+    """Write a key, as a new one is random, and up to one in a hundred gives a false claim."""
     (folder / "verify.key").write_text("0123456789abcdef")
 
 
