@@ -71,7 +71,11 @@ def work(words: list[str]) -> int:
         checked = (
             "models, probes and verdict" if given["owner"] else "key, probes and verdict; without --owner no model"
         )
-        print(f"{summary(results)} Recomputed: nothing differs ({checked}).")
+        left_out, n = results["left_out"], len(results["probes"])
+        differs = "nothing differs"
+        if left_out:
+            differs = f"the claim is the same without the {left_out:,} of {n:,} probes that this machine makes otherwise"
+        print(f"{summary(results)} Recomputed: {differs} ({checked}).")
         return int(bool(results["refused"]))
     for name in ("owner", "suspect", "key"):
         if not given[name]:

@@ -133,11 +133,11 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
     probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
     histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
 
-    def row(suspect: Suspect, asked: Probes = probes) -> Row:
+    def row(suspect: Suspect, sent: Probes = probes) -> Row:
         if (suspect.kind, suspect.name) in known:
             return known[suspect.kind, suspect.name]
         lists = suspect.lists(histories).cpu()[:, :TOP]
-        verdict = method.measured(asked, lists)
+        verdict = method.measured(sent, lists)
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
         return _row(model, seed, suspect, verdict) | {"p_value_without_margin": without.tested(shares)[0]}
 

@@ -58,7 +58,7 @@ def warn_if_revealed(key: str, folders: list[str], was_planted: bool = False) ->
                 f"new ones; for any other suspect divide --level by {n}"
             )
         console.warning(
-            f"key: {key} is revealed by the results in {', '.join(folders)}: who read them knows what will be asked, "
+            f"key: {key} is revealed by the results in {', '.join(folders)}: who read them knows what will be queried, "
             f"and {n} tests of one key share its level; {advice}"
         )
 

@@ -22,7 +22,7 @@ class NoVerdict(Exception):
 
 @dataclass(frozen=True)
 class Probes:
-    """What a suspect is asked, and what the verdict reads besides its lists.
+    """The queries to a suspect, and what the verdict reads besides its lists.
 
     Attributes:
         histories: item ids of the owner, most recent last; in the order in which they are sent.

@@ -5,20 +5,20 @@ from dataclasses import asdict
 from typing import Any
 
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict, VerificationMethod
-from recbole_gro.ownership.suspect import Asked
+from recbole_gro.ownership.suspect import Answers
 
 
-def outcome(method: VerificationMethod, probes: Probes, asked: Asked) -> dict[str, Any]:
+def outcome(method: VerificationMethod, probes: Probes, answers: Answers) -> dict[str, Any]:
     """Return `verdict` and `refused` as results hold them; one of them is None.
 
     Args:
         method: of verification.
         probes: that the suspect was sent.
-        asked: its answers.
+        answers: its answers.
     """
     try:
-        asked.check()
-        return {"verdict": as_plain(method.verdict(probes, asked.lists)), "refused": None}
+        answers.check()
+        return {"verdict": as_plain(method.verdict(probes, answers.lists)), "refused": None}
     except NoVerdict as reason:
         return without_verdict(reason)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ from recbole_gro.ownership.key import sha256
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 from recbole_gro.ownership.outcome import outcome
 from recbole_gro.ownership.references import load_references
-from recbole_gro.ownership.suspect import Asked
+from recbole_gro.ownership.stored_probes import differing, without
+from recbole_gro.ownership.suspect import Answers
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
+
+MOST_ROUNDED = 0.05  # share of probes that may come out differently on another machine
+TOLERANCE = 1e-6  # relative, of the numbers of a verdict
 
 
 def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
@@ -24,19 +29,21 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
     Args:
         file: results.json.
         owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
-            and the lists of the owner's models are computed again too.
+            and the lists of the owner's models are computed again too. Other processors and versions round scores
+            otherwise, which exchanges neighbours in a few lists: probes that come out differently are left out, and
+            the verdict is to be the same without them.
         data_path: folder of the dataset's folder, for methods that read users' histories.
 
     Returns:
-        The verdict, computed again.
+        The results with the verdict computed again, and `left_out`, the number of probes that came out differently.
 
     Raises:
         UserError: something differs, or the file holds no lists; the message says what.
     """
     with _damage_named(file):
         results = json.loads(Path(file).read_text(encoding="utf-8"))
-        commitment, key, asked = results["commitment"], bytes.fromhex(results["key"]), dict(results["asked"])
-        del asked["lists"]
+        commitment, key, counts = results["commitment"], bytes.fromhex(results["key"]), dict(results["answers"])
+        del counts["lists"]
         probes = Probes(results["probes"], results["expected"])
         method = create_method(results["method"], results["settings"])
         for part in ("method", "settings"):
@@ -44,9 +51,11 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
         _check_equal(file, "committed suspect", results["suspect"], commitment["suspect"]["black_box"])
         _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
         _check_equal(file, "sha256 of the probes", probes_digest(probes), commitment["probes_sha256"])
-        found = outcome(method, probes, Asked(lists=torch.tensor(results["suspect_lists"]), **asked))
+        lists = torch.tensor(results["suspect_lists"])
+        found = outcome(method, probes, Answers(lists=lists, **counts))
         _check_equal(file, "verdict", found["verdict"], results["verdict"])
         of_owner, of_others = commitment["owner"], list(commitment["references"])
+    left_out: list[int] = []
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
@@ -57,8 +66,28 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
             again = method.probes(model, references, key, len(probes.histories))
         except NoVerdict as reason:
             raise UserError(f"recompute: {reason}") from reason
-        _check_equal(file, "sha256 of the probes made from the key", probes_digest(again), commitment["probes_sha256"])
-    return results | found
+        left_out = _check_probes(file, again, probes)
+        if left_out:
+            kept, rows = without(probes, left_out)
+            claims = [
+                (one["verdict"] or {}).get("is_claim")
+                for one in (found, outcome(method, kept, Answers(lists=lists[rows], **counts)))
+            ]
+            _check_equal(file, f"claim without the {len(left_out)} probes that come out differently here", *claims)
+    return results | found | {"left_out": len(left_out)}
+
+
+def _check_probes(file: str, made: Probes, stored: Probes) -> list[int]:
+    """Return the places of the few probes that another machine's rounding made others."""
+    places = differing(made, stored)
+    n = len(stored.histories)
+    if places is None or len(places) > MOST_ROUNDED * n:
+        how_many = "what they are compared with differs" if places is None else f"{len(places)} of {n} differ"
+        raise UserError(
+            f"recompute: {file}: the probes made from the key and the models are not the stored ones: {how_many}, where "
+            f"another machine's rounding may change {100 * MOST_ROUNDED:.0f} %"
+        )
+    return places
 
 
 @contextlib.contextmanager
@@ -76,10 +105,21 @@ def _damage_named(file: str) -> Iterator[None]:
 
 
 def _check_equal(file: str, what: str, found: Any, stored: Any) -> None:
-    if found != stored:
+    if not _close(found, stored):
         if isinstance(found, dict) and isinstance(stored, dict):
-            [name, *_] = [name for name in {**stored, **found} if found.get(name) != stored.get(name)]
+            [name, *_] = [name for name in {**stored, **found} if not _close(found.get(name), stored.get(name))]
             what, found, stored = f"{name} of the {what}", found.get(name), stored.get(name)
         plain = all(isinstance(value, str | int | float) for value in (found, stored))
         detail = f": {found} here, {stored} there" if plain else ""
         raise UserError(f"recompute: {file}: the {what} is not the stored one{detail}")
+
+
+def _close(one: Any, other: Any) -> bool:
+    """Say whether plain values are equal but for the rounding of their numbers."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE**2)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_close(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_close, one, other))
+    return bool(one == other)

@@ -21,7 +21,7 @@ def summary(results: dict[str, Any]) -> str:
     said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
     return (
         f"{results['suspect']} {said} of the owner's model: p {_p_value(verdict['p_value'])}, level "
-        f"{verdict['level']:g}, from {results['asked']['lists']:,} lists. "
+        f"{verdict['level']:g}, from {results['answers']['lists']:,} lists. "
         f"Effect: {effect:.3g}, 95 % interval {low:.3g} to {high:.3g} ({verdict['effect_name']})."
     )
 
@@ -74,11 +74,11 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     yield Bullets(results["assumptions"])
     if "commitment" in results:
         yield Heading("Recompute")
-        commitment, asked = results["commitment"], results["asked"]
+        commitment, answers = results["commitment"], results["answers"]
         yield Paragraph(
-            f"{asked['lists']:,} queries were sent, {asked['repeated']} of them a second time, where the lists of "
-            f"{asked['changed']} changed; {asked['failed']} histories got none; {100 * asked['unknown']:.1f} % of the "
-            "items are not in the owner's catalogue."
+            f"{answers['lists']:,} queries were sent, {answers['repeated']} of them a second time, where the lists of "
+            f"{answers['changed']} changed; {answers['failed']} histories got none; {100 * answers['unknown']:.1f} % "
+            "of the items are not in the owner's catalogue."
         )
         yield Paragraph(
             f"The key was committed to at {commitment['time']} by its sha256 {commitment['key_sha256']}, together with "

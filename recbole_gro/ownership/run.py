@@ -14,7 +14,8 @@ from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, 
 from recbole_gro.ownership.outcome import outcome, without_verdict
 from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
-from recbole_gro.ownership.suspect import REPEATED, ask, describe_suspect
+from recbole_gro.ownership.stored_probes import store_probes, stored_probes
+from recbole_gro.ownership.suspect import REPEATED, describe_suspect, query_suspect
 from recbole_gro.report.environment import environment
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
@@ -219,7 +220,9 @@ def _commit(
         files = [str(below / f"seed-{first + place}" / "target.pth") for place in range(line_up.n_trained)]
         check_committed(folder, {"references": files})
         references = load_references(train_references(owner, line_up.n_trained, below), owner)
-    probes = method.probes(owner, references, secret, n)
+    earlier = check_committed(folder, {}) or {}
+    # another machine rounds otherwise, and would make others of a few
+    probes = stored_probes(folder, n, earlier.get("probes_sha256", "")) or method.probes(owner, references, secret, n)
     parts |= {
         "probes": len(probes.histories),
         "key_sha256": key_digest,
@@ -227,7 +230,9 @@ def _commit(
         "owner": of_owner,
         "references": {file: digest_of(file) for file in references},
     }
-    return probes, committed(folder, parts)
+    commitment = committed(folder, parts)
+    store_probes(folder, n, probes)
+    return probes, commitment
 
 
 def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: Path) -> dict[str, Any]:
@@ -236,13 +241,14 @@ def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: 
     most = len(probes.histories) + REPEATED
     console.info(f"verification: sends at most {most:,} queries to {suspect.name}")
     journal = Journal(folder / ANSWERS, most)
-    asked = ask(suspect, probes.histories, tokens, journal)
+    answers = query_suspect(suspect, probes.histories, tokens, journal)
     evidence = {
-        "suspect_lists": asked.lists.tolist(),
+        "suspect_lists": answers.lists.tolist(),
         "probes": probes.histories,
         "expected": probes.expected,
         "item_tokens": tokens,
         "settings": method.settings,
-        "asked": {name: value for name, value in asdict(asked).items() if name != "lists"} | {"lists": journal.spent},
+        "answers": {name: value for name, value in asdict(answers).items() if name != "lists"}
+        | {"lists": journal.spent},
     }
-    return evidence | outcome(method, probes, asked)
+    return evidence | outcome(method, probes, answers)

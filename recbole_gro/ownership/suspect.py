@@ -22,7 +22,7 @@ LONGEST = 10  # items of a list, where nothing else is said
 
 
 @dataclass(frozen=True)
-class Asked:
+class Answers:
     """The answers of a suspect.
 
     Attributes:
@@ -108,7 +108,7 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
     return Description(file, values, tokens[1:], lists)
 
 
-def ask(description: Description, histories: list[list[int]], item_tokens: Sequence[str], journal: Journal) -> Asked:
+def query_suspect(description: Description, histories: list[list[int]], item_tokens: Sequence[str], journal: Journal) -> Answers:
     """Send histories to a suspect, the first of them twice.
 
     Args:
@@ -134,7 +134,7 @@ def ask(description: Description, histories: list[list[int]], item_tokens: Seque
         for one, two in zip(answers, second, strict=False)
         if one is not None and two is not None
     ]
-    return Asked(
+    return Answers(
         torch.tensor([row + [0] * (k - len(row)) for row in known]),
         len(changed),
         sum(changed),

@@ -65,10 +65,10 @@ def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, t
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     (tmp_path / grid[0]).write_text((tmp_path / grid[0]).read_text().replace("count: 2", "count: 3"))
-    asked, measured = [], DistinctiveItems.measured
-    monkeypatch.setattr(DistinctiveItems, "measured", lambda *given: (asked.append(1), measured(*given))[1])
+    calls, measured = [], DistinctiveItems.measured
+    monkeypatch.setattr(DistinctiveItems, "measured", lambda *given: (calls.append(1), measured(*given))[1])
     run_experiment(*grid, output_dir="out")
-    assert len(asked) == 2  # of each owner the one on the further model
+    assert len(calls) == 2  # of each owner the one on the further model
     after = (folder / "results.csv").read_text().splitlines()
     assert len(after) == len(rows) + 3
     assert set(before.splitlines()) < set(after)

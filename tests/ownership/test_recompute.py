@@ -1,10 +1,14 @@
+import contextlib
 import json
 import re
 
 import pytest
+import torch
 from ownership.runs import trained, verified
 
+from recbole_gro.ownership import recompute as recompute_module
 from recbole_gro.ownership.recompute import recompute
+from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 
 
@@ -25,7 +29,7 @@ def owner(make_loaders, tmp_path, monkeypatch):
             lambda results: results["verdict"].update(p_value=0.5),
             r"the p_value of the verdict is not .* \S+ here, 0.5 ",
         ),
-        (lambda results: results["asked"].update(changed=50), "the verdict is not the stored one$"),
+        (lambda results: results["answers"].update(changed=50), "the verdict is not the stored one$"),
         (lambda results: results.pop("key"), "holds no evidence of a verification: it lacks key$"),
         (lambda results: results["commitment"].pop("probes_sha256"), "verification: it lacks probes_sha256$"),
         (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),
@@ -70,3 +74,59 @@ def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "text.json").write_text("text")
     with pytest.raises(UserError, match=r"text.json holds no evidence of a verification: it is not JSON$"):
         recompute(str(tmp_path / "text.json"))
+
+
+@contextlib.contextmanager
+def another_rounding(monkeypatch, share):
+    """A machine that exchanges the first two items of some lists of 10 of each model."""
+    plain = SavedTarget.recommend
+
+    def rounded(self, histories, k):
+        lists = plain(self, histories, k)
+        if k == 10:
+            some = torch.arange(len(lists)) < round(share * len(lists))
+            lists = lists.where(~some.unsqueeze(1), lists[:, [1, 0, *range(2, 10)]])
+        return lists
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SavedTarget, "recommend", rounded)
+        yield
+
+
+@pytest.mark.parametrize(("share", "left_out"), [(0.0, 0), (0.05, 2)])
+def test_probes_that_another_machine_rounds_otherwise_are_left_out(owner, monkeypatch, share, left_out):
+    results = verified(owner)
+    with another_rounding(monkeypatch, share):
+        again = recompute("out/results.json", owner)
+    assert again["left_out"] == left_out
+    assert again["verdict"] == results["verdict"]
+
+
+def test_other_probes_do_not_recompute(owner, monkeypatch):
+    verified(owner)
+    with (
+        another_rounding(monkeypatch, 0.075),
+        pytest.raises(UserError, match=r"from the key and the models are not the stored ones: 3 of 40 differ, where"),
+    ):
+        recompute("out/results.json", owner)
+
+
+def test_a_claim_that_hangs_on_a_few_probes_does_not_recompute(owner, monkeypatch):
+    verified(owner)
+    monkeypatch.setattr(recompute_module, "MOST_ROUNDED", 1.0)
+    with (
+        another_rounding(monkeypatch, 0.95),
+        pytest.raises(UserError, match=r"claim without the 38 probes that come out differently here is not the stored"),
+    ):
+        recompute("out/results.json", owner)
+
+
+def test_numbers_of_a_verdict_may_differ_by_rounding(owner, tmp_path):
+    results = verified(owner)
+    results["verdict"]["facts"]["share"] += 1e-9
+    (tmp_path / "rounded.json").write_text(json.dumps(results))
+    recompute("rounded.json")
+    results["verdict"]["facts"]["share"] += 1e-4
+    (tmp_path / "rounded.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match="facts of the verdict is not the stored one"):
+        recompute("rounded.json")

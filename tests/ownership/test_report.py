@@ -8,7 +8,7 @@ VERDICT = {
     "turning_point": "fewer lists", "facts": {"share": 0.5, "share_needed": 0.25, "reference_shares": {"a.pth": 0.125}},
 }  # fmt: skip
 RESULTS = {
-    "refused": None, "verdict": VERDICT, "suspect": "s.pth", "asked": {"lists": 190}, "assumptions": ["a secret key"],
+    "refused": None, "verdict": VERDICT, "suspect": "s.pth", "answers": {"lists": 190}, "assumptions": ["a secret key"],
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_pa
     assert results["refused"] is None
     assert results["verdict"]["is_claim"]
     assert results["verdict"]["facts"]["share"] == 1
-    assert results["asked"]["lists"] == 80
+    assert results["answers"]["lists"] == 80
     assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
     assert "is claimed to be a copy" in (tmp_path / "out" / "report.md").read_text()
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
@@ -96,7 +96,7 @@ def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_da
     assert recompute("out/results.json", owner, str(tiny_data_path))["verdict"] == results["verdict"]
 
 
-def test_the_key_is_committed_to_before_the_suspect_is_asked(owner, tmp_path):
+def test_the_key_is_committed_to_before_the_suspect_is_queried(owner, tmp_path):
     commitment = verified(owner, only_commit=True)
     key = (tmp_path / "verify.key").read_bytes().strip()
     assert commitment["key_sha256"] == hashlib.sha256(key).hexdigest()
@@ -115,10 +115,10 @@ def test_another_commitment_takes_another_folder(owner):
 
 def test_a_verification_is_resumed_without_asking_again(owner, tmp_path):
     first = verified(owner, "ownership.runs:following")
-    asked = (tmp_path / "out" / "answers.jsonl").read_text()
+    earlier = (tmp_path / "out" / "answers.jsonl").read_text()
     again = verified(owner, "ownership.runs:following")
     assert {**again, "environment": None} == {**first, "environment": None}
-    assert (tmp_path / "out" / "answers.jsonl").read_text() == asked
+    assert (tmp_path / "out" / "answers.jsonl").read_text() == earlier
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from ownership import runs
 
 from recbole_gro.audit.journal import Journal
 from recbole_gro.ownership.method import NoVerdict
-from recbole_gro.ownership.suspect import REPEATED, Asked, ask, describe_suspect
+from recbole_gro.ownership.suspect import REPEATED, Answers, describe_suspect, query_suspect
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 
@@ -12,21 +12,21 @@ TOKENS = ["[PAD]", *(f"i{item}" for item in range(30))]
 HISTORIES = [[item, 1 + item % 30] for item in range(1, 31)]
 
 
-def asked(described, tmp_path, histories=None, tokens=TOKENS):
-    return ask(described, histories or HISTORIES, tokens, Journal(tmp_path / "answers.jsonl", 1000))
+def answered(described, tmp_path, histories=None, tokens=TOKENS):
+    return query_suspect(described, histories or HISTORIES, tokens, Journal(tmp_path / "answers.jsonl", 1000))
 
 
-def test_a_function_is_asked_in_tokens_and_answers_in_ids(tmp_path):
-    answers = asked(describe_suspect("ownership.runs:following", TOKENS), tmp_path, [[5, 3]])
+def test_a_function_is_queried_in_tokens_and_answers_in_ids(tmp_path):
+    answers = answered(describe_suspect("ownership.runs:following", TOKENS), tmp_path, [[5, 3]])
     assert answers.lists.tolist() == [[3, 4, 5, 6, 7, 8, 9, 10, 11, 12]]
     assert (answers.repeated, answers.changed, answers.unknown, answers.failed) == (1, 0, 0, 0)
     answers.check()
 
 
-def test_the_first_histories_are_asked_twice(tmp_path):
+def test_the_first_histories_are_sent_twice(tmp_path):
     journal = Journal(tmp_path / "answers.jsonl", 1000)
     histories = [[item, other] for item in range(1, 31) for other in (1, 2, 3)]
-    answers = ask(describe_suspect("ownership.runs:following", TOKENS), histories, TOKENS, journal)
+    answers = query_suspect(describe_suspect("ownership.runs:following", TOKENS), histories, TOKENS, journal)
     assert answers.repeated == REPEATED
     assert journal.spent == len(histories) + REPEATED
 
@@ -40,16 +40,16 @@ def test_the_first_histories_are_asked_twice(tmp_path):
     ],
 )
 def test_lists_that_bear_no_verdict_are_refused(tmp_path, suspect, message):
-    answers = asked(describe_suspect(f"ownership.runs:{suspect}", TOKENS), tmp_path)
+    answers = answered(describe_suspect(f"ownership.runs:{suspect}", TOKENS), tmp_path)
     with pytest.raises(NoVerdict, match=message):
         answers.check()
 
 
 def test_few_changed_or_unknown_items_are_allowed():
-    Asked(lists=[[1]] * 100, repeated=40, changed=2, unknown=0.1, failed=10).check()
+    Answers(lists=[[1]] * 100, repeated=40, changed=2, unknown=0.1, failed=10).check()
 
 
-def test_a_service_over_http_is_asked_as_an_audit_asks_it(tmp_path, monkeypatch):
+def test_a_service_over_http_is_queried_as_by_an_audit(tmp_path, monkeypatch):
     pytest.importorskip("httpx")
     monkeypatch.setenv("AUDIT_TOKEN", "token")
     tokens = ["[PAD]", *CATALOGUE]
@@ -58,16 +58,16 @@ def test_a_service_over_http_is_asked_as_an_audit_asks_it(tmp_path, monkeypatch)
             service_file(tmp_path, recommender.url, batch=None, items="result[0].items"), tokens
         )
         described.values["request"] = {"histories": ["{history}"], "k": "{k}"}
-        answers = asked(described, tmp_path, [[1, 2], [7]], tokens)
+        answers = answered(described, tmp_path, [[1, 2], [7]], tokens)
     expected = [[tokens.index(item) for item in ring([tokens[last]])] for last in (2, 7)]
     assert answers.lists.tolist() == expected
 
 
-def test_a_checkpoint_is_asked_by_its_own_tokens(make_loaders, tmp_path):
+def test_a_checkpoint_is_queried_in_its_own_tokens(make_loaders, tmp_path):
     file = runs.trained(make_loaders, tmp_path)
     model = load_target(file)
     renumbered = ["[PAD]", *reversed(model.item_tokens[1:])]  # the owner numbers items in another way
-    answers = asked(describe_suspect(file, renumbered), tmp_path, [[1, 2]], renumbered)
+    answers = answered(describe_suspect(file, renumbered), tmp_path, [[1, 2]], renumbered)
     own = model.recommend([[renumbered[1], renumbered[2]]], 10)
     assert [[renumbered[item] for item in row] for row in answers.lists.tolist()] == own
 
