@@ -16,7 +16,7 @@ from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_aud
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities
 from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
-from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
+from recbole_gro.audit.sources import open_source
 from recbole_gro.config.config import Config, with_settings
 from recbole_gro.data.histories import read_histories
 from recbole_gro.report.environment import environment
@@ -54,11 +54,10 @@ def run_audit(
     service = read_description(black_box, dict(description or {}))
     config = attack_config(service, dict(command_line or {}), histories is not None)
     own = read_histories(histories, config) if histories else []
-    source: Source = FunctionSource(service.function) if service.function else HttpSource(service)
     budget = len(attacks_of(config)) * query_budget(config)
     read = {"catalogue": service.catalogue, "histories": own, "seeds": service["seeds"], "url query": service.query}
     settings = settings_of_audit(config, service.public, read)
-    with open_audit_folder(config, settings) as folder, shown_on_console():
+    with open_source(service) as source, open_audit_folder(config, settings) as folder, shown_on_console():
         console.info(NOTICE)
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
         if (finished := read_results(folder / RESULTS)) is not None:

@@ -1,11 +1,12 @@
 """Where lists come from: an HTTP service or a Python function."""
 
+import contextlib
 import datetime
 import email.utils
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from numbers import Integral
 from typing import Any, Protocol
@@ -17,6 +18,23 @@ from recbole_gro.utils.errors import UserError, in_one_line
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
 OF_THE_ACCOUNT = {401: "not authorized", 402: "payment required: a budget is spent"}  # and so for every further request
+
+
+@contextlib.contextmanager
+def open_source(description: Description) -> Iterator["Source"]:
+    """Yield the source of a described service, and close its connections.
+
+    Raises:
+        UserError: as `HttpSource`.
+    """
+    if description.function:
+        yield FunctionSource(description.function)
+        return
+    source = HttpSource(description)
+    try:
+        yield source
+    finally:
+        source.close()
 
 
 class Source(Protocol):
@@ -102,6 +120,10 @@ class HttpSource:
     def stop(self) -> None:
         """Send no further request, and end the waits between attempts."""
         self._stopped.set()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""

@@ -74,7 +74,7 @@ def work(words: list[str]) -> int:
         left_out, n = results["left_out"], len(results["probes"])
         differs = "nothing differs"
         if left_out:
-            differs = f"the claim is the same without the {left_out:,} of {n:,} probes that this machine makes otherwise"
+            differs = f"the claim is the same without {left_out:,} of {n:,} probes that come out differently here"
         print(f"{summary(results)} Recomputed: {differs} ({checked}).")
         return int(bool(results["refused"]))
     for name in ("owner", "suspect", "key"):

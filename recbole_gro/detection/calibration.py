@@ -19,14 +19,15 @@ LOOKS = (1, 2, 3, 5, 10, 20)  # items of the histories of a window when it is ju
 
 
 class CalibratedDetector:
-    """A detector that flags at most a share of benign users, and at most that share of benign windows.
+    """A detector that is to flag at most a share of benign users, and that share of benign windows.
 
     A history is flagged where the score up to any of its items exceeds the threshold, so that a user whose history is
     queried again whenever it grows counts once; so does one whose most recent items are queried (`benign_traces`).
     Windows likewise, which are looked at when their histories have 1, 2, 3, 5, 10, 20 and all items.
     The benign users are halved: the detector is fitted on each half and scores the other one. The threshold is the
-    order statistic of these scores that a further benign user exceeds with the stated probability at most, if users are
-    exchangeable (split conformal prediction; Vovk et al., 2005). The detector that is used is fitted on both halves.
+    order statistic of these scores that a further exchangeable user exceeds with the stated probability at most in
+    split conformal prediction (Vovk et al., 2005). As the detector that is used is fitted on both halves, this holds
+    nearly; windows are drawn again and again from the same users, so for these it is the aim alone.
 
     Args:
         name: of the detector.

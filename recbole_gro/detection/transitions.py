@@ -22,8 +22,8 @@ class TransitionsDetector(Detector):
     The score is log(mean over k and rho of prod p(r) / q(r)), with the first item uniform under H1 and drawn by
     popularity under H0. Items that the history has already count too: a walk along lists of k repeats one of its t
     items with a probability of about t / 2k, users as often as benign ones do. A window is scored by the divergence of
-    its ranks from those of users, whatever H1. Ours; that a mixture of likelihood ratios exceeds 1 / alpha once in a
-    sequence with probability alpha at most is Ville's inequality.
+    its ranks, and of the popularity of its first items, from those of users, whatever H1. Ours; that a mixture of
+    likelihood ratios exceeds 1 / alpha once in a sequence with probability alpha at most is Ville's inequality.
     """
 
     standardized = False

@@ -51,6 +51,12 @@ class Routes:
         self.latencies = [0] * (len(BOUNDS) + 1)
         self.seconds = 0.0
 
+    def close(self) -> None:
+        """End the thread of the batches, and close the ledger."""
+        self.batcher.close()
+        self.service.close()
+        self.keys.close()
+
     async def recommend(self, request: Request) -> Response:
         """Answer POST /v1/recommend."""
         start = time.perf_counter()
@@ -153,6 +159,8 @@ def create_app(options: Options) -> Starlette:
         task = asyncio.create_task(routes.batcher.run())
         yield
         task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        routes.close()
 
     paths: dict[str, Any] = {
         "/healthz": routes.healthz,

@@ -64,6 +64,10 @@ class Batcher:
                 await asyncio.sleep(late)
             await self._answer(self._next_batch())
 
+    def close(self) -> None:
+        """End the thread, after the batch that it answers."""
+        self._thread.shutdown()
+
     def _next_batch(self) -> list[tuple[Entry, Any]]:
         batch: list[tuple[Entry, Any]] = []
         size = 0
@@ -87,6 +91,8 @@ class Batcher:
         except Exception as error:
             outcomes = [error] * len(batch)
         self.batches += 1
+        if len(outcomes) != len(batch):  # an error here would end the task, and with it all answers
+            outcomes = [ValueError(f"{len(outcomes)} outcomes for {len(batch)} queries")] * len(batch)
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if future.done():
                 continue

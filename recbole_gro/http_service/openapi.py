@@ -8,9 +8,11 @@ from recbole_gro.http_service.query import Limits
 ERRORS = {
     "401": "no valid API key",
     "402": "the budget of the API key is spent",
+    "408": "the body took too long to arrive",
     "413": "the body is too large",
     "422": "the request is invalid",
     "429": "more lists per minute than the API key gets, Retry-After has the seconds; or not like users' requests",
+    "500": "an error of the service; nothing is counted",
     "503": "too many requests are waiting; Retry-After has the seconds to wait",
 }
 

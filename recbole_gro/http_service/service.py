@@ -72,6 +72,12 @@ class DefendedService:
             detector, tracer, rate = judge
             self.guard = Guard(detector, tracer, options.ledger_file, rate, draws)
 
+    def close(self) -> None:
+        """Close the ledger."""
+        self.ledger.close()
+        if self.guard:
+            self.guard.close()
+
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
         admitted = self.ledger.admit(entries)

@@ -114,8 +114,8 @@ def hold_loss(target_scores: Tensor, converged_scores: Tensor, left_out: Tensor 
         left_out: [n_items] bool, items that do not count; None for none.
 
     Returns:
-        [] Kullback-Leibler divergence of softmax(T) from the converged target's, over the other items; mean over lists,
-        0 where there is none.
+        [] KL(converged || target) of the softmax distributions of the scores, over the other items; mean over lists, 0
+        where there is none.
     """
     if not len(target_scores):
         return target_scores.float().sum()

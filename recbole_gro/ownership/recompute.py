@@ -84,8 +84,8 @@ def _check_probes(file: str, made: Probes, stored: Probes) -> list[int]:
     if places is None or len(places) > MOST_ROUNDED * n:
         how_many = "what they are compared with differs" if places is None else f"{len(places)} of {n} differ"
         raise UserError(
-            f"recompute: {file}: the probes made from the key and the models are not the stored ones: {how_many}, where "
-            f"another machine's rounding may change {100 * MOST_ROUNDED:.0f} %"
+            f"recompute: {file}: the probes made from the key and the models are not the stored ones: {how_many}, "
+            f"where another machine's rounding may change {100 * MOST_ROUNDED:.0f} %"
         )
     return places
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_gro.audit.description import KEYS, Description, check_numbers, read_description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
-from recbole_gro.audit.sources import FunctionSource, HttpSource, Source
+from recbole_gro.audit.sources import open_source
 from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
@@ -108,7 +108,9 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
     return Description(file, values, tokens[1:], lists)
 
 
-def query_suspect(description: Description, histories: list[list[int]], item_tokens: Sequence[str], journal: Journal) -> Answers:
+def query_suspect(
+    description: Description, histories: list[list[int]], item_tokens: Sequence[str], journal: Journal
+) -> Answers:
     """Send histories to a suspect, the first of them twice.
 
     Args:
@@ -120,11 +122,11 @@ def query_suspect(description: Description, histories: list[list[int]], item_tok
     Raises:
         UserError: the suspect gives no lists.
     """
-    source: Source = FunctionSource(description.function) if description.function else HttpSource(description)
-    client = Client(source, journal, description)
     queries = [(tuple(item_tokens[item] for item in row), 0) for row in histories]
     again = [(tokens, 1) for tokens, _ in queries[:REPEATED]]
-    answers, second = client.lists(queries), client.lists(again)
+    with open_source(description) as source:
+        client = Client(source, journal, description)
+        answers, second = client.lists(queries), client.lists(again)
     ids = {token: item for item, token in enumerate(item_tokens) if item}
     k = description["k"]
     listed = [token for answer in answers for token in (answer or ())[:k]]

@@ -13,7 +13,7 @@ from audit.cases import Recommender, ring, service_file
 
 from recbole_gro.audit.description import read_description
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
-from recbole_gro.audit.sources import FunctionSource, HttpSource
+from recbole_gro.audit.sources import FunctionSource, HttpSource, open_source
 from recbole_gro.utils.errors import UserError
 
 H = [["item-3"]]
@@ -184,3 +184,11 @@ def test_an_answer_of_a_function_that_cannot_be_read_may_have_held_lists(journal
     with pytest.raises(Unanswered, match="without one list per history"):
         FunctionSource(lambda histories: []).lists([["3"]], journal)
     assert journal.spent == 1
+
+
+def test_connections_are_closed_at_the_end(tmp_path):
+    pytest.importorskip("httpx")
+    pytest.importorskip("jmespath")
+    with open_source(read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})) as source:
+        assert not source._client.is_closed
+    assert source._client.is_closed

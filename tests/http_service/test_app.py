@@ -1,6 +1,9 @@
 """The routes, as uvicorn serves them on 127.0.0.1."""
 
+import asyncio
+import os
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -179,3 +182,25 @@ def test_the_document_describes_what_is_answered(client):
     jsonschema.validate(refused.body, answered["401"]["content"]["application/json"]["schema"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"k": 13}, call["requestBody"]["content"]["application/json"]["schema"])
+
+
+def test_at_the_end_the_ledger_is_closed_and_no_thread_is_left(checkpoint_of, tmp_path):
+    from recbole_gro.http_service.app import create_app
+    from recbole_gro.http_service.options import Options
+
+    ledger = str(tmp_path / "ledger.db")
+    threads = {*threading.enumerate()}
+
+    def open_files():
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        return [name for name in map(os.path.realpath, links) if name.startswith(ledger)]
+
+    async def start_and_end():
+        options = {"ledger": ledger, "detector": "coverage", "false_positive_rate": 0.05}
+        app = create_app(Options(checkpoint_of("GRU4Rec"), **options))
+        async with app.router.lifespan_context(app):
+            assert open_files()
+
+    asyncio.run(start_and_end())
+    assert not open_files()
+    assert {*threading.enumerate()} <= threads

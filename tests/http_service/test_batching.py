@@ -93,6 +93,24 @@ def test_a_fault_reaches_all_of_its_batch_and_the_next_batch_is_answered():
     assert [str(outcome) for outcome in outcomes] == ["broken", "broken", "spent"]
 
 
+def test_outcomes_of_another_number_are_a_fault_of_their_batch_alone():
+    faulty = iter([True, False])
+
+    def respond(entries):
+        return echo(entries)[next(faulty) :]
+
+    async def one_after_the_other():
+        batcher = Batcher(respond)
+        task = asyncio.create_task(batcher.run())
+        with pytest.raises(ValueError, match="0 outcomes for 1 queries"):
+            await batcher.lists(entry(1))
+        assert await batcher.lists(entry(2)) == [[2]]
+        task.cancel()
+        batcher.close()
+
+    asyncio.run(one_after_the_other())
+
+
 def test_a_full_queue_refuses_with_503():
     outcomes, _ = answered([entry(1, 4), entry(2, 4), entry(3, 1)], queued=6)
     assert outcomes[0] == [[1]] * 4

@@ -9,5 +9,5 @@ def test_the_document_has_the_bounds_of_a_request():
     assert one["properties"]["history"]["maxItems"] == many["properties"]["histories"]["items"]["maxItems"] == 4
     assert many["properties"]["histories"]["maxItems"] == 3
     assert one["properties"]["k"] == {"type": "integer", "minimum": 1, "maximum": 5, "default": 5}
-    assert {"200", "401", "402", "413", "422", "429", "503"} == call["responses"].keys()
+    assert {"200", "401", "402", "408", "413", "422", "429", "500", "503"} == call["responses"].keys()
     assert "/v1/catalogue" in document["paths"]

@@ -18,7 +18,7 @@ class DecoyGROTrainer(GROTrainer):
     its first `gro_head_k` positions (`gro_swap: decoys`). The target's own loss is replaced by its divergence from the
     converged target over the other items (`gro_target_loss: hold`), so the head of a list stays. The learning rate
     falls to 0 (`gro_decay`); without it the decoys move by more than the gap below the head. Training takes at least
-    1520 steps unless `gro_steps` is set: fewer do not raise the decoys far enough.
+    1520 steps unless `gro_steps` is set.
 
     Args:
         config: RecBole's Config or ours; settings of this plugin that RecBole's lacks take our defaults.

@@ -5,7 +5,7 @@ import math
 from recbole_gro.defense.gro.callback import GROCallback, register_callback
 from recbole_gro.utils.errors import UserError
 
-RATE = 10.0  # 0.1 more than the share, or less, changes lambda by a factor of e
+RATE = 10.0  # 0.01 more than the share, or less, changes lambda by a tenth
 LARGEST_STEP = math.log(2)
 
 

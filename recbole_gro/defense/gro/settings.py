@@ -72,7 +72,7 @@ class VariantSettings(Settings):
     gro_min_quality: float | None = key(
         None,
         "float 0..1 or None",
-        "ours: share of the converged target's validation score to keep, lambda follows it; None: lambda stays",
+        "ours: share of the converged target's validation score to keep, by adapting lambda; None: lambda stays",
     )
 
 
