@@ -48,7 +48,7 @@ def test_table_is_that_of_the_demo():
 
 @pytest.mark.parametrize("defense", ["gro_decoys", "tail_decoy", "gro"])
 def test_share_of_the_worst_attack_is_that_of_the_results(defense):
-    shares = re.findall(rf"(0\.\d\d)[a-z ]*\spast\s`{defense}`", README)
+    shares = re.findall(rf"(0\.\d\d)[a-z ]*\s+against\s+`{defense}`", README)
     assert [*map(float, shares)] == [worst_shares()[defense]]
 
 
