@@ -4,7 +4,7 @@ from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.base import Defense, defenses
-from recbole_gro.serving.service import Query
+from recbole_gro.serving.service import Query, check_lists
 from recbole_gro.utils.errors import UserError
 
 JOIN = "+"
@@ -84,7 +84,10 @@ class CombinedDefense(Defense):
 
     def answer(self, ranked: Tensor, query: Query) -> Tensor:
         for part in self._parts:
-            ranked = part.answer(ranked, query)
+            shown = part.answer(ranked, query)
+            if shown is not ranked:
+                check_lists(shown, ranked, query.scores.shape[1], part.name)
+            ranked = shown
         return ranked
 
     def state_dict(self):

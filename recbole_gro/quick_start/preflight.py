@@ -16,6 +16,7 @@ from recbole_gro.config.known_names import own_names
 from recbole_gro.config.models import copied_model, models_of, sequential_model
 from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
+from recbole_gro.quick_start.repeatable import check_repeatable
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
@@ -79,6 +80,7 @@ def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: An
                 if train_rows_of(config) == "sequences":
                     _check_causal(model, next(iter(rows)).to(config["device"]))
                 TargetTrainer(config, copied_model(model)).fit(rows, verbose=False, saved=False)
+            check_repeatable(model, config["served_k"], defenses)
             for part in parts.values():
                 part.check_model(copied_model(model).eval())
                 if isinstance(part, GRODefense):

@@ -10,6 +10,7 @@ import torch
 from recbole_gro.attack import create_attacker, create_surrogate, query_budget, query_length
 from recbole_gro.attack.cached_black_box import CachedBlackBox
 from recbole_gro.attack.query_log import QueryLog, checked
+from recbole_gro.attack.settings import SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
 from recbole_gro.config.config_like import ConfigLike
@@ -18,6 +19,7 @@ from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
+from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -31,7 +33,7 @@ from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import checkpoint_of, has_weights, load_weights
+from recbole_gro.trainer.catalogue import has_weights, item_features, load_weights, stored_items
 from recbole_gro.utils.files import load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
@@ -131,10 +133,7 @@ class Stages:
             target = self.target() if part.needs_target else self.new_model()
             start_stage(config, f"defense {part.name}", self.train)
             training = create_defense(part.name, config)
-            model = training.protect(target, self.train, self.valid, config["show_progress"])
-            file = Path(config["output_dir"]) / f"target-{part.name}.pth"
-            checkpoint = load_state(file) if file.exists() else checkpoint_of(self.config, model, self.train._dataset)
-            checkpoint |= {"stage": file.stem}
+            checkpoint = protected_checkpoint(training, target, self.train, self.valid, self.config)
             still_improving = self.target_still_improving
             return {"checkpoint": checkpoint, "effective": training.effective, "still_improving": still_improving}
 
@@ -191,7 +190,8 @@ class Stages:
             log: from `queries`.
             name: of defense and attack, for files and messages.
         """
-        n_items, items = self.train._dataset.item_num, self.train._dataset
+        dataset, knows = self.train._dataset, SurrogateSettings.of(self.config).surrogate_knows_features
+        n_items, items = dataset.item_num, stored_items(item_features(dataset)) if knows else None  # no interactions
 
         def make(config: ConfigLike) -> dict[str, Any]:
             console.info(f"attack on {name}: trains a surrogate for at most {config['surrogate_epochs']} epochs")
@@ -216,6 +216,7 @@ class Stages:
             served: lists of the service, from `evaluation`.
         """
         config, service = self.config, Service(surrogate, self.config["served_k"])
+        start_stage(config, "surrogate evaluation")
         with Stopwatch() as watch:
             evaluated = processes.by_first(lambda: evaluate_service(config, service, *self.loaders, reference=served))
         self.seconds["surrogate evaluation"] = watch.seconds
@@ -251,6 +252,7 @@ class Stages:
         """
 
         def make(_: Path) -> dict[str, Any]:
+            start_stage(self.config, stage)
             metrics, lists = evaluate_service(self.config, service(), *self.loaders)
             evaluated = {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
             return evaluated | ({"defense": defense.state_dict()} if defense else {})

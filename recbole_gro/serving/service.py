@@ -57,7 +57,7 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
         raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
-def check_lists(lists: Any, ranked: Tensor, n_items: int) -> None:
+def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "") -> None:
     """Check that the output side of a defense returns different items in the shape of a ranking, 0 at the end alone.
 
     Values are checked on a CPU alone; on a GPU that would wait for the device.
@@ -66,26 +66,26 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int) -> None:
         lists: what it returned.
         ranked: [B, k] the ranking.
         n_items: size of the id space, padding included.
+        name: of the defense, for the message.
 
     Raises:
         UserError: it returned anything else.
     """
+    its = f"defense: {name}: its lists" if name else "defense: its lists"
     shape = f"[{len(ranked)}, {ranked.shape[1]}]"
     if not isinstance(lists, Tensor) or lists.shape != ranked.shape or lists.is_floating_point():
         is_tensor = isinstance(lists, Tensor)
         given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
-        raise UserError(f"defense: its lists are {given}; int64 {shape} item ids are expected, padded with 0")
-    if lists is ranked or lists.device.type != "cpu" or not lists.numel():
+        raise UserError(f"{its} are {given}; int64 {shape} item ids are expected, padded with 0")
+    if lists.device.type != "cpu" or not lists.numel():
         return
     if not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
-        raise UserError(
-            f"defense: its lists have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}"
-        )
+        raise UserError(f"{its} have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}")
     if bool(((lists[:, 1:] != 0) & (lists[:, :-1] == 0)).any()):
-        raise UserError("defense: its lists have 0 before an item; 0 pads their end")
+        raise UserError(f"{its} have 0 before an item; 0 pads their end")
     in_order = lists.sort(1).values
     if bool(((in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != 0)).any()):
-        raise UserError("defense: its lists have an item twice; the items of a list differ")
+        raise UserError(f"{its} have an item twice; the items of a list differ")
 
 
 def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
@@ -188,6 +188,8 @@ class Service:
         """
         scores = session.scores(*part)
         ranked = top_k(scores, self.k)
+        version = -1 if ranked.is_inference() else ranked._version  # which a change in place raises
         lists = self.output(ranked, Query(*read, scores))
-        check_lists(lists, ranked, self.n_items)
+        if lists is not ranked or version < 0 or ranked._version != version:
+            check_lists(lists, ranked, self.n_items, getattr(getattr(self.output, "__self__", None), "name", ""))
         return lists, scores.gather(1, ranked[:, :1])

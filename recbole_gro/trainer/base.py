@@ -28,6 +28,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import catalogue_state
 from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
+from recbole_gro.trainer.stage_name import stage_name
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.files import save_state
@@ -100,15 +101,11 @@ class StageTrainer(Trainer):
     tensorboard: Any
     # attributes with plain values that the next epoch depends on
     resumed_values: tuple[str, ...] = (
-        "cur_step",
-        "best_valid_score",
-        "best_valid_result",
-        "train_loss_dict",
-        "last_valid",
+        *("cur_step", "best_valid_score", "best_valid_result", "train_loss_dict", "last_valid"),
     )
 
     def __init__(self, config: Config, model: nn.Module, stage: str | None = None):
-        self.stage = stage or self.stage
+        self.stage = stage or stage_name(self.stage)
         check_scaler(config)
         with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)

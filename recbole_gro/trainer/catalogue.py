@@ -1,6 +1,7 @@
 """The part of a dataset that RecBole's models read when they are built: sizes and item features."""
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,8 +70,18 @@ class StandInDataset:
         raise self.refused(name)
 
 
+def item_features(dataset: Any, fields: Iterable[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Return values [n_items, ..], size and type of item features by field: those that are there, by default all."""
+    table = dataset.get_item_feature()
+    return {
+        field: {"values": table[field], "size": dataset.num(field), "type": dataset.field2type[field].value}
+        for field in (table.columns if fields is None else fields)
+        if field in table
+    }
+
+
 def stored_items(features: dict[str, dict[str, Any]]) -> Any:
-    """Return the `items` of a stand-in dataset from the `features` of `catalogue_state`; empty without any."""
+    """Return the `items` of a stand-in dataset from `item_features`; empty without any."""
     table = Interaction({field: stored["values"] for field, stored in features.items()})
     return features and SimpleNamespace(
         num=lambda field: features[field]["size"],
@@ -83,7 +94,12 @@ def checkpoint_of(config: Config, model: nn.Module, dataset: Any) -> dict[str, A
     """Return the checkpoint of a model whose trainer writes none, to be served without the data."""
     catalogue = catalogue_state(config, model, dataset)
     settings = plain_settings(config) | {"model": reference_to(type(model))}
-    return {"config": settings, "state_dict": model.state_dict(), "catalogue": catalogue}
+    return {"config": settings, "catalogue": catalogue} | weights_of(model)
+
+
+def weights_of(model: Any) -> dict[str, Any]:
+    """Return the part of a checkpoint that `load_weights` reads."""
+    return {"state_dict": model.state_dict(), "other_parameter": model.other_parameter()}
 
 
 def load_weights(model: Any, checkpoint: dict[str, Any]) -> Any:
@@ -108,26 +124,24 @@ def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> di
     """Return the part of the data that a trained model is served with, as plain data.
 
     Args:
-        config: the model's settings; `selected_features` names the item features that it reads.
+        config: the model's settings; `selected_features` names the item features that RecBole's models read.
         model: the RecBole model.
         dataset: its training data; None for a surrogate, which has the number of items alone.
 
     Returns:
         `item_tokens` and `user_tokens` in the order of the embedding tables (None without a dataset), the sizes
-        `n_items` and `n_users` of these tables, and `features`: values, size and type by field.
+        `n_items` and `n_users` of these tables, and `features`, as `item_features` returns them: all that are loaded
+        for a model of a user's, which may read any.
     """
     layers = (layer.dataset for layer in model.modules() if isinstance(layer, FeatureSeqEmbLayer))
     items: Any = next(layers, None) if dataset is None else dataset
-    fields = [] if items is None else config["selected_features"] or []
-    table = items.get_item_feature() if fields else {}
+    may_read_any = ":" in reference_to(type(model)) and getattr(dataset, "item_feat", None) is not None
+    fields = None if may_read_any else config["selected_features"] or []
+    features = {} if items is None or fields == [] else item_features(items, fields)
     return {
         "item_tokens": None if dataset is None else dataset.field2id_token[dataset.iid_field].tolist(),
         "user_tokens": None if dataset is None else dataset.field2id_token[dataset.uid_field].tolist(),
         "n_items": model.n_items if dataset is None else dataset.item_num,
         "n_users": 1 if dataset is None else dataset.user_num,
-        "features": {
-            field: {"values": table[field], "size": items.num(field), "type": items.field2type[field].value}
-            for field in fields
-            if field in table
-        },
+        "features": features,
     }

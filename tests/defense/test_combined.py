@@ -3,7 +3,7 @@ import torch
 from defense.cases import DefenseCases, synthetic
 from pipeline import same_weights, untrained, weights_of
 
-from recbole_gro import Service, UserError, create_defense
+from recbole_gro import Defense, Service, UserError, create_defense, register_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.list_level import RandomDefense
 
@@ -93,3 +93,15 @@ def test_impossible_combinations_are_reported(make_config, name, reason):
     with pytest.raises(UserError, match=reason) as error:
         create_defense(name, make_config(head_k=3, gro_head_k=3))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["twice", "reverse+twice", "twice+reverse"])
+def test_the_part_whose_lists_are_invalid_is_named(name, make_config, make_model, own_parts):
+    @register_defense("twice")
+    class Twice(Defense):
+        def shown(self, ranked):
+            return ranked[:, :1].expand(ranked.shape)
+
+    defense = create_defense(name, make_config("GRU4Rec", head_k=2))
+    with pytest.raises(UserError, match=r"^defense: twice: its lists have an item twice"):
+        Service(make_model("GRU4Rec"), 5, defense.answer).recommend([[1, 2]])

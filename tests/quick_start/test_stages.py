@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 import torch
@@ -12,14 +13,17 @@ from recbole_gro import (
     GROTrainer,
     Service,
     Settings,
+    UserError,
     key,
     load_target,
     register_defense,
     run_recbole_gro,
 )
 from recbole_gro.attack import attacker
+from recbole_gro.attack.attacker import Attacker
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.gro import callback
+from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.quick_start import stages as stages_module
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -146,6 +150,104 @@ def test_a_defense_that_writes_no_checkpoint_leaves_one_that_serves(tiny_data_pa
     served = load_target(tmp_path / "run" / "target-negated.pth").model
     target = load_target(tmp_path / "run" / "target.pth").model
     assert torch.equal(served.output_bias, -target.output_bias)
+
+
+class HalfTrainer(GROTrainer):
+    """Trains with another lambda, and keeps the stage of the trainer that it derives from."""
+
+    overrides: ClassVar = {"gro_lambda": 0.5}
+
+
+class HalfGRODefense(GRODefense):
+    """GRO with half of the swap loss; `changed` changes the model that its trainer saved."""
+
+    trainer = HalfTrainer
+    changed = False
+
+    def protect(self, target, train_data, valid_data, show_progress=False):
+        model = super().protect(target, train_data, valid_data, show_progress)
+        if self.changed:
+            model.output_bias.data.fill_(7)
+        return model
+
+
+def run_with(tiny_data_path, folder, **given):
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path), "attack": False, "references": [], **given}
+    results = run_recbole_gro("BERT4Rec", "tiny", config_dict={**settings, "output_dir": str(folder)})
+    return {row["defense"]: row["target"] for row in results["defenses"]}
+
+
+def weights(folder, name):
+    return load_target(folder / f"target-{name}.pth").model.state_dict()
+
+
+def test_a_trainer_that_names_no_stage_writes_the_checkpoint_of_its_defense(tiny_data_path, tmp_path, own_parts):
+    register_defense("gro_half")(HalfGRODefense)
+    alone = run_with(tiny_data_path, tmp_path / "alone", defense=["gro"])
+    both = run_with(tiny_data_path, tmp_path / "both", defense=["gro", "gro_half"], gro_lambda=4.0)
+    strong = run_with(tiny_data_path, tmp_path / "strong", defense=["gro"], gro_lambda=4.0)
+    assert both["gro"] == strong["gro"]
+    assert same_weights(weights(tmp_path / "both", "gro"), weights(tmp_path / "strong", "gro"))
+    assert not same_weights(weights(tmp_path / "both", "gro"), weights(tmp_path / "both", "gro_half"))
+    assert alone["gro"] != both["gro"]
+
+
+def test_the_model_that_a_defense_returns_is_served_and_saved(tiny_data_path, tmp_path, own_parts, monkeypatch):
+    changed = {}
+    for name, changes in (("as_trained", False), ("changed", True)):
+        with monkeypatch.context() as patched:
+            patched.setattr(HalfGRODefense, "changed", changes)
+            register_defense(f"gro_{name}")(HalfGRODefense)
+            run_with(tiny_data_path, tmp_path / name, defense=[f"gro_{name}"])
+        changed[name] = bool((weights(tmp_path / name, f"gro_{name}")["output_bias"] == 7).all())
+    assert changed == {"as_trained": False, "changed": True}
+
+
+@pytest.mark.parametrize(
+    ("protect", "reason"),
+    [
+        (lambda *_: None, "protect returned NoneType; the model to serve is expected, a BERT4Rec$"),
+        (lambda *_: torch.nn.Linear(1, 1), "protect returned Linear; the model to serve"),
+        (
+            lambda _, target, *__: target.load_state_dict({n: v * torch.nan if v.is_floating_point() else v
+                                                           for n, v in target.state_dict().items()}) and target,
+            "the weights of its model are NaN; its training diverged$",
+        ),
+    ],
+)  # fmt: skip
+def test_a_defense_that_returns_no_model_is_named(tiny_data_path, tmp_path, own_parts, protect, reason):
+    given = {"protect": protect, "training_settings": (), "output_settings": ()}
+    register_defense("faulty")(type("Faulty", (Defense,), given))
+    with pytest.raises(UserError, match=f"^defense: faulty: {reason}"):
+        run_with(tiny_data_path, tmp_path / "run", defense=["faulty"])
+
+
+def test_draws_from_the_global_generator_do_not_depend_on_what_ran_before(tiny_data_path, tmp_path, own_parts):
+    @register_defense("shuffled")
+    class Shuffled(Defense):
+        training_settings, output_settings = (), ()
+
+        def shown(self, ranked):
+            return ranked.gather(1, torch.rand(ranked.shape).argsort(1))
+
+    alone = run_with(tiny_data_path, tmp_path / "alone", defense=["shuffled"])
+    after = run_with(tiny_data_path, tmp_path / "after", defense=["none", "gro", "shuffled"])
+    assert alone["shuffled"] == after["shuffled"]
+
+
+def test_a_surrogate_has_no_interactions_of_the_target(make_stages, monkeypatch):
+    given = []
+
+    def train_surrogate(self, log, n_items, items, *args, **options):
+        given.append(items)
+        raise UserError("seen")
+
+    monkeypatch.setattr(Attacker, "train_surrogate", train_surrogate)
+    stages = make_stages()
+    log, _ = stages.queries(Service(stages.target(), TINY_RUN["served_k"], stages.defense.answer), "none")
+    with pytest.raises(UserError, match="seen"):
+        stages.surrogate(log, "none")
+    assert given == [None]
 
 
 def test_a_setting_of_a_users_variant_of_gro_counts(make_config, make_model, own_parts, monkeypatch):

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from pipeline import untrained
+from pipeline import TINY_RUN, untrained
+from recbole.model.sequential_recommender import GRU4Rec
 
-from recbole_gro import UserError
+from recbole_gro import UserError, load_target, run_recbole_gro
 from recbole_gro.trainer.catalogue import StandInDataset, catalogue_state, stored_items
 
 
@@ -52,3 +53,28 @@ def test_tokens_of_a_large_catalogue_are_quick_and_small(tmp_path):
     assert torch.load(tmp_path / "state.pth", weights_only=True)["item_tokens"] == ["[PAD]", *items]
     assert time.process_time() - start < 5
     assert (tmp_path / "state.pth").stat().st_size < 6_000_000
+
+
+class ClassGRU(GRU4Rec):
+    """A user's model that reads an item feature of its dataset."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.register_buffer("kind", dataset.get_item_feature()["class"].clone())
+        self.kinds = torch.nn.Embedding(dataset.num("class"), self.embedding_size, padding_idx=0)
+
+    def forward(self, item_seq, item_seq_len):
+        return super().forward(item_seq, item_seq_len) + self.kinds(self.kind[item_seq]).sum(1)
+
+
+def test_a_model_of_ones_own_is_loaded_with_all_item_features(write_dataset, tmp_path):
+    histories = {f"u{user}": [f"i{(user + step) % 30}" for step in range(8)] for user in range(40)}
+    folder = write_dataset(histories) / "tiny"
+    rows = "".join(f"i{item}\tkind{item % 4}\n" for item in range(30))
+    (folder / "tiny.item").write_text(f"item_id:token\tclass:token\n{rows}")
+    columns = {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]}
+    given = {**TINY_RUN, "data_path": str(folder.parent), "load_col": columns, "attack": False, "references": []}
+    run_recbole_gro(ClassGRU, "tiny", config_dict={**given, "output_dir": str(tmp_path / "run")})
+    loaded = load_target(tmp_path / "run" / "target.pth", ClassGRU)
+    assert len(loaded.recommend([["i1", "i2"]], 5)[0]) == 5
+    assert loaded.model.kinds.num_embeddings == 5

@@ -1,0 +1,62 @@
+"""The check that a user's model and defenses answer equal queries alike, without which a seed gives no numbers."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from recbole_gro.config.models import reference_to
+from recbole_gro.defense import Defense, create_defense
+from recbole_gro.serving.service import Output, Service, as_ranked
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.random_state import random_state, set_random_state
+
+QUERY = [[1], [2], [1, 2]]
+OWN = __name__.partition(".")[0]
+
+
+def check_repeatable(model: nn.Module, k: int, defenses: Mapping[str, Defense]) -> None:
+    """Check that a query gets the same lists again, from equal states of the random generators and of the defense.
+
+    Models and defenses of this package and of RecBole are not checked, nor is anything on a GPU, where sums may be
+    added in any order.
+
+    Args:
+        model: of a run, untrained.
+        k: length of its lists.
+        defenses: of the run, by name.
+
+    Raises:
+        UserError: the model or a defense draws what no seed decides.
+    """
+    if next(model.parameters()).device.type != "cpu":
+        return
+    if ":" in reference_to(type(model)) and not _lists(model, k).equal(_lists(model, k)):
+        raise UserError(
+            f"model: {type(model).__name__} gives equal histories different scores in evaluation mode; a figure of it "
+            "could not be repeated"
+        )
+    for name, defense in defenses.items():
+        if all(type(part).__module__.partition(".")[0] == OWN for part in defense.parts):
+            continue
+        trial = create_defense(name, defense.config)  # the run's own may count queries
+        state, lists = copy.deepcopy(trial.state_dict()), []
+        for _ in range(2):
+            lists.append(_lists(model, k, trial.answer))
+            trial.load_state_dict(copy.deepcopy(state))
+        if not lists[0].equal(lists[1]):
+            raise UserError(
+                f"defense: {name} gives an equal query different lists after load_state_dict(state_dict()); state_dict "
+                "is to hold all that they depend on, such as the state of its generator"
+            )
+
+
+def _lists(model: Any, k: int, output: Output = as_ranked) -> Tensor:
+    """Return the lists of a new service for `QUERY`; the random generators are as before."""
+    state = random_state()
+    try:
+        return torch.as_tensor(Service(model, k, output).recommend(QUERY)).clone()
+    finally:
+        set_random_state(state)
