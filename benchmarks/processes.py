@@ -60,17 +60,18 @@ def work(config, folder):
 
 
 class Workers:
-    """Processes of this script, which train together."""
+    """Processes of this script, which train together; what they leave when they are killed lies below a folder."""
 
-    def __init__(self):
-        self.started = []
+    def __init__(self, folder):
+        self.folder, self.started = folder, []
 
     def start(self, n, threads, words):
         """Start n processes of as many threads, and wait until they are ready."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, "TMPDIR": self.folder, "OMP_NUM_THREADS": str(threads)}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         for rank in map(str, range(n)):
             own = {**environment, "WORLD_SIZE": str(n), "RANK": rank, "LOCAL_RANK": rank}
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -101,7 +102,7 @@ class Workers:
 
 def compare(model, words, rounds):
     """Print the ratio of both sides for each stage."""
-    with tempfile.TemporaryDirectory() as folder, Workers() as one, Workers() as two:
+    with tempfile.TemporaryDirectory() as folder, Workers(folder) as one, Workers(folder) as two:
         words = [f"--models={model}", f"--folder={folder}", *words]
         one.start(1, 2, words)
         two.start(2, 1, words)

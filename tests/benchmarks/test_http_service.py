@@ -7,7 +7,7 @@ SERVED = "--models GRU4Rec --workers 1 --histories 1"
 @pytest.mark.every
 class TestHTTPService(BenchmarkCases):
     name, own_process = "http_service", True
-    tiny = f"{SERVED} --seconds=1 --clients=2 --epochs=1 {TINY} --defense=none --embedding_size=16 --hidden_size=16"
-    long = f"{tiny} --seconds=1000"
+    small = f"{SERVED} --clients=2 --epochs=1 {TINY} --defense=none --embedding_size=16 --hidden_size=16"
+    tiny, long = f"{small} --seconds=1", f"{small} --seconds=1000"
     bad = ("--models GRU5Rec", "unknown model 'GRU5Rec'")
     prints = (r"GRU4Rec, 1 workers, 1 histories: full load +\d+ requests/s",)

@@ -8,5 +8,5 @@ class TestPaperScale(BenchmarkCases):
     bad = ("--datasets=ml-2m", "invalid choice: 'ml-2m'")
     prints = (
         r"an epoch of RecBole's BERT4Rec takes \d+\.\d times",
-        r"\| steam \| \d+, \d+ \| \d+ \| \d+ \(15 epochs\)",
+        r"\| steam \| [\d.e+]+, [\d.e+]+ \| [\d.]+ \| [\d.]+ \(15 epochs\)",
     )
