@@ -17,6 +17,7 @@ from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import agreement_per_list, top_k
 
 HELD_OUT = 0.1  # share of the query sequences that are held out for early stopping
@@ -173,7 +174,22 @@ class ExtractionTrainer(StageTrainer):
         model = self.scorer.model
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
         lengths = interaction.interaction.get(LISTED_LENGTH)
-        return self.list_loss(scores, interaction[LISTED], lengths, generator), scores
+        return self._checked(self.list_loss(scores, interaction[LISTED], lengths, generator)), scores
+
+    def _checked(self, loss: Any) -> Tensor:
+        """Return a loss of an attack's own if it is one number that can be minimized.
+
+        Raises:
+            UserError: it is not.
+        """
+        returned = f"attacker: list_loss of {type(self).__name__} returned"
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+            is_tensor = isinstance(loss, Tensor)
+            given = f"{str(loss.dtype).partition('.')[2]} {list(loss.shape)}" if is_tensor else type(loss).__name__
+            raise UserError(f"{returned} {given}; a tensor of one number is expected, the mean over lists")
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            raise UserError(f"{returned} a number without a gradient; it is to be computed from the scores")
+        return loss
 
     def validate(self, valid_data, show_progress=False):
         figures = self.held_out_figures(valid_data, self.genuine_k)

@@ -13,7 +13,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.collector import OF_SCORES, RankCollector
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.metric_result import checked_result
+from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 from recbole_gro.utils.progress import progress_bar
 
 AGREEMENT_AT = (1, 10)
@@ -35,7 +35,7 @@ class ServedEvaluator(Trainer):
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
-        self.eval_collector = ListCollector(config)
+        self.eval_collector, self.evaluator = ListCollector(config), CheckedEvaluator(config)
         self._served: list[Tensor] = []
 
     @property

@@ -15,7 +15,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
 from recbole_gro.experiment.plan import TRADE_OFF, TRADE_OFF_K, Experiment, Task
-from recbole_gro.quick_start.comparison import compare, measure_references
+from recbole_gro.quick_start.comparison import compare, measure_own_references, measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
 from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -201,6 +201,7 @@ def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: S
     """
     config["checkpoint_dir"] = str(cache.folder)  # a folder that RecBole makes in any case
     loaders = build_loaders(config, build_dataset(config))
+    measure_own_references(config, loaders, cache)
     compared, *others = compare(config, config["defense"][0], loaders, cache)
     compared = next((one for one in (compared, *others) if one.row.get("strongest")), compared)
     beside, undefended = measure_references(config, loaders, cache, [compared.row])

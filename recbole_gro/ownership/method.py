@@ -25,8 +25,8 @@ class Probes:
     """The queries to a suspect, and what the verdict reads besides its lists.
 
     Attributes:
-        histories: item ids of the owner, most recent last; in the order in which they are sent.
-        expected: plain JSON values, such as the owner's own lists.
+        histories: item ids of the owner, most recent last; in the order in which they are sent. None is empty.
+        expected: values that JSON gives back as they are, such as the owner's own lists: no tensor, tuple or NaN.
     """
 
     histories: list[list[int]]
@@ -44,7 +44,7 @@ class Verdict:
         effect_name: what the effect is, such as `percent of marked items in the top 10, less what chance gives`.
         null: the null hypothesis, and how its distribution was obtained, in one sentence.
         turning_point: what would have changed the verdict, in one sentence.
-        facts: further plain values, for results.json and the table of the report.
+        facts: further values, for results.json and the table of the report, that JSON gives back as they are.
     """
 
     p_value: float
@@ -109,12 +109,15 @@ class VerificationMethod:
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return the queries to the suspect; equal arguments give equal probes.
 
+        All draws come from `keyed_draws`: `verify --recompute --owner` makes the probes anew and compares them. Those
+        of a method from outside this package are made twice before the commitment, which refuses others.
+
         Args:
             owner: the model whose copies are looked for; its config says how it was trained.
             references: models that were trained as the owner's at other seeds, by name; empty where `needs_references`
                 is False.
             key: secret of the owner; `keyed_draws` makes generators of it.
-            n: maximum number of lists that the suspect gives.
+            n: maximum number of histories, 1 or more; the suspect gives a list for each.
 
         Raises:
             NoVerdict: the models are none that the method applies to.

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict, VerificationMethod
+from recbole_gro.ownership.method_output import checked_verdict
 from recbole_gro.ownership.suspect import Answers
 
 
@@ -15,10 +16,14 @@ def outcome(method: VerificationMethod, probes: Probes, answers: Answers) -> dic
         method: of verification.
         probes: that the suspect was sent.
         answers: its answers.
+
+    Raises:
+        UserError: the method returns what is no verdict.
     """
     try:
         answers.check()
-        return {"verdict": as_plain(method.verdict(probes, answers.lists)), "refused": None}
+        verdict = checked_verdict(method.name, method.verdict(probes, answers.lists))
+        return {"verdict": as_plain(verdict), "refused": None}
     except NoVerdict as reason:
         return without_verdict(reason)
 

@@ -12,14 +12,14 @@ import torch
 from recbole_gro.ownership.commitment import digest_of, probes_digest
 from recbole_gro.ownership.key import sha256
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
+from recbole_gro.ownership.method_output import checked_probes
 from recbole_gro.ownership.outcome import outcome
 from recbole_gro.ownership.references import load_references
-from recbole_gro.ownership.stored_probes import differing, without
+from recbole_gro.ownership.stored_probes import MOST_ROUNDED, differing, without
 from recbole_gro.ownership.suspect import Answers
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 
-MOST_ROUNDED = 0.05  # share of probes that may come out differently on another machine
 TOLERANCE = 1e-6  # relative, of the numbers of a verdict
 
 
@@ -63,7 +63,8 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
             references = load_references(of_others, model)
             for reference, digest in commitment["references"].items():
                 _check_equal(file, f"sha256 of {reference}", digest_of(reference), digest)
-            again = method.probes(model, references, key, len(probes.histories))
+            n, n_items = len(probes.histories), len(model.item_tokens or ())
+            again = checked_probes(method.name, method.probes(model, references, key, n), n, n_items)
         except NoVerdict as reason:
             raise UserError(f"recompute: {reason}") from reason
         left_out = _check_probes(file, again, probes)

@@ -11,6 +11,8 @@ from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Pict
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.utils.files import write_whole
 
+SHARES = {"share", "reference_shares", "share_needed"}  # facts of a line-up, which are drawn
+
 
 def summary(results: dict[str, Any]) -> str:
     """Return the verdict in a few sentences, from the contents of results.json."""
@@ -60,10 +62,11 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
             f"Null hypothesis: {verdict['null']}. The p-value is the probability of evidence this strong under it, not "
             "the probability that the suspect is no copy; and it does not say which of two models came first."
         )
-        if shares := verdict["facts"].get("reference_shares"):
+        facts = verdict["facts"]
+        if facts.keys() >= SHARES:
             yield Picture(
                 "shares.png",
-                png(_picture(verdict["facts"]["share"], list(shares.values()), verdict["facts"]["share_needed"])),
+                png(_picture(facts["share"], list(facts["reference_shares"].values()), facts["share_needed"])),
                 "share of distinctive items that the suspect lists, of the owner's model and of each reference",
                 "Each mark is a model: how many of its distinctive items the suspect lists. Line: what a claim needs.",
             )

@@ -11,6 +11,7 @@ from recbole_gro.audit.journal import Journal
 from recbole_gro.ownership.commitment import COMMITMENT, check_committed, committed, digest_of, probes_digest
 from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
+from recbole_gro.ownership.method_output import check_repeated, checked_probes
 from recbole_gro.ownership.outcome import outcome, without_verdict
 from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
@@ -209,7 +210,7 @@ def _commit(
 
     Raises:
         NoVerdict: the models are none that the method applies to.
-        UserError: the folder holds a commitment to something else.
+        UserError: the folder holds a commitment to something else, or the method returns what are no probes.
     """
     owner, references, key_digest = line_up.owner, line_up.references, sha256(secret)
     parts: dict[str, Any] = {"method": method.name, "settings": method.settings, "suspect": line_up.suspect.public}
@@ -222,7 +223,12 @@ def _commit(
         references = load_references(train_references(owner, line_up.n_trained, below), owner)
     earlier = check_committed(folder, {}) or {}
     # another machine rounds otherwise, and would make others of a few
-    probes = stored_probes(folder, n, earlier.get("probes_sha256", "")) or method.probes(owner, references, secret, n)
+    stored, n_items = stored_probes(folder, n, earlier.get("probes_sha256", "")), len(owner.item_tokens or ())
+    made = stored or method.probes(owner, references, secret, n)
+    probes = checked_probes(method.name, made, n, n_items)
+    if not stored and not _is_packaged(method):  # another instance, as --recompute has one
+        again = create_method(method.name, method.settings).probes(owner, references, secret, n)
+        check_repeated(method.name, probes, checked_probes(method.name, again, n, n_items))
     parts |= {
         "probes": len(probes.histories),
         "key_sha256": key_digest,
@@ -233,6 +239,10 @@ def _commit(
     commitment = committed(folder, parts)
     store_probes(folder, n, probes)
     return probes, commitment
+
+
+def _is_packaged(method: VerificationMethod) -> bool:
+    return type(method).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from recbole_gro.ownership.method import Probes
 from recbole_gro.utils.files import write_whole
 
 PROBES = "probes.json"
+MOST_ROUNDED = 0.05  # share of probes that may come out differently, as scores are rounded otherwise
 
 
 def store_probes(folder: Path, n: int, probes: Probes) -> None:

@@ -18,7 +18,7 @@ from recbole_gro.config.values import as_names
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.references import UNDEFENDED, Reference, create_references
+from recbole_gro.quick_start.references import UNDEFENDED, Reference, create_references, is_packaged, measured
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.run_report import label, settings_in_words
@@ -171,6 +171,19 @@ def shown_references(config: ConfigLike) -> tuple[list[Reference], bool]:
     return shown, with_target
 
 
+def measure_own_references(config: ConfigLike, loaders: Any, cache: StageCache) -> None:
+    """Measure the references of a user's own before all attacks, into the cache, so that a faulty one costs none.
+
+    One that is measured per architecture waits for the attacks, which select it. Arguments as of `measure_references`.
+
+    Raises:
+        UserError: a reference returns what is none.
+    """
+    for reference in shown_references(config)[0]:
+        if not is_packaged(reference) and not reference.per_architecture:
+            measured(reference, Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None))
+
+
 def measure_references(
     config: ConfigLike, loaders: Any, cache: StageCache, rows: Sequence[dict[str, Any]] = ()
 ) -> tuple[list[ReferenceMeasurement], dict[str, Tensor] | None]:
@@ -197,7 +210,7 @@ def measure_references(
     target = None
     if shown and with_target:
         target = Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None).undefended()[1]
-    measured = []
+    found = []
     selected = list(dict.fromkeys(map(selected_architecture, rows))) or [None]
     pairs = [(one, chosen) for one in shown for chosen in (selected if one.per_architecture else [None])]
     for reference, architecture in pairs:
@@ -205,7 +218,7 @@ def measure_references(
         if architecture is not None:
             own = with_settings(config, surrogate_model=surrogates_by_name(config)[architecture])
         stages = Stages(own, loaders, cache, Fingerprints(own, UNDEFENDED), None)
-        metrics, lists = reference.evaluation(stages)
+        metrics, lists = measured(reference, stages)
         is_service = reference.is_service or not attack
         if target and not is_service:
             of_target = {split: agreement_metrics(config, lists[split], target[split]) for split in lists}
@@ -217,8 +230,8 @@ def measure_references(
             "meaning": reference.meaning,
             "target" if is_service else "surrogate": metrics,
         }
-        measured.append(ReferenceMeasurement(reference.name, row, lists, sum(stages.seconds.values()), architecture))
-    return measured, target
+        found.append(ReferenceMeasurement(reference.name, row, lists, sum(stages.seconds.values()), architecture))
+    return found, target
 
 
 def selected_architecture(row: dict[str, Any]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_gro.attack import ExtractionTrainer, create_surrogate
+from recbole_gro.attack import ExtractionTrainer, attacks_of, create_attacker, create_surrogate
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.config_like import ConfigLike
@@ -65,7 +65,8 @@ def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: An
         train: loader of training rows.
 
     Raises:
-        UserError: a model raised an exception, which is the cause; the message names its role and class.
+        UserError: a model raised an exception, which is the cause; the message names its role and class. Or the loss of
+            an attack is none.
     """
     parts = {type(part): part for defense in defenses.values() for part in defense.parts}
     process_state, generators = random_state(), generators_of(train).values()
@@ -91,13 +92,21 @@ def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: An
                 with _named("surrogate", name or config.model_class, config):
                     surrogate, derived = create_surrogate(config, data.item_num, data, name)
                     Service(surrogate, 1).recommend([[1]])
-                    trainer = ExtractionTrainer(derived, surrogate)
-                    queries, _ = trainer.loaders(_two_queries(config["served_k"]))
-                    trainer.fit(queries, verbose=False, saved=False)
+                    _train_surrogate(ExtractionTrainer, derived, copied_model(surrogate))
+                for own in {create_attacker(attack, config).trainer for attack in attacks_of(config)}:
+                    if own is not ExtractionTrainer:  # whose faults are none of the surrogate's
+                        _train_surrogate(own, derived, copied_model(surrogate))
         finally:
             set_random_state(process_state)
             for generator, state in zip(generators, states, strict=True):
                 generator.set_state(state)
+
+
+def _train_surrogate(trainer: type[ExtractionTrainer], config: ConfigLike, surrogate: Any) -> None:
+    """Train a surrogate on two queries for a step."""
+    made = trainer(config, surrogate)
+    queries, _ = made.loaders(_two_queries(config["served_k"]))
+    made.fit(queries, verbose=False, saved=False)
 
 
 def _check_causal(model: Any, batch: Interaction) -> None:

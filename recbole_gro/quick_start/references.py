@@ -13,6 +13,7 @@ from recbole_gro.evaluator import POPULARITY, OwnHistoryService, PopularityServi
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.settings import ReferenceSettings
 from recbole_gro.serving.service import Service
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
 from recbole_gro.utils.registry import Registry
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 UNDEFENDED = "none"  # the defense whose lists references are compared with
 UNTRAINED = "untrained"
+OUTPUT = "defense: "  # whose lists a service refuses, whoever made its output
 
 _references: Registry[type["Reference"]] = Registry("reference")
 register_reference = _references.register
@@ -55,20 +57,69 @@ class Reference:
 
     def evaluation(self, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Return metrics and lists [rows, k], both by split, for the stages of the undefended target."""
-        return stages.measure("reference", stages.prints.references[self.name], lambda: self.service(stages))
+
+        def service() -> Service:
+            start_stage(stages.config, f"reference {self.name}")  # its draws do not depend on what ran before
+            made, k = self.service(stages), stages.config["served_k"]
+            if not isinstance(made, Service):
+                raise _refused(
+                    self.name, f"service returned {type(made).__name__}; a Service of lists of {k} is expected"
+                )
+            if made.k != k:
+                raise _refused(self.name, f"its lists have {made.k} items; {k}, as those of the targets (served_k)")
+            return made
+
+        return stages.measure("reference", stages.prints.references[self.name], service)
 
     def trained(self, prints: "Fingerprints") -> dict[str, str]:
         """Return {stage: fingerprint} of what it trains, for the fingerprints of the undefended target."""
         return {}
 
 
+def measured(reference: Reference, stages: "Stages") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return metrics and lists [rows, k] of a reference, both by split, for the stages of the undefended target.
+
+    Raises:
+        UserError: what a reference of a user's own returns is neither, or has other rows or lists of another length.
+    """
+    try:
+        found = reference.evaluation(stages)
+    except UserError as error:
+        if not str(error).startswith(f"{OUTPUT}its lists"):
+            raise
+        raise _refused(reference.name, str(error).removeprefix(OUTPUT)) from error
+    k, (_, *measured_on) = stages.config["served_k"], stages.loaders
+    shapes = {split: (len(data._dataset), k) for split, data in zip(("valid", "test"), measured_on, strict=True)}
+    is_pair = isinstance(found, tuple) and len(found) == 2
+    if not is_pair or not all(isinstance(part, dict) and shapes.keys() <= part.keys() for part in found):
+        raise _refused(reference.name, "evaluation returns no metrics and lists, two dicts by split, valid and test")
+    for split, lists in found[1].items():
+        if not isinstance(lists, Tensor) or lists.is_floating_point() or tuple(lists.shape) != shapes.get(split):
+            wanted = " x ".join(map(str, shapes.get(split, ())))
+            raise _refused(reference.name, f"its {split} lists are no tensor of {wanted} item ids")
+    return found
+
+
+def _refused(name: str, reason: str) -> UserError:
+    return UserError(f"references: {name}: {reason}")
+
+
+def is_packaged(reference: Reference) -> bool:
+    """Say whether a reference is one of this package's, which need no check before a run."""
+    return type(reference).__module__ == __name__
+
+
 def create_references(config: SettingsSource) -> dict[str, Reference]:
     """Return the references of a config, by name.
 
     Raises:
-        UserError: no reference of a name.
+        UserError: no reference of a name, or one without the sentence that reports have.
     """
-    return {name: _references[name](name) for name in as_names(ReferenceSettings.of(config).references)}
+    made = {name: _references[name](name) for name in as_names(ReferenceSettings.of(config).references)}
+    for name, reference in made.items():
+        if not isinstance(getattr(reference, "meaning", None), str):
+            raise _refused(name, "its class has no meaning; it takes a sentence for reports")
+    return made
 
 
 @register_reference("independent")

@@ -17,6 +17,7 @@ from recbole_gro.evaluator import POPULARITY
 from recbole_gro.quick_start import settings  # noqa: F401  (declares the keys)
 from recbole_gro.quick_start.comparison import (
     compare,
+    measure_own_references,
     measure_references,
     metrics_in_words,
     selected_architecture,
@@ -83,6 +84,7 @@ def run_recbole_gro(
                 console.info(f"{folder} holds this run, finished:")
                 show(_result_table(results, config))
                 return results
+            measure_own_references(config, loaders, cache)
             if config["workers"] > 1:
                 compute_side_by_side(config, cache, folder if saved else None, config["workers"])
                 cache.announce = False

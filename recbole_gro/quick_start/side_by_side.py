@@ -18,7 +18,7 @@ from recbole_gro.defense.combined import trains
 from recbole_gro.quick_start.comparison import attack_service, attacked_name, serve_defended, shown_references
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.references import UNDEFENDED, create_references
+from recbole_gro.quick_start.references import UNDEFENDED, create_references, measured
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.compat import no_scaler_warning
@@ -100,7 +100,7 @@ def _compute(
         cache = StageCache(folder, announce=False)
         if kind == REFERENCE:
             stages = Stages(config, loaders, cache, Fingerprints(config, UNDEFENDED), None)
-            create_references(config)[name].evaluation(stages)
+            measured(create_references(config)[name], stages)
             return
         stages = Stages(config, loaders, cache, Fingerprints(config, name, attack), output_dir)
         service, *_ = serve_defended(stages)

@@ -32,7 +32,7 @@ from recbole_gro.trainer.stage_name import stage_name
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.files import save_state
-from recbole_gro.utils.metric_result import checked_result
+from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
@@ -109,7 +109,7 @@ class StageTrainer(Trainer):
         check_scaler(config)
         with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)
-        self.eval_collector = RankCollector(config)
+        self.eval_collector, self.evaluator = RankCollector(config), CheckedEvaluator(config)
         self._folder = Path(config["output_dir"]) if config["output_dir"] else None
         if self._folder:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,27 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from recbole.evaluator import Evaluator
+
 from recbole_gro.utils.errors import UserError
+
+
+class CheckedEvaluator(Evaluator):
+    """RecBole's evaluator, which names a metric of a user's own that returns no values by name."""
+
+    def evaluate(self, dataobject):
+        found: dict[str, Any] = {}
+        for name, metric in self.metric_class.items():
+            values = metric.calculate_metric(dataobject)
+            if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+                raise UserError(
+                    f"metrics: calculate_metric of {type(metric).__name__} ({name}) returned {type(values).__name__}; "
+                    f"a dict of numbers by name is expected, such as {name}@10, as topk_result gives"
+                )
+            if taken := [key for key in values if key in found and found[key] != values[key]]:
+                raise UserError(f"metrics: {name} gives another {taken[0]} than a metric before; name it as registered")
+            found |= values
+        return found
 
 
 def checked_result(result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:

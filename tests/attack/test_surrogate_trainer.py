@@ -143,6 +143,29 @@ def test_a_loss_of_an_attacks_own_is_trained_and_validated(make_trainer):
     assert score == pytest.approx(total / n, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (
+            lambda scores: scores,
+            r"returned float32 \[\d+, 31\]; a tensor of one number is expected, the mean over lists",
+        ),
+        (lambda scores: None, "returned NoneType; a tensor of one number"),
+        (lambda scores: 0.5, "returned float; a tensor of one number"),
+        (lambda scores: scores.argmax(), r"returned int64 \[\]; a tensor of one number"),
+        (lambda scores: scores.detach().mean(), "returned a number without a gradient"),
+    ],
+)
+def test_what_is_no_loss_is_refused_with_its_class(make_trainer, returned, message):
+    class Own(ExtractionTrainer):
+        def list_loss(self, scores, served, lengths, generator):
+            return returned(scores)
+
+    trainer, queries, _ = make_trainer(cls=Own)
+    with pytest.raises(UserError, match=f"^attacker: list_loss of Own {message}"):
+        trainer.fit(queries, saved=False)
+
+
 def test_held_out_loss_is_computed_after_every_epoch(make_trainer):
     trainer, queries, held_out = make_trainer(
         cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4

@@ -7,6 +7,8 @@ from pipeline import files_below
 from recbole.model.sequential_recommender import GRU4Rec
 
 from recbole_gro import UserError, register_scorer, run_recbole_gro
+from recbole_gro.attack import ExtractionTrainer
+from recbole_gro.attack.attacker import StandardAttacker
 from recbole_gro.config.models import sequential_models
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
@@ -101,6 +103,16 @@ def test_a_loss_that_fails_is_reported(checked, monkeypatch):
     monkeypatch.setattr(Failing, "fails", "loss")
     with pytest.raises(UserError, match=r"^model: .*: Failing: LookupError loss has a bug "):
         checked(Failing, "none", attack=False)
+
+
+def test_the_loss_of_an_attack_takes_a_step(checked, monkeypatch):
+    class Own(ExtractionTrainer):
+        def list_loss(self, scores, served, lengths, generator):
+            return scores
+
+    monkeypatch.setattr(StandardAttacker, "trainer", Own)
+    with pytest.raises(UserError, match=r"^attacker: list_loss of Own returned float32 \[2, 31\]"):
+        checked("NARM", "none")
 
 
 def test_a_lack_of_memory_is_not_blamed_on_the_model(checked, monkeypatch):

@@ -1,15 +1,18 @@
 """References: lists that say what the numbers of a surrogate are worth."""
 
+import re
+
 import pytest
+import torch
 from conftest import WIDTHS
 from pipeline import TINY_RUN
 
-from recbole_gro import UserError, create_surrogate
+from recbole_gro import UserError, create_surrogate, run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.quick_start.comparison import measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.references import create_references
+from recbole_gro.quick_start.references import Reference, _references, create_references, register_reference
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
@@ -139,3 +142,59 @@ def test_no_references(measured):
 def test_an_unknown_reference_is_refused():
     with pytest.raises(UserError, match=r"unknown reference 'untrain'\. Did you mean 'untrained'"):
         create_references({"references": ["untrain"]})
+
+
+@pytest.fixture
+def own_reference(monkeypatch):
+    """Register a reference of a user's own with these members: `own_reference(service=lambda self, stages: None)`."""
+    monkeypatch.setattr(_references, "_entries", dict(_references._entries))
+
+    def register(**members):
+        register_reference("own")(type("Own", (Reference,), {"meaning": "own lists", "settings": (), **members}))
+
+    return register
+
+
+def served(k=TINY["served_k"], output=lambda ranked, query: ranked.flip(1)):
+    return lambda self, stages: Service(stages.new_model(), k, output)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"service": lambda self, stages: None}, "service returned NoneType; a Service of lists of 12 is expected"),
+        ({"service": lambda self, stages: lambda rows: [[1]]}, "service returned function; a Service of lists of 12"),
+        ({"service": served(5)}, "its lists have 5 items; 12, as those of the targets"),
+        (
+            {"service": served(output=lambda ranked, query: ranked[:, :1].expand_as(ranked))},
+            "its lists have an item twice",
+        ),
+        ({"service": served(output=lambda ranked, query: None)}, "its lists are NoneType; int64 "),
+        ({"evaluation": lambda self, stages: None}, "evaluation returns no metrics and lists"),
+        ({"evaluation": lambda self, stages: ({}, {})}, "evaluation returns no metrics and lists"),
+        (
+            {"evaluation": lambda self, stages: ({"valid": {}, "test": {}}, {"valid": None, "test": None})},
+            "its valid lists are no tensor of 34 x 12 item ids",
+        ),
+        ({"meaning": None}, "its class has no meaning"),
+    ],
+)
+def test_what_is_no_reference_is_named_before_the_attacks(
+    own_reference, make_config, tmp_path, monkeypatch, members, message
+):
+    monkeypatch.chdir(tmp_path)
+    own_reference(**members)
+    given = {**make_config(**TINY | {"references": ["own"]}).external_config_dict, "output_dir": "out"}
+    with pytest.raises(UserError, match=rf"^references: own: {re.escape(message)}"):
+        run_recbole_gro("BERT4Rec", "tiny", config_dict=given)
+    assert not list(tmp_path.rglob("queries-*"))
+
+
+def test_a_reference_of_ones_own_does_not_depend_on_what_ran_before(own_reference, measured, tmp_path):
+    own_reference(service=served())
+    first = measured("none", references=["own"])[0]["own"].lists
+    for file in (tmp_path / "stages").glob("reference-*.pth"):
+        file.unlink()
+    torch.rand(7)
+    again = measured("none", references=["untrained", "own"])[0]["own"].lists
+    assert all(first[split].equal(again[split]) for split in first)

@@ -1,7 +1,8 @@
 import pytest
+from recbole.evaluator import register
 
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.metric_result import checked_result
+from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 
 
 def test_values_are_floats_by_the_names_that_recbole_gives():
@@ -21,3 +22,38 @@ def test_another_name_than_the_registered_one_is_refused(result):
 def test_a_value_that_is_no_finite_number_is_refused(value):
     with pytest.raises(UserError, match=r"^metrics: hit@5 gives .*; a metric gives a finite number per key"):
         checked_result({"hit@5": value}, ["Hit"], [5])
+
+
+@pytest.fixture
+def evaluated(monkeypatch):
+    """The result of the metrics `own` and `another`, which return these."""
+
+    def evaluate(*returned):
+        names = ["own", "another"][: len(returned)]
+        for name, values in zip(names, returned, strict=True):
+            methods = {"__init__": lambda self, config: None, "calculate_metric": lambda self, _, made=values: made}
+            monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
+        return CheckedEvaluator({"metrics": names}).evaluate(None)
+
+    return evaluate
+
+
+def test_values_of_all_metrics_are_in_their_order(evaluated):
+    assert list(evaluated({"own@5": 1, "own@10": 2}, {"another@5": 3}).items()) == [
+        ("own@5", 1), ("own@10", 2), ("another@5", 3),
+    ]  # fmt: skip
+    assert evaluated({"own@5": 1}, {"own@5": 1, "another@5": 2}) == {"own@5": 1, "another@5": 2}
+
+
+@pytest.mark.parametrize("returned", [None, 0.5, [0.5], {5: 0.5}])
+def test_a_metric_that_returns_no_values_by_name_is_named(evaluated, returned):
+    line = (
+        rf"^metrics: calculate_metric of Own \(own\) returned {type(returned).__name__}; a dict of numbers by name is"
+    )
+    with pytest.raises(UserError, match=line):
+        evaluated(returned)
+
+
+def test_a_metric_with_the_values_of_another_is_refused(evaluated):
+    with pytest.raises(UserError, match=r"^metrics: another gives another own@5 than a metric before"):
+        evaluated({"own@5": 1}, {"own@5": 2})
