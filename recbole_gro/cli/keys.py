@@ -6,6 +6,7 @@ from pathlib import Path
 from recbole_gro.utils import terminal
 from recbole_gro.utils.command_line import Parser
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.output import is_missing
 from recbole_gro.utils.table import TextTable
 
 ACTIONS = ("create", "set", "revoke", "list")
@@ -53,11 +54,14 @@ def work(words: list[str]) -> None:
         raise UserError("set takes --budget, --rate or both")
     if given.action != "create" and not Path(given.file).exists():
         raise UserError(f"{given.file}: no such file; create makes it")
+    if given.action == "create" and is_missing():
+        raise UserError("standard output is closed; create prints the new key there, and nothing else has it")
     from recbole_gro.http_service.ledger import Ledger
 
     ledger = Ledger(given.file)
     if given.action == "create":
-        print(ledger.create_key(given.name, **limits))
+        with ledger.new_key(given.name, **limits) as token:  # a key that cannot be printed is not kept
+            print(token, flush=True)
     elif given.action == "list":
         rows = [["" if value is None else str(value) for value in key.values()] for key in ledger.all_keys()]
         print(terminal.for_output(TextTable(("key", "budget", "spent", "per minute", "revoked"), rows)))

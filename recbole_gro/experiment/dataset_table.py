@@ -15,6 +15,9 @@ from recbole_gro.report.document import Block, Bullets, Heading, Table, csv_text
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.units import counted
+
+OTHER_NAME = {"steam": "steam-not-merged"}  # of RecBole's download, which has the same packaged settings
 
 
 @global_state_kept()
@@ -33,7 +36,7 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
     for name, config in configs.items():
         if name not in PUBLISHED:  # users get those from the publishers
             check_obtainable(config)
-    print(f"{experiment.title}: {len(configs)} datasets; {folder}")
+    print(f"{experiment.title}: {counted(len(configs), 'dataset')}; {folder}")
     if dry_run:
         for name, config in configs.items():
             absence = "" if _file(config).exists() else f", which does not exist; {_source(config)}"
@@ -72,8 +75,14 @@ def _file(config: Config) -> Path:
 
 def _source(config: Config) -> str:
     """Return where an absent dataset would come from."""
-    if config["dataset"] not in downloadable():
-        return "RecBole has no download of that name"
+    name = config["dataset"]
+    if name not in downloadable():
+        ways = ["RecBole has no download of that name"]
+        if name in PUBLISHED:
+            ways.append(f"recbole-gro dataset convert {name} PATH makes it from the published files")
+        if name in OTHER_NAME:
+            ways.append(f"--dataset={OTHER_NAME[name]} downloads RecBole's")
+        return "; ".join(ways)
     if Path(config["data_path"]).exists():
         return "RecBole would download it if the folder did not exist"
     return "RecBole would download it"

@@ -14,14 +14,15 @@ from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settin
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
-from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, in_words
+from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, heading, in_words
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.units import counted
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def run_detection(
     Raises:
         UserError: an invalid setting; or, at the end, targets whose cells failed.
     """
-    kind, folder, stages_dir = KINDS[experiment.figure], folder.resolve(), stages_dir.resolve()
+    kind, shown, folder, stages_dir = KINDS[experiment.figure], folder, folder.resolve(), stages_dir.resolve()
     files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
     by_target: dict[str, list[Task]] = defaultdict(list)
     for values, seed in experiment.cells():
@@ -65,12 +66,13 @@ def run_detection(
             target = {key: value for key, value in values.items() if key != "attacker"}
             by_target[in_words({**target, "seed": seed})].append((values, seed))
     missing = [cell for cells in by_target.values() for cell in cells]
-    say(f"{experiment.title}: {len(files)} cells, {len(missing)} to run; {folder}")
+    say(heading(experiment, len(files) - len(missing), len(missing), shown))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
         print_missing(missing, experiment.figure)
         return
-    (folder / "cells").mkdir(parents=True, exist_ok=True)
+    make_folder(folder / "cells")
+    make_folder(stages_dir, "stages_dir")
     run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, workers=workers)
     outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
     failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
@@ -82,9 +84,10 @@ def run_detection(
     ]
     if read:
         kind.report(experiment, read, folder)
-        print(f"report.html, report.md and results.csv are in {folder}")
+        print(f"report.html, report.md and results.csv are in {shown}")
     if failed:
-        raise UserError(f"cells of {len(failed)} targets failed, finished ones are kept: {'; '.join(failed)}")
+        targets = counted(len(failed), "target")
+        raise UserError(f"cells of {targets} failed, finished ones are kept: {'; '.join(failed)}")
 
 
 @global_state_kept()

@@ -25,7 +25,7 @@ from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Tabl
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
 
 MIN_REFERENCES = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
@@ -62,7 +62,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
                 print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
                 continue
             if not file.exists():
-                file.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(file.parent)
+                make_folder(stages_dir, "stages_dir")
                 earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other)]
                 known = {(row["kind"], row["suspect"]): row for row in earlier}
                 write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))

@@ -22,6 +22,7 @@ from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.settings import OutputSettings
 from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
+from recbole_gro.utils.units import counted
 
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
@@ -116,6 +117,11 @@ class Experiment:
 def in_words(values: dict[str, Any]) -> str:
     """Return values with their keys as text, such as "defense gro, seed 1"."""
     return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def heading(experiment: Experiment, done: int, missing: int, folder: Path) -> str:
+    """Return the first line of an experiment: its title, how many cells are done and missing, and its folder."""
+    return f"{experiment.title}: {counted(done + missing, 'cell')}, {done} done, {missing} to run; {folder}"
 
 
 def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experiment:

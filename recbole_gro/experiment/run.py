@@ -18,14 +18,16 @@ from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
-from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, in_words, read_experiment
+from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, heading, in_words, read_experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.units import counted
 from recbole_gro.utils.work_folder import RESULTS, refuse_other_work
 
 
@@ -105,7 +107,7 @@ def run_grid(
         _check_trade_off(experiment)
     done, missing = done_and_missing(experiment, folder)
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    say(f"{experiment.title}: {len(done) + len(missing)} cells, {len(done)} done, {len(missing)} to run; {folder}")
+    say(heading(experiment, len(done), len(missing), folder))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
         with global_state_kept():
@@ -114,7 +116,8 @@ def run_grid(
         print_estimate(missing, seconds, workers if executor == "local" else None)
         return
     check_cells(experiment, missing)
-    _make_folders(output_dir=folder, stages_dir=stages_dir)
+    make_folder(folder)
+    make_folder(stages_dir, "stages_dir")
     run = functools.partial(
         run_cell,
         experiment,
@@ -138,19 +141,6 @@ IN_ONE_PROCESS: dict[str, Callable[[Experiment, Path, Path, bool], None]] = {
 IN_WORKERS: dict[str, Callable[..., None]] = dict.fromkeys(KINDS, run_detection)  # the other figures: run_grid
 
 
-def _make_folders(**folders: Path) -> None:
-    """Make folders, which are named by the option that chose them.
-
-    Raises:
-        UserError: one cannot be made.
-    """
-    for key, folder in folders.items():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{key}: {folder} cannot be made: {error.strerror or error}") from error
-
-
 def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
     """Write the report of the cells that are there.
 
@@ -167,7 +157,7 @@ def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
         write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
         print(f"report.html, report.md and results.csv are in {folder}")
     if missing and not failed:
-        raise UserError(f"{len(missing)} cells depend on files that changed meanwhile; run the experiment again")
+        raise UserError(f"files of {counted(len(missing), 'cell')} changed meanwhile; run the experiment again")
     if failed:
         raise UserError(f"{len(failed)} of the cells failed, the others are kept: {'; '.join(failed)}")
 

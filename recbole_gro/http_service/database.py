@@ -33,10 +33,11 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
+        database.execute("COMMIT")
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:  # SQLite itself ends one on a full disk
+            database.execute("ROLLBACK")
         raise
-    database.execute("COMMIT")
 
 
 @contextlib.contextmanager
@@ -44,9 +45,8 @@ def errors_named(file: str | os.PathLike[str]) -> Iterator[None]:
     """Report in one line that a ledger cannot be opened, or is damaged."""
     try:
         yield
-    except (OSError, sqlite3.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"ledger: {file} cannot be used: {reason}") from error
+    except sqlite3.Error as error:
+        raise UserError(f"ledger: {file} cannot be used: {error}") from error
 
 
 def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Connection:
@@ -63,8 +63,12 @@ def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Conn
     with errors_named(file):
         if may_write:
             # only a new file: to close another descriptor of an open database would release SQLite's locks on it
-            with contextlib.suppress(FileExistsError):
+            try:
                 os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise UserError(f"ledger: {file} cannot be used: {error.strerror}") from error
         database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
         try:
             _check_tables(database, file, READ if not may_write else READ[:1] if _has_tables(database) else ())

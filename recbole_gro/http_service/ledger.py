@@ -1,5 +1,6 @@
 """API keys with budgets and rates, and the access log: one SQLite file, shared by all processes of a service."""
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -60,7 +61,13 @@ class Ledger:
         self._database.close()
 
     def create_key(self, name: str, budget: float | None = None, rate: float | None = None) -> str:
-        """Return a new API key, of which the file holds a hash alone.
+        """Return a new API key; arguments and exceptions as of `new_key`."""
+        with self.new_key(name, budget, rate) as token:
+            return token
+
+    @contextlib.contextmanager
+    def new_key(self, name: str, budget: float | None = None, rate: float | None = None) -> Iterator[str]:
+        """Yield a new API key, of which the file holds a hash alone; there is none where the block raises.
 
         Args:
             name: of the client.
@@ -72,7 +79,7 @@ class Ledger:
         """
         token = PREFIX + secrets.token_urlsafe(32)
         values = (name, _hash(token), budget, rate, rate or 0, time.time())
-        with errors_named(self.file):
+        with errors_named(self.file), transaction(self._database):
             try:
                 self._database.execute(
                     "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
@@ -80,7 +87,7 @@ class Ledger:
             except sqlite3.IntegrityError:
                 taken = f"key: the name {name!r} is taken; revoked keys keep their names; choose another"
                 raise UserError(taken) from None
-        return token
+            yield token
 
     def change_key(self, name: str, **columns: Any) -> None:
         """Set `budget`, `rate` or `revoked` of a key; running services follow at once.

@@ -21,7 +21,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, one_at_a_time, write_whole
+from recbole_gro.utils.files import PART, make_folder, one_at_a_time, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
 
 SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
@@ -44,10 +44,7 @@ def open_run_folder(config: ConfigLike, saved: bool = True) -> Iterator[tuple[Pa
             written.
     """
     if config["stages_dir"]:
-        try:
-            Path(config["stages_dir"]).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"stages_dir: {config['stages_dir']} cannot be made: {error.strerror or error}") from error
+        make_folder(config["stages_dir"], "stages_dir")
     with contextlib.ExitStack() as stack:
         folder = processes.by_first(lambda: _entered(stack, config, saved))
         config["output_dir"] = config["checkpoint_dir"] = str(folder)

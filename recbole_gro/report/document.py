@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.table import markdown_table
 
 TEMPLATES = Environment(
@@ -139,7 +139,7 @@ def write_document(title: str, blocks: Sequence[Block], table: str, folder: Path
     Raises:
         UserError: a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pictures = {block.file: block.png for block in blocks if isinstance(block, Picture)}
     texts = {"results.csv": table, "report.md": markdown(title, blocks), "report.html": html(title, blocks)}
     for name, content in (pictures | texts).items():

@@ -31,7 +31,7 @@ from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.trainer.stage_name import stage_name
 from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError, unknown_name
-from recbole_gro.utils.files import save_state
+from recbole_gro.utils.files import make_folder, save_state
 from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
@@ -112,7 +112,7 @@ class StageTrainer(Trainer):
         self.eval_collector, self.evaluator = RankCollector(config), CheckedEvaluator(config)
         self._folder = Path(config["output_dir"]) if config["output_dir"] else None
         if self._folder:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self.saved_model_file = str(self._folder / f"{self.stage}.pth")
         else:
             self.saved_model_file = _unused(self.saved_model_file)

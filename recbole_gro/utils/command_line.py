@@ -1,16 +1,13 @@
 """Common parts of the commands: --KEY=VALUE words, --debug, --quiet and exit statuses."""
 
 import argparse
-import contextlib
-import io
 import os
-import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from recbole_gro.utils import terminal
+from recbole_gro.utils import output, terminal
 from recbole_gro.utils.errors import UserError, nearest, out_of_memory
 
 BAD_INPUT = 2
@@ -55,6 +52,9 @@ class Parser(argparse.ArgumentParser):
                     raise UserError(f"{name} is given twice; give it once")
                 given.add(action.dest)
         return super().parse_known_args(words, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        (file or sys.stderr).write(message)  # argparse ignores that it cannot be written
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         if not arg_string:  # which commands would take for an option that is not given
@@ -107,11 +107,13 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             errors alone.
 
     Returns:
-        The exit status of the work; 2 after one line on invalid input, or on a lack of memory; 130 after an interrupt,
-        with the notes of the exception; 141 where the reader of the output, such as head, has gone.
+        The exit status of the work; 2 after one line on invalid input, on a lack of memory, or on standard output that
+        cannot be written; 130 after an interrupt, with the notes of the exception; 141 where the reader of the output,
+        such as head, has gone. What is printed is discarded where the process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
+    output.open_missing()
     try:
         try:
             with terminal.quietly(QUIET in words):
@@ -119,34 +121,28 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt as error:
-        print("; ".join([f"{command}: stopped", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        output.print_error("; ".join([f"{command}: stopped", *getattr(error, "__notes__", ())]))
         return STOPPED
-    except SystemExit:  # after --help, whose closed pipe argparse ignores
-        if _output_closed():
-            return CLOSED
-        raise
     except BrokenPipeError:
-        if not _output_closed():
+        if not output.readers_gone():
             raise
         return CLOSED
     except Exception as error:
-        reported = error if isinstance(error, UserError) else out_of_memory(error)
+        reported = _reported(error)
         if reported is None:
             raise
         if debug:
             # without its last line, which follows
-            print(*traceback.format_exception(error)[:-1], sep="", end="", file=sys.stderr)
-        print(f"{command}: error: {reported}", file=sys.stderr)
+            output.print_error(*traceback.format_exception(error)[:-1], end="")
+        output.print_error(f"{command}: error: {reported}")
         return BAD_INPUT
 
 
-def _output_closed() -> bool:
-    """Return whether the reader of an output stream has gone, whose further output then goes nowhere."""
-    outputs = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(io.UnsupportedOperation):  # a stream of a program that calls the command
-            outputs.register(stream, 0)  # 0: report errors alone
-    closed = [descriptor for descriptor, _ in outputs.poll(0)]
-    for descriptor in closed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    return bool(closed)
+def _reported(error: Exception) -> UserError | None:
+    """Return the error that users read; None for one of this package, or of a library."""
+    if isinstance(error, UserError):
+        return error
+    unwritten = output.write_failure(error)
+    if unwritten and isinstance(error.__context__, UserError):  # which the last flush of the output came after
+        return error.__context__
+    return unwritten or out_of_memory(error)

@@ -24,6 +24,22 @@ def _write_errors(file: str | os.PathLike) -> Iterator[None]:
         raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
+def make_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
+    """Make a folder, and those around it, where they do not exist.
+
+    Args:
+        folder: its path.
+        setting: that names it, or the folder around it, for the message.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{setting}: {folder} cannot be made: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def written(file: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a stream that becomes `file` at the end of the block, when it is complete and on the disk.
@@ -57,11 +73,21 @@ def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
 
     Raises:
         TimeoutError: another process holds it.
+        UserError: it cannot be made.
     """
     path = Path(f"{file}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, timeout=-1 if wait else 0):
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except TimeoutError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def save_state(file: str | os.PathLike, state: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from recbole.utils.logger import RemoveColorFilter
 from tqdm import tqdm
 
-from recbole_gro.utils import terminal
+from recbole_gro.utils import output, terminal
 
 console = logging.getLogger("recbole_gro")
 LOG = "run.log"
@@ -31,15 +31,26 @@ class _ProgressSafeHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         result, quiet = getattr(record, "result", None), terminal.is_quiet()
         if result:
-            tqdm.write(terminal.for_output(result) if quiet else f"\n{terminal.for_output(result)}")
+            _write(terminal.for_output(result) if quiet else f"\n{terminal.for_output(result)}")
         elif record.levelno >= logging.ERROR or not quiet:
-            tqdm.write(self.format(record))
+            _write(self.format(record))
 
 
 def say(line: str) -> None:
     """Print a line above the progress bars; none with --quiet."""
     if not terminal.is_quiet():
-        tqdm.write(line)
+        _write(line)
+
+
+def _write(text: str) -> None:
+    """Print text above the progress bars; the work does not end where it cannot be written, on a full disk."""
+    try:
+        tqdm.write(text)
+        sys.stdout.flush()  # else a later line would fail, of whoever prints it
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        output.print_error(f"{output.discard_output(error)}; nothing more is printed there")
 
 
 def show(result: terminal.Result) -> None:

@@ -1,4 +1,4 @@
-"""Units of metrics: shares are shown in percent, other metrics unscaled."""
+"""Units of metrics: shares are shown in percent, other metrics unscaled; and counts with what is counted."""
 
 # metrics that are no shares; RecBole divides the entropy by the number of listed items
 UNITS = {"averagepopularity": "interactions", "shannonentropy": "nats per item"}
@@ -26,3 +26,17 @@ def with_unit(metric: str, value: float) -> str:
     ('6.71 %', '28.45 interactions')
     """
     return f"{figure(metric, value)} {unit(metric)}".rstrip()
+
+
+def counted(n: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with what it counts.
+
+    Args:
+        n: number.
+        noun: of one.
+        plural: None: the noun with an s.
+
+    >>> counted(1, "cell"), counted(1200, "cell"), counted(0, "query", "queries")
+    ('1 cell', '1,200 cells', '0 queries')
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"

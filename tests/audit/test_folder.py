@@ -49,3 +49,9 @@ def test_other_folders_stay_as_they_are(config, tmp_path):
     with pytest.raises(UserError, match="is not an empty folder"), open_audit_folder(config, {"a": 1}):
         pass
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(config):
+    config["output_dir"] = "/proc/nowhere"
+    with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made"), open_audit_folder(config, {}):
+        pass

@@ -1,5 +1,8 @@
 """The command that keeps the API keys of a service."""
 
+import subprocess
+import sys
+
 import pytest
 
 from recbole_gro.cli.main import main
@@ -51,3 +54,24 @@ def test_bad_input_ends_in_one_line(tmp_path, capsys, words, sentence):
     assert sentence in errors
     assert errors.count("\n") == 1
     assert not (tmp_path / "service.db").exists()
+
+
+@pytest.mark.parametrize("redirected", [">/dev/full", ">&-"])
+def test_a_key_that_cannot_be_printed_is_not_kept(tmp_path, redirected):
+    file = tmp_path / "service.db"
+    words = [sys.executable, "-m", "recbole_gro", "keys", str(file), "create", "ann"]
+    shell = ["bash", "-c", f'exec "$@" {redirected}', "bash", *words]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("recbole-gro keys: error: standard output ")
+    assert Ledger(file).all_keys() == []
+
+
+def test_a_key_that_nobody_reads_is_not_kept(tmp_path):
+    file = tmp_path / "service.db"
+    command = [sys.executable, "-m", "recbole_gro", "keys", str(file), "create", "ann"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert (errors, process.returncode) == ("", 141)
+    assert Ledger(file).all_keys() == []

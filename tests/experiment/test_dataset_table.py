@@ -24,8 +24,8 @@ def table(write_dataset, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("urllib.request.urlopen", lambda url: (_ for _ in ()).throw(URLError("no network")))
 
-    def run(*words, name="datasets"):
-        code = main([name, f"--data_path={tmp_path}", "--output_dir=made", *words])
+    def run(*words, name="datasets", output=True):
+        code = main([name, f"--data_path={tmp_path}", *["--output_dir=made"] * output, *words])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -115,6 +115,22 @@ def test_a_dry_run_names_the_files(table, tmp_path):
     assert f"tiny: {tmp_path / 'tiny' / 'tiny.inter'}\n" in printed
     assert "ml-20m.inter, which does not exist; RecBole would download it" in printed
     assert "nothing was read" in printed
+    assert files_below(tmp_path) == before
+
+
+def test_a_dry_run_says_where_steam_comes_from(table):
+    _, printed, _ = table("--dataset=[steam]", "--dry_run")
+    assert "; RecBole has no download of that name; recbole-gro dataset convert steam PATH makes it" in printed
+    assert "--dataset=steam-not-merged downloads RecBole's" in printed
+    assert ": 1 dataset; made" in printed
+
+
+@pytest.mark.parametrize(("folder", "reason"), [("/proc/nowhere", "No such file"), ("tiny/tiny.inter", "File exists")])
+def test_a_folder_that_cannot_be_made_is_named(table, tmp_path, folder, reason):
+    before = files_below(tmp_path)
+    code, _, errors = table("--dataset=[tiny]", f"--output_dir={folder}", output=False)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert f"output_dir: {folder} cannot be made: {reason}" in errors
     assert files_below(tmp_path) == before
 
 

@@ -54,6 +54,19 @@ def test_an_experiment_is_measured_once_and_reported(grid, tmp_path, capsys):
     assert sorted((folder / "stages").iterdir()) == stages
 
 
+@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
+def test_a_folder_that_cannot_be_made_is_named(grid, tmp_path, key):
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=f"^{key}: .*taken.* cannot be made: (File exists|Not a directory)$"):
+        run_experiment(grid, **{"output_dir": tmp_path / "out", key: tmp_path / "taken"})
+
+
+def test_the_heading_is_that_of_every_experiment(grid, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run_experiment(grid, {"attacker": "standard+random"}, output_dir="out", dry_run=True)
+    assert ": 1 cell, 0 done, 1 to run; out\n" in capsys.readouterr().out
+
+
 def test_workers_measure_the_same(grid, tmp_path):
     given = {"attacker": ["standard+random"], "seeds": [1, 2]}
     one, two = (run_experiment(grid, given, tmp_path / str(n), workers=n) for n in (1, 2))

@@ -100,6 +100,13 @@ def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
+def test_a_folder_that_cannot_be_made_is_named(grid, tmp_path, key):
+    (tmp_path / "taken").touch()
+    with pytest.raises(UserError, match=f"^{key}: taken.* cannot be made: (File exists|Not a directory)$"):
+        run_experiment(*grid, **{"output_dir": "out", key: "taken"})
+
+
 def test_too_few_candidates_are_refused(grid, tmp_path):
     file = tmp_path / grid[0]
     file.write_text(file.read_text().replace("[2, 3, 4, 5]", "[2, 3]"))

@@ -131,6 +131,11 @@ def test_a_file_in_place_of_the_output_folder_is_refused(checkpoint_of, log, tmp
         run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "taken"))
 
 
+def test_a_folder_that_cannot_be_made_is_named(checkpoint_of, log):
+    with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made"):
+        run_detect(checkpoint_of("GRU4Rec"), log, output="/proc/nowhere", settings=SETTINGS)
+
+
 def test_a_checkpoint_without_tokens_is_refused(checkpoint_of, log, monkeypatch):
     import recbole_gro.http_service.detect as module
 

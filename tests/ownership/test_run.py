@@ -62,6 +62,11 @@ def test_a_catalogue_that_each_list_holds_gives_no_verdict(
     assert results["refused"] == "lists of 10 items are compared, and the owner's catalogue has 10"
 
 
+def test_a_folder_that_cannot_be_made_is_named(owner):
+    with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made: No such file or directory$"):
+        verified(owner, output_dir="/proc/nowhere")
+
+
 def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "results.json").write_text("mine")

@@ -77,6 +77,14 @@ def test_one_process_at_a_time_holds_a_lock(tmp_path):
     assert all(lines[i].replace("in", "out") == lines[i + 1] for i in range(0, len(lines), 2))
 
 
+def test_a_lock_that_cannot_be_made_is_named():
+    with (
+        pytest.raises(UserError, match=r"^/proc/nowhere/stage\.lock cannot be written: "),
+        one_at_a_time("/proc/nowhere/stage"),
+    ):
+        pass
+
+
 def test_a_lock_ends_with_an_error_too(tmp_path):
     with pytest.raises(KeyboardInterrupt), one_at_a_time(tmp_path / "a"):
         raise KeyboardInterrupt
