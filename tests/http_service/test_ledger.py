@@ -292,3 +292,34 @@ def test_a_new_ledger_waits_for_a_process_that_opens_it_too(file):
     database.use_write_ahead_log(sqlite3.connect(file, timeout=0, isolation_level=None))
     done.join()
     assert sqlite3.connect(file).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_full_disk_ends_a_transaction_without_a_trace(tmp_path):
+    ledger = Ledger(tmp_path / "service.db")
+    ledger.create_key("ann", budget=10**6)
+    long = [Entry(1, [[item] * 400], 5) for item in range(1, 400)]
+    pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+    ledger._database.execute(f"PRAGMA max_page_count = {pages + 1}")
+    for _ in range(2):  # neither the first nor a later one finds a transaction that is open
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            ledger.admit(long)
+    assert ledger.all_keys()[0]["spent"] == 0
+    ledger._database.execute("PRAGMA max_page_count = 10000")
+    assert len(ledger.admit(long)) == len(long)
+    assert ledger.all_keys()[0]["spent"] == len(long)
+
+
+def test_a_transaction_whose_commit_fails_is_rolled_back():
+    statements = []
+
+    class Database:
+        in_transaction = True
+
+        def execute(self, statement):
+            statements.append(statement)
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(sqlite3.OperationalError), database.transaction(Database()):
+        pass
+    assert statements == ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
