@@ -323,3 +323,49 @@ def test_a_transaction_whose_commit_fails_is_rolled_back():
     with pytest.raises(sqlite3.OperationalError), database.transaction(Database()):
         pass
     assert statements == ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+
+
+@pytest.fixture
+def unwritable(file):
+    """What SQLite writes beside a file cannot be made, as in a folder without the right to write, for root too."""
+
+    def make():
+        file.with_name("service.db-shm").unlink(missing_ok=True)
+        file.with_name("service.db-shm").symlink_to(file.parent / "absent" / "file")
+
+    return make
+
+
+def test_a_ledger_is_read_where_its_folder_cannot_be_written(ledger, file, unwritable):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[3]], 5)])
+    ledger.close()
+    unwritable()
+    with pytest.raises(UserError, match="unable to open database file"):
+        Ledger(file)
+    read = Ledger(file, may_write=False)
+    assert [line["sequences"] for line in read.lines()] == [[[3]]]
+    assert read.all_keys()[0]["spent"] == 1
+
+
+def test_transactions_beside_a_ledger_that_cannot_be_read_are_named(ledger, file, tmp_path, unwritable):
+    ledger.create_key("ann")
+    log = file.with_name("service.db-wal")
+    pending = log.read_bytes()
+    ledger.close()
+    log.write_bytes(pending)
+    unwritable()
+    with pytest.raises(UserError, match=r"service\.db-wal has transactions that are not in the file yet; copy both"):
+        Ledger(file, may_write=False)
+
+
+def test_a_ledger_that_is_read_leaves_no_file_behind(ledger, file, tmp_path):
+    ledger.create_key("ann")
+    ledger.close()
+    read = Ledger(file, may_write=False)
+    assert len(read.all_keys()) == 1
+    read.close()
+    assert [one.name for one in tmp_path.iterdir()] == ["service.db"]
+    with pytest.raises(UserError, match=r"absent #1\.db cannot be used: unable to open database file"):
+        Ledger(tmp_path / "absent #1.db", may_write=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["service.db"]
