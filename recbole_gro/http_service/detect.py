@@ -53,8 +53,8 @@ def run_detect(
     own = detection_settings(served, settings or {})
     tracer = Tracer(served.model, ServiceSettings.of(served.config).served_k)
     queries = read_log(log, token_ids(served))
-    if left_out := _left_out(queries):
-        say(left_out)
+    if unjudged := _left_out(queries):
+        say(unjudged)
     folder = work_folder(output, "detect")
     refuse_other_work(folder)
     calibrated = calibrate(served, tracer, benign, own)
