@@ -58,7 +58,7 @@ def work(words: list[str]) -> None:
         raise UserError("standard output is closed; create prints the new key there, and nothing else has it")
     from recbole_gro.http_service.ledger import Ledger
 
-    ledger = Ledger(given.file)
+    ledger = Ledger(given.file, may_write=given.action != "list")
     if given.action == "create":
         with ledger.new_key(given.name, **limits) as token:  # a key that cannot be printed is not kept
             print(token, flush=True)

@@ -7,6 +7,7 @@ import ast
 import calendar
 import csv
 import json
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Any
 
 from recbole_gro.data.atomic_writer import token
 
-NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 YEAR_AT_END = re.compile(r"\(([0-9]{4})\)$")
 NO_GENRES = "(no genres listed)"
 
@@ -77,10 +77,15 @@ def name(text: Any, column: str) -> str:
 
 
 def number(text: Any, column: str) -> str:
-    """Return a rating or time as text; ValueError, which names the column, where it is no number."""
-    if not NUMBER.fullmatch(str(text)):
+    """Return a rating or time as text; ValueError, which names the column, where it is no finite number."""
+    given = str(text).strip()
+    try:
+        is_number = math.isfinite(float(given)) and "_" not in given  # as atomic files are read
+    except ValueError:
+        is_number = False
+    if not is_number:
         raise ValueError(f"{column} {text!r} is not a number")
-    return str(text)
+    return given
 
 
 def seconds(text: Any, column: str) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,7 +13,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -24,6 +26,8 @@ from recbole_gro.http_service.query import read_request
 from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.http_service.service import DefendedService
 
+logger = logging.getLogger("recbole_gro.http_service")
+RETRY_SECONDS = 10  # after which a ledger that cannot be used may be usable again
 BODY_SECONDS = 10  # that a client may take to send a body
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds: buckets of the latency
 
@@ -110,6 +114,9 @@ class Routes:
             refusal = error
         elif isinstance(error, HTTPException):
             refusal = HttpRefusal(error.status_code, error.detail)  # Starlette's, such as Not Found
+        elif isinstance(error, sqlite3.Error):  # such as a full disk, or a lock that another process holds
+            logger.error("ledger: %s cannot be used: %s; a request is answered with 503", self.ledger_file, error)
+            refusal = HttpRefusal(503, "requests cannot be counted at present", retry_after=RETRY_SECONDS)
         else:
             refusal = HttpRefusal(500, "internal error")
         self.responses[refusal.status] += 1
@@ -136,6 +143,8 @@ class Routes:
                         raise too_large
         except TimeoutError:
             raise HttpRefusal(408, f"the body did not arrive within {BODY_SECONDS} seconds") from None
+        except ClientDisconnect:
+            raise HttpRefusal(400, "the client left before its body was complete") from None
         return bytes(body)
 
     def _observe(self, seconds: float) -> None:
@@ -170,5 +179,5 @@ def create_app(options: Options) -> Starlette:
     }
     table = [Route("/v1/recommend", routes.recommend, methods=["POST"])]
     table += [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
-    handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, Exception), routes.refused)
+    handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, sqlite3.Error, Exception), routes.refused)
     return Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)

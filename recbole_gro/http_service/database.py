@@ -5,6 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
 
@@ -55,31 +56,63 @@ def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Conn
     Args:
         file: of SQLite.
         may_write: whether the file is made where it is absent, readable by its owner only, and tables that an earlier
-            version did not have are added; False: it is read alone.
+            version did not have are added; False: it is read alone, in a folder that cannot be written too.
 
     Raises:
         UserError: it is no ledger, or cannot be opened; nothing is written into it then.
     """
     with errors_named(file):
-        if may_write:
-            # only a new file: to close another descriptor of an open database would release SQLite's locks on it
-            try:
-                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-            except FileExistsError:
-                pass
-            except OSError as error:
-                raise UserError(f"ledger: {file} cannot be used: {error.strerror}") from error
+        if not may_write:
+            return _opened_to_read(file)
+        # only a new file: to close another descriptor of an open database would release SQLite's locks on it
+        try:
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            pass
+        except OSError as error:
+            raise UserError(f"ledger: {file} cannot be used: {error.strerror}") from error
         database = sqlite3.connect(file, WAIT, isolation_level=None, check_same_thread=False)
         try:
-            _check_tables(database, file, READ if not may_write else READ[:1] if _has_tables(database) else ())
-            if may_write:
-                use_write_ahead_log(database)
-                database.execute("PRAGMA synchronous = NORMAL")
-                database.executescript(f"BEGIN IMMEDIATE;{TABLES}COMMIT;")
-                _check_tables(database, file, READ)
+            _check_tables(database, file, READ[:1] if _has_tables(database) else ())
+            use_write_ahead_log(database)
+            database.execute("PRAGMA synchronous = NORMAL")
+            database.executescript(f"BEGIN IMMEDIATE;{TABLES}COMMIT;")
+            _check_tables(database, file, READ)
         except BaseException:
             database.close()
             raise
+    return database
+
+
+def _opened_to_read(file: str | os.PathLike[str]) -> sqlite3.Connection:
+    """Return a connection that reads a ledger; SQLite needs files beside it for that, which not every folder takes.
+
+    Raises:
+        UserError: it is no ledger; or such files cannot be made, and the write-ahead log has transactions.
+    """
+    try:
+        return _checked(file, "mode=rw")  # mode=ro would leave the files behind
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        log = Path(f"{file}-wal")
+        if log.exists() and log.stat().st_size:
+            raise UserError(
+                f"ledger: {file} cannot be used: SQLite needs a folder that it may write, as {log} has transactions "
+                "that are not in the file yet; copy both to such a folder"
+            ) from error
+        return _checked(file, "mode=ro&immutable=1")
+
+
+def _checked(file: str | os.PathLike[str], options: str) -> sqlite3.Connection:
+    """Return a connection to an existing ledger with options of SQLite's URIs, whose tables are there."""
+    uri = f"{Path(file).absolute().as_uri()}?{options}"
+    database = sqlite3.connect(uri, WAIT, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        _check_tables(database, file, READ)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

@@ -23,6 +23,7 @@ from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say
+from recbole_gro.utils.units import counted
 from recbole_gro.utils.work_folder import refuse_other_work, work_folder
 
 MOST_BENIGN = 2000  # users that thresholds come from
@@ -52,11 +53,8 @@ def run_detect(
     own = detection_settings(served, settings or {})
     tracer = Tracer(served.model, ServiceSettings.of(served.config).served_k)
     queries = read_log(log, token_ids(served))
-    if queries.unknown:
-        say(
-            f"log: {queries.unknown:,} items are not in the target's catalogue, and histories are judged without them; "
-            "an item with blanks stands in a JSON list"
-        )
+    if unjudged := _left_out(queries):
+        say(unjudged)
     folder = work_folder(output, "detect")
     refuse_other_work(folder)
     calibrated = calibrate(served, tracer, benign, own)
@@ -87,6 +85,18 @@ def run_detect(
     }
     write_detection(results, folder)
     return results
+
+
+def _left_out(queries: LoggedQueries) -> str:
+    """Return one line on what of a log is not judged; nothing where all of it is."""
+    parts = []
+    if n := queries.left_out:
+        parts.append(f"{counted(n, 'history', 'histories')} refused, or without an item of the target's catalogue")
+    if n := queries.unknown:
+        parts.append(
+            f"{counted(n, 'item')} that the catalogue does not have; an item with blanks stands in a JSON list"
+        )
+    return f"log: left out: {', and '.join(parts)}" if parts else ""
 
 
 def token_ids(target: SavedTarget) -> dict[str, int]:

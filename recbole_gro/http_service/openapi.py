@@ -13,7 +13,7 @@ ERRORS = {
     "422": "the request is invalid",
     "429": "more lists per minute than the API key gets, Retry-After has the seconds; or not like users' requests",
     "500": "an error of the service; nothing is counted",
-    "503": "too many requests are waiting; Retry-After has the seconds to wait",
+    "503": "too many requests are waiting, or none can be counted at present; Retry-After has the seconds to wait",
 }
 
 

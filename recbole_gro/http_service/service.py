@@ -1,7 +1,9 @@
 """The service behind the HTTP routes: a recommender, its ledger, and the answer to a batch of queries."""
 
+import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import Sequence
 
 import torch
@@ -66,6 +68,7 @@ class DefendedService:
         self.ledger = Ledger(options.ledger_file)  # last, so that invalid input leaves no file and binds none
         if self.ledger.bind(catalogue):
             logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
+        self._owed: list[tuple[list[int], int]] = []  # lines of the log whose lists are to be given back, and status
         self.on_alarm = options.on_alarm
         self.guard = None
         if judge:
@@ -73,13 +76,20 @@ class DefendedService:
             self.guard = Guard(detector, tracer, options.ledger_file, rate, draws)
 
     def close(self) -> None:
-        """Close the ledger."""
+        """Close the ledger, once the lists that are owed are given back."""
+        with contextlib.suppress(sqlite3.Error):
+            self._settle()
         self.ledger.close()
         if self.guard:
             self.guard.close()
 
     def respond(self, entries: Sequence[Entry]) -> list[Outcome]:
-        """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted."""
+        """Return the lists of item ids of each query, or why it gets none; those that fail here are not counted.
+
+        Raises:
+            sqlite3.Error: the ledger cannot be used; nothing is counted.
+        """
+        self._settle()
         admitted = self.ledger.admit(entries)
         outcomes: list[Outcome] = [entry if isinstance(entry, HttpRefusal) else [] for entry in admitted]
         for k in {entry.k for entry in entries}:
@@ -98,19 +108,34 @@ class DefendedService:
         try:
             alarms = self.guard.alarms(histories, keys) if self.guard else [False] * len(histories)
             lists = iter(self._lists(histories, alarms, entries[0].k))
-        except Exception:  # whatever failed, its lists are given back, and the next batch is served
-            logger.exception("a batch of %d histories failed", len(histories))
-            self.ledger.withdraw([admitted[place] for place in places])
+        except Exception as error:  # whatever failed, its lists are given back, and the next batch is served
+            of_ledger = isinstance(error, sqlite3.Error)
+            if not of_ledger:
+                logger.exception("a batch of %d histories failed", len(histories))
+            self._give_back([admitted[place] for place in places], 503 if of_ledger else 500)
             for place in places:
-                outcomes[place] = HttpRefusal(500, "internal error")
+                outcomes[place] = error if of_ledger else HttpRefusal(500, "internal error")
             return
         judged = iter(alarms)
         for place, entry in zip(places, entries, strict=True):
             outcomes[place] = [next(lists) for _ in entry.histories]
             alarm = any([next(judged) for _ in entry.histories])  # all of them are taken from `judged`
             if alarm and self.on_alarm == "refuse":
-                self.ledger.withdraw([admitted[place]], 429)
+                self._give_back([admitted[place]], 429)
                 outcomes[place] = HttpRefusal(429, "these requests are not like those of users of this service")
+
+    def _give_back(self, lines: list[int], status: int) -> None:
+        """Give the lists of admitted queries back, now or as soon as the ledger can be used."""
+        self._owed.append((lines, status))
+        try:
+            self._settle()
+        except sqlite3.Error as error:
+            logger.error("ledger: %s cannot be used: %s; lists are given back later", self.ledger.file, error)
+
+    def _settle(self) -> None:
+        while self._owed:
+            self.ledger.withdraw(*self._owed[0])
+            del self._owed[0]
 
     def _lists(self, histories: list[list[int]], alarms: list[bool], k: int) -> list[list[int]]:
         """Return the list of each history; random items for flagged ones where `on_alarm` says so."""

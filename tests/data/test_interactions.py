@@ -85,16 +85,18 @@ def test_an_infinite_time_is_reported(write_file, make_config):
 def test_the_csv_file_of_the_page_on_own_data_becomes_an_atomic_file(make_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = [f'0{user},"SKU ""{item}""",2018-01-0{item + 1} 00:00:0{user}' for user in (1, 2) for item in (3, 1, 2)]
+    rows += ["01,SKU 4,2018-01-05", "01,SKU 5,2018-01-06T00:00:00.5+01:00"]  # of other lengths
     rows += [f"null,{item},2018-01-0{day} 00:00:00" for day, item in enumerate(("NA", "nan", "None"), 1)]
     (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,bought_at", *rows, ",SKU 9,2018-01-01"]) + "\n")
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
     exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], {})
     dataset = build_dataset(make_config("NARM", "shop", data_path=tmp_path / "data"))
-    items = {f'SKU "{item}"' for item in (1, 2, 3)} | {"NA", "nan", "None"}
+    items = {f'SKU "{item}"' for item in (1, 2, 3)} | {"SKU 4", "SKU 5", "NA", "nan", "None"}
     assert set(dataset.field2token_id["item_id"]) == {"[PAD]", *items}
     assert set(dataset.field2token_id["user_id"]) == {"[PAD]", "01", "02", "null"}
-    first = (tmp_path / "data" / "shop" / "shop.inter").read_text().splitlines()[1]
-    assert first == '01\tSKU "3"\t1515024001.0'
+    written = (tmp_path / "data" / "shop" / "shop.inter").read_text().splitlines()
+    assert written[1] == '01\tSKU "3"\t1515024001.0'
+    assert written[7:9] == ["01\tSKU 4\t1515110400.0", "01\tSKU 5\t1515193200.5"]
 
 
 # settings that name columns

@@ -1,9 +1,13 @@
 """The routes, as uvicorn serves them on 127.0.0.1."""
 
 import asyncio
+import contextlib
 import os
 import random
+import socket
+import sqlite3
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -138,6 +142,54 @@ def test_a_fault_inside_names_nothing_and_is_not_counted(start, checkpoint_of, m
     monkeypatch.setattr("recbole_gro.http_service.app.read_request", broken)
     answer = client.post(key, history=["i1"])
     assert (answer.status, answer.body) == (500, {"error": "internal error"})
+
+
+def test_a_client_that_leaves_early_is_no_fault_of_the_service(client, caplog):
+    key = client.key()
+    head = f"POST /v1/recommend HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port)) as connection:
+        connection.sendall(f"{head}{{".encode())
+        time.sleep(0.2)  # until it waits for the rest
+    deadline = time.monotonic() + 20
+    while not (errors := [line for line in client.get("/metrics").body.splitlines() if "errors_total{" in line]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [line.partition(",")[0] for line in errors] == ['recbole_gro_errors_total{status="400"']
+    assert client.spent() == 0
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("of_key", [False, True])
+def test_a_ledger_that_cannot_be_used_is_503_and_one_line(client, monkeypatch, caplog, of_key):
+    key = client.key()
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "key_of" if of_key else "admit", full)
+        answer = client.post(key, history=["i1"])
+    assert (answer.status, answer.body) == (503, {"error": "requests cannot be counted at present"})
+    assert answer.headers["retry-after"] == "10"
+    line = f"ledger: {client.ledger} cannot be used: database or disk is full; a request is answered with 503"
+    assert [record.getMessage() for record in caplog.records] == [line]
+    assert caplog.records[0].exc_info is None
+    assert client.spent() == 0
+    assert client.post(key, history=["i1"]).status == 200
+    assert client.spent() == 1
+
+
+def test_a_ledger_that_another_process_locks_is_503(start, checkpoint_of, monkeypatch, caplog):
+    monkeypatch.setattr("recbole_gro.http_service.database.WAIT", 0.1)
+    client = start(checkpoint_of("GRU4Rec"))
+    key = client.key()
+    with contextlib.closing(sqlite3.connect(client.ledger, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert client.post(key, history=["i1"]).status == 503
+        other.execute("ROLLBACK")
+    assert "cannot be used: database is locked" in caplog.text
+    assert client.post(key, history=["i1"]).status == 200
+    assert client.spent() == 1
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/recommend", 405), ("GET", "/../etc/passwd", 404)])

@@ -116,6 +116,26 @@ def test_users_most_of_whose_items_are_of_another_catalogue_are_refused(checkpoi
     assert re.search(printed, capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], ""),
+        (["ann,i1 x"], "1 item that the catalogue does not have; an item with blanks stands in a JSON list"),
+        (["ann,x", "ann,"],
+         "2 histories refused, or without an item of the target's catalogue, and 1 item that the catalogue does not "
+         "have; an item with blanks stands in a JSON list"),
+        (["ann,"], "1 history refused, or without an item of the target's catalogue"),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_of_a_log_is_said_in_one_line(checkpoint_of, log, tmp_path, capsys, rows, said):
+    with open(log, "a") as file:
+        file.writelines(f"{row}\n" for row in rows)
+    settings = {**SETTINGS, "detector": "coverage"}
+    run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "out"), settings=settings)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("log: ")]
+    assert lines == [f"log: left out: {said}"] * bool(said)
+
+
 def test_a_folder_with_other_work_is_left_alone(checkpoint_of, log, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "results.json").write_text("mine")

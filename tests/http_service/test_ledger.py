@@ -292,3 +292,80 @@ def test_a_new_ledger_waits_for_a_process_that_opens_it_too(file):
     database.use_write_ahead_log(sqlite3.connect(file, timeout=0, isolation_level=None))
     done.join()
     assert sqlite3.connect(file).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_full_disk_ends_a_transaction_without_a_trace(tmp_path):
+    ledger = Ledger(tmp_path / "service.db")
+    ledger.create_key("ann", budget=10**6)
+    long = [Entry(1, [[item] * 400], 5) for item in range(1, 400)]
+    pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+    ledger._database.execute(f"PRAGMA max_page_count = {pages + 1}")
+    for _ in range(2):  # neither the first nor a later one finds a transaction that is open
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            ledger.admit(long)
+    assert ledger.all_keys()[0]["spent"] == 0
+    ledger._database.execute("PRAGMA max_page_count = 10000")
+    assert len(ledger.admit(long)) == len(long)
+    assert ledger.all_keys()[0]["spent"] == len(long)
+
+
+def test_a_transaction_whose_commit_fails_is_rolled_back():
+    statements = []
+
+    class Database:
+        in_transaction = True
+
+        def execute(self, statement):
+            statements.append(statement)
+            if statement == "COMMIT":
+                raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(sqlite3.OperationalError), database.transaction(Database()):
+        pass
+    assert statements == ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
+
+
+@pytest.fixture
+def unwritable(file):
+    """What SQLite writes beside a file cannot be made, as in a folder without the right to write, for root too."""
+
+    def make():
+        file.with_name("service.db-shm").unlink(missing_ok=True)
+        file.with_name("service.db-shm").symlink_to(file.parent / "absent" / "file")
+
+    return make
+
+
+def test_a_ledger_is_read_where_its_folder_cannot_be_written(ledger, file, unwritable):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[3]], 5)])
+    ledger.close()
+    unwritable()
+    with pytest.raises(UserError, match="unable to open database file"):
+        Ledger(file)
+    read = Ledger(file, may_write=False)
+    assert [line["sequences"] for line in read.lines()] == [[[3]]]
+    assert read.all_keys()[0]["spent"] == 1
+
+
+def test_transactions_beside_a_ledger_that_cannot_be_read_are_named(ledger, file, tmp_path, unwritable):
+    ledger.create_key("ann")
+    log = file.with_name("service.db-wal")
+    pending = log.read_bytes()
+    ledger.close()
+    log.write_bytes(pending)
+    unwritable()
+    with pytest.raises(UserError, match=r"service\.db-wal has transactions that are not in the file yet; copy both"):
+        Ledger(file, may_write=False)
+
+
+def test_a_ledger_that_is_read_leaves_no_file_behind(ledger, file, tmp_path):
+    ledger.create_key("ann")
+    ledger.close()
+    read = Ledger(file, may_write=False)
+    assert len(read.all_keys()) == 1
+    read.close()
+    assert [one.name for one in tmp_path.iterdir()] == ["service.db"]
+    with pytest.raises(UserError, match=r"absent #1\.db cannot be used: unable to open database file"):
+        Ledger(tmp_path / "absent #1.db", may_write=False)
+    assert [one.name for one in tmp_path.iterdir()] == ["service.db"]

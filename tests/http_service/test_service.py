@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_gro import UserError, load_target
-from recbole_gro.http_service.ledger import Entry
+from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.http_service.service import DefendedService, output_defense
@@ -46,6 +46,29 @@ def test_what_fails_is_given_back_and_the_rest_is_answered(service, monkeypatch)
     assert (failed.status, failed.sentence) == (500, "internal error")
     assert len(answered) == 2
     assert service.ledger.all_keys()[0]["spent"] == 2
+
+
+def test_lists_that_cannot_be_given_back_at_once_are_given_back_later(service, monkeypatch, caplog):
+    service.ledger.create_key("ann", budget=9)
+    answer = service.recommender.answer
+
+    def locked(*_):
+        raise sqlite3.OperationalError("database is locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.recommender, "answer", lambda histories, k: 1 / 0 if k == 5 else answer(histories, k))
+        patch.setattr(service.ledger, "withdraw", locked)
+        failed, answered = service.respond([Entry(1, [[3]], 5), Entry(1, [[4], [5]], 2)])
+        assert (failed.status, len(answered)) == (500, 2)
+        with pytest.raises(sqlite3.OperationalError):  # counts nothing before what is owed
+            service.respond([Entry(1, [[3]], 2)])
+    assert f"ledger: {service.ledger.file} cannot be used: database is locked; lists are given back later" in (
+        caplog.messages
+    )
+    assert service.ledger.all_keys()[0]["spent"] == 3
+    service.respond([Entry(1, [[6]], 2)])
+    assert service.ledger.all_keys()[0]["spent"] == 3
+    assert service.ledger.totals() == {"500": (1, 1), "answered": (2, 3)}
 
 
 def defense_of(file, name, **settings):
@@ -174,6 +197,35 @@ def test_flagged_requests_are_refused_and_not_counted(checkpoint_of, tmp_path):
     assert (odd.status, both.status) == (429, 429)
     assert own.ledger.all_keys()[0]["spent"] == 1
     assert own.ledger.totals() == {"429": (2, 3), "answered": (1, 1)}
+
+
+def test_lists_are_given_back_where_a_judgement_cannot_be_noted(checkpoint_of, tmp_path, monkeypatch, caplog):
+    own = guarded(checkpoint_of, tmp_path, "decoy")
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(own.guard, "alarms", full)
+    [failed] = own.respond([Entry(1, [PLAIN], 5)])
+    assert isinstance(failed, sqlite3.OperationalError)
+    assert own.ledger.totals() == {"503": (1, 1), "answered": (0, 0)}
+    assert own.ledger.all_keys()[0]["spent"] == 0
+    assert caplog.messages == []  # the response logs it
+
+
+def test_a_flag_whose_lists_cannot_be_given_back_refuses_its_request_alone(checkpoint_of, tmp_path, monkeypatch):
+    own = guarded(checkpoint_of, tmp_path, "refuse")
+
+    def full(*_):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(own.ledger, "withdraw", full)
+        plain, odd = own.respond([Entry(1, [PLAIN], 5), Entry(1, [ODD], 5)])
+    assert plain == own.recommender.answer([PLAIN], 5)
+    assert odd.status == 429
+    own.close()
+    assert Ledger(tmp_path / "service.db").totals() == {"429": (1, 1), "answered": (1, 1)}
 
 
 def test_alarms_may_be_logged_alone(checkpoint_of, tmp_path, caplog):
