@@ -13,12 +13,18 @@ _in_place_of_missing: list[TextIO] = []
 
 
 def open_missing() -> None:
-    """Open a stream that discards its text for standard output and error where the process started without them."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, open as long as the process runs
-            _in_place_of_missing.append(nowhere)
-            setattr(sys, name, nowhere)
+    """Open a stream that discards its text for standard output and error where the process started without them.
+
+    Worker processes inherit it.
+    """
+    missing = {name: number for number, name in enumerate(("stdout", "stderr"), 1) if getattr(sys, name) is None}
+    for descriptor in missing.values():  # all of them first, else another file would get their numbers
+        if not _is_open(descriptor):
+            _discard(descriptor)
+    for name in missing:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, open as long as the process runs
+        _in_place_of_missing.append(nowhere)
+        setattr(sys, name, nowhere)
 
 
 def is_missing() -> bool:
@@ -76,7 +82,19 @@ def print_error(*text: str, end: str = "\n") -> None:
             _discard(sys.stderr.fileno())
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def _discard(descriptor: int) -> None:
+    """Let a descriptor, which child processes inherit, discard what is written to it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere == descriptor:  # it was closed
+        os.set_inheritable(descriptor, True)
+        return
     os.dup2(nowhere, descriptor)
     os.close(nowhere)

@@ -102,3 +102,15 @@ def test_a_program_without_standard_output_prints_nowhere(monkeypatch):
     assert exit_code("tool", work, []) == 0
     assert exit_code("tool", work, ["--a=1"]) == 2
     assert is_missing()
+
+
+@pytest.mark.parametrize("redirected", [">&-", ">&- 2>&-"])
+def test_child_processes_have_a_standard_output_too(redirected):
+    program = """
+import subprocess, sys
+from recbole_gro.utils.command_line import exit_code
+
+child = "import sys; print(1, flush=True); print(2, file=sys.stderr, flush=True); assert sys.stdout and sys.stderr"
+sys.exit(exit_code("tool", lambda words: subprocess.run([sys.executable, "-c", child]).returncode, []))
+"""
+    assert command(redirected, "-c", program) == (0, "2\n" if redirected == ">&-" else "")
