@@ -152,7 +152,7 @@ class Attacker:
             show_progress: whether to show a progress bar.
         """
         seed = stage_seed(self.config["seed"], "surrogate") if seed is None else seed
-        logs = self.training_logs(log, n_items, seed)
+        logs = self.training_logs(log.copy(), n_items, seed)  # agreement is measured with the lists as served
         for made in logs.values():
             checked(made, f"{type(self).__name__}.training_log", n_items)
         train = functools.partial(self._train_one, n_items=n_items, items=items, seed=seed, show_progress=show_progress)

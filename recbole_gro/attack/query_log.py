@@ -16,9 +16,11 @@ from torch import Tensor
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import written
+from recbole_gro.utils.ranking import has_item_twice
 
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
+LISTS_AT_ONCE = 2**15  # lists that are sorted at a time
 PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models that read it once for all of them
 
 
@@ -43,6 +45,10 @@ class QueryLog:
     def n_lists(self) -> int:
         """Number of lists, one per item of each sequence."""
         return int(self.lengths.sum())
+
+    def copy(self) -> "QueryLog":
+        """Return a log of its own, which may be changed in place."""
+        return QueryLog(self.sequences.clone(), self.lists.clone())
 
     def first(self, h: int) -> "QueryLog":
         """Return the log with the first `h` items of each list; all of them where lists are no longer."""
@@ -80,16 +86,18 @@ class QueryLog:
         return QueryLog(self.sequences[kept], self.lists[kept]), QueryLog(self.sequences[held], self.lists[held])
 
 
-def checked(log: Any, source: str, n_items: int) -> QueryLog:
+def checked(log: Any, source: str, n_items: int, returned: int | None = None) -> QueryLog:
     """Return a query log if a surrogate can be trained on it.
 
     Args:
         log: what an attacker returned.
         source: names the attacker in the message.
         n_items: size of the id space.
+        returned: number of lists that a black box returned to the attacker; None: not known.
 
     Raises:
-        UserError: it is none, or has fewer than the two sequences of training and held-out data.
+        UserError: it is none, has fewer than the two sequences of training and held-out data, a list with an item
+            twice, or more lists than the black box returned.
     """
     if not isinstance(log, QueryLog):
         raise UserError(f"{source}: it returned {type(log).__name__}; a QueryLog is expected")
@@ -107,6 +115,14 @@ def checked(log: Any, source: str, n_items: int) -> QueryLog:
             raise UserError(f"{ours} have 0 before an item; 0 pads their end")
     if bool((log.sequences[:, 0] == 0).any()):
         raise UserError(f"{source}: its query log has a sequence without an item; leave it out")
+    if any(map(has_item_twice, log.lists.flatten(0, 1).split(LISTS_AT_ONCE))):
+        raise UserError(f"{source}: a list of its query log has an item twice; the items of a list differ")
+    n_lists = int(((log.lists[..., 0] != 0) & (log.sequences != 0)).sum())
+    if returned is not None and n_lists > returned:
+        raise UserError(
+            f"{source}: its query log has {n_lists:,} lists, and the black box returned {returned:,}; it holds a list "
+            "for each query and no others"
+        )
     return log
 
 

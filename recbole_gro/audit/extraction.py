@@ -69,7 +69,8 @@ def attack_service(config: Config, name: str, client: Client, catalogue: list[st
     console.info(f"attack {name}: {attacker.summary}; {query_budget(config):,} lists at most")
     init_seed(config["seed"], config["reproducibility"])
     generator = torch.Generator().manual_seed(config["seed"])
-    log = checked(attacker.query(box, generator, None, config["show_progress"]), f"attacker: {name}", n_items)
+    log = attacker.query(box, generator, None, config["show_progress"])
+    log = checked(log, f"attacker: {name}", n_items, box.lists_returned)
     live.check()
     log.save(folder / f"queries-{name}.npz")
     held_out = split(config, log)[1]

@@ -180,7 +180,8 @@ def guarded_queries(provider: ProviderUnderTest, stages: Stages, decoys: str) ->
         auxiliary = stages.auxiliary_data()
         generator = torch.Generator().manual_seed(start_stage(config, "queries"))
         box = BlackBox(service, budget=query_budget(config))
-        log = checked(prints.attacker.query(box, generator, auxiliary), f"attacker: {prints.attack}", box.n_items)
+        log = prints.attacker.query(box, generator, auxiliary)
+        log = checked(log, f"attacker: {prints.attack}", box.n_items, box.lists_returned)
         return {"sequences": log.sequences.int(), "lists": log.lists.int(), "true_lists": service.true_lists}
 
     stored = provider.cache.once("guarded", prints.queries, make)

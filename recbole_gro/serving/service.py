@@ -14,7 +14,7 @@ from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
 from recbole_gro.utils.errors import InvalidQuery, UserError
-from recbole_gro.utils.ranking import rows_at_once, top_k
+from recbole_gro.utils.ranking import has_item_twice, rows_at_once, top_k
 
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
 ROWS_KEPT = 2**13  # maximum sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
@@ -83,8 +83,7 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "") -> Non
         raise UserError(f"{its} have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}")
     if bool(((lists[:, 1:] != 0) & (lists[:, :-1] == 0)).any()):
         raise UserError(f"{its} have 0 before an item; 0 pads their end")
-    in_order = lists.sort(1).values
-    if bool(((in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != 0)).any()):
+    if has_item_twice(lists):
         raise UserError(f"{its} have an item twice; the items of a list differ")
 
 

@@ -112,6 +112,20 @@ def test_the_error_for_an_unknown_attacker_names_the_registered_ones(make_config
         create_attacker("haed", make_config())
 
 
+def test_a_training_log_may_be_changed_in_place(make_config):
+    class Own(Attacker):
+        def training_log(self, log):
+            log.lists[:, :, 2:] = 0
+            return log
+
+    log = Attacker(make_config(query_sequences=4, query_length=3)).query(
+        BlackBox(RuleService()), torch.Generator().manual_seed(1)
+    )
+    before = log.copy()
+    Own(make_config(query_sequences=4, query_length=3, surrogate_epochs=1)).train_surrogate(log, 31)
+    assert torch.equal(log.lists, before.lists)
+
+
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="'standard' is registered already"):
         register_attacker("standard")(Attacker)

@@ -313,8 +313,25 @@ def test_a_log_that_a_surrogate_can_be_trained_on_is_returned():
         (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1].fill_(0)), "lists .* have 0 before an item"),
         (lambda log: changed(log, "sequences", lambda ids: ids[2, 1].fill_(0)), "sequences .* have 0 before an item"),
         (lambda log: changed(log, "sequences", lambda ids: ids[2].fill_(0)), "a sequence without an item"),
+        (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1:].fill_(7)), "a list of its .* has an item twice"),
     ],
 )  # fmt: skip
 def test_another_log_is_one_clear_line(make, message):
     with pytest.raises(UserError, match=f"^attacker: mine: .*{message}"):
         checked(make(labelled_log()), "attacker: mine", 1000)
+
+
+def test_padding_of_a_list_may_repeat():
+    log = changed(labelled_log(), "lists", lambda ids: ids[2, 3, 1:].fill_(0))
+    assert checked(log, "attacker: mine", 1000) is log
+
+
+def test_a_log_holds_no_more_lists_than_were_returned():
+    log = ragged_log([4, 2])
+    assert checked(log, "attacker: mine", 1000, 6) is log
+    with pytest.raises(
+        UserError, match=r"^attacker: mine: its query log has 6 lists, and the black box returned 5; it"
+    ):
+        checked(log, "attacker: mine", 1000, 5)
+    unanswered = changed(log, "lists", lambda ids: ids[0, 0].fill_(0))
+    assert checked(unanswered, "attacker: mine", 1000, 5) is unanswered

@@ -11,6 +11,7 @@ from pipeline import TINY_RUN, same_weights
 from recbole_gro import (
     Defense,
     GROTrainer,
+    QueryLog,
     Service,
     Settings,
     UserError,
@@ -319,3 +320,25 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
         list(pool.map(lambda stages: stages.target(), workers))
     assert most == [1]  # the others find it written
     assert load_target(tmp_path / "out" / "target.pth")
+
+
+def repeated(attack, black_box, generator, auxiliary=None, show_progress=False):
+    log = attacker.StandardAttacker(attack.config).query(black_box, generator)
+    return QueryLog(log.sequences.repeat(3, 1), log.lists.repeat(3, 1, 1))
+
+
+def invented(attack, black_box, generator, auxiliary=None, show_progress=False):
+    return QueryLog(torch.ones(5, 4, dtype=torch.long), torch.arange(1, black_box.k + 1).expand(5, 4, -1))
+
+
+@pytest.mark.parametrize(
+    ("query", "n_lists", "returned"), [(repeated, 3 * 20 * 4, 20 * 4), (invented, 20, 0)], ids=["repeated", "invented"]
+)
+def test_a_query_log_with_lists_that_nobody_returned_is_refused(make_stages, monkeypatch, query, n_lists, returned):
+    monkeypatch.setattr(attacker, "_attackers", type(attacker._attackers)("attacker"))
+    attacker._attackers.register("own")(type("Own", (attacker.Attacker,), {"settings": (), "query": query}))
+    stages = make_stages(attacker="own", query_sequences=20).attacked_by("own")
+    service = Service(stages.target(), stages.config["served_k"])
+    line = f"^attacker: own: its query log has {n_lists} lists, and the black box returned {returned}; it holds a list"
+    with pytest.raises(UserError, match=line):
+        stages.queries(service, "none own")
