@@ -165,9 +165,8 @@ class Stages:
             auxiliary = self.auxiliary_data()
             generator = torch.Generator().manual_seed(start_stage(config, "queries"))
             log = attacker.query(black_box, generator, auxiliary, config["show_progress"])
-            returned = black_box.lists_returned
-            log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items, returned)
-            facts = query_facts(attacker, log, auxiliary, returned)
+            log = checked(log, f"attacker: {self.prints.attack}", black_box.n_items, black_box.lists_returned)
+            facts = query_facts(attacker, log, auxiliary, black_box.lists_returned)
             return {"sequences": log.sequences.int(), "lists": log.lists.int(), "facts": facts}
 
         stored = self._once("queries", self.prints.queries, make)
