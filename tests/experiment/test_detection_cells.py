@@ -85,7 +85,7 @@ def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monk
     with pytest.raises(UserError) as caught:
         run_experiment(grid, {"attacker": ["standard+random"], "seeds": [1, 2]}, tmp_path / "out")
     assert str(caught.value) == (
-        "cells of 1 targets failed, finished ones are kept: attacker standard+random, seed 2: ValueError: out of luck"
+        "cells of 1 target failed, finished ones are kept: attacker standard+random, seed 2: ValueError: out of luck"
     )
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
     assert "standard+random" in (tmp_path / "out" / "report.md").read_text()
