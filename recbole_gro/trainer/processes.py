@@ -5,11 +5,13 @@ gradients are added up before every step, so that all have the same weights. The
 and queries; the others wait for its results.
 """
 
+import atexit
 import contextlib
 import datetime
 import functools
 import itertools
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -232,13 +234,22 @@ def exit_code_of_all(
     if followed:
         store.set_timeout(LAST_WORDS)
         with contextlib.suppress(RuntimeError):  # the store may be in the process that failed
-            return int(store.get("status"))
+            status = int(store.get("status"))
     elif status:
         with contextlib.suppress(RuntimeError):
             store.set("status", str(status))
     elif dist.is_initialized():
         dist.destroy_process_group()
+    if status and dist.is_initialized():
+        atexit.register(_end_at_once, status)
     return status
+
+
+def _end_at_once(status: int) -> None:
+    """End the process without the destructors of gloo, of which one may abort it where another process has gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _is_first_to_fail(store: dist.Store, rank: str) -> bool:
