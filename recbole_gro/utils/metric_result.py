@@ -10,21 +10,44 @@ from recbole_gro.utils.errors import UserError
 
 
 class CheckedEvaluator(Evaluator):
-    """RecBole's evaluator, which names a metric of a user's own that returns no values by name."""
+    """RecBole's evaluator, which names a metric of a user's own that returns no values by name.
 
-    def evaluate(self, dataobject):
-        found: dict[str, Any] = {}
-        for name, metric in self.metric_class.items():
-            values = metric.calculate_metric(dataobject)
-            if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
-                raise UserError(
-                    f"metrics: calculate_metric of {type(metric).__name__} ({name}) returned {type(values).__name__}; "
-                    f"a dict of numbers by name is expected, such as {name}@10, as topk_result gives"
-                )
-            if taken := [key for key in values if key in found and found[key] != values[key]]:
-                raise UserError(f"metrics: {name} gives another {taken[0]} than a metric before; name it as registered")
-            found |= values
-        return found
+    Args:
+        config: RecBole's Config or ours.
+    """
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        found: dict[str, tuple[str, Any]] = {}
+        self.metric_class = {name: _CheckedMetric(name, metric, found) for name, metric in self.metric_class.items()}
+
+
+class _CheckedMetric:
+    """A metric whose values are checked; `found` has the metric and the value of each key, of all metrics."""
+
+    def __init__(self, name: str, metric: Any, found: dict[str, tuple[str, Any]]):
+        self.name, self.metric, self.found = name, metric, found
+
+    def calculate_metric(self, dataobject: Any) -> Mapping[str, Any]:
+        """Return the values of the metric by key.
+
+        Raises:
+            UserError: it returns anything else, or another value for the key of another metric.
+        """
+        values = self.metric.calculate_metric(dataobject)
+        if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+            raise UserError(
+                f"metrics: calculate_metric of {type(self.metric).__name__} ({self.name}) returned "
+                f"{type(values).__name__}; a dict of numbers by name is expected, such as {self.name}@10, as "
+                "topk_result gives"
+            )
+        for key, value in values.items():
+            other, other_value = self.found.get(key, (self.name, value))
+            if other == self.name:
+                self.found[key] = self.name, value
+            elif other_value != value:
+                raise UserError(f"metrics: {self.name} gives another {key} than {other}; name it as it is registered")
+        return values
 
 
 def checked_result(result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:

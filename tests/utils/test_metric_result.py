@@ -55,5 +55,14 @@ def test_a_metric_that_returns_no_values_by_name_is_named(evaluated, returned):
 
 
 def test_a_metric_with_the_values_of_another_is_refused(evaluated):
-    with pytest.raises(UserError, match=r"^metrics: another gives another own@5 than a metric before"):
+    with pytest.raises(UserError, match=r"^metrics: another gives another own@5 than own; name it"):
         evaluated({"own@5": 1}, {"own@5": 2})
+
+
+def test_values_that_two_metrics_share_may_change_from_evaluation_to_evaluation(monkeypatch):
+    values = iter([1, 1, 2, 2])
+    for name in ("own", "another"):
+        methods = {"__init__": lambda *_: None, "calculate_metric": lambda *_: {"own@5": next(values)}}
+        monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
+    evaluator = CheckedEvaluator({"metrics": ["own", "another"]})
+    assert [evaluator.evaluate(None) for _ in range(2)] == [{"own@5": 1}, {"own@5": 2}]
