@@ -19,7 +19,9 @@ class CheckedEvaluator(Evaluator):
     def __init__(self, config: Any):
         super().__init__(config)
         found: dict[str, tuple[str, Any]] = {}
-        self.metric_class = {name: _CheckedMetric(name, metric, found) for name, metric in self.metric_class.items()}
+        self.metric_class: dict[str, Any] = {
+            name: _CheckedMetric(name, metric, found) for name, metric in self.metric_class.items()
+        }
 
 
 class _CheckedMetric:
