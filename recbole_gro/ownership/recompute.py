@@ -31,7 +31,7 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
         owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
             and the lists of the owner's models are computed again too. Other processors and versions round scores
             otherwise, which exchanges neighbours in a few lists: probes that come out differently are left out, and
-            the verdict is to be the same without them.
+            the claim is to be the same without them.
         data_path: folder of the dataset's folder, for methods that read users' histories.
 
     Returns:
