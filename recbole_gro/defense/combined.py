@@ -83,12 +83,12 @@ class CombinedDefense(Defense):
         return protected
 
     def answer(self, ranked: Tensor, query: Query) -> Tensor:
-        for part in self._parts:
+        for part in self._parts[:-1]:
             shown = part.answer(ranked, query)
             if shown is not ranked:
                 check_lists(shown, ranked, query.scores.shape[1], part.name)
             ranked = shown
-        return ranked
+        return self._parts[-1].answer(ranked, query)  # whose lists the service checks
 
     def state_dict(self):
         return {str(place): part.state_dict() for place, part in enumerate(self._parts)}

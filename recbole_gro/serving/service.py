@@ -190,5 +190,6 @@ class Service:
         version = -1 if ranked.is_inference() else ranked._version  # which a change in place raises
         lists = self.output(ranked, Query(*read, scores))
         if lists is not ranked or version < 0 or ranked._version != version:
-            check_lists(lists, ranked, self.n_items, getattr(getattr(self.output, "__self__", None), "name", ""))
+            [*_, last] = getattr(getattr(self.output, "__self__", None), "parts", [None])  # of a defense
+            check_lists(lists, ranked, self.n_items, getattr(last, "name", ""))
         return lists, scores.gather(1, ranked[:, :1])

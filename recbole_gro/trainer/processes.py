@@ -246,7 +246,7 @@ def exit_code_of_all(
 
 
 def _end_at_once(status: int) -> None:
-    """End the process without the destructors of gloo, of which one may abort it where another process has gone."""
+    """End the process without the destructors of its libraries: one may abort it after another process has failed."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
