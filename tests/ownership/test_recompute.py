@@ -115,8 +115,8 @@ def test_a_claim_that_hangs_on_a_few_probes_does_not_recompute(owner, monkeypatc
     verified(owner)
     monkeypatch.setattr(recompute_module, "MOST_ROUNDED", 1.0)
     with (
-        another_rounding(monkeypatch, 0.95),
-        pytest.raises(UserError, match=r"claim without the 38 probes that come out differently here is not the stored"),
+        another_rounding(monkeypatch, 0.975),
+        pytest.raises(UserError, match=r"claim without the 39 probes that come out differently here is not the stored"),
     ):
         recompute("out/results.json", owner)
 
