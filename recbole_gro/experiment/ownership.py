@@ -1,8 +1,6 @@
 """The experiment on ownership: which suspects the method `fingerprint` claims, copies and others."""
 
-import csv
 import itertools
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +19,7 @@ from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, att
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
-from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, write_document
+from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, read_rows, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
@@ -32,6 +30,7 @@ MIN_REFERENCES = 3  # references of a verdict; one fewer than an owner has remai
 SAME = "independent, same architecture"
 HEAD = ["model", "seed", "kind", "suspect", "is_copy", "lists", "p_value", "p_value_without_margin", "share",
         "reference_mean", "excess", "low", "high", "probes_needed", "agreement@10"]  # fmt: skip
+WORDS = {"model", "kind", "suspect"}
 Row = dict[str, Any]
 
 
@@ -64,10 +63,12 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
             if not file.exists():
                 make_folder(file.parent)
                 make_folder(stages_dir, "stages_dir")
-                earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other)]
+                earlier = [
+                    row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other, WORDS)
+                ]
                 known = {(row["kind"], row["suspect"]): row for row in earlier}
                 write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
-            rows += read_rows(file)
+            rows += read_rows(file, WORDS)
             say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
     if dry_run:
         print(no_estimate(experiment.figure))
@@ -95,16 +96,6 @@ def _suspects(experiment: Experiment, model: str, seed: int) -> str:
     owners = itertools.product(sorted(map(str, experiment.vary["model"])), experiment.seeds)
     others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
     return fingerprint(experiment.name, others=others, suspects=experiment.ownership | read)
-
-
-def read_rows(file: Path) -> list[Row]:
-    """Return the rows of a table, numbers as such; None where a cell is empty."""
-    words = {"model", "kind", "suspect"}
-    with open(file, newline="", encoding="utf-8") as stream:
-        return [
-            {name: text if name in words else json.loads(text.lower()) if text else None for name, text in row.items()}
-            for row in csv.DictReader(stream)
-        ]
 
 
 def _values(rows: Iterable[Row]) -> Iterator[Any]:

@@ -31,10 +31,15 @@ ALARMS = "alarms"  # the figure of an experiment on services that answer with de
 TRADE_OFF, TRADE_OFF_K = "tradeoff", 10  # the figure of utility against extraction, and the cut-off of both
 TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
+MARKS = "marks"  # the figure of an experiment on watermarks
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
-PARTS |= {"against": dict, "equal": dict, "ownership": dict}
+PARTS |= {"against": dict, "equal": dict, "ownership": dict, "marks": dict}
 OWNERSHIP_PARTS = {"references": list, "probes": int, "copies": list, "changed": list, "avoiding": list, "half": dict}
-OWNERSHIP_PARTS |= {"small": dict}
+PARTS_OF = {
+    OWNERSHIP: OWNERSHIP_PARTS | {"small": dict},
+    MARKS: {"copies": list, "changed": list, "cleansed": list, "keys": int},
+}
+VARIED_BY = {OWNERSHIP: ["model"], MARKS: ["model", "defense"]}
 
 
 @dataclass
@@ -45,8 +50,8 @@ class Experiment:
         name: of the file it comes from.
         title: of its report.
         figure: the x axis of its pictures: `k`, a varied key, the metric of the target (`target`), or its share that
-            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing; `ownership` has suspects for
-            cells.
+            a defense keeps (`tradeoff`); `table1` has no picture and trains nothing; `ownership` and `marks` have
+            suspects for cells.
         vary: {key: its values}; a name that is no key, such as arm, has groups of settings that vary together.
         seeds: of each setting; none for `table1`.
         fixed: keys that are the same in all cells.
@@ -54,6 +59,7 @@ class Experiment:
         against: {varied key: its values that the others are compared with}.
         equal: {key: the key whose value it takes}.
         ownership: what is verified, for the figure `ownership`.
+        marks: likewise for the figure `marks`.
     """
 
     name: str
@@ -66,6 +72,7 @@ class Experiment:
     against: dict[str, list] = field(default_factory=lambda: {"defense": [UNDEFENDED]})
     equal: dict[str, str] = field(default_factory=dict)
     ownership: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, Any] = field(default_factory=dict)
 
     def settings(self) -> list[dict[str, Any]]:
         """Return all combinations of varied values, in order."""
@@ -145,7 +152,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     _check(name, parts)
     known = recbole_keys() | declared_keys().keys()
     check_spelling(settings or {}, {"seeds", *parts["vary"]}, known)
-    parts = {"fixed": {}, "differs": [], "seeds": [], "ownership": {}, **parts, "vary": dict(parts["vary"])}
+    parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
     parts["fixed"] = dict(parts["fixed"])
     for key, value in (settings or {}).items():
         if key == "seeds":
@@ -203,14 +210,14 @@ def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
 def _check(name: str, parts: Any) -> None:
     if not isinstance(parts, dict):
         raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
-    optional = {"fixed", "differs", "against", "equal", "ownership"}
+    optional = {"fixed", "differs", "against", "equal", *PARTS_OF}
     optional |= {"seeds"} if parts.get("figure") == TABLE else set()
     _check_parts(f"experiment {name}:", parts, PARTS, optional)
     for sentence in parts.get("differs", []):
         if not isinstance(sentence, str):
             raise UserError(f"experiment {name}: differs: {sentence!r} is no sentence; put the sentence in quotes")
-    if parts.get("ownership"):
-        _check_parts(f"experiment {name}: ownership:", parts["ownership"], OWNERSHIP_PARTS, {"half"})
+    for part in PARTS_OF.keys() & {name for name, given in parts.items() if given}:
+        _check_parts(f"experiment {name}: {part}:", parts[part], PARTS_OF[part], {"half"})
     for key, baselines in parts.get("against", {}).items():
         values = parts["vary"].get(key)
         known = list(values) if isinstance(values, (list, dict)) else []
@@ -261,8 +268,9 @@ def _check_values(experiment: Experiment) -> None:
                 raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
         set_by += set().union(*groups.values())
     of_suspects = [*experiment.ownership.get("small", {})]
-    for part in ("copies", "changed", "avoiding"):
-        of_suspects += [key for entry in experiment.ownership.get(part, []) for key in entry]
+    for part in ("copies", "changed", "avoiding", "cleansed"):
+        entries = [*experiment.ownership.get(part, []), *experiment.marks.get(part, [])]
+        of_suspects += [key for entry in entries for key in entry]
     for key in OutputSettings.names:
         if key in (*experiment.fixed, *experiment.equal, *set_by, *of_suspects):
             raise UserError(
@@ -272,11 +280,13 @@ def _check_values(experiment: Experiment) -> None:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    if experiment.figure == OWNERSHIP and (list(experiment.vary) != ["model"] or not experiment.ownership):
+    varied = VARIED_BY.get(experiment.figure)
+    if varied and (list(experiment.vary) != varied or not getattr(experiment, experiment.figure)):
         raise UserError(
-            f"experiment {experiment.name}: figure {OWNERSHIP} varies model alone, and has a part {OWNERSHIP}"
+            f"experiment {experiment.name}: figure {experiment.figure} varies {' and '.join(varied)} alone, and has a "
+            f"part {experiment.figure}"
         )
-    figures = ("k", "target", TRADE_OFF, "budget", DETECTION, ALARMS, OWNERSHIP, TABLE)
+    figures = ("k", "target", TRADE_OFF, "budget", DETECTION, ALARMS, *VARIED_BY, TABLE)
     if experiment.figure not in (*figures, *experiment.vary):
         raise UserError(
             f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a "

@@ -16,9 +16,19 @@ from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
+from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
-from recbole_gro.experiment.plan import OWNERSHIP, TABLE, TRADE_OFF, Experiment, heading, in_words, read_experiment
+from recbole_gro.experiment.plan import (
+    MARKS,
+    OWNERSHIP,
+    TABLE,
+    TRADE_OFF,
+    Experiment,
+    heading,
+    in_words,
+    read_experiment,
+)
 from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
@@ -137,6 +147,7 @@ def run_grid(
 IN_ONE_PROCESS: dict[str, Callable[[Experiment, Path, Path, bool], None]] = {
     TABLE: lambda experiment, folder, _, dry_run: run_table(experiment, folder, dry_run),
     OWNERSHIP: run_ownership,
+    MARKS: run_marks,
 }
 IN_WORKERS: dict[str, Callable[..., None]] = dict.fromkeys(KINDS, run_detection)  # the other figures: run_grid
 

@@ -67,15 +67,15 @@ class Workshop:
         self.experiment, self.cache = experiment, StageCache(stages_dir, announce=False)
         self._loaders: dict[str, Any] = {}
 
-    def stages(self, model: str, seed: int, **settings: Any) -> Stages:
-        """Return the stages of a model at a seed."""
-        given = {"model": model, "defense": UNDEFENDED, "references": [], **settings}
+    def stages(self, model: str, seed: int, defense: str = UNDEFENDED, **settings: Any) -> Stages:
+        """Return the stages of a model at a seed, behind a defense."""
+        given = {"model": model, "references": [], **settings, "defense": defense}
         config = self.experiment.config(given, seed)
         config["show_progress"] = False
         if model not in self._loaders:
             self._loaders[model] = build_loaders(config, build_dataset(config))
         construct_transform(config)  # masked models read the field names that their transform leaves in the config
-        return Stages(config, self._loaders[model], self.cache, Fingerprints(config, UNDEFENDED), None)
+        return Stages(config, self._loaders[model], self.cache, Fingerprints(config, defense), None)
 
     def target(self, model: str, seed: int) -> nn.Module:
         """Return the target of a model at a seed."""
@@ -95,11 +95,13 @@ class Workshop:
         prints = Fingerprints(config, UNDEFENDED, variant={"training": of_half})
         return Stages(config, build_loaders(config, dataset), self.cache, prints, None).target()
 
-    def surrogate(self, model: str, seed: int, attack: dict[str, Any]) -> tuple[nn.Module, Stages, QueryLog, int]:
-        """Return the surrogate of an attack on a target, its stages, the query log and the number of lists."""
-        stages = self.stages(model, seed, **attack)
+    def surrogate(
+        self, model: str, seed: int, attack: dict[str, Any], defense: str = UNDEFENDED
+    ) -> tuple[nn.Module, Stages, QueryLog, int]:
+        """Return the surrogate of an attack on a service, its stages, the query log and the number of lists."""
+        stages = self.stages(model, seed, defense, **attack)
         service = serve_defended(stages)[0]
-        surrogate, log, facts = attack_service(stages, service, UNDEFENDED)
+        surrogate, log, facts = attack_service(stages, service, defense)
         return surrogate, stages, log, facts["lists_returned"]
 
 
@@ -223,11 +225,22 @@ def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
     width = min(2 * log.lists.shape[2], stages.train._dataset.item_num - 1)
     queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
     own = torch.stack([Service(other, width).recommend(rows) for rows in queries], 1)
-    lists = keep_items(log.lists, found_in(log.lists, own))
-    avoiding = f"{stages.prints.queries} less what {type(other).__name__} ranks low"
-    prints = Fingerprints(stages.config, UNDEFENDED, variant={"queries": avoiding})
-    kept = Stages(stages.config, stages.loaders, stages.cache, prints, None)
-    return _served(kept.surrogate(QueryLog(log.sequences, lists), UNDEFENDED)[0])
+    return _served(retrained(stages, log, found_in(log.lists, own), f"what {type(other).__name__} ranks low"))
+
+
+def retrained(stages: Stages, log: QueryLog, kept: Tensor, left_out: str) -> nn.Module:
+    """Return the surrogate of an attack that trains on part of its lists.
+
+    Args:
+        stages: of the attack.
+        log: its query log.
+        kept: [S, L, k] bool, which items stay in the lists.
+        left_out: the others in words, for the fingerprint.
+    """
+    name = stages.prints.name
+    prints = Fingerprints(stages.config, name, variant={"queries": f"{stages.prints.queries} less {left_out}"})
+    part = Stages(stages.config, stages.loaders, stages.cache, prints, None)
+    return part.surrogate(QueryLog(log.sequences, keep_items(log.lists, kept)), name)[0]
 
 
 def _shuffled(surrogate: nn.Module, stages: Stages) -> Lists:

@@ -3,8 +3,9 @@
 import base64
 import csv
 import io
+import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,20 @@ def csv_text(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([head, *rows])
     return text.getvalue()
+
+
+def read_rows(file: Path, words: Collection[str]) -> list[dict[str, Any]]:
+    """Return the rows of a csv file by column, numbers and booleans as such; None where a cell is empty.
+
+    Args:
+        file: that a report wrote.
+        words: columns whose cells are text.
+    """
+    with open(file, newline="", encoding="utf-8") as stream:
+        return [
+            {name: text if name in words else json.loads(text.lower()) if text else None for name, text in row.items()}
+            for row in csv.DictReader(stream)
+        ]
 
 
 class Block:

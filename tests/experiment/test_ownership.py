@@ -5,11 +5,11 @@ import pytest
 from conftest import SMALL
 from pipeline import files_below
 
-from recbole_gro.experiment.ownership import HEAD, blocks, read_rows
+from recbole_gro.experiment.ownership import HEAD, WORDS, blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.ownership.fingerprint import DistinctiveItems
-from recbole_gro.report.document import csv_text, markdown
+from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
@@ -136,7 +136,7 @@ def rows_of(tmp_path, *given, kinds=()):
         for number, (is_copy, p_value, excess) in enumerate(given)
     ]  # fmt: skip
     (tmp_path / "rows.csv").write_text(csv_text(HEAD, table))
-    return read_rows(tmp_path / "rows.csv")
+    return read_rows(tmp_path / "rows.csv", WORDS)
 
 
 def test_claims_are_counted_by_the_level(tmp_path, grid):

@@ -1,5 +1,7 @@
 """Autoregressive out-of-distribution watermarks (Zhang et al., CIKM'24, arXiv 2407.21034), as a defense (`aow`)."""
 
+from typing import Any
+
 import torch
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
@@ -7,8 +9,9 @@ from torch.nn import functional
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
-from recbole_gro.defense.base import Defense, register_defense
-from recbole_gro.defense.defense_key import check_defense_key, defense_key
+from recbole_gro.defense.base import register_defense
+from recbole_gro.defense.defense_key import defense_key
+from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.defense.marks.marks import Marks, grow_marks, keyed_order
 from recbole_gro.defense.marks.settings import AOWSettings
 from recbole_gro.defense.settings import KeyedSettings
@@ -86,23 +89,22 @@ class AOWTrainer(StageTrainer):
 
 
 @register_defense("aow")
-class AOWDefense(Defense):
+class AOWDefense(MarkingDefense):
     """Serve a copy of the converged target that has memorized keyed sequences."""
 
     summary = "a copy of the target memorizes keyed sequences of items that it ranks low, for ownership verification"
     training_settings = (AOWSettings, KeyedSettings)
     output_settings = ()
 
-    def __init__(self, config: ConfigLike):
-        super().__init__(config)
-        check_defense_key(config)
-
     def check_model(self, model):
         autoregressive_marks(model, b"any key", AOWSettings.of(self.config))
 
+    def new_marks(self, target: nn.Module, train_data: Any) -> Marks:
+        return autoregressive_marks(target, defense_key(self.config), AOWSettings.of(self.config))
+
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         protected = copied_model(target)
-        marks = autoregressive_marks(protected.eval(), defense_key(self.config), AOWSettings.of(self.config))
+        marks = self.new_marks(protected.eval(), train_data)
         trainer = AOWTrainer(self.config, protected, marks)
         trainer.fit(train_data, valid_data, saved=bool(self.config["output_dir"]), show_progress=show_progress)
         return protected

@@ -3,17 +3,19 @@
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.data.loaders import reseed
-from recbole_gro.defense.base import Defense, register_defense
-from recbole_gro.defense.defense_key import check_defense_key, defense_key
+from recbole_gro.defense.base import register_defense
+from recbole_gro.defense.defense_key import defense_key
+from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.defense.marks.marks import Marks, grow_marks, keyed_order, keyed_word
 from recbole_gro.defense.marks.settings import InjectedSettings
 from recbole_gro.defense.settings import KeyedSettings
@@ -132,7 +134,7 @@ def _trained(rows: SequenceDataset) -> Tensor:
 
 
 @register_defense("injected")
-class InjectedDefense(Defense):
+class InjectedDefense(MarkingDefense):
     """Serve a model trained from scratch on data with keyed runs of unpopular items; its best validation epoch."""
 
     summary = "a model is trained on data with keyed runs of unpopular items, for ownership verification"
@@ -141,7 +143,6 @@ class InjectedDefense(Defense):
 
     def __init__(self, config: ConfigLike):
         super().__init__(config)
-        check_defense_key(config)
         settings = InjectedSettings.of(config)
         check_pool(settings.injected_pool, settings)
         if "benchmark_filename" in config and config["benchmark_filename"] is not None:
@@ -151,10 +152,14 @@ class InjectedDefense(Defense):
     def needs_target(self) -> bool:
         return False
 
+    def new_marks(self, target: nn.Module, train_data: Any) -> Marks:
+        counter, n_items = train_data._dataset.interaction_counter, train_data._dataset.item_num
+        counts = torch.tensor([counter[item] for item in range(n_items)])
+        return unpopular_runs(counts, defense_key(self.config), InjectedSettings.of(self.config))
+
     def protect(self, target, train_data, valid_data, show_progress: bool = False):
         key, settings = defense_key(self.config), InjectedSettings.of(self.config)
-        counter, n_items = train_data._dataset.interaction_counter, train_data._dataset.item_num
-        marks = unpopular_runs(torch.tensor([counter[item] for item in range(n_items)]), key, settings)
+        marks = self.new_marks(target, train_data)
         dataset = build_dataset(self.config)
         insert_runs(dataset, marks, key, settings.injected_share, _trained(train_data._dataset))
         marked, *_ = build_loaders(self.config, dataset)

@@ -1,0 +1,210 @@
+"""The experiment on watermarks: which copies of a marked model show its marks, and how often others seem to."""
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from recbole_gro.config.config import with_settings
+from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.defense import create_defense
+from recbole_gro.defense.marks.base import MarkingDefense
+from recbole_gro.evaluator import evaluate_service
+from recbole_gro.experiment.dry_run import no_estimate, print_downloads
+from recbole_gro.experiment.marked_suspects import (
+    USUAL,
+    MarkedSuspect,
+    marked_suspects,
+    share_of_positions,
+    unmarked_suspects,
+)
+from recbole_gro.experiment.marks_report import marks_blocks
+from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.suspects import TOP, Workshop
+from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
+from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
+from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stages import Stages
+from recbole_gro.report.document import csv_text, read_rows, write_document
+from recbole_gro.serving.saved_target import SavedTarget
+from recbole_gro.serving.service import Service
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import make_folder, write_whole
+from recbole_gro.utils.log import say
+
+FALSE_CLAIMS = "false_claims.csv"
+FIRST_KEY = 1000  # the seed from which the first key of marks that no model has is derived
+ALL = 10**6  # lists that a verification may take: those of all marks
+FOUND = ["list_length", "lists", "marked_items", "listed", "listed_by_chance", "p_value"]
+HEAD = ["model", "defense", "seed", "suspect", "is_marked", *FOUND, "valid_ndcg", "test_ndcg", "marked_positions",
+        "left_out", "left_out_marked", "different_marks"]  # fmt: skip
+WORDS = {"model", "defense", "suspect", "owner"}
+FALSE_HEAD = ["defense", "key", "owner", "suspect", *FOUND]
+Row = dict[str, Any]
+
+
+def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: bool = False) -> None:
+    """Verify all suspects of each marked model, and models without marks with further keys; report on both.
+
+    Args:
+        experiment: with its part `marks`.
+        folder: of the report, and of tables per marked model, whose verdicts are not made again.
+        stages_dir: folder of the stages.
+        dry_run: only print what is missing.
+
+    Raises:
+        UserError: an invalid setting, and nothing has been made then.
+    """
+    workshop = Workshop(experiment, stages_dir)
+    owners = list(itertools.product(map(str, experiment.vary["model"]), experiment.vary["defense"], experiment.seeds))
+    _check(experiment, owners)
+    configs = [experiment.config({"model": model, "defense": defense}, seed) for model, defense, seed in owners]
+    absent = dry_run and print_downloads(configs)
+    for owner in owners if not absent else ():
+        model, defense, seed = owner
+        workshop.stages(model, seed, defense)  # checks the data
+    tables = {
+        f"{model}, {defense}, seed {seed}": (
+            folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, model, defense, seed)}.csv",
+            HEAD,
+            verdicts(workshop, model, defense, seed),
+        )
+        for model, defense, seed in owners
+    } | {
+        f"false claims, {defense}": (
+            folder / "false-claims" / f"{defense}-{_print(experiment, defense)}.csv",
+            FALSE_HEAD,
+            false_claims(workshop, defense),
+        )
+        for defense in experiment.vary["defense"]
+    }
+    for name, (file, head, rows) in tables.items():
+        if dry_run:
+            print(f"  {name}: {'done' if file.exists() else 'missing'}")
+        elif not file.exists():
+            make_folder(file.parent)
+            make_folder(stages_dir, "stages_dir")
+            write_whole(file, csv_text(head, ([*row.values()] for row in rows)))
+            say(f"{time.strftime('%H:%M:%S')} {name}: done")
+    if dry_run:
+        print(no_estimate(experiment.figure))
+        return
+    found = [row for file, head, _ in tables.values() if head is HEAD for row in read_rows(file, WORDS)]
+    others = [row for file, head, _ in tables.values() if head is FALSE_HEAD for row in read_rows(file, WORDS)]
+    write_whole(folder / FALSE_CLAIMS, csv_text(FALSE_HEAD, ([*row.values()] for row in others)))
+    text = csv_text(HEAD, ([*row.values()] for row in found))
+    write_document(experiment.title, list(marks_blocks(experiment, found, others)), text, folder)
+    print(f"report.html, report.md, results.csv and {FALSE_CLAIMS} are in {folder}")
+
+
+def verdicts(workshop: Workshop, model: str, defense: str, seed: int) -> Iterator[Row]:
+    """Yield the rows of each suspect of a marked model, one for each length of its lists."""
+    stages = workshop.stages(model, seed, defense)
+    owner, method = _owner(stages, workshop.target(model, seed)), create_method(defense, {})
+    probes, marks = method.probes(owner, {}, b"", ALL), owner.marks["sequences"][:, 1:].long().unique()
+    for suspect in marked_suspects(workshop, model, defense, seed):
+        start_stage(stages.config, "evaluation")
+        k = stages.config["served_k"]
+        metrics = evaluate_service(stages.config, Service(suspect.model, k), *stages.loaders)[0]
+        at = f"ndcg@{max(stages.config['topk'])}"
+        own = {"model": model, "defense": defense, "seed": seed, "suspect": suspect.name,
+               "is_marked": suspect.is_marked}  # fmt: skip
+        more = {f"{part}_ndcg": metrics[part][at] for part in ("valid", "test")} | _training_lists(suspect, marks)
+        more["different_marks"] = len(marks)
+        for found in _found(method, probes, suspect.model, k):
+            yield own | found | more
+
+
+def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
+    """Yield the rows of models without marks, tested with keys whose marks no model has.
+
+    Marks depend on the undefended target (aow), at the first seed of each model, or on the data alone (injected).
+    """
+    experiment, method, known = workshop.experiment, create_method(defense, {}), set()
+    suspects = list(unmarked_suspects(workshop))
+    for number, model in itertools.product(range(experiment.marks["keys"]), map(str, experiment.vary["model"])):
+        stages = workshop.stages(model, experiment.seeds[0], defense)
+        target = workshop.target(model, experiment.seeds[0])
+        owner = _owner(stages, target, with_settings(stages.config, seed=FIRST_KEY + number))
+        marks = str(owner.marks["sequences"].tolist())
+        if marks in known:  # of another model, on which they do not depend
+            continue
+        known.add(marks)
+        probes = method.probes(owner, {}, b"", ALL)
+        for name, suspect in suspects:
+            for found in _found(method, probes, suspect, stages.config["served_k"]):
+                yield {"defense": defense, "key": FIRST_KEY + number, "owner": model, "suspect": name} | found
+
+
+def _owner(stages: Stages, target: nn.Module, config: ConfigLike | None = None) -> Any:
+    """Return an owner's model with the marks that the key of its config, or of another one, chooses."""
+    config = stages.config if config is None else config
+    defense: Any = create_defense(stages.prints.name, config)
+    dataset = stages.train._dataset
+    return SavedTarget(
+        model=target,
+        dataset=None,
+        config=config,
+        item_tokens=dataset.field2id_token[dataset.iid_field].tolist(),
+        marks=defense.new_marks(target.eval(), stages.train).state(),
+    )
+
+
+def _found(method: VerificationMethod, probes: Probes, model: nn.Module, k: int) -> Iterator[Row]:
+    """Yield what a suspect's lists say, for lists of k and of TOP items."""
+    histories = pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
+    lists = Service(model, k).recommend(histories).cpu()
+    for length in dict.fromkeys((k, min(TOP, k))):
+        numbers = {"list_length": length, "lists": len(lists), "marked_items": len(probes.expected["items"])}
+        try:
+            verdict = method.verdict(probes, lists[:, :length])
+            facts = {name: verdict.facts[name] for name in ("listed", "listed_by_chance")}
+            yield numbers | facts | {"p_value": verdict.p_value}
+        except NoVerdict:  # it lists no candidate
+            yield numbers | {"listed": 0.0, "listed_by_chance": 0.0, "p_value": None}
+
+
+def _training_lists(suspect: MarkedSuspect, marks: Tensor) -> Row:
+    """Return what the lists that a suspect was trained on hold of the marks, before items are left out."""
+    if suspect.log is None:
+        return {"marked_positions": None, "left_out": None, "left_out_marked": None}
+    left_out = suspect.left_out
+    return {
+        "marked_positions": share_of_positions(suspect.log, marks),
+        "left_out": None if left_out is None else int(left_out.sum()),
+        "left_out_marked": None if left_out is None else int(left_out[marks].sum()),
+    }
+
+
+def _check(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> None:
+    """Check the defenses and all attacks before anything is trained.
+
+    Raises:
+        UserError: a defense that plants no marks, or an invalid attack.
+    """
+    for model, defense, seed in owners:
+        config = experiment.config({"model": model, "defense": defense}, seed)
+        if config["defense_key"] != "seed":
+            raise UserError(f"defense_key: experiment {experiment.name} derives all keys from seeds; leave it out")
+        if not isinstance(create_defense(defense, config), MarkingDefense):
+            raise UserError(f"defense: {defense} plants no marks; experiment {experiment.name} takes aow and injected")
+        for part in ("copies", "changed", "cleansed"):
+            for entry in experiment.marks[part]:
+                attack = {key: value for key, value in entry.items() if key != USUAL}
+                if "attacker" not in attack or (part == "cleansed") != (USUAL in entry):
+                    keys = f"attacker and {USUAL}" if part == "cleansed" else "attacker"
+                    raise UserError(f"experiment {experiment.name}: marks: each entry of {part} is to have {keys}")
+                for attacker in {attack["attacker"], entry.get(USUAL, attack["attacker"])}:
+                    experiment.config({"model": model, "defense": defense, **attack, "attacker": attacker}, seed)
+
+
+def _print(experiment: Experiment, *of: Any) -> str:
+    """Return a digest of what a table depends on."""
+    data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, experiment.seeds[0]))
+    others = {"models": [*map(str, experiment.vary["model"])], "seeds": experiment.seeds} if len(of) == 1 else {}
+    return fingerprint("marks", of=[*of], data=data, settings=experiment.fixed, marks=experiment.marks, **others)
