@@ -14,7 +14,7 @@ from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stages import Stages
 
 USUAL = "usual"  # the attack whose queries are the usual histories of a cleansed surrogate
-OFTENER = 3.0  # an item that unusual histories are answered with this many times as often as usual ones is left out
+OFTENER = 3  # an item that unusual histories are answered with this many times as often as usual ones is left out
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> 
         _, attacked, log, _ = workshop.surrogate(model, seed, attack, defense)
         _, _, usual_log, _ = workshop.surrogate(model, seed, {**attack, "attacker": usual}, defense)
         left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
-        cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER:g} times less often")
+        cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
         name = f"surrogate, {attack_name(attack)}, cleansed by {usual}"
         yield MarkedSuspect(name, cleansed, attacked, log=log, left_out=left_out)
 
@@ -88,11 +88,8 @@ def of_unusual_histories(unusual: QueryLog, usual: QueryLog, n_items: int) -> Te
         [n_items] bool: whether its share of the unusual lists is OFTENER times that of the usual ones or more, where
         one list more is counted, so that an item of no usual list has a share too.
     """
-    often, seldom = (
-        (torch.bincount(log.lists.flatten(), minlength=n_items) + extra) / log.n_lists
-        for log, extra in ((unusual, 0), (usual, 1))
-    )
-    found = often >= OFTENER * seldom
+    often, seldom = (torch.bincount(log.lists.flatten(), minlength=n_items) for log in (unusual, usual))
+    found = often * usual.n_lists >= OFTENER * (seldom + 1) * unusual.n_lists
     found[0] = False
     return found
 

@@ -118,6 +118,7 @@ def verdicts(workshop: Workshop, model: str, defense: str, seed: int) -> Iterato
         more["different_marks"] = len(marks)
         for found in _found(method, probes, suspect.model, k):
             yield own | found | more
+        say(f"{time.strftime('%H:%M:%S')} {model}, {defense}, seed {seed}: {suspect.name}")
 
 
 def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
@@ -127,6 +128,7 @@ def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
     """
     experiment, method, known = workshop.experiment, create_method(defense, {}), set()
     suspects = list(unmarked_suspects(workshop))
+    say(f"{time.strftime('%H:%M:%S')} false claims, {defense}: {len(suspects)} models")
     for number, model in itertools.product(range(experiment.marks["keys"]), map(str, experiment.vary["model"])):
         stages = workshop.stages(model, experiment.seeds[0], defense)
         target = workshop.target(model, experiment.seeds[0])

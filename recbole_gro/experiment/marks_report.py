@@ -60,27 +60,29 @@ def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...]
 
 
 def _suspects(rows: Sequence[dict[str, Any]]) -> Table:
+    lengths = list(dict.fromkeys(row["list_length"] for row in rows))
+    head = [f"{name}, top {length}" for length in lengths for name in ("claims", "lowest p", "highest p")]
+    found = []
+    for names, own in _grouped(rows, "model", "defense", "suspect").items():
+        by_length = [[row for row in own if row["list_length"] == length] for length in lengths]
+        cells = [cell for part in by_length for cell in (f"{_claims(part)} of {len(part)}", *_p_values(part))]
+        shares = [
+            f"{100 * np.mean([row[name] for row in by_length[0]]):.1f}" for name in ("listed", "listed_by_chance")
+        ]
+        found.append([*map(str, names), *cells, *shares])
     return Table(
-        "Verdicts by suspect. Claims: seeds with a p-value of at most the level. p: lowest, median and highest of the "
-        "seeds, those without a verdict as none. Listed: marked items that the lists hold, and the mean over all items "
-        "that the key could have chosen, percent.",
-        ["target", "defense", "suspect", "items in a list", "claims", "lowest p", "median p", "highest p", "listed",
-         "by chance"],
-        [
-            [*map(str, names), f"{_claims(own)} of {len(own)}", *_p_values(own),
-             *(f"{100 * np.mean([row[name] for row in own]):.1f}" for name in ("listed", "listed_by_chance"))]
-            for names, own in _grouped(rows, "model", "defense", "suspect", "list_length").items()
-        ],
-        labels=4,
-    )  # fmt: skip
+        f"Verdicts by suspect, for the first items of its lists. Claims: seeds with a p-value of at most {LEVEL:g}. "
+        "Lowest and highest p of the seeds, none where one has no verdict. Listed: marked items that the longest lists "
+        "hold, and the mean over all items that the key could have chosen, percent.",
+        ["target", "defense", "suspect", *head, "listed", "by chance"],
+        found,
+        labels=3,
+    )
 
 
 def _p_values(rows: Sequence[dict[str, Any]]) -> list[str]:
-    values = np.array([math.nan if row["p_value"] is None else row["p_value"] for row in rows])
-    if np.isnan(values).all():
-        return [NONE] * 3
-    highest = NONE if np.isnan(values).any() else f"{values.max():.2g}"
-    return [f"{np.nanmin(values):.2g}", f"{np.nanmedian(values):.2g}", highest]
+    values = [row["p_value"] for row in rows if row["p_value"] is not None]
+    return [f"{min(values):.2g}" if values else NONE, f"{max(values):.2g}" if len(values) == len(rows) else NONE]
 
 
 def _accuracy(rows: Sequence[dict[str, Any]]) -> Table:
