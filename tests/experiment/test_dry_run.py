@@ -29,6 +29,7 @@ def folder(tmp_path, monkeypatch):
         ("detection", "nothing was run; no duration is given: that of figure detection is not estimated"),
         ("alarms", "nothing was run; no duration is given: that of figure alarms is not estimated"),
         ("ownership", "nothing was run; no duration is given: that of figure ownership is not estimated"),
+        ("marks", "nothing was run; no duration is given: that of figure marks is not estimated"),
     ],
 )
 def test_absent_data_are_named_and_not_downloaded(folder, capsys, name, reason):

@@ -277,7 +277,7 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
         (GROUPS.replace("epochs: 3, ", ""), "gro_epochs: experiment own sets it to the value of epochs"),
         (
             OWN.replace("figure: gro_epochs", "figure: gro_lambda"),
-            "neither k, target, tradeoff, budget, detection, alarms, ownership, table1 nor a varied key",
+            "neither k, target, tradeoff, budget, detection, alarms, ownership, marks, table1 nor a varied key",
         ),
     ],
 )

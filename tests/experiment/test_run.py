@@ -203,6 +203,7 @@ def test_an_invalid_executor_is_refused_before_anything_is_written(settings, tmp
         ("datasets", {"served_k": 5}, {}, "served_k: experiment datasets does not read it; recbole-gro run does"),
         ("datasets", {}, {"workers": 2}, "workers, executor: experiment datasets runs in one process; leave them out"),
         ("ownership", {}, {"workers": 2}, "workers, executor: experiment ownership runs in one process"),
+        ("marks", {}, {"workers": 2}, "workers, executor: experiment marks runs in one process"),
     ],
 )
 def test_what_an_experiment_does_not_read_is_refused(tmp_path, monkeypatch, name, given, options, message):
