@@ -4,13 +4,14 @@ import tempfile
 from pathlib import Path
 
 from recbole_gro.utils import terminal
-from recbole_gro.utils.command_line import Parser
+from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.progress import progress_bar
 
 START, END = "<!-- table -->", "<!-- end -->"
 EXAMPLES = {
     "recbole-gro check-model SASRec my_module:MyModel": "one of RecBole's, and one of your own",
+    "recbole-gro check-model my_module:MyModel --width=16": "with a setting of the model",
     "recbole-gro check-model --write=docs/reference/models.md": "all of RecBole's, into a page",
 }
 
@@ -19,6 +20,7 @@ def parser() -> Parser:
     """Return the parser of the options."""
     made = Parser(
         prog="recbole-gro check-model",
+        usage="recbole-gro check-model [MODEL ...] [--write PAGE] [--KEY=VALUE ...]",
         description="Try models as target, student and surrogate on the first 60 users of ml-100k.\n"
         "The exit status is 1 where a named model does not work in some role.",
         examples=EXAMPLES,
@@ -37,26 +39,29 @@ def work(words: list[str]) -> int:
     Raises:
         UserError: an invalid word, model or page.
     """
-    given = parser().parse_args(words)
+    given, settings = options_and_settings(parser(), words)
     from recbole_gro.utils.random_state import global_state_kept
 
     with global_state_kept():
-        return _tried(given.models, given.write)
+        return _tried(given.models, given.write, settings)
 
 
-def _tried(models: list[str], page: Path | None) -> int:
+def _tried(models: list[str], page: Path | None, words: dict[str, str]) -> int:
+    from recbole_gro.config.files import values_of
     from recbole_gro.config.models import sequential_model, sequential_models
     from recbole_gro.quick_start.model_table import table, table_row
-    from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, write_first_users
+    from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, check_settings, write_first_users
 
     before = _page(page) if page else ""  # what cannot work is said before the trials
     for model in set(models) - set(sequential_models()):
         sequential_model(model)
+    check_settings(words)
+    settings = {name: values_of(name, text) for name, text in words.items()}
     rows, tried = {}, models or sorted(sequential_models())
     with tempfile.TemporaryDirectory() as folder, progress_bar("models", len(tried), "models") as bar:
         data_path = write_first_users(Path(folder))
         for model in tried:
-            rows[model] = table_row(model, data_path)
+            rows[model] = table_row(model, data_path, settings)
             bar.update()
     print(terminal.for_output(table(rows)))
     if page:

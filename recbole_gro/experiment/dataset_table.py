@@ -14,6 +14,7 @@ from recbole_gro.experiment.plan import Experiment
 from recbole_gro.report.document import Block, Bullets, Heading, Table, csv_text, write_document
 from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import check_folder
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
 
@@ -43,6 +44,7 @@ def run_table(experiment: Experiment, folder: Path, dry_run: bool = False) -> No
             print(f"  {name}: {_file(config)}{absence}")
         print("nothing was read")
         return
+    check_folder(folder)
     found: dict[str, Statistics] = {}
     absent: dict[str, str] = {}
     invalid: dict[str, str] = {}

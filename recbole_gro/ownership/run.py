@@ -87,11 +87,11 @@ def run_verification(
     made = create_method(method, settings or {})
     _check_arguments(made, probes, references)
     model = _owners_model(owner, data_path)
-    _check_files(made, key, output_dir)
+    folder = work_folder(output_dir, "verify")
+    _check_files(made, key, folder)
     # what is wrong with the suspect, a reference or the key leaves no folder
     line_up = _line_up(made, owner, model, suspect, references)
     secret, is_new = read_key(Path(key))
-    folder = work_folder(output_dir, "verify")
     make_folder(folder)
     with one_at_a_time(folder / LOCK.removesuffix(".lock")), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
@@ -149,13 +149,11 @@ def _owners_model(file: str, data_path: str | None) -> SavedTarget:
     return model
 
 
-def _check_files(method: VerificationMethod, key: str, output_dir: str | None) -> None:
+def _check_files(method: VerificationMethod, key: str, folder: Path) -> None:
     """Check that the folder is new or holds a verification to resume, and that a planted key is there."""
-    folder = Path(output_dir or ".")
-    if output_dir:
-        finished = (folder / RESULTS).exists()  # without a commitment there was no verdict, which nothing resumes
-        own_key = [Path(key).name] if Path(key).parent.resolve() == folder.resolve() else []
-        refuse_other_work(folder, [COMMITMENT] if finished else [COMMITMENT, LOCK, *own_key])
+    finished = (folder / RESULTS).exists()  # without a commitment there was no verdict, which nothing resumes
+    own_key = [Path(key).name] if Path(key).parent.resolve() == folder.resolve() else []
+    refuse_other_work(folder, [COMMITMENT] if finished else [COMMITMENT, LOCK, *own_key])
     if method.key_was_planted and not os.path.exists(key):
         raise UserError(f"key: no file {key}; {method.name} takes the key that the owner's model was trained with")
 

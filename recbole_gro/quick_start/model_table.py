@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from recbole_gro.config.models import CANNOT_SERVE, reference_to
 from recbole_gro.data import train_rows_of
@@ -31,12 +32,13 @@ def _remark(trials: ModelTrials) -> str:
     return "; ".join(remarks)
 
 
-def table_row(model: str | type, data_path: Path) -> dict[str, str]:
+def table_row(model: str | type, data_path: Path, settings: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Return a model's row of the table: `works` or the reason against it by role, and a remark.
 
     Args:
         model: RecBole's name of a model, `module:Class`, or a class.
         data_path: folder that `write_first_users` returned.
+        settings: of the model.
 
     Raises:
         UserError: an unknown model.
@@ -45,12 +47,13 @@ def table_row(model: str | type, data_path: Path) -> dict[str, str]:
         return {**dict.fromkeys(TRIALS_BY_ROLE, "no"), "remark": CANNOT_SERVE[str(model)]}
     row = {}
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        trials = ModelTrials(model, data_path, Path(folder))
+        trials = ModelTrials(model, data_path, Path(folder), **settings or {})
         for role, passes in TRIALS_BY_ROLE.items():
             row[role] = _outcome(passes, trials)
         row["remark"] = _remark(trials) if "works" in row.values() else ""
         if (rows := train_rows_of(trials.config)) != "prefixes":
-            on_prefixes = ModelTrials(model, data_path, Path(folder) / "prefixes", train_rows="prefixes")
+            given = {**(settings or {}), "train_rows": "prefixes"}
+            on_prefixes = ModelTrials(model, data_path, Path(folder) / "prefixes", **given)
             for role in TRAINED_ON_ROWS:
                 _add_difference(row, role, rows, _outcome(TRIALS_BY_ROLE[role], on_prefixes))
     return row

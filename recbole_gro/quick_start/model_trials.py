@@ -4,7 +4,7 @@
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,16 @@ from recbole_gro.attack import BlackBox, ExtractionTrainer, create_query_strateg
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.config.config import Config
 from recbole_gro.config.models import copied_model, sequential_models
+from recbole_gro.config.properties import recbole_keys
+from recbole_gro.config.settings import declared_keys
 from recbole_gro.data import build_dataset, build_loaders, train_rows_of
 from recbole_gro.defense import GROTrainer
+from recbole_gro.quick_start.settings import OutputSettings
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.errors import UserError, check_spelling
 
 USERS = 60
 LISTED = 20
@@ -46,6 +50,21 @@ SETTINGS = {
     "show_progress": False,
     "seed": 1,
 }
+
+
+def check_settings(given: Iterable[str]) -> None:
+    """Check that settings of a model are known, and none of those that the trials set.
+
+    Args:
+        given: their names.
+
+    Raises:
+        UserError: one is not.
+    """
+    own = {*SETTINGS, *OutputSettings.names, "model", "dataset", "data_path", "config_files", "train_rows"}
+    if both := sorted(own & {*given}):
+        raise UserError(f"{both[0]}: check-model sets it itself; give settings of the model alone")
+    check_spelling(given, own, recbole_keys() | declared_keys().keys())
 
 
 class TrialFailed(Exception):

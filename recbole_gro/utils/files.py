@@ -1,9 +1,11 @@
 """Files that are either complete or absent, and their locks."""
 
 import contextlib
+import errno
 import io
 import os
 import pickle
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +38,28 @@ def make_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{setting}: {folder} cannot be made: {error.strerror or error}") from error
+
+
+def check_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
+    """Check that a folder exists or can be made, without making it, so that work is not done in vain.
+
+    Args:
+        folder: its path.
+        setting: that names it, for the message.
+
+    Raises:
+        UserError: a file is in its place, or none can be made where it would be.
+    """
+    whole = Path(folder).absolute()
+    if whole.is_dir():
+        return
+    nearest = next(path for path in (whole, *whole.parents) if os.path.lexists(path))
+    try:
+        if nearest == whole:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
     except OSError as error:
         raise UserError(f"{setting}: {folder} cannot be made: {error.strerror or error}") from error
 

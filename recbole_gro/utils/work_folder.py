@@ -5,6 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import check_folder
 
 RESULTS = "results.json"  # which every command but `experiment` writes last
 
@@ -27,10 +28,11 @@ def refuse_other_work(folder: Path, begun_by: Collection[str] = ()) -> None:
         begun_by: names of which a folder holds one that the command can go on in; without one it is to be empty.
 
     Raises:
-        UserError: it is a file, or holds other work.
+        UserError: it is a file, holds other work, or cannot be made.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output_dir: {folder} is a file; it takes a folder")
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if names and names.isdisjoint(begun_by):
         raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that nothing is lost")
+    check_folder(folder)

@@ -66,3 +66,30 @@ def test_what_cannot_work_is_said_before_the_trials(capsys, tmp_path, monkeypatc
     assert main(["check-model", "STAMP", f"--write={tmp_path / 'page.md'}"]) == 2
     assert "has no line <!-- table -->" in capsys.readouterr().err
     assert main(["check-model", "STAMP", "STAMQ"]) == 2
+
+
+def test_settings_of_a_users_model_are_given_with_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wide_models.py").write_text(
+        "from recbole.model.sequential_recommender import GRU4Rec\n\n\n"
+        "class Wide(GRU4Rec):\n    def __init__(self, config, dataset):\n"
+        "        config['hidden_size'] = config['my_width'] * 2\n        super().__init__(config, dataset)\n"
+    )
+    assert main(["check-model", "wide_models:Wide"]) == 1
+    assert main(["check-model", "wide_models:Wide", "--my_width=8"]) == 0
+    assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["wide_models:Wide", *["works"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--epochs=9", "epochs: check-model sets it itself; give settings of the model alone"),
+        ("--data_path=d", "data_path: check-model sets it itself"),
+        ("--output_dir=d", "output_dir: check-model sets it itself"),
+        ("--output_dri=d", "unknown key 'output_dri'; did you mean 'output_dir'?"),
+        ("width=8", "unknown model 'width=8'"),
+    ],
+)
+def test_settings_that_the_trials_set_are_refused(capsys, word, message):
+    assert main(["check-model", "STAMP", word]) == 2
+    assert message in capsys.readouterr().err

@@ -128,8 +128,9 @@ def test_a_dry_run_says_where_steam_comes_from(table):
 @pytest.mark.parametrize(("folder", "reason"), [("/proc/nowhere", "No such file"), ("tiny/tiny.inter", "File exists")])
 def test_a_folder_that_cannot_be_made_is_named(table, tmp_path, folder, reason):
     before = files_below(tmp_path)
-    code, _, errors = table("--dataset=[tiny]", f"--output_dir={folder}", output=False)
+    code, printed, errors = table("--dataset=[tiny]", f"--output_dir={folder}", output=False)
     assert (code, errors.count("\n")) == (2, 1)
+    assert "tiny:" not in printed  # which was not read
     assert f"output_dir: {folder} cannot be made: {reason}" in errors
     assert files_below(tmp_path) == before
 

@@ -151,7 +151,8 @@ def test_a_file_in_place_of_the_output_folder_is_refused(checkpoint_of, log, tmp
         run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / "taken"))
 
 
-def test_a_folder_that_cannot_be_made_is_named(checkpoint_of, log):
+def test_a_folder_that_cannot_be_made_is_named_before_the_log_is_judged(checkpoint_of, log, monkeypatch):
+    monkeypatch.setattr("recbole_gro.http_service.detect.calibrate", None)
     with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made"):
         run_detect(checkpoint_of("GRU4Rec"), log, output="/proc/nowhere", settings=SETTINGS)
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 from ownership.runs import trained, verified
@@ -65,6 +66,7 @@ def test_a_catalogue_that_each_list_holds_gives_no_verdict(
 def test_a_folder_that_cannot_be_made_is_named(owner):
     with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made: No such file or directory$"):
         verified(owner, output_dir="/proc/nowhere")
+    assert not Path("verify.key").exists()
 
 
 def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):

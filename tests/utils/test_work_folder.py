@@ -30,3 +30,8 @@ def test_other_work_is_refused_and_ones_own_resumed(tmp_path):
     refuse_other_work(tmp_path, ["commitment.json"])
     with pytest.raises(UserError, match=r"results\.json is a file; it takes a folder$"):
         refuse_other_work(tmp_path / "results.json")
+    with pytest.raises(UserError, match=r"below cannot be made: Not a directory$"):
+        refuse_other_work(tmp_path / "results.json" / "below")
+    with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere/below cannot be made: No such file or directory$"):
+        refuse_other_work(Path("/proc/nowhere/below"))
+    assert len(list(tmp_path.iterdir())) == 2
