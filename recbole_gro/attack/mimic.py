@@ -89,6 +89,7 @@ class Mimic(QueryStrategy):
     def next_items(self, served: Tensor, sequences: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
         counts = self._counts(n_items)
         counts += served.flatten().bincount(minlength=n_items)
+        counts[0] = 0  # short lists are padded
         new = (served != 0) & ~found_in(served, sequences)
         profile, listed_share = self._profile(served.shape[1])
         weights = profile * new

@@ -14,6 +14,7 @@ from typing import Any
 from recbole_gro.config.compiled_code import compiled_class
 from recbole_gro.config.files import literal, read_config_file
 from recbole_gro.config.settings import Settings, key
+from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
 
 GROUP = "recbole_gro.plugins"
@@ -46,7 +47,7 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
     for settings in (*(read_config_file(file) for file in files or []), *sources):
         named = settings.get("plugins", named)
     named = literal(named) if isinstance(named, str) else named
-    for name in named if isinstance(named, list) else [named] if isinstance(named, str) else []:
+    for name in named if isinstance(named, list) else as_names(named) if isinstance(named, str) else []:
         # a value of another type is refused when settings are checked
         imported_module(str(name), "plugins")
 
@@ -76,12 +77,13 @@ def imported_module(name: str, setting: str) -> Any:
     Raises:
         UserError: the module does not exist or fails when it is imported.
     """
-    sys.path.insert(0, os.getcwd())
+    here = os.getcwd()
+    sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         hint = f"; did you mean {name[:-3]}?" if name.endswith(".py") else ""
-        where = f"modules are looked up in {os.getcwd()} and where Python looks"
+        where = f"modules are looked up in {here} and where Python looks"
         raise UserError(f"{setting}: {error}; {where}{hint}") from error
     except SystemExit as error:
         raise UserError(
@@ -90,7 +92,8 @@ def imported_module(name: str, setting: str) -> Any:
     except Exception as error:
         raise UserError(f"{setting}: importing {name} failed: {in_one_line(error)}") from error
     finally:
-        sys.path.remove(os.getcwd())
+        if here in sys.path:  # the module may have changed it
+            sys.path.remove(here)
 
 
 def imported_member(reference: str, setting: str) -> Any:

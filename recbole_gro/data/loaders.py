@@ -100,11 +100,17 @@ def build_loaders(config: ConfigLike, dataset: SequenceDataset) -> tuple[Any, An
             f"mask_ratio: prefixes have at most mask_ratio x MAX_ITEM_LIST_LENGTH masks, here {config['mask_ratio']} x "
             f"{config['MAX_ITEM_LIST_LENGTH']}, less than one; raise one of them, or set train_rows=windows"
         )
-    # RecBole scores a whole evaluation batch against all items at once
-    config["eval_batch_size"] = rows_at_once(dataset.item_num, config["eval_batch_size"], config["device"])
     dataset.only_prefixes = False
-    with no_pickled_loaders():
-        train, valid, test = data_preparation(config, dataset)
+    # RecBole scores a whole evaluation batch against all items at once; the number depends on the device, so that it
+    # is no setting of the run, which may be resumed on another one
+    rows_per_batch = rows_at_once(dataset.item_num, config["eval_batch_size"], config["device"])
+    given = config["eval_batch_size"]
+    config["eval_batch_size"] = rows_per_batch
+    try:
+        with no_pickled_loaders():
+            train, valid, test = data_preparation(config, dataset)
+    finally:
+        config["eval_batch_size"] = given
     if rows == "sequences":
         train = SequenceLoader(config, train._dataset, train._sampler, shuffle=config["shuffle"])
     if rows == "windows":

@@ -116,5 +116,5 @@ def evaluate_service(
 
 def agreement_metrics(config: ConfigLike, lists: Tensor, reference: Tensor) -> dict[str, float]:
     """Return agreement@1 and @10 of lists [N, k], or @k where k < 10, regardless of `topk`, rounded as metrics are."""
-    shares = agreement(lists, reference, sorted({min(k, config["served_k"]) for k in AGREEMENT_AT}))
+    shares = agreement(lists, reference, sorted({min(k, lists.shape[1]) for k in AGREEMENT_AT}))
     return {f"agreement@{k}": round(share, config["metric_decimal_place"]) for k, share in shares.items()}

@@ -168,7 +168,8 @@ def measure_alarms(
         metrics, _ = stages.surrogate_evaluation(model, served)
         yield from figures(decoys, "surrogate", {**metrics["test"], "true_lists": true_lists})
     for reference in measure_references(config, provider.loaders, provider.cache)[0]:
-        yield from figures(UNGUARDED, reference.row["defense"], reference.row["surrogate"]["test"])
+        measured = reference.row.get("surrogate") or reference.row["target"]  # the latter of a service
+        yield from figures(UNGUARDED, reference.row["defense"], measured["test"])
 
 
 def guarded_queries(provider: ProviderUnderTest, stages: Stages, decoys: str) -> tuple[QueryLog, int]:

@@ -224,7 +224,7 @@ def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
     """Return the lists of a surrogate that was trained without what the attacker's own model ranks low."""
     width = min(2 * log.lists.shape[2], stages.train._dataset.item_num - 1)
     queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
-    own = torch.stack([Service(other, width).recommend(rows) for rows in queries], 1)
+    own = torch.stack([_served(other, width)(rows) for rows in queries], 1)
     return _served(retrained(stages, log, found_in(log.lists, own), f"what {type(other).__name__} ranks low"))
 
 
@@ -255,7 +255,8 @@ def _with_replaced(lists: Tensor) -> Tensor:
 
 
 def _served(model: nn.Module, k: int = TOP) -> Lists:
-    return Service(model, k).recommend
+    service = Service(model, k)
+    return lambda rows: service.recommend(rows).cpu()
 
 
 def _own_model(workshop: Workshop, model: str, seed: int) -> nn.Module:

@@ -19,6 +19,7 @@ from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
 
 PREFIX = "rg_"
+UNKNOWN_KEY = "the API key is unknown or revoked"
 NEW_TOTAL = """
 INSERT INTO total VALUES (?1, ?2, ?3)
 ON CONFLICT (outcome) DO UPDATE SET queries = queries + ?2, lists = lists + ?3
@@ -159,7 +160,7 @@ class Ledger:
         """
         found = self._database.execute("SELECT id FROM key WHERE hash = ? AND NOT revoked", (_hash(token),)).fetchone()
         if found is None:
-            raise HttpRefusal(401, "the API key is unknown or revoked")
+            raise HttpRefusal(401, UNKNOWN_KEY)
         return found[0]
 
     def admit(self, entries: Sequence[Entry]) -> list[int | HttpRefusal]:
@@ -172,8 +173,11 @@ class Ledger:
 
     def _admit(self, entry: Entry, now: float) -> int | HttpRefusal:
         execute, lists = self._database.execute, len(entry.histories)
-        row = execute("SELECT revoked, budget, spent, rate, allowance, since FROM key WHERE id = ?", (entry.key,))
-        revoked, budget, spent, rate, allowance, since = row.fetchone()
+        columns = "revoked, budget, spent, rate, allowance, since"
+        row = execute(f"SELECT {columns} FROM key WHERE id = ?", (entry.key,)).fetchone()
+        if row is None:  # deleted from the file meanwhile; its lines stay
+            return HttpRefusal(401, UNKNOWN_KEY)
+        revoked, budget, spent, rate, allowance, since = row
         refusal = None
         if now < since:  # the clock was set back: what grows with time grows from now on
             since = now
@@ -181,7 +185,7 @@ class Ledger:
         if rate is not None:
             allowance = min(rate, allowance + (now - since) * rate / 60)
         if revoked:
-            refusal = HttpRefusal(401, "the API key is unknown or revoked")
+            refusal = HttpRefusal(401, UNKNOWN_KEY)
         elif budget is not None and spent + lists > budget:
             left = max(0, budget - spent)
             refusal = HttpRefusal(

@@ -85,12 +85,13 @@ def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrial
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress RecBole's log, and what FEARec prints."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(None):
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)
 
 
 def table(rows: dict[str, dict[str, str]]) -> TextTable:

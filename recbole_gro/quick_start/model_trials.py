@@ -118,12 +118,15 @@ class ModelTrials:
         """The loaders of training, validation and test rows."""
         return build_loaders(self.config, build_dataset(self.config))
 
+    def _new_model(self, dataset: Any) -> nn.Module:
+        return self.config.model_class(self.config, dataset).to(self.config["device"])
+
     @cached_property
     def trained(self) -> TargetTrainer:
         """The target's trainer after a short training, with the saved weights loaded."""
         init_seed(1, True)
         train, valid, _ = self.loaders
-        trainer = TargetTrainer(self.config, self.config.model_class(self.config, train._dataset))
+        trainer = TargetTrainer(self.config, self._new_model(train._dataset))
         trainer.fit(train, valid, verbose=False)
         trainer.load_saved()
         return trainer
@@ -147,7 +150,8 @@ class ModelTrials:
         items = torch.randint(
             1, self.loaders[0]._dataset.item_num, (LENGTH, LENGTH), generator=torch.Generator().manual_seed(3)
         )
-        return items * (torch.arange(LENGTH) < lengths.unsqueeze(1)), lengths
+        items *= torch.arange(LENGTH) < lengths.unsqueeze(1)
+        return items.to(self.config["device"]), lengths.to(self.config["device"])
 
     # as a target
 

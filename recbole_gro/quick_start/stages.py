@@ -130,8 +130,9 @@ class Stages:
             return self.target(), self.defense.effective
 
         def make(config: ConfigLike) -> dict[str, Any]:
-            target = self.target() if part.needs_target else self.new_model()
+            trained = self.target() if part.needs_target else None
             start_stage(config, f"defense {part.name}", self.train)
+            target = self.new_model() if trained is None else trained  # drawn from the seed of the stage
             training = create_defense(part.name, config)
             checkpoint = protected_checkpoint(training, target, self.train, self.valid, self.config)
             still_improving = self.target_still_improving

@@ -132,13 +132,15 @@ class NextItemScorer:
             return False
         modes = [(part, part.training) for part in self.model.modules()]
         self.model.train()
-        with torch.no_grad(), torch.random.fork_rng():
-            torch.manual_seed(0)
-            own = self.loss(interaction)
-            torch.manual_seed(0)
-            scores = self.position_scores(interaction)
-        for part, training in modes:
-            part.training = training
+        try:
+            with torch.no_grad(), torch.random.fork_rng():
+                torch.manual_seed(0)
+                own = self.loss(interaction)
+                torch.manual_seed(0)
+                scores = self.position_scores(interaction)
+        finally:
+            for part, training in modes:
+                part.training = training
         if not isinstance(own, Tensor):
             return False
         return torch.allclose(own, functional.cross_entropy(scores, self.positives(interaction)), rtol=1e-4)

@@ -39,7 +39,7 @@ class CallableService:
         returned = self.function(rows)
         try:
             lists = [[_whole(item) for item in row][: self.k] for row in returned]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"service: the function must return lists of item ids, one per sequence: {error}"
             ) from error
@@ -57,6 +57,8 @@ class CallableService:
 
 def _whole(item: Any) -> int:
     """Return an item id as an int; a text of digits is one too."""
+    if isinstance(item, bool) or (isinstance(item, str) and not item.isdecimal()):
+        raise ValueError(f"{item!r} is no item id")
     number = int(item)
     if not isinstance(item, str) and number != item:
         raise ValueError(f"{item} is no item id")

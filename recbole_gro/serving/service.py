@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_gro.scoring import create_scorer, pad_sequences
 from recbole_gro.scoring.sequences import keep_recent
+from recbole_gro.scoring.turns import turn_of
 from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
 from recbole_gro.utils.errors import InvalidQuery, UserError
@@ -104,7 +105,7 @@ def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
 
 
 class Service:
-    """Serve lists of a model, after the output side of a defense.
+    """Serve lists of a model, after the output side of a defense; threads that share a model take turns.
 
     Args:
         model: any trained RecBole sequential model; a query leaves it in evaluation mode.
@@ -142,7 +143,8 @@ class Service:
                 (InvalidQuery).
             UserError: the model's scores are NaN.
         """
-        responses = [self._respond(*chunk) for chunk in self._chunks(sequences)]
+        with turn_of(self.model):
+            responses = [self._respond(*chunk) for chunk in self._chunks(sequences)]
         lists, highest = (torch.cat(parts) for parts in zip(*responses, strict=True))
         refuse_nan(highest, self.model)
         return lists
@@ -162,8 +164,9 @@ class Service:
         The state of a GRU is kept between queries; without it the next scores would differ in the last bits. The
         defense is not called.
         """
-        for session, part, _ in self._chunks(sequences):
-            session.follow(*part)
+        with turn_of(self.model):
+            for session, part, _ in self._chunks(sequences):
+                session.follow(*part)
 
     def _chunks(self, sequences: Any) -> Iterator[tuple[Session, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
         """Yield the parts of a query that are scored at a time: session, sequences and lengths, and those read."""

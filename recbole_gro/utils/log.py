@@ -86,6 +86,7 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
         level: the least level to write, as logging names it.
     """
     root = logging.getLogger()
+    before = root.level
     file = _LogFile(folder / LOG, encoding="utf-8")
     file.addFilter(RemoveColorFilter())
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -95,4 +96,5 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
         yield
     finally:
         root.removeHandler(file)
+        root.setLevel(before)
         file.close()

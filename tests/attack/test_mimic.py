@@ -41,6 +41,22 @@ def test_popularity_is_guessed_from_the_lists():
     assert float((probes <= 10).float().mean()) < 0.4
 
 
+class ShortService(PopularService):
+    """Serve ten items in lists of 40."""
+
+    def recommend(self, sequences):
+        return torch.nn.functional.pad(super().recommend(sequences), (0, 30))
+
+
+def test_padding_of_short_lists_is_no_item():
+    logs = [
+        create_query_strategy("mimic").query(BlackBox(service), 400, 3, torch.Generator().manual_seed(1))
+        for service in (PopularService(n_items=201), ShortService(n_items=201, k=40))
+    ]
+    share, short = (float((log.sequences[20:, 0] <= 10).float().mean()) for log in logs)
+    assert short == pytest.approx(share, abs=0.05)
+
+
 def known_histories(n):
     """Return n histories of 6 items whose next item is always the second of the list."""
     first = torch.arange(n) % 200 + 1

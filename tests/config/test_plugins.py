@@ -102,6 +102,21 @@ def test_a_plugin_that_cannot_be_imported_is_named(plugin, text, reason):
     assert "\n" not in str(error.value)
 
 
+def test_plugins_are_named_with_commas_too(plugin):
+    names = [plugin(name, f"VALUE = {name!r}") for name in ("one", "two")]
+    for name in names:
+        sys.modules.pop(name, None)
+    import_plugins({"plugins": ",".join(names)})
+    assert set(names) <= sys.modules.keys()
+
+
+def test_a_plugin_may_change_the_working_folder(plugin, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    before = list(sys.path)
+    import_plugins({"plugins": [plugin("mover", "import os\nos.chdir('elsewhere')")]})
+    assert sys.path == before
+
+
 def test_installed_plugins_are_imported_once(monkeypatch):
     loaded = []
 

@@ -213,7 +213,9 @@ def test_pickles_that_lie_where_recbole_looks_are_not_executed(make_config, tmp_
 
 def test_a_huge_catalogue_is_evaluated_in_smaller_batches(make_config, monkeypatch):
     monkeypatch.setattr(ranking, "SCORES_AT_ONCE", 31 * 10)
-    _, valid, test = loaders_of(make_config("NARM"))
+    config = make_config("NARM")
+    _, valid, test = loaders_of(config)
+    assert config["eval_batch_size"] == 64  # as given, on any device
     for loader in (valid, test):
         assert max(len(batch[0]) for batch in loader) == 10
         assert sum(len(batch[0]) for batch in loader) == len(loader._dataset)

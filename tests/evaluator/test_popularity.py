@@ -4,6 +4,7 @@ from pipeline import untrained
 
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import PopularityService, evaluate_service
+from recbole_gro.utils.errors import InvalidQuery
 
 
 def test_every_query_has_the_most_popular_items_first(make_model):
@@ -27,3 +28,9 @@ def test_metrics_are_those_of_a_list_by_hand(write_dataset, make_config, model):
     metrics, _ = evaluate_service(config, service, *loaders)
     assert metrics["test"]["hit@1"] == 0.75
     assert metrics["valid"]["hit@1"] == 0
+
+
+@pytest.mark.parametrize("sequences", [[[99]], [[0, 1]], [[]]])
+def test_an_invalid_query_is_refused_as_by_any_service(make_model, sequences):
+    with pytest.raises(InvalidQuery):
+        PopularityService(make_model("NARM"), 6, {4: 9}).recommend(sequences)

@@ -20,7 +20,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 
 @pytest.fixture
 def grid(tmp_path, tiny_data_path):
-    fixed = {"detector": ["coverage"], "references": ["untrained"]}
+    fixed = {"detector": ["coverage"], "references": ["untrained", "popularity"]}
     attacks = ["standard+random", "few_shot+mimic"]
     return detection_file(tmp_path, tiny_data_path, attacks, figure="alarms", seeds=[1, 2], fixed=fixed)
 

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import sqlite3
 import stat
@@ -49,6 +50,13 @@ def test_queries_of_one_transaction_share_a_budget(ledger):
     assert statuses(outcomes) == [200, 402, 200, 402]
     assert ledger.all_keys() == [{"name": "ann", "budget": 5, "spent": 5, "rate": None, "revoked": 0}]
     assert ledger.totals() == {"402": (2, 4), "answered": (2, 5)}
+
+
+def test_a_key_that_is_deleted_meanwhile_is_refused_and_others_are_answered(ledger, file):
+    entries = [entry(ledger, ledger.create_key(name)) for name in ("ann", "ben")]
+    with contextlib.closing(sqlite3.connect(file)) as other, other:
+        other.execute("DELETE FROM key WHERE name = 'ben'")
+    assert statuses(ledger.admit(entries)) == [200, 401]
 
 
 def test_a_budget_is_exact_among_connections(ledger, file):
@@ -237,7 +245,7 @@ def test_withdrawn_lists_return_to_the_rate(ledger, monkeypatch):
 def test_a_transaction_that_fails_leaves_nothing(ledger):
     wanted = entry(ledger, ledger.create_key("ann"))
     with pytest.raises(TypeError):
-        ledger.admit([wanted, Entry(99, [[1]], 10)])
+        ledger.admit([wanted, Entry(wanted.key, [[object()]], 10)])
     assert list(ledger.lines()) == []
     assert ledger.all_keys()[0]["spent"] == 0
 

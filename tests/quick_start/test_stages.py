@@ -236,6 +236,22 @@ def test_draws_from_the_global_generator_do_not_depend_on_what_ran_before(tiny_d
     assert alone["shuffled"] == after["shuffled"]
 
 
+def test_an_untrained_model_that_a_defense_starts_from_does_not_depend_on_what_ran_before(
+    tiny_data_path, tmp_path, own_parts
+):
+    @register_defense("from_nothing")
+    class FromNothing(Defense):
+        training_settings, output_settings, needs_target = (), (), False
+
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            return target
+
+    alone = run_with(tiny_data_path, tmp_path / "alone", defense=["from_nothing"])
+    torch.rand(5)
+    after = run_with(tiny_data_path, tmp_path / "after", defense=["none", "from_nothing"])
+    assert alone["from_nothing"] == after["from_nothing"]
+
+
 def test_a_surrogate_has_no_interactions_of_the_target(make_stages, monkeypatch):
     given = []
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.model.sequential_recommender import BERT4Rec, GRU4Rec, SASRec
+from recbole.model.sequential_recommender import STAMP, BERT4Rec, GRU4Rec, SASRec
 from scoring.cases import ScorerCases
 
 from recbole_gro import UserError, create_scorer, register_scorer
@@ -98,6 +98,18 @@ def test_a_registered_scorer_is_taken_as_it_is():
 
     register_scorer("Registered")(CausalScorer)
     assert scorer_class(Registered) is CausalScorer
+
+
+def test_a_model_whose_loss_fails_keeps_its_mode(make_loaders):
+    class Failing(STAMP):
+        def calculate_loss(self, interaction):
+            raise ValueError("no loss")
+
+    config, train, *_ = make_loaders("STAMP")
+    model = Failing(config, train._dataset).eval()
+    with pytest.raises(ValueError, match="no loss"):
+        create_scorer(model).loss_and_scores(next(iter(train)))
+    assert not model.training
 
 
 def test_a_users_class_with_the_name_of_one_of_recboles_has_its_own_code_run():

@@ -38,6 +38,9 @@ def test_shorter_lists_are_padded_and_longer_ones_cut():
         ([[1, 2], [31]], "list 1"),
         ([["a"], [1]], "must return lists of item ids"),
         (None, "must return lists of item ids"),
+        ([[float("inf")], [1]], "must return lists of item ids, one per sequence"),
+        ([["1_0"], [1]], "'1_0' is no item id"),
+        ([[True], [1]], "True is no item id"),
         ([[7.9, 3], [1]], "must return lists of item ids, one per sequence: 7.9 is no item id"),
     ],
 )

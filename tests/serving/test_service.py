@@ -1,5 +1,7 @@
 """The service: lists of items best first, scored at once or in parts, and refusals before anything is scored."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from recbole.data.interaction import Interaction
@@ -218,3 +220,18 @@ def test_state_is_kept_for_queries_of_few_sequences_only(make_model, monkeypatch
 def test_what_a_defense_returns_has_to_be_lists_of_items(model, output, message):
     with pytest.raises(UserError, match=message):
         Service(model, 5, lambda ranked, query: output(ranked)).recommend([[1, 2], [3]])
+
+
+@pytest.mark.parametrize("name", ["GRU4Rec", "NARM", "SASRec"])
+def test_threads_with_services_of_their_own_on_one_model_get_the_lists_of_one(make_model, name):
+    model, rows = make_model(name), torch.randint(1, 31, (16, 8), generator=torch.Generator().manual_seed(2))
+
+    def extended(number):
+        service, half = Service(model, 5), rows[8 * number : 8 * number + 8 - number]
+        return [service.recommend(half[:, :length]) for _ in range(20) for length in range(1, 9)]
+
+    alone = [extended(number) for number in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(extended, (0, 1)))
+    for one, other in zip(alone, together, strict=True):
+        assert all(map(torch.equal, one, other))

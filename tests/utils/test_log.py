@@ -56,3 +56,12 @@ def test_logging_is_left_as_it_was_after_an_error_too(tmp_path):
     with pytest.raises(KeyError), shown_on_console(), logged_to(tmp_path):
         raise KeyError
     assert (root.level, root.handlers, console.level, console.handlers) == before
+
+
+def test_a_log_alone_leaves_the_level_as_it_was(tmp_path):
+    root = logging.getLogger()
+    before = root.level
+    assert before != logging.DEBUG
+    with logged_to(tmp_path, "DEBUG"):
+        assert root.level == logging.DEBUG
+    assert root.level == before
