@@ -12,9 +12,9 @@ from recbole_gro.config.config import plain
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, one_at_a_time, write_whole
+from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import logged_to
-from recbole_gro.utils.work_folder import work_folder
+from recbole_gro.utils.work_folder import used_alone, work_folder
 
 SETTINGS, RESULTS, LOCK = "audit.json", "results.json", "audit"
 # which change neither queries nor surrogate
@@ -66,10 +66,7 @@ def open_audit_folder(config: ConfigLike, settings: dict[str, Any]) -> Iterator[
         raise UserError(f"output_dir: {folder} is not an empty folder; name a new one, so that nothing is lost")
     make_folder(folder)
     with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(one_at_a_time(folder / LOCK, wait=False))
-        except TimeoutError:
-            raise UserError(f"output_dir: another process runs in {folder}; wait for its end") from None
+        stack.enter_context(used_alone(folder, LOCK))
         write_whole(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         config["output_dir"] = config["checkpoint_dir"] = str(folder)
         stack.enter_context(logged_to(folder, config["state"] or "INFO"))

@@ -1,5 +1,6 @@
 """The command `recbole-gro keys`: the API keys of a service."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,15 +59,15 @@ def work(words: list[str]) -> None:
         raise UserError("standard output is closed; create prints the new key there, and nothing else has it")
     from recbole_gro.http_service.ledger import Ledger
 
-    ledger = Ledger(given.file, may_write=given.action != "list")
-    if given.action == "create":
-        with ledger.new_key(given.name, **limits) as token:  # a key that cannot be printed is not kept
-            print(token, flush=True)
-    elif given.action == "list":
-        rows = [["" if value is None else str(value) for value in key.values()] for key in ledger.all_keys()]
-        print(terminal.for_output(TextTable(("key", "budget", "spent", "per minute", "revoked"), rows)))
-    else:
-        ledger.change_key(given.name, **(limits if given.action == "set" else {"revoked": 1}))
+    with contextlib.closing(Ledger(given.file, may_write=given.action != "list")) as ledger:
+        if given.action == "create":
+            with ledger.new_key(given.name, **limits) as token:  # a key that cannot be printed is not kept
+                print(token, flush=True)
+        elif given.action == "list":
+            rows = [["" if value is None else str(value) for value in key.values()] for key in ledger.all_keys()]
+            print(terminal.for_output(TextTable(("key", "budget", "spent", "per minute", "revoked"), rows)))
+        else:
+            ledger.change_key(given.name, **(limits if given.action == "set" else {"revoked": 1}))
 
 
 def _limit(name: str, text: str, kind: Callable[[str], float]) -> float | None:

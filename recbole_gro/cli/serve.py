@@ -1,5 +1,6 @@
 """The command `recbole-gro serve`: a defended model over HTTP."""
 
+import contextlib
 import importlib.util
 
 from recbole_gro.cli.plugin_option import add_plugins
@@ -133,7 +134,9 @@ def work(words: list[str]) -> None:
 
     def announce() -> None:
         say(f"serving {given.checkpoint} through {given.defense} on http://{given.host}:{given.port}")
-        if not Ledger(options.ledger_file).all_keys():
+        with contextlib.closing(Ledger(options.ledger_file)) as ledger:
+            has_keys = bool(ledger.all_keys())
+        if not has_keys:
             say(f"no client has a key yet: recbole-gro keys {options.ledger_file} create NAME")
 
     serve(options, given.host, given.port, given.workers, announce)

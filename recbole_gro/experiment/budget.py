@@ -1,4 +1,4 @@
-"""Budget curves: accuracy and agreement of the surrogate against the number of lists, and what a copy costs."""
+"""Budget curves: accuracy and agreement of the surrogate against the number of lists, and what a surrogate costs."""
 
 import math
 from collections import defaultdict

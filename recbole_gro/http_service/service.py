@@ -59,7 +59,8 @@ class DefendedService:
         self.recommender = Recommender(target, defense)
         catalogue = Catalogue.of(self.recommender.tokens[1:])
         if os.path.exists(options.ledger_file):  # before a detector is calibrated, which takes minutes
-            Ledger(options.ledger_file).check_catalogue(catalogue)
+            with contextlib.closing(Ledger(options.ledger_file)) as ledger:
+                ledger.check_catalogue(catalogue)
         judge = calibrated_detector(target, options) if options.detector else None
         draws = KeyedDraws(target.config, "alarm")
         self.recommender.check()

@@ -20,11 +20,11 @@ from recbole_gro.ownership.suspect import REPEATED, describe_suspect, query_susp
 from recbole_gro.report.environment import environment
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, one_at_a_time
+from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.terminal import Text
-from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, work_folder
+from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, used_alone, work_folder
 
 ANSWERS, LOCK = "answers.jsonl", "verify.lock"
 
@@ -93,7 +93,7 @@ def run_verification(
     line_up = _line_up(made, owner, model, suspect, references)
     secret, is_new = read_key(Path(key))
     make_folder(folder)
-    with one_at_a_time(folder / LOCK.removesuffix(".lock")), logged_to(folder), shown_on_console():
+    with used_alone(folder, LOCK.removesuffix(".lock")), logged_to(folder), shown_on_console():
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         if is_new:
             console.info(f"key: made a new one, {key}")

@@ -21,8 +21,9 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, make_folder, one_at_a_time, write_whole
+from recbole_gro.utils.files import PART, make_folder, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
+from recbole_gro.utils.work_folder import used_alone
 
 SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
 # what a process leaves that is interrupted before it has written its settings
@@ -64,7 +65,7 @@ def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Pa
     """Return the folder of a run, whose lock and log a stack holds."""
     if saved:
         folder = new_run_folder(config)
-        stack.enter_context(_locked(folder))
+        stack.enter_context(used_alone(folder, LOCK))
         _check_settings(folder, settings_of_run(config))
     else:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -98,19 +99,6 @@ def new_run_folder(config: ConfigLike) -> Path:
     except OSError as error:
         raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
     return folder
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder inside the block; it ends with the process, however that ends."""
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(one_at_a_time(folder / LOCK, wait=False))
-        except TimeoutError:
-            raise UserError(
-                f"output_dir: another process runs in {folder}; wait for its end or name another folder"
-            ) from None
-        yield
 
 
 @contextlib.contextmanager

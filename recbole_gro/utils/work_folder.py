@@ -1,11 +1,12 @@
 """The folder that a command writes to."""
 
+import contextlib
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import check_folder
+from recbole_gro.utils.files import check_folder, one_at_a_time
 
 RESULTS = "results.json"  # which every command but `experiment` writes last
 
@@ -18,6 +19,27 @@ def work_folder(given: str | None, command: str) -> Path:
         command: a word.
     """
     return Path(given or f"runs/{command}-{datetime.datetime.now():%Y%m%d-%H%M%S-%f}")
+
+
+@contextlib.contextmanager
+def used_alone(folder: Path, lock: str) -> Iterator[None]:
+    """Hold the lock of a folder inside the block; it ends with the process, however that ends.
+
+    Args:
+        folder: that is written to.
+        lock: its file is LOCK.lock in the folder.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(one_at_a_time(folder / lock, wait=False))
+        except TimeoutError:
+            raise UserError(
+                f"output_dir: another process runs in {folder}; wait for its end or name another folder"
+            ) from None
+        yield
 
 
 def refuse_other_work(folder: Path, begun_by: Collection[str] = ()) -> None:

@@ -9,6 +9,7 @@ from pipeline import files_below
 
 from recbole_gro.ownership.recompute import recompute
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time
 
 
 @pytest.fixture
@@ -67,6 +68,15 @@ def test_a_folder_that_cannot_be_made_is_named(owner):
     with pytest.raises(UserError, match=r"^output_dir: /proc/nowhere cannot be made: No such file or directory$"):
         verified(owner, output_dir="/proc/nowhere")
     assert not Path("verify.key").exists()
+
+
+def test_a_verification_that_another_process_makes_is_refused(owner, tmp_path):
+    (tmp_path / "out").mkdir()
+    with (
+        one_at_a_time(tmp_path / "out" / "verify"),
+        pytest.raises(UserError, match=r"^output_dir: another process runs in out; wait for its end or name another"),
+    ):
+        verified(owner)
 
 
 def test_a_folder_with_other_work_is_left_alone(owner, tmp_path):
