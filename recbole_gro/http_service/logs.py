@@ -88,6 +88,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
+        if isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8 text; unpack or convert it"
         raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
     if not found.histories:
         raise UserError(f"log: {file} has no query with an item of the catalogue, or all were refused")

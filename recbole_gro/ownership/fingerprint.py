@@ -58,6 +58,7 @@ class DistinctiveItems(VerificationMethod):
         Key("min_references", 5, "int >= 3", "reference models without which there is no verdict"),
     )
     needs_references = True
+    reads_order = False
 
     def check_owner(self, owner: SavedTarget) -> None:
         check_catalogue(owner)

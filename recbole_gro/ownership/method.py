@@ -78,6 +78,7 @@ class VerificationMethod:
         keys: settings that it reads.
         needs_references: whether it compares with the owner's models of other seeds.
         key_was_planted: whether the key is the one that the owner's model was trained with.
+        reads_order: whether the order of a list matters to it, not its items alone.
 
     Raises:
         UserError: an unknown setting, or an invalid value.
@@ -90,6 +91,7 @@ class VerificationMethod:
     keys: ClassVar[tuple[Key, ...]] = ()
     needs_references: ClassVar[bool] = False
     key_was_planted: ClassVar[bool] = False
+    reads_order: ClassVar[bool] = True
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {key.name: key for key in self.keys}

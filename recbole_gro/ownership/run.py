@@ -250,7 +250,7 @@ def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: 
     most = len(probes.histories) + REPEATED
     console.info(f"verification: sends at most {most:,} queries to {suspect.name}")
     journal = Journal(folder / ANSWERS, most)
-    answers = query_suspect(suspect, probes.histories, tokens, journal)
+    answers = query_suspect(suspect, probes.histories, tokens, journal, reads_order=method.reads_order)
     evidence = {
         "suspect_lists": answers.lists.tolist(),
         "probes": probes.histories,

@@ -27,8 +27,8 @@ class Answers:
 
     Attributes:
         lists: [N, k] item ids of the owner, best first, padded with 0.
-        repeated: number of probes that were sent twice.
-        changed: number of them with other items the second time.
+        repeated: number of different probes that were sent twice.
+        changed: number of them with other items the second time, or for methods that read ranks in another order.
         unknown: share of listed items that the owner's catalogue lacks.
         failed: number of probes without a list.
     """
@@ -109,7 +109,12 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
 
 
 def query_suspect(
-    description: Description, histories: list[list[int]], item_tokens: Sequence[str], journal: Journal
+    description: Description,
+    histories: list[list[int]],
+    item_tokens: Sequence[str],
+    journal: Journal,
+    *,
+    reads_order: bool = True,
 ) -> Answers:
     """Send histories to a suspect, the first of them twice.
 
@@ -118,12 +123,14 @@ def query_suspect(
         histories: item ids of the owner.
         item_tokens: of the owner by item id, padding first.
         journal: keeps the answers; queries that it answers are not sent again.
+        reads_order: whether a list in another order is another list.
 
     Raises:
         UserError: the suspect gives no lists.
     """
     queries = [(tuple(item_tokens[item] for item in row), 0) for row in histories]
-    again = [(tokens, 1) for tokens, _ in queries[:REPEATED]]
+    first = list(dict.fromkeys(queries))[:REPEATED]  # an equal query is sent once
+    again = [(tokens, 1) for tokens, _ in first]
     with open_source(description) as source:
         client = Client(source, journal, description)
         answers, second = client.lists(queries), client.lists(again)
@@ -131,9 +138,11 @@ def query_suspect(
     k = description["k"]
     listed = [token for answer in answers for token in (answer or ())[:k]]
     known = [list(dict.fromkeys(ids[token] for token in answer or () if token in ids))[:k] for answer in answers]
+    compared = list if reads_order else set
+    answer_to = dict(zip(queries, answers, strict=True))
     changed = [
-        {*one[:k]} != {*two[:k]}
-        for one, two in zip(answers, second, strict=False)
+        compared(one[:k]) != compared(two[:k])
+        for one, two in zip(map(answer_to.get, first), second, strict=True)
         if one is not None and two is not None
     ]
     return Answers(

@@ -33,7 +33,7 @@ from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import has_weights, item_features, load_weights, stored_items
+from recbole_gro.trainer.catalogue import has_weights, item_features, load_weights, stored_items, weights_of
 from recbole_gro.utils.files import load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
@@ -108,10 +108,9 @@ class Stages:
             epochs = len(trainer.train_loss_dict)
             report_target(config["valid_metric"], best, epochs, trainer.still_improving)
             checkpoint = load_state(trainer.saved_model_file)
-            last = {"state_dict": trainer.model.state_dict(), "other_parameter": trainer.other_parameter()}
             return {
                 "checkpoint": checkpoint,
-                "last": checkpoint | last | {"epoch": epochs - 1},
+                "last": checkpoint | weights_of(trainer.model) | {"epoch": epochs - 1},
                 "still_improving": trainer.still_improving,
             }
 

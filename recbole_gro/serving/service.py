@@ -121,7 +121,7 @@ class Service:
         self.scorer = create_scorer(model)
         self._sessions: dict[int, Session] = {}  # by part of a query: the next query may extend the same sequences
         self.n_items: int = model.n_items
-        if not isinstance(k, Integral) or not 1 <= k < self.n_items:
+        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k < self.n_items:
             raise UserError(f"k: {k!r} is no number of items between 1 and the {self.n_items - 1} of the catalogue")
 
     @property

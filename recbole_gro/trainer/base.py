@@ -25,7 +25,7 @@ from recbole_gro.config.recbole_checks import check_scaler
 from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
-from recbole_gro.trainer.catalogue import catalogue_state
+from recbole_gro.trainer.catalogue import catalogue_state, other_parameter
 from recbole_gro.trainer.collector import RankCollector
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.trainer.stage_name import stage_name
@@ -263,21 +263,13 @@ class StageTrainer(Trainer):
             "best_valid_score": float(self.best_valid_score),
             "state_dict": self.model.state_dict(),
             "catalogue": self._catalogue,
-            "other_parameter": self.other_parameter(),
+            "other_parameter": other_parameter(self.model),
             "optimizer": self._model_optimizer_state(),
             **self.stored,
         }
         processes.by_first(lambda: save_state(file, state))
         if verbose:
             self.logger.info(f"Saving current: {file}")
-
-    def other_parameter(self) -> dict[str, Any]:
-        """Return RecBole's other_parameter without modules, whose weights are in the state dict."""
-        return {
-            name: value
-            for name, value in self.model.other_parameter().items()
-            if not isinstance(value, torch.nn.Module)
-        }
 
     def _model_optimizer_state(self) -> dict[str, Any]:
         """Return the optimizer's state for the model alone; a second model's parameters are in later groups."""

@@ -99,7 +99,12 @@ def checkpoint_of(config: Config, model: nn.Module, dataset: Any) -> dict[str, A
 
 def weights_of(model: Any) -> dict[str, Any]:
     """Return the part of a checkpoint that `load_weights` reads."""
-    return {"state_dict": model.state_dict(), "other_parameter": model.other_parameter()}
+    return {"state_dict": model.state_dict(), "other_parameter": other_parameter(model)}
+
+
+def other_parameter(model: Any) -> dict[str, Any]:
+    """Return RecBole's other_parameter of a model without modules, whose weights are in the state dict."""
+    return {name: value for name, value in model.other_parameter().items() if not isinstance(value, nn.Module)}
 
 
 def load_weights(model: Any, checkpoint: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from recbole_gro.trainer import processes
+from recbole_gro.trainer.catalogue import other_parameter
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import load_state, save_state
 from recbole_gro.utils.log import console
@@ -83,7 +84,7 @@ class EpochCheckpoint:
             "epoch": epoch,
             "finished": finished,
             "parts": {name: part.state_dict() for name, part in trainer.resumed_parts().items()},
-            "other_parameter": trainer.other_parameter(),
+            "other_parameter": other_parameter(trainer.model),
             "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},
             "generators": {name: generator.get_state() for name, generator in self._generators.items()},
             "process": random_state(),

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,6 +178,8 @@ def load_state(file: str | os.PathLike, kind: str = "a file of this run") -> Any
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         # torch's own messages advise weights_only=False
         reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+        if other := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+            reason = f": it holds a {other[1]}, which is neither a plain value nor a tensor"
         raise UserError(f"{file} is damaged or not {kind}{reason}") from error
 
 

@@ -154,7 +154,7 @@ def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
         ("history,time\na,5\na,-5\n", "log: .*log, row 2: time '-5' is not a time since 1970"),
         ("history,time\na,1969-12-31\n", "log: .*log, row 1: time '1969-12-31' is not"),
         ("history\n" + "a" * 200_000, "cannot be read as a ledger, jsonl or csv file: Error field larger than"),
-        (b"history\n\xff", "cannot be read as a ledger, jsonl or csv file: UnicodeDecodeError"),
+        (b"history\n\xff", "csv file: it is not UTF-8 text; unpack or convert it$"),
     ],
 )
 def test_invalid_logs_end_in_one_line(tmp_path, text, message):

@@ -36,6 +36,13 @@ def changing(histories):
     return [[f"i{(7 * calls + step) % 30}" for step in range(10)] for _ in histories]
 
 
+def turning(histories):
+    """The same items in another order at each call."""
+    global calls
+    calls += 1
+    return [[f"i{(step + calls) % 10}" for step in range(10)] for _ in histories]
+
+
 def foreign(histories):
     """Items that no owner has."""
     return [["x1", "x2", "i3"] for _ in histories]

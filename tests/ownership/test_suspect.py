@@ -31,6 +31,21 @@ def test_the_first_histories_are_sent_twice(tmp_path):
     assert journal.spent == len(histories) + REPEATED
 
 
+def test_an_equal_history_is_sent_once_and_repeated_once(tmp_path):
+    journal = Journal(tmp_path / "answers.jsonl", 1000)
+    histories = [[5], [6], [5], [5]]
+    answers = query_suspect(describe_suspect("ownership.runs:following", TOKENS), histories, TOKENS, journal)
+    assert (answers.lists.shape, answers.repeated, journal.spent) == ((4, 10), 2, 4)
+
+
+@pytest.mark.parametrize(("reads_order", "changed"), [(True, 30), (False, 0)])
+def test_another_order_is_another_list_for_methods_that_read_ranks(tmp_path, reads_order, changed):
+    journal = Journal(tmp_path / "answers.jsonl", 1000)
+    described = describe_suspect("ownership.runs:turning", TOKENS)
+    answers = query_suspect(described, HISTORIES, TOKENS, journal, reads_order=reads_order)
+    assert (answers.repeated, answers.changed) == (30, changed)
+
+
 @pytest.mark.parametrize(
     ("suspect", "message"),
     [

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, write_first_users
+from recbole_gro.serving.saved_target import load_target
+from recbole_gro.trainer.catalogue import checkpoint_of
+from recbole_gro.utils.files import save_state
 
 
 class ModelCases:
@@ -28,3 +31,7 @@ class ModelCases:
     )
     def test_trial(self, trials, trial):
         trial(trials)
+
+    def test_its_checkpoint_holds_plain_values(self, trials, tmp_path):
+        save_state(tmp_path / "model.pth", checkpoint_of(trials.config, trials.target, trials.loaders[0]._dataset))
+        assert load_target(tmp_path / "model.pth", type(trials.target)).model.n_items == trials.target.n_items

@@ -1,5 +1,6 @@
 """The stages of a comparison."""
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
@@ -180,6 +181,29 @@ def run_with(tiny_data_path, folder, **given):
 
 def weights(folder, name):
     return load_target(folder / f"target-{name}.pth").model.state_dict()
+
+
+@pytest.mark.parametrize("model", ["GRU4RecF", "SASRecF", "FDSA"])
+def test_a_model_of_item_features_is_defended(tiny_data_path, tmp_path, model):
+    shutil.copytree(tiny_data_path, tmp_path / "data")
+    rows = "".join(f"i{item}\tkind{item % 4} all\n" for item in range(30))
+    (tmp_path / "data" / "tiny" / "tiny.item").write_text(f"item_id:token\tclass:token_seq\n{rows}")
+    widths = {"hidden_size", "inner_size", "n_layers", "n_heads", "embedding_size"}
+    given = {key: value for key, value in TINY_RUN.items() if key not in widths} | {
+        "data_path": str(tmp_path / "data"),
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"], "item": ["item_id", "class"]},
+        "selected_features": ["class"],
+        "attack": False,
+        "references": [],
+        "defense": ["none", "gro", "injected"],
+        "injected_pool": 10,
+        "injected_runs": 3,
+        "output_dir": str(tmp_path / "run"),
+    }
+    results = run_recbole_gro(model, "tiny", config_dict=given)
+    assert [row["defense"] for row in results["defenses"]] == ["none", "gro", "injected"]
+    for name in ("gro", "injected"):
+        assert load_target(tmp_path / "run" / f"target-{name}.pth").recommend([[1, 2]], 3).shape == (1, 3)
 
 
 def test_a_trainer_that_names_no_stage_writes_the_checkpoint_of_its_defense(tiny_data_path, tmp_path, own_parts):

@@ -180,7 +180,7 @@ def test_a_model_that_reads_more_than_a_sequence_is_named(make_model):
         Service(model, 5).recommend([[1, 2]])
 
 
-@pytest.mark.parametrize("k", [31, 100, 0, -1])
+@pytest.mark.parametrize("k", [31, 100, 0, -1, True])
 def test_lists_longer_than_the_catalogue_are_refused(model, k):
     with pytest.raises(UserError, match=f"^k: {k!r} is no number of items between 1 and the 30 of the catalogue"):
         Service(model, k)

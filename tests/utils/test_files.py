@@ -50,6 +50,8 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         assert "\n" not in str(error.value)
         assert "weights_only" not in str(error.value)  # which torch advises to set to False
         assert str(error.value).endswith(": No such file or directory") == (name == "absent.pth")
+        found = ": it holds a pathlib.Path, which is neither a plain value nor a tensor"
+        assert str(error.value).endswith(found) == (name == "code.pth")
 
 
 def lock_often(file, log, number, together):
