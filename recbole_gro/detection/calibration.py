@@ -22,7 +22,8 @@ class CalibratedDetector:
     """A detector that is to flag at most a share of benign users, and that share of benign windows.
 
     A history is flagged where the score up to any of its items exceeds the threshold, so that a user whose history is
-    queried again whenever it grows counts once; so does one whose most recent items are queried (`benign_traces`).
+    queried again whenever it grows counts once, up to what the model reads; so does one whose most recent items are
+    queried once (`benign_traces`). Users whose recent items are queried again and again are flagged more often.
     Windows likewise, which are looked at when their histories have 1, 2, 3, 5, 10, 20 and all items.
     The benign users are halved: the detector is fitted on each half and scores the other one. The threshold is the
     order statistic of these scores that a further exchangeable user exceeds with the stated probability at most in

@@ -93,7 +93,8 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield Heading("Results")
     yield Paragraph(
         f"± is the deviation between seeds; brackets are {LEVEL:.0%} intervals: of ratios and of the gain for other "
-        f"users of these trained models, of differences and of {BOTH} below for other users and other seeds."
+        f"users of these trained models, of differences and of {BOTH} below for other users and other seeds (for other "
+        "users alone, with one seed)."
     )
     yield results_table(experiment, settings, k)
     yield from _unconverged(settings)
@@ -236,7 +237,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         "where no user differs, as with the same target on both sides. They test whether these trained models differ "
         f"on other users, not whether trainings with other seeds do. Ratio: of the means, {LEVEL:.0%} bootstrap "
         "interval as above. "
-        f"{BOTH}: the surrogate's ratio over the target's, with a t interval for other users and other seeds; below 1 "
+        f"{BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
         "the surrogate lost more than the target did."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)

@@ -204,6 +204,9 @@ def test_a_ratio_to_zero_is_undefined():
     rare = bootstrap_ratio(np.array([1.0, 0, 0]), np.array([1.0, 0, 0]), generator)
     assert rare.value == 1
     assert np.isnan(rare[1:]).all()
+    none = bootstrap_ratio(np.zeros(3), np.ones(3), generator)  # no spread is seen, which is no certainty
+    assert none.value == 0
+    assert np.isnan(none[1:]).all()
 
 
 def kept_and_lost(draw, users=300, seeds=3):
