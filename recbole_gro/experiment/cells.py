@@ -112,16 +112,25 @@ def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder:
     return folder / "cells" / f"{name}-{seed}-{Fingerprints(config, config['defense'][0]).comparison}.npz"
 
 
-def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[Task]]:
-    """Return the finished cells of an experiment in its folder, and (values, seed) of the others."""
-    done, missing = [], []
+def files_and_missing(experiment: Experiment, folder: Path) -> tuple[list[tuple[dict[str, Any], Path]], list[Task]]:
+    """Return (values, file) of the finished cells of an experiment in its folder, and (values, seed) of the others."""
+    files, missing = [], []
     for values, seed in experiment.cells():
         file = cell_file(experiment, values, seed, folder)
         if file.exists():
-            done.append(replace(Cell.load(file), values=values))  # keys may have been renamed since
+            files.append((values, file))
         else:
             missing.append((values, seed))
-    return done, missing
+    return files, missing
+
+
+def loaded(files: list[tuple[dict[str, Any], Path]]) -> list[Cell]:
+    """Return the cells of files, with the values given for each: keys may have been renamed since.
+
+    Args:
+        files: (values, file) of each, as of `files_and_missing`.
+    """
+    return [replace(Cell.load(file), values=values) for values, file in files]
 
 
 @global_state_kept()

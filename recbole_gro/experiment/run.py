@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.detection.settings import READER, DetectionSettings
-from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.cells import check_cells, files_and_missing, loaded, run_cell
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
@@ -115,14 +115,14 @@ def run_grid(
     """
     if experiment.figure == TRADE_OFF:
         _check_trade_off(experiment)
-    done, missing = done_and_missing(experiment, folder)
+    files, missing = files_and_missing(experiment, folder)
     threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    say(heading(experiment, len(done), len(missing), folder))
+    say(heading(experiment, len(files), len(missing), folder))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
         with global_state_kept():
             torch.set_num_threads(threads)  # as each cell will have
-            seconds = estimated_seconds(experiment, done, missing, stages_dir)
+            seconds = estimated_seconds(experiment, loaded(files), missing, stages_dir)
         print_estimate(missing, seconds, workers if executor == "local" else None)
         return
     check_cells(experiment, missing)
@@ -163,9 +163,9 @@ def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
     Raises:
         UserError: cells failed or are still missing.
     """
-    done, missing = done_and_missing(experiment, folder)
-    if done:
-        write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
+    files, missing = files_and_missing(experiment, folder)
+    if files:
+        write_report(experiment, loaded(files), folder, [in_words({**values, "seed": seed}) for values, seed in missing])
         print(f"report.html, report.md and results.csv are in {folder}")
     if missing and not failed:
         raise UserError(f"files of {counted(len(missing), 'cell')} changed meanwhile; run the experiment again")
