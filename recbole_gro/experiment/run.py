@@ -165,7 +165,9 @@ def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
     """
     files, missing = files_and_missing(experiment, folder)
     if files:
-        write_report(experiment, loaded(files), folder, [in_words({**values, "seed": seed}) for values, seed in missing])
+        write_report(
+            experiment, loaded(files), folder, [in_words({**values, "seed": seed}) for values, seed in missing]
+        )
         print(f"report.html, report.md and results.csv are in {folder}")
     if missing and not failed:
         raise UserError(f"files of {counted(len(missing), 'cell')} changed meanwhile; run the experiment again")
