@@ -30,7 +30,7 @@ from recbole_gro.experiment.plan import (
     read_experiment,
 )
 from recbole_gro.experiment.report import write_report
-from recbole_gro.quick_start.executor import Outcome, check_executor, execute
+from recbole_gro.quick_start.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder
@@ -116,7 +116,7 @@ def run_grid(
     if experiment.figure == TRADE_OFF:
         _check_trade_off(experiment)
     files, missing = files_and_missing(experiment, folder)
-    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
+    threads = threads_per_worker(executor, workers)
     say(heading(experiment, len(files), len(missing), folder))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
