@@ -11,27 +11,21 @@ import numpy as np
 import torch
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
-from recbole_gro.experiment.plan import TRADE_OFF, TRADE_OFF_K, Experiment, Task
+from recbole_gro.experiment.kept_loaders import shared_loaders
+from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare, measure_own_references, measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
-from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
 AGREEMENT_AT = (1, 5, 10, 100)
-CHECKED_BY = (
-    *("dataset", "data_path", "model", "loss_type", "eval_args", "served_k", "defense", "attacker"),
-    *("student_model", "student_config", "surrogate_model", "surrogate_config"),
-)
 
 
 @dataclass(kw_only=True)
@@ -134,28 +128,6 @@ def loaded(files: list[tuple[dict[str, Any], Path]]) -> list[Cell]:
 
 
 @global_state_kept()
-def check_cells(experiment: Experiment, cells: list[Task]) -> None:
-    """Read the data and try the models of every kind of cell once.
-
-    Args:
-        experiment: the plan that the cells belong to.
-        cells: (values, seed) of each.
-
-    Raises:
-        UserError: invalid data, or models that cannot work on them.
-    """
-    seen = set()
-    for values, seed in cells:
-        config = experiment.config(values, seed)
-        if experiment.figure == TRADE_OFF and config["served_k"] < TRADE_OFF_K:
-            raise UserError(f"served_k: figure {TRADE_OFF} compares lists of {TRADE_OFF_K} items or more")
-        kind = tuple(str(config[name]) for name in CHECKED_BY)
-        if kind not in seen:
-            seen.add(kind)
-            read_data(config)
-
-
-@global_state_kept()
 def run_cell(
     experiment: Experiment,
     values: dict[str, Any],
@@ -209,7 +181,7 @@ def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: S
         cache: of its stages.
     """
     config["checkpoint_dir"] = str(cache.folder)  # a folder that RecBole makes in any case
-    loaders = build_loaders(config, build_dataset(config))
+    loaders = shared_loaders(config)
     measure_own_references(config, loaders, cache)
     compared, *others = compare(config, config["defense"][0], loaders, cache)
     compared = next((one for one in (compared, *others) if one.row.get("strongest")), compared)

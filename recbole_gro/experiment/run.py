@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.detection.settings import READER, DetectionSettings
-from recbole_gro.experiment.cells import check_cells, files_and_missing, loaded, run_cell
+from recbole_gro.experiment.cells import files_and_missing, loaded, run_cell
+from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
+from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
@@ -137,10 +139,13 @@ def run_grid(
         show_progress=executor == "local" and workers == 1,
     )
     side_by_side = workers > 1 or executor != "local"
+    if side_by_side:
+        forget_loaders()  # workers have their own
     cells = trainings_first(experiment, missing) if side_by_side else missing
     outcomes = execute(run, cells, executor, workers, ray_address)
     with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
         failed = _failures(outcomes, bar)
+    forget_loaders()
     _report(experiment, folder, failed)
 
 

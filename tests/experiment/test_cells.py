@@ -9,10 +9,10 @@ import pytest
 from experiment import synthetic
 from experiment.grid import tiny
 
-from recbole_gro import UserError, run_recbole_gro
+from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment.cells import Cell, cell_file, check_cells, files_and_missing, loaded, run_cell
+from recbole_gro.experiment.cells import Cell, cell_file, files_and_missing, loaded, run_cell
 from recbole_gro.experiment.summary import gather
 from recbole_gro.quick_start.stage_cache import StageCache
 
@@ -242,9 +242,3 @@ def test_rows_that_come_in_another_order_are_paired_by_user(tiny_data_path, tmp_
     assert prefixes.row_users is None
     assert not np.array_equal(windows.reference_ranks["popularity"], prefixes.reference_ranks["popularity"])
     assert np.array_equal(*(setting.measured("ndcg", "popularity", 5) for setting in settings))
-
-
-def test_a_trade_off_of_lists_shorter_than_its_cut_off_is_refused(tiny_data_path):
-    experiment = tiny(tiny_data_path, "tradeoff", served_k=9, head_k=[5], gro_head_k=5)
-    with pytest.raises(UserError, match=r"^served_k: figure tradeoff compares lists of 10 items or more"):
-        check_cells(experiment, experiment.cells())
