@@ -133,9 +133,9 @@ def test_files_are_parsed_once_however_many_configs_are_made(tmp_path, monkeypat
     second = Config("BERT4Rec", "ml-1m", **given)
     assert parsed == []
     assert second.final_config_dict == first.final_config_dict
-    (tmp_path / "own.yaml").write_text("hidden_size: 48\n")
-    assert Config("BERT4Rec", "ml-1m", **given)["hidden_size"] == 48
-    assert parsed == ["hidden_size: 48\n"]
+    (tmp_path / "own.yaml").write_text("hidden_size: 52\n")
+    assert Config("BERT4Rec", "ml-1m", **given)["hidden_size"] == 52
+    assert parsed == ["hidden_size: 52\n"]
 
 
 def test_a_changed_config_leaves_others_as_they_are():
