@@ -20,7 +20,7 @@ from recbole.utils import InputType
 
 from recbole_gro.config import recbole_defaults  # noqa: F401  (declares RecBole's keys with another default)
 from recbole_gro.config.assigned import assigned_settings
-from recbole_gro.config.files import SafeLoader, packaged_settings, read_config_file, value_of
+from recbole_gro.config.files import SafeLoader, packaged_settings, parsed_file, read_config_file, value_of
 from recbole_gro.config.known_names import check_architecture, check_names, is_known, only_read
 from recbole_gro.config.models import check_one_model, reference_to, role_models, sequential_model, serving
 from recbole_gro.config.plugins import import_plugins
@@ -72,6 +72,11 @@ class Config(RecBoleConfig):
 
     def _build_yaml_loader(self):
         return SafeLoader
+
+    def _update_internal_config_dict(self, file):
+        settings = parsed_file(file)  # RecBole parses its files for each config
+        self.internal_config_dict.update(settings or {})
+        return settings
 
     def _convert_config_dict(self, config_dict):
         return {key: value_of(key, entry) if isinstance(entry, str) else entry for key, entry in config_dict.items()}

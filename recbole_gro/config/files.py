@@ -1,8 +1,11 @@
 """Config files and command-line values, read as plain values and never evaluated as code."""
 
 import ast
+import copy
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import yaml
 
 from recbole_gro.config.properties import packaged_file, packaged_properties
 from recbole_gro.config.recbole_settings import is_text, may_be_none
+from recbole_gro.config.settings import declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
 # Numbers, with 1e-3 and its like, which yaml 1.1 reads as text
@@ -61,6 +65,35 @@ def safe_yaml(text: str, texts: Collection[str] = ()) -> Any:
         return loader.get_single_data()
     finally:
         loader.dispose()
+
+
+def parsed_once(text: str, texts: Collection[str] = ()) -> Any:
+    """Return what `safe_yaml` does; a process parses each text once, however many configs it makes.
+
+    Args:
+        text: of a file.
+        texts: as of `safe_yaml`.
+
+    Raises:
+        yaml.YAMLError: as of `safe_yaml`.
+    """
+    declared = tuple((name, key.type) for name, key in declared_keys().items())
+    return copy.deepcopy(_parsed(text, frozenset(texts), declared))  # whoever gets it may change it
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, texts: frozenset[str], declared: tuple[tuple[str, str], ...]) -> Any:
+    """Return the values in a text, which depend on the declared keys: those of text keys are texts."""
+    return safe_yaml(text, texts)
+
+
+def parsed_file(file: str | Traversable) -> Any:
+    """Return the values in a packaged yaml file of ours or RecBole's.
+
+    Args:
+        file: its path.
+    """
+    return parsed_once((Path(file) if isinstance(file, str) else file).read_text(encoding="utf-8"))
 
 
 def literal(text: str) -> Any:
@@ -134,7 +167,7 @@ def read_config_file(name: str, texts: Collection[str] = ()) -> dict[str, Any]:
         UserError: no such file, invalid yaml, or no mapping of keys to values.
     """
     try:
-        values = safe_yaml(resolve_config_file(name), texts)
+        values = parsed_once(resolve_config_file(name), texts)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
@@ -150,4 +183,4 @@ def packaged_settings(model: str, dataset: str) -> Iterator[tuple[str, dict[str,
     for name in (f"model/{model}", f"dataset/{dataset}", f"dataset/{dataset}.{model}"):
         file = packaged_file(f"{name}.yaml")
         if file.is_file():
-            yield name, safe_yaml(file.read_text(encoding="utf-8")) or {}
+            yield name, parsed_file(file) or {}

@@ -1,5 +1,6 @@
 """Packaged yaml files, ours and RecBole's, and the names of settings that RecBole's files know."""
 
+import copy
 from functools import cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -66,5 +67,10 @@ def _general_keys() -> frozenset[str]:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
+    return copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
+
+
+@cache
+def _parsed(text: str) -> dict[str, Any]:
     # RecBole's files hold plain yaml; a bad line in them is not for our users to fix
-    return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return yaml.safe_load(text) or {}

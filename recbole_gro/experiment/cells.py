@@ -11,27 +11,21 @@ import numpy as np
 import torch
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
-from recbole_gro.experiment.plan import TRADE_OFF, TRADE_OFF_K, Experiment, Task
+from recbole_gro.experiment.kept_loaders import shared_loaders
+from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare, measure_own_references, measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
-from recbole_gro.quick_start.run import read_data
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
 AGREEMENT_AT = (1, 5, 10, 100)
-CHECKED_BY = (
-    *("dataset", "data_path", "model", "loss_type", "eval_args", "served_k", "defense", "attacker"),
-    *("student_model", "student_config", "surrogate_model", "surrogate_config"),
-)
 
 
 @dataclass(kw_only=True)
@@ -112,38 +106,25 @@ def cell_file(experiment: Experiment, values: dict[str, Any], seed: int, folder:
     return folder / "cells" / f"{name}-{seed}-{Fingerprints(config, config['defense'][0]).comparison}.npz"
 
 
-def done_and_missing(experiment: Experiment, folder: Path) -> tuple[list[Cell], list[Task]]:
-    """Return the finished cells of an experiment in its folder, and (values, seed) of the others."""
-    done, missing = [], []
+def files_and_missing(experiment: Experiment, folder: Path) -> tuple[list[tuple[dict[str, Any], Path]], list[Task]]:
+    """Return (values, file) of the finished cells of an experiment in its folder, and (values, seed) of the others."""
+    files, missing = [], []
     for values, seed in experiment.cells():
         file = cell_file(experiment, values, seed, folder)
         if file.exists():
-            done.append(replace(Cell.load(file), values=values))  # keys may have been renamed since
+            files.append((values, file))
         else:
             missing.append((values, seed))
-    return done, missing
+    return files, missing
 
 
-@global_state_kept()
-def check_cells(experiment: Experiment, cells: list[Task]) -> None:
-    """Read the data and try the models of every kind of cell once.
+def loaded(files: list[tuple[dict[str, Any], Path]]) -> list[Cell]:
+    """Return the cells of files, with the values given for each: keys may have been renamed since.
 
     Args:
-        experiment: the plan that the cells belong to.
-        cells: (values, seed) of each.
-
-    Raises:
-        UserError: invalid data, or models that cannot work on them.
+        files: (values, file) of each, as of `files_and_missing`.
     """
-    seen = set()
-    for values, seed in cells:
-        config = experiment.config(values, seed)
-        if experiment.figure == TRADE_OFF and config["served_k"] < TRADE_OFF_K:
-            raise UserError(f"served_k: figure {TRADE_OFF} compares lists of {TRADE_OFF_K} items or more")
-        kind = tuple(str(config[name]) for name in CHECKED_BY)
-        if kind not in seen:
-            seen.add(kind)
-            read_data(config)
+    return [replace(Cell.load(file), values=values) for values, file in files]
 
 
 @global_state_kept()
@@ -200,7 +181,7 @@ def measure_cell(config: ConfigLike, values: dict[str, Any], seed: int, cache: S
         cache: of its stages.
     """
     config["checkpoint_dir"] = str(cache.folder)  # a folder that RecBole makes in any case
-    loaders = build_loaders(config, build_dataset(config))
+    loaders = shared_loaders(config)
     measure_own_references(config, loaders, cache)
     compared, *others = compare(config, config["defense"][0], loaders, cache)
     compared = next((one for one in (compared, *others) if one.row.get("strongest")), compared)

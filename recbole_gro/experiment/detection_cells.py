@@ -15,7 +15,7 @@ from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, m
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
 from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, heading, in_words
-from recbole_gro.quick_start.executor import execute
+from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.errors import UserError
@@ -73,7 +73,8 @@ def run_detection(
         return
     make_folder(folder / "cells")
     make_folder(stages_dir, "stages_dir")
-    run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, workers=workers)
+    threads = threads_per_worker(execution.get("executor", "local"), workers)
+    run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, threads=threads)
     outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
     failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
     read = [
@@ -91,7 +92,7 @@ def run_detection(
 
 
 @global_state_kept()
-def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_dir: Path, workers: int) -> None:
+def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_dir: Path, threads: int) -> None:
     """Run the cells of a target in this process.
 
     Args:
@@ -99,9 +100,9 @@ def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_di
         cells: (values, seed) of each.
         folder: of the experiment.
         stages_dir: folder of stages.
-        workers: processes that share the threads of torch.
+        threads: of torch.
     """
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    torch.set_num_threads(threads)
     provider = None
     for values, seed in cells:
         config = experiment.config(values, seed)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import json
 import math
 import tempfile
 import time
@@ -16,6 +17,7 @@ import torch
 from recbole_gro.attack import ExtractionTrainer, attacks_of, create_surrogate, query_budget, query_length
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.attack.settings import AveragingSettings
+from recbole_gro.config.config import plain
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.availability import is_downloaded_first
@@ -34,12 +36,10 @@ STEPS_TIMED = 2  # after a first one, which is slower
 LISTS_TIMED = 256
 EPOCHS_TO_CONVERGENCE = 60  # of a surrogate; early stopping usually ends it sooner, on ml-100k after 9 to 68
 AVERAGED = 2  # times as many, of a surrogate that is the mean of its weights (results/attacks.md)
-# Settings that the duration of a step depends on, besides a defense that trains
-SIZES = (
-    *("model", "dataset", "data_path", "MAX_ITEM_LIST_LENGTH", "train_batch_size", "train_rows", "served_k"),
-    *("student_model", "student_config", "gro_swap", "gro_target_loss", "hidden_size", "embedding_size"),
-    *("surrogate_model", "surrogate_config", "surrogate_batch_size", "query_length", "eval_batch_size"),
-)
+# Settings of trainings that leave the duration of a step as it is; each further one is timed for itself
+COUNTS = {"seed", "epochs", "stopping_step", "gro_epochs", "gro_steps", "surrogate_epochs", "surrogate_patience"}
+RATES = {"learning_rate", "weight_decay", "gro_learning_rate", "surrogate_learning_rate", "gro_lambda"}
+MEASURED = {"eval_step", "valid_metric", "metric_decimal_place", "gro_min_quality"}
 
 
 def estimated_seconds(
@@ -57,7 +57,7 @@ def estimated_seconds(
         stages_dir: folder of finished stages.
     """
     seen: set[Path] = set()
-    timed: dict[tuple, dict[str, float]] = {}
+    timed: dict[str, dict[str, float]] = {}
     estimates: list[float | None] = []
     for values, seed in missing:
         config = experiment.config(values, seed)
@@ -65,12 +65,10 @@ def estimated_seconds(
             estimates.append(None)
             continue
         by_attack = [Fingerprints(config, config["defense"][0], attack) for attack in attacks_of(config)]
-        first = by_attack[0]
+        first, sizes = by_attack[0], _sizes(by_attack[0])
         files = _stage_files(config, by_attack, stages_dir)
         todo = [found for file, found in files.items() if file not in seen and not file.exists()]
         seen |= files.keys()
-        training = "defended" in first.stages() and first.defense.parts[0].name
-        sizes = (training, *(str(config[name]) for name in SIZES))
         if sizes not in timed:
             timed[sizes] = unit_seconds(experiment.config(values, seed), first.defense)
         measured = _mean_seconds([cell for cell in done if cell.values == values])
@@ -79,6 +77,16 @@ def estimated_seconds(
             total += measured[stage] if stage in measured else stage_seconds(prints, timed[sizes])[stage]
         estimates.append(total)
     return estimates
+
+
+def _sizes(prints: Fingerprints) -> str:
+    """Return a text of everything that the duration of a step depends on; equal texts, equal durations."""
+    config = prints.config
+    read = prints.trained_setting_values.items()
+    trained = {name: value for name, value in read if name not in COUNTS | RATES | MEASURED}
+    trained |= {name: config[name] for name in ("dataset", "data_path", "served_k", "eval_batch_size")}
+    training = "defended" in prints.stages() and prints.defense.parts[0].name
+    return json.dumps([training, query_length(config), plain(trained)], sort_keys=True)
 
 
 def _stage_files(

@@ -11,11 +11,13 @@ from tqdm import tqdm
 
 from recbole_gro.config.settings import of_sections, refuse_unread
 from recbole_gro.detection.settings import READER, DetectionSettings
-from recbole_gro.experiment.cells import check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.cells import files_and_missing, loaded, run_cell
+from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
+from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
@@ -30,7 +32,7 @@ from recbole_gro.experiment.plan import (
     read_experiment,
 )
 from recbole_gro.experiment.report import write_report
-from recbole_gro.quick_start.executor import Outcome, check_executor, execute
+from recbole_gro.quick_start.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder
@@ -115,14 +117,14 @@ def run_grid(
     """
     if experiment.figure == TRADE_OFF:
         _check_trade_off(experiment)
-    done, missing = done_and_missing(experiment, folder)
-    threads = max(1, torch.get_num_threads() // workers) if executor == "local" else 1
-    say(heading(experiment, len(done), len(missing), folder))
+    files, missing = files_and_missing(experiment, folder)
+    threads = threads_per_worker(executor, workers)
+    say(heading(experiment, len(files), len(missing), folder))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
         with global_state_kept():
             torch.set_num_threads(threads)  # as each cell will have
-            seconds = estimated_seconds(experiment, done, missing, stages_dir)
+            seconds = estimated_seconds(experiment, loaded(files), missing, stages_dir)
         print_estimate(missing, seconds, workers if executor == "local" else None)
         return
     check_cells(experiment, missing)
@@ -137,10 +139,13 @@ def run_grid(
         show_progress=executor == "local" and workers == 1,
     )
     side_by_side = workers > 1 or executor != "local"
+    if side_by_side:
+        forget_loaders()  # workers have their own
     cells = trainings_first(experiment, missing) if side_by_side else missing
     outcomes = execute(run, cells, executor, workers, ray_address)
     with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
         failed = _failures(outcomes, bar)
+    forget_loaders()
     _report(experiment, folder, failed)
 
 
@@ -163,9 +168,11 @@ def _report(experiment: Experiment, folder: Path, failed: list[str]) -> None:
     Raises:
         UserError: cells failed or are still missing.
     """
-    done, missing = done_and_missing(experiment, folder)
-    if done:
-        write_report(experiment, done, folder, [in_words({**values, "seed": seed}) for values, seed in missing])
+    files, missing = files_and_missing(experiment, folder)
+    if files:
+        write_report(
+            experiment, loaded(files), folder, [in_words({**values, "seed": seed}) for values, seed in missing]
+        )
         print(f"report.html, report.md and results.csv are in {folder}")
     if missing and not failed:
         raise UserError(f"files of {counted(len(missing), 'cell')} changed meanwhile; run the experiment again")

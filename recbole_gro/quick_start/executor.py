@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
 
+import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
@@ -33,6 +34,18 @@ def check_executor(executor: str, workers: int) -> None:
         raise UserError(f"workers: {workers!r} is not allowed; it takes a whole number >= 1")
     if executor == "ray":
         _imported_ray()
+
+
+def threads_per_worker(executor: str, workers: int) -> int:
+    """Return the threads of torch of each worker: an equal part of this process's, and one on Ray.
+
+    It is computed by the parent: joblib has limited the threads of its workers already.
+
+    Args:
+        executor: `local` or `ray`.
+        workers: number of local processes.
+    """
+    return max(1, torch.get_num_threads() // workers) if executor == "local" else 1
 
 
 def execute(

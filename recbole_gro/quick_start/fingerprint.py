@@ -47,6 +47,7 @@ RUN_SETTINGS = (
     *(OutputSettings, AccessLogSettings, PluginSettings),
 )
 TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
+TRAINED_SURROGATE = (SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings)
 # names of fields that follow from other settings, which RecBole's transforms write into the config with the data
 WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
 ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
@@ -88,6 +89,13 @@ class Fingerprints:
         unread = unread.union(*map(self._of_role, ROLES))
         settings = {name: value for name, value in self.config.final_config_dict.items() if name not in unread}
         return settings | {"model": reference_to(self.config.model_class)}
+
+    @cached_property
+    def trained_setting_values(self) -> dict[str, Any]:
+        """Every setting that the trainings of target, served model and surrogate read, with its value."""
+        part = self.defense.parts[0]
+        of_defense = self._read(part.training_settings) if trains(type(part)) else {}
+        return self.target_setting_values | of_defense | self._read(TRAINED_SURROGATE)
 
     @cached_property
     def training(self) -> str:
@@ -150,7 +158,7 @@ class Fingerprints:
     @cached_property
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
-        read = self._read((SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings))
+        read = self._read(TRAINED_SURROGATE)
         return fingerprint("surrogate", self.queries, settings=read | _cut(self.attacker.config))
 
     @cached_property

@@ -1,11 +1,15 @@
 """Config files and command-line values as plain data."""
 
+import copy
 import os
 
 import pytest
+from yaml.reader import Reader
 
 from recbole_gro import Config, UserError
+from recbole_gro.config import settings
 from recbole_gro.config.files import literal, read_config_file, resolve_config_file, values_of
+from recbole_gro.config.settings import Key
 
 
 def one_line(error):
@@ -113,3 +117,39 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path):
     (tmp_path / "a.yaml").write_text("epochs: 3\nseed: 1\nepochs: 4\n")
     with pytest.raises(UserError, match=r"not valid yaml: key epochs occurs twice .*line 3"):
         read_config_file(str(tmp_path / "a.yaml"))
+
+
+def test_files_are_parsed_once_however_many_configs_are_made(tmp_path, monkeypatch):
+    (tmp_path / "own.yaml").write_text("surrogate_model: GRU4RecF\nhidden_size: 24\n")
+    given = {"config_file_list": [str(tmp_path / "own.yaml")]}
+    first = Config("BERT4Rec", "ml-1m", **given)
+    parsed, init = [], Reader.__init__
+
+    def parsing(reader, stream):
+        parsed.append(stream)
+        init(reader, stream)
+
+    monkeypatch.setattr(Reader, "__init__", parsing)
+    second = Config("BERT4Rec", "ml-1m", **given)
+    assert parsed == []
+    assert second.final_config_dict == first.final_config_dict
+    (tmp_path / "own.yaml").write_text("hidden_size: 52\n")
+    assert Config("BERT4Rec", "ml-1m", **given)["hidden_size"] == 52
+    assert parsed == ["hidden_size: 52\n"]
+
+
+def test_a_changed_config_leaves_others_as_they_are():
+    first = Config("BERT4Rec")
+    expected = copy.deepcopy(first["eval_args"]), list(first["metrics"]), copy.deepcopy(first["load_col"])
+    first["eval_args"]["split"]["LS"] = first["load_col"]["inter"] = None
+    first.internal_config_dict["metrics"].append("MRR")
+    second = Config("BERT4Rec")
+    assert (second["eval_args"], second["metrics"], second["load_col"]) == expected
+
+
+def test_a_text_key_that_is_declared_later_is_read_as_text(tmp_path, monkeypatch):
+    """A plugin may declare its keys after its file has been read."""
+    (tmp_path / "a.yaml").write_text("own_name: 2024\n")
+    assert read_config_file(str(tmp_path / "a.yaml")) == {"own_name": 2024}
+    monkeypatch.setitem(settings._declared, "own_name", Key("own_name", "", "str", "a text"))
+    assert read_config_file(str(tmp_path / "a.yaml")) == {"own_name": "2024"}

@@ -9,10 +9,10 @@ import pytest
 from experiment import synthetic
 from experiment.grid import tiny
 
-from recbole_gro import UserError, run_recbole_gro
+from recbole_gro import run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
-from recbole_gro.experiment.cells import Cell, cell_file, check_cells, done_and_missing, run_cell
+from recbole_gro.experiment.cells import Cell, cell_file, files_and_missing, loaded, run_cell
 from recbole_gro.experiment.summary import gather
 from recbole_gro.quick_start.stage_cache import StageCache
 
@@ -37,7 +37,7 @@ def made(monkeypatch):
 
 
 def run_all(experiment, folder):
-    return [run_cell(experiment, values, seed, folder) for values, seed in done_and_missing(experiment, folder)[1]]
+    return [run_cell(experiment, values, seed, folder) for values, seed in files_and_missing(experiment, folder)[1]]
 
 
 def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
@@ -120,10 +120,10 @@ def test_finished_cells_are_not_run_again(tiny_data_path, tmp_path, made):
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1])
     run_all(experiment, tmp_path)
     made.clear()
-    done, missing = done_and_missing(experiment, tmp_path)
-    assert (len(done), missing) == (2, [])
+    files, missing = files_and_missing(experiment, tmp_path)
+    assert (len(files), missing) == (2, [])
     assert [run_cell(experiment, values, 1, tmp_path).values for values, _ in experiment.cells()] == [
-        cell.values for cell in done
+        cell.values for cell in loaded(files)
     ]
     assert made == []
 
@@ -242,9 +242,3 @@ def test_rows_that_come_in_another_order_are_paired_by_user(tiny_data_path, tmp_
     assert prefixes.row_users is None
     assert not np.array_equal(windows.reference_ranks["popularity"], prefixes.reference_ranks["popularity"])
     assert np.array_equal(*(setting.measured("ndcg", "popularity", 5) for setting in settings))
-
-
-def test_a_trade_off_of_lists_shorter_than_its_cut_off_is_refused(tiny_data_path):
-    experiment = tiny(tiny_data_path, "tradeoff", served_k=9, head_k=[5], gro_head_k=5)
-    with pytest.raises(UserError, match=r"^served_k: figure tradeoff compares lists of 10 items or more"):
-        check_cells(experiment, experiment.cells())

@@ -9,9 +9,12 @@ import torch
 from experiment.grid import detection_file
 
 from recbole_gro import UserError
+from recbole_gro.experiment import detection_cells
+from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.detection import ProviderUnderTest
 from recbole_gro.experiment.detection_cells import KINDS
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.utils.random_state import global_state_kept
 
 ATTACKS = ["standard+random", "few_shot+mimic", "repeat+mixed"]
 
@@ -71,6 +74,35 @@ def test_workers_measure_the_same(grid, tmp_path):
     given = {"attacker": ["standard+random"], "seeds": [1, 2]}
     one, two = (run_experiment(grid, given, tmp_path / str(n), workers=n) for n in (1, 2))
     assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
+
+
+@pytest.mark.parametrize(("options", "threads"), [({}, 6), ({"workers": 2}, 3), ({"executor": "ray"}, 1)])
+@pytest.mark.parametrize("figure", ["detection", "alarms"])
+@global_state_kept()
+def test_workers_share_the_threads_of_the_parent(tmp_path, tiny_data_path, monkeypatch, options, threads, figure):
+    """Workers of joblib start with a part of the threads, which was divided again."""
+    seen = []
+
+    def executed(run, tasks, **execution):
+        torch.set_num_threads(threads)  # as joblib limits them in a worker
+        for task in tasks:
+            run(*task)
+            yield task, None
+
+    def measured(*_):
+        seen.append(torch.get_num_threads())
+        return ()
+
+    grid = detection_file(
+        tmp_path, tiny_data_path, ATTACKS[:1], figure=figure, seeds=[1], fixed={"detector": ["coverage"]}
+    )
+    kind = replace(KINDS[figure], measure=measured)
+    monkeypatch.setitem(KINDS, figure, kind)
+    monkeypatch.setattr(detection_cells, "execute", executed)
+    monkeypatch.setattr(experiment_run, "check_executor", lambda *_: None)
+    torch.set_num_threads(6)
+    run_experiment(grid, output_dir=tmp_path / "out", **options)
+    assert seen == [threads]
 
 
 def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monkeypatch):

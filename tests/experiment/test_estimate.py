@@ -89,6 +89,45 @@ def test_every_unit_is_timed_and_leaves_no_file_or_state(make_config, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "timed"),
+    [
+        ("n_layers", [1, 2], 4),
+        ("inner_size", [8, 16], 4),
+        ("loss_type", ["CE", "BPR"], 4),
+        (
+            "eval_args",
+            [{"order": "TO", "split": {"LS": "valid_and_test"}}, {"order": "TO", "split": {"RS": [8, 1, 1]}}],
+            4,
+        ),
+        ("user_inter_num_interval", ["[3,inf)", "[4,inf)"], 4),
+        ("surrogate_ensemble", [1, 2], 4),
+        ("gro_contexts", ["training", "mixed"], 3),  # which the undefended target does not read
+        ("seed", None, 2),
+        ("learning_rate", [0.1, 0.2], 2),
+        ("gro_lambda", [0.1, 0.2], 2),
+        ("epochs", [1, 2], 2),
+        ("surrogate_epochs", [1, 2], 2),
+        ("head_k", [2, 3], 2),
+    ],
+)
+def test_steps_are_timed_once_per_settings_that_they_depend_on(
+    tiny_data_path, tmp_path, monkeypatch, key, values, timed
+):
+    calls = []
+
+    def counted(config, defense):
+        calls.append(config)
+        return UNIT
+
+    monkeypatch.setattr("recbole_gro.experiment.estimate.unit_seconds", counted)
+    experiment = tiny(tiny_data_path, "defenses", defense=["none", "gro"], seeds=[1] if values else [1, 2])
+    experiment.fixed.pop(key, None)
+    experiment.vary |= {key: values} if values else {}
+    estimated_seconds(experiment, [], experiment.cells(), tmp_path)
+    assert len(calls) == timed
+
+
 def test_shared_stages_count_once_and_finished_ones_with_their_own_time(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_gro.experiment.estimate.unit_seconds", lambda *_: UNIT)
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2])

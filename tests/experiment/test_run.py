@@ -49,6 +49,24 @@ def test_a_grid_is_run_and_reported_and_not_run_again(settings, tmp_path, capsys
     assert times_of(folder / "cells") == before
 
 
+def test_finished_cells_are_read_for_the_report_alone(settings, monkeypatch):
+    run_experiment("defenses", {**settings, "defense": ["none", "random"]})
+    read, load, run = [], Cell.load, experiment_run.run_cell
+
+    def recorded(file):
+        read.append(file)
+        return load(file)
+
+    def run_before_any_is_read(*args, **options):
+        assert read == []
+        return run(*args, **options)
+
+    monkeypatch.setattr(Cell, "load", recorded)
+    monkeypatch.setattr(experiment_run, "run_cell", run_before_any_is_read)
+    run_experiment("defenses", {**settings, "defense": ["none", "random", "reverse"]})
+    assert len(read) == 3
+
+
 def test_workers_give_the_same_numbers_without_warnings(settings, capfd, monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "default")  # of the workers; the filters of pytest hold in this process only
     grid = {**settings, "defense": ["none", "gro"], "seeds": [1, 2]}
