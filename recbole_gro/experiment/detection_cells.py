@@ -14,7 +14,7 @@ from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settin
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
-from recbole_gro.experiment.plan import ALARMS, DETECTION, Experiment, Task, heading, in_words
+from recbole_gro.experiment.plan import ALARMS, DETECTION, LOCK, Experiment, Task, heading, in_words
 from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -23,6 +23,7 @@ from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
+from recbole_gro.utils.work_folder import used_alone
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,18 @@ def run_detection(
     make_folder(stages_dir, "stages_dir")
     threads = threads_per_worker(execution.get("executor", "local"), workers)
     run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, threads=threads)
-    outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
-    failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
-    read = [
-        kind.row(**one)
-        for file in files.values()
-        if file.exists()
-        for one in json.loads(file.read_text(encoding="utf-8"))
-    ]
-    if read:
-        kind.report(experiment, read, folder)
-        print(f"report.html, report.md and results.csv are in {shown}")
+    with used_alone(folder, LOCK):
+        outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
+        failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
+        read = [
+            kind.row(**one)
+            for file in files.values()
+            if file.exists()
+            for one in json.loads(file.read_text(encoding="utf-8"))
+        ]
+        if read:
+            kind.report(experiment, read, folder)
+            print(f"report.html, report.md and results.csv are in {shown}")
     if failed:
         targets = counted(len(failed), "target")
         raise UserError(f"cells of {targets} failed, finished ones are kept: {'; '.join(failed)}")

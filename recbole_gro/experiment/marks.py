@@ -24,7 +24,7 @@ from recbole_gro.experiment.marked_suspects import (
     unmarked_suspects,
 )
 from recbole_gro.experiment.marks_report import marks_blocks
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.suspects import TOP, Workshop
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
@@ -36,6 +36,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
+from recbole_gro.utils.work_folder import used_alone
 
 FALSE_CLAIMS = "false_claims.csv"
 FIRST_KEY = 1000  # the seed from which the first key of marks that no model has is derived
@@ -89,7 +90,8 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
         elif not file.exists():
             make_folder(file.parent)
             make_folder(stages_dir, "stages_dir")
-            write_whole(file, csv_text(head, ([*row.values()] for row in rows)))
+            with used_alone(folder, LOCK):
+                write_whole(file, csv_text(head, ([*row.values()] for row in rows)))
             say(f"{time.strftime('%H:%M:%S')} {name}: done")
     if dry_run:
         print(no_estimate(experiment.figure))

@@ -13,7 +13,7 @@ import torch
 from matplotlib.figure import Figure
 
 from recbole_gro.experiment.dry_run import no_estimate, print_downloads
-from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import DistinctiveItems
@@ -25,6 +25,7 @@ from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
+from recbole_gro.utils.work_folder import used_alone
 
 MIN_REFERENCES = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
 SAME = "independent, same architecture"
@@ -67,7 +68,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
                     row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other, WORDS)
                 ]
                 known = {(row["kind"], row["suspect"]): row for row in earlier}
-                write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
+                with used_alone(folder, LOCK):
+                    write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
             rows += read_rows(file, WORDS)
             say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
     if dry_run:

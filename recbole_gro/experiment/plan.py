@@ -24,6 +24,7 @@ from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown
 from recbole_gro.utils.packaged import known_experiments, packaged_properties
 from recbole_gro.utils.units import counted
 
+LOCK = "experiment"  # of the folder of an experiment
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
 DETECTION = "detection"  # the figure of an experiment that trains no surrogate

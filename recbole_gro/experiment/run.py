@@ -22,6 +22,7 @@ from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
 from recbole_gro.experiment.plan import (
+    LOCK,
     MARKS,
     OWNERSHIP,
     TABLE,
@@ -40,7 +41,7 @@ from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
-from recbole_gro.utils.work_folder import RESULTS, refuse_other_work
+from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, used_alone
 
 
 def run_experiment(
@@ -142,11 +143,12 @@ def run_grid(
     if side_by_side:
         forget_loaders()  # workers have their own
     cells = trainings_first(experiment, missing) if side_by_side else missing
-    outcomes = execute(run, cells, executor, workers, ray_address)
-    with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
-        failed = _failures(outcomes, bar)
-    forget_loaders()
-    _report(experiment, folder, failed)
+    with used_alone(folder, LOCK):
+        outcomes = execute(run, cells, executor, workers, ray_address)
+        with progress_bar(experiment.name, len(missing), "cells", bool(missing)) as bar:
+            failed = _failures(outcomes, bar)
+        forget_loaders()
+        _report(experiment, folder, failed)
 
 
 IN_ONE_PROCESS: dict[str, Callable[[Experiment, Path, Path, bool], None]] = {

@@ -18,6 +18,7 @@ from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import PopularityService
+from recbole_gro.experiment.kept_loaders import loaders_key
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.quick_start.comparison import attack_service, serve_defended
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
@@ -65,17 +66,19 @@ class Workshop:
 
     def __init__(self, experiment: Experiment, stages_dir: Path):
         self.experiment, self.cache = experiment, StageCache(stages_dir, announce=False)
-        self._loaders: dict[str, Any] = {}
+        self._loaders: dict[Any, Any] = {}
 
     def stages(self, model: str, seed: int, defense: str = UNDEFENDED, **settings: Any) -> Stages:
         """Return the stages of a model at a seed, behind a defense."""
         given = {"model": model, "references": [], **settings, "defense": defense}
         config = self.experiment.config(given, seed)
         config["show_progress"] = False
-        if model not in self._loaders:
-            self._loaders[model] = build_loaders(config, build_dataset(config))
+        key = loaders_key(config)
+        loaders = self._loaders.get(key) or build_loaders(config, build_dataset(config))
+        if key is not None:
+            self._loaders[key] = loaders
         construct_transform(config)  # masked models read the field names that their transform leaves in the config
-        return Stages(config, self._loaders[model], self.cache, Fingerprints(config, defense), None)
+        return Stages(config, loaders, self.cache, Fingerprints(config, defense), None)
 
     def target(self, model: str, seed: int) -> nn.Module:
         """Return the target of a model at a seed."""

@@ -14,6 +14,7 @@ from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.detection import ProviderUnderTest
 from recbole_gro.experiment.detection_cells import KINDS
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.random_state import global_state_kept
 
 ATTACKS = ["standard+random", "few_shot+mimic", "repeat+mixed"]
@@ -55,6 +56,14 @@ def test_an_experiment_is_measured_once_and_reported(grid, tmp_path, capsys):
     run_experiment(grid, {"false_positive_rate": 0.2}, output_dir=folder)
     assert len(list((folder / "cells").iterdir())) == 6
     assert sorted((folder / "stages").iterdir()) == stages
+
+
+def test_a_folder_in_use_is_refused(grid, tmp_path):
+    with (
+        one_at_a_time(tmp_path / "out" / "experiment"),
+        pytest.raises(UserError, match=r"^output_dir: another process runs in .*out; wait for its end or name another"),
+    ):
+        run_experiment(grid, output_dir=tmp_path / "out")
 
 
 @pytest.mark.parametrize("key", ["output_dir", "stages_dir"])

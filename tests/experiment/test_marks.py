@@ -10,6 +10,7 @@ from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
     "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "dataset": "tiny", "embedding_size": 8,
@@ -100,6 +101,14 @@ def test_an_invalid_plan_is_refused_before_anything_is_made(grid, tmp_path, monk
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         run_experiment(*grid, output_dir="out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_refused(grid, tmp_path):
+    with (
+        one_at_a_time(tmp_path / "out" / "experiment"),
+        pytest.raises(UserError, match=r"^output_dir: another process runs in out; wait for its end or name another"),
+    ):
+        run_experiment(*grid, output_dir="out")
 
 
 @pytest.mark.parametrize("key", ["output_dir", "stages_dir"])

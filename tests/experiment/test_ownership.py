@@ -1,16 +1,20 @@
 import csv
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
-from pipeline import files_below
+from pipeline import files_below, same_weights
 
 from recbole_gro.experiment.ownership import HEAD, WORDS, blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.experiment.suspects import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import one_at_a_time
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
     "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "epochs": 1, "dataset": "tiny",
@@ -94,10 +98,31 @@ def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
     assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
+def test_a_small_model_of_an_owners_architecture_has_data_of_its_own(grid):
+    experiment = read_experiment(*grid)
+    experiment.ownership["small"] = {"count": 1, "model": "GRU4Rec", "epochs": 1, "train_batch_size": 4}
+    weights = []
+    for owner_first in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            workshop = Workshop(experiment, Path(folder))
+            if owner_first:
+                workshop.stages("GRU4Rec", 1)
+            weights.append(workshop.small(101).state_dict())
+    assert same_weights(*weights)
+
+
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing" in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_refused(grid, tmp_path):
+    with (
+        one_at_a_time(tmp_path / "out" / "experiment"),
+        pytest.raises(UserError, match=r"^output_dir: another process runs in out; wait for its end or name another"),
+    ):
+        run_experiment(*grid, output_dir="out")
 
 
 @pytest.mark.parametrize("key", ["output_dir", "stages_dir"])

@@ -12,6 +12,7 @@ from recbole_gro import UserError
 from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.random_state import global_state_kept
 
 
@@ -189,6 +190,14 @@ def test_a_failed_cell_is_reported_and_the_others_are_kept(settings, tmp_path, m
     capsys.readouterr()
     run_experiment("defenses", settings)
     assert "4 cells, 3 done, 1 to run" in capsys.readouterr().out
+
+
+def test_a_folder_in_use_is_refused(settings, tmp_path):
+    with (
+        one_at_a_time(tmp_path / "out" / "experiment"),
+        pytest.raises(UserError, match=r"^output_dir: another process runs in .*out; wait for its end or name another"),
+    ):
+        run_experiment("defenses", settings, output_dir="out")
 
 
 @pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
