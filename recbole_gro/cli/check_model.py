@@ -40,6 +40,8 @@ def work(words: list[str]) -> int:
         UserError: an invalid word, model or page.
     """
     given, settings = options_and_settings(parser(), words)
+    if word := next((name for name in settings if name in ("model", "models")), None):
+        raise UserError(f"--{word}: models are named without it, as in recbole-gro check-model {settings[word]}")
     from recbole_gro.utils.random_state import global_state_kept
 
     with global_state_kept():

@@ -60,7 +60,7 @@ def test_help_and_completion_need_no_torch():
         ("settings --a b", "unrecognized arguments: --a; recbole-gro settings --help describes"),
         ("experiment lambda --dry-run", "argument '--dry-run' is invalid; did you mean --dry_run?"),
         ("experiment", "name: which experiment?"),
-        ("check-model --models=NARM", "unrecognized arguments: --models=NARM; recbole-gro check-model --help"),
+        ("check-model --models=NARM", "--models: models are named without it, as in recbole-gro check-model NARM"),
     ],
 )
 def test_a_slip_ends_in_one_line_with_what_was_meant(words, hint, capsys):

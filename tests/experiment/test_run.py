@@ -35,9 +35,8 @@ def test_a_grid_is_run_and_reported_and_not_run_again(settings, tmp_path, capsys
     grid = {**settings, "gro_lambda": [0.1, 1.0], "seeds": [1, 2]}
     folder = run_experiment("lambda", grid)
     assert folder.resolve() == tmp_path / "runs" / "experiment-lambda"
-    assert {"report.html", "report.md", "figure-1.png", "results.csv", "cells", "stages", "logs"} == {
-        f.name for f in folder.iterdir()
-    }
+    made = {"report.html", "report.md", "figure-1.png", "results.csv", "cells", "stages", "logs", "experiment.lock"}
+    assert made == {f.name for f in folder.iterdir()}
     with open(folder / "results.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {(row["gro_lambda"], row["defense"], row["seed"]) for row in rows} == {
