@@ -58,8 +58,8 @@ def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> 
         yield MarkedSuspect(f"{name}, fine-tuned on 10 % of the users", tuned, attacked, log=log)
     for entry in part["cleansed"]:
         usual, attack = entry[USUAL], {key: value for key, value in entry.items() if key != USUAL}
-        _, attacked, log, _ = workshop.surrogate(model, seed, attack, defense)
-        _, _, usual_log, _ = workshop.surrogate(model, seed, {**attack, "attacker": usual}, defense)
+        attacked, log = workshop.queries(model, seed, attack, defense)
+        _, usual_log = workshop.queries(model, seed, {**attack, "attacker": usual}, defense)
         left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
         cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
         name = f"surrogate, {attack_name(attack)}, cleansed by {usual}"

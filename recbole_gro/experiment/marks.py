@@ -108,7 +108,7 @@ def verdicts(workshop: Workshop, model: str, defense: str, seed: int) -> Iterato
     """Yield the rows of each suspect of a marked model, one for each length of its lists."""
     stages = workshop.stages(model, seed, defense)
     owner, method = _owner(stages, workshop.target(model, seed)), create_method(defense, {})
-    probes, marks = method.probes(owner, {}, b"", ALL), owner.marks["sequences"][:, 1:].long().unique()
+    probes, marks = _probes(method, owner), owner.marks["sequences"][:, 1:].long().unique()
     for suspect in marked_suspects(workshop, model, defense, seed):
         start_stage(stages.config, "evaluation")
         k = stages.config["served_k"]
@@ -139,7 +139,7 @@ def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
         if marks in known:  # of another model, on which they do not depend
             continue
         known.add(marks)
-        probes = method.probes(owner, {}, b"", ALL)
+        probes = _probes(method, owner)
         for name, suspect in suspects:
             for found in _found(method, probes, suspect, stages.config["served_k"]):
                 yield {"defense": defense, "key": FIRST_KEY + number, "owner": model, "suspect": name} | found
@@ -157,6 +157,19 @@ def _owner(stages: Stages, target: nn.Module, config: ConfigLike | None = None) 
         item_tokens=dataset.field2id_token[dataset.iid_field].tolist(),
         marks=defense.new_marks(target.eval(), stages.train).state(),
     )
+
+
+def _probes(method: VerificationMethod, owner: Any) -> Probes:
+    """Return the probes of all marks.
+
+    Raises:
+        UserError: no suspect could be claimed with so few of them.
+    """
+    try:
+        return method.probes(owner, {}, b"", ALL)
+    except NoVerdict as reason:
+        few = str(reason).partition(";")[0]  # without its advice, which is on an option of `verify`
+        raise UserError(f"defense: {method.name}: {few}; plant more or longer marks") from reason
 
 
 def _found(method: VerificationMethod, probes: Probes, model: nn.Module, k: int) -> Iterator[Row]:

@@ -59,6 +59,11 @@ def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...]
     return groups
 
 
+def _of_longest_lists(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    longest = max(row["list_length"] for row in rows)
+    return [row for row in rows if row["list_length"] == longest]
+
+
 def _suspects(rows: Sequence[dict[str, Any]]) -> Table:
     lengths = list(dict.fromkeys(row["list_length"] for row in rows))
     head = [f"{name}, top {length}" for length in lengths for name in ("claims", "lowest p", "highest p")]
@@ -86,8 +91,7 @@ def _p_values(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _accuracy(rows: Sequence[dict[str, Any]]) -> Table:
-    longest = max(row["list_length"] for row in rows)
-    at_once = [row for row in rows if row["list_length"] == longest]
+    at_once = _of_longest_lists(rows)
     return Table(
         "Accuracy by suspect: NDCG at the longest of topk, percent, mean over seeds; and over that of the undefended "
         "target, seed by seed.",
@@ -112,8 +116,7 @@ def _kept(row: dict[str, Any], part: str, rows: Sequence[dict[str, Any]]) -> flo
 
 
 def _cleansing(rows: Sequence[dict[str, Any]]) -> Table:
-    longest = max(row["list_length"] for row in rows)
-    at_once = [row for row in rows if row["list_length"] == longest]
+    at_once = _of_longest_lists(rows)
     return Table(
         "What cleansing removes, means over seeds: share of the positions of the lists that marked items hold before "
         "it, percent; items left out, and how many of them are marked.",

@@ -103,9 +103,15 @@ class Workshop:
     ) -> tuple[nn.Module, Stages, QueryLog, int]:
         """Return the surrogate of an attack on a service, its stages, the query log and the number of lists."""
         stages = self.stages(model, seed, defense, **attack)
-        service = serve_defended(stages)[0]
-        surrogate, log, facts = attack_service(stages, service, defense)
+        surrogate, log, facts = attack_service(stages, serve_defended(stages)[0], defense)
         return surrogate, stages, log, facts["lists_returned"]
+
+    def queries(
+        self, model: str, seed: int, attack: dict[str, Any], defense: str = UNDEFENDED
+    ) -> tuple[Stages, QueryLog]:
+        """Return the stages of an attack on a service, and its query log, without a surrogate."""
+        stages = self.stages(model, seed, defense, **attack)
+        return stages, stages.queries(serve_defended(stages)[0], defense)[0]
 
 
 def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:

@@ -2,6 +2,7 @@ import csv
 
 import pytest
 from conftest import SMALL
+from experiment.folder_cases import FolderCases
 from pipeline import files_below
 
 from recbole_gro.experiment.marks import FALSE_CLAIMS, HEAD, WORDS
@@ -10,7 +11,6 @@ from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import one_at_a_time
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
     "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "dataset": "tiny", "embedding_size": 8,
@@ -69,6 +69,16 @@ def test_each_suspect_of_each_marked_model_has_its_rows_and_none_is_made_twice(g
     assert (folder / "results.csv").read_text() == before
 
 
+def test_too_few_marks_to_be_recognized_are_reported(grid):
+    name, settings = grid
+    few = {"model": "NARM", "defense": "aow", "aow_sequences": 1, "aow_length": 2}
+    message = (
+        r"^defense: aow: no suspect could be claimed: 1 marked items give a p-value of \S+ or more, and the level is"
+    )
+    with pytest.raises(UserError, match=message + r" 0\.01; plant more or longer marks$"):
+        run_experiment(name, settings | few, output_dir="out")
+
+
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     run_experiment(*grid, output_dir="out", dry_run=True)
     printed = capsys.readouterr().out
@@ -103,19 +113,8 @@ def test_an_invalid_plan_is_refused_before_anything_is_made(grid, tmp_path, monk
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_in_use_is_refused(grid, tmp_path):
-    with (
-        one_at_a_time(tmp_path / "out" / "experiment"),
-        pytest.raises(UserError, match=r"^output_dir: another process runs in out; wait for its end or name another"),
-    ):
-        run_experiment(*grid, output_dir="out")
-
-
-@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
-def test_a_folder_that_cannot_be_made_is_named(grid, tmp_path, key):
-    (tmp_path / "taken").touch()
-    with pytest.raises(UserError, match=f"^{key}: taken.* cannot be made: (File exists|Not a directory)$"):
-        run_experiment(*grid, **{"output_dir": "out", key: "taken"})
+class TestFolders(FolderCases):
+    pass
 
 
 def rows_of(tmp_path, *given):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
+from experiment.folder_cases import FolderCases
 from pipeline import files_below, same_weights
 
 from recbole_gro.experiment.ownership import HEAD, WORDS, blocks
@@ -14,7 +15,6 @@ from recbole_gro.experiment.suspects import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import one_at_a_time
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
     "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "epochs": 1, "dataset": "tiny",
@@ -117,19 +117,8 @@ def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_in_use_is_refused(grid, tmp_path):
-    with (
-        one_at_a_time(tmp_path / "out" / "experiment"),
-        pytest.raises(UserError, match=r"^output_dir: another process runs in out; wait for its end or name another"),
-    ):
-        run_experiment(*grid, output_dir="out")
-
-
-@pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
-def test_a_folder_that_cannot_be_made_is_named(grid, tmp_path, key):
-    (tmp_path / "taken").touch()
-    with pytest.raises(UserError, match=f"^{key}: taken.* cannot be made: (File exists|Not a directory)$"):
-        run_experiment(*grid, **{"output_dir": "out", key: "taken"})
+class TestFolders(FolderCases):
+    pass
 
 
 def test_too_few_candidates_are_refused(grid, tmp_path):
