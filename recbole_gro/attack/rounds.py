@@ -20,7 +20,7 @@ from recbole_gro.config.settings import setting
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.progress import progress_bar
-from recbole_gro.utils.random_state import SEEDS
+from recbole_gro.utils.random_state import stage_seed
 
 
 @register_attacker("rounds")
@@ -87,7 +87,7 @@ class RoundsAttacker(Attacker):
         return agreement.masked_fill(~open_, 2.0).argsort(stable=True)[: min(most, int(open_.sum()))]
 
     def _surrogate(self, log: QueryLog, n_items: int, number: int) -> Any:
-        config, seed = with_settings(self.config), (self.config["seed"] + number) % SEEDS
+        config, seed = with_settings(self.config), stage_seed(self.config["seed"], f"round {number}")
         config["output_dir"] = config["resume_dir"] = None
         init_seed(seed, config["reproducibility"])
         surrogate, derived = create_surrogate(config, n_items)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from recbole_gro.detection.api_keys import key_is_flagged, log_evidence
+from recbole_gro.detection.api_keys import highest_evidence, threshold_of
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Traces, joined_traces
@@ -35,8 +35,8 @@ def judge(
 
     Returns:
         By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
-        `flagged`, `evidence` and `key_flagged`; by window [W] `window_start` (row of its first history),
-        `window_scores` and `window_flagged`.
+        `flagged`, `evidence`, the highest after any history, and `key_flagged`; by window [W] `window_start` (row of
+        its first history), `window_scores` and `window_flagged`.
     """
     history = torch.arange(len(keys)) if history is None else history
     left_out = torch.zeros_like(history) if left_out is None else left_out
@@ -49,15 +49,15 @@ def judge(
         version_alarms, version_scores = of_versions[name]
         alarms = first_alarms(version_alarms, left_out, history, len(keys))
         flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
-        counts = (histories, flagged, own.false_positive_rate, detector.benign_users)
+        evidence = highest_evidence(keys, alarms > 0, own.false_positive_rate, detector.benign_users)
         in_windows, window_flagged = detector.window_alarms(whole[members])
         found[name] = {
             "alarms": alarms,
             "scores": torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, version_scores, "amax"),
             "histories": histories,
             "flagged": flagged,
-            "evidence": log_evidence(*counts),
-            "key_flagged": key_is_flagged(*counts),
+            "evidence": evidence,
+            "key_flagged": evidence > threshold_of(own.false_positive_rate),
             "window_start": starts,
             "window_scores": in_windows,
             "window_flagged": window_flagged,

@@ -14,7 +14,8 @@ from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
-from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
+from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories
+from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.plan import in_words
@@ -48,6 +49,8 @@ class Detected:
         window_items: mean items of a history that are answered before its window is flagged, looked at whenever all
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
         user_windows: share of windows of random test users that are flagged at one of these lengths.
+        users_flagged_ever: share of test users flagged by one of the windows of their history that clients may send
+            (`BenignHistories.windows`), twice as many as give thresholds; None in files of earlier versions.
         rate: of false positives, `false_positive_rate`; None in files of earlier versions, which do not say it.
     """
 
@@ -66,6 +69,7 @@ class Detected:
     window_items: float | None
     user_windows: float | None
     rate: float | None = None
+    users_flagged_ever: float | None = None
 
 
 def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
@@ -84,7 +88,7 @@ class ProviderUnderTest:
     """A provider whose service is attacked: real users, and detectors with thresholds from half of these.
 
     Half of the users, drawn with the seed, give thresholds, from their training and validation items. The others are
-    the benign side: their histories before the test item, of which the most recent items are queried.
+    the benign side: their histories before the test item, queried at once, at each step, or their most recent items.
 
     Args:
         config: of a cell.
@@ -104,15 +108,17 @@ class ProviderUnderTest:
         self.rate, self.window = own.false_positive_rate, own.detection_window
         draw = torch.Generator().manual_seed(config["seed"])
         calibrating = torch.randperm(self.loaders[0]._dataset.user_num, generator=draw).chunk(2)[0]
-        histories = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
-        benign = benign_traces(self.tracer, self._test_rows(config, calibrating, True)[histories])
-        test_rows = self._test_rows(config, calibrating, False)
-        tested, self.test_items = test_rows[histories], test_rows[config["ITEM_ID_FIELD"]]
-        self.users = self.tracer.trace(tested)
+        benign, _, _ = self._test_users(config, calibrating, True)
+        users, tested, self.test_items = self._test_users(config, calibrating, False)
+        self.users = users.whole
         longest = int(self.users.lengths.max())
         self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
-        names = as_names(own.detector)
-        self.detectors = {name: CalibratedDetector(name, config, benign, self.rate, self.window) for name in names}
+        self.detectors = calibrated(as_names(own.detector), config, benign, self.rate, self.window)
+        highest = users.highest({name: detector.scores for name, detector in self.detectors.items()}, 2 * STEPS)
+        self.users_flagged_ever = {
+            name: float((highest[name] > detector.threshold).double().mean())
+            for name, detector in self.detectors.items()
+        }
         rows = torch.randint(len(self.users), (USER_WINDOWS * self.window,), generator=draw)
         self.user_windows = {
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
@@ -129,12 +135,18 @@ class ProviderUnderTest:
             self.stages.evaluation(self.service)
         return self.defense.state_dict()
 
-    def _test_rows(self, config: ConfigLike, users: Tensor, inside: bool) -> Any:
-        """Return the test rows, with the histories before them, of users or of all others."""
+    def _test_users(self, config: ConfigLike, users: Tensor, inside: bool) -> tuple[BenignHistories, Tensor, Tensor]:
+        """Return the histories of users, or of all others, those of their test rows [N, L], and test items [N]."""
         data = self.loaders[2]._dataset
         rows = data[torch.arange(len(data))]
-        rows = rows[last_of_each(rows[config["USER_ID_FIELD"]], rows[config["ITEM_LIST_LENGTH_FIELD"]])]
-        return rows[(torch.isin(rows[config["USER_ID_FIELD"]], users) == inside).nonzero().squeeze(1)]
+        last = last_of_each(rows[config["USER_ID_FIELD"]], rows[config["ITEM_LIST_LENGTH_FIELD"]])
+        last = last[torch.isin(rows[config["USER_ID_FIELD"]][last], users) == inside]
+        rows = rows[last]
+        kept = rows[config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]]
+        complete = getattr(data, "complete_histories", None)  # RecBole's own datasets keep what models read
+        histories = list(kept) if complete is None else [complete(row, 1)[0] for row in last.tolist()]
+        listed = [history[history > 0].tolist() for history in histories]
+        return BenignHistories(self.tracer, listed), kept, rows[config["ITEM_ID_FIELD"]]
 
     def detected(self, config: ConfigLike, values: dict[str, Any], seed: int) -> Iterator[Detected]:
         """Yield what each detector sees of the attack of a cell."""
@@ -163,6 +175,7 @@ class ProviderUnderTest:
                 windows=flagged_windows,
                 window_items=window_items,
                 user_windows=self.user_windows[name],
+                users_flagged_ever=self.users_flagged_ever[name],
                 rate=self.rate,
             )
 
@@ -246,7 +259,8 @@ def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float, benign: int
 
 
 def settings_read(config: ConfigLike) -> dict[str, Any]:
-    """Return the settings of a config's detectors, and the source of those that a user wrote."""
+    """Return what thresholds depend on: settings of detectors, the source of those that a user wrote, and windows."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
-    return {name: value for part in own for name, value in part.fingerprint_inputs(config).items()} | sources_of(*named)
+    read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
+    return read | sources_of(*named) | {"benign windows": BENIGN_WINDOWS}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from recbole_gro.experiment.detection import Detected
 
 BY_LENGTH = ("auc", "true_positives", "false_positives")
-SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_windows")
+SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_windows", "users_flagged_ever")
 Grouped = dict[tuple[str, str], dict[str, list["Detected"]]]  # of all seeds, by target and attack, by detector
 
 
@@ -87,9 +87,10 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         labels=2,
     )
     yield Table(
-        "Test users whose histories are flagged, percent, by the threshold from validation users: at any length of the "
-        "history, and where the most recent n items are queried. Last column: windows of random test users.",
-        ["target", "detector", "any length", *(f"n = {n}" for n in lengths), "windows"],
+        "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
+        "send the whole history or its most recent items at each step; where they send it once, and where they send "
+        "the most recent n items once. Last column: windows of random test users.",
+        ["target", "detector", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
         list(_users(found, lengths)),
         labels=2,
     )
@@ -143,9 +144,12 @@ def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
         for name, own in by_detector.items():
             if (target, name) not in seen:
                 seen.add((target, name))
+                ever = [one.users_flagged_ever for one in own if one.users_flagged_ever is not None]
                 shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
                 shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
-                yield [target, name, *(f"{100 * share:.2f}" for share in (*shares, _mean(own, "user_windows")))]
+                shares.append(_mean(own, "user_windows"))
+                first = f"{100 * np.mean(ever):.2f}" if ever else ""
+                yield [target, name, first, *(f"{100 * share:.2f}" for share in shares)]
 
 
 def picture(found: Grouped, detector: str) -> Figure:

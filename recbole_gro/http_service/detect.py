@@ -12,8 +12,9 @@ from recbole_gro.config.settings import declared_keys
 from recbole_gro.config.values import as_names
 from recbole_gro.data.histories import read_histories
 from recbole_gro.detection import detectors
-from recbole_gro.detection.calibration import CalibratedDetector, benign_traces
-from recbole_gro.detection.histories import maximal, padded, versions_read
+from recbole_gro.detection.benign import BenignHistories
+from recbole_gro.detection.calibration import CalibratedDetector, calibrated
+from recbole_gro.detection.histories import LoggedHistories, logged_histories, padded, versions_read
 from recbole_gro.detection.judgement import judge
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer
@@ -57,19 +58,17 @@ def run_detect(
         say(unjudged)
     folder = work_folder(output, "detect")
     refuse_other_work(folder)
-    calibrated = calibrate(served, tracer, benign, own)
+    with_thresholds = calibrate(served, tracer, benign, own)
     names = list(dict.fromkeys(queries.keys))
     number = {name: place for place, name in enumerate(names)}
     keys = torch.tensor([number[name] for name in queries.keys])
-    rows, history_of = maximal(queries.histories, keys)
-    rows = rows[keys[rows].argsort(stable=True)]  # those of a key together, in the order of their arrival
-    place = torch.zeros(len(keys), dtype=torch.long)
-    place[rows] = torch.arange(len(rows))
-    read, history = versions_read(queries.histories, keys, place[history_of], tracer.longest)
+    logged = logged_histories(queries.histories, keys)
+    read, history = versions_read(queries.histories, keys, logged, tracer.longest)
     items = padded([queries.histories[row] for row in read.tolist()], tracer.longest)
     left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
+    left_out += logged.dropped[read]
     traces = (tracer.trace(part) for part in items.split(AT_ONCE))
-    found = judge(calibrated, traces, keys[rows], own, history=history, left_out=left_out)
+    found = judge(with_thresholds, traces, keys[logged.rows], own, history=history, left_out=left_out)
     results = {
         "target": str(target),
         "log": str(log),
@@ -77,11 +76,11 @@ def run_detect(
         "false_positive_rate": own.false_positive_rate,
         "window": own.detection_window,
         "queries": len(queries.histories),
-        "histories": len(rows),
+        "histories": len(logged.rows),
         "left_out": queries.left_out,
         "unanswered": queries.unanswered,
         "unknown_items": queries.unknown,
-        "detectors": {name: _facts(one, queries, rows, names) for name, one in found.items()},
+        "detectors": {name: _facts(one, queries, logged, names) for name, one in found.items()},
     }
     write_detection(results, folder)
     return results
@@ -171,22 +170,22 @@ def calibrate(
         raise UserError(f"benign: {absent}; give histories of users of the service")
     if n_known < n_items:
         say(f"benign: {absent}; thresholds come from the others, of {len(known):,} of {len(histories):,} users")
-    traces = benign_traces(tracer, padded([known[row] for row in kept.tolist()], tracer.longest))
-    return {
-        name: CalibratedDetector(name, config, traces, own.false_positive_rate, own.detection_window)
-        for name in as_names(own.detector)
-    }
+    users = BenignHistories(tracer, [known[row] for row in kept.tolist()])
+    return calibrated(as_names(own.detector), config, users, own.false_positive_rate, own.detection_window)
 
 
-def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names: list[str]) -> dict[str, Any]:
+def _facts(
+    found: dict[str, Tensor], queries: LoggedQueries, logged: LoggedHistories, names: list[str]
+) -> dict[str, Any]:
     """Return what results.json holds of a detector: keys, and flagged histories and windows, the worst first."""
     alarms, scores, starts = found["alarms"], found["scores"], found["window_start"]
     flagged = (alarms > 0).nonzero().squeeze(1)
     worst = flagged[scores[flagged].argsort(descending=True, stable=True)].tolist()
+    items = logged.dropped[logged.rows] + torch.tensor([len(queries.histories[row]) for row in logged.rows.tolist()])
     windows = found["window_flagged"].nonzero().squeeze(1).tolist()
 
     def at(row: int) -> dict[str, Any]:
-        place = int(rows[row])
+        place = int(logged.rows[row])
         query, history = queries.places[place]
         return {"key": queries.keys[place], "time": queries.times[place], "query": query, "history": history}
 
@@ -210,7 +209,7 @@ def _facts(found: dict[str, Tensor], queries: LoggedQueries, rows: Tensor, names
         ],
         "histories": [
             at(row)
-            | {"items": len(queries.histories[int(rows[row])]), "alarm_after": int(alarms[row])}
+            | {"items": int(items[row]), "alarm_after": int(alarms[row])}
             | {"score": round(float(scores[row]), 3)}
             for row in worst
         ],

@@ -1,7 +1,6 @@
 """Detection in a service: histories and API keys that are flagged get decoy lists or a refusal, or a log line."""
 
 import contextlib
-import hashlib
 import logging
 import os
 import sqlite3
@@ -15,31 +14,33 @@ from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
 from recbole_gro.detection.traces import Tracer
+from recbole_gro.http_service import known_histories
 from recbole_gro.http_service.database import WAIT, transaction
+from recbole_gro.http_service.known_histories import KnownHistories
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import random_others
 
 logger = logging.getLogger("recbole_gro.http_service")
 ON_ALARM = ("log", "decoy", "refuse")
-TABLES = """
+TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS judge (id INTEGER PRIMARY KEY, thresholds TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS beginning (
-    judge INTEGER NOT NULL, key INTEGER NOT NULL, digest BLOB NOT NULL, flagged INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY (judge, key, digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS suspicion (
     judge INTEGER NOT NULL, key INTEGER NOT NULL, histories INTEGER NOT NULL, flagged INTEGER NOT NULL,
     alarm INTEGER NOT NULL, PRIMARY KEY (judge, key));
 """
+    + known_histories.TABLES
+)
 
 
 class Guard:
     """Judge the histories that a service receives, and remember what each API key has sent.
 
-    A history is traced alone, so that its score does not depend on what else is in a batch. Of histories of a key that
-    begin with one another the longest counts, as in `detect`. What is remembered is in the file of the ledger, so that
-    all processes of a service judge a key by the same histories, and a killed one forgets none; the thresholds are
-    computed by each process, from the same benign users. What other thresholds judged, such as those of another service
-    on the ledger, is kept apart.
+    A history is traced alone, so that its score does not depend on what else is in a batch. Which queries are versions
+    of one history is as in `detect`. What is remembered is in the file of the ledger, so that all processes of a
+    service judge a key by the same histories, and a killed one forgets none; the thresholds are computed by each
+    process, from the same benign users. What other thresholds judged, such as those of another service on the ledger,
+    is kept apart.
 
     Args:
         detector: with its thresholds.
@@ -60,6 +61,7 @@ class Guard:
         self._detector, self._tracer, self._rate, self._draws = detector, tracer, rate, draws
         self._database = sqlite3.connect(ledger, WAIT, isolation_level=None, check_same_thread=False)
         self.judge = self._own_judge()
+        self._known = KnownHistories(self._database, self.judge)
 
     def _own_judge(self) -> int:
         """Return the number of these thresholds in the file."""
@@ -98,22 +100,14 @@ class Guard:
 
     def _noted(self, key: int, history: list[int], flagged: bool) -> bool:
         """Note a history of a key, and return whether it or the key is flagged."""
-        execute, digests, judge = self._database.execute, _digests(history), self.judge
-        known, earlier, is_last = self._longest_known(key, digests)
-        is_longer = known < len(digests)
-        replaces, is_new = is_longer and is_last, is_longer and not is_last
-        if is_longer:
-            if replaces:
-                place = (judge, key, digests[known - 1])
-                execute("UPDATE beginning SET last = 0 WHERE judge = ? AND key = ? AND digest = ?", place)
-            added = [(judge, key, digest, earlier, False) for digest in digests[known:-1]]
-            added.append((judge, key, digests[-1], flagged or earlier, True))
-            self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?, ?)", added)
+        execute, judge = self._database.execute, self.judge
+        noted = self._known.note(key, history, flagged)
+        earlier = noted.flagged_before
         execute("INSERT OR IGNORE INTO suspicion VALUES (?, ?, 0, 0, 0)", (judge, key))
-        counts = (is_new and (flagged or earlier)) or (replaces and flagged and not earlier)
+        counts = (noted.is_new and (flagged or earlier)) or (noted.is_next and flagged and not earlier)
         execute(
             "UPDATE suspicion SET histories = histories + ?, flagged = flagged + ? WHERE judge = ? AND key = ?",
-            (is_new, counts, judge, key),
+            (noted.is_new, counts, judge, key),
         )
         histories, bad, alarm = execute(
             "SELECT histories, flagged, alarm FROM suspicion WHERE judge = ? AND key = ?", (judge, key)
@@ -123,24 +117,9 @@ class Guard:
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE judge = ? AND key = ?", (judge, key))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")
-        elif flagged and not earlier and is_longer:
+        elif flagged and not earlier and (noted.is_new or noted.is_next):
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
         return flagged or earlier or bool(alarm)
-
-    def _longest_known(self, key: int, digests: Sequence[bytes]) -> tuple[int, bool, bool]:
-        """Return how many items of a history began one of the key before; whether that beginning is flagged, or last.
-
-        All beginnings of a history are in the table, so that the longest known one is found by bisection.
-        """
-        low, high, found = 0, len(digests), (0, 0)
-        while low < high:
-            middle = (low + high + 1) // 2
-            row = self._database.execute(
-                "SELECT flagged, last FROM beginning WHERE judge = ? AND key = ? AND digest = ?",
-                (self.judge, key, digests[middle - 1]),
-            ).fetchone()
-            low, high, found = (middle, high, row) if row else (low, middle - 1, found)
-        return low, bool(found[0]), bool(found[1])
 
     def _warn(self, key: int, what: str) -> None:
         (name,) = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()
@@ -173,12 +152,3 @@ def alarm_totals(ledger: str | os.PathLike[str], judge: int = 1) -> dict[str, in
         counts = database.execute("SELECT SUM(flagged), SUM(alarm) FROM suspicion WHERE judge = ?", (judge,))
         flagged, keys = counts.fetchone()
     return {"histories": flagged or 0, "keys": keys or 0}
-
-
-def _digests(history: Sequence[int]) -> list[bytes]:
-    """Return the digest of each beginning of a history, the whole one last, by one running hash of all items."""
-    running, digests = hashlib.blake2b(digest_size=16), []
-    for item in history:
-        running.update(int(item).to_bytes(8, "little"))
-        digests.append(running.digest())
-    return digests

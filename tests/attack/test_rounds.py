@@ -70,6 +70,14 @@ class TestRounds(AttackerCases):
                 ranks.append(float(followed[followed.any(1)].float().argmax(1).float().mean()))
             assert ranks[1] < ranks[0] / 2
 
+    def test_surrogates_of_rounds_differ_between_neighbouring_seeds(self, monkeypatch):
+        """Seeds 1, 2, 3 are replicates only where round 2 of seed 1 is not round 1 of seed 2."""
+        begun = []
+        monkeypatch.setattr("recbole_gro.attack.rounds.init_seed", lambda seed, _: begun.append(seed))
+        for seed in (1, 2, 3):
+            self.query(self.attacker(seed=seed, surrogate_epochs=1))
+        assert len(set(begun)) == len(begun) == 6
+
     def test_rounds_are_shown_as_they_end(self, monkeypatch):
         ended = []
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from recbole_gro import create_detector
-from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.benign import LOOKS
+from recbole_gro.detection.calibration import calibrated
 from recbole_gro.detection.traces import Traces
 
 N_ITEMS, K, DIMENSIONS = 201, 20, 4
@@ -37,6 +38,29 @@ def _traces(items, ranks, embeddings, draw):
     return Traces(items * kept, ranks, embeddings * kept.unsqueeze(2), N_ITEMS, K)
 
 
+class Benign:
+    """Benign users of known traces: of whole histories, and of windows of these."""
+
+    def __init__(self, traces, *windows):
+        self.whole, self._windows = traces, windows
+        parts = (traces.items, traces.ranks, traces.embeddings)
+        self.recent = {
+            n: Traces(*(part[:, :n].clone() for part in parts), N_ITEMS, K) for n in LOOKS if n < parts[0].shape[1]
+        }
+
+    def __len__(self):
+        return len(self.whole)
+
+    def windows(self):
+        for traces in (self.whole, *self._windows):
+            yield traces, torch.arange(len(self))
+
+
+def thresholds_of(name, benign, rate=0.05):
+    """Return the detector of that name with thresholds from benign traces, for windows of 10."""
+    return calibrated([name], None, benign if isinstance(benign, Benign) else Benign(benign), rate, 10)[name]
+
+
 def whole(traces, size):
     """Return the first histories of traces as windows of `size`."""
     rows = torch.arange(len(traces) // size * size)
@@ -58,7 +82,7 @@ class DetectorCases:
 
     @pytest.fixture(scope="class")
     def calibrated(self):
-        return CalibratedDetector(self.name, None, [users(400)], 0.05, 10)
+        return thresholds_of(self.name, users(400))
 
     def fitted(self):
         detector = create_detector(self.name)
@@ -100,5 +124,5 @@ class DetectorCases:
 
     def test_the_same_users_give_the_same_thresholds(self, calibrated):
         torch.manual_seed(9)
-        again = CalibratedDetector(self.name, None, [users(400)], 0.05, 10)
+        again = thresholds_of(self.name, users(400))
         assert (again.threshold, again.window_threshold) == (calibrated.threshold, calibrated.window_threshold)

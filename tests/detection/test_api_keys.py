@@ -2,8 +2,9 @@ import math
 
 import pytest
 import torch
+from scipy.integrate import quad
 
-from recbole_gro.detection.api_keys import key_is_flagged, log_evidence
+from recbole_gro.detection.api_keys import highest_evidence, key_is_flagged, log_evidence
 from recbole_gro.detection.calibration import conformal_quantile
 
 MANY = 10**7  # benign users: the rate is as good as known
@@ -19,12 +20,21 @@ def test_evidence_is_the_mean_likelihood_ratio_over_what_earlier_histories_predi
         for p in shares:
             products[p] *= p / predicted if flag else (1 - p) / (1 - predicted)
     found = log_evidence(torch.tensor([10]), torch.tensor([3]), rate, benign)
-    assert float(found) == pytest.approx(math.log(sum(products.values()) / 5))
+    uniform = (
+        quad(lambda p: p**3 * (1 - p) ** 7, rate, 1)[0]
+        / (1 - rate)
+        * math.prod(
+            1 / ((r + sum(flags[:n])) / (benign + 1 + n) if flag else 1 - (r + sum(flags[:n])) / (benign + 1 + n))
+            for n, flag in enumerate(flags)
+        )
+    )
+    assert float(found) == pytest.approx(math.log((sum(products.values()) + uniform) / 6))
 
 
 def test_with_many_benign_users_the_rate_is_known():
     shares = (0.02, 0.05, 0.1, 0.3, 0.5)
-    expected = sum((p / 0.01) ** 3 * ((1 - p) / 0.99) ** 7 for p in shares) / 5
+    uniform = quad(lambda p: p**3 * (1 - p) ** 7, 0.01, 1)[0] / 0.99 / (0.01**3 * 0.99**7)
+    expected = (sum((p / 0.01) ** 3 * ((1 - p) / 0.99) ** 7 for p in shares) + uniform) / 6
     found = log_evidence(torch.tensor([10]), torch.tensor([3]), 0.01, MANY)
     assert float(found) == pytest.approx(math.log(expected), abs=1e-3)
 
@@ -55,3 +65,25 @@ def test_at_any_rate_the_key_with_more_flagged_histories_is_the_suspect(rate):
     found = log_evidence(torch.tensor([100, 100, 100]), torch.tensor([0, 50, 100]), rate, 1000)
     assert found.argmax() == 2
     assert key_is_flagged(torch.tensor([100, 100]), torch.tensor([20, 100]), rate, 1000).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("benign", [99, 943, 2000])
+@pytest.mark.parametrize("share", [0.6, 0.8, 0.95, 1])
+def test_a_key_stays_the_more_suspect_the_more_flagged_histories_it_has(benign, share):
+    histories = torch.tensor([100, 1000, 5000, 20_000, 100_000])
+    found = log_evidence(histories, (histories * share).long(), 0.01, benign)
+    assert bool((found.diff() > 0).all())
+    assert float(found[0]) > -math.log(0.01)
+
+
+def test_the_highest_evidence_is_that_after_any_history_of_a_key():
+    draw = torch.Generator().manual_seed(5)
+    keys, flagged = torch.randint(4, (300,), generator=draw).sort().values, torch.rand(300, generator=draw) < 0.1
+    flagged[(keys == 2).nonzero()[:6]] = True  # and then benign histories
+    slow = []
+    for key in range(4):
+        own = flagged[keys == key]
+        counts = [(torch.tensor([n]), own[:n].sum().view(1)) for n in range(1, len(own) + 1)]
+        slow.append(max(float(log_evidence(*pair, 0.01, 943)) for pair in counts))
+    assert highest_evidence(keys, flagged, 0.01, 943).tolist() == pytest.approx(slow)
+    assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), 0.01, 943)) == 0

@@ -2,12 +2,12 @@ import math
 
 import pytest
 import torch
-from detection.cases import attack, users, whole
+from detection.cases import Benign, attack, thresholds_of, users, whole
 
 from recbole_gro import Detector, UserError, register_detector
 from recbole_gro.detection.base import detectors
-from recbole_gro.detection.calibration import CalibratedDetector, benign_traces, conformal_quantile
-from recbole_gro.detection.traces import Tracer, Traces
+from recbole_gro.detection.calibration import conformal_quantile
+from recbole_gro.detection.traces import Traces
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def mean_item(monkeypatch):
             return traces.items - self.mean
 
         def window_scores(self, traces, size):
-            return traces.items.float().mean(1).view(-1, size).mean(1)
+            return (traces.items.sum(1) / traces.lengths).view(-1, size).mean(1)
 
     return MeanItem
 
@@ -39,7 +39,7 @@ def test_the_quantile_is_the_order_statistic_of_conformal_prediction():
 
 
 def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
-    calibrated = CalibratedDetector("mean_item", None, [users(400)], 0.05, 10)
+    calibrated = thresholds_of("mean_item", users(400))
     calibrated.threshold = 150 - float(calibrated.detector.mean)
     traces = attack(2)
     traces.items[0, :4] = torch.tensor([3, 150, 151, 200])
@@ -54,7 +54,7 @@ def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
 def test_scores_of_each_length_are_standardized(mean_item):
     mean_item.standardized = True
     benign = users(600)
-    calibrated = CalibratedDetector("mean_item", None, [benign], 0.05, 10)
+    calibrated = thresholds_of("mean_item", benign)
     scores, inside = calibrated.scores(benign), benign.items != 0
     for place in (0, 5, 11):
         own = scores[inside[:, place], place]
@@ -72,26 +72,25 @@ def test_scores_of_each_length_are_standardized(mean_item):
 )
 def test_too_few_users_and_impossible_rates_are_refused(n, rate, message):
     with pytest.raises(UserError, match=message):
-        CalibratedDetector("coverage", None, [users(n)], rate, 10)
+        thresholds_of("coverage", users(n), rate)
 
 
-def test_the_most_recent_items_of_a_user_count_too(make_model, mean_item):
-    tracer = Tracer(make_model(), 5)
-    items = torch.randint(1, 31, (30, tracer.longest))
-    whole, two, five = benign_traces(tracer, items)
-    assert torch.equal(whole.items, items)
-    assert torch.equal(two.items, items[:, -2:])
-    assert torch.equal(five.items, items[:, -5:])
+def test_the_worst_window_of_a_user_counts(mean_item):
     rare = users(400)
-    alone = CalibratedDetector("mean_item", None, [rare], 0.05, 10)
+    alone = thresholds_of("mean_item", rare)
     recent = Traces(rare.items + 100, rare.ranks, rare.embeddings, rare.n_items, rare.k)
-    assert CalibratedDetector("mean_item", None, [rare, recent], 0.05, 10).threshold == pytest.approx(
-        alone.threshold + 100
-    )
+    assert thresholds_of("mean_item", Benign(rare, recent)).threshold == pytest.approx(alone.threshold + 100)
+
+
+def test_windows_of_most_recent_items_count_too(mean_item):
+    benign = Benign(users(400))
+    first = thresholds_of("mean_item", benign).window_threshold
+    benign.recent[5].items[:] = 150
+    assert thresholds_of("mean_item", benign).window_threshold > first + 5
 
 
 def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
-    calibrated = CalibratedDetector("mean_item", None, [users(1000)], 0.001, 10)
+    calibrated = thresholds_of("mean_item", users(1000), 0.001)
     assert calibrated.threshold < math.inf
     assert calibrated.window_threshold < math.inf
     assert bool(calibrated.window_alarms(whole(attack(10), 10))[1].all())
@@ -118,7 +117,7 @@ def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
 def test_what_a_detector_of_ones_own_returns_is_checked(mean_item, method, returned, message):
     setattr(mean_item, method, lambda self, *arguments: returned(*arguments))
     with pytest.raises(UserError, match=f"^detector mean_item: {message}"):
-        CalibratedDetector("mean_item", None, [users(400)], 0.05, 10)
+        thresholds_of("mean_item", users(400))
 
 
 def test_any_value_may_stand_in_padding(mean_item):
@@ -126,6 +125,6 @@ def test_any_value_may_stand_in_padding(mean_item):
         return (traces.items - self.mean).masked_fill(traces.items == 0, math.nan)
 
     benign = users(400)
-    plain = CalibratedDetector("mean_item", None, [benign], 0.05, 10).alarms(benign)
+    plain = thresholds_of("mean_item", benign).alarms(benign)
     mean_item.scores = scores
-    assert torch.equal(CalibratedDetector("mean_item", None, [benign], 0.05, 10).alarms(benign), plain)
+    assert torch.equal(thresholds_of("mean_item", benign).alarms(benign), plain)

@@ -1,14 +1,13 @@
 import pytest
 import torch
-from detection.cases import attack, users
+from detection.cases import attack, thresholds_of, users
 
-from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.judgement import first_alarms, judge, window_starts
 from recbole_gro.detection.settings import DetectionSettings
 
 
 def test_a_window_has_the_histories_of_one_key():
-    detector = CalibratedDetector("transitions", None, [users(400)], 0.05, 10)
+    detector = thresholds_of("transitions", users(400))
     keys = torch.tensor([0] * 25 + [1] * 4 + [2] * 10)
     own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
     parts = [users(29, seed=4), attack(10)]

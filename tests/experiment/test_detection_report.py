@@ -22,6 +22,7 @@ def found(attacker, seed, detector="mmd", items=4.0, lists=30, key_flagged=True)
         windows=1.0,
         window_items=2.0,
         user_windows=0.03,
+        users_flagged_ever=0.015,
         rate=0.1,
     )
 
@@ -36,7 +37,7 @@ def test_the_report_has_means_over_seeds(tmp_path):
     assert ["model NARM", "a", "2.0 (100%)"] in rows
     assert ["model NARM", "a", "30"] in rows
     assert ["model NARM", "b", "30, 1 of 2 seeds"] in rows
-    assert ["model NARM", "mmd", "2.00", "0.00", "1.00", "3.00"] in rows
+    assert ["model NARM", "mmd", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows
     assert ["model NARM", "a", "mmd", "0.50", "0.75"] in rows
     assert "True positives at 10 % false positives" in report
     lines = (tmp_path / "results.csv").read_text().splitlines()

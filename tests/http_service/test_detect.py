@@ -1,11 +1,14 @@
 import csv
+import itertools
 import json
 import random
 import re
 
 import pytest
+import torch
 
 from recbole_gro import UserError
+from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.histories import padded
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.detect import calibrate, detection_settings, run_detect, token_ids
@@ -194,3 +197,29 @@ def test_a_history_that_grows_beyond_what_the_model_reads_counts_once(checkpoint
             key: min(places) for key, places in after.items()
         }
         assert all(one["items"] == 40 for one in found["histories"])
+
+
+def test_windows_that_slide_along_histories_are_judged_as_those(checkpoint_of, tmp_path):
+    """As clients do that send the 5 most recent items at each step."""
+    draw = torch.Generator().manual_seed(6)
+    users = torch.randint(30, (8, 25), generator=draw).tolist()
+    sent = [[f"i{item}" for item in user[max(0, end - 5) : end]] for end in range(1, 26) for user in users]
+    file = tmp_path / "own.csv"
+    file.write_text("history\n" + "\n".join(map(" ".join, sent)) + "\n")
+    settings = {**SETTINGS, "detector": ["transitions", "coverage"], "detection_window": 8}
+    results = run_detect(checkpoint_of("GRU4Rec"), str(file), output=str(tmp_path / "out"), settings=settings)
+    assert (results["queries"], results["histories"]) == (200, 8)
+    for found in results["detectors"].values():
+        assert found["windows"] == 1
+        assert all(one["items"] == 25 and 1 <= one["alarm_after"] <= 25 for one in found["histories"])
+
+
+def test_a_key_whose_thousands_of_histories_are_all_flagged_is_flagged(checkpoint_of, tmp_path, monkeypatch):
+    monkeypatch.setattr(CalibratedDetector, "alarms", lambda self, traces: torch.ones(len(traces)).long())
+    histories = itertools.islice(itertools.product(range(30), repeat=3), 2000)
+    file = tmp_path / "own.csv"
+    file.write_text("history\n" + "\n".join(" ".join(f"i{item}" for item in row) for row in histories) + "\n")
+    settings = {**SETTINGS, "detector": "coverage"}
+    results = run_detect(checkpoint_of("GRU4Rec"), str(file), output=str(tmp_path / "out"), settings=settings)
+    [key] = results["detectors"]["coverage"]["keys"]
+    assert (key["flagged"], key["alarm"]) == (2000, True)

@@ -6,6 +6,7 @@ import torch
 from recbole_gro import load_target
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.api_keys import key_is_flagged
+from recbole_gro.detection.histories import logged_histories
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.guard import Guard, alarm_totals
 from recbole_gro.http_service.ledger import Ledger
@@ -147,3 +148,36 @@ def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path):
         database.execute("CREATE TABLE suspicion (key, histories, flagged, alarm)")
     assert guard().alarms([[7]], [1]) == [True]
     assert state(tmp_path) == [(1, 1, 1, 0)]
+
+
+def test_windows_that_slide_along_a_history_count_once_and_stay_flagged(guard, tmp_path):
+    own, history = guard(), [*range(10, 20), 7, *range(20, 29)]
+    windows = [history[max(0, end - 6) : end] for end in range(1, len(history) + 1)]
+    assert [own.alarms([window], [5])[0] for window in windows] == [False] * 10 + [True] * 10
+    assert state(tmp_path) == [(5, 1, 1, 0)]
+    assert own.alarms(windows, [5] * 20) == [False] * 10 + [True] * 10  # sent again
+    assert state(tmp_path) == [(5, 1, 1, 0)]
+    assert own.alarms([windows[-1]], [6]) == [False]  # another key
+    assert state(tmp_path)[1] == (6, 1, 0, 0)
+
+
+def test_windows_of_few_items_count_each(guard, tmp_path):
+    guard().alarms([[1, 2, 3, 4], [2, 3, 4, 5], [3, 4, 5, 6]], [5, 5, 5])
+    assert state(tmp_path) == [(5, 3, 0, 0)]
+
+
+def test_a_window_is_continued_by_one(guard, tmp_path):
+    guard().alarms([[1, 2, 3, 4, 5], *([2, 3, 4, 5, n] for n in range(10, 16))], [5] * 7)
+    assert state(tmp_path) == [(5, 6, 0, 0)]
+
+
+def test_windows_counted_are_those_of_detect(guard, tmp_path):
+    draw = torch.Generator().manual_seed(4)
+    sent = [torch.randint(1, 3, (5 + n % 2,), generator=draw).tolist() for n in range(60)]
+    sent = [row for place, row in enumerate(sent) if not any(row == o[: len(row)] or o == row[: len(o)]
+                                                             for o in sent[:place])]  # fmt: skip
+    own = guard()
+    own._judged = lambda histories, keys: [False] * len(histories)
+    own.alarms(sent, [1] * len(sent))
+    logged = logged_histories(sent, torch.ones(len(sent)).long())
+    assert state(tmp_path)[0][1] == len(logged.rows) < len(sent)
