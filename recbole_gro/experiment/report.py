@@ -231,12 +231,10 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     caption = (
         f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
-        "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of paired tests over "
-        "users, each user's values averaged over seeds: HR by the exact sign test (McNemar's, with one seed), NDCG by "
-        f"the paired t-test; all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} "
-        "where no user differs, as with the same target on both sides. They test whether these trained models differ "
-        f"on other users, not whether trainings with other seeds do. Ratio: of the means, {LEVEL:.0%} bootstrap "
-        "interval as above. "
+        "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of tests for the same, "
+        "below 0.05 where the interval excludes 0 (HR with one seed: McNemar's exact test); all "
+        f"{np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user differs, as "
+        f"with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
         f"{BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
         "the surrogate lost more than the target did."
     )

@@ -1,17 +1,18 @@
 """Statistics of ranks: metrics per user, spread over seeds, paired tests over users, bootstrap ratios.
 
-Two things vary: the sample of test users and the seed of a training. Tests and ratios here cover the users, given the
-trained models; the deviation over seeds covers the training, and the interval of a difference covers both.
+Two things vary: the sample of test users and the seed of a training. Ratios here cover the users, given the trained
+models; the deviation over seeds covers the training, and the interval and the test of a difference cover both.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import optimize, stats
 
 RESAMPLES = 2000
 LEVEL = 0.95
+LOWEST_LOG_P = -600.0
 FLOAT_NOISE = 1e-12  # means over the same seeds in another order differ by less
 WEIGHTS_AT_ONCE = 2**22  # 32 MiB of int64
 
@@ -43,34 +44,14 @@ def spread(values: ArrayLike) -> Spread:
     return Spread(float(measured.mean()), deviation, len(measured))
 
 
-def paired_t(values: np.ndarray, others: np.ndarray) -> float:
-    """Return the two-sided p of the paired t-test: the users' differences have mean 0.
-
-    For NDCG. It tests what the tables show, a mean; the rank test of Wilcoxon tests symmetry about 0, and most of its
-    sample would be users without a hit in either list. Differences of NDCG are far from normal, their mean over
-    hundreds of users is near enough: the tests compare it with flipping signs at random.
-
-    Args:
-        values: [U] one value per user, mean over seeds.
-        others: [U] the same users' values of the other model.
-
-    Returns:
-        p; nan where no user differs, as with the same target on both sides, and for fewer than two users.
-    """
-    differences = _differences(values, others)
-    if len(differences) < 2 or not differences.any():
-        return np.nan
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
-
-
 def sign_test(values: np.ndarray, others: np.ndarray) -> float:
-    """Return the two-sided p of the exact sign test: as many users gain as lose.
+    """Return the two-sided p of McNemar's exact test: as many users gain as lose.
 
-    For hits. With one seed a difference is -1, 0 or 1 and this is McNemar's exact test. With several seeds the sign is
-    that of the mean; nothing is assumed about the shape of the differences, which are nearly all ties.
+    For hits of one seed, whose differences are -1, 0 or 1. Means over seeds would not do: where one model's hits vary
+    from seed to seed and the other's do not, many users gain a little and few lose much at equal means.
 
     Args:
-        values: [U] share of the seeds that hit, per user.
+        values: [U] whether each user's item is hit, 0 or 1.
         others: [U] the same users' values of the other model.
 
     Returns:
@@ -81,13 +62,43 @@ def sign_test(values: np.ndarray, others: np.ndarray) -> float:
     return float(stats.binomtest(gained, gained + lost).pvalue) if gained + lost else np.nan
 
 
+def paired_p(values: np.ndarray, others: np.ndarray) -> float:
+    """Return the two-sided p of the mean difference over users and seeds: the level whose interval ends at 0.
+
+    The interval is that of `paired_difference`; with one seed this is the paired t-test over users. It tests what the
+    tables show, a mean; the rank test of Wilcoxon tests symmetry about 0, and most of its sample would be users without
+    a hit in either list. Differences of NDCG are far from normal, their mean over hundreds of users is near enough: the
+    tests compare it with flipping signs at random.
+
+    Args:
+        values: [S, U] one value per seed and user.
+        others: [S, U] those of the other model, paired by seed and user.
+
+    Returns:
+        p; nan where no user differs, as with the same target on both sides, and for one user and one seed.
+    """
+    differences = _differences(values, others, 2)
+    errors = _standard_errors(differences)
+    if not differences.any() or not errors:
+        return np.nan
+    value = abs(float(differences.mean()))
+    if value == 0 or not any(error for error, _ in errors):
+        return float(value == 0)
+
+    def margin_beyond(log_p: float) -> float:
+        margins = [stats.t.isf(np.exp(log_p) / 2, freedom) * error for error, freedom in errors]
+        return float(np.linalg.norm(margins)) - value
+
+    return float(np.exp(optimize.brentq(margin_beyond, LOWEST_LOG_P, 0.0))) if margin_beyond(LOWEST_LOG_P) > 0 else 0.0
+
+
 def paired_difference(values: np.ndarray, others: np.ndarray, level: float = LEVEL) -> Interval:
     """Return the mean difference, with a t interval for other users and other seeds.
 
     Users and seeds are crossed: the variance of the mean is that of the users' means over U plus that of the seeds'
     means over S. The margins of both t intervals are added in quadrature, which keeps the level where one variance is
     estimated from few seeds (Banerjee, Sankhya 1960). The interaction of user and seed counts twice, so the interval is
-    rather too wide. With one seed it covers the users alone.
+    rather too wide, above all where seeds differ little. With one seed it covers the users alone.
 
     Args:
         values: [S, U] one value per seed and user.
@@ -98,8 +109,7 @@ def paired_difference(values: np.ndarray, others: np.ndarray, level: float = LEV
         The difference and the ends of its interval, nan for one user and one seed.
     """
     differences = _differences(values, others, 2)
-    means = [of for of in (differences.mean(axis=0), differences.mean(axis=1)) if len(of) > 1]
-    margins = [stats.t.ppf((1 + level) / 2, len(of) - 1) * of.std(ddof=1) / np.sqrt(len(of)) for of in means]
+    margins = [stats.t.ppf((1 + level) / 2, freedom) * error for error, freedom in _standard_errors(differences)]
     value, margin = float(differences.mean()), float(np.linalg.norm(margins)) if margins else np.nan
     return Interval(value, value - margin, value + margin)
 
@@ -193,6 +203,12 @@ def bootstrap_ratio(
         return Interval(value, np.nan, np.nan)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
+
+
+def _standard_errors(differences: np.ndarray) -> list[tuple[float, int]]:
+    """Return standard error and degrees of freedom of the mean of [S, U], over users and over seeds, where several."""
+    means = [of for of in (differences.mean(axis=0), differences.mean(axis=1)) if len(of) > 1]
+    return [(float(of.std(ddof=1) / np.sqrt(len(of))), len(of) - 1) for of in means]
 
 
 def _differences(values: np.ndarray, others: np.ndarray, axes: int = 1) -> np.ndarray:

@@ -154,7 +154,7 @@ def test_the_report_names_its_methods_and_settings(written):
     *_, folder = written
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     captions = " ".join(page.all("span"))
-    for part in ("paired t-test", "exact sign test", "Holm", "bootstrap", "resamples of the users"):
+    for part in ("other seeds", "McNemar's exact test", "Holm", "bootstrap", "resamples of the users"):
         assert part in captions
     assert "The data are synthetic." in page.all("li")
     assert "Differences from the paper" in page.all("h2")

@@ -11,7 +11,7 @@ from recbole_gro.experiment.statistics import (
     bootstrap_ratio,
     holm,
     paired_difference,
-    paired_t,
+    paired_p,
     ratio_of_ratios,
     sign_test,
     spread,
@@ -33,7 +33,7 @@ def test_paired_tests_find_a_difference_that_an_unpaired_one_misses():
     undefended = draw.random(300)
     defended = undefended - draw.uniform(0, 0.04, 300)
     assert stats.ttest_ind(defended, undefended).pvalue > 0.3
-    assert paired_t(defended, undefended) < 1e-9
+    assert paired_p(defended[None], undefended[None]) < 1e-9
     assert sign_test(defended, undefended) < 1e-9
 
 
@@ -41,7 +41,7 @@ def test_seeds_in_another_order_differ_for_no_user():
     by_seed = np.random.default_rng(3).random((3, 500))
     values, others = by_seed.mean(0), by_seed[[2, 0, 1]].mean(0)
     assert (values != others).any()
-    assert np.isnan([paired_t(values, others), sign_test(values, others)]).all()
+    assert np.isnan([paired_p(values[None], others[None]), sign_test(values, others)]).all()
 
 
 @pytest.mark.parametrize("share", [0.24, 0.2, 0.16])
@@ -51,13 +51,13 @@ def test_paired_t_agrees_with_flipped_signs(share):
     values, others = ndcg(places, 10)
     flipped = draw.choice([-1.0, 1.0], (10_000, 400)) @ (values - others)
     by_flips = (np.abs(flipped) >= abs((values - others).sum())).mean()
-    assert paired_t(values, others) == pytest.approx(by_flips, abs=0.02)
+    assert paired_p(values[None], others[None]) == pytest.approx(by_flips, abs=0.02)
 
 
 def test_without_a_difference_p_is_uniform():
     draw = np.random.default_rng(1)
     ranks = np.where(draw.random((400, 2, 300)) < 0.2, draw.integers(1, 11, (400, 2, 300)), 0)
-    by_t = [paired_t(*ndcg(pair, 10)) for pair in ranks]
+    by_t = [paired_p(*ndcg(pair[:, None], 10)) for pair in ranks]
     by_sign = np.array([sign_test(*hits(pair, 10)) for pair in ranks])
     assert stats.kstest(by_t, "uniform").pvalue > 0.01
     assert (by_sign <= 0.05).mean() < 0.08  # exact, so at most 0.05, and 0.03 for the draw
@@ -72,8 +72,8 @@ def test_sign_test_is_mcnemars_with_one_seed():
 
 def test_where_nothing_differs_there_is_no_test():
     same = np.array([0.0, 1.0, 0.5])
-    assert np.isnan([paired_t(same, same), sign_test(same, same)]).all()
-    assert np.isnan(paired_t(same[:1], same[1:2]))
+    assert np.isnan([paired_p(same[None], same[None]), sign_test(same, same)]).all()
+    assert np.isnan(paired_p(same[None, :1], same[None, 1:2]))
     assert np.isnan(sign_test(same[:0], same[:0]))
 
 
@@ -110,7 +110,32 @@ def test_a_difference_without_variance_has_an_interval_of_no_width():
     assert np.isnan(paired_difference(same[:1, :1], same[:1, :1])[1:]).all()
 
 
-@pytest.mark.parametrize("compare", [paired_t, sign_test])
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_p_is_below_a_level_where_the_interval_of_that_level_excludes_0(seeds):
+    draw = np.random.default_rng(6)
+    for effect in (0.0, 0.02, 0.1, 0.4):
+        values = effect + draw.normal(size=(seeds, 40)) + 0.1 * draw.normal(size=(seeds, 1))
+        p, others = paired_p(values, np.zeros_like(values)), np.zeros_like(values)
+        for level in (0.5, 0.9, 0.95, 0.999, 1 - 1.01 * p, 1 - 0.99 * p):
+            if 0 < level < 1:
+                found = paired_difference(values, others, level)
+                assert (p < 1 - level) == (found.low > 0 or found.high < 0)
+
+
+@pytest.mark.parametrize("seeds", [1, 3, 5])
+def test_p_keeps_its_level_where_the_hits_of_one_model_alone_vary_between_seeds(seeds):
+    """Equal means, but most users gain a little and few lose much: a sign test of means would reject."""
+    draw = np.random.default_rng(7)
+
+    def p_of_equal_models():
+        stable = np.broadcast_to(draw.random(900) < 0.1, (seeds, 900))
+        chance = np.where(draw.random(900) < 0.1, 0.55, 0.05)
+        return paired_p((draw.random((seeds, 900)) < chance).astype(float), stable.astype(float))
+
+    assert np.mean([p_of_equal_models() < 0.05 for _ in range(300)]) < 0.1
+
+
+@pytest.mark.parametrize("compare", [paired_p, sign_test])
 def test_values_of_other_users_are_refused(compare):
     with pytest.raises(ValueError, match="same users"):
         compare(np.zeros(3), np.zeros(1))

@@ -5,7 +5,7 @@ import pytest
 from experiment.synthetic import cell, experiment_of, grid
 
 from recbole_gro.evaluator.ranks import ndcg
-from recbole_gro.experiment.statistics import paired_t
+from recbole_gro.experiment.statistics import paired_p
 from recbole_gro.experiment.summary import BOTH, agreement_k, comparisons, gather, headline_k
 
 DEFENSES = ["none", "random", "gro"]
@@ -71,10 +71,9 @@ def test_a_comparison_uses_the_seeds_of_both_settings():
     assert last.setting.seeds == [1, 3]
     none = next(setting for setting in settings if setting.values == {"defense": "none", "query_sequences": 300})
     both = [
-        np.mean([ndcg(one.surrogate_ranks, 10) for one in of.cells if one.seed != 2], axis=0)
-        for of in (settings[-1], none)
+        np.stack([ndcg(one.surrogate_ranks, 10) for one in of.cells if one.seed != 2]) for of in (settings[-1], none)
     ]
-    assert last.p_values["ndcg"] == pytest.approx(paired_t(*both))
+    assert last.p_values["ndcg"] == pytest.approx(paired_p(*both))
     assert last.differences["ndcg"].value == pytest.approx((both[0] - both[1]).mean())
     assert last.ratios["ndcg"].value == pytest.approx(both[0].mean() / both[1].mean())
     kept = compared[-3].ratios["ndcg"].value
