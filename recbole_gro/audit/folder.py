@@ -12,7 +12,7 @@ from recbole_gro.config.config import plain
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, write_whole
+from recbole_gro.utils.files import make_folder, undamaged, write_whole
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.work_folder import used_alone, work_folder
 
@@ -56,7 +56,8 @@ def open_audit_folder(config: ConfigLike, settings: dict[str, Any]) -> Iterator[
     folder = work_folder(config["output_dir"], "audit")
     file = folder / SETTINGS
     if file.exists():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        with undamaged(file, "name another folder"):
+            earlier = dict(json.loads(file.read_text(encoding="utf-8")))
         if other := [name for name in sorted(earlier | settings) if earlier.get(name) != settings.get(name)]:
             raise UserError(
                 f"output_dir: {folder} holds an audit with other settings ({', '.join(other[:6])}); name another "

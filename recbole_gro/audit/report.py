@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, footnotes, label, notes, png
-from recbole_gro.utils.files import write_whole
+from recbole_gro.utils.files import undamaged, write_whole
 from recbole_gro.utils.table import TextTable
 
 IRREGULAR = {
@@ -27,7 +27,8 @@ IRREGULAR = {
 
 def read_results(file: Path) -> dict[str, Any] | None:
     """Return the results of a finished audit; None where there are none."""
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    with undamaged(file, "delete it, and run the command again, which makes no further queries"):
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
 def save_results(results: dict[str, Any], folder: Path) -> None:

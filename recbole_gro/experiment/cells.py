@@ -21,11 +21,12 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.files import written
+from recbole_gro.utils.files import undamaged, written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
 AGREEMENT_AT = (1, 5, 10, 100)
+REMEDY = "delete it, and run the command again"  # for a damaged file of a cell
 
 
 @dataclass(kw_only=True)
@@ -76,16 +77,21 @@ class Cell:
 
     @classmethod
     def load(cls, file: str | os.PathLike) -> "Cell":
-        """Read a file of `save`; nothing in it is executed."""
-        with np.load(Path(file), allow_pickle=False) as stored:
-            plain = json.loads(stored["plain"].item())
-            names = [name for name in stored.files if name.endswith("_ranks")]
-            ranks = {name.removesuffix("_ranks"): stored[name] for name in names}
-            plain["row_users"] = stored["row_users"] if "row_users" in stored.files else None
-        plain["agreement"] = _by_cut_off(plain["agreement"])
-        plain["reference_agreement"] = {name: _by_cut_off(of) for name, of in plain["reference_agreement"].items()}
-        target, surrogate = ranks.pop("target"), ranks.pop("surrogate")
-        return cls(target_ranks=target, surrogate_ranks=surrogate, reference_ranks=ranks, **plain)
+        """Read a file of `save`; nothing in it is executed.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        with undamaged(file, REMEDY):
+            with np.load(Path(file), allow_pickle=False) as stored:
+                plain = json.loads(stored["plain"].item())
+                names = [name for name in stored.files if name.endswith("_ranks")]
+                ranks = {name.removesuffix("_ranks"): stored[name] for name in names}
+                plain["row_users"] = stored["row_users"] if "row_users" in stored.files else None
+            plain["agreement"] = _by_cut_off(plain["agreement"])
+            plain["reference_agreement"] = {name: _by_cut_off(of) for name, of in plain["reference_agreement"].items()}
+            target, surrogate = ranks.pop("target"), ranks.pop("surrogate")
+            return cls(target_ranks=target, surrogate_ranks=surrogate, reference_ranks=ranks, **plain)
 
 
 def _by_cut_off(agreement: dict[str, float]) -> dict[int, float]:

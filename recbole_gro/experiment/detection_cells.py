@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from recbole_gro.experiment.cells import REMEDY
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
@@ -19,7 +20,7 @@ from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, write_whole
+from recbole_gro.utils.files import make_folder, undamaged, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
@@ -79,18 +80,19 @@ def run_detection(
     with used_alone(folder, LOCK):
         outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
         failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
-        read = [
-            kind.row(**one)
-            for file in files.values()
-            if file.exists()
-            for one in json.loads(file.read_text(encoding="utf-8"))
-        ]
+        read = [row for file in files.values() if file.exists() for row in _read(file, kind)]
         if read:
             kind.report(experiment, read, folder)
             print(f"report.html, report.md and results.csv are in {shown}")
     if failed:
         targets = counted(len(failed), "target")
         raise UserError(f"cells of {targets} failed, finished ones are kept: {'; '.join(failed)}")
+
+
+def _read(file: Path, kind: Kind) -> list[Any]:
+    """Return the rows of a cell's file."""
+    with undamaged(file, REMEDY):
+        return [kind.row(**one) for one in json.loads(file.read_text(encoding="utf-8"))]
 
 
 @global_state_kept()

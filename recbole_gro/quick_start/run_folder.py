@@ -21,7 +21,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, make_folder, write_whole
+from recbole_gro.utils.files import PART, make_folder, undamaged, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
 from recbole_gro.utils.work_folder import used_alone
 
@@ -135,7 +135,8 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not file.exists():
         write_whole(file, json.dumps(settings, indent=2, sort_keys=True) + "\n")
         return
-    earlier, absent = json.loads(file.read_text(encoding="utf-8")), "not set"
+    with undamaged(file, "name another folder"):
+        earlier, absent = dict(json.loads(file.read_text(encoding="utf-8"))), "not set"
     differing = [
         f"{name}: {_short(earlier.get(name, absent))} there, {_short(settings.get(name, absent))} now"
         for name in sorted(earlier.keys() | settings.keys())
@@ -165,4 +166,5 @@ def _short(value: Any) -> str:
 def finished_results(folder: Path) -> dict[str, Any] | None:
     """Return the results of the run in the folder; None where it has not finished."""
     file = folder / RESULTS
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    with undamaged(file, "delete it, and run the command again, which repeats what it lacks"):
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -187,3 +188,21 @@ def write_whole(file: Path, content: str | bytes) -> None:
     """Write a file, text as UTF-8; it appears complete or not at all."""
     with written(file) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def undamaged(file: str | os.PathLike, remedy: str) -> Iterator[None]:
+    """Report in one line that a file of the package's own cannot be read, or holds something else.
+
+    Args:
+        file: that is read and taken apart in the block.
+        remedy: what to do, such as "delete it, and run the command again".
+
+    Raises:
+        UserError: reading it failed.
+    """
+    try:
+        yield
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) and error.strerror else "is damaged"
+        raise UserError(f"{file} {reason}; {remedy}") from error

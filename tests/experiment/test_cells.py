@@ -9,7 +9,7 @@ import pytest
 from experiment import synthetic
 from experiment.grid import tiny
 
-from recbole_gro import run_recbole_gro
+from recbole_gro import UserError, run_recbole_gro
 from recbole_gro.attack import Attacker
 from recbole_gro.defense.base import defenses
 from recbole_gro.experiment.cells import Cell, cell_file, files_and_missing, loaded, run_cell
@@ -227,6 +227,15 @@ def test_a_cell_is_read_back_as_it_was_saved(tmp_path):
     replace(saved, row_users=np.array([3, 1, 3]), test_rows="rows").save(tmp_path / "cell.npz")
     read = Cell.load(tmp_path / "cell.npz")
     assert (read.row_users.tolist(), read.test_rows) == ([3, 1, 3], "rows")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"{}", None])
+def test_a_damaged_file_of_a_cell_is_named(tmp_path, content):
+    file = tmp_path / "cell.npz"
+    synthetic.cell({"defense": "gro"}, 3).save(file)
+    file.write_bytes(file.read_bytes()[:-200] if content is None else content)
+    with pytest.raises(UserError, match=r"cell\.npz is damaged; delete it, and run the command again$"):
+        Cell.load(file)
 
 
 def test_rows_that_come_in_another_order_are_paired_by_user(tiny_data_path, tmp_path):

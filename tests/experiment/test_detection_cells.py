@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,12 @@ def test_an_experiment_is_measured_once_and_reported(grid, tmp_path, capsys):
     assert [file.stat().st_mtime_ns for file in files] == changed
     assert sorted((folder / "stages").iterdir()) == stages
     assert not [file for file in stages if file.name.startswith("surrogate")]  # none is trained
+    for content in ("", "[{}]", '[{"seed": 1'):  # a disk that was full, another version's
+        whole = files[0].read_text()
+        files[0].write_text(content)
+        with pytest.raises(UserError, match=rf"{re.escape(files[0].name)} is damaged; delete it, and run"):
+            run_experiment(grid, output_dir=folder)
+        files[0].write_text(whole)
     # another rate is another cell, of the same queries
     run_experiment(grid, {"false_positive_rate": 0.2}, output_dir=folder)
     assert len(list((folder / "cells").iterdir())) == 6

@@ -134,6 +134,13 @@ def test_results_are_there_once_a_run_has_finished(tmp_path):
     assert finished_results(tmp_path) == {"defenses": []}
 
 
+@pytest.mark.parametrize("content", ["", '{"a": ', "\x00"])
+def test_damaged_results_are_named(tmp_path, content):
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=r"results\.json is damaged; delete it, and run the command again"):
+        finished_results(tmp_path)
+
+
 def test_other_data_under_the_same_name_are_other_settings(make_config, tmp_path):
     settings = []
     for histories in ({"ann": "abcdefgh", "bob": "bcdea"}, {"ann": "abcdefgh", "bob": "cbdea"}):

@@ -9,7 +9,7 @@ import torch
 from pipeline import files_below
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.utils.files import load_state, one_at_a_time, save_state, written
+from recbole_gro.utils.files import load_state, one_at_a_time, save_state, undamaged, written
 
 
 def disk_full(*_):
@@ -112,3 +112,18 @@ def test_a_lock_ends_with_its_process_and_refuses_who_does_not_wait(tmp_path):
     worker.join(30)
     with one_at_a_time(tmp_path / "a", wait=False):
         pass
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), EOFError(), TypeError("x"), AttributeError("x")])
+def test_a_damaged_file_is_one_line_with_its_remedy(error):
+    with pytest.raises(UserError) as raised, undamaged("a.json", "delete it"):
+        raise error
+    assert str(raised.value) == "a.json is damaged; delete it"
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"cannot be read \(Is a directory\); delete it"),
+        undamaged(tmp_path, "delete it"),
+    ):
+        tmp_path.read_text()
