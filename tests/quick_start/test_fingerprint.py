@@ -180,10 +180,18 @@ def test_the_data_count_and_not_where_they_are(prints, make_config, tmp_path):
     assert set(data_fingerprint(make_config(data_path=str(here)))) == {"tiny.inter", "tiny.item"}
 
 
-def test_the_version_counts(prints, monkeypatch):
+@pytest.mark.parametrize("package", ["recbole_gro", "recbole", "torch"])
+def test_versions_count(prints, monkeypatch, package):
     before = prints()
-    monkeypatch.setattr("recbole_gro.__version__", "0.0.0")
+    monkeypatch.setattr(f"{package}.__version__", "0.0.0")
     assert changed(before, prints()) == set(STAGES)
+
+
+def test_the_build_of_torch_does_not_count(prints, monkeypatch):
+    monkeypatch.setattr("torch.__version__", "2.0.0+cpu")
+    before = prints()
+    monkeypatch.setattr("torch.__version__", "2.0.0+cu121")
+    assert changed(before, prints()) == set()
 
 
 def test_references_count_for_the_comparison_alone(make_config):
@@ -540,18 +548,66 @@ class ReadsWidth(NARM):
         self.width = config["own_width_of_heads"]
 
 
-def test_the_code_of_a_users_metric_counts_for_the_evaluation(make_config, monkeypatch):
-    own = type("Own", (metrics_dict["hit"],), {"__module__": "a_users_metrics"})
+def test_the_contents_of_a_file_count_for_a_users_target_that_reads_it(prints, own_parts, tmp_path):
+    class TableSettings(Settings):
+        own_table_of_items: str | None = key(None, "file or None", "a table")
+
+    file = tmp_path / "table.yaml"
+    file.write_text("first: 1\n")
+    given = {"model": ReadsTable, "own_table_of_items": str(file)}
+    before = prints(**given)
+    file.write_text("first: 2\n")
+    assert changed(before, prints(**given)) == set(STAGES)
+
+
+class ReadsTable(NARM):
+    """A model with a file that a plugin declares."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.table = config["own_table_of_items"]
+
+
+class OwnMetric(metrics_dict["hit"]):
+    """A metric with a setting that a plugin declares."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.power = config["own_power_of_ranks"]
+
+
+@pytest.fixture
+def own_metric(monkeypatch):
+    """The metric `own` of a user."""
     for table in (metrics_dict, metric_types, metric_information):
-        monkeypatch.setitem(table, "own", own if table is metrics_dict else table["hit"])
-    found = []
+        monkeypatch.setitem(table, "own", OwnMetric if table is metrics_dict else table["hit"])
+
+
+# a metric that early stopping watches decides which epoch of the target is the best
+WATCHED = pytest.mark.parametrize(
+    ("valid_metric", "stages"), [("NDCG@5", {"evaluation"}), ("Own@5", {"training", *STAGES})]
+)
+
+
+@WATCHED
+def test_the_code_of_a_users_metric_counts(make_config, own_metric, monkeypatch, valid_metric, stages):
+    found, codes = [], []
     for source in ("one", "other"):
         monkeypatch.setattr("recbole_gro.config.plugins._source", lambda _, source=source: source)
-        config = make_config(metrics=["Hit", "NDCG", "Own"])
-        prints = Fingerprints(config, "none")
-        found.append((prints.service, prints.evaluation, code_of_run(config)))
-    (service, evaluation, code), (other_service, other_evaluation, other_code) = found
-    assert service == other_service
-    assert evaluation != other_evaluation
-    assert code.keys() == other_code.keys() == {"a_users_metrics"}
-    assert code != other_code
+        config = make_config(metrics=["Hit", "NDCG", "Own"], valid_metric=valid_metric)
+        prints = Fingerprints(config, "gro")
+        found.append({stage: getattr(prints, stage) for stage in ("training", *STAGES)})
+        codes.append(code_of_run(config))
+    assert {stage for stage in found[0] if found[0][stage] != found[1][stage]} == stages
+    assert codes[0].keys() == codes[1].keys() == {__name__}
+    assert codes[0] != codes[1]
+
+
+@WATCHED
+def test_a_key_of_a_plugin_counts_for_a_users_metric_that_reads_it(prints, own_parts, own_metric, valid_metric, stages):
+    class PowerSettings(Settings):
+        own_power_of_ranks: float = key(1.0, "float >= 0", "power")
+
+    given = {"metrics": ["Hit", "NDCG", "Own"], "valid_metric": valid_metric}
+    assert changed(prints(**given), prints(**given, own_power_of_ranks=2.0)) == stages - {"training"}
+    assert changed(prints(), prints(own_power_of_ranks=2.0)) == set()
