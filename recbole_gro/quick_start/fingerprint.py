@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import recbole
@@ -53,6 +54,7 @@ TRAINED_SURROGATE = (SurrogateSettings, EnsembleSettings, AveragingSettings, Ext
 # names of fields that follow from other settings, which RecBole's transforms write into the config with the data
 WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
 RUN_LEVEL = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT  # no stage reads them
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
@@ -97,7 +99,7 @@ class Fingerprints:
     def trained_setting_values(self) -> dict[str, Any]:
         """Every setting that the trainings of target, served model and surrogate read, with its value."""
         part = self.defense.parts[0]
-        of_defense = self._read(part.training_settings) if trains(type(part)) else {}
+        of_defense = self._read(part.training_settings, part.fixed) if trains(type(part)) else {}
         return self.target_setting_values | of_defense | self._read(TRAINED_SURROGATE)
 
     @cached_property
@@ -125,7 +127,7 @@ class Fingerprints:
         before = self.target if self.needs_target else self.training
         keyed = part.training_settings is None or KeyedSettings in part.training_settings
         key = {"key": key_digest(self.config)} if keyed else {}
-        settings = self._read(part.training_settings)
+        settings = self._read(part.training_settings, part.fixed)
         return fingerprint("defended", before, part=part.name, settings=settings, **key, **_code(*part.classes))
 
     @cached_property
@@ -201,15 +203,16 @@ class Fingerprints:
         stages |= {"defended": self.defended} if trains(type(self.defense.parts[0])) else {}
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
-    def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
+    def _read(self, declared: Sequence[type[Settings]] | None, fixed: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
         """Return the values of settings classes, the code of the models named by them, and the keys that these read and
-        the target does not; all values for a part that does not declare its settings (None)."""
+        the target does not; all values for a part that does not declare its settings (None). `fixed` is a defense's."""
         if declared is None:
             read = fingerprint_inputs(self.config, declared_keys().keys() - RUN_LEVEL)
         else:
             read = {
                 name: value for settings in declared for name, value in settings.fingerprint_inputs(self.config).items()
             }
+        read |= fixed  # a user's student may read the config's value of a fixed setting
         roles = [role for role in ROLES if role in read]
         read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
         models: list[Any] = list(role_models(self.config.final_config_dict, roles))

@@ -29,6 +29,7 @@ from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs, key, plugin_keys
 from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.decoys import DecoyGRODefense
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run, data_fingerprint
@@ -87,6 +88,25 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"gro_lambda": 2.0}, AFTER["defended"]),
         ("gro", {"gro_steps": 7}, AFTER["defended"]),
         ("gro", {"margin_rank": 0.1}, AFTER["defended"]),
+        ("gro", {"gro_swap": "assigned", "margin_swap": 0.1}, AFTER["defended"]),
+        ("gro", {"gro_swap": "assigned", "gro_rows": "tail"}, set()),
+        ("gro", {"gro_swap": "decoys", "margin_swap": 0.1}, set()),
+        ("gro", {"gro_rows": "tail"}, AFTER["defended"]),
+        ("gro_decoys", {"gro_lambda": 2.0}, set()),
+        ("gro_decoys", {"gro_start": "untrained"}, set()),
+        ("gro_decoys", {"gro_swap": "paper"}, set()),
+        ("gro_decoys", {"gro_target_loss": "own"}, set()),
+        ("gro_decoys", {"gro_decay": False}, set()),
+        ("gro_decoys", {"gro_rows": "tail"}, set()),
+        ("gro_decoys", {"swap_candidates": "outside_head"}, set()),
+        ("gro_decoys", {"margin_swap": 0.1}, set()),
+        ("gro_decoys", {"gro_head_k": 2}, AFTER["defended"]),
+        ("gro_decoys", {"gro_epochs": 3}, AFTER["defended"]),
+        ("gro_decoys", {"gro_steps": 7}, AFTER["defended"]),
+        ("gro_decoys", {"gro_learning_rate": 0.1}, AFTER["defended"]),
+        ("gro_decoys", {"gro_min_quality": 0.5}, AFTER["defended"]),
+        ("gro_decoys", {"margin_rank": 0.1}, AFTER["defended"]),
+        ("gro_decoys", {"student_model": "NARM"}, AFTER["defended"]),
         ("gro", {"gro_contexts": "training"}, set()),
         ("gro", {"gro_contexts": "mixed"}, AFTER["defended"]),
         ("gro", {"gro_contexts": "mixed", "query_random_share": 0.1}, AFTER["defended"]),
@@ -121,6 +141,8 @@ ATTACK = {"queries", "surrogate"}
 )
 def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
+    if defense == "gro_decoys" or "gro_swap" in settings or "gro_rows" in settings:
+        small = {"gro_head_k": 3, "gro_epochs": 2}
     if len(settings) > 1 and "show_progress" not in settings:  # only the last one changes
         *before, _ = settings
         small |= {name: settings[name] for name in before}
@@ -291,7 +313,7 @@ def undeclared(make_loaders, read_keys, tmp_path):
         for stage, step in steps:
             read_keys.clear()
             step()
-            read = sorted(read_keys & plugin_keys().keys() - without_effect)
+            read = sorted(read_keys & plugin_keys().keys() - without_effect - defense.fixed.keys())
             found[stage] = [key for key in read if not covers(config, name, stage, key, str(another))] + found.get(
                 stage, []
             )
@@ -507,6 +529,26 @@ def test_settings_that_a_subclass_of_gro_declares_count(prints):
         training_settings = (StrengthSettings,)
 
     assert changed(prints("own_gro"), prints("own_gro", strength_of_it=2.0)) == AFTER["defended"]
+
+
+def test_a_users_code_may_read_what_gro_decoys_fixes(prints, own_parts):
+    @register_defense("own_decoys")
+    class OwnDecoysDefense(DecoyGRODefense):
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            return super().protect(target, train_data, valid_data, self.config["gro_lambda"] > 1)
+
+    small = {"gro_head_k": 3, "gro_epochs": 2}
+    for given in ({"defense": "own_decoys"}, {"defense": "gro_decoys", "student_model": ReadsLambda}):
+        before, after = (prints(**small, **given, gro_lambda=value) for value in (1.0, 2.0))
+        assert changed(before, after) == AFTER["defended"]
+
+
+class ReadsLambda(NARM):
+    """A student that reads a setting of GRO's."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.width = config["gro_lambda"]
 
 
 def test_features_of_further_files_count(prints, make_config, tmp_path):
