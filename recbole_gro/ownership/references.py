@@ -101,7 +101,9 @@ def _training(model: SavedTarget) -> dict[str, object]:
         if declared is None:  # not declared: it may be any
             others = {name for part in RUN_SETTINGS for name in part.names} | of_sections("Attack", "Output")
             return settings | {name: read.get(name) for name in plugin_keys().keys() - others}
-        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()} | dict(fixed)
+        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()} | dict(
+            fixed
+        )
     return settings
 
 
