@@ -1,6 +1,7 @@
 """What the README says is what the code has and what results/ hold."""
 
 import ast
+import collections
 import csv
 import json
 import re
@@ -50,6 +51,40 @@ def test_table_is_that_of_the_demo():
 def test_share_of_the_worst_attack_is_that_of_the_results(defense):
     shares = re.findall(rf"(0\.\d\d)[a-z ]*\s+against\s+`{defense}`", README)
     assert [*map(float, shares)] == [worst_shares()[defense]]
+
+
+def test_the_tenth_attack_gains_what_the_results_say():
+    def mean(file, side, **wanted):
+        wanted |= {"side": side, "metric": "ndcg", "k": "10"}
+        with open(ROOT / "results" / "tradeoff" / file, newline="") as table:
+            rows = [row for row in csv.DictReader(table) if wanted.items() <= row.items()]
+        return statistics.mean(float(row["value"]) for row in rows)
+
+    tenth = {"defense": "tail_decoy", "attacker": "head+mixed"}
+    basis = mean("results.csv", "untrained", defense="none")
+    gained = mean("averaged/results.csv", "surrogate", **tenth) - basis
+    reference = mean("results.csv", "surrogate", defense="none", attacker="few_shot+mixed") - basis
+    found = re.search(r"A tenth, .* raises the (0\.\d\d) to (0\.\d\d) ", " ".join(README.split())).groups()
+    assert [*found] == [f"{worst_shares()['tail_decoy']:.2f}", f"{gained / reference:.2f}"]
+
+
+@pytest.mark.parametrize("page", ["paper", "attacks"])
+def test_means_and_deviations_of_pages_are_those_of_their_csv(page):
+    found = set()
+    for file in (ROOT / "results" / page).rglob("results.csv"):
+        values = collections.defaultdict(list)
+        with open(file, newline="") as table:
+            for row in csv.DictReader(table):
+                value = 100 * float(row.pop("value"))
+                del row["seed"]
+                values[tuple(row.items())].append(value)
+        for each in (one for one in values.values() if len(one) > 1):
+            mean, deviation = statistics.mean(each), statistics.stdev(each)
+            found |= {f"{mean:.{digits}f} ± {deviation:.{digits}f}" for digits in (1, 2)}
+    text = (ROOT / "results" / f"{page}.md").read_text(encoding="utf-8")
+    given = set(re.findall(r"\d+\.\d+ ± \d+\.\d+", text))
+    assert len(given) > 30
+    assert given <= found
 
 
 def test_lists_that_a_share_costs_are_those_of_the_results():

@@ -19,8 +19,9 @@ class Mimic(QueryStrategy):
     """Draw items as users seem to: at their ranks in the lists, by their popularity, and none twice.
 
     The next item comes from the list with probability `mimic_listed_share`, with weight rank^-`mimic_rank_decay`, else
-    from outside of it, by popularity. Without data popularity is guessed: half of the draws are by how often lists
-    returned an item, half are uniform.
+    from outside of it, by popularity. Where one side has no item that the sequence lacks, it comes from the other one;
+    where neither has, an item of the list repeats. Without data popularity is guessed: half of the draws are by how
+    often lists returned an item, half are uniform.
     One in 20 sequences is queried first for these counts, with random first items; the others start by popularity too.
 
     Histories of users that an attacker queries (`few_shot`) take the place of the guesses: the share of listed next
@@ -93,12 +94,29 @@ class Mimic(QueryStrategy):
         new = (served != 0) & ~found_in(served, sequences)
         profile, listed_share = self._profile(served.shape[1])
         weights = profile * new
-        listed = served.gather(1, torch.multinomial(weights + 1e-12 * (served != 0), 1, generator=generator)).squeeze(1)
+        for usable in (new, served != 0):  # weights of far ranks may all be 0, or no item new
+            weights = weights.where(weights.any(1, keepdim=True), usable.double())
+        listed = served.gather(1, torch.multinomial(weights, 1, generator=generator)).squeeze(1).long()
         candidates = self._by_popularity(n_items, len(served) * CANDIDATES, generator).view(len(served), -1)
-        fitting = ~found_in(candidates, torch.cat([sequences, served.long()], 1))
+        excluded = torch.cat([sequences, served.long()], 1)
+        fitting = ~found_in(candidates, excluded)
         elsewhere = candidates.gather(1, fitting.int().argmax(1, keepdim=True)).squeeze(1)
-        from_list = torch.rand(len(served), generator=generator) < listed_share
-        return listed.long().where(from_list & new.any(1), elsewhere)
+        from_list = (torch.rand(len(served), generator=generator) < listed_share) & new.any(1)
+        failed = ~from_list & ~fitting.any(1)
+        if failed.any():
+            outside = self._outside(excluded[failed], n_items, generator)
+            elsewhere[failed] = outside.where(outside != 0, listed[failed])
+        return listed.where(from_list, elsewhere)
+
+    def _outside(self, excluded: Tensor, n_items: int, generator: torch.Generator) -> Tensor:
+        """Return items [N] drawn by popularity that are not in `excluded` [N, n]; 0 where none is left."""
+        items = torch.zeros(len(excluded), dtype=torch.long)
+        for rows in torch.arange(len(excluded)).split(max(1, 2**24 // n_items)):  # weights of 128 MiB at most
+            left = self._weights(n_items).repeat(len(rows), 1).scatter(1, excluded[rows], 0)
+            some = left.any(1)
+            if some.any():
+                items[rows[some]] = torch.multinomial(left[some], 1, generator=generator).squeeze(1)
+        return items
 
     def _counts(self, n_items: int) -> Tensor:
         """Return how often lists had each item, [n_items]; counted from now on."""
@@ -107,12 +125,16 @@ class Mimic(QueryStrategy):
         return self._listed
 
     def _by_popularity(self, n_items: int, n: int, generator: torch.Generator) -> Tensor:
-        """Return items [n] drawn by popularity, known or guessed."""
+        """Return items [n] drawn by popularity."""
+        return torch.multinomial(self._weights(n_items), n, replacement=True, generator=generator)
+
+    def _weights(self, n_items: int) -> Tensor:
+        """Return the popularity [n_items] of items, known or guessed; 0 for padding."""
         counts = self._counts(n_items)
         weights = counts / counts.sum().clamp(min=1) + 1 / n_items if not self._known.any() else self._known + 0.5
         weights = weights.double()
         weights[0] = 0
-        return torch.multinomial(weights, n, replacement=True, generator=generator)
+        return weights
 
     def _profile(self, k: int) -> tuple[Tensor, float]:
         """Return the weight [k] of each rank, and the share of next items that lists have."""

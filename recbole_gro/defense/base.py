@@ -1,5 +1,7 @@
 """The base class of defenses, and their registry."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ class Defense:
         name: as registered.
         training_settings: classes of settings that `protect` reads; None: not declared, so it may be any key.
         output_settings: classes of settings that `shown` and `answer` read; None as above.
+        fixed: {setting of `training_settings`: value in its place}, where `protect` takes the same value, or none,
+            whatever the config says; fingerprints have this one.
         shortens: whether 0 may pad the end of its lists.
         effective: effective settings that the config does not show, for the results.
     """
@@ -29,6 +33,7 @@ class Defense:
     name = ""
     training_settings: tuple[type[Settings], ...] | None = None
     output_settings: tuple[type[Settings], ...] | None = None
+    fixed: Mapping[str, Any] = MappingProxyType({})
     shortens = False
 
     def __init__(self, config: ConfigLike):

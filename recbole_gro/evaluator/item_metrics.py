@@ -14,7 +14,7 @@ class ItemCoverage(metrics.ItemCoverage):
     """RecBole's ItemCoverage of the items in lists."""
 
     def get_coverage(self, item_matrix: np.ndarray, num_items: int) -> float:
-        """Return the share of all items that lists [N, k] have."""
+        """Return the share of `num_items` ids, padding among them as in RecBole, that lists [N, k] have."""
         return super().get_coverage(_in_one_row(item_matrix), num_items)
 
 

@@ -41,8 +41,10 @@ class DistinctiveItems(VerificationMethod):
 
         t = (s_0 - margin - mean(s_1..s_R)) / (sd(s_1..s_R) * sqrt(1 + 1/R))
 
-    has Student's distribution with R - 1 degrees of freedom where the margin is 0. The unit is the model, not the
-    probe: more probes do not replace references.
+    has, approximately, Student's distribution with R - 1 degrees of freedom where the margin is 0. In simulated
+    line-ups without a margin, suspects that are no copies may reach `level` more often than it says, and more
+    references do not change this. It is the default margin that keeps false claims below the level. The unit is the
+    model, not the probe: more probes do not replace references.
     """
 
     summary = "distinctive items of the owner's model among the suspect's, against those of models of other seeds"

@@ -94,12 +94,16 @@ def _training(model: SavedTarget) -> dict[str, object]:
             )
         read: Any = model.config.final_config_dict | model.settings  # a mapping, the student's too
         declared = defenses[defense].training_settings
+        fixed: Mapping[str, object] = {}
         if declared is None:  # those of GRO follow from its settings
-            declared = create_defense(defense, read).training_settings
+            made = create_defense(defense, read)
+            declared, fixed = made.training_settings, made.fixed
         if declared is None:  # not declared: it may be any
             others = {name for part in RUN_SETTINGS for name in part.names} | of_sections("Attack", "Output")
             return settings | {name: read.get(name) for name in plugin_keys().keys() - others}
-        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()}
+        settings |= {name: value for part in declared for name, value in part.fingerprint_inputs(read).items()} | dict(
+            fixed
+        )
     return settings
 
 

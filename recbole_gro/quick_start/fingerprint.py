@@ -7,8 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import recbole
+import torch
 from recbole.evaluator.register import metrics_dict
 
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
@@ -50,6 +53,8 @@ TARGET_SETTINGS = (DataSettings, TrainingSettings, ValidationSettings)
 TRAINED_SURROGATE = (SurrogateSettings, EnsembleSettings, AveragingSettings, ExtractionLossSettings)
 # names of fields that follow from other settings, which RecBole's transforms write into the config with the data
 WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
+RUN_LEVEL = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT  # no stage reads them
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
@@ -94,7 +99,7 @@ class Fingerprints:
     def trained_setting_values(self) -> dict[str, Any]:
         """Every setting that the trainings of target, served model and surrogate read, with its value."""
         part = self.defense.parts[0]
-        of_defense = self._read(part.training_settings) if trains(type(part)) else {}
+        of_defense = self._read(part.training_settings, part.fixed) if trains(type(part)) else {}
         return self.target_setting_values | of_defense | self._read(TRAINED_SURROGATE)
 
     @cached_property
@@ -103,8 +108,9 @@ class Fingerprints:
         if "training" in self.variant:
             return self.variant["training"]
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
-        code = _code(self.config.model_class, scorer_class(self.config.model_class))
-        return fingerprint("target", data=data, settings=self.target_setting_values, **code)
+        model, (watched,) = self.config.model_class, _metrics([self.config["valid_metric"].partition("@")[0]])
+        settings = self.target_setting_values | self._plugin_keys_of(model, watched)
+        return fingerprint("target", data=data, settings=settings, **_code(model, scorer_class(model), watched))
 
     @cached_property
     def target(self) -> str:
@@ -121,7 +127,7 @@ class Fingerprints:
         before = self.target if self.needs_target else self.training
         keyed = part.training_settings is None or KeyedSettings in part.training_settings
         key = {"key": key_digest(self.config)} if keyed else {}
-        settings = self._read(part.training_settings)
+        settings = self._read(part.training_settings, part.fixed)
         return fingerprint("defended", before, part=part.name, settings=settings, **key, **_code(*part.classes))
 
     @cached_property
@@ -137,8 +143,9 @@ class Fingerprints:
     @cached_property
     def evaluation(self) -> str:
         """Fingerprint of the metrics of the service."""
-        settings = self._read((EvaluationSettings,))
-        return fingerprint("evaluation", self.service, settings=settings, **_code(*_metrics(self.config)))
+        metrics = _metrics(self.config["metrics"])
+        settings = self._read((EvaluationSettings,)) | self._plugin_keys_of(*metrics)
+        return fingerprint("evaluation", self.service, settings=settings, **_code(*metrics))
 
     @cached_property
     def queries(self) -> str:
@@ -196,23 +203,26 @@ class Fingerprints:
         stages |= {"defended": self.defended} if trains(type(self.defense.parts[0])) else {}
         return stages | ({"queries": self.queries, "surrogate": self.surrogate} if self.config["attack"] else {})
 
-    def _read(self, declared: Sequence[type[Settings]] | None) -> dict[str, Any]:
+    def _read(self, declared: Sequence[type[Settings]] | None, fixed: Mapping[str, Any] = NOTHING) -> dict[str, Any]:
         """Return the values of settings classes, the code of the models named by them, and the keys that these read and
-        the target does not; all values for a part that does not declare its settings (None)."""
-        run_level = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT
+        the target does not; all values for a part that does not declare its settings (None). `fixed` is a defense's."""
         if declared is None:
-            read = fingerprint_inputs(self.config, declared_keys().keys() - run_level)
+            read = fingerprint_inputs(self.config, declared_keys().keys() - RUN_LEVEL)
         else:
             read = {
                 name: value for settings in declared for name, value in settings.fingerprint_inputs(self.config).items()
             }
+        read |= fixed  # a user's student may read the config's value of a fixed setting
         roles = [role for role in ROLES if role in read]
         read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
         models: list[Any] = list(role_models(self.config.final_config_dict, roles))
-        for model in models:
-            if reference_to(model) != model.__name__:  # a user's model may read the keys of plugins too
-                read |= fingerprint_inputs(self.config, (names_in(model) & plugin_keys().keys()) - run_level)
+        read |= self._plugin_keys_of(*models)
         return read | _code(*models, *(scorer_class(model) for model in models))
+
+    def _plugin_keys_of(self, *classes: type) -> dict[str, Any]:
+        """Return the values of the keys of plugins that models and metrics of a user's own read."""
+        names = {name for cls in classes if sources_of(cls) for name in names_in(cls)}
+        return fingerprint_inputs(self.config, (names & plugin_keys().keys()) - RUN_LEVEL)
 
     def _of_role(self, role: str) -> set[str]:
         """Return the keys that the models of a role read and the target does not."""
@@ -225,15 +235,15 @@ def code_of_run(config: ConfigLike) -> dict[str, str]:
     defenses = [create_defense(name, config) for name in as_names(config["defense"])]
     classes = {cls for defense in defenses for part in defense.parts for cls in part.classes}
     classes |= {cls for name in attacks_of(config) for cls in create_attacker(name, config).classes}
-    classes |= {type(reference) for reference in create_references(config).values()} | {*_metrics(config)}
+    classes |= {type(reference) for reference in create_references(config).values()} | {*_metrics(config["metrics"])}
     models = [config.model_class, *role_models(config.final_config_dict)]
     sources = sources_of(*models, *(scorer_class(model) for model in models), *classes)
     return {name: hashlib.sha256(source.encode()).hexdigest()[:16] for name, source in sources.items()}
 
 
-def _metrics(config: ConfigLike) -> list[type]:
-    """Return the classes of a run's metrics."""
-    return [metrics_dict[str(metric).lower()] for metric in config["metrics"]]
+def _metrics(names: Sequence[str]) -> list[type]:
+    """Return the classes of metrics."""
+    return [metrics_dict[str(name).lower()] for name in names]
 
 
 def _code(*classes: type) -> dict[str, Any]:
@@ -251,7 +261,7 @@ def _cut(config: ConfigLike) -> dict[str, Any]:
 
 
 def fingerprint(*before: str, **inputs: Any) -> str:
-    """Return a digest of the package's version, earlier fingerprints and inputs.
+    """Return a digest of the versions of this package, RecBole and torch, earlier fingerprints and inputs.
 
     Args:
         before: name of the stage, and fingerprints of the stages before it.
@@ -259,7 +269,9 @@ def fingerprint(*before: str, **inputs: Any) -> str:
     """
     from recbole_gro import __version__
 
-    text = json.dumps([__version__, *before, plain(inputs)], sort_keys=True)
+    build_free = torch.__version__.partition("+")[0]  # as the device, which does not count
+    versions = [__version__, recbole.__version__, build_free]
+    text = json.dumps([versions, *before, plain(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

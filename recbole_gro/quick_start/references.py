@@ -128,7 +128,8 @@ class Independent(Reference):
 
     meaning = (
         "the target's architecture trained on the same data with another seed, without any list of the target; "
-        "agreement above it is knowledge of this very target"
+        "agreement above it is knowledge of this very target; the seed is the next one, so that over consecutive seeds "
+        "most of these models are themselves targets, and the deviation is not one over unrelated pairs"
     )
     settings = ()
     needs_attack = needs_target = True
@@ -145,9 +146,15 @@ class Independent(Reference):
 
 @register_reference(UNTRAINED)
 class Untrained(Reference):
-    """A surrogate before its first epoch, of the architecture that the attack selected."""
+    """A surrogate before its first epoch, of the architecture that the attack selected, for queries of `query_length`.
 
-    meaning = "a surrogate before its first epoch; what an attack gained is what its surrogate has beyond this one"
+    A surrogate of an attack whose name sets another length starts from other weights.
+    """
+
+    meaning = (
+        "a surrogate before its first epoch, for queries of query_length items, also beside attacks whose name sets "
+        "another length; what an attack gained is what its surrogate has beyond this one"
+    )
     settings = (SurrogateSettings,)
     needs_attack = per_architecture = True
 

@@ -25,6 +25,31 @@ class TestMimic(QueryStrategyCases):
         assert torch.allclose(share, weights / weights.sum(), atol=0.02)
 
 
+def next_items(served, sequences, n_items=31, **settings):
+    strategy = create_query_strategy("mimic", settings)
+    return strategy.next_items(served, sequences, n_items, torch.Generator().manual_seed(1))
+
+
+def test_the_only_item_outside_of_the_list_is_found():
+    # 16 draws by popularity among 1000 items seldom have it
+    served, sequences = torch.arange(1, 999).expand(50, -1), torch.full((50, 1), 5)
+    assert next_items(served, sequences, 1000, mimic_listed_share=0.0).tolist() == [999] * 50
+    assert 5 not in next_items(served, sequences, 999, mimic_listed_share=0.0)  # no item is outside
+
+
+@pytest.mark.parametrize("share", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize("decay", [0.5, 20.0, 400.0])
+def test_the_only_new_item_of_the_list_is_found(share, decay):
+    sequences, served = torch.arange(1, 30).expand(50, -1), torch.arange(1, 31).expand(50, -1)
+    settings = {"mimic_listed_share": share, "mimic_rank_decay": decay}
+    assert next_items(served, sequences, **settings).tolist() == [30] * 50
+
+
+def test_items_of_the_list_repeat_where_no_item_is_left():
+    everything = torch.arange(1, 31).expand(50, -1)
+    assert set(next_items(everything[:, :4], everything).tolist()) <= {1, 2, 3, 4}
+
+
 class PopularService(RuleService):
     """Serve the same ten items, whatever the sequence."""
 

@@ -97,6 +97,12 @@ def test_references_of_a_defended_owner_were_trained_by_the_same_defense(defende
     assert not (tmp_path / "references").exists()
 
 
+def test_references_of_gro_decoys_may_differ_in_what_it_fixes(defended):
+    small = {"defense": "gro_decoys", "gro_epochs": 2, "gro_steps": 1, "gro_head_k": 4}
+    one, other = (defended(n, **small, gro_lambda=float(n)).replace("-gro.", "-gro_decoys.") for n in (1, 2))
+    assert list(load_references([other], load_target(one))) == [other]
+
+
 def test_a_defense_that_declares_nothing_or_is_unknown_bears_no_references(defended, own_parts):
     class StrengthSettings(Settings):
         own_strength: float = key(0.0, "float", "strength")

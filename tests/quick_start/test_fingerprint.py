@@ -29,6 +29,7 @@ from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs, key, plugin_keys
 from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.decoys import DecoyGRODefense
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
 from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run, data_fingerprint
@@ -87,6 +88,25 @@ ATTACK = {"queries", "surrogate"}
         ("gro", {"gro_lambda": 2.0}, AFTER["defended"]),
         ("gro", {"gro_steps": 7}, AFTER["defended"]),
         ("gro", {"margin_rank": 0.1}, AFTER["defended"]),
+        ("gro", {"gro_swap": "assigned", "margin_swap": 0.1}, AFTER["defended"]),
+        ("gro", {"gro_swap": "assigned", "gro_rows": "tail"}, set()),
+        ("gro", {"gro_swap": "decoys", "margin_swap": 0.1}, set()),
+        ("gro", {"gro_rows": "tail"}, AFTER["defended"]),
+        ("gro_decoys", {"gro_lambda": 2.0}, set()),
+        ("gro_decoys", {"gro_start": "untrained"}, set()),
+        ("gro_decoys", {"gro_swap": "paper"}, set()),
+        ("gro_decoys", {"gro_target_loss": "own"}, set()),
+        ("gro_decoys", {"gro_decay": False}, set()),
+        ("gro_decoys", {"gro_rows": "tail"}, set()),
+        ("gro_decoys", {"swap_candidates": "outside_head"}, set()),
+        ("gro_decoys", {"margin_swap": 0.1}, set()),
+        ("gro_decoys", {"gro_head_k": 2}, AFTER["defended"]),
+        ("gro_decoys", {"gro_epochs": 3}, AFTER["defended"]),
+        ("gro_decoys", {"gro_steps": 7}, AFTER["defended"]),
+        ("gro_decoys", {"gro_learning_rate": 0.1}, AFTER["defended"]),
+        ("gro_decoys", {"gro_min_quality": 0.5}, AFTER["defended"]),
+        ("gro_decoys", {"margin_rank": 0.1}, AFTER["defended"]),
+        ("gro_decoys", {"student_model": "NARM"}, AFTER["defended"]),
         ("gro", {"gro_contexts": "training"}, set()),
         ("gro", {"gro_contexts": "mixed"}, AFTER["defended"]),
         ("gro", {"gro_contexts": "mixed", "query_random_share": 0.1}, AFTER["defended"]),
@@ -121,6 +141,8 @@ ATTACK = {"queries", "surrogate"}
 )
 def test_a_setting_changes_the_stages_that_depend_on_it(prints, defense, settings, stages):
     small = {"head_k": 3} if defense == "tail_decoy" else {}
+    if defense == "gro_decoys" or "gro_swap" in settings or "gro_rows" in settings:
+        small = {"gro_head_k": 3, "gro_epochs": 2}
     if len(settings) > 1 and "show_progress" not in settings:  # only the last one changes
         *before, _ = settings
         small |= {name: settings[name] for name in before}
@@ -180,10 +202,18 @@ def test_the_data_count_and_not_where_they_are(prints, make_config, tmp_path):
     assert set(data_fingerprint(make_config(data_path=str(here)))) == {"tiny.inter", "tiny.item"}
 
 
-def test_the_version_counts(prints, monkeypatch):
+@pytest.mark.parametrize("package", ["recbole_gro", "recbole", "torch"])
+def test_versions_count(prints, monkeypatch, package):
     before = prints()
-    monkeypatch.setattr("recbole_gro.__version__", "0.0.0")
+    monkeypatch.setattr(f"{package}.__version__", "0.0.0")
     assert changed(before, prints()) == set(STAGES)
+
+
+def test_the_build_of_torch_does_not_count(prints, monkeypatch):
+    monkeypatch.setattr("torch.__version__", "2.0.0+cpu")
+    before = prints()
+    monkeypatch.setattr("torch.__version__", "2.0.0+cu121")
+    assert changed(before, prints()) == set()
 
 
 def test_references_count_for_the_comparison_alone(make_config):
@@ -283,7 +313,7 @@ def undeclared(make_loaders, read_keys, tmp_path):
         for stage, step in steps:
             read_keys.clear()
             step()
-            read = sorted(read_keys & plugin_keys().keys() - without_effect)
+            read = sorted(read_keys & plugin_keys().keys() - without_effect - defense.fixed.keys())
             found[stage] = [key for key in read if not covers(config, name, stage, key, str(another))] + found.get(
                 stage, []
             )
@@ -501,6 +531,26 @@ def test_settings_that_a_subclass_of_gro_declares_count(prints):
     assert changed(prints("own_gro"), prints("own_gro", strength_of_it=2.0)) == AFTER["defended"]
 
 
+def test_a_users_code_may_read_what_gro_decoys_fixes(prints, own_parts):
+    @register_defense("own_decoys")
+    class OwnDecoysDefense(DecoyGRODefense):
+        def protect(self, target, train_data, valid_data, show_progress=False):
+            return super().protect(target, train_data, valid_data, self.config["gro_lambda"] > 1)
+
+    small = {"gro_head_k": 3, "gro_epochs": 2}
+    for given in ({"defense": "own_decoys"}, {"defense": "gro_decoys", "student_model": ReadsLambda}):
+        before, after = (prints(**small, **given, gro_lambda=value) for value in (1.0, 2.0))
+        assert changed(before, after) == AFTER["defended"]
+
+
+class ReadsLambda(NARM):
+    """A student that reads a setting of GRO's."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.width = config["gro_lambda"]
+
+
 def test_features_of_further_files_count(prints, make_config, tmp_path):
     path = write_inter(tmp_path, synthetic_histories())
     extra = path / "tiny" / "tiny.useremb"
@@ -540,18 +590,66 @@ class ReadsWidth(NARM):
         self.width = config["own_width_of_heads"]
 
 
-def test_the_code_of_a_users_metric_counts_for_the_evaluation(make_config, monkeypatch):
-    own = type("Own", (metrics_dict["hit"],), {"__module__": "a_users_metrics"})
+def test_the_contents_of_a_file_count_for_a_users_target_that_reads_it(prints, own_parts, tmp_path):
+    class TableSettings(Settings):
+        own_table_of_items: str | None = key(None, "file or None", "a table")
+
+    file = tmp_path / "table.yaml"
+    file.write_text("first: 1\n")
+    given = {"model": ReadsTable, "own_table_of_items": str(file)}
+    before = prints(**given)
+    file.write_text("first: 2\n")
+    assert changed(before, prints(**given)) == set(STAGES)
+
+
+class ReadsTable(NARM):
+    """A model with a file that a plugin declares."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.table = config["own_table_of_items"]
+
+
+class OwnMetric(metrics_dict["hit"]):
+    """A metric with a setting that a plugin declares."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.power = config["own_power_of_ranks"]
+
+
+@pytest.fixture
+def own_metric(monkeypatch):
+    """The metric `own` of a user."""
     for table in (metrics_dict, metric_types, metric_information):
-        monkeypatch.setitem(table, "own", own if table is metrics_dict else table["hit"])
-    found = []
+        monkeypatch.setitem(table, "own", OwnMetric if table is metrics_dict else table["hit"])
+
+
+# a metric that early stopping watches decides which epoch of the target is the best
+WATCHED = pytest.mark.parametrize(
+    ("valid_metric", "stages"), [("NDCG@5", {"evaluation"}), ("Own@5", {"training", *STAGES})]
+)
+
+
+@WATCHED
+def test_the_code_of_a_users_metric_counts(make_config, own_metric, monkeypatch, valid_metric, stages):
+    found, codes = [], []
     for source in ("one", "other"):
         monkeypatch.setattr("recbole_gro.config.plugins._source", lambda _, source=source: source)
-        config = make_config(metrics=["Hit", "NDCG", "Own"])
-        prints = Fingerprints(config, "none")
-        found.append((prints.service, prints.evaluation, code_of_run(config)))
-    (service, evaluation, code), (other_service, other_evaluation, other_code) = found
-    assert service == other_service
-    assert evaluation != other_evaluation
-    assert code.keys() == other_code.keys() == {"a_users_metrics"}
-    assert code != other_code
+        config = make_config(metrics=["Hit", "NDCG", "Own"], valid_metric=valid_metric)
+        prints = Fingerprints(config, "gro")
+        found.append({stage: getattr(prints, stage) for stage in ("training", *STAGES)})
+        codes.append(code_of_run(config))
+    assert {stage for stage in found[0] if found[0][stage] != found[1][stage]} == stages
+    assert codes[0].keys() == codes[1].keys() == {__name__}
+    assert codes[0] != codes[1]
+
+
+@WATCHED
+def test_a_key_of_a_plugin_counts_for_a_users_metric_that_reads_it(prints, own_parts, own_metric, valid_metric, stages):
+    class PowerSettings(Settings):
+        own_power_of_ranks: float = key(1.0, "float >= 0", "power")
+
+    given = {"metrics": ["Hit", "NDCG", "Own"], "valid_metric": valid_metric}
+    assert changed(prints(**given), prints(**given, own_power_of_ranks=2.0)) == stages - {"training"}
+    assert changed(prints(), prints(own_power_of_ranks=2.0)) == set()

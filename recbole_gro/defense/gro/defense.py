@@ -2,6 +2,7 @@
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
+from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
@@ -37,6 +38,8 @@ class GRODefense(Defense):
             GROTrainerSettings, *callback_settings(), *read, *(rule.settings or ()),
         )  # fmt: skip
         self.training_settings = None if undeclared else (*declared, *of_parts)
+        if not sources_of(*self.classes):  # code of a user's may read the config itself
+            self.fixed = self.trainer.overrides | dict.fromkeys(rule.unread)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"

@@ -18,6 +18,7 @@ class SwapRule:
         config: RecBole's Config or ours.
 
     Attributes:
+        unread: settings of GRO's that neither it nor the trainer beside it reads; for rules of this package.
         left_out: [n_items] bool, items that the target's own loss ignores unless they are the positive; None for no
             such items.
         effective: effective settings that this rule reads and others do not, for the results.
@@ -25,6 +26,7 @@ class SwapRule:
 
     # classes of settings that it reads besides those of GRO; None: not declared, so it may be any key
     settings: ClassVar[tuple[type[Settings], ...] | None] = None
+    unread: ClassVar[tuple[str, ...]] = ()
     left_out: Tensor | None = None
 
     def __init__(self, config: ConfigLike):

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.defense.gro.restricted_swap import checked_head
+from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS, checked_head
 from recbole_gro.defense.gro.swap_rules import SwapRule, register_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
@@ -18,6 +18,7 @@ class AssignedSwap(SwapRule):
     """Eq. 5 towards different items (`assigned_targets`)."""
 
     settings = ()
+    unread = RESTRICTIONS
 
     def term(self, target_scores, served, student_scores, gradient):
         return swap_loss(target_scores, served, assigned_targets(student_scores, served, gradient), self.margin)
@@ -28,6 +29,7 @@ class AssignedTailSwap(SwapRule):
     """Eq. 5 as `assigned`, for the positions below the head alone; swap targets stay below it (`head_guard`)."""
 
     settings = ()
+    unread = RESTRICTIONS
 
     def __init__(self, config: ConfigLike):
         super().__init__(config)
@@ -50,6 +52,7 @@ class DecoySwap(SwapRule):
     """
 
     settings = ()
+    unread = (*RESTRICTIONS, "margin_swap")
 
     def __init__(self, config: ConfigLike):
         super().__init__(config)

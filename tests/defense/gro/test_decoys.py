@@ -47,10 +47,15 @@ def test_lists_end_in_decoys_and_their_head_stays(make_loaders, tmp_path, model)
     assert share > 0.4
 
 
-def test_it_is_gro_with_four_settings(make_loaders, tmp_path):
+def test_it_is_gro_with_four_settings(make_config, make_loaders, tmp_path):
     keys = {"gro_swap": "decoys", "gro_target_loss": "hold", "gro_decay": True, "gro_lambda": 0.1}
+    without_effect = {
+        "gro_lambda": 9.0, "gro_start": "untrained", "gro_swap": "paper", "gro_target_loss": "own", "gro_decay": False,
+        "gro_rows": "tail", "swap_candidates": "outside_head", "margin_swap": 0.5,
+    }  # fmt: skip
+    assert create_defense("gro_decoys", make_config(**SETTINGS)).fixed.keys() == without_effect.keys()
     outcomes = []
-    for cls, given in ((DecoyGROTrainer, {"gro_lambda": 9.0, "gro_start": "untrained"}), (GROTrainer, keys)):
+    for cls, given in ((DecoyGROTrainer, without_effect), (GROTrainer, keys)):
         config, train, *_ = make_loaders(**{**SETTINGS, "gro_epochs": 3}, **given)
         config["output_dir"] = str(tmp_path)
         torch.manual_seed(3)

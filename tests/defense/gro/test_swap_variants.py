@@ -3,6 +3,7 @@ import torch
 from defense.gro.cases import swap_term as term
 
 from recbole_gro import UserError, create_defense
+from recbole_gro.defense.gro.settings import GROTrainerSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule
 from recbole_gro.objective.extensions import assigned_targets, decoy_loss, head_guard
 from recbole_gro.objective.swap import swap_loss
@@ -24,6 +25,20 @@ def test_assigned_tail_leaves_the_head_alone(config, lists):
     (moved,) = torch.autograd.grad(loss, target)
     assert (moved.gather(1, head) == 0).all()
     assert (moved.gather(1, tail) > 0).any()
+
+
+@pytest.mark.parametrize("name", ["assigned", "assigned_tail", "decoys"])
+def test_what_a_rule_does_not_read_has_no_effect(config, lists, name):
+    values = {"gro_rows": "tail", "swap_candidates": "outside_head", "margin_swap": 9.0}
+    terms, rule = [], create_swap_rule(name, config)
+    for given in ({}, {setting: values[setting] for setting in rule.unread}):
+        rule = create_swap_rule(name, vars(GROTrainerSettings.of(config)) | given)
+        rule.term(*lists)
+        rule.epoch_ended()
+        terms.append(rule.term(*lists))
+    assert rule.unread
+    assert torch.equal(*terms)
+    assert terms[0] != 0
 
 
 def test_decoys_are_the_lowest_student_scores_of_the_first_epoch(config, lists):
