@@ -7,7 +7,7 @@ from recbole.utils.argument_list import dataset_arguments, evaluation_arguments
 from recbole_gro.attack import attacks_of, create_attacker, query_budget
 from recbole_gro.audit.description import Description
 from recbole_gro.config.config import Config
-from recbole_gro.config.files import literal
+from recbole_gro.config.files import value_of
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.recbole_defaults import TrainingSettings, ValidationSettings
 from recbole_gro.config.settings import of_sections, refuse_unread
@@ -75,7 +75,7 @@ def attack_config(service: Description, settings: dict[str, Any], histories: boo
             )
     refuse_unread(settings, OF_A_DATASET, "recbole-gro audit", "recbole-gro run, which reads a dataset,")
     k = service["k"]
-    positions = literal(str(settings.get("topk")))
+    positions = value_of("topk", str(settings.get("topk")))
     for position in positions if isinstance(positions, list | tuple) else [positions]:
         if isinstance(position, int) and position > k:
             raise UserError(

@@ -138,6 +138,8 @@ RECBOLES = {
     "--learner=adan": ["learner: 'adan' is not allowed; it takes one of adam, adamw"],
     "--weight_decay=-0.1": ["weight_decay: -0.1 is not allowed; it takes a number >= 0"],
     "--epochs=0": ["epochs: 0 is not allowed; it takes a whole number >= 1"],
+    "--epochs=010": ["epochs: 010 has a leading zero; write 10, or '010' in quotes for a text"],
+    "--topk=[1,1:30]": ["topk: 1:30 has colons; write 90, if that is meant"],
     "--epochs=abc": ["epochs: 'abc' is not allowed; it takes a whole number"],
     "--train_batch_size=0": ["train_batch_size: 0 is not allowed; it takes a whole number >= 1"],
     "--eval_batch_size=0": ["eval_batch_size: 0 is not allowed; it takes a whole number >= 1"],
@@ -429,6 +431,7 @@ CONFIG_FILES = {
     "no text": (b"\xff\xfe\x00\x01", ["bad.yaml: not valid yaml"]),
     "unknown key": ("servd_k: 5\n", ["unknown key 'servd_k'; did you mean 'served_k'?"]),
     "a list for a name": ("output_dir: [a]\n", ["output_dir: ['a'] is a list; it takes the path of a folder"]),
+    "a number in base 8": ("hidden_size: 010\n", ["config file bad.yaml: line 1: 010 has a leading zero; write 10,"]),
     "a number for a key": ("5: 6\n", ["bad.yaml: key 5 is no name"]),
 }
 
