@@ -198,6 +198,8 @@ def resolve_config_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     if not Path(name).is_absolute() and packaged_file(name).is_file():
         return packaged_file(name).read_text(encoding="utf-8")
+    if Path(name).is_dir():
+        raise UserError(f"config file {name!r} is a folder; name a yaml file in it")
     folder = Path(name).parent
     packaged = (file.name for file in packaged_properties().iterdir() if file.name.endswith(".yaml"))
     offered = {file: file for file in packaged}

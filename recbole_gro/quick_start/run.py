@@ -10,7 +10,7 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.settings import refuse_unread
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.availability import announce_packaged, passed_over
+from recbole_gro.data.availability import announce_packaged, check_obtainable, passed_over
 from recbole_gro.defense import create_defense
 from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.evaluator import POPULARITY
@@ -141,6 +141,7 @@ def read_data(config: Config) -> Any:
     console.info(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
     # RecBole downloads a dataset whose folder is missing
     processes.by_first(lambda: os.path.exists(config["data_path"]) or build_dataset(config).dataset_name)
+    check_obtainable(config)
     config.data_digests = data_fingerprint(config)  # of what is read now, whatever becomes of the files
     data = build_dataset(config)
     loaders = build_loaders(config, data)

@@ -90,6 +90,11 @@ def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, gi
     assert one_line(caught.value)
 
 
+def test_a_folder_in_place_of_a_config_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="^config file .* is a folder; name a yaml file in it$"):
+        resolve_config_file(str(tmp_path))
+
+
 def test_a_missing_config_file_suggests_one_beside_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own").mkdir()
