@@ -384,6 +384,7 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 DATA = {
     "no file": (None, ["bad.inter"]),
     "empty": ("", ["bad.inter: the file is empty; its first line names the columns, such as user_id:token"]),
+    "blank first line": ("\n" + HEADER, ["bad.inter: line 1 is blank; it names the columns, such as user_id:token"]),
     "header alone": (HEADER, ["bad.inter: there is no line below the first"]),
     "no types": ("user_id\titem_id\ttimestamp\na\tx\t1\n", ["line 1: column 'user_id' is not of the form name:type"]),
     "commas": (HEADER.replace("\t", ","), ["line 1: column 'user_id:token,item_id", "(field_separator)"]),
