@@ -33,9 +33,10 @@ from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import save_results, table, write_report
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.log import console, show, shown_on_console
+from recbole_gro.utils.log import LOG, console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.table import TextTable
+from recbole_gro.utils.work_folder import takes_files
 
 
 @global_state_kept()
@@ -79,7 +80,7 @@ def run_recbole_gro(
             loaders = read_data(config)
         with open_run_folder(config, saved) as (folder, cache):
             if saved and (results := processes.by_first(lambda: finished_results(folder))) is not None:
-                if processes.is_first():
+                if processes.is_first() and takes_files(folder, LOG):
                     write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info(f"{folder} holds this run, finished:")
                 show(_result_table(results, config))

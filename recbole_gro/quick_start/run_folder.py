@@ -23,7 +23,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import PART, make_folder, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
-from recbole_gro.utils.work_folder import used_alone
+from recbole_gro.utils.work_folder import takes_files, used_alone
 
 SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
 # what a process leaves that is interrupted before it has written its settings
@@ -62,7 +62,12 @@ def open_run_folder(config: ConfigLike, saved: bool = True) -> Iterator[tuple[Pa
 
 
 def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Path:
-    """Return the folder of a run, whose lock and log a stack holds."""
+    """Return the folder of a run, whose lock and log a stack holds; neither of a finished run that is read alone."""
+    given = Path(config["output_dir"]) if saved and config["output_dir"] else None
+    if given and finished_results(given) is not None and not takes_files(given, LOG):
+        _check_settings(given, settings_of_run(config))
+        _warn_of_no_effect(config, given)
+        return given
     if saved:
         folder = new_run_folder(config)
         stack.enter_context(used_alone(folder, LOCK))
