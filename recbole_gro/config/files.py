@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recbole_gro.config.properties import packaged_file, packaged_properties
-from recbole_gro.config.recbole_settings import is_text, may_be_none
+from recbole_gro.config.recbole_settings import is_path, is_text, may_be_none
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
@@ -172,7 +172,8 @@ def value_of(name: str, text: str) -> Any:
             return literal(text)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
-    return None if may_be_none(name) and text in ("", "None", "null", "~") else text
+    absent = ("None", "null", "~") if is_path(name) else ("", "None", "null", "~")  # an empty path is refused
+    return None if may_be_none(name) and text in absent else text
 
 
 def values_of(name: str, text: str) -> Any:

@@ -300,6 +300,11 @@ NAMES = {
     "-d no-such-data": ["no-such-data"],
     "--config_files=gro.yaml,bert4rec.yaml": ["blanks stand between the names of several"],
     "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
+    "--output_dir=": ["output_dir: '' is not allowed; it takes the path of a folder"],
+    "--stages_dir=": ["stages_dir: '' is not allowed; it takes the path of a folder"],
+    "--checkpoint_dir=": ["checkpoint_dir: '' is not allowed; it takes the path of a folder"],
+    "--student_config=": ["student_config: '' is not allowed; it takes the path of a yaml file"],
+    "--surrogate_config=": ["surrogate_config: '' is not allowed; it takes the path of a yaml file"],
     "--served_k": ["argument '--served_k' is invalid; settings have the form --KEY=VALUE"],
     "--gro_lambda=1 --gro_lambda=2": ["--gro_lambda is given twice, as '1' and as '2'"],
 }
