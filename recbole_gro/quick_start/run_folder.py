@@ -21,7 +21,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, make_folder, write_whole
+from recbole_gro.utils.files import PART, make_folder, not_made, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
 from recbole_gro.utils.work_folder import takes_files, used_alone
 
@@ -102,7 +102,7 @@ def new_run_folder(config: ConfigLike) -> Path:
             raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
         (folder / LOG).touch()
     except OSError as error:
-        raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"output_dir: {folder} cannot be written: {not_made(folder, error)}") from error
     return folder
 
 
