@@ -54,7 +54,7 @@ def _options(name: str) -> Parser:
         parser.add_argument(flag, action="store_true")
     for action in parser._actions:
         if completer := _option_values(name, action):
-            action.completer = completer  # type: ignore[attr-defined]  # argcomplete's
+            action.completer = completer  # argcomplete's
     properties = (packaged_properties() / "overall.yaml", recbole_properties() / "overall.yaml")
     keys = {key.name: key for file in properties for key in listed_keys(file)}
     taken = OF_DETECTION if name == "detect" else keys if name in WITH_KEYS else ()

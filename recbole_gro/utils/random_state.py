@@ -17,7 +17,7 @@ from recbole_gro.utils.errors import UserError
 
 SEEDS = 2**32  # number of seeds that numpy takes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
-_running = threading.RLock()  # held by the thread whose run seeds the process's generators; runs within runs are its own
+_running = threading.RLock()  # of the thread that seeds the process's generators; it may start runs within its run
 
 
 def stage_seed(seed: int, stage: str) -> int:

@@ -91,7 +91,7 @@ def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, gi
 
 
 def test_a_folder_in_place_of_a_config_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="^config file .* is a folder; name a yaml file in it$"):
+    with pytest.raises(UserError, match=r"^config file .* is a folder; name a yaml file in it$"):
         resolve_config_file(str(tmp_path))
 
 

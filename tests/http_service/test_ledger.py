@@ -286,7 +286,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch, code):
             raise error
 
     if code != sqlite3.SQLITE_FULL:
-        with pytest.raises(UserError, match="cannot be used: disk I/O error$"):
+        with pytest.raises(UserError, match=r"cannot be used: disk I/O error$"):
             used()
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     with pytest.raises(UserError, match=rf"service\.db cannot be used: the disk of {tmp_path} is full$"):

@@ -49,7 +49,7 @@ def test_a_run_beside_that_of_another_thread_ends_in_one_line(tiny_data_path):
     settings = {**TINY_RUN, "data_path": str(tiny_data_path)}
     with ThreadPoolExecutor(1) as pool, global_state_kept():
         second = pool.submit(run_recbole_gro, "BERT4Rec", "tiny", config_dict=settings, saved=False)
-        with pytest.raises(UserError, match="^another thread of this process is inside a run; .* process of its own$"):
+        with pytest.raises(UserError, match=r"^another thread of this process is inside a run; .* process of its own$"):
             second.result()
         with global_state_kept():  # a run within the run
             pass
