@@ -5,12 +5,13 @@ from typing import Any
 from recbole.utils.argument_list import dataset_arguments, evaluation_arguments
 
 from recbole_gro.attack import attacks_of, create_attacker, query_budget
-from recbole_gro.audit.description import Description
+from recbole_gro.audit.description import KEYS, Description
 from recbole_gro.config.config import Config
-from recbole_gro.config.files import literal
+from recbole_gro.config.files import value_of
 from recbole_gro.config.loss_settings import ExtractionLossSettings
+from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_defaults import TrainingSettings, ValidationSettings
-from recbole_gro.config.settings import of_sections, refuse_unread
+from recbole_gro.config.settings import declared_keys, of_sections, refuse_unread
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.utils.errors import UserError
@@ -55,6 +56,9 @@ def attack_config(service: Description, settings: dict[str, Any], histories: boo
     """
     if "served_k" in settings:
         raise UserError("served_k: the length of lists is k of the service's description")
+    known = recbole_keys() | declared_keys().keys()
+    if of_service := [name for name in settings if name in KEYS and name not in known]:
+        raise UserError(f"{of_service[0]}: a key of service.yaml, the description of a service over HTTP; set it there")
     refuse_unread(settings, DetectionSettings.names, "recbole-gro audit", READER)
     refuse_unread(
         settings,
@@ -75,7 +79,7 @@ def attack_config(service: Description, settings: dict[str, Any], histories: boo
             )
     refuse_unread(settings, OF_A_DATASET, "recbole-gro audit", "recbole-gro run, which reads a dataset,")
     k = service["k"]
-    positions = literal(str(settings.get("topk")))
+    positions = value_of("topk", str(settings.get("topk")))
     for position in positions if isinstance(positions, list | tuple) else [positions]:
         if isinstance(position, int) and position > k:
             raise UserError(

@@ -102,7 +102,8 @@ def read_description(black_box: str, given: dict[str, Any], option: str = "black
     if not is_file and black_box.count(":") != 1:
         raise UserError(f"{option}: {black_box!r} is neither a yaml file nor module:function")
     if is_file and not Path(black_box).is_file():
-        raise UserError(f"{option}: {black_box}: no such file")
+        wrong = "is a folder; name a yaml file in it" if Path(black_box).is_dir() else "no such file"
+        raise UserError(f"{option}: {black_box}: {wrong}")
     stored = read_config_file(black_box, ["seeds"]) if is_file else {}
     function = None if is_file else imported_member(black_box, option)
     if not is_file and not callable(function):

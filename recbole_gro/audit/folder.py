@@ -13,8 +13,8 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, undamaged, write_whole
-from recbole_gro.utils.log import logged_to
-from recbole_gro.utils.work_folder import used_alone, work_folder
+from recbole_gro.utils.log import LOG, logged_to
+from recbole_gro.utils.work_folder import takes_files, used_alone, work_folder
 
 SETTINGS, RESULTS, LOCK = "audit.json", "results.json", "audit"
 # which change neither queries nor surrogate
@@ -45,6 +45,8 @@ def settings_of_audit(config: ConfigLike, service: dict[str, Any], contents: dic
 def open_audit_folder(config: ConfigLike, settings: dict[str, Any]) -> Iterator[Path]:
     """Open `output_dir`, or runs/audit-TIME, inside the block; run.log is written there.
 
+    A folder with a finished audit may be one that cannot be written: it is read alone.
+
     Args:
         config: of the attack; `output_dir` is set to the folder.
         settings: from `settings_of_audit`.
@@ -65,6 +67,9 @@ def open_audit_folder(config: ConfigLike, settings: dict[str, Any]) -> Iterator[
             )
     elif folder.exists() and (not folder.is_dir() or {*os.listdir(folder)} - {f"{LOCK}.lock"}):
         raise UserError(f"output_dir: {folder} is not an empty folder; name a new one, so that nothing is lost")
+    if (folder / RESULTS).exists() and not takes_files(folder, LOG):
+        yield folder
+        return
     make_folder(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(used_alone(folder, LOCK))

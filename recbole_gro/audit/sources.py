@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from numbers import Integral
 from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from recbole_gro.audit.description import Description, expanded
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
@@ -17,6 +18,7 @@ from recbole_gro.audit.template import fill
 from recbole_gro.utils.errors import UserError, in_one_line
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
+LONGEST_PLACE = 200  # characters of a URL in a message
 OF_THE_ACCOUNT = {401: "not authorized", 402: "payment required: a budget is spent"}  # and so for every further request
 
 
@@ -143,7 +145,7 @@ class HttpSource:
                 if response.is_success:
                     return self._read(response, len(histories))
                 journal.release(ticket, len(histories))
-                reason = f"status {response.status_code}"
+                reason = f"status {response.status_code}{_redirected(response)}"
                 if response.status_code in OF_THE_ACCOUNT:
                     raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
                 if response.status_code != 429 and response.status_code < 500:
@@ -206,6 +208,16 @@ class HttpSource:
                     self._next = time.monotonic() + 1 / self.description["rate"]
                     return
             self._stopped.wait(wait)
+
+
+def _redirected(response: Any) -> str:
+    """Return where a redirect leads, less its query, which may hold a secret; nothing for another answer."""
+    if not response.has_redirect_location:
+        return ""
+    address = urlsplit(response.headers["Location"])
+    place = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))[:LONGEST_PLACE]
+    shown = place if place and place.isprintable() else "another URL"
+    return f", a redirect to {shown}; redirects are not followed: set url to where the service is"
 
 
 def as_tokens(lists: Any, n_histories: int) -> list[list[str]]:

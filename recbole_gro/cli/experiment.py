@@ -53,12 +53,12 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]
         raise UserError(f"name: which experiment? Give one of {_known()}")
     if "config_files" in settings:
         raise UserError("config_files: give the keys as --KEY=VALUE, or under `fixed` in a yaml file of an experiment")
-    from recbole_gro.config.files import literal, values_of
+    from recbole_gro.config.files import value_of, values_of
     from recbole_gro.config.plugins import import_plugins
     from recbole_gro.config.properties import recbole_keys
     from recbole_gro.config.settings import declared_keys
 
-    options.workers = literal(options.workers)
+    options.workers = value_of("workers", options.workers)
     import_plugins(settings)  # they declare how their settings are read
     check_spelling(settings, vars(options).keys(), recbole_keys() | declared_keys().keys())
     return options, {name: values_of(name, text) for name, text in settings.items()}

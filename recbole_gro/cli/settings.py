@@ -44,5 +44,7 @@ def work(words: list[str]) -> int:
         return 0
     near = difflib.get_close_matches("_".join(given.words).lower(), all_keys(), n=5, cutoff=0.5)
     hint = f"; the nearest are {', '.join(near)}" if near else ""
+    if set("*?") & set("".join(given.words)):
+        hint = "; a WORD is text that is searched for, no pattern: leave * and ? out"
     print(f"recbole-gro settings: no setting matches {' '.join(given.words)!r}{hint}", file=sys.stderr)
     return 1

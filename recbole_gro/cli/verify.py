@@ -54,7 +54,7 @@ def work(words: list[str]) -> int:
     import_given(options)
     file = given.pop("recompute")
     del given["plugins"]
-    from recbole_gro.config.files import literal
+    from recbole_gro.config.files import value_of
     from recbole_gro.ownership.method import methods
     from recbole_gro.ownership.recompute import recompute
     from recbole_gro.ownership.report import summary
@@ -86,6 +86,6 @@ def work(words: list[str]) -> int:
     given["references"] = (
         int(references) if references.isdecimal() else [file for file in references.split(",") if file]
     )
-    given["probes"] = literal(given["probes"])
-    results = run_verification(**given, settings={name: literal(value) for name, value in settings.items()})
+    given["probes"] = value_of("probes", given["probes"])
+    results = run_verification(**given, settings={name: value_of(name, value) for name, value in settings.items()})
     return int(bool(results.get("refused")))

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from recbole_gro.config.properties import packaged_file, packaged_properties
-from recbole_gro.config.recbole_settings import is_text, may_be_none
+from recbole_gro.config.recbole_settings import is_path, is_text, may_be_none
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
@@ -20,11 +20,31 @@ from recbole_gro.utils.errors import UserError, nearest
 FLOAT = re.compile(
     r"^[-+]?(\d[\d_]*\.?\d*([eE][-+]?\d+)|\d[\d_]*\.\d*|\.\d+([eE][-+]?\d+)?|\.(inf|Inf|INF|nan|NaN|NAN))$"
 )
+# which yaml 1.1 reads in base 8 and in base 60
+OCTAL, SEXAGESIMAL = re.compile(r"[-+]?0[0-7_]+"), re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?")
 GUESSED = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "timestamp")}
+
+
+class Misread(yaml.YAMLError, UserError):
+    """A number that yaml reads as another one than its digits say.
+
+    Attributes:
+        problem: the number, what it is read as, and what to write.
+
+    Args:
+        problem: as above.
+        line: of the text, from 1.
+    """
+
+    def __init__(self, problem: str, line: int):
+        super().__init__(f"line {line}: {problem}")
+        self.problem = problem
 
 
 class SafeLoader(yaml.SafeLoader):
     """Safe yaml that reads 1e-3 as a number, as RecBole's loader does, and values of text keys as texts.
+
+    It refuses the numbers of yaml 1.1 in base 8 and 60, such as 010 and 1:30.
 
     Attributes:
         texts: names of further text keys.
@@ -45,8 +65,29 @@ class SafeLoader(yaml.SafeLoader):
                     each.tag = "tag:yaml.org,2002:str" if each.tag in GUESSED else each.tag
         return super().construct_mapping(node, deep)
 
+    def number(self, node: yaml.ScalarNode) -> int | float:
+        """Return the number of a node.
+
+        Raises:
+            Misread: 010 and its like, which yaml reads as 8, or 1:30, which it reads as 90.
+        """
+        is_whole = node.tag.endswith(":int")
+        read = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
+        written = node.value
+        if is_whole and OCTAL.fullmatch(written):
+            digits = written.replace("_", "").lstrip("+-").lstrip("0") or "0"
+            meant = f"has a leading zero; write {'-' * written.startswith('-')}{digits}"
+        elif SEXAGESIMAL.fullmatch(written):
+            meant = f"has colons; write {read:g}, if that is meant"
+        else:
+            return read
+        raise Misread(f"{written} {meant}, or '{written}' in quotes for a text (yaml reads it as the number {read:g})",
+                      node.start_mark.line + 1)  # fmt: skip
+
 
 SafeLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+for kind in ("int", "float"):
+    SafeLoader.add_constructor(f"tag:yaml.org,2002:{kind}", SafeLoader.number)
 
 
 def safe_yaml(text: str, texts: Collection[str] = ()) -> Any:
@@ -101,6 +142,9 @@ def literal(text: str) -> Any:
 
     >>> literal("1e-3"), literal("None"), literal("[none, gro]"), literal("true"), literal("ml-100k")
     (0.001, None, ['none', 'gro'], True, 'ml-100k')
+
+    Raises:
+        UserError: a number that yaml reads as another one than its digits say, as 010.
     """
     try:
         return ast.literal_eval(text)
@@ -108,6 +152,8 @@ def literal(text: str) -> Any:
         pass
     try:
         return safe_yaml(text)
+    except Misread as error:
+        raise UserError(error.problem) from error
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
@@ -117,10 +163,17 @@ def value_of(name: str, text: str) -> Any:
 
     >>> value_of("field_separator", " "), value_of("dataset", "2024"), value_of("output_dir", "None")
     (' ', '2024', None)
+
+    Raises:
+        UserError: as of `literal`; the message names the setting.
     """
     if not is_text(name):
-        return literal(text)
-    return None if may_be_none(name) and text in ("", "None", "null", "~") else text
+        try:
+            return literal(text)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+    absent = ("None", "null", "~") if is_path(name) else ("", "None", "null", "~")  # an empty path is refused
+    return None if may_be_none(name) and text in absent else text
 
 
 def values_of(name: str, text: str) -> Any:
@@ -146,6 +199,8 @@ def resolve_config_file(name: str) -> str:
         return Path(name).read_text(encoding="utf-8")
     if not Path(name).is_absolute() and packaged_file(name).is_file():
         return packaged_file(name).read_text(encoding="utf-8")
+    if Path(name).is_dir():
+        raise UserError(f"config file {name!r} is a folder; name a yaml file in it")
     folder = Path(name).parent
     packaged = (file.name for file in packaged_properties().iterdir() if file.name.endswith(".yaml"))
     offered = {file: file for file in packaged}
@@ -169,6 +224,8 @@ def read_config_file(name: str, texts: Collection[str] = ()) -> dict[str, Any]:
     try:
         values = parsed_once(resolve_config_file(name), texts)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if isinstance(error, Misread):
+            raise UserError(f"config file {name}: {error}") from error
         raise UserError(f"config file {name}: not valid yaml: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) and values is not None:
         raise UserError(f"config file {name}: `key: value` lines are expected, found {type(values).__name__}")

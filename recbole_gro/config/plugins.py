@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.compiled_code import compiled_class
-from recbole_gro.config.files import literal, read_config_file
+from recbole_gro.config.files import read_config_file, value_of
 from recbole_gro.config.settings import Settings, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
@@ -46,7 +46,7 @@ def import_plugins(*sources: Mapping[str, Any], files: list[str] | None = None) 
     named = None
     for settings in (*(read_config_file(file) for file in files or []), *sources):
         named = settings.get("plugins", named)
-    named = literal(named) if isinstance(named, str) else named
+    named = value_of("plugins", named) if isinstance(named, str) else named
     for name in named if isinstance(named, list) else as_names(named) if isinstance(named, str) else []:
         # a value of another type is refused when settings are checked
         imported_module(str(name), "plugins")

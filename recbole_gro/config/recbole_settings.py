@@ -101,6 +101,12 @@ def is_text(name: str) -> bool:
     return value_type is not None and value_type.is_text
 
 
+def is_path(name: str) -> bool:
+    """Return whether a key takes the path of a file or a folder."""
+    value_type = type_of(name)
+    return value_type is not None and value_type.kind in ("file", "folder")
+
+
 def may_be_none(name: str) -> bool:
     """Return whether None is a value of a key whose type is known."""
     value_type = type_of(name)

@@ -30,21 +30,23 @@ def splitter(separator: str, header: str) -> Callable[[str], list[str]]:
     return lambda line: line.split(separator)
 
 
-def columns_of(file: str | os.PathLike, header: str, separator: str) -> dict[str, str]:
+def columns_of(file: str | os.PathLike, header: str | None, separator: str) -> dict[str, str]:
     """Return {column: type} of an atomic file, in its order.
 
     Args:
         file: for messages.
-        header: its first line, without the line end.
+        header: its first line, without the line end; None of a file without a line.
         separator: the setting `field_separator`.
 
     Raises:
-        UserError: the line or the separator is empty, or the line does not name columns as name:type.
+        UserError: the line is blank, the separator is empty, or the line does not name columns as name:type.
     """
     if not separator:
         raise UserError("field_separator: it is empty; RecBole's own files have a tab between their columns")
-    if not header:
+    if header is None:
         raise UserError(f"{file}: the file is empty; its first line names the columns, such as {EXAMPLE}")
+    if not header.strip():
+        raise UserError(f"{file}: line 1 is blank; it names the columns, such as {EXAMPLE}")
     columns: dict[str, str] = {}
     for column in splitter(separator, header)(header):
         name, colon, kind = column.partition(":")

@@ -17,6 +17,7 @@ from recbole_gro.data.typed_columns import tokens, typed_columns
 from recbole_gro.utils.errors import UserError
 
 BLOCK = 2**24  # characters that are split into values at once
+REPEATED = "; the line repeats the header, as where files were joined: remove it"
 SHOWN = 60  # characters of a value or a line in a message
 DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
 
@@ -38,9 +39,9 @@ class AtomicTable:
 
     def __init__(self, file: str | os.PathLike, separator: str, encoding: str | None = None):
         self.file, self._separator, self._encoding = file, separator, encoding or "utf-8"
-        header = next(self._blocks(), "")
+        header = next(self._blocks(), None)
         self.columns = columns_of(file, header, separator)
-        self._split = splitter(separator, header)
+        self._split = splitter(separator, header or "")
 
     def read(self, names: Collection[str], complete: Collection[str] = (), exact: str | None = None) -> pd.DataFrame:
         """Read columns; an empty value is missing (NaN).
@@ -70,6 +71,8 @@ class AtomicTable:
             else:
                 index = pd.RangeIndex(number, number + text.count("\n") + 1)
             for name, values in part.items():
+                if isinstance(values, pd.Categorical) and (column := f"{name}:token") in values.categories:
+                    raise self._error(index[np.flatnonzero(values == column)[0]], f"{column!r}{REPEATED}")
                 parts[name].append(values)
             lines.append(index)
             number += text.count("\n") + 1
@@ -185,7 +188,8 @@ class AtomicTable:
         for number, text in zip(numbers, texts, strict=True):
             if text.strip() and not _is_decimal(text):
                 date = "; write dates as seconds since 1970, such as 1514678400" if DATE.match(text.strip()) else ""
-                raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{date}")
+                hint = REPEATED if text.strip() == f"{name}:float" else date
+                raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{hint}")
         return np.array([text if text.strip() else "nan" for text in texts], dtype=np.float64)
 
 

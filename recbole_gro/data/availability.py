@@ -14,11 +14,12 @@ from recbole_gro.utils.log import console
 
 # filters, which pre-split files do not go through
 UNFILTERED = ("val_interval", "rm_dup_inter", "user_inter_num_interval", "item_inter_num_interval", "core_filter")
+ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")  # suffixes of RecBole's files
 SIZES = ("users", "items", "interactions")
 
 
 def check_obtainable(config: ConfigLike) -> None:
-    """Check that the files of a dataset exist or that RecBole can download them.
+    """Check that the files of a dataset exist or that RecBole can download them, and that none is a folder.
 
     Args:
         config: RecBole's Config or ours.
@@ -44,7 +45,10 @@ def check_obtainable(config: ConfigLike) -> None:
                     "keeps the most recent"
                 )
         suffixes = ["inter"] if parts is None else [f"{part}.inter" for part in parts]
-        for suffix in [*suffixes, *(config["additional_feat_suffix"] or [])]:
+        suffixes += config["additional_feat_suffix"] or []
+        for suffix in dict.fromkeys([*suffixes, *ATOMIC]):
+            _check_file(name, folder / f"{name}.{suffix}")
+        for suffix in suffixes:
             if not (folder / f"{name}.{suffix}").is_file():
                 again = "; delete the folder to download it again" if name in downloadable() else ""
                 raise UserError(f"dataset {name}: there is no file {folder.absolute() / f'{name}.{suffix}'}{again}")
@@ -59,6 +63,15 @@ def check_obtainable(config: ConfigLike) -> None:
     elif hint := nearest(name, [*beside, *offered]):
         remedy = f"did you mean {hint}?"
     raise UserError(f"dataset: {name} is not in {folder.absolute()}, and RecBole downloads none of that name; {remedy}")
+
+
+def _check_file(name: str, file: Path) -> None:
+    """Refuse what stands in the place of a file: a folder, or a link to nothing."""
+    wrong = "is a folder, where a file of rows is expected" if file.is_dir() else ""
+    if file.is_symlink() and not file.exists():
+        wrong = f"is a link to {file.readlink()}, which does not exist"
+    if wrong:
+        raise UserError(f"dataset {name}: {file.absolute()} {wrong}")
 
 
 def is_downloaded_first(config: ConfigLike) -> bool:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.evaluator.ranks import ranks
 from recbole_gro.experiment.kept_loaders import shared_loaders
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare, measure_own_references, measure_references
-from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint
+from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words

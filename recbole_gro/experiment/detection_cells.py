@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.cells import REMEDY
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
@@ -17,7 +18,7 @@ from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
 from recbole_gro.experiment.plan import ALARMS, DETECTION, LOCK, Experiment, Task, heading, in_words
 from recbole_gro.quick_start.executor import execute, threads_per_worker
-from recbole_gro.quick_start.fingerprint import Fingerprints, data_fingerprint, fingerprint
+from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, undamaged, write_whole

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.evaluator import evaluate_service
@@ -27,7 +28,7 @@ from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.suspects import TOP, Workshop
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
-from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
+from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.document import csv_text, read_rows, write_document

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.dry_run import no_estimate, print_downloads
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import Probes, Verdict
-from recbole_gro.quick_start.fingerprint import data_fingerprint, fingerprint
+from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, read_rows, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.serving.saved_target import SavedTarget

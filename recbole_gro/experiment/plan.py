@@ -144,6 +144,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
         UserError: an unknown name, or an invalid file or setting.
     """
     where = Path(name) if name.endswith((".yaml", ".yml")) else packaged_properties() / "experiment" / f"{name}.yaml"
+    if where.is_dir():
+        raise UserError(f"experiment {name}: a folder; name a yaml file in it")
     if not where.is_file():
         raise unknown_name("experiment or yaml file", name, known_experiments())
     try:

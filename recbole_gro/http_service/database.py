@@ -1,14 +1,17 @@
 """The SQLite file of a ledger: its tables, how it is opened, and its transactions."""
 
 import contextlib
+import errno
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
 
+PAGE = 2**16  # bytes, the largest of SQLite
 WAIT = 30  # seconds for the transaction of another process
 TABLES = """
 CREATE TABLE IF NOT EXISTS key (
@@ -43,11 +46,33 @@ def transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def errors_named(file: str | os.PathLike[str]) -> Iterator[None]:
-    """Report in one line that a ledger cannot be opened, or is damaged."""
+    """Report in one line that a ledger cannot be opened or written, or is damaged."""
     try:
         yield
     except sqlite3.Error as error:
-        raise UserError(f"ledger: {file} cannot be used: {error}") from error
+        raise UserError(f"ledger: {file} {_reason(file, error)}") from error
+
+
+def _reason(file: str | os.PathLike[str], error: sqlite3.Error) -> str:
+    """Return why a ledger cannot be used; SQLite says "disk I/O error" of a folder, and of most full disks."""
+    if os.path.isdir(file):
+        return "is a folder; name a file"
+    folder = Path(file).absolute().parent
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and not _has_space(folder)):
+        return f"cannot be used: the disk of {folder} is full"
+    return f"cannot be used: {error}"
+
+
+def _has_space(folder: Path) -> bool:
+    """Return whether a file of a folder may grow by a page of SQLite, which is tried: a quota may be what is full."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as trial:
+            trial.write(bytes(PAGE))
+            trial.flush()
+    except OSError as error:
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    return True
 
 
 def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Connection:

@@ -76,8 +76,10 @@ class Ledger:
             rate: lists per minute, of which one minute's may come at once; None: no limit.
 
         Raises:
-            UserError: the name is taken.
+            UserError: the name is taken, blank, or has characters that cannot be printed.
         """
+        if not name.strip() or not name.isprintable():
+            raise UserError(f"key: the name {name!r} is to be printable, as tables and logs have it in their lines")
         token = PREFIX + secrets.token_urlsafe(32)
         values = (name, _hash(token), budget, rate, rate or 0, time.time())
         with errors_named(self.file), transaction(self._database):

@@ -19,6 +19,7 @@ from recbole_gro.utils.errors import UserError
 SQLITE = b"SQLite format 3\0"
 COLUMNS = ("key", "time", "history")  # of a csv file
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
+YEAR_10000 = 253_402_300_800  # in seconds since 1970
 TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
 
 
@@ -77,6 +78,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
         with open(file, "rb") as stream:
             start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
+        if not start.strip():
+            _check_not_blank(file)
         if start == SQLITE:
             _add_ledger(found, file, ids)
         elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
@@ -94,6 +97,14 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     if not found.histories:
         raise UserError(f"log: {file} has no query with an item of the catalogue, or all were refused")
     return found
+
+
+def _check_not_blank(file: str | os.PathLike[str]) -> None:
+    """Refuse a file without any text."""
+    with open(file, "rb") as stream:
+        if any(line.removeprefix(codecs.BOM_UTF8).strip() for line in stream):
+            return
+    raise UserError(f"log: {file} is empty; it takes a ledger, a jsonl file, or a csv file with the column history")
 
 
 def _add_ledger(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
@@ -222,4 +233,7 @@ def _seconds(place: str, text: str) -> float:
             seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
     if not 0 <= seconds < math.inf:
         raise UserError(f"log: {place}: time {text!r} is not {TIME}")
+    if seconds >= YEAR_10000:
+        raise UserError(f"log: {place}: time {text!r} is beyond the year 9999; it takes seconds since 1970, and this "
+                        "seems to be milliseconds or a smaller unit")  # fmt: skip
     return seconds

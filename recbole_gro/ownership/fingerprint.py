@@ -113,7 +113,8 @@ class DistinctiveItems(VerificationMethod):
         return Verdict(
             p_value=p_value,
             level=settings["level"],
-            effect=(excess, excess - ends, excess + ends),
+            # the share of one more reference, which the interval covers, is none below 0 or above 1
+            effect=(excess, max(shares[0] - 1, excess - ends), min(shares[0], excess + ends)),
             effect_name="share of the owner's distinctive items that the suspect lists, beyond the mean over the "
             "references",
             null="the suspect was made without the owner's model, and lists no more of its distinctive items than of "

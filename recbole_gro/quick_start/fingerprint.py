@@ -1,12 +1,9 @@
 """Fingerprints of everything that the results of stages depend on: equal fingerprints, equal results."""
 
-import glob
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -31,6 +28,7 @@ from recbole_gro.config.recbole_defaults import (
 )
 from recbole_gro.config.settings import Settings, declared_keys, fingerprint_inputs, plugin_keys
 from recbole_gro.config.values import as_names
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.defense import Defense, create_defense
 from recbole_gro.defense.combined import trains
@@ -55,7 +53,6 @@ TRAINED_SURROGATE = (SurrogateSettings, EnsembleSettings, AveragingSettings, Ext
 WITHOUT_EFFECT |= {"MASK_INDEX", "MASK_ITEM_SEQ", "NEG_ITEMS", "POS_ITEMS"}
 RUN_LEVEL = {name for settings in RUN_SETTINGS for name in settings.names} | WITHOUT_EFFECT  # no stage reads them
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-ATOMIC = ("inter", "user", "item", "kg", "link", "net", "ent")
 
 
 class Fingerprints:
@@ -273,22 +270,3 @@ def fingerprint(*before: str, **inputs: Any) -> str:
     versions = [__version__, recbole.__version__, build_free]
     text = json.dumps([versions, *before, plain(inputs)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def data_fingerprint(config: ConfigLike) -> dict[str, str]:
-    """Return {file name: digest of its contents} of the atomic files of a config's dataset."""
-    suffixes = {*ATOMIC, *(config["additional_feat_suffix"] or ())}
-    files = Path(config["data_path"]).glob(f"{glob.escape(str(config['dataset']))}.*")
-    return {file.name: file_digest(file) for file in sorted(files) if file.suffix[1:] in suffixes}
-
-
-def file_digest(file: Path) -> str:
-    """Return a digest of a file's contents; an unchanged file is read once per process."""
-    stat = os.stat(file)
-    return _digest(str(file.resolve()), stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _digest(file: str, size: int, changed: int) -> str:
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

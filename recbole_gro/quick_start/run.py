@@ -10,7 +10,8 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.settings import refuse_unread
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.data.availability import announce_packaged, passed_over
+from recbole_gro.data.availability import announce_packaged, check_obtainable, passed_over
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.detection.settings import READER, DetectionSettings
 from recbole_gro.evaluator import POPULARITY
@@ -23,7 +24,6 @@ from recbole_gro.quick_start.comparison import (
     selected_architecture,
     set_gain,
 )
-from recbole_gro.quick_start.fingerprint import data_fingerprint
 from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNTRAINED, create_references
 from recbole_gro.quick_start.run_folder import finished_results, open_run_folder
@@ -33,9 +33,10 @@ from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import save_results, table, write_report
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.log import console, show, shown_on_console
+from recbole_gro.utils.log import LOG, console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.table import TextTable
+from recbole_gro.utils.work_folder import takes_files
 
 
 @global_state_kept()
@@ -79,7 +80,7 @@ def run_recbole_gro(
             loaders = read_data(config)
         with open_run_folder(config, saved) as (folder, cache):
             if saved and (results := processes.by_first(lambda: finished_results(folder))) is not None:
-                if processes.is_first():
+                if processes.is_first() and takes_files(folder, LOG):
                     write_report(results, config, folder)  # missing where an earlier process was interrupted before it
                 console.info(f"{folder} holds this run, finished:")
                 show(_result_table(results, config))
@@ -141,6 +142,7 @@ def read_data(config: Config) -> Any:
     console.info(f"dataset: reads {config['dataset']} from {Path(config['data_path']).resolve()}{passed_over(config)}")
     # RecBole downloads a dataset whose folder is missing
     processes.by_first(lambda: os.path.exists(config["data_path"]) or build_dataset(config).dataset_name)
+    check_obtainable(config)
     config.data_digests = data_fingerprint(config)  # of what is read now, whatever becomes of the files
     data = build_dataset(config)
     loaders = build_loaders(config, data)

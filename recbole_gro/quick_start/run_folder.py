@@ -15,15 +15,16 @@ from typing import Any
 from recbole_gro.config.config import plain
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense.defense_key import VARIABLE, key_digest
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run, data_fingerprint
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import PART, make_folder, undamaged, write_whole
+from recbole_gro.utils.files import PART, make_folder, not_made, undamaged, write_whole
 from recbole_gro.utils.log import LOG, console, logged_to
-from recbole_gro.utils.work_folder import used_alone
+from recbole_gro.utils.work_folder import takes_files, used_alone
 
 SETTINGS, RESULTS, LOCK = "run.json", "results.json", "run"
 # what a process leaves that is interrupted before it has written its settings
@@ -62,7 +63,12 @@ def open_run_folder(config: ConfigLike, saved: bool = True) -> Iterator[tuple[Pa
 
 
 def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Path:
-    """Return the folder of a run, whose lock and log a stack holds."""
+    """Return the folder of a run, whose lock and log a stack holds; neither of a finished run that is read alone."""
+    given = Path(config["output_dir"]) if saved and config["output_dir"] else None
+    if given and finished_results(given) is not None and not takes_files(given, LOG):
+        _check_settings(given, settings_of_run(config))
+        _warn_of_no_effect(config, given)
+        return given
     if saved:
         folder = new_run_folder(config)
         stack.enter_context(used_alone(folder, LOCK))
@@ -97,7 +103,7 @@ def new_run_folder(config: ConfigLike) -> Path:
             raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
         (folder / LOG).touch()
     except OSError as error:
-        raise UserError(f"output_dir: {folder} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"output_dir: {folder} cannot be written: {not_made(folder, error)}") from error
     return folder
 
 

@@ -22,7 +22,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.catalogue import StandInDataset, stored_items
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.files import load_state
-from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.random_state import global_state_restored
 
 
 @dataclass
@@ -155,7 +155,7 @@ def load_target(
     stored, dataset = checkpoint.get("catalogue"), None
     if data_path is not None and not os.path.isdir(folder := os.path.join(os.path.abspath(data_path), config.dataset)):
         raise UserError(f"data_path: there is no folder {folder}")  # RecBole would read or load another copy
-    with global_state_kept():
+    with global_state_restored():
         if data_path is not None or stored is None:
             dataset = _dataset(file, config, stored)
         built = _model(file, config, checkpoint, dataset)
@@ -204,7 +204,7 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
     if served := model or made_by:
         given = only_read(given, [sequential_model(served)])  # less what the other models read
     given |= {} if data_path is None else {"data_path": str(data_path)}
-    with global_state_kept():
+    with global_state_restored():
         # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
         try:
             config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})

@@ -1,7 +1,9 @@
 """Common parts of the commands: --KEY=VALUE words, --debug, --quiet and exit statuses."""
 
 import argparse
+import itertools
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -62,12 +64,13 @@ class Parser(argparse.ArgumentParser):
         return super()._get_value(action, arg_string)
 
 
-def settings_of(words: Iterable[str], options: Iterable[str] = ()) -> dict[str, str]:
+def settings_of(words: Iterable[str], options: Iterable[str] = (), line: Sequence[str] = ()) -> dict[str, str]:
     """Return the settings in words of the form --KEY=VALUE.
 
     Args:
         words: of a command line.
         options: that other words may have been meant as.
+        line: the whole command line, from which a message takes the value that stands behind a key.
 
     Raises:
         UserError: a word of another form, or a key with two values.
@@ -77,13 +80,21 @@ def settings_of(words: Iterable[str], options: Iterable[str] = ()) -> dict[str, 
         name, equals, value = word.partition("=")
         if not word.startswith("--") or not equals or not name[2:]:
             hint = nearest(word, options, 0.8) if word.startswith("-") else None
-            meant = f"did you mean {hint}?" if hint else "settings have the form --KEY=VALUE"
+            meant = f"did you mean {hint}?" if hint else f"settings have the form --KEY=VALUE{_joined(word, line)}"
             if word == "--dry_run":
                 meant = "recbole-gro experiment alone has it"
             raise UserError(f"argument {word!r} is invalid; {meant}")
         if settings.setdefault(name[2:], value) != value:
             raise UserError(f"--{name[2:]} is given twice, as {settings[name[2:]]!r} and as {value!r}")
     return settings
+
+
+def _joined(word: str, line: Sequence[str]) -> str:
+    """Return a key with the word behind it as --KEY=VALUE, for a message; nothing where none is behind it."""
+    behind = next((after for before, after in itertools.pairwise(line) if before == word), "")
+    if not word.startswith("--") or "=" in word or not behind or behind.startswith("-"):
+        return ""
+    return f", here {word}={shlex.quote(behind)}"
 
 
 def options_and_settings(parser: Parser, words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, str]]:
@@ -93,7 +104,7 @@ def options_and_settings(parser: Parser, words: Sequence[str]) -> tuple[argparse
         UserError: an option without its value, or a word that is no setting.
     """
     options, rest = parser.parse_known_args(words)
-    return options, settings_of(rest, parser._option_string_actions)
+    return options, settings_of(rest, parser._option_string_actions, words)
 
 
 def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:

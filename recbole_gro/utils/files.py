@@ -20,6 +20,18 @@ from recbole_gro.utils.errors import UserError
 PART = ".part"  # suffix of a file that is being written
 
 
+def not_made(folder: str | os.PathLike, error: OSError) -> str:
+    """Return why a folder was not made: the link to nothing that stands in its place, or the system's words.
+
+    Args:
+        folder: its path.
+        error: that its creation ended in.
+    """
+    whole = Path(folder).absolute()
+    link = next((path for path in (whole, *whole.parents) if path.is_symlink() and not path.exists()), None)
+    return f"{link} is a link to {link.readlink()}, which does not exist" if link else error.strerror or str(error)
+
+
 @contextlib.contextmanager
 def _write_errors(file: str | os.PathLike) -> Iterator[None]:
     try:
@@ -41,7 +53,7 @@ def make_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{setting}: {folder} cannot be made: {error.strerror or error}") from error
+        raise UserError(f"{setting}: {folder} cannot be made: {not_made(folder, error)}") from error
 
 
 def check_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
@@ -63,7 +75,7 @@ def check_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         os.rmdir(tempfile.mkdtemp(prefix=".", dir=nearest))
     except OSError as error:
-        raise UserError(f"{setting}: {folder} cannot be made: {error.strerror or error}") from error
+        raise UserError(f"{setting}: {folder} cannot be made: {not_made(folder, error)}") from error
 
 
 @contextlib.contextmanager
@@ -109,7 +121,7 @@ def one_at_a_time(file: str | os.PathLike, wait: bool = True) -> Iterator[None]:
     except TimeoutError:
         raise
     except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise UserError(f"{path} cannot be written: {not_made(path.parent, error)}") from error
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import threading
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+from recbole_gro.utils.errors import UserError
+
 SEEDS = 2**32  # number of seeds that numpy takes
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
+_running = threading.RLock()  # of the thread that seeds the process's generators; it may start runs within its run
 
 
 def stage_seed(seed: int, stage: str) -> int:
@@ -27,10 +31,32 @@ def stage_seed(seed: int, stage: str) -> int:
 
 @contextlib.contextmanager
 def global_state_kept() -> Iterator[None]:
+    """Let one thread of the process at a time run the block, and restore the state of the process after it.
+
+    Two runs at once would draw from the same generators, and each would have other figures than alone.
+
+    Raises:
+        UserError: another thread is inside such a block.
+    """
+    if not _running.acquire(blocking=False):
+        raise UserError(
+            "another thread of this process is inside a run; runs share the random generators of their process: start "
+            "this one after it, or in a process of its own"
+        )
+    try:
+        with global_state_restored():
+            yield
+    finally:
+        _running.release()
+
+
+@contextlib.contextmanager
+def global_state_restored() -> Iterator[None]:
     """Restore the random generators of Python, numpy and torch, cuDNN's switches, the number of threads and the visible
     GPUs after the block.
 
-    RecBole's init_seed seeds every generator and sets cuDNN's switches, its Config sets CUDA_VISIBLE_DEVICES.
+    RecBole's init_seed seeds every generator and sets cuDNN's switches, its Config sets CUDA_VISIBLE_DEVICES. Threads
+    may be inside such blocks at once.
     """
     state, threads, visible = random_state(), torch.get_num_threads(), os.environ.get(VISIBLE_GPUS)
     cudnn = torch.backends.cudnn

@@ -42,6 +42,20 @@ def used_alone(folder: Path, lock: str) -> Iterator[None]:
         yield
 
 
+def takes_files(folder: Path, log: str) -> bool:
+    """Return whether a folder with finished work can be written; where it cannot, its results are read alone.
+
+    Args:
+        folder: that exists.
+        log: name of a file that is appended to, and made where it is absent.
+    """
+    try:
+        (folder / log).open("ab").close()
+    except OSError:
+        return False
+    return True
+
+
 def refuse_other_work(folder: Path, begun_by: Collection[str] = ()) -> None:
     """Refuse a folder with the work of another command, or of an earlier one that cannot be resumed.
 

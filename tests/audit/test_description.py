@@ -88,3 +88,9 @@ def test_seeds_are_texts_as_they_stand(tmp_path):
         "seeds: [007, 7, 1e3, yes, 1.10, 2024-01-31]\n"
     )
     assert read_description(str(file), {})["seeds"] == ["007", "7", "1e3", "yes", "1.10", "2024-01-31"]
+
+
+def test_a_folder_in_place_of_the_description_is_named(tmp_path):
+    (tmp_path / "service.yaml").mkdir()
+    with pytest.raises(UserError, match=r"black_box: .*service\.yaml: is a folder; name a yaml file in it"):
+        read_description(str(tmp_path / "service.yaml"), {})

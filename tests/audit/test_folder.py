@@ -43,6 +43,19 @@ def test_a_process_killed_before_it_wrote_its_settings_is_resumed(config, tmp_pa
         assert (folder / "audit.json").exists()
 
 
+def test_a_finished_audit_is_read_where_its_folder_cannot_be_written(config, tmp_path):
+    with open_audit_folder(config, {"a": 1}) as folder:
+        pass
+    for name in ("run.log", "audit.lock"):  # which cannot be written then, by root too
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(tmp_path / "absent" / name)
+    with pytest.raises(UserError, match="cannot be written"), open_audit_folder(config, {"a": 1}):
+        pass
+    (folder / "results.json").write_text("{}")
+    with open_audit_folder(config, {"a": 1}) as opened:
+        assert opened == folder
+
+
 def test_other_folders_stay_as_they_are(config, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")

@@ -96,7 +96,18 @@ def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
     ("answer", "reason", "requests", "spent"),
     [
         ((400, {}, "no"), "status 400", 1, 0),
-        ((302, {"Location": "http://127.0.0.1:9/"}, "no"), "status 302", 1, 0),
+        *(
+            (
+                (status, {"Location": "http://me:word@127.0.0.1:9/v2?key=secret"}, "no"),
+                f"^status {status}, a redirect to http://127.0.0.1:9/v2; redirects are not followed: set url to",
+                1,
+                0,
+            )
+            for status in (301, 302, 303, 307, 308)
+        ),
+        ((302, {"Location": "/v2/"}, "no"), "status 302, a redirect to /v2/; redirects are not followed", 1, 0),
+        ((302, {"Location": "/\x9b"}, "no"), "status 302, a redirect to another URL; redirects are", 1, 0),
+        ((302, {}, "no"), "^status 302$", 1, 0),
         ((500, {}, "no"), "status 500", 3, 0),
         ((200, {}, b"<html>"), "no JSON", 1, 1),
         ((200, {}, {"other": 1}), "no list of item ids where the JMESPath expression of items looks, ", 1, 1),

@@ -64,6 +64,9 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
     [
         (["--query_sequences=1"], "query_sequences: 1 is not allowed"),
         (["--query_sequenzes=2"], "unknown key 'query_sequenzes'"),
+        (["--rate=8"], "rate: a key of service.yaml, the description of a service over HTTP; set it there"),
+        (["--timeout=8"], "timeout: a key of service.yaml"),
+        (["--headers={'a': 'b'}"], "headers: a key of service.yaml"),
         (["--attacker=oracle"], "attacker: oracle needs histories of users"),
         (["--attacker=few_shot"], "attacker: few_shot needs histories of users"),
         (["--attacker=nobody"], "unknown attacker 'nobody'"),

@@ -138,6 +138,8 @@ RECBOLES = {
     "--learner=adan": ["learner: 'adan' is not allowed; it takes one of adam, adamw"],
     "--weight_decay=-0.1": ["weight_decay: -0.1 is not allowed; it takes a number >= 0"],
     "--epochs=0": ["epochs: 0 is not allowed; it takes a whole number >= 1"],
+    "--epochs=010": ["epochs: 010 has a leading zero; write 10, or '010' in quotes for a text"],
+    "--topk=[1,1:30]": ["topk: 1:30 has colons; write 90, if that is meant"],
     "--epochs=abc": ["epochs: 'abc' is not allowed; it takes a whole number"],
     "--train_batch_size=0": ["train_batch_size: 0 is not allowed; it takes a whole number >= 1"],
     "--eval_batch_size=0": ["eval_batch_size: 0 is not allowed; it takes a whole number >= 1"],
@@ -298,6 +300,11 @@ NAMES = {
     "-d no-such-data": ["no-such-data"],
     "--config_files=gro.yaml,bert4rec.yaml": ["blanks stand between the names of several"],
     "--config_files=grow.yaml": ["config file 'grow.yaml' is neither in", "did you mean gro.yaml?"],
+    "--output_dir=": ["output_dir: '' is not allowed; it takes the path of a folder"],
+    "--stages_dir=": ["stages_dir: '' is not allowed; it takes the path of a folder"],
+    "--checkpoint_dir=": ["checkpoint_dir: '' is not allowed; it takes the path of a folder"],
+    "--student_config=": ["student_config: '' is not allowed; it takes the path of a yaml file"],
+    "--surrogate_config=": ["surrogate_config: '' is not allowed; it takes the path of a yaml file"],
     "--served_k": ["argument '--served_k' is invalid; settings have the form --KEY=VALUE"],
     "--gro_lambda=1 --gro_lambda=2": ["--gro_lambda is given twice, as '1' and as '2'"],
 }
@@ -382,6 +389,7 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 DATA = {
     "no file": (None, ["bad.inter"]),
     "empty": ("", ["bad.inter: the file is empty; its first line names the columns, such as user_id:token"]),
+    "blank first line": ("\n" + HEADER, ["bad.inter: line 1 is blank; it names the columns, such as user_id:token"]),
     "header alone": (HEADER, ["bad.inter: there is no line below the first"]),
     "no types": ("user_id\titem_id\ttimestamp\na\tx\t1\n", ["line 1: column 'user_id' is not of the form name:type"]),
     "commas": (HEADER.replace("\t", ","), ["line 1: column 'user_id:token,item_id", "(field_separator)"]),
@@ -429,6 +437,7 @@ CONFIG_FILES = {
     "no text": (b"\xff\xfe\x00\x01", ["bad.yaml: not valid yaml"]),
     "unknown key": ("servd_k: 5\n", ["unknown key 'servd_k'; did you mean 'served_k'?"]),
     "a list for a name": ("output_dir: [a]\n", ["output_dir: ['a'] is a list; it takes the path of a folder"]),
+    "a number in base 8": ("hidden_size: 010\n", ["config file bad.yaml: line 1: 010 has a leading zero; write 10,"]),
     "a number for a key": ("5: 6\n", ["bad.yaml: key 5 is no name"]),
 }
 

@@ -49,6 +49,12 @@ def test_without_a_pattern_all_are_shown(capsys):
     assert names(found(capsys)) == sorted(all_keys())
 
 
+@pytest.mark.parametrize("word", ["lam*", "gro_?ambda"])
+def test_a_pattern_is_named_as_such(capsys, word):
+    assert main(["settings", word]) == 1
+    assert "a WORD is text that is searched for, no pattern: leave * and ? out" in capsys.readouterr().err
+
+
 def test_settings_of_a_plugin_are_among_them(tmp_path, monkeypatch, capsys, own_parts):
     (tmp_path / "searched_plugin.py").write_text(
         "from recbole_gro import Settings, key\n"

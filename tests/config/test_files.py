@@ -2,13 +2,14 @@
 
 import copy
 import os
+import re
 
 import pytest
 from yaml.reader import Reader
 
 from recbole_gro import Config, UserError
 from recbole_gro.config import settings
-from recbole_gro.config.files import literal, read_config_file, resolve_config_file, values_of
+from recbole_gro.config.files import literal, read_config_file, resolve_config_file, safe_yaml, value_of, values_of
 from recbole_gro.config.settings import Key
 
 
@@ -28,6 +29,27 @@ def one_line(error):
 )  # fmt: skip
 def test_command_line_words_become_values(text, value):
     assert literal(text) == value
+
+
+MISREAD = [
+    ("010", "has a leading zero; write 10,"), ("-0010", "write -10,"), ("1:30", "has colons; write 90, if"),
+    ("1:30.5", "write 90.5, if"), ("[1, 010]", "write 10,"), ("{a: 010}", "write 10,"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "remedy"), MISREAD)
+def test_numbers_of_other_bases_are_refused_by_the_name_of_setting_and_file(tmp_path, text, remedy):
+    with pytest.raises(UserError, match=f"^epochs: .*{re.escape(remedy)}.* in quotes for a text"):
+        value_of("epochs", text)
+    (tmp_path / "a.yaml").write_text(f"# first\nepochs: {text}\n")
+    with pytest.raises(UserError, match=rf"^config file .*a\.yaml: line 2: .*{re.escape(remedy)}"):
+        read_config_file(str(tmp_path / "a.yaml"))
+
+
+def test_numbers_that_mean_what_they_say_and_texts_are_kept():
+    kept = {"1_000": 1000, "0": 0, "0.5": 0.5, "0x10": 16, "'010'": "010", "-0": 0, "2.50": 2.5}
+    assert {text: safe_yaml(f"a: {text}")["a"] for text in kept} == kept
+    assert safe_yaml("dataset: 010\nlearner: '1:30'") == {"dataset": "010", "learner": "1:30"}
 
 
 def test_command_line_words_are_never_evaluated(tmp_path):
@@ -66,6 +88,11 @@ def test_a_missing_config_file_suggests_a_packaged_one(tmp_path, monkeypatch, gi
     with pytest.raises(UserError, match=f"config file '{given}' is neither in .* did you mean {hint}") as caught:
         Config("NARM", config_file_list=[given])
     assert one_line(caught.value)
+
+
+def test_a_folder_in_place_of_a_config_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"^config file .* is a folder; name a yaml file in it$"):
+        resolve_config_file(str(tmp_path))
 
 
 def test_a_missing_config_file_suggests_one_beside_it(tmp_path, monkeypatch):

@@ -34,7 +34,9 @@ def test_only_a_pattern_for_runs_of_white_space_strips_a_line():
 @pytest.mark.parametrize(
     ("header", "separator", "reason"),
     [
-        ("", "\t", "the file is empty"),
+        (None, "\t", "the file is empty"),
+        ("", "\t", "line 1 is blank; it names the columns"),
+        (" \t", "\t", "line 1 is blank; it names the columns"),
         ("user_id:token", "", "field_separator: it is empty"),
         ("user_id:token item_id:token", "\t", r"column 'user_id:token item_id:token' is not of the form name:type"),
         ("user_id:token::item_id:token", "(", r"not of the form name:type.* '\(' between them"),

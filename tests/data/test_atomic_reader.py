@@ -105,6 +105,8 @@ def test_a_pattern_separates_lines_too(tmp_path, separator):
         ("u\ti\t2017-12-31", "timestamp '2017-12-31' is no number; write dates as seconds since 1970"),
         ("u\ti\t12/31/2017 10:00", "timestamp .* is no number; write dates as seconds"),
         ("u\ti\tnoon", "timestamp 'noon' is no number$"),
+        ("user_id:token\titem_id:token\ttimestamp:float", "timestamp .* is no number; the line repeats the header"),
+        ("u\titem_id:token\t5", "'item_id:token'; the line repeats the header"),
         ("u\ti\tNA", "timestamp 'NA' is no number$"),
         ("u\ti\t1_000", "timestamp '1_000' is no number$"),
         ("\ti\t1", "no user_id; every line needs one"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import recbole
 
-from recbole_gro import Config
+from recbole_gro import Config, run_recbole_gro
 from recbole_gro.data import build_dataset
 from recbole_gro.data.availability import check_obtainable, passed_over
 from recbole_gro.utils.errors import UserError
@@ -58,3 +58,17 @@ def test_a_missing_interaction_file_is_named_and_a_broken_download_too(tmp_path)
         check_obtainable(config_of("our-shop", data_path=str(tmp_path)))
     with pytest.raises(UserError, match=r"ml-1m\.inter; delete the folder to download it again"):
         check_obtainable(config_of("ml-1m", data_path=str(tmp_path)))
+
+
+@pytest.mark.parametrize("suffix", ["inter", "item"])
+def test_a_folder_or_a_broken_link_in_place_of_a_file_is_named(tiny_data_path, tmp_path, suffix):
+    shutil.copytree(tiny_data_path / "tiny", tmp_path / "tiny")
+    file = tmp_path / "tiny" / f"tiny.{suffix}"
+    file.unlink(missing_ok=True)
+    file.symlink_to("elsewhere")
+    with pytest.raises(UserError, match=rf"dataset tiny: .*tiny\.{suffix} is a link to elsewhere, which does not"):
+        run_recbole_gro("BERT4Rec", "tiny", config_dict={"data_path": str(tmp_path)}, saved=False)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=rf"dataset tiny: .*tiny\.{suffix} is a folder, where a file of rows is"):
+        run_recbole_gro("BERT4Rec", "tiny", config_dict={"data_path": str(tmp_path)}, saved=False)

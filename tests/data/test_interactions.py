@@ -87,11 +87,12 @@ def test_the_csv_file_of_the_page_on_own_data_becomes_an_atomic_file(make_config
     rows = [f'0{user},"SKU ""{item}""",2018-01-0{item + 1} 00:00:0{user}' for user in (1, 2) for item in (3, 1, 2)]
     rows += ["01,SKU 4,2018-01-05", "01,SKU 5,2018-01-06T00:00:00.5+01:00"]  # of other lengths
     rows += [f"null,{item},2018-01-0{day} 00:00:00" for day, item in enumerate(("NA", "nan", "None"), 1)]
+    rows += ['01,"SKU\t6\r\nlarge",2018-01-07', '01,"SKU\n7",2018-01-08']
     (tmp_path / "orders.csv").write_text("\n".join(["customer,sku,bought_at", *rows, ",SKU 9,2018-01-01"]) + "\n")
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-data.md").read_text()
     exec(re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1], {})
     dataset = build_dataset(make_config("NARM", "shop", data_path=tmp_path / "data"))
-    items = {f'SKU "{item}"' for item in (1, 2, 3)} | {"SKU 4", "SKU 5", "NA", "nan", "None"}
+    items = {f'SKU "{item}"' for item in (1, 2, 3)} | {"SKU 4", "SKU 5", "SKU 6  large", "SKU 7", "NA", "nan", "None"}
     assert set(dataset.field2token_id["item_id"]) == {"[PAD]", *items}
     assert set(dataset.field2token_id["user_id"]) == {"[PAD]", "01", "02", "null"}
     written = (tmp_path / "data" / "shop" / "shop.inter").read_text().splitlines()

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import sqlite3
 import stat
@@ -256,6 +257,40 @@ def test_names_are_unique_and_known(ledger):
         ledger.create_key("ann")
     with pytest.raises(UserError, match="there is no 'bob'"):
         ledger.change_key("bob", budget=1)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "ann\nbob", "ann\x1b[2J", "ann\tbob", "ann\u2028"])
+def test_names_that_break_tables_and_logs_are_refused(ledger, name):
+    with pytest.raises(UserError, match=r"^key: the name .* is to be printable") as caught:
+        ledger.create_key(name)
+    assert str(caught.value).isprintable()
+    assert ledger.all_keys() == []
+    ledger.create_key("Zoë, shop 1")
+
+
+@pytest.mark.parametrize("may_write", [True, False])
+def test_a_folder_in_place_of_the_file_is_named(tmp_path, may_write):
+    with pytest.raises(UserError, match=rf"^ledger: {tmp_path} is a folder; name a file$"):
+        Ledger(tmp_path, may_write)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE])
+def test_a_full_disk_is_named(tmp_path, monkeypatch, code):
+    def full(**_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def used():
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        with database.errors_named(tmp_path / "service.db"):
+            raise error
+
+    if code != sqlite3.SQLITE_FULL:
+        with pytest.raises(UserError, match=r"cannot be used: disk I/O error$"):
+            used()
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    with pytest.raises(UserError, match=rf"service\.db cannot be used: the disk of {tmp_path} is full$"):
+        used()
 
 
 def test_another_file_is_refused(tmp_path):

@@ -150,7 +150,7 @@ def test_one_item_of_the_owners_in_few_probes_is_no_evidence():
     error = 0.5 / np.sqrt(5) * np.sqrt(1.2)
     assert verdict.p_value == pytest.approx(stats.t.sf((0.5 - 0.05) / error, 4))
     assert (verdict.is_claim, verdict.facts["probes_needed"]) == (False, None)
-    assert verdict.effect[1] < 0.5 < verdict.effect[2]
+    assert verdict.effect[1] < 0.5 == verdict.effect[2]  # one more reference's share is at least 0
 
 
 def test_the_owners_model_itself_is_claimed(owner):
@@ -158,6 +158,15 @@ def test_the_owners_model_itself_is_claimed(owner):
     verdict = judged(DistinctiveItems({}), owner, owner, references(8))
     assert set(verdict.facts["reference_shares"].values()) == {0}
     assert 0 < verdict.p_value < 1e-9
+
+
+@pytest.mark.parametrize(("listed", "effect"), [([1, 2], (1, None, 1)), ([3, 4], (-0.2, -1, None))])
+def test_the_interval_of_the_effect_holds_possible_differences_of_shares_alone(listed, effect):
+    lists = {"owner": [[1, 2]], **{f"{n}": [[2 * n + 1, 2 * n + 2]] for n in range(1, 6)}}
+    found = DistinctiveItems({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([listed])).effect
+    for end, expected in zip(found, effect, strict=True):
+        assert expected is None or end == pytest.approx(expected)
+    assert found[1] <= found[0] <= found[2]
 
 
 def test_a_suspect_that_lists_no_distinctive_item_is_no_evidence():

@@ -28,11 +28,12 @@ from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs, key, plugin_keys
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.decoys import DecoyGRODefense
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run, data_fingerprint
+from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.settings import AccessLogSettings

@@ -158,6 +158,24 @@ def test_the_results_of_a_finished_run_are_printed_again(run, tmp_path):
     assert {file: file.stat().st_mtime_ns for file in before} == before
 
 
+def test_they_are_printed_from_a_folder_that_cannot_be_written(run, tmp_path):
+    _, first, _ = run()
+    for name in ("run.log", "run.lock"):  # which cannot be written then, by root too
+        (tmp_path / "run" / name).unlink()
+        (tmp_path / "run" / name).symlink_to(tmp_path / "absent" / name)
+    (tmp_path / "run" / "results.md").unlink()  # it is not made again
+    before = sorted((tmp_path / "run").iterdir())
+    code, printed, errors = run()
+    assert (code, errors) == (0, "")
+    assert [line for line in printed.splitlines() if "|" in line] == [
+        line for line in first.splitlines() if "|" in line
+    ]
+    assert sorted((tmp_path / "run").iterdir()) == before
+    code, _, errors = run(seed=8)
+    assert code == 2
+    assert "holds a run of other settings (seed: " in errors
+
+
 def test_a_run_of_other_settings_is_refused_and_the_differences_are_named(run, tmp_path):
     run()
     before = log_of(tmp_path / "run")

@@ -29,6 +29,13 @@ def test_a_file_in_place_of_the_folder_is_reported(make_config, tmp_path):
         new_run_folder(make_config(output_dir=str(tmp_path / "taken")))
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_link_to_nothing_in_place_of_the_folder_is_reported(make_config, tmp_path, below):
+    (tmp_path / "link").symlink_to("absent")
+    with pytest.raises(UserError, match=r"cannot be written: .*link is a link to absent, which does not exist$"):
+        new_run_folder(make_config(output_dir=str(tmp_path / "link" / below)))
+
+
 def test_a_folder_opens_again_for_the_same_settings_alone(make_config, tmp_path):
     folder = tmp_path / "run"
     for _ in range(2):

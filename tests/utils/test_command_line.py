@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -18,6 +19,19 @@ def test_other_words_are_refused_by_name(word):
     with pytest.raises(UserError, match="is invalid; settings have the form --KEY=VALUE") as caught:
         settings_of(["--fine=1", word])
     assert repr(word) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "here"),
+    [(["--data_path", "data"], ", here --data_path=data"), (["--topk", "[1, 5]"], ", here --topk='[1, 5]'"),
+     (["--data_path"], ""), (["--data_path", "--quick"], "")],
+)  # fmt: skip
+def test_a_value_behind_its_key_is_shown_joined(words, here):
+    parser = Parser(prog="tool")
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--quick", action="store_true")
+    with pytest.raises(UserError, match=rf"'{words[0]}' is invalid; .* --KEY=VALUE{re.escape(here)}$"):
+        options_and_settings(parser, words)
 
 
 def test_a_setting_with_two_values_is_refused():

@@ -2,13 +2,14 @@
 
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from pipeline import TINY_RUN
 
-from recbole_gro import run_recbole_gro
+from recbole_gro import UserError, run_recbole_gro
 from recbole_gro.utils.random_state import global_state_kept, random_state, set_generator_state, set_random_state
 
 
@@ -42,6 +43,20 @@ def test_a_run_leaves_generators_and_switches_as_they_were(tiny_data_path):
     run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, "data_path": str(tiny_data_path)}, saved=False)
     assert switches() == before
     assert draws() == expected
+
+
+def test_a_run_beside_that_of_another_thread_ends_in_one_line(tiny_data_path):
+    settings = {**TINY_RUN, "data_path": str(tiny_data_path)}
+    with ThreadPoolExecutor(1) as pool, global_state_kept():
+        second = pool.submit(run_recbole_gro, "BERT4Rec", "tiny", config_dict=settings, saved=False)
+        with pytest.raises(UserError, match=r"^another thread of this process is inside a run; .* process of its own$"):
+            second.result()
+        with global_state_kept():  # a run within the run
+            pass
+        with pytest.raises(UserError):
+            pool.submit(fails).result()
+    with pytest.raises(ZeroDivisionError):  # after the run, any thread may start one
+        ThreadPoolExecutor(1).submit(fails).result()
 
 
 @global_state_kept()
