@@ -207,6 +207,12 @@ def test_an_unknown_experiment_is_refused_with_the_known_names(name, message):
     assert message in str(caught.value)
 
 
+def test_a_folder_in_place_of_a_yaml_file_is_named(tmp_path):
+    (tmp_path / "own.yaml").mkdir()
+    with pytest.raises(UserError, match=r"own\.yaml: a folder; name a yaml file in it"):
+        read_experiment(str(tmp_path / "own.yaml"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
