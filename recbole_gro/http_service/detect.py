@@ -170,6 +170,7 @@ def calibrate(
         raise UserError(f"benign: {absent}; give histories of users of the service")
     if n_known < n_items:
         say(f"benign: {absent}; thresholds come from the others, of {len(known):,} of {len(histories):,} users")
+    say(f"thresholds: {', '.join(as_names(own.detector))} score what {len(kept):,} benign users may have sent")
     users = BenignHistories(tracer, [known[row] for row in kept.tolist()])
     return calibrated(as_names(own.detector), config, users, own.false_positive_rate, own.detection_window)
 
