@@ -18,7 +18,7 @@ from recbole_gro.utils.errors import UserError
 
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
 SECONDS_TO_START = 60  # of a worker, which imports torch first
-SECONDS_TO_CALIBRATE = 600  # a detector, besides
+SECONDS_TO_CALIBRATE = 1800  # a detector, besides
 CONNECTIONS = 1000  # per worker; uvicorn answers others with 503
 
 
