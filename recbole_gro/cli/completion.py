@@ -62,7 +62,7 @@ def _options(name: str) -> Parser:
         if f"--{key.name}" not in parser._option_string_actions:
             if not os.environ.get("COMP_LINE", "").endswith(f"--{key.name}="):  # which is followed by a value
                 parser.add_argument(f"--{key.name}=", action="store_true", help=key.meaning.replace("%", "%%"))
-            if completer := _values(key.type):
+            if f"--{key.name}=" in os.environ.get("COMP_LINE", "") and (completer := _values(key.type)):
                 hidden: Any = parser.add_argument(f"--{key.name}", help=argparse.SUPPRESS)
                 hidden.completer = completer
     return parser

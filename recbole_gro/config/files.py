@@ -78,10 +78,10 @@ class SafeLoader(yaml.SafeLoader):
             digits = written.replace("_", "").lstrip("+-").lstrip("0") or "0"
             meant = f"has a leading zero; write {'-' * written.startswith('-')}{digits}"
         elif SEXAGESIMAL.fullmatch(written):
-            meant = f"has colons; write {read:g}, if that is meant"
+            meant = f"has colons; write {read}, if that is meant"
         else:
             return read
-        raise Misread(f"{written} {meant}, or '{written}' in quotes for a text (yaml reads it as the number {read:g})",
+        raise Misread(f"{written} {meant}, or '{written}' in quotes for a text (yaml reads it as the number {read})",
                       node.start_mark.line + 1)  # fmt: skip
 
 

@@ -88,7 +88,7 @@ class LoggedHistories:
     """Hold which of N queries are versions of which of M histories.
 
     Attributes:
-        rows: [M] last query of each history; those of a key together, in the order of their arrival.
+        rows: [M] last query of each history; those of a key together, in the order in which the histories began.
         history: [N] number of the history that each query is a version of.
         extended_by: [N] the query that is or extends each, and that no other one extends.
         dropped: [N] items of the history before the first one of each query.
@@ -109,12 +109,17 @@ def logged_histories(histories: Sequence[Sequence[int]], keys: Tensor) -> Logged
     """
     kept, extended_by = maximal(histories, keys)
     last, dropped = continued([histories[row] for row in kept.tolist()], keys[kept])
+    window = torch.searchsorted(kept, extended_by)
+    last_query = kept[last[window]]
+    began = torch.full((len(histories),), len(histories)).scatter_reduce(
+        0, last_query, torch.arange(len(histories)), "amin"
+    )
     rows = kept[last.unique()]
+    rows = rows[began[rows].argsort()]  # an order that does not depend on which histories were given up
     rows = rows[keys[rows].argsort(stable=True)]
     number = torch.zeros(len(histories), dtype=torch.long)
     number[rows] = torch.arange(len(rows))
-    window = torch.searchsorted(kept, extended_by)
-    return LoggedHistories(rows, number[kept[last[window]]], extended_by, dropped[window])
+    return LoggedHistories(rows, number[last_query], extended_by, dropped[window])
 
 
 def versions_read(

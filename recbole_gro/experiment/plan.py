@@ -151,6 +151,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     try:
         parts = safe_yaml(where.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if isinstance(error, UserError):  # a number that yaml reads as another one
+            raise UserError(f"experiment {name}: {error}") from error
         raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
     _check(name, parts)
     known = recbole_keys() | declared_keys().keys()

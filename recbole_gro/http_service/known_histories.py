@@ -34,7 +34,8 @@ class Noted:
 
 class KnownHistories:
     """Note histories; of those of a key that begin with one another the longest counts, and windows that slide along a
-    history count once, as in `recbole_gro.detection.histories`.
+    history count once. `recbole_gro.detection.histories` counts alike, but for keys that mix both: there each query is
+    known with all that came after it.
 
     Args:
         database: with the tables above.
@@ -72,8 +73,8 @@ class KnownHistories:
         """Note what the next window of a history begins with, in place of what that of its first items did."""
         ends = _digests(history[1:])
         if replaced >= SHORTEST_SLIDING:
-            place = (self._judge, key, ends[replaced - 2])
-            self._execute("DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ?", place)
+            place = (self._judge, key, ends[replaced - 2], digests[replaced - 1])
+            self._execute("DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ? AND whole = ?", place)
         if len(history) >= SHORTEST_SLIDING:
             row = (self._judge, key, ends[-1], digests[-1])
             self._execute("INSERT OR REPLACE INTO ending VALUES (?, ?, ?, ?)", row)
@@ -83,9 +84,9 @@ class KnownHistories:
         if len(digests) < SHORTEST_SLIDING:
             return None
         place = (self._judge, key, digests[-2])
-        statement = "DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ? RETURNING whole"
-        found = self._execute(statement, place).fetchall()
-        return found[0][0] if found else None
+        found = self._execute("SELECT whole FROM ending WHERE judge = ? AND key = ? AND digest = ?", place).fetchone()
+        self._execute("DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ?", place)
+        return found[0] if found else None
 
     def _longest_known(self, key: int, digests: Sequence[bytes]) -> tuple[int, bool, bool]:
         """Return how many items of a history began one of the key before; whether that beginning is flagged, or last.
@@ -104,7 +105,8 @@ class KnownHistories:
 
     def _is_flagged(self, key: int, digest: bytes) -> bool:
         statement = "SELECT flagged FROM beginning WHERE judge = ? AND key = ? AND digest = ?"
-        return bool(self._execute(statement, (self._judge, key, digest)).fetchone()[0])
+        found = self._execute(statement, (self._judge, key, digest)).fetchone()
+        return bool(found and found[0])  # rows may be deleted by hand
 
     def _execute(self, statement: str, values: tuple) -> sqlite3.Cursor:
         return self._database.execute(statement, values)

@@ -215,6 +215,9 @@ def undamaged(file: str | os.PathLike, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        reason = f"cannot be read ({error.strerror})" if isinstance(error, OSError) and error.strerror else "is damaged"
-        raise UserError(f"{file} {reason}; {remedy}") from error
+    except UserError:
+        raise
+    except OSError as error:  # which says nothing about the contents
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{file} is damaged; {remedy}") from error

@@ -20,6 +20,16 @@ VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 _running = threading.RLock()  # of the thread that seeds the process's generators; it may start runs within its run
 
 
+def _not_running() -> None:
+    """Forget the run of a thread that a forked process does not have."""
+    global _running
+    _running = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_not_running)
+
+
 def stage_seed(seed: int, stage: str) -> int:
     """Return the seed of a stage, by its name: no two models of a run start from the same weights.
 
@@ -38,7 +48,8 @@ def global_state_kept() -> Iterator[None]:
     Raises:
         UserError: another thread is inside such a block.
     """
-    if not _running.acquire(blocking=False):
+    running = _running
+    if not running.acquire(blocking=False):
         raise UserError(
             "another thread of this process is inside a run; runs share the random generators of their process: start "
             "this one after it, or in a process of its own"
@@ -47,7 +58,7 @@ def global_state_kept() -> Iterator[None]:
         with global_state_restored():
             yield
     finally:
-        _running.release()
+        running.release()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def takes_files(folder: Path, log: str) -> bool:
         folder: that exists.
         log: name of a file that is appended to, and made where it is absent.
     """
+    if not os.access(folder, os.W_OK):
+        return False
     try:
         (folder / log).open("ab").close()
     except OSError:

@@ -46,10 +46,10 @@ def test_the_longest_version_that_is_read_as_a_whole_counts_and_each_longer_one(
     histories = [[1], [1, 2], [7], [1, 2, 3], [1, 2, 3, 4], [1, 2]]
     keys = torch.zeros(6).long()
     logged = logged_histories(histories, keys)
-    assert logged.rows.tolist() == [2, 4]
+    assert logged.rows.tolist() == [4, 2]  # in the order in which they began
     read, history = versions_read(histories, keys, logged, 2)
-    assert read.tolist() == [2, 1, 3, 4]
-    assert history.tolist() == [0, 1, 1, 1]
+    assert read.tolist() == [1, 3, 4, 2]
+    assert history.tolist() == [0, 0, 0, 1]
 
 
 def sliding(history, n):
@@ -106,3 +106,10 @@ def test_continued_windows_are_those_that_a_slow_search_finds():
     assert max(dropped) > 2
     of, n = continued(sent, torch.zeros(len(sent)).long())
     assert (of.tolist(), n.tolist()) == ([last[begin] for begin in first], dropped)
+
+
+def test_histories_stand_in_the_order_in_which_they_began():
+    """Not in that of their last queries, which says how long each went on."""
+    sent = [[1], [2], [3], [1, 4], [3, 4], [1, 4, 5]]
+    logged = logged_histories(sent, torch.zeros(6).long())
+    assert logged.rows.tolist() == [5, 1, 4]

@@ -1,4 +1,6 @@
+import re
 import sqlite3
+from pathlib import Path
 
 import pytest
 import torch
@@ -181,3 +183,21 @@ def test_windows_counted_are_those_of_detect(guard, tmp_path):
     own.alarms(sent, [1] * len(sent))
     logged = logged_histories(sent, torch.ones(len(sent)).long())
     assert state(tmp_path)[0][1] == len(logged.rows) < len(sent)
+
+
+def test_tables_are_emptied_by_hand_as_the_page_says(guard, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-http.md").read_text(encoding="utf-8")
+    recipe = re.search(r'service\.db "(DELETE FROM beginning[^"]*)"', page)[1]
+    windows = [[1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]
+    for statements in (recipe, "DELETE FROM beginning; DELETE FROM suspicion"):  # and where a table is forgotten
+        guard().alarms(windows[:1], [5])
+        with sqlite3.connect(tmp_path / "service.db") as database:
+            database.executescript(statements)
+        assert guard().alarms([[9, 9, 9], windows[1]], [5, 5]) == [False, False]
+        with sqlite3.connect(tmp_path / "service.db") as database:
+            database.executescript(recipe)
+
+
+def test_a_window_stays_open_where_another_one_that_ends_alike_has_grown(guard, tmp_path):
+    guard().alarms([[1, 2, 3, 4, 5], [9, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 8]], [5] * 4)
+    assert state(tmp_path) == [(5, 2, 0, 0)]

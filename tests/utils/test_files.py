@@ -123,7 +123,12 @@ def test_a_damaged_file_is_one_line_with_its_remedy(error):
 
 def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
     with (
-        pytest.raises(UserError, match=r"cannot be read \(Is a directory\); delete it"),
+        pytest.raises(UserError, match=r"cannot be read: Is a directory$"),
         undamaged(tmp_path, "delete it"),
     ):
         tmp_path.read_text()
+
+
+def test_a_message_of_the_block_stays(tmp_path):
+    with pytest.raises(UserError, match=r"^epochs: wrong$"), undamaged("a.json", "delete it"):
+        raise UserError("epochs: wrong")

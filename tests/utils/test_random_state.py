@@ -105,3 +105,20 @@ def test_a_state_with_gpus_that_are_not_here_is_taken():
     expected = draws()
     set_random_state({**state, "cuda": [GPU_STATE] * (torch.cuda.device_count() + 2)})
     assert draws() == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_another_thread_runs_may_run():
+    def status_of_a_fork():
+        if child := os.fork():
+            return os.waitpid(child, 0)[1]
+        status = 1
+        try:
+            with global_state_kept():
+                status = 0
+        finally:
+            os._exit(status)
+
+    with global_state_kept(), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(status_of_a_fork).result() == 0
