@@ -53,7 +53,7 @@ class KnownHistories:
             history: item ids, most recent last.
             flagged: whether it is flagged by itself.
         """
-        digests = _digests(history)
+        digests = digests_of(history)
         known, flagged_before, is_last = self._longest_known(key, digests)
         if known == len(digests):
             return Noted(False, False, flagged_before)
@@ -71,7 +71,7 @@ class KnownHistories:
 
     def _note_ending(self, key: int, history: Sequence[int], digests: Sequence[bytes], replaced: int) -> None:
         """Note what the next window of a history begins with, in place of what that of its first items did."""
-        ends = _digests(history[1:])
+        ends = digests_of(history[1:])
         if replaced >= SHORTEST_SLIDING:
             place = (self._judge, key, ends[replaced - 2], digests[replaced - 1])
             self._execute("DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ? AND whole = ?", place)
@@ -112,7 +112,7 @@ class KnownHistories:
         return self._database.execute(statement, values)
 
 
-def _digests(history: Sequence[int]) -> list[bytes]:
+def digests_of(history: Sequence[int]) -> list[bytes]:
     """Return the digest of each beginning of a history, the whole one last, by one running hash of all items."""
     running, digests = hashlib.blake2b(digest_size=16), []
     for item in history:

@@ -65,7 +65,7 @@ def open_run_folder(config: ConfigLike, saved: bool = True) -> Iterator[tuple[Pa
 def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Path:
     """Return the folder of a run, whose lock and log a stack holds; neither of a finished run that is read alone."""
     given = Path(config["output_dir"]) if saved and config["output_dir"] else None
-    if given and finished_results(given) is not None and not takes_files(given, LOG):
+    if given and all((given / file).exists() for file in (SETTINGS, RESULTS)) and not takes_files(given, LOG):
         _check_settings(given, settings_of_run(config))
         _warn_of_no_effect(config, given)
         return given

@@ -18,7 +18,8 @@ import pytest
 pytest.importorskip("starlette")
 
 from recbole_gro import UserError, load_target
-from recbole_gro.http_service.guard import _digests, alarm_totals
+from recbole_gro.http_service.guard import alarm_totals
+from recbole_gro.http_service.known_histories import digests_of
 from recbole_gro.http_service.ledger import Entry, Ledger
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.process import bound
@@ -113,7 +114,7 @@ def check_no_flag_lost(ledger, checkpoint, answered):
         histories, flagged, alarm = database.execute("SELECT histories, flagged, alarm FROM suspicion").fetchone()
     sent = [[ids[token] for token in numbered(number)] for number in answered]
     judged = own.guard._judged(sent, [1] * len(sent))
-    assert [noted[_digests(history)[-1]] for history in sent] == judged
+    assert [noted[digests_of(history)[-1]] for history in sent] == judged
     assert (histories, flagged, alarm) == (len(noted), sum(noted.values()), 1)
     plain = [ids[token] for token in ("i3", "i4", "i5")]
     own.ledger.create_key("bob")
