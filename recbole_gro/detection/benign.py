@@ -16,6 +16,7 @@ MOST = 100  # windows of one length along a history at most, and one
 BENIGN_WINDOWS = [SLIDING, *ONCE, STEPS, MOST]  # what thresholds depend on
 LOOKS = (1, 2, 3, 5, 10, 20)  # items of histories that are judged together, besides all
 AT_ONCE = 2**11  # windows that are traced at a time
+Score = Callable[[Traces, Tensor], Tensor]
 
 
 class BenignHistories:
@@ -62,17 +63,17 @@ class BenignHistories:
             if n < longest:
                 yield self.recent[n], users
 
-    def highest(self, scored: Mapping[str, Callable[[Traces], Tensor]], steps: int = STEPS) -> dict[str, Tensor]:
+    def highest(self, scored: Mapping[str, Score], steps: int = STEPS) -> dict[str, Tensor]:
         """Return the highest score [N] that windows of each user have, by name.
 
         Args:
-            scored: by name, what returns the scores [n, L] of traces.
+            scored: by name, what returns the scores [n, L] of traces and their users [n].
             steps: as of `windows`.
         """
         found = {name: torch.full((len(self),), -torch.inf) for name in scored}
         for traces, users in self.windows(steps):
             for name, scores in scored.items():
-                found[name].scatter_reduce_(0, users, scores(traces).amax(1), "amax")
+                found[name].scatter_reduce_(0, users, scores(traces, users).amax(1), "amax")
         return found
 
     def _places(self, n: int, step: int) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Thresholds of detectors from benign users, at a stated rate of false positives."""
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -117,14 +118,7 @@ def calibrated(
                for fitted_on, others in ((first, second), (second, first))]
         for name in names
     }  # fmt: skip
-    highest = {name: torch.full((len(benign),), -torch.inf) for name in names}
-    for traces, users in benign.windows():  # of which some are held at a time
-        for name in names:
-            for detector, others in halves[name]:
-                rows = torch.isin(users, others).nonzero().squeeze(1)
-                if len(rows):
-                    scores = detector.scores(traces[rows]).amax(1)
-                    highest[name].scatter_reduce_(0, users[rows], scores, "amax")
+    highest = benign.highest({name: functools.partial(_by_other_half, halves[name]) for name in names})
     return {
         name: CalibratedDetector(
             StandardizedDetector(name, config, benign.whole), halves[name], highest[name],
@@ -132,6 +126,16 @@ def calibrated(
         )
         for name in names
     }  # fmt: skip
+
+
+def _by_other_half(halves: Sequence[tuple[StandardizedDetector, Tensor]], traces: Traces, users: Tensor) -> Tensor:
+    """Return the scores [n, L] of traces by the detector that was fitted without their users [n]."""
+    scores = torch.full(traces.items.shape, -torch.inf)
+    for detector, others in halves:
+        rows = torch.isin(users, others).nonzero().squeeze(1)
+        if len(rows):
+            scores[rows] = detector.scores(traces[rows])
+    return scores
 
 
 def _window_scores(

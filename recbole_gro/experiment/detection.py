@@ -14,7 +14,7 @@ from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
-from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories
+from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
 from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
@@ -114,7 +114,8 @@ class ProviderUnderTest:
         longest = int(self.users.lengths.max())
         self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
         self.detectors = calibrated(as_names(own.detector), config, benign, self.rate, self.window)
-        highest = users.highest({name: detector.scores for name, detector in self.detectors.items()}, 2 * STEPS)
+        scored: dict[str, Score] = {name: _scores_of(detector) for name, detector in self.detectors.items()}
+        highest = users.highest(scored, 2 * STEPS)
         self.users_flagged_ever = {
             name: float((highest[name] > detector.threshold).double().mean())
             for name, detector in self.detectors.items()
@@ -206,6 +207,10 @@ class ProviderUnderTest:
             true_positives[str(n)] = float((attack > highest).double().mean())
             false_positives[str(n)] = float((real > detector.threshold).double().mean())
         return auc, true_positives, false_positives
+
+
+def _scores_of(detector: CalibratedDetector) -> Score:
+    return lambda traces, _: detector.scores(traces)
 
 
 def _last(items: Tensor, n: int) -> Tensor:

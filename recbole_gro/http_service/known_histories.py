@@ -54,16 +54,17 @@ class KnownHistories:
             flagged: whether it is flagged by itself.
         """
         digests = digests_of(history)
-        known, flagged_before, is_last = self._longest_known(key, digests)
+        known, beginning_flagged, is_last = self._longest_known(key, digests)
         if known == len(digests):
-            return Noted(False, False, flagged_before)
-        continues = False
-        if not is_last and (window := self._window_before(key, digests)):
-            continues, flagged_before = True, flagged_before or self._is_flagged(key, window)
+            return Noted(False, False, beginning_flagged)
+        window = None if is_last else self._window_before(key, digests)
+        continues = window is not None
+        flagged_before = beginning_flagged or (continues and self._is_flagged(key, window))
         if known and is_last:
             place = (self._judge, key, digests[known - 1])
             self._execute("UPDATE beginning SET last = 0 WHERE judge = ? AND key = ? AND digest = ?", place)
-        added = [(self._judge, key, digest, flagged_before, False) for digest in digests[known:-1]]
+        # other histories may begin as this window does, and none of them follows the window before it
+        added = [(self._judge, key, digest, beginning_flagged, False) for digest in digests[known:-1]]
         added.append((self._judge, key, digests[-1], flagged or flagged_before, True))
         self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?, ?)", added)
         self._note_ending(key, history, digests, known if is_last else 0)
@@ -103,7 +104,7 @@ class KnownHistories:
             low, high, found = (middle, high, row) if row else (low, middle - 1, found)
         return low, bool(found[0]), bool(found[1])
 
-    def _is_flagged(self, key: int, digest: bytes) -> bool:
+    def _is_flagged(self, key: int, digest: bytes | None) -> bool:
         statement = "SELECT flagged FROM beginning WHERE judge = ? AND key = ? AND digest = ?"
         found = self._execute(statement, (self._judge, key, digest)).fetchone()
         return bool(found and found[0])  # rows may be deleted by hand

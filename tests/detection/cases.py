@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from recbole_gro import create_detector
-from recbole_gro.detection.benign import LOOKS
+from recbole_gro.detection.benign import LOOKS, BenignHistories
 from recbole_gro.detection.calibration import calibrated
 from recbole_gro.detection.traces import Traces
 
@@ -38,7 +38,7 @@ def _traces(items, ranks, embeddings, draw):
     return Traces(items * kept, ranks, embeddings * kept.unsqueeze(2), N_ITEMS, K)
 
 
-class Benign:
+class Benign(BenignHistories):
     """Benign users of known traces: of whole histories, and of windows of these."""
 
     def __init__(self, traces, *windows):
@@ -51,7 +51,7 @@ class Benign:
     def __len__(self):
         return len(self.whole)
 
-    def windows(self):
+    def windows(self, steps=0):
         for traces in (self.whole, *self._windows):
             yield traces, torch.arange(len(self))
 

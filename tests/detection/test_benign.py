@@ -50,7 +50,7 @@ def test_the_highest_score_is_that_of_the_worst_window(tracer):
     listed = histories(4, 40, 25)
     listed[1][5] = listed[2][20] = 30
     benign = BenignHistories(tracer, listed)
-    highest = benign.highest({"item": lambda traces: traces.items.float()})["item"]
+    highest = benign.highest({"item": lambda traces, _: traces.items.float()})["item"]
     assert highest.tolist() == [max(history) for history in listed]
 
 

@@ -11,6 +11,7 @@ from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.histories import logged_histories
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.guard import Guard, alarm_totals
+from recbole_gro.http_service.known_histories import digests_of
 from recbole_gro.http_service.ledger import Ledger
 
 
@@ -201,3 +202,31 @@ def test_tables_are_emptied_by_hand_as_the_page_says(guard, tmp_path):
 def test_a_window_stays_open_where_another_one_that_ends_alike_has_grown(guard, tmp_path):
     guard().alarms([[1, 2, 3, 4, 5], [9, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 8]], [5] * 4)
     assert state(tmp_path) == [(5, 2, 0, 0)]
+
+
+def test_histories_that_begin_with_an_item_of_a_flagged_window_are_not_flagged(guard, tmp_path):
+    """What follows of a flagged history is flagged, not what other histories share with its windows."""
+    own = guard()
+    history = [7, *range(10, 20)]
+    windows = [history[end - 6 : end] for end in range(6, 12)]
+    assert all(own.alarms([window], [5])[0] for window in windows)
+    others = [[item] for item in history[1:7]] + [[10, 20], windows[2][:5]]
+    assert own._known._longest_known(5, digests_of(windows[2][:5]))[:2] == (5, False)
+    assert own.alarms(others, [6] * len(others)) == [False] * len(others)
+    assert own.alarms(others, [5] * len(others)) == [False] * len(others)
+    assert state(tmp_path)[0][2] == 1
+    assert own.alarms([[*windows[2], 30]], [5]) == [True]  # grows from a flagged window
+
+
+def test_users_behind_one_key_are_flagged_as_each_is_alone(guard, tmp_path):
+    """Sliding and growing histories of many users, some of which are flagged."""
+    draw = torch.Generator().manual_seed(8)
+    users = torch.randint(8, 31, (30, 14), generator=draw).tolist()
+    for user in users[:3]:
+        user[4] = 7
+    for n, key in ((6, 1), (14, 2)):  # the 6 most recent items, or all
+        sent = [(number, user[max(0, end - n) : end]) for end in range(1, 15) for number, user in enumerate(users)]
+        own = guard()
+        flagged = {number for number, history in sent if own.alarms([history], [key])[0]}
+        assert flagged == {0, 1, 2}
+    assert [row[1:3] for row in state(tmp_path)] == [(30, 3), (30, 3)]

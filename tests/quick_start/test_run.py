@@ -59,6 +59,13 @@ def run(tiny_data_path, tmp_path, monkeypatch):
     return start
 
 
+def test_results_of_a_marked_target_keep_the_schema(run):
+    """It is trained from the start, so that no target of which this could be said was needed."""
+    small = {"injected_pool": 10, "injected_runs": 3, "injected_share": 0.1}
+    results = run("none", "injected", attack=False, model="SASRec", **small)
+    assert [type(row["target_still_improving"]) for row in results["defenses"]] == [bool, type(None)]
+
+
 @pytest.mark.parametrize("surrogate", ["BERT4Rec", "NARM"])
 @pytest.mark.parametrize("target", ["BERT4Rec", "NARM"])
 def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
