@@ -37,13 +37,14 @@ class Routes:
 
     Args:
         options: of the service.
+        detector_file: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
 
-    def __init__(self, options: Options):
-        self.service = DefendedService(options)
+    def __init__(self, options: Options, detector_file: str | None = None):
+        self.service = DefendedService(options, detector_file)
         self.recommender = self.service.recommender
         self.limits = replace(options.limits, k=self.recommender.served_k)
         self.ledger_file = options.ledger_file
@@ -152,16 +153,17 @@ class Routes:
         self.latencies[sum(seconds > bound for bound in BOUNDS)] += 1
 
 
-def create_app(options: Options) -> Starlette:
-    """Return the application of a service.
+def create_app(options: Options, detector_file: str | None = None) -> Starlette:
+    """Return the application of a service; its `state.detector` is the one that judges queries, or None.
 
     Args:
         options: of the service.
+        detector_file: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
-    routes = Routes(options)
+    routes = Routes(options, detector_file)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -180,4 +182,6 @@ def create_app(options: Options) -> Starlette:
     table = [Route("/v1/recommend", routes.recommend, methods=["POST"])]
     table += [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
     handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, sqlite3.Error, Exception), routes.refused)
-    return Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)
+    app.state.detector = routes.service.detector
+    return app

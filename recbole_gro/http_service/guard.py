@@ -38,9 +38,8 @@ class Guard:
 
     A history is traced alone, so that its score does not depend on what else is in a batch. Which queries are versions
     of one history is nearly as in `detect` (`KnownHistories`). What is remembered is in the file of the ledger, so that
-    all processes of a service judge a key by the same histories, and a killed one forgets none; the thresholds are
-    computed by each process, from the same benign users. What other thresholds judged, such as those of another service
-    on the ledger, is kept apart.
+    all processes of a service judge a key by the same histories, and a killed one forgets none; their thresholds are
+    the same. What other thresholds judged, such as those of another service on the ledger, is kept apart.
 
     Args:
         detector: with its thresholds.

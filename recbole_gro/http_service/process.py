@@ -4,13 +4,17 @@ import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import torch
 import uvicorn
 from starlette.applications import Starlette
 
+from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.http_service.app import create_app
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
@@ -48,11 +52,26 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         signal.signal(signal.SIGTERM, _stopped)  # which uvicorn raises again once it has stopped
         uvicorn.run(app, **settings)
         return
-    del app
-    os.environ[VARIABLE] = json.dumps(asdict(options))
-    seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)
-    settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
-    uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
+    with tempfile.TemporaryDirectory(prefix="recbole-gro-serve-") as folder:  # in reach of this user alone
+        file = _saved(app.state.detector, Path(folder))
+        del app
+        os.environ[VARIABLE] = json.dumps({"options": asdict(options), "detector_file": file})
+        calibrates = options.detector is not None and file is None
+        seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * calibrates
+        settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
+        uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
+
+
+def _saved(detector: CalibratedDetector | None, folder: Path) -> str | None:
+    """Return the file of a detector with its thresholds for the workers; None where it cannot be saved."""
+    if detector is None:
+        return None
+    file = str(folder / "detector.pth")
+    try:
+        torch.save(detector, file)
+    except Exception:  # of a user's detector, such as one with an open file: each worker makes its own
+        return None
+    return file
 
 
 def _stopped(*_: object) -> None:
@@ -88,5 +107,7 @@ def bound(host: str, port: int) -> socket.socket:
 
 def worker_app() -> Starlette:
     """Return the application of a worker process."""
-    options = json.loads(os.environ[VARIABLE])
-    return create_app(Options(**{**options, "limits": Limits(**options["limits"])}))
+    given = json.loads(os.environ[VARIABLE])
+    options = given["options"]
+    options = Options(**{**options, "limits": Limits(**options["limits"])})
+    return create_app(options, given["detector_file"])

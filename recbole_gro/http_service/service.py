@@ -45,12 +45,16 @@ class DefendedService:
 
     Args:
         options: of the service.
+        detector_file: the detector with its thresholds, as another process of the service saved it; None: computed.
+
+    Attributes:
+        detector: the one of the service, with its thresholds; None without `options.detector`.
 
     Raises:
         UserError: the checkpoint, defense, a setting or the ledger is invalid.
     """
 
-    def __init__(self, options: Options):
+    def __init__(self, options: Options, detector_file: str | None = None):
         torch.set_num_threads(options.threads)
         import_plugins({"plugins": options.plugins})
         model = sequential_model(options.model) if options.model else None
@@ -61,7 +65,7 @@ class DefendedService:
         if os.path.exists(options.ledger_file):  # before a detector is calibrated, which takes minutes
             with contextlib.closing(Ledger(options.ledger_file)) as ledger:
                 ledger.check_catalogue(catalogue)
-        judge = calibrated_detector(target, options) if options.detector else None
+        judge = calibrated_detector(target, options, detector_file) if options.detector else None
         draws = KeyedDraws(target.config, "alarm")
         self.recommender.check()
         if judge and options.on_alarm == "decoy":
@@ -71,10 +75,10 @@ class DefendedService:
             logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
         self._owed: list[tuple[list[int], int]] = []  # lines of the log whose lists are to be given back, and status
         self.on_alarm = options.on_alarm
-        self.guard = None
+        self.guard = self.detector = None
         if judge:
-            detector, tracer, rate = judge
-            self.guard = Guard(detector, tracer, options.ledger_file, rate, draws)
+            self.detector, tracer, rate = judge
+            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws)
 
     def close(self) -> None:
         """Close the ledger, once the lists that are owed are given back."""
@@ -152,8 +156,15 @@ class DefendedService:
         return lists
 
 
-def calibrated_detector(target: SavedTarget, options: Options) -> tuple[CalibratedDetector, Tracer, float]:
+def calibrated_detector(
+    target: SavedTarget, options: Options, file: str | None = None
+) -> tuple[CalibratedDetector, Tracer, float]:
     """Return the detector of a service with its thresholds, the tracer of the model, and the rate of false positives.
+
+    Args:
+        target: the served model.
+        options: of the service.
+        file: as `DefendedService` takes it.
 
     Raises:
         UserError: an unknown detector or reaction, or benign users that give no thresholds.
@@ -167,6 +178,8 @@ def calibrated_detector(target: SavedTarget, options: Options) -> tuple[Calibrat
     if len(as_names(own.detector)) != 1:
         raise UserError(f"detector: {options.detector} are several; a service has one")
     tracer = Tracer(target.model, ServiceSettings.of(target.config).served_k)
+    if file is not None:  # written by this service, in a folder that its user alone can enter
+        return torch.load(file, weights_only=False), tracer, rate
     [detector] = calibrate(target, tracer, options.benign, own).values()
     return detector, tracer, rate
 

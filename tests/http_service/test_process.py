@@ -14,10 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("starlette")
 
 from recbole_gro import UserError, load_target
+from recbole_gro.detection import detectors
+from recbole_gro.detection.coverage import CoverageDetector
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.known_histories import digests_of
 from recbole_gro.http_service.ledger import Entry, Ledger
@@ -159,7 +162,7 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
     started, made, said = [], [], []
     create = process.create_app
     monkeypatch.setattr(process.uvicorn, "run", lambda app, **settings: started.append((app, settings)))
-    monkeypatch.setattr(process, "create_app", lambda options: made.append(options) or create(options))
+    monkeypatch.setattr(process, "create_app", lambda options, *file: made.append(options) or create(options, *file))
     monkeypatch.setenv(process.VARIABLE, "")
     ledger = str(tmp_path / "service.db")
     options = process.Options(checkpoint_of("GRU4Rec"), ledger=ledger, limits=process.Limits(history=5), catalogue=True)
@@ -175,6 +178,37 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
         assert app == "recbole_gro.http_service.process:worker_app"
         process.worker_app()
     assert made == [options] * workers
+
+
+class Unsavable(CoverageDetector):
+    """A detector that holds what no file can."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize(("name", "computed"), [("coverage", 1), ("unsavable", 2)])
+def test_workers_have_the_thresholds_of_the_command(checkpoint_of, tmp_path, monkeypatch, name, computed):
+    from recbole_gro.http_service import process, service
+
+    monkeypatch.setitem(detectors._entries, "unsavable", Unsavable)
+    apps, calibrated, calibrate = [], [], service.calibrate
+    monkeypatch.setattr(service, "calibrate", lambda *given: calibrated.append(given) or calibrate(*given))
+    monkeypatch.setattr(process.uvicorn, "run", lambda app, **_: apps.append(process.worker_app()))
+    monkeypatch.setenv(process.VARIABLE, "")
+    own = {"ledger": str(tmp_path / "service.db"), "detector": name, "false_positive_rate": 0.05}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process.serve(process.Options(checkpoint_of("GRU4Rec"), **own), "127.0.0.1", port, 2, lambda: None)
+    assert len(calibrated) == computed
+    ((_, tracer, benign, settings),) = calibrated[:1]
+    (expected,) = calibrate(load_target(checkpoint_of("GRU4Rec")), tracer, benign, settings).values()
+    detector = apps[0].state.detector
+    assert (detector.threshold, detector.window_threshold) == (expected.threshold, expected.window_threshold)
+    histories = torch.tensor([[3, 4, 5, 0], [9, 9, 9, 9]])
+    assert torch.equal(detector.scores(tracer.trace(histories)), expected.scores(tracer.trace(histories)))
 
 
 def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_process):
