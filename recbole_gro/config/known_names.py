@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import sys
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
@@ -9,8 +10,9 @@ from functools import cache
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
+from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
-from recbole_gro.config.settings import declared_keys
+from recbole_gro.config.settings import Settings, declared_keys
 from recbole_gro.utils.errors import UserError, nearest
 
 READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads but does not list
@@ -66,8 +68,9 @@ def recbole_names() -> frozenset[str]:
 def names_in(model_class: type) -> frozenset[str]:
     """Return the settings that a model class can read, by its source and the sources of its base classes.
 
-    Every string of the source counts, as in `config["width"]` and `config.get("width")`, and every `config.width`. A
-    class that composes names at run time declares them: `config_keys = ("width_1", "width_2")`.
+    Every string of the source counts, as in `config["width"]` and `config.get("width")`, every `config.width`, and all
+    keys of a class of settings, as in `WidthSettings.of(config)`. A class that composes names at run time declares
+    them: `config_keys = ("width_1", "width_2")`.
     """
     found: set[str] = set()
     for cls in model_class.__mro__:
@@ -82,7 +85,25 @@ def names_in(model_class: type) -> frozenset[str]:
                 found.add(node.value)
             elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
                 found.add(node.attr)
+            elif isinstance(node, ast.Name):
+                found.update(_names_of(getattr(sys.modules.get(cls.__module__), node.id, None)))
     return frozenset(found - SET_BY_RECBOLE | set(getattr(model_class, "config_keys", ())))
+
+
+def _names_of(member: Any) -> tuple[str, ...]:
+    return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
+
+
+def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Settings]] | None]) -> set[str]:
+    """Return the keys that classes of a user's own read, by their source, and that their declarations lack.
+
+    Args:
+        classes: of a part; those of this package, RecBole and torch count for nothing.
+        declared: classes of settings that it declares, by what they are for; None: not declared.
+    """
+    read = {name for cls in classes if sources_of(cls) for name in names_in(cls)}
+    known = {name for settings in declared for each in settings or () for name in each.names}
+    return (read & declared_keys().keys()) - known
 
 
 def is_known(name: str, models: Iterable[type]) -> bool:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
+from recbole_gro.config.known_names import undeclared_keys
 from recbole_gro.config.plugins import sources_of
-from recbole_gro.config.settings import Settings
+from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
@@ -268,4 +269,5 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
-    return read | sources_of(*named) | {"benign windows": BENIGN_WINDOWS}
+    undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
+    return read | undeclared | sources_of(*named) | {"benign windows": BENIGN_WINDOWS}

@@ -26,7 +26,7 @@ from recbole_gro.experiment.marked_suspects import (
 )
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
-from recbole_gro.experiment.suspects import TOP, Workshop
+from recbole_gro.experiment.suspects import TOP, Workshop, users_code
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.quick_start.seeding import start_stage
@@ -225,4 +225,9 @@ def _print(experiment: Experiment, *of: Any) -> str:
     """Return a digest of what a table depends on."""
     data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, experiment.seeds[0]))
     others = {"models": [*map(str, experiment.vary["model"])], "seeds": experiment.seeds} if len(of) == 1 else {}
-    return fingerprint("marks", of=[*of], data=data, settings=experiment.fixed, marks=experiment.marks, **others)
+    code = users_code(
+        experiment, [entry for part in ("copies", "changed", "cleansed") for entry in experiment.marks[part]]
+    )
+    return fingerprint(
+        "marks", of=[*of], data=data, settings=experiment.fixed, marks=experiment.marks, **others, **code
+    )

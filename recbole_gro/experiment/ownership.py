@@ -16,7 +16,17 @@ from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.dry_run import no_estimate, print_downloads
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.report import settings_blocks
-from recbole_gro.experiment.suspects import ANOTHER, TOP, Suspect, Workshop, attacks, copies, others, usual_attacks
+from recbole_gro.experiment.suspects import (
+    ANOTHER,
+    TOP,
+    Suspect,
+    Workshop,
+    attacks,
+    copies,
+    others,
+    users_code,
+    usual_attacks,
+)
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import Probes, Verdict
 from recbole_gro.quick_start.fingerprint import fingerprint
@@ -90,7 +100,8 @@ def _line_up(experiment: Experiment) -> str:
     seeds = sorted({*experiment.seeds, *own["references"]})
     data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, seeds[0]))
     read = {"settings": experiment.fixed, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
-    return fingerprint(experiment.name, data=data, **read)
+    code = users_code(experiment, [*own["copies"], *own["changed"], *own["avoiding"], own["small"]])
+    return fingerprint(experiment.name, data=data, **read, **code)
 
 
 def _suspects(experiment: Experiment, model: str, seed: int) -> str:

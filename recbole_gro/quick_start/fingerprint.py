@@ -16,7 +16,7 @@ from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, Que
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
 from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.config.known_names import names_in, read_by_others_alone
+from recbole_gro.config.known_names import names_in, read_by_others_alone, undeclared_keys
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import ROLES, reference_to, role_models, sequential_model
 from recbole_gro.config.plugins import PluginSettings, sources_of
@@ -124,13 +124,13 @@ class Fingerprints:
         before = self.target if self.needs_target else self.training
         keyed = part.training_settings is None or KeyedSettings in part.training_settings
         key = {"key": key_digest(self.config)} if keyed else {}
-        settings = self._read(part.training_settings, part.fixed)
+        settings = self._read(part.training_settings, part.fixed) | self._undeclared(part)
         return fingerprint("defended", before, part=part.name, settings=settings, **key, **_code(*part.classes))
 
     @cached_property
     def service(self) -> str:
         """Fingerprint of the served lists."""
-        parts = [[part.name, self._read(part.output_settings)] for part in self.defense.parts]
+        parts = [[part.name, self._read(part.output_settings) | self._undeclared(part)] for part in self.defense.parts]
         read = [part.output_settings for part in self.defense.parts]
         keyed = any(declared is None or KeyedSettings in declared for declared in read)
         settings, key = self._read((ServiceSettings,)), key_digest(self.config) if keyed else None
@@ -151,11 +151,13 @@ class Fingerprints:
             return self.variant["queries"]
         attacker = self.attacker
         own = QuerySettings.fingerprint_inputs(attacker.config)  # which the attack's name may set
+        declared = ((QuerySettings, *TRAINED_SURROGATE), attacker.settings, attacker.strategy.settings)
+        undeclared = self._values(undeclared_keys(attacker.classes, declared))
         return fingerprint(
             "queries",
             self.service,
             attacker=self.attack.partition("+")[0],
-            settings=[own, self._read(attacker.strategy.settings), self._read(attacker.settings)],
+            settings=[own, self._read(attacker.strategy.settings), self._read(attacker.settings) | undeclared],
             **_code(*attacker.classes),
         )
 
@@ -172,7 +174,8 @@ class Fingerprints:
         found = {}
         for name, reference in create_references(self.config).items():
             cut = _cut(self.config) if SurrogateSettings in (reference.settings or ()) else {}
-            read = self._read(reference.settings) | cut
+            declared = (reference.settings, TARGET_SETTINGS, (ServiceSettings, EvaluationSettings))
+            read = self._read(reference.settings) | cut | self._values(undeclared_keys([type(reference)], declared))
             if reference.per_architecture and len(surrogate_models(self.config)) > 1:
                 read["architecture"] = "selected by the attack"
             found[name] = fingerprint("reference", undefended, name=name, settings=read, **_code(type(reference)))
@@ -219,7 +222,14 @@ class Fingerprints:
     def _plugin_keys_of(self, *classes: type) -> dict[str, Any]:
         """Return the values of the keys of plugins that models and metrics of a user's own read."""
         names = {name for cls in classes if sources_of(cls) for name in names_in(cls)}
-        return fingerprint_inputs(self.config, (names & plugin_keys().keys()) - RUN_LEVEL)
+        return self._values(names & plugin_keys().keys())
+
+    def _undeclared(self, part: Defense) -> dict[str, Any]:
+        """Return the values of the keys that a defense of a user's own reads and does not declare."""
+        return self._values(undeclared_keys(part.classes, (part.training_settings, part.output_settings)))
+
+    def _values(self, names: set[str]) -> dict[str, Any]:
+        return fingerprint_inputs(self.config, sorted(names - RUN_LEVEL))
 
     def _of_role(self, role: str) -> set[str]:
         """Return the keys that the models of a role read and the target does not."""

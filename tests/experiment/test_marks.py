@@ -1,8 +1,10 @@
 import csv
+from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
 from experiment.folder_cases import FolderCases
+from experiment.test_ownership import OWN_MODEL
 from pipeline import files_below
 
 from recbole_gro.experiment.marks import FALSE_CLAIMS, HEAD, WORDS
@@ -67,6 +69,24 @@ def test_each_suspect_of_each_marked_model_has_its_rows_and_none_is_made_twice(g
     monkeypatch.setattr("recbole_gro.experiment.marks.unmarked_suspects", None)
     run_experiment(*grid, output_dir="out")
     assert (folder / "results.csv").read_text() == before
+
+
+def test_tables_of_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("recbole_gro.experiment.marks.verdicts", lambda *_: [])
+    monkeypatch.setattr("recbole_gro.experiment.marks.false_claims", lambda *_: [])
+    monkeypatch.setattr("recbole_gro.experiment.marks.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    monkeypatch.setattr("recbole_gro.experiment.marks.marks_blocks", lambda *_: [])
+    module, name = tmp_path / "own_model_with_marks.py", "own_model_with_marks:OwnModel"
+    module.write_text(OWN_MODEL)
+    (tmp_path / "tiny.yaml").write_text(OWN.replace("GRU4Rec", f"'{name}'"))
+    run_experiment(*grid, output_dir="out")
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "missing" not in capsys.readouterr().out
+    module.write_text(OWN_MODEL.replace("1", "22"))
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    printed = capsys.readouterr().out
+    assert f"  {name}, aow, seed 1: missing\n" in printed
+    assert "  false claims, injected: missing\n" in printed
 
 
 def test_too_few_marks_to_be_recognized_are_reported(grid):

@@ -98,6 +98,30 @@ def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
     assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
+OWN_MODEL = """
+from recbole.model.sequential_recommender import GRU4Rec
+
+
+class OwnModel(GRU4Rec):
+    version = 1
+"""
+
+
+def test_verdicts_with_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
+    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    module, file = tmp_path / "own_model_of_a_suspect.py", tmp_path / grid[0]
+    module.write_text(OWN_MODEL)
+    own = "copies: [{attacker: standard+mixed, surrogate_model: own_model_of_a_suspect:OwnModel}, "
+    file.write_text(file.read_text().replace("copies: [", own))
+    run_experiment(*grid, output_dir="out")
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "NARM, seed 1: done\n  GRU4Rec, seed 1: done" in capsys.readouterr().out
+    module.write_text(OWN_MODEL.replace("1", "22"))
+    run_experiment(*grid, output_dir="out", dry_run=True)
+    assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
+
+
 def test_a_small_model_of_an_owners_architecture_has_data_of_its_own(grid):
     experiment = read_experiment(*grid)
     experiment.ownership["small"] = {"count": 1, "model": "GRU4Rec", "epochs": 1, "train_batch_size": 4}

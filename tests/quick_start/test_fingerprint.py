@@ -521,6 +521,58 @@ def test_parts_that_declare_nothing_may_read_any_key(prints):
     assert changed(one(1, **own), one(2, **own)) == AFTER["defended"]
 
 
+FORGETFUL = """
+import copy
+
+from recbole_gro import Defense, QueryStrategy, Settings, key, register_defense, register_query_strategy
+
+
+class ForgottenSettings(Settings):
+    forgotten_by_it: int = key(1, "int >= 1", "read, and missing in what the part declares")
+
+
+@register_defense("forgetful")
+class Forgetful(Defense):
+    training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.roll(ForgottenSettings.of(self.config).forgotten_by_it, 1)
+
+
+@register_defense("forgetful_training")
+class ForgetfulTraining(Defense):
+    training_settings = output_settings = ()
+
+    def protect(self, target, train_data, valid_data, show_progress=False):
+        return target if self.config["forgotten_by_it"] == 1 else copy.deepcopy(target)
+
+
+@register_query_strategy("forgetful_strategy")
+class ForgetfulStrategy(QueryStrategy):
+    settings = ()
+
+    def prefixes(self, *given):
+        return super().prefixes(*given) * ForgottenSettings.of(self.config).forgotten_by_it
+"""
+
+
+def test_settings_that_a_users_part_reads_and_does_not_declare_count(prints, own_parts, tmp_path, monkeypatch):
+    (tmp_path / "forgetful_parts.py").write_text(FORGETFUL)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("forgetful_parts")
+    try:
+        for expected, name, own in (
+            (set(), "none", {}),
+            (AFTER["service"], "forgetful", {}),
+            (AFTER["defended"], "forgetful_training", {}),
+            (AFTER["queries"], "none", {"query_strategy": "forgetful_strategy"}),
+        ):
+            before, after = (prints(name, **own, forgotten_by_it=value) for value in (1, 2))
+            assert changed(before, after) == expected
+    finally:
+        del sys.modules["forgetful_parts"]
+
+
 def test_settings_that_a_subclass_of_gro_declares_count(prints):
     class StrengthSettings(Settings):
         strength_of_it: float = key(1.0, "float >= 0", "a setting of its own")
