@@ -53,7 +53,13 @@ class Parser(argparse.ArgumentParser):
                 if action.dest in given:
                     raise UserError(f"{name} is given twice; give it once")
                 given.add(action.dest)
-        return super().parse_known_args(words, namespace)
+        found, rest = super().parse_known_args(words, namespace)
+        for action in self._actions:
+            if action.nargs == "*":  # argparse takes its first words in a row alone, not those after a setting
+                more = [word for word in rest if not word.startswith("-")]
+                setattr(found, action.dest, [*getattr(found, action.dest), *more])
+                rest = [word for word in rest if word.startswith("-")]
+        return found, rest
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)  # argparse ignores that it cannot be written
