@@ -60,14 +60,15 @@ def _tried(models: list[str], page: Path | None, words: dict[str, str]) -> int:
     check_settings(words)
     settings = {name: values_of(name, text) for name, text in words.items()}
     rows, tried = {}, models or sorted(sequential_models())
-    with tempfile.TemporaryDirectory() as folder, progress_bar("models", len(tried), "models") as bar:
+    with tempfile.TemporaryDirectory() as folder:
         data_path = write_first_users(Path(folder))
         for model in tried if settings else ():
             if model not in CANNOT_SERVE:
                 ModelTrials(model, data_path, Path(folder), **settings)  # refuses those that it does not read
-        for model in tried:
-            rows[model] = table_row(model, data_path, settings)
-            bar.update()
+        with progress_bar("models", len(tried), "models") as bar:
+            for model in tried:
+                rows[model] = table_row(model, data_path, settings)
+                bar.update()
     print(terminal.for_output(table(rows)))
     if page:
         _write_table(table(rows).markdown(), page, before)

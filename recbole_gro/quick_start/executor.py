@@ -15,7 +15,7 @@ import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
 
 EXECUTORS = ("local", "ray")
 Task = tuple[Any, ...]  # arguments of a call
@@ -143,6 +143,7 @@ def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outc
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     finished = threading.Event()
     threading.Thread(target=_end_with_parent, args=(parent, finished), daemon=True).start()
+    warnings.simplefilter("ignore", SettingWarning)  # which the parent has given, of the same settings
     try:
         return _outcome(run, task)
     finally:

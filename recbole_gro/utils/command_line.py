@@ -1,16 +1,18 @@
 """Common parts of the commands: --KEY=VALUE words, --debug, --quiet and exit statuses."""
 
 import argparse
+import contextlib
 import itertools
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from recbole_gro.utils import output, terminal
-from recbole_gro.utils.errors import UserError, nearest, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError, nearest, out_of_memory
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
@@ -133,7 +135,7 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
     output.open_missing()
     try:
         try:
-            with terminal.quietly(QUIET in words):
+            with terminal.quietly(QUIET in words), _warnings_in_one_line(command):
                 return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()
@@ -153,6 +155,26 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             output.print_error(*traceback.format_exception(error)[:-1], end="")
         output.print_error(f"{command}: error: {reported}")
         return BAD_INPUT
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line(command: str) -> Iterator[None]:
+    """Print each warning of a setting once, without the line of code that Python names; others as before."""
+    before, printed = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, SettingWarning):
+            before(message, category, *place, **more)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            if not launched() or os.environ.get("RANK") == "0":  # torchrun's processes have the same settings
+                output.print_error(f"{command}: warning: {message}")
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _reported(error: Exception) -> UserError | None:

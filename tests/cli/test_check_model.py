@@ -77,8 +77,17 @@ def test_settings_of_a_users_model_are_given_with_it(capsys, monkeypatch, tmp_pa
         "        config['hidden_size'] = config['my_width'] * 2\n        super().__init__(config, dataset)\n"
     )
     assert main(["check-model", "wide_models:Wide"]) == 1
+    capsys.readouterr()
     assert main(["check-model", "wide_models:Wide", "--my_width=8"]) == 0
-    assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["wide_models:Wide", *["works"] * 3]
+    printed = capsys.readouterr()
+    assert cells(printed.out.splitlines()[-1])[1:5] == ["wide_models:Wide", *["works"] * 3]
+    assert "warning" not in printed.err
+    assert main(["check-model", "wide_models:Wide", "--my_widht=8"]) == 1
+    warned = [line for line in capsys.readouterr().err.splitlines() if "my_widht" in line]
+    assert warned == [
+        "recbole-gro check-model: warning: unknown key 'my_widht'; did you mean 'my_width'? "
+        "(a custom model can declare it in config_keys)"
+    ]
 
 
 @pytest.mark.parametrize(
