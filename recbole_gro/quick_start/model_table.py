@@ -12,6 +12,7 @@ from recbole_gro.data import train_rows_of
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
 from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
+from recbole_gro.utils.own_code import place_in_own_code
 from recbole_gro.utils.table import TextTable
 
 TRAINED_ON_ROWS = ("target", "student")  # roles that read training rows; a surrogate reads a query log
@@ -67,9 +68,7 @@ def _add_difference(row: dict[str, str], role: str, rows: str, on_prefixes: str)
         row[role] += f" (on {rows}; works with train_rows=prefixes)"
 
 
-def _outcome(
-    passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials, settings: Mapping[str, Any]
-) -> str:
+def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials, settings: Mapping[str, Any]) -> str:
     """Return `works`, or the reason against a model in a role; an exception of RecBole's own without settings raises."""
     try:
         for trial in passes:
@@ -80,8 +79,10 @@ def _outcome(
         if ":" not in reference_to(trials.config.model_class) and not settings:
             raise
         ends = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
+        place = place_in_own_code(error)
         given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        return f"no: {out_of_memory(error) or ends}" + (f" (given: {given})" if given else "")
+        remarks = [place, f"given: {given}" if given else ""]
+        return " ".join([f"no: {out_of_memory(error) or ends}", *(f"({remark})" for remark in remarks if remark)])
     return "works"
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from recbole_gro.utils import output, terminal
 from recbole_gro.utils.errors import SettingWarning, UserError, nearest, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
@@ -126,8 +127,8 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             errors alone.
 
     Returns:
-        The exit status of the work; 2 after one line on invalid input, on a lack of memory, or on standard output that
-        cannot be written; 130 after an interrupt, with the notes of the exception; 141 where the reader of the output,
+        The exit status of the work; 2 after one line on invalid input, on an exception in code of a user's own, on a
+        lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes of the exception; 141 where the reader of the output,
         such as head, has gone. What is printed is discarded where the process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -184,4 +185,4 @@ def _reported(error: Exception) -> UserError | None:
     unwritten = output.write_failure(error)
     if unwritten and isinstance(error.__context__, UserError):  # which the last flush of the output came after
         return error.__context__
-    return unwritten or out_of_memory(error)
+    return unwritten or out_of_memory(error) or fault_of_own_code(error)

@@ -117,7 +117,7 @@ def test_models_may_stand_behind_a_setting(capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("recbole-gro check-model: error: hidden_size: not read by STAMP; ")
     assert rows == {}
     assert main(["check-model", "NARM", "--hidden_size=8", "GRU4Rec", "--embedding_size=8"]) == 0
-    assert rows == dict.fromkeys(("NARM", "GRU4Rec"), {"hidden_size": 8, "embedding_size": 8})
+    assert rows == {model: {"hidden_size": 8, "embedding_size": 8} for model in ("NARM", "GRU4Rec")}
     assert main(["check-model", "NARM", "--hidden_size", "8"]) == 2
     assert "settings have the form --KEY=VALUE, here --hidden_size=8" in capsys.readouterr().err
 
