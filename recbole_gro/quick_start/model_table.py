@@ -69,7 +69,7 @@ def _add_difference(row: dict[str, str], role: str, rows: str, on_prefixes: str)
 
 
 def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials, settings: Mapping[str, Any]) -> str:
-    """Return `works`, or the reason against a model in a role; an exception of RecBole's own without settings raises."""
+    """Return `works`, or the reason against a model in a role; a model of RecBole's raises where nothing was set."""
     try:
         for trial in passes:
             trial(trials)
