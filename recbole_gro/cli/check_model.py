@@ -50,9 +50,9 @@ def work(words: list[str]) -> int:
 
 def _tried(models: list[str], page: Path | None, words: dict[str, str]) -> int:
     from recbole_gro.config.files import values_of
-    from recbole_gro.config.models import sequential_model, sequential_models
+    from recbole_gro.config.models import CANNOT_SERVE, sequential_model, sequential_models
     from recbole_gro.quick_start.model_table import table, table_row
-    from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, check_settings, write_first_users
+    from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, check_settings, write_first_users
 
     before = _page(page) if page else ""  # what cannot work is said before the trials
     for model in set(models) - set(sequential_models()):
@@ -60,11 +60,15 @@ def _tried(models: list[str], page: Path | None, words: dict[str, str]) -> int:
     check_settings(words)
     settings = {name: values_of(name, text) for name, text in words.items()}
     rows, tried = {}, models or sorted(sequential_models())
-    with tempfile.TemporaryDirectory() as folder, progress_bar("models", len(tried), "models") as bar:
+    with tempfile.TemporaryDirectory() as folder:
         data_path = write_first_users(Path(folder))
-        for model in tried:
-            rows[model] = table_row(model, data_path, settings)
-            bar.update()
+        for model in tried if settings else ():
+            if model not in CANNOT_SERVE:
+                ModelTrials(model, data_path, Path(folder), **settings)  # refuses those that it does not read
+        with progress_bar("models", len(tried), "models") as bar:
+            for model in tried:
+                rows[model] = table_row(model, data_path, settings)
+                bar.update()
     print(terminal.for_output(table(rows)))
     if page:
         _write_table(table(rows).markdown(), page, before)

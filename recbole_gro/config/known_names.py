@@ -13,7 +13,7 @@ from recbole_gro.config.models import sequential_models
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
 from recbole_gro.config.settings import Settings, declared_keys
-from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.errors import SettingWarning, UserError, nearest
 
 READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads but does not list
 SET_BY_RECBOLE = {"device", "eval_type", "single_spec", "MODEL_TYPE", "MODEL_INPUT_TYPE"}  # set by RecBole
@@ -169,7 +169,7 @@ def check_names(names: Iterable[str], models: Sequence[type]) -> None:
         what = f"{what}; {_meant(name, models)}"
         if _all_of_recbole(models):
             raise UserError(what)
-        warnings.warn(f"{what} (a custom model can declare it in config_keys)", stacklevel=2)
+        warnings.warn(f"{what} (a custom model can declare it in config_keys)", SettingWarning, stacklevel=2)
 
 
 def _meant(name: str, models: Sequence[type]) -> str:
@@ -180,6 +180,15 @@ def _meant(name: str, models: Sequence[type]) -> str:
     if name in GONE:
         return "RecBole does not read it since 1.1; leave it out"
     own = {key for model in models for key in recbole_model_settings(model)}
+    own |= {key for model in models if not _all_of_recbole([model]) for key in _like_settings(names_in(model))}
     general = recbole_keys() - model_keys() | set(declared_keys())
     hint = nearest(name, own) or nearest(name, general | own)
-    return f"did you mean {hint!r}?" if hint else f"{models[0].__name__} reads {', '.join(sorted(own))} of its own"
+    if hint:
+        return f"did you mean {hint!r}?"
+    return f"{models[0].__name__} reads {', '.join(sorted(own)) or 'no settings'} of its own"
+
+
+def _like_settings(names: Iterable[str]) -> set[str]:
+    """Return what can be a key, out of the strings of a source."""
+    words = {name for name in names if name.isidentifier() and name.islower() and not name.endswith("_")}
+    return words - recbole_names() - set(dir(dict))

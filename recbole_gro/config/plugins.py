@@ -16,6 +16,7 @@ from recbole_gro.config.files import read_config_file, value_of
 from recbole_gro.config.settings import Settings, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.own_code import note_own
 
 GROUP = "recbole_gro.plugins"
 LIBRARIES = {"recbole_gro", "recbole", "torch", *sys.stdlib_module_names}  # their versions stand for their source
@@ -61,6 +62,7 @@ def import_installed() -> None:
     """
     importlib.import_module("recbole_gro.public")  # registers itself as a plugin does
     for entry in metadata.entry_points(group=GROUP):
+        note_own(entry.value.partition(":")[0])
         try:
             entry.load()
         except Exception as error:
@@ -79,6 +81,8 @@ def imported_module(name: str, setting: str) -> Any:
     """
     here = os.getcwd()
     sys.path.insert(0, here)
+    if name.partition(".")[0] not in LIBRARIES:
+        note_own(name)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

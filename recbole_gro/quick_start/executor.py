@@ -15,7 +15,8 @@ import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
-from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
 
 EXECUTORS = ("local", "ray")
 Task = tuple[Any, ...]  # arguments of a call
@@ -143,6 +144,7 @@ def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outc
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     finished = threading.Event()
     threading.Thread(target=_end_with_parent, args=(parent, finished), daemon=True).start()
+    warnings.simplefilter("ignore", SettingWarning)  # which the parent has given, of the same settings
     try:
         return _outcome(run, task)
     finally:
@@ -163,7 +165,7 @@ def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
     except UserError as error:
         return task, error
     except Exception as error:
-        return task, out_of_memory(error) or _in_one_line(error)
+        return task, out_of_memory(error) or fault_of_own_code(error) or _in_one_line(error)
     return task, None
 
 

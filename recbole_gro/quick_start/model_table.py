@@ -11,7 +11,8 @@ from recbole_gro.config.models import CANNOT_SERVE, reference_to
 from recbole_gro.data import train_rows_of
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
-from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
+from recbole_gro.utils.own_code import place_in_own_code
 from recbole_gro.utils.table import TextTable
 
 TRAINED_ON_ROWS = ("target", "student")  # roles that read training rows; a surrogate reads a query log
@@ -45,17 +46,16 @@ def table_row(model: str | type, data_path: Path, settings: Mapping[str, Any] | 
     """
     if model in CANNOT_SERVE:
         return {**dict.fromkeys(TRIALS_BY_ROLE, "no"), "remark": CANNOT_SERVE[str(model)]}
-    row = {}
+    row, settings = {}, settings or {}
     with tempfile.TemporaryDirectory() as folder, _quiet():
-        trials = ModelTrials(model, data_path, Path(folder), **settings or {})
+        trials = ModelTrials(model, data_path, Path(folder), **settings)
         for role, passes in TRIALS_BY_ROLE.items():
-            row[role] = _outcome(passes, trials)
+            row[role] = _outcome(passes, trials, settings)
         row["remark"] = _remark(trials) if "works" in row.values() else ""
         if (rows := train_rows_of(trials.config)) != "prefixes":
-            given = {**(settings or {}), "train_rows": "prefixes"}
-            on_prefixes = ModelTrials(model, data_path, Path(folder) / "prefixes", **given)
+            on_prefixes = ModelTrials(model, data_path, Path(folder) / "prefixes", **settings, train_rows="prefixes")
             for role in TRAINED_ON_ROWS:
-                _add_difference(row, role, rows, _outcome(TRIALS_BY_ROLE[role], on_prefixes))
+                _add_difference(row, role, rows, _outcome(TRIALS_BY_ROLE[role], on_prefixes, settings))
     return row
 
 
@@ -68,17 +68,21 @@ def _add_difference(row: dict[str, str], role: str, rows: str, on_prefixes: str)
         row[role] += f" (on {rows}; works with train_rows=prefixes)"
 
 
-def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials) -> str:
-    """Return `works`, or the reason against a model in a role."""
+def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrials, settings: Mapping[str, Any]) -> str:
+    """Return `works`, or the reason against a model in a role; a model of RecBole's raises where nothing was set."""
     try:
         for trial in passes:
             trial(trials)
     except (TrialFailed, UserError) as error:
         return f"no: {error}"
-    except Exception as error:
-        if ":" not in reference_to(trials.config.model_class):
+    except (Exception, SystemExit) as error:  # RecBole's CPR models end the process at settings they do not support
+        if ":" not in reference_to(trials.config.model_class) and not settings:
             raise
-        return f"no: {in_one_line(error)}"  # of a user's code
+        ends = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
+        place = place_in_own_code(error)
+        given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+        remarks = [place, f"given: {given}" if given else ""]
+        return " ".join([f"no: {out_of_memory(error) or ends}", *(f"({remark})" for remark in remarks if remark)])
     return "works"
 
 

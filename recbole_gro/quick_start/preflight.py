@@ -22,6 +22,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code, place_in_own_code
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -93,9 +94,11 @@ def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: An
                     surrogate, derived = create_surrogate(config, data.item_num, data, name)
                     Service(surrogate, 1).recommend([[1]])
                     _train_surrogate(ExtractionTrainer, derived, copied_model(surrogate))
-                for own in {create_attacker(attack, config).trainer for attack in attacks_of(config)}:
+                trainers = {create_attacker(attack, config).trainer: attack for attack in attacks_of(config)}
+                for own, attack in trainers.items():
                     if own is not ExtractionTrainer:  # whose faults are none of the surrogate's
-                        _train_surrogate(own, derived, copied_model(surrogate))
+                        with _of_attacker(attack):
+                            _train_surrogate(own, derived, copied_model(surrogate))
         finally:
             set_random_state(process_state)
             for generator, state in zip(generators, states, strict=True):
@@ -136,6 +139,19 @@ def _two_queries(k: int) -> QueryLog:
 
 
 @contextlib.contextmanager
+def _of_attacker(name: str) -> Iterator[None]:
+    """Raise an exception of a user's own trainer in the block as a UserError with the name of its attacker."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if fault := out_of_memory(error) or fault_of_own_code(error, f"attacker {name}"):
+            raise fault from error
+        raise
+
+
+@contextlib.contextmanager
 def _named(role: str, model: Any, config: ConfigLike) -> Iterator[None]:
     """Raise any exception of a model in the block as a UserError with its role, name, and given settings of its own."""
     try:
@@ -152,5 +168,6 @@ def _named(role: str, model: Any, config: ConfigLike) -> Iterator[None]:
         own = {*own_names(model_class), f"{role}_config"}
         given = ", ".join(f"{key}={value!r}" for key, value in config.external_config_dict.items() if key in own)
         cause = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
-        reason = cause + (f" (given: {given})" if given else "")
+        place = place_in_own_code(error)
+        reason = cause + (f" ({place})" if place else "") + (f" (given: {given})" if given else "")
         raise UserError(f"{role}: cannot work with these settings: {name}: {reason}") from error

@@ -26,6 +26,7 @@ from torch.optim import Optimizer
 from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.utils.command_line import exit_code, launched
 from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=30)  # for the first process, which queries and evaluates for hours
@@ -225,7 +226,8 @@ def exit_code_of_all(
             followed = not _is_first_to_fail(store, rank)
             if followed:
                 return 1
-            if isinstance(error, UserError | KeyboardInterrupt | BrokenPipeError) or out_of_memory(error):
+            reported = isinstance(error, UserError | KeyboardInterrupt | BrokenPipeError)
+            if reported or out_of_memory(error) or fault_of_own_code(error):
                 raise
             traceback.print_exc()
             return 1

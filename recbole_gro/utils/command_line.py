@@ -1,16 +1,19 @@
 """Common parts of the commands: --KEY=VALUE words, --debug, --quiet and exit statuses."""
 
 import argparse
+import contextlib
 import itertools
 import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from recbole_gro.utils import output, terminal
-from recbole_gro.utils.errors import UserError, nearest, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError, nearest, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
 
 BAD_INPUT = 2
 STOPPED = 130  # as of a shell after Ctrl-C
@@ -53,7 +56,13 @@ class Parser(argparse.ArgumentParser):
                 if action.dest in given:
                     raise UserError(f"{name} is given twice; give it once")
                 given.add(action.dest)
-        return super().parse_known_args(words, namespace)
+        found, rest = super().parse_known_args(words, namespace)
+        for action in self._actions:
+            if action.nargs == "*":  # argparse takes its first words in a row alone, not those after a setting
+                more = [word for word in rest if not word.startswith("-")]
+                setattr(found, action.dest, [*getattr(found, action.dest), *more])
+                rest = [word for word in rest if word.startswith("-")]
+        return found, rest
 
     def _print_message(self, message: str, file: Any = None) -> None:
         (file or sys.stderr).write(message)  # argparse ignores that it cannot be written
@@ -118,16 +127,17 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             errors alone.
 
     Returns:
-        The exit status of the work; 2 after one line on invalid input, on a lack of memory, or on standard output that
-        cannot be written; 130 after an interrupt, with the notes of the exception; 141 where the reader of the output,
-        such as head, has gone. What is printed is discarded where the process started without standard output.
+        The exit status of the work; 2 after one line on invalid input, on an exception in code of a user's own, on a
+        lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes of the
+        exception; 141 where the reader of the output, such as head, has gone. What is printed is discarded where the
+        process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
     output.open_missing()
     try:
         try:
-            with terminal.quietly(QUIET in words):
+            with terminal.quietly(QUIET in words), _warnings_in_one_line(command):
                 return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()
@@ -149,6 +159,26 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
         return BAD_INPUT
 
 
+@contextlib.contextmanager
+def _warnings_in_one_line(command: str) -> Iterator[None]:
+    """Print each warning of a setting once, without the line of code that Python names; others as before."""
+    before, printed = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, SettingWarning):
+            before(message, category, *place, **more)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            if not launched() or os.environ.get("RANK") == "0":  # torchrun's processes have the same settings
+                output.print_error(f"{command}: warning: {message}")
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 def _reported(error: Exception) -> UserError | None:
     """Return the error that users read; None for one of this package, or of a library."""
     if isinstance(error, UserError):
@@ -156,4 +186,4 @@ def _reported(error: Exception) -> UserError | None:
     unwritten = output.write_failure(error)
     if unwritten and isinstance(error.__context__, UserError):  # which the last flush of the output came after
         return error.__context__
-    return unwritten or out_of_memory(error)
+    return unwritten or out_of_memory(error) or fault_of_own_code(error)

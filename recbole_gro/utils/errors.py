@@ -11,6 +11,10 @@ class UserError(ValueError):
     """Invalid input; the message is one line that names the setting or file, what was wrong and what is right."""
 
 
+class SettingWarning(UserWarning):
+    """A setting that may have no effect; a command prints it once, as one line."""
+
+
 class InvalidQuery(ValueError):
     """A query that is no sequences of items of the catalogue; whoever sent it gets no list."""
 

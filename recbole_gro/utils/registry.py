@@ -1,11 +1,17 @@
 """Registries of named classes or functions, one per extension point."""
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from recbole_gro.utils.errors import unknown_name
 
 Entry = TypeVar("Entry")
+_names: dict[Any, str] = {}  # kind and name by entry
+
+
+def registered_as(entry: Any) -> str:
+    """Return the kind and the name of a registered entry, as `defense roll`; "" for another object."""
+    return _names.get(entry, "")
 
 
 class Registry(Generic[Entry]):
@@ -40,6 +46,7 @@ class Registry(Generic[Entry]):
             if name in self._entries:
                 raise ValueError(f"{self.kind} {name!r} is registered already, as {self._entries[name]!r}")
             self._entries[name] = entry
+            _names[entry] = f"{self.kind} {name}"
             return entry
 
         return file

@@ -1,5 +1,6 @@
 """The command that prints the table of the trials of models."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -76,8 +77,49 @@ def test_settings_of_a_users_model_are_given_with_it(capsys, monkeypatch, tmp_pa
         "        config['hidden_size'] = config['my_width'] * 2\n        super().__init__(config, dataset)\n"
     )
     assert main(["check-model", "wide_models:Wide"]) == 1
+    capsys.readouterr()
     assert main(["check-model", "wide_models:Wide", "--my_width=8"]) == 0
-    assert cells(capsys.readouterr().out.splitlines()[-1])[1:5] == ["wide_models:Wide", *["works"] * 3]
+    printed = capsys.readouterr()
+    assert cells(printed.out.splitlines()[-1])[1:5] == ["wide_models:Wide", *["works"] * 3]
+    assert "warning" not in printed.err
+    assert main(["check-model", "wide_models:Wide", "--my_widht=8"]) == 1
+    warned = [line for line in capsys.readouterr().err.splitlines() if "my_widht" in line]
+    assert warned == [
+        "recbole-gro check-model: warning: unknown key 'my_widht'; did you mean 'my_width'? "
+        "(a custom model can declare it in config_keys)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["SASRec", "--n_heads=3"], "no: ValueError The hidden size (64) is not a multiple of .* (given: n_heads=3)"),
+        (["GRU4Rec", "--dropout_prob=2"], "no: ValueError dropout probability .* (given: dropout_prob=2)"),
+        (["GRU4Rec", "--num_layers=0"], "no: ValueError num_layers must be greater than zero (given: num_layers=0)"),
+        (["NARM", "--dropout_probs=[0.5]"], "no: IndexError .* (given: dropout_probs=[0.5])"),
+    ],
+)
+def test_settings_that_a_model_of_recbole_cannot_have_give_a_row_with_the_reason(capsys, words, reason):
+    assert main(["check-model", *words]) == 1
+    printed = capsys.readouterr()
+    for cell in cells(printed.out.splitlines()[-1])[2:5]:
+        assert re.fullmatch(re.escape(reason).replace(r"\.\*", ".*"), cell)
+    assert "Traceback" not in printed.err
+
+
+def test_models_may_stand_behind_a_setting(capsys, monkeypatch):
+    rows = {}
+    row = {**dict.fromkeys(("target", "student", "surrogate"), "works"), "remark": ""}
+    monkeypatch.setattr(
+        "recbole_gro.quick_start.model_table.table_row", lambda model, _, given: rows.update({model: given}) or row
+    )
+    assert main(["check-model", "NARM", "--hidden_size=8", "STAMP", "GRU4Rec", "--embedding_size=8"]) == 2
+    assert capsys.readouterr().err.startswith("recbole-gro check-model: error: hidden_size: not read by STAMP; ")
+    assert rows == {}
+    assert main(["check-model", "NARM", "--hidden_size=8", "GRU4Rec", "--embedding_size=8"]) == 0
+    assert rows == {model: {"hidden_size": 8, "embedding_size": 8} for model in ("NARM", "GRU4Rec")}
+    assert main(["check-model", "NARM", "--hidden_size", "8"]) == 2
+    assert "settings have the form --KEY=VALUE, here --hidden_size=8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """The command of experiments, from words to a report."""
 
 import csv
+import re
+import sys
 
 import pytest
 from experiment.grid import tiny
 
+from recbole_gro.attack.attacker import _attackers
 from recbole_gro.cli.experiment import main, parse
+from recbole_gro.defense.base import defenses
 from recbole_gro.experiment import run
 from recbole_gro.utils.errors import UserError
 
@@ -97,3 +101,83 @@ def test_invalid_input_is_reported_in_one_line_and_leaves_nothing(given, message
 def test_texts_in_a_list_of_values_stay_texts():
     _, settings = parse(["table1", "--dataset=[2024,ml-1m]", "--gro_lambda=[0.1,1]", "--data_path=2024"])
     assert settings == {"dataset": ["2024", "ml-1m"], "gro_lambda": [0.1, 1], "data_path": "2024"}
+
+
+FAULTY = """
+from recbole_gro import Attacker, Defense, ExtractionTrainer, register_attacker, register_defense
+from recbole.model.sequential_recommender import GRU4Rec
+
+@register_defense("faulty_shown")
+class Shown(Defense):
+    summary = "fails"
+    training_settings = output_settings = ()
+    def shown(self, ranked): return ranked.nothing
+
+@register_defense("faulty_made")
+class Made(Shown):
+    def __init__(self, config): self.nothing
+
+@register_defense("faulty_protect")
+class Protect(Shown):
+    def shown(self, ranked): return ranked
+    def protect(self, target, train_data, valid_data, show_progress=False): return self.nothing
+
+class Trainer(ExtractionTrainer):
+    def list_loss(self, scores, served, lengths, generator): return self.nothing
+
+@register_attacker("faulty_trained")
+class Trained(Attacker):
+    summary = "fails"
+    trainer = Trainer
+
+class Model(GRU4Rec):
+    def calculate_loss(self, interaction): return self.nothing
+"""
+
+
+@pytest.fixture
+def faulty(words, tmp_path, monkeypatch):
+    """Words of an experiment with parts of one's own that raise; they are forgotten afterwards."""
+    for registry in (defenses, _attackers):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    monkeypatch.delitem(sys.modules, "faulty_parts", raising=False)
+    (tmp_path / "faulty_parts.py").write_text(FAULTY)
+    yield ["defenses", "--plugins=[faulty_parts]", "--seeds=1", "--output_dir=out", *words]
+    sys.modules.pop("faulty_parts", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["--defense=[none,faulty_shown]"], "defense faulty_shown: AttributeError: .*, line 9, in Shown.shown"),
+        (["--defense=[none,faulty_made]"], "defense faulty_made: AttributeError: .*, line 13, in Made.__init__"),
+        (
+            ["--defense=[none]", "--attacker=faulty_trained"],
+            "attacker faulty_trained: AttributeError: .*, line 21, in Trainer.list_loss",
+        ),
+        (
+            ["--defense=[none]", "--model=faulty_parts:Model"],
+            "model: cannot work with these settings: Model: AttributeError .*, line 29, in Model.calculate_loss",
+        ),
+    ],
+)
+def test_a_part_of_ones_own_that_raises_before_the_cells_is_one_line_with_its_place(faulty, given, line, capsys):
+    words = [word for word in faulty if not word.startswith("--model=")]
+    assert main([*words, *given]) == 2
+    printed = capsys.readouterr().err
+    line = line.replace(".*,", r".*faulty_parts\.py,")
+    assert re.search(rf"^recbole-gro experiment: error: {line}\)( \(given: .*\))?$", printed, re.M)
+    assert "Traceback" not in printed
+    assert main([*words, *given, "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_failed_cells_have_exit_status_2_and_name_the_part_of_ones_own(faulty, capsys):
+    assert main([*faulty, "--defense=[none,faulty_protect]"]) == 2
+    printed = capsys.readouterr()
+    assert re.search(
+        r"error: 1 of the cells failed, the others are kept: defense faulty_protect, seed 1: defense faulty_protect: "
+        r"AttributeError: .*faulty_parts\.py, line 18, in Protect.protect\)$",
+        printed.err.strip(),
+    )
+    assert "report.html, report.md and results.csv are in out" in printed.out

@@ -1,8 +1,10 @@
 """Which keys are known, and what a class of one's own reads (what is refused: test_bad_input.py)."""
 
+import pytest
 from recbole.model.sequential_recommender import FPMC, NARM, SASRec
 
-from recbole_gro.config.known_names import GONE, TODAY, is_known, names_in, recbole_names
+from recbole_gro.config.known_names import GONE, TODAY, check_names, is_known, names_in, recbole_names
+from recbole_gro.utils.errors import SettingWarning
 
 
 def test_general_keys_are_known_to_every_model_and_those_of_one_model_to_it_alone():
@@ -41,3 +43,25 @@ def test_a_class_without_source_reads_what_it_declares():
     namespace = {"config_keys": ("depth",)}
     exec("class Typed: config_keys = ('depth',)", namespace)
     assert names_in(namespace["Typed"]) == {"depth"}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gro_dephts", "did you mean 'gro_depth'?"),
+        ("width_3", "did you mean 'width_"),
+        ("zzz", "Reading reads dataset_depth, epoch, gro_depth, lr, query_depth, width_1, width_2 of its own"),
+    ],
+)
+def test_a_key_that_a_class_of_ones_own_does_not_read_is_compared_with_what_its_source_names(name, hint):
+    with pytest.warns(SettingWarning) as warned:
+        check_names([name], [Reading])
+    assert hint in str(warned[0].message)
+
+
+def test_a_class_of_ones_own_may_read_nothing():
+    class Plain:
+        """Read nothing."""
+
+    with pytest.warns(SettingWarning, match="unknown key 'zzz'; Plain reads no settings of its own"):
+        check_names(["zzz"], [Plain])

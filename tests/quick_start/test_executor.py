@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 from recbole_gro import UserError
 from recbole_gro.quick_start.executor import execute
+from recbole_gro.utils.errors import SettingWarning
 
 
 def record(folder, values, seed):
@@ -177,6 +179,15 @@ class TestOnRay(ExecutorCases):
 
     def test_tasks_run_on_the_workers(self, outcomes, tmp_path):
         assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
+
+
+def warn_of_a_setting(*_):
+    warnings.warn("epochs: ignored", SettingWarning, stacklevel=1)
+
+
+def test_workers_do_not_repeat_warnings_of_settings(capfd):
+    assert [error for _, error in execute(warn_of_a_setting, [(1,), (2,)], workers=2)] == [None, None]
+    assert "ignored" not in capfd.readouterr().err
 
 
 def test_an_unknown_executor_is_refused():

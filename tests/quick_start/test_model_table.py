@@ -78,3 +78,25 @@ def test_the_row_of_a_model_gives_the_reason_why_a_role_does_not_work(data_path,
     assert capsys.readouterr().out == ""
     made = table({"STAMP": row})
     assert (made.head, made.rows) == (["model", *row], [["STAMP", *row.values()]])
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("foo"), "no: KeyError 'foo' (given: embedding_size=8)"),
+        (SystemExit(), "no: it ends the process (given: embedding_size=8)"),
+        (MemoryError(), "no: memory: there is not enough (MemoryError); .* (given: embedding_size=8)"),
+    ],
+)
+def test_a_fault_of_a_model_of_recbole_is_a_row_under_given_settings_alone(data_path, monkeypatch, error, reason):
+    def trial(trials):
+        raise error
+
+    monkeypatch.setattr("recbole_gro.quick_start.model_table._remark", lambda _: "")
+    for role in TRIALS_BY_ROLE:
+        monkeypatch.setitem(TRIALS_BY_ROLE, role, [trial] if role == "student" else [])
+    row = table_row("STAMP", data_path, {"embedding_size": 8})
+    assert (row["target"], row["surrogate"]) == ("works", "works")
+    assert re.fullmatch(re.escape(reason).replace(r"\.\*", ".*"), row["student"])
+    with pytest.raises(type(error)):
+        table_row("STAMP", data_path)

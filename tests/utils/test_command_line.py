@@ -1,12 +1,13 @@
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from recbole_gro.cli.main import main
 from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings, settings_of
-from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
 from recbole_gro.utils.terminal import is_quiet
 
 
@@ -99,6 +100,27 @@ def test_a_command_returns_an_exit_status_and_prints_one_line(capsys, error, cod
 
     assert exit_code("tool", work, []) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("rank", "lines"), [(None, ["tool: warning: epochs: ignored", "tool: warning: seed: ignored"]), ("1", [])]
+)
+def test_a_command_prints_each_warning_of_a_setting_once_in_one_line(monkeypatch, capsys, rank, lines):
+    for name, value in {"LOCAL_RANK": rank, "RANK": rank, "WORLD_SIZE": "2"}.items() if rank else ():
+        monkeypatch.setenv(name, value)
+
+    def work(words):
+        for setting in ("epochs", "seed", "epochs"):
+            with warnings.catch_warnings():  # forgets which warnings were shown
+                warnings.simplefilter("always")
+                warnings.warn(f"{setting}: ignored", SettingWarning, stacklevel=1)
+        warnings.warn("of a library", UserWarning, stacklevel=1)
+
+    before = warnings.showwarning
+    with pytest.warns(UserWarning, match="of a library"):
+        assert exit_code("tool", work, []) == 0
+    assert capsys.readouterr().err.splitlines() == lines
+    assert warnings.showwarning is before
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Faults in code of a user's own: parts of a plugin, models and functions that settings name."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.registry import registered_as
+
+_packages: set[str] = set()
+
+
+def note_own(module: str) -> None:
+    """Take the package of a module for a user's own from now on.
+
+    Args:
+        module: its dotted name.
+    """
+    _packages.add(module.partition(".")[0])
+
+
+def place_in_own_code(error: BaseException) -> str:
+    """Return where the innermost call of a user's own code stood, as `my_parts.py, line 8, in Roll.shown`.
+
+    Args:
+        error: an exception that was caught.
+
+    Returns:
+        "" where no code of a user's own took part.
+    """
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_own(frame)]
+    if not frames:
+        return ""
+    frame, line = frames[-1]
+    code = frame.f_code
+    return f"{code.co_filename.removeprefix(os.path.join(os.getcwd(), ''))}, line {line}, in {code.co_qualname}"
+
+
+def fault_of_own_code(error: BaseException, part: str = "") -> UserError | None:
+    """Return the error that users read where their own code raised; None for an exception of this package.
+
+    Args:
+        error: an exception that was caught; the message has its type and the place.
+        part: kind and name of what raised it, unless a registered one did.
+    """
+    place = place_in_own_code(error)
+    if not place:
+        return None
+    part = next(_parts(error), part)
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    return UserError(f"{part}: {reason} ({place})" if part else f"{reason} ({place})")
+
+
+def _is_own(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] in _packages
+
+
+def _parts(error: BaseException) -> Iterator[str]:
+    """Yield kind and name of the registered parts of a user's own that took part, the innermost first."""
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        # a method of this package may run for a part of the user's
+        kind = type(frame.f_locals.get("self"))
+        if kind.__module__.partition(".")[0] in _packages and (name := registered_as(kind)):
+            yield name
