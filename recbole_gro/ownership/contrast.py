@@ -36,6 +36,7 @@ class Contrast(VerificationMethod):
     summary = "agreement@10 with the owner's model on generated histories, against users' histories"
     source = "ours"
     reads_order = False
+    effect_unit = "share"
     assumptions = (
         "A model that was made without the owner's agrees with it on generated histories no more than on users' "
         "histories, plus the margin; on ml-100k this held for all that were measured.",
