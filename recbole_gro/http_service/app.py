@@ -93,9 +93,9 @@ class Routes:
             lines.append(f"# TYPE recbole_gro_{name}_total counter")
             lines += [f'recbole_gro_{name}_total{{outcome="{key}"}} {both[place]}' for key, both in totals.items()]
         if self.service.guard:
-            lines.append("# TYPE recbole_gro_flagged_total counter")
+            lines.append("# TYPE recbole_gro_flagged gauge")  # two flagged histories may turn out to be one
             alarms = alarm_totals(self.ledger_file, self.service.guard.judge)
-            lines += [f'recbole_gro_flagged_total{{what="{what}"}} {count}' for what, count in alarms.items()]
+            lines += [f'recbole_gro_flagged{{what="{what}"}} {count}' for what, count in alarms.items()]
         lines += ["# TYPE recbole_gro_batches_total counter"]
         lines += [f"recbole_gro_batches_total{{{worker}}} {self.batcher.batches}"]
         lines += ["# TYPE recbole_gro_errors_total counter"]

@@ -68,10 +68,10 @@ class Guard:
         # in few digits: the last ones differ with the number of threads and the device
         own = repr((judge.name, self._rate, f"{judge.threshold:.4g}", judge.benign_users))
         with transaction(self._database):
-            columns = {row[1] for row in execute("PRAGMA table_info(suspicion)")}
-            if columns and "judge" not in columns:  # of an earlier version, which knew one judge
-                for table in ("judge", "beginning", "suspicion"):
-                    execute(f"DROP TABLE {table}")
+            columns = {row[1] for row in execute("PRAGMA table_info(beginning)")}
+            if columns and "line" not in columns:  # of an earlier version, which knew no lines
+                for table in ("judge", "beginning", "ending", "suspicion"):
+                    execute(f"DROP TABLE IF EXISTS {table}")
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)
             execute("INSERT OR IGNORE INTO judge (thresholds) VALUES (?)", (own,))
@@ -101,12 +101,12 @@ class Guard:
         """Note a history of a key, and return whether it or the key is flagged."""
         execute, judge = self._database.execute, self.judge
         noted = self._known.note(key, history, flagged)
-        earlier = noted.flagged_before
         execute("INSERT OR IGNORE INTO suspicion VALUES (?, ?, 0, 0, 0)", (judge, key))
-        counts = (noted.is_new and (flagged or earlier)) or (noted.is_next and flagged and not earlier)
         execute(
-            "UPDATE suspicion SET histories = histories + ?, flagged = flagged + ? WHERE judge = ? AND key = ?",
-            (noted.is_new, counts, judge, key),
+            # no less than 0, and no more flagged ones than histories, where rows were deleted by hand
+            "UPDATE suspicion SET histories = MAX(0, histories + ?1), flagged = MAX(0, MIN(flagged + ?2, "
+            "histories + ?1)) WHERE judge = ?3 AND key = ?4",
+            (noted.histories, noted.flagged, judge, key),
         )
         histories, bad, alarm = execute(
             "SELECT histories, flagged, alarm FROM suspicion WHERE judge = ? AND key = ?", (judge, key)
@@ -116,9 +116,9 @@ class Guard:
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE judge = ? AND key = ?", (judge, key))
             self._warn(key, f"is flagged, {bad} of its {histories} histories are")
-        elif flagged and not earlier and (noted.is_new or noted.is_next):
+        elif noted.flagged > 0 and not noted.flagged_before:
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
-        return flagged or earlier or bool(alarm)
+        return flagged or noted.flagged_before or bool(alarm)
 
     def _warn(self, key: int, what: str) -> None:
         (name,) = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()

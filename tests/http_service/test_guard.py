@@ -147,8 +147,9 @@ def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):
 def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path):
     with sqlite3.connect(tmp_path / "service.db") as database:
         database.execute("CREATE TABLE judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT)")
-        database.execute("CREATE TABLE beginning (key, digest, flagged, last)")
-        database.execute("CREATE TABLE suspicion (key, histories, flagged, alarm)")
+        database.execute("CREATE TABLE beginning (judge, key, digest, flagged, last)")
+        database.execute("CREATE TABLE ending (judge, key, digest, whole)")
+        database.execute("CREATE TABLE suspicion (judge, key, histories, flagged, alarm)")
     assert guard().alarms([[7]], [1]) == [True]
     assert state(tmp_path) == [(1, 1, 1, 0)]
 
@@ -188,9 +189,13 @@ def test_windows_counted_are_those_of_detect(guard, tmp_path):
 
 def test_tables_are_emptied_by_hand_as_the_page_says(guard, tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-http.md").read_text(encoding="utf-8")
-    recipe = re.search(r'service\.db "(DELETE FROM beginning[^"]*)"', page)[1]
+    recipe = re.search(r'service\.db "(DELETE FROM line[^"]*)"', page)[1]
     windows = [[1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]
-    for statements in (recipe, "DELETE FROM beginning; DELETE FROM suspicion"):  # and where a table is forgotten
+    for statements in (
+        recipe,
+        "DELETE FROM beginning; DELETE FROM suspicion",
+        "DELETE FROM line; DELETE FROM suspicion",
+    ):
         guard().alarms(windows[:1], [5])
         with sqlite3.connect(tmp_path / "service.db") as database:
             database.executescript(statements)
@@ -211,7 +216,8 @@ def test_histories_that_begin_with_an_item_of_a_flagged_window_are_not_flagged(g
     windows = [history[end - 6 : end] for end in range(6, 12)]
     assert all(own.alarms([window], [5])[0] for window in windows)
     others = [[item] for item in history[1:7]] + [[10, 20], windows[2][:5]]
-    assert own._known._longest_known(5, digests_of(windows[2][:5]))[:2] == (5, False)
+    known, line, _ = own._known._longest_known(5, digests_of(windows[2][:5]))
+    assert (known, own._known._is_flagged(line, known)) == (5, False)
     assert own.alarms(others, [6] * len(others)) == [False] * len(others)
     assert own.alarms(others, [5] * len(others)) == [False] * len(others)
     assert state(tmp_path)[0][2] == 1
@@ -230,3 +236,52 @@ def test_users_behind_one_key_are_flagged_as_each_is_alone(guard, tmp_path):
         flagged = {number for number, history in sent if own.alarms([history], [key])[0]}
         assert flagged == {0, 1, 2}
     assert [row[1:3] for row in state(tmp_path)] == [(30, 3), (30, 3)]
+
+
+def test_an_earlier_version_after_a_later_one_is_judged_by_itself(guard, tmp_path, caplog):
+    """As of a history longer than the model reads, whose most recent items hide what it begins with."""
+    own = guard()
+    hidden = [1, 2, 7, 3, *range(8, 21)]  # item 7 is not among the 12 that are read
+    assert own.alarms([hidden], [5]) == [False]
+    assert state(tmp_path) == [(5, 1, 0, 0)]
+    assert own.alarms([hidden[:1], hidden[:3], hidden[:4]], [5] * 3) == [False, True, True]
+    assert state(tmp_path) == [(5, 1, 1, 0)]
+    assert own.alarms([hidden, [*hidden, 21]], [5] * 2) == [True, True]  # what follows of it
+    assert own.alarms([hidden[:2], [*hidden[:2], 9]], [5] * 2) == [False, False]  # what it and others began with
+    assert state(tmp_path) == [(5, 2, 1, 0)]
+
+
+def test_a_window_that_begins_with_another_history_follows_the_window_before_it(guard, tmp_path):
+    """As where a client also sends each item alone."""
+    own, history = guard(), [11, 12, 13, 7, *range(15, 24)]
+    windows = [history[max(0, end - 6) : end] for end in range(1, len(history) + 1)]
+    alone = [[item] for item in history if item != 7] + [[12, 13], [15, 16]]
+    assert own.alarms(alone, [5] * len(alone)) == [False] * len(alone)
+    assert own.alarms(windows, [5] * len(windows)) == [False] * 3 + [True] * 10
+    sent = alone + windows
+    logged = logged_histories(sent, torch.ones(len(sent)).long())
+    assert state(tmp_path) == [(5, len(logged.rows), 1, 0)]
+
+
+@pytest.mark.parametrize("n_items", [3, 9])
+@pytest.mark.parametrize("alone", [0.0, 0.3])
+def test_counts_of_mixed_clients_are_nearly_those_of_detect(guard, tmp_path, n_items, alone):
+    """Growing, sliding and single-item queries of few items, so that much of them coincides."""
+    draw = torch.Generator().manual_seed(3)
+    users = torch.randint(8, 8 + 3 * n_items, (40, 16), generator=draw).tolist()
+    for user in users[:4]:
+        user[6] = 7
+    sent = []
+    for end in range(1, 17):
+        for number, user in enumerate(users):
+            if float(torch.rand(1, generator=draw)) < alone:
+                sent.append(user[end - 1 : end])
+            sent.append(user[max(0, end - (6 if number % 2 else 16)) : end])
+    own = guard()
+    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own.alarms(sent, [5] * len(sent))
+    logged = logged_histories(sent, torch.ones(len(sent)).long())
+    flagged = {int(number) for number, history in zip(logged.history, sent, strict=True) if 7 in history}
+    _, histories, n_flagged, _ = state(tmp_path)[0]
+    assert histories == pytest.approx(len(logged.rows), abs=1)
+    assert n_flagged == pytest.approx(len(flagged), abs=1)

@@ -113,7 +113,12 @@ def check_no_flag_lost(ledger, checkpoint, answered):
         Options(checkpoint, ledger=ledger, detector="coverage", on_alarm="refuse", false_positive_rate=0.05)
     )
     with contextlib.closing(sqlite3.connect(ledger)) as database:
-        noted = dict(database.execute("SELECT digest, flagged FROM beginning WHERE key = 1 AND last"))
+        noted = dict(
+            database.execute(
+                "SELECT digest, flagged_at IS NOT NULL FROM beginning JOIN line ON line = number "
+                "WHERE beginning.key = 1 AND last"
+            )
+        )
         histories, flagged, alarm = database.execute("SELECT histories, flagged, alarm FROM suspicion").fetchone()
     sent = [[ids[token] for token in numbered(number)] for number in answered]
     judged = own.guard._judged(sent, [1] * len(sent))
@@ -222,7 +227,7 @@ def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_proc
     assert [answer.status for answer in refused] == [429] * 8  # whichever worker answers
     assert "not like those of users" in refused[0].body["error"]
     assert client.spent() == 1
-    assert 'recbole_gro_flagged_total{what="keys"} 1' in client.get("/metrics").body
+    assert 'recbole_gro_flagged{what="keys"} 1' in client.get("/metrics").body
 
 
 def test_connections_send_at_once():
