@@ -16,7 +16,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
-from recbole_gro.detection.calibration import CalibratedDetector, calibrated
+from recbole_gro.detection.calibration import CalibratedDetector, calibrated, random_windows
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.plan import in_words
@@ -121,7 +121,7 @@ class ProviderUnderTest:
             name: float((highest[name] > detector.threshold).double().mean())
             for name, detector in self.detectors.items()
         }
-        rows = torch.randint(len(self.users), (USER_WINDOWS * self.window,), generator=draw)
+        rows = random_windows(len(self.users), USER_WINDOWS, self.window, draw)
         self.user_windows = {
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
@@ -270,4 +270,5 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
-    return read | undeclared | sources_of(*named) | {"benign windows": BENIGN_WINDOWS}
+    windows = {"benign windows": BENIGN_WINDOWS, "of": "different users"}
+    return read | undeclared | sources_of(*named) | windows
