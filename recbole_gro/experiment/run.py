@@ -17,16 +17,15 @@ from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
+from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
 from recbole_gro.experiment.plan import (
     LOCK,
-    MARKS,
-    OWNERSHIP,
-    TABLE,
     TRADE_OFF,
+    TRADE_OFF_K,
     Experiment,
     heading,
     in_words,
@@ -186,14 +185,20 @@ def _check_trade_off(experiment: Experiment) -> None:
     """Check that an experiment has what the figure of the trade-off compares with.
 
     Raises:
-        UserError: it lacks the undefended target, or a setting lacks the untrained surrogate.
+        UserError: it lacks the undefended target, or a setting lacks the untrained surrogate or has shorter lists.
     """
     if UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
     for values in experiment.settings():
-        if UNTRAINED not in create_references(experiment.config(values, experiment.seeds[0])):
+        config = experiment.config(values, experiment.seeds[0])
+        if UNTRAINED not in create_references(config):
             raise UserError(
                 f"references: figure tradeoff compares gains over {UNTRAINED}; add it to those of every setting"
+            )
+        if config["served_k"] < TRADE_OFF_K:
+            raise UserError(
+                f"served_k: {config['served_k']} is not allowed; figure {TRADE_OFF} compares lists of {TRADE_OFF_K} "
+                "items or more"
             )
 
 

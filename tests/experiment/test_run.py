@@ -92,6 +92,14 @@ def test_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_trade_off_of_lists_shorter_than_its_cut_off_is_refused(settings, tmp_path, dry_run):
+    short = settings | {"served_k": 9, "head_k": [5], "gro_head_k": 5}
+    with pytest.raises(UserError, match="served_k: 9 is not allowed; figure tradeoff compares lists of 10 items or mo"):
+        run_experiment("tradeoff", short, tmp_path / "out", dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "vary",
     [
