@@ -48,8 +48,9 @@ def check_cells(
             others = {name: value for name, value in settings if name not in ("seed", *TOGETHER)}
             by_data[loaders_key(config)][json.dumps(plain(others), sort_keys=True)].append(config)
     for key, together in by_data.items():
-        for config in all_of_data[key] if check_data else ():
-            check_data(config, shared_loaders(config)[2]._dataset)
+        if check_data:
+            for config in all_of_data[key]:
+                check_data(config, shared_loaders(config)[2]._dataset)
         for configs in together.values():
             _check_together(configs, experiment.figure)
 
