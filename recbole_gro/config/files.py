@@ -98,12 +98,18 @@ def safe_yaml(text: str, texts: Collection[str] = ()) -> Any:
         texts: names of keys whose values are texts, besides those of settings.
 
     Raises:
-        yaml.YAMLError: invalid yaml, or a tag that would build an object.
+        yaml.YAMLError: invalid yaml, a date that there is not, or a tag that would build an object.
     """
     loader = SafeLoader(text)  # yaml.SafeLoader with our tags: plain values only
     loader.texts = texts
     try:
         return loader.get_single_data()
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
+    except ValueError as error:
+        if isinstance(error, yaml.YAMLError):
+            raise
+        raise yaml.YAMLError(str(error)) from error  # of a date that there is not, such as 2024-13-01
     finally:
         loader.dispose()
 

@@ -56,7 +56,7 @@ class CalibratedDetector:
         self.detector, self._longest = fitted.detector, benign.whole.items.shape[1]
         self.threshold = conformal_quantile(highest, rate)
         draw = torch.Generator().manual_seed(0)
-        n_windows = max(WINDOWS, math.ceil(_needed(rate) / 2))
+        n_windows = max(WINDOWS, math.ceil(users_needed(rate) / 2))
         drawn = [_window_scores(half, benign, users[random_windows(len(users), n_windows, window, draw)], window)
                  for half, users in halves]  # fmt: skip
         grown, recent = (torch.cat(scores) for scores in zip(*drawn, strict=True))
@@ -109,8 +109,8 @@ def calibrated(
     """
     if not 0 < rate < 1:
         raise UserError(f"false_positive_rate: {rate:g} is not allowed; it takes a number above 0 and below 1")
-    if len(benign) < max(_needed(rate), 2):
-        reason = f"too few for false_positive_rate={rate:g}, which takes {max(_needed(rate), 2):,}"
+    if len(benign) < users_needed(rate):
+        reason = f"too few for false_positive_rate={rate:g}, which takes {users_needed(rate):,}"
         raise UserError(f"benign: {len(benign)} users with two or more items of the catalogue are {reason}; give more")
     first, second = torch.randperm(len(benign), generator=torch.Generator().manual_seed(0)).chunk(2)
     halves = {
@@ -166,9 +166,16 @@ def random_windows(n: int, windows: int, size: int, generator: torch.Generator) 
     return torch.rand(windows, times, n, generator=generator).argsort(2).flatten(1)[:, :size].flatten()
 
 
-def _needed(rate: float) -> int:
-    """Return the number of benign users that a rate takes."""
-    return math.ceil(1 / rate - 1e-9) - 1
+def users_needed(rate: float) -> int:
+    """Return the number of benign users whose scores a threshold at a rate of false positives takes.
+
+    >>> users_needed(0.01), users_needed(0.9)
+    (99, 2)
+
+    Args:
+        rate: of false positives, above 0.
+    """
+    return max(2, math.ceil(1 / rate - 1e-9) - 1)
 
 
 def conformal_quantile(benign: Tensor, rate: float) -> float:

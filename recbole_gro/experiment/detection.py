@@ -19,6 +19,7 @@ from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories,
 from recbole_gro.detection.calibration import CalibratedDetector, calibrated, random_windows
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
+from recbole_gro.experiment.detection_users import calibrating_users, rows_of_users
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -73,18 +74,6 @@ class Detected:
     users_flagged_ever: float | None = None
 
 
-def last_of_each(users: Tensor, lengths: Tensor) -> Tensor:
-    """Return the place of the last of the longest histories of each user: a split by ratio has several test rows.
-
-    >>> last_of_each(torch.tensor([2, 1, 2, 1]), torch.tensor([5, 3, 4, 3]))
-    tensor([0, 3])
-    """
-    order = lengths.argsort(stable=True)
-    order = order[users[order].argsort(stable=True)]
-    _, count = users[order].unique_consecutive(return_counts=True)
-    return order[count.cumsum(0) - 1].sort().values
-
-
 class ProviderUnderTest:
     """A provider whose service is attacked: real users, and detectors with thresholds from half of these.
 
@@ -108,7 +97,7 @@ class ProviderUnderTest:
         own = DetectionSettings.of(config)
         self.rate, self.window = own.false_positive_rate, own.detection_window
         draw = torch.Generator().manual_seed(config["seed"])
-        calibrating = torch.randperm(self.loaders[0]._dataset.user_num, generator=draw).chunk(2)[0]
+        calibrating = calibrating_users(self.loaders[0]._dataset, draw)
         benign, _, _ = self._test_users(config, calibrating, True)
         users, tested, self.test_items = self._test_users(config, calibrating, False)
         self.users = users.whole
@@ -140,10 +129,8 @@ class ProviderUnderTest:
     def _test_users(self, config: ConfigLike, users: Tensor, inside: bool) -> tuple[BenignHistories, Tensor, Tensor]:
         """Return the histories of users, or of all others, those of their test rows [N, L], and test items [N]."""
         data = self.loaders[2]._dataset
-        rows = data[torch.arange(len(data))]
-        last = last_of_each(rows[config["USER_ID_FIELD"]], rows[config["ITEM_LIST_LENGTH_FIELD"]])
-        last = last[torch.isin(rows[config["USER_ID_FIELD"]][last], users) == inside]
-        rows = rows[last]
+        last = rows_of_users(config, data, users, inside)
+        rows = data[last]
         kept = rows[config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]]
         complete = getattr(data, "complete_histories", None)  # RecBole's own datasets keep what models read
         histories = list(kept) if complete is None else [complete(row, 1)[0] for row in last.tolist()]

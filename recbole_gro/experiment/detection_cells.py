@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 
+from recbole_gro.data.availability import is_downloaded_first
 from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.cells import REMEDY
+from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
 from recbole_gro.experiment.detection_report import write_detection_report
+from recbole_gro.experiment.detection_users import check_users
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
+from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.plan import ALARMS, DETECTION, LOCK, Experiment, Task, heading, in_words
 from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
@@ -59,7 +63,8 @@ def run_detection(
         execution: as of `execute`.
 
     Raises:
-        UserError: an invalid setting; or, at the end, targets whose cells failed.
+        UserError: an invalid setting, or data of too few users, and nothing has been run then; or, at the end, targets
+            whose cells failed.
     """
     kind, shown, folder, stages_dir = KINDS[experiment.figure], folder, folder.resolve(), stages_dir.resolve()
     files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
@@ -72,6 +77,10 @@ def run_detection(
     say(heading(experiment, len(files) - len(missing), len(missing), shown))
     if dry_run:
         print_downloads(experiment.config(values, seed) for values, seed in missing)
+    there = [task for task in missing if not (dry_run and is_downloaded_first(experiment.config(*task)))]
+    check_cells(experiment, there, check_users)
+    forget_loaders()
+    if dry_run:
         print_missing(missing, experiment.figure)
         return
     make_folder(folder / "cells")

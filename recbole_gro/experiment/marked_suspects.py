@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.experiment.plan import in_words
+from recbole_gro.experiment.suspect_entries import USUAL
 from recbole_gro.experiment.suspects import PRUNED, Workshop, fine_tuned, pruned, retrained
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stages import Stages
 
-USUAL = "usual"  # the attack whose queries are the usual histories of a cleansed surrogate
 OFTENER = 3  # an item that unusual histories are answered with this many times as often as usual ones is left out
 
 

@@ -16,9 +16,10 @@ from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.evaluator import evaluate_service
+from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.dry_run import no_estimate, print_downloads
+from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marked_suspects import (
-    USUAL,
     MarkedSuspect,
     marked_suspects,
     share_of_positions,
@@ -26,6 +27,7 @@ from recbole_gro.experiment.marked_suspects import (
 )
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
+from recbole_gro.experiment.suspect_checks import check_marks_settings, marks_cells
 from recbole_gro.experiment.suspects import TOP, Workshop, users_code
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.quick_start.fingerprint import fingerprint
@@ -37,6 +39,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
+from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.work_folder import used_alone
 
 FALSE_CLAIMS = "false_claims.csv"
@@ -67,9 +70,6 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
     _check(experiment, owners)
     configs = [experiment.config({"model": model, "defense": defense}, seed) for model, defense, seed in owners]
     absent = dry_run and print_downloads(configs)
-    for owner in owners if not absent else ():
-        model, defense, seed = owner
-        workshop.stages(model, seed, defense)  # checks the data
     tables = {
         f"{model}, {defense}, seed {seed}": (
             folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, model, defense, seed)}.csv",
@@ -85,6 +85,10 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
         )
         for defense in experiment.vary["defense"]
     }
+    if not absent and not all(file.exists() for file, *_ in tables.values()):
+        check_cells(experiment, [*marks_cells(experiment, owners)])
+        forget_loaders()
+        _check_marks(workshop, owners)
     for name, (file, head, rows) in tables.items():
         if dry_run:
             print(f"  {name}: {'done' if file.exists() else 'missing'}")
@@ -211,14 +215,25 @@ def _check(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> No
             raise UserError(f"defense_key: experiment {experiment.name} derives all keys from seeds; leave it out")
         if not isinstance(create_defense(defense, config), MarkingDefense):
             raise UserError(f"defense: {defense} plants no marks; experiment {experiment.name} takes aow and injected")
-        for part in ("copies", "changed", "cleansed"):
-            for entry in experiment.marks[part]:
-                attack = {key: value for key, value in entry.items() if key != USUAL}
-                if "attacker" not in attack or (part == "cleansed") != (USUAL in entry):
-                    keys = f"attacker and {USUAL}" if part == "cleansed" else "attacker"
-                    raise UserError(f"experiment {experiment.name}: marks: each entry of {part} is to have {keys}")
-                for attacker in {attack["attacker"], entry.get(USUAL, attack["attacker"])}:
-                    experiment.config({"model": model, "defense": defense, **attack, "attacker": attacker}, seed)
+        create_method(defense, {})
+    check_marks_settings(experiment, owners)
+
+
+@global_state_kept()
+def _check_marks(workshop: Workshop, owners: Iterable[tuple[str, str, int]]) -> None:
+    """Check that the marks of each owner, and those of false claims, are enough for a claim, on untrained models.
+
+    How many items a mark is chosen from depends on the catalogue and the settings, not on what the model has learned.
+
+    Raises:
+        UserError: they are too few, or the catalogue has too few items for them.
+    """
+    keys = [FIRST_KEY + number for number in range(workshop.experiment.marks["keys"])]
+    for model, defense, seed in owners:
+        stages, method = workshop.stages(model, seed, defense), create_method(defense, {})
+        untrained = stages.new_model()
+        for key in (seed, *keys):
+            _probes(method, _owner(stages, untrained, with_settings(stages.config, seed=key)))
 
 
 def _print(experiment: Experiment, *of: Any) -> str:

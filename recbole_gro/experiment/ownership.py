@@ -16,6 +16,7 @@ from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.dry_run import no_estimate, print_downloads
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.experiment.suspect_checks import check_ownership_data, check_ownership_settings
 from recbole_gro.experiment.suspects import (
     ANOTHER,
     TOP,
@@ -28,7 +29,7 @@ from recbole_gro.experiment.suspects import (
     usual_attacks,
 )
 from recbole_gro.ownership.fingerprint import DistinctiveItems
-from recbole_gro.ownership.method import Probes, Verdict
+from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
 from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table, csv_text, read_rows, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
@@ -60,29 +61,30 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     """
     if len({*experiment.seeds, *experiment.ownership["references"]}) <= MIN_REFERENCES + 1:
         raise UserError(f"ownership: seeds and references are to be {MIN_REFERENCES + 2} different ones or more")
-    workshop, rows = Workshop(experiment, stages_dir), []
-    models = [*map(str, experiment.vary["model"])]
+    check_ownership_settings(experiment)
+    workshop, rows, models = Workshop(experiment, stages_dir), [], [*map(str, experiment.vary["model"])]
     absent = dry_run and print_downloads(experiment.config({"model": model}, experiment.seeds[0]) for model in models)
-    for model in models:
-        for seed in experiment.seeds:
-            if not absent:
-                workshop.stages(model, seed)  # checks settings and data
-            owner = f"{model}-{seed}-{_line_up(experiment)}"  # whose verdicts on other suspects stay
-            file = folder / "owners" / f"{owner}-{_suspects(experiment, model, seed)}.csv"
-            if dry_run:
-                print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
-                continue
-            if not file.exists():
-                make_folder(file.parent)
-                make_folder(stages_dir, "stages_dir")
-                earlier = [
-                    row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other, WORDS)
-                ]
-                known = {(row["kind"], row["suspect"]): row for row in earlier}
-                with used_alone(folder, LOCK):
-                    write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
-            rows += read_rows(file, WORDS)
-            say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
+    line_up = _line_up(experiment)
+    files = {
+        (model, seed): folder / "owners" / f"{model}-{seed}-{line_up}-{_suspects(experiment, model, seed)}.csv"
+        for model, seed in itertools.product(models, experiment.seeds)
+    }
+    if not absent:
+        check_ownership_data(workshop, [owner for owner, file in files.items() if not file.exists()])
+    for (model, seed), file in files.items():
+        if dry_run:
+            print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
+            continue
+        if not file.exists():
+            make_folder(file.parent)
+            make_folder(stages_dir, "stages_dir")
+            owner = f"{model}-{seed}-{line_up}"  # whose verdicts on other suspects stay
+            earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other, WORDS)]
+            known = {(row["kind"], row["suspect"]): row for row in earlier}
+            with used_alone(folder, LOCK):
+                write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
+        rows += read_rows(file, WORDS)
+        say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
     if dry_run:
         print(no_estimate(experiment.figure))
     if rows:
@@ -143,7 +145,11 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
         if (suspect.kind, suspect.name) in known:
             return known[suspect.kind, suspect.name]
         lists = suspect.lists(histories).cpu()[:, :TOP]
-        verdict = method.measured(sent, lists)
+        try:
+            verdict = method.measured(sent, lists)
+        except NoVerdict as reason:
+            raise UserError(f"probes: {len(sent.histories)} give no verdict on {model}, seed {seed}: {reason}; give "
+                            f"part ownership of experiment {experiment.name} more of them") from reason  # fmt: skip
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
         return _row(model, seed, suspect, verdict) | {"p_value_without_margin": without.tested(shares)[0]}
 

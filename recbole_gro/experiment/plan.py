@@ -2,26 +2,22 @@
 
 import itertools
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config
-from recbole_gro.config.files import safe_yaml
 from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_settings import type_of
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.config.values import as_names
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.defense_key import VARIABLE
+from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE, read_grid_file
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.settings import OutputSettings
-from recbole_gro.utils.errors import UserError, check_spelling, nearest, unknown_name
-from recbole_gro.utils.packaged import known_experiments, packaged_properties
+from recbole_gro.utils.errors import UserError, check_spelling, unknown_name
 from recbole_gro.utils.units import counted
 
 LOCK = "experiment"  # of the folder of an experiment
@@ -30,16 +26,6 @@ Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name o
 DETECTION = "detection"  # the figure of an experiment that trains no surrogate
 ALARMS = "alarms"  # the figure of an experiment on services that answer with decoys after an alarm
 TRADE_OFF, TRADE_OFF_K = "tradeoff", 10  # the figure of utility against extraction, and the cut-off of both
-TABLE = "table1"  # the figure of an experiment that trains nothing
-OWNERSHIP = "ownership"  # the figure of an experiment on verifications
-MARKS = "marks"  # the figure of an experiment on watermarks
-PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
-PARTS |= {"against": dict, "equal": dict, "ownership": dict, "marks": dict}
-OWNERSHIP_PARTS = {"references": list, "probes": int, "copies": list, "changed": list, "avoiding": list, "half": dict}
-PARTS_OF = {
-    OWNERSHIP: OWNERSHIP_PARTS | {"small": dict},
-    MARKS: {"copies": list, "changed": list, "cleansed": list, "keys": int},
-}
 VARIED_BY = {OWNERSHIP: ["model"], MARKS: ["model", "defense"]}
 
 
@@ -143,18 +129,7 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     Raises:
         UserError: an unknown name, or an invalid file or setting.
     """
-    where = Path(name) if name.endswith((".yaml", ".yml")) else packaged_properties() / "experiment" / f"{name}.yaml"
-    if where.is_dir():
-        raise UserError(f"experiment {name}: a folder; name a yaml file in it")
-    if not where.is_file():
-        raise unknown_name("experiment or yaml file", name, known_experiments())
-    try:
-        parts = safe_yaml(where.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        if isinstance(error, UserError):  # a number that yaml reads as another one
-            raise UserError(f"experiment {name}: {error}") from error
-        raise UserError(f"experiment {name}: not valid yaml: {' '.join(str(error).split())}") from error
-    _check(name, parts)
+    parts = read_grid_file(name)
     known = recbole_keys() | declared_keys().keys()
     check_spelling(settings or {}, {"seeds", *parts["vary"]}, known)
     parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
@@ -210,38 +185,6 @@ def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
 
 def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
     return [(key, groups) for key, groups in experiment.vary.items() if isinstance(groups, dict)]
-
-
-def _check(name: str, parts: Any) -> None:
-    if not isinstance(parts, dict):
-        raise UserError(f"experiment {name}: it must be a mapping with {', '.join(PARTS)}")
-    optional = {"fixed", "differs", "against", "equal", *PARTS_OF}
-    optional |= {"seeds"} if parts.get("figure") == TABLE else set()
-    _check_parts(f"experiment {name}:", parts, PARTS, optional)
-    for sentence in parts.get("differs", []):
-        if not isinstance(sentence, str):
-            raise UserError(f"experiment {name}: differs: {sentence!r} is no sentence; put the sentence in quotes")
-    for part in PARTS_OF.keys() & {name for name, given in parts.items() if given}:
-        _check_parts(f"experiment {name}: {part}:", parts[part], PARTS_OF[part], {"half"})
-    for key, baselines in parts.get("against", {}).items():
-        values = parts["vary"].get(key)
-        known = list(values) if isinstance(values, (list, dict)) else []
-        if not isinstance(baselines, list) or not all(baseline in known for baseline in baselines):
-            raise UserError(
-                f"experiment {name}: against takes values of a varied key, and {baselines} are none of {key}"
-            )
-
-
-def _check_parts(where: str, parts: dict[Any, Any], kinds: Mapping[str, type], optional: set[str]) -> None:
-    for part in parts:
-        if part not in kinds:
-            hint = nearest(part, kinds)
-            meant = f"did you mean {hint!r}?" if hint else f"the keys are {', '.join(kinds)}"
-            raise UserError(f"{where} unknown key {part!r}; {meant}")
-    for part, kind in kinds.items():
-        if not isinstance(parts.get(part), kind) and (part in parts or part not in optional):
-            named = {str: "a text", dict: "a mapping", list: "a list", int: "a whole number"}
-            raise UserError(f"{where} {part} is missing or not {named[kind]}")
 
 
 def _check_values(experiment: Experiment) -> None:

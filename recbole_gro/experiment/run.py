@@ -17,16 +17,15 @@ from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
+from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
 from recbole_gro.experiment.plan import (
     LOCK,
-    MARKS,
-    OWNERSHIP,
-    TABLE,
     TRADE_OFF,
+    TRADE_OFF_K,
     Experiment,
     heading,
     in_words,
@@ -36,7 +35,7 @@ from recbole_gro.experiment.report import write_report
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder
+from recbole_gro.utils.files import check_folder, make_folder
 from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar
 from recbole_gro.utils.random_state import global_state_kept
@@ -72,6 +71,8 @@ def run_experiment(
         UserError: an invalid setting, and nothing has been run then; or, at the end, cells that failed.
     """
     check_executor(executor, workers)
+    if ray_address is not None and executor != "ray":
+        raise UserError(f"ray_address: the executor {executor} does not read it; give --executor=ray, or leave it out")
     experiment = read_experiment(name, settings)
     where = f"experiment {experiment.name}"
     if experiment.figure == TABLE:
@@ -81,7 +82,9 @@ def run_experiment(
     folder = Path(output_dir or Path("runs") / f"experiment-{experiment.name}")
     if (folder / RESULTS).exists():  # whose report an experiment's would replace
         refuse_other_work(folder)
+    check_folder(folder)
     stages_dir = Path(stages_dir or folder / "stages")
+    check_folder(stages_dir, "stages_dir")
     if run := IN_ONE_PROCESS.get(experiment.figure):
         if (workers, executor) != (1, "local"):
             raise UserError(f"workers, executor: {where} runs in one process; leave them out")
@@ -186,15 +189,19 @@ def _check_trade_off(experiment: Experiment) -> None:
     """Check that an experiment has what the figure of the trade-off compares with.
 
     Raises:
-        UserError: it lacks the undefended target, or a setting lacks the untrained surrogate.
+        UserError: it lacks the undefended target, or a setting lacks the untrained surrogate or has shorter lists.
     """
     if UNDEFENDED not in map(str, experiment.vary.get("defense", [])):
         raise UserError(f"defense: figure tradeoff compares with the undefended target; add {UNDEFENDED} to its values")
-    for values in experiment.settings():
-        if UNTRAINED not in create_references(experiment.config(values, experiment.seeds[0])):
-            raise UserError(
-                f"references: figure tradeoff compares gains over {UNTRAINED}; add it to those of every setting"
-            )
+    configs = [experiment.config(values, experiment.seeds[0]) for values in experiment.settings()]
+    if not all(UNTRAINED in create_references(config) for config in configs):
+        raise UserError(
+            f"references: figure tradeoff compares gains over {UNTRAINED}; add it to those of every setting"
+        )
+    if (shortest := min(config["served_k"] for config in configs)) < TRADE_OFF_K:
+        raise UserError(
+            f"served_k: {shortest} is not allowed; figure {TRADE_OFF} compares lists of {TRADE_OFF_K} items or more"
+        )
 
 
 def _failures(outcomes: Iterable[Outcome], bar: tqdm) -> list[str]:

@@ -35,6 +35,7 @@ TOP = 10
 Lists = Callable[[Tensor], Tensor]  # from histories [N, L] to lists [N, TOP or more]
 FINE_TUNED_ON = 0.1  # share of users
 PRUNED = (0.3, 0.5)  # share of each weight matrix
+REPLACED = [2, 5, 8]  # places in a list whose items give way to those as far from its end
 FIRST_SMALL_SEED = 101
 
 
@@ -74,6 +75,7 @@ class Workshop:
         given = {"model": model, "references": [], **settings, "defense": defense}
         config = self.experiment.config(given, seed)
         config["show_progress"] = False
+        config["checkpoint_dir"] = str(self.cache.folder)  # a folder that RecBole makes in any case
         key = loaders_key(config)
         loaders = self._loaders.get(key) or build_loaders(config, build_dataset(config))
         if key is not None:
@@ -87,7 +89,7 @@ class Workshop:
 
     def small(self, seed: int) -> nn.Module:
         """Return a small independent model."""
-        settings = {name: value for name, value in self.experiment.ownership["small"].items() if name != "count"}
+        settings = small_settings(self.experiment)
         return self.stages(settings.pop("model"), seed, **settings).target()
 
     def of_half(self, model: str, seed: int) -> nn.Module:
@@ -156,6 +158,11 @@ def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[di
         for entry in listed
         if {model, seed} & {*entry.get("only", [model])}
     ]
+
+
+def small_settings(experiment: Experiment) -> dict[str, Any]:
+    """Return the settings of small independent models, `model` among them."""
+    return {name: value for name, value in experiment.ownership["small"].items() if name != "count"}
 
 
 def usual_attacks(experiment: Experiment, model: str, seed: int) -> list[dict[str, Any]]:
@@ -277,7 +284,7 @@ def _shuffled(surrogate: nn.Module, stages: Stages) -> Lists:
 def _with_replaced(lists: Tensor) -> Tensor:
     changed = lists.clone()
     k = lists.shape[1]
-    changed[:, [2, 5, 8]] = lists[:, [k - 2, k - 5, k - 8]]
+    changed[:, REPLACED] = lists[:, [k - place for place in REPLACED]]
     return changed
 
 

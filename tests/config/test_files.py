@@ -146,6 +146,21 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path):
         read_config_file(str(tmp_path / "a.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"epochs: 2024-13-01\n", "month must be in 1..12"),
+        (b"[" * 3000, "it is nested too deeply"),
+        (b"epochs: \0\n", "unacceptable character #x0000"),
+        (b"epochs: \xff\n", "'utf-8' codec can't decode byte 0xff"),
+    ],
+)
+def test_a_file_that_yaml_cannot_read_is_named(tmp_path, content, reason):
+    (tmp_path / "a.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"config file .*a.yaml: not valid yaml: {reason}"):
+        read_config_file(str(tmp_path / "a.yaml"))
+
+
 def test_files_are_parsed_once_however_many_configs_are_made(tmp_path, monkeypatch):
     (tmp_path / "own.yaml").write_text("surrogate_model: GRU4RecF\nhidden_size: 24\n")
     given = {"config_file_list": [str(tmp_path / "own.yaml")]}

@@ -3,7 +3,6 @@
 import pytest
 from experiment.grid import tiny
 
-from recbole_gro import UserError
 from recbole_gro.experiment import checks, kept_loaders
 from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.kept_loaders import forget_loaders
@@ -64,7 +63,14 @@ def test_each_model_is_tried(tiny_data_path, calls):
     assert read == ["tiny"] * 2  # training rows of another kind
 
 
-def test_a_trade_off_of_lists_shorter_than_its_cut_off_is_refused(tiny_data_path):
-    experiment = tiny(tiny_data_path, "tradeoff", served_k=9, head_k=[5], gro_head_k=5)
-    with pytest.raises(UserError, match=r"^served_k: figure tradeoff compares lists of 10 items or more"):
-        check_cells(experiment, experiment.cells())
+def test_no_surrogate_is_tried_where_none_is_trained(tiny_data_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(checks, "preflight", lambda config, *_: tried.append(config["attack"]))
+    experiment = tiny(tiny_data_path, "detection", attacker_known_share=0.1, attacker_head_k=2)
+    experiment.vary = {"model": ["NARM"], "attacker": ["standard+random", "oracle"]}
+    for name in ("n_layers", "n_heads", "inner_size"):
+        experiment.fixed.pop(name)
+    check_cells(experiment, experiment.cells())
+    experiment.vary["attacker"].append("rounds+mixed")
+    check_cells(experiment, experiment.cells())
+    assert tried == [False, True]

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,6 +138,34 @@ def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monk
     )
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
     assert "standard+random" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("figure", ["detection", "alarms"])
+def test_data_of_too_few_users_are_refused_before_anything_is_made(grid, tmp_path, figure, dry_run):
+    message = (
+        "false_positive_rate: 0.02 takes 49 users, and half of those of dataset tiny, who give the thresholds, are 18 "
+        "with test items at seed 1; set it to 0.0527 or more, or take data of more users"
+    )
+    Path(grid).write_text(Path(grid).read_text().replace("figure: detection", f"figure: {figure}"))
+    with pytest.raises(UserError, match=re.escape(message)):
+        run_experiment(
+            grid, {"false_positive_rate": 0.02, "detector": "coverage"}, output_dir=tmp_path / "out", dry_run=dry_run
+        )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"served_k": 30}, "served_k: 30 is too long for a catalogue of 30 items"),
+        ({"attacker": ["rounds+mixed"], "surrogate_model": "FDSA"}, "surrogate: its model reads item features"),
+    ],
+)
+def test_models_are_tried_before_anything_is_made(grid, tmp_path, given, message):
+    with pytest.raises(UserError, match=message):
+        run_experiment(grid, given, output_dir=tmp_path / "out", dry_run=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_detector_is_refused(grid, tmp_path):

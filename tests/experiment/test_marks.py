@@ -89,14 +89,16 @@ def test_tables_of_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypa
     assert "  false claims, injected: missing\n" in printed
 
 
-def test_too_few_marks_to_be_recognized_are_reported(grid):
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_too_few_marks_to_be_recognized_are_refused_before_anything_is_made(grid, tmp_path, dry_run):
     name, settings = grid
     few = {"model": "NARM", "defense": "aow", "aow_sequences": 1, "aow_length": 2}
     message = (
         r"^defense: aow: no suspect could be claimed: 1 marked items give a p-value of \S+ or more, and the level is"
     )
     with pytest.raises(UserError, match=message + r" 0\.01; plant more or longer marks$"):
-        run_experiment(name, settings | few, output_dir="out")
+        run_experiment(name, settings | few, output_dir="out", dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
@@ -112,12 +114,15 @@ def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     [
         ("[aow, injected]", "[none]", "defense: none plants no marks; experiment tiny takes aow and injected"),
         ("cleansed: [{attacker: standard+mixed, usual: standard+autoregressive}]", "cleansed: [{attacker: oracle}]",
-         "experiment tiny: marks: each entry of cleansed is to have attacker and usual"),
+         "experiment tiny.yaml: marks: cleansed: .* is not an attack; each entry has attacker and usual: "),
         ("changed: [{attacker: standard+mixed}]", "changed: [{attacker: oracle, usual: oracle}]",
-         "experiment tiny: marks: each entry of changed is to have attacker$"),
+         "experiment tiny.yaml: marks: changed: usual is no key of its entries; leave it out$"),
         ("copies: [{attacker: standard+mixed}]", "copies: [{attacker: standard+mixt}]", "mixt"),
         ("usual: standard+autoregressive", "usual: unusual", "unusual"),
         ("keys: 2", "keys: two", "experiment tiny.yaml: marks: keys is missing or not a whole number"),
+        ("keys: 2", "keys: 0", "experiment tiny.yaml: marks: keys: 0 is not allowed; it takes a whole number >= 1"),
+        ("copies: [{attacker: standard+mixed}]", "copies: [oracle]", "copies: 'oracle' is not an attack; each entry"),
+        ("changed: [{attacker: standard+mixed}]", "changed: [{attacker: head, surrogate_model: FDSA}]", "surrogate: "),
         ("keys: 2", "keys: 2\n  key: 3", "experiment tiny.yaml: marks: unknown key 'key'; did you mean 'keys'?"),
         ("vary: {model: [NARM, GRU4Rec], ", "fixed: {model: NARM}\nvary: {", "varies model and defense alone, and has"),
         ("seeds: [1]", "seeds: [1]\nfixed: {defense_key: secret}", "defense_key: experiment tiny derives all keys"),

@@ -1,7 +1,7 @@
 import csv
+import re
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
@@ -13,12 +13,13 @@ from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.experiment.suspects import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
+from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.report.document import csv_text, markdown, read_rows
 from recbole_gro.utils.errors import UserError
 
 TINY = {key: value for key, value in SMALL.items() if key != "seed"} | {
     "query_sequences": 8, "query_length": 4, "surrogate_epochs": 1, "epochs": 1, "dataset": "tiny",
-    "embedding_size": 8, "hidden_size": 8, "served_k": 12, "head_k": 6, "surrogate_model": "GRU4Rec",
+    "embedding_size": 8, "hidden_size": 8, "served_k": 18, "head_k": 6, "surrogate_model": "GRU4Rec",
 }  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, t
 
 def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
-    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
     run_experiment(*grid, output_dir="out")
     file = tmp_path / grid[0]
     further = "copies: [{attacker: standard+mixed, query_sequences: 4, only: [GRU4Rec]}, "
@@ -91,7 +92,7 @@ def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path,
 
 def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
-    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
     run_experiment(*grid, output_dir="out")
     monkeypatch.setattr("recbole_gro.experiment.ownership.data_fingerprint", lambda _: {"tiny.inter": "other"})
     run_experiment(*grid, output_dir="out", dry_run=True)
@@ -150,6 +151,87 @@ def test_too_few_candidates_are_refused(grid, tmp_path):
     file.write_text(file.read_text().replace("[2, 3, 4, 5]", "[2, 3]"))
     with pytest.raises(UserError, match="ownership: seeds and references are to be 5 different ones or more"):
         run_experiment(*grid, output_dir="out")
+
+
+def without_changed_copies(file):
+    file.write_text(file.read_text().replace("changed: [{attacker: standard+mixed}]", "changed: []"))
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"served_k": 18, "head_k": 18}, "where tail_shuffle changes what is below the first head_k=18 items; set it "),
+        ({"served_k": 17}, "replaced from below; set it to 18 or more"),
+        ({"served_k": 30}, "served_k: 30 is too long for a catalogue of 30 items; at most 29"),
+        ({"surrogate_model": "FDSA"}, "surrogate: its model reads item features of the data"),
+    ],
+)
+def test_settings_that_suspects_cannot_have_are_refused_before_anything_is_made(
+    grid, tmp_path, given, message, dry_run
+):
+    name, settings = grid
+    with pytest.raises(UserError, match=re.escape(message)):
+        run_experiment(name, settings | given, output_dir="out", dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
+
+
+def test_lists_are_long_enough_where_no_copy_is_changed(grid, tmp_path, capsys):
+    without_changed_copies(tmp_path / grid[0])
+    run_experiment(grid[0], grid[1] | {"served_k": 6}, output_dir="out", dry_run=True)
+    assert "nothing was run" in capsys.readouterr().out
+
+
+def test_a_catalogue_without_an_item_outside_the_lists_is_refused(grid, tmp_path, write_dataset):
+    path = write_dataset({f"u{user}": [f"i{(user + step) % 10}" for step in range(6)] for user in range(20)})
+    without_changed_copies(tmp_path / grid[0])
+    with pytest.raises(UserError, match="dataset tiny: 10 items are too few for figure ownership, which compares list"):
+        run_experiment(grid[0], grid[1] | {"served_k": 5, "data_path": str(path)}, output_dir="out", dry_run=True)
+
+
+def test_too_few_probes_are_reported(grid, monkeypatch):
+    def none(*_):
+        raise NoVerdict("no item is distinctive")
+
+    monkeypatch.setattr(DistinctiveItems, "measured", none)
+    with pytest.raises(UserError, match="probes: 30 give no verdict on NARM, seed 1: no item is distinctive; give"):
+        run_experiment(*grid, output_dir="out")
+
+
+def test_no_folder_of_recboles_is_left(grid, tmp_path):
+    with tempfile.TemporaryDirectory() as folder:
+        Workshop(read_experiment(*grid), Path(folder)).target("NARM", 1)
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("copies: [{attacker: standard+mixed}", "copies: [standard", "copies: 'standard' is not an attack; each entry"),
+        ("changed: [{attacker: standard+mixed}", "changed: [{query_sequences: 9}", "is not an attack; each entry has"),
+        ("copies: [{attacker: standard+mixed}", "copies: [{attacker: [head, oracle]}", "is not an attack; each entry"),
+        ("copies: [{attacker: standard+mixed}", "copies: [{attacker: head, model: NARM}", "copies: model: an entry"),
+        ("copies: [{attacker: standard+mixed}", "copies: [{attacker: standard+mixt}", "mixt"),
+        ("only: [1]", "only: 1", "avoiding: only: 1 is not allowed; it takes a list of models and seeds of the file, "),
+        ("only: [1]", "only: [7]", "avoiding: only: [7] is not allowed; it takes a list of models and seeds of the fi"),
+        ("[2, 3, 4, 5]", "[2, 3, 4, b]", "references: [2, 3, 4, 'b'] is not a list of whole numbers >= 0, which are s"),
+        ("[2, 3, 4, 5]", "[2, 3, 4, 5, 5]", "references: [2, 3, 4, 5, 5] has duplicate values; give each seed once"),
+        ("probes: 30", "probes: 0", "probes: 0 is not allowed; it takes a whole number >= 1"),
+        ("probes: 30", "probes: true", "probes is missing or not a whole number"),
+        ("half: {NARM: [9]", "half: {SASRec: [9]", "half: 'SASRec' is no varied model; NARM, GRU4Rec are"),
+        ("half: {NARM: [9]", "half: {NARM: 9", "half: NARM: 9 is not a list of whole numbers >= 0, which are seeds"),
+        ("count: 2, ", "", "small: count is missing or not a whole number >= 0"),
+        ("count: 2, model: GRU4Rec", "count: 2", "small: model is missing or not one name, such as GRU4Rec"),
+        ("count: 2, model: GRU4Rec", "count: 2, model: GRU", "unknown model 'GRU'"),
+    ],
+)  # fmt: skip
+def test_an_invalid_part_is_refused_before_anything_is_made(grid, tmp_path, old, new, message):
+    text = (tmp_path / grid[0]).read_text()
+    assert old in text
+    (tmp_path / grid[0]).write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=re.escape(message)):
+        run_experiment(*grid, output_dir="out", dry_run=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import pytest
 
 from recbole_gro import UserError
 from recbole_gro.defense.defense_key import VARIABLE
-from recbole_gro.experiment.plan import PARTS, in_words, known_experiments, read_experiment
+from recbole_gro.experiment.grid_file import PARTS
+from recbole_gro.experiment.plan import in_words, read_experiment
 from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.utils.packaged import known_experiments
 
 OWN = """
 title: Own
@@ -219,6 +221,9 @@ def test_a_folder_in_place_of_a_yaml_file_is_named(tmp_path):
         ("[1", "not valid yaml"),
         ("!!python/object/apply:os.system ['true']", "not valid yaml"),
         ("- 1", "a mapping with title, figure"),
+        ("title: \0", "own.yaml: not valid yaml: unacceptable character #x0000"),
+        ("[" * 3000, "own.yaml: not valid yaml: it is nested too deeply"),
+        ("seeds: [2024-13-01]", "own.yaml: not valid yaml: month must be in 1..12"),
         (OWN.replace("seeds: [4]", "seeds: 4"), "seeds is missing or not a list"),
         (OWN.replace("seeds: [4]", ""), "seeds is missing or not a list"),
         (OWN.replace("seeds: [4]", "seeds: [one]"), "seeds: ['one'] is not a list of whole numbers >= 0"),
@@ -244,12 +249,13 @@ def test_a_folder_in_place_of_a_yaml_file_is_named(tmp_path):
         ),
         (GROUPS.replace("target_epoch: last", "output_dir: out"), "output_dir: cells do not read it; it is an option"),
         (
-            OWN + f"ownership: {{references: [1], probes: 9, {COPIES}, small: {{workers: 2}}}}",
+            OWN + f"ownership: {{references: [1], probes: 9, {COPIES}, small: {{count: 1, model: NARM, workers: 2}}}}",
             "workers: cells do not read it",
         ),
         (
-            OWN
-            + f"ownership: {{references: [1], probes: 9, {COPIES.replace('}', ', output_dir: out}')}, small: {{}}}}",
+            (OWN + f"ownership: {{references: [1], probes: 9, {COPIES}, small: {{count: 1, model: NARM}}}}").replace(
+                "standard}", "standard, output_dir: out}"
+            ),
             "output_dir: cells do not read it",
         ),
         (

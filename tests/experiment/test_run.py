@@ -92,6 +92,14 @@ def test_a_trade_off_needs_the_untrained_surrogate(settings, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_trade_off_of_lists_shorter_than_its_cut_off_is_refused(settings, tmp_path, dry_run):
+    short = settings | {"served_k": 9, "head_k": [5], "gro_head_k": 5}
+    with pytest.raises(UserError, match="served_k: 9 is not allowed; figure tradeoff compares lists of 10 items or mo"):
+        run_experiment("tradeoff", short, tmp_path / "out", dry_run=dry_run)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     "vary",
     [
@@ -199,11 +207,15 @@ def test_a_folder_in_use_is_refused(settings, tmp_path):
         run_experiment("defenses", settings, output_dir="out")
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("key", ["output_dir", "stages_dir"])
-def test_a_folder_that_cannot_be_made_is_named(settings, tmp_path, key):
+@pytest.mark.parametrize("name", ["defenses", "alarms", "ownership", "marks", "datasets"])
+def test_a_folder_that_cannot_be_made_is_named(settings, tmp_path, name, key, dry_run):
     (tmp_path / "taken").touch()
+    given = settings if name == "defenses" else {}
     with pytest.raises(UserError, match=f"^{key}: taken cannot be made: File exists$"):
-        run_experiment("defenses", settings, **{key: "taken"})
+        run_experiment(name, given, **{"output_dir": "out", key: "taken"}, dry_run=dry_run)
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
 
 @pytest.mark.parametrize(
