@@ -28,7 +28,8 @@ from recbole_gro.experiment.marked_suspects import (
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.suspect_checks import check_marks_settings, marks_cells
-from recbole_gro.experiment.suspects import TOP, Workshop, users_code
+from recbole_gro.experiment.suspects import TOP, Workshop
+from recbole_gro.experiment.users_code import users_code
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.quick_start.seeding import start_stage

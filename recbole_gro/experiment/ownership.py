@@ -25,9 +25,9 @@ from recbole_gro.experiment.suspects import (
     attacks,
     copies,
     others,
-    users_code,
     usual_attacks,
 )
+from recbole_gro.experiment.users_code import users_code
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
 from recbole_gro.quick_start.fingerprint import fingerprint

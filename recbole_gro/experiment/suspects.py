@@ -1,9 +1,8 @@
 """Suspects of an experiment on ownership: copies, changed copies, and models that are none."""
 
 import copy
-import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.kept_loaders import loaders_key
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.quick_start.comparison import attack_service, serve_defended
-from recbole_gro.quick_start.fingerprint import Fingerprints, code_of_run, fingerprint
+from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
@@ -131,23 +130,6 @@ def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
         _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
         lists = _avoiding(stages, log, _own_model(workshop, model, seed))
         yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
-
-
-def users_code(experiment: Experiment, entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return {"code": {module: digest}} of models and parts that a user wrote; nothing where there are none.
-
-    Args:
-        experiment: with its models and defenses.
-        entries: settings of suspects; those that are no settings of a run are left out.
-    """
-    owners = [
-        dict(zip(experiment.vary, values, strict=True)) for values in itertools.product(*experiment.vary.values())
-    ]
-    found: dict[str, str] = {}
-    for owner, entry in itertools.product(owners, ({}, *entries)):
-        given = {name: value for name, value in entry.items() if name not in ("only", "count", "usual")}
-        found |= code_of_run(experiment.config({**owner, **given}, experiment.seeds[0]))
-    return {"code": found} if found else {}
 
 
 def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[dict[str, Any]]:

@@ -1,5 +1,4 @@
 import csv
-from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
@@ -74,7 +73,6 @@ def test_each_suspect_of_each_marked_model_has_its_rows_and_none_is_made_twice(g
 def test_tables_of_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.marks.verdicts", lambda *_: [])
     monkeypatch.setattr("recbole_gro.experiment.marks.false_claims", lambda *_: [])
-    monkeypatch.setattr("recbole_gro.experiment.marks.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
     monkeypatch.setattr("recbole_gro.experiment.marks.marks_blocks", lambda *_: [])
     module, name = tmp_path / "own_model_with_marks.py", "own_model_with_marks:OwnModel"
     module.write_text(OWN_MODEL)

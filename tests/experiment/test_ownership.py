@@ -110,7 +110,7 @@ class OwnModel(GRU4Rec):
 
 def test_verdicts_with_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
-    monkeypatch.setattr("recbole_gro.experiment.ownership.Workshop", lambda *_: SimpleNamespace(stages=lambda *_: None))
+    monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
     module, file = tmp_path / "own_model_of_a_suspect.py", tmp_path / grid[0]
     module.write_text(OWN_MODEL)
     own = "copies: [{attacker: standard+mixed, surrogate_model: own_model_of_a_suspect:OwnModel}, "
