@@ -57,7 +57,7 @@ class CalibratedDetector:
         self.threshold = conformal_quantile(highest, rate)
         draw = torch.Generator().manual_seed(0)
         n_windows = max(WINDOWS, math.ceil(users_needed(rate) / 2))
-        drawn = [_window_scores(half, benign, users[random_windows(len(users), n_windows, window, draw)], window)
+        drawn = [_window_scores(half, benign, users[_random(len(users), n_windows * window, draw)], window)
                  for half, users in halves]  # fmt: skip
         grown, recent = (torch.cat(scores) for scores in zip(*drawn, strict=True))
         self._window_location, self._window_spread = grown.mean(0), grown.std(0).clamp(min=1e-6)
@@ -150,20 +150,10 @@ def _window_scores(
     return torch.stack([*of_first, last], 1), torch.stack([*of_recent, last], 1)
 
 
-def random_windows(n: int, windows: int, size: int, generator: torch.Generator) -> Tensor:
-    """Return the users [windows * size] of random windows of histories.
-
-    Those of a window are different, since equal histories of a log count once; where there are fewer than a window
-    takes, each is in it about equally often.
-
-    Args:
-        n: number of users.
-        windows: number of windows.
-        size: histories per window.
-        generator: source of the draws.
-    """
-    times = -(-size // n)
-    return torch.rand(windows, times, n, generator=generator).argsort(2).flatten(1)[:, :size].flatten()
+def _random(n: int, size: int, generator: torch.Generator) -> Tensor:
+    # with replacement: windows of different users of a few hundreds share so many that they differ less from each other
+    # than windows of new users differ from them
+    return torch.randint(n, (size,), generator=generator)
 
 
 def users_needed(rate: float) -> int:

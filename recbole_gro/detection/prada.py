@@ -8,13 +8,15 @@ from recbole_gro.detection.traces import Traces
 
 FEWEST = 5  # distances that a test of normality takes
 AT_ONCE = 2**22  # entries of distance matrices
+EQUAL = 1e-4  # distance of queries that differ in rounding alone, in deviations of benign ones
 
 
 @register_detector("prada")
 class PRADADetector(Detector):
     """Test whether the distance of each query to the nearest one before it is normally distributed.
 
-    The queries are those of the prefixes of a history, or those of the histories of a window, in their order. The score
+    The queries are those of the prefixes of a history, or those of the histories of a window, in their order. Equal
+    queries of a window count once: the benign windows that give thresholds are drawn with replacement. The score
     is 1 - W' of Shapiro and Francia's test, which has the correlation of the ordered distances with normal scores in
     place of Shapiro and Wilk's W; outliers are not removed. Source: PRADA (Juuti et al., EuroS&P 2019, arXiv
     1805.02628), there with the distances of images of a predicted class.
@@ -36,25 +38,36 @@ class PRADADetector(Detector):
 
     def window_scores(self, traces: Traces, size: int) -> Tensor:
         queries = ((traces.embeddings[:, 0] - self.mean) / self.scale).unflatten(0, (-1, size))
-        return torch.cat([abnormality(_nearest(part)) for part in queries.split(max(1, AT_ONCE // size**2))])
+        scores = []
+        for part in queries.split(max(1, AT_ONCE // size**2)):
+            nearest = _nearest(part, "donot_use_mm_for_euclid_dist")  # products of matrices lose the digits near 0
+            scores.append(abnormality(nearest, nearest > EQUAL))
+        return torch.cat(scores)
 
 
-def _nearest(queries: Tensor) -> Tensor:
+def _nearest(queries: Tensor, mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
     """Return the distance [B, n - 1] of each of queries [B, n, D] but the first to the nearest one before it."""
-    distances = torch.cdist(queries, queries)
+    distances = torch.cdist(queries, queries, compute_mode=mode)
     later = torch.ones(distances.shape[1:], dtype=torch.bool).triu()
     return distances.masked_fill(later, torch.inf)[:, 1:].amin(2)
 
 
-def abnormality(values: Tensor) -> Tensor:
+def abnormality(values: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return 1 - W' [B] of values [B, n]: 0 where their order statistics are those of a normal distribution.
 
     W' is the squared correlation of the ordered values with Blom's normal scores; 1 - W' is 1 where all are equal.
+
+    Args:
+        values: in any order.
+        counted: [B, n] which of them count; all by default. Fewer than FEWEST give 0.
     """
-    n = values.shape[1]
-    place = (torch.arange(1, n + 1, dtype=torch.double) - 0.375) / (n + 0.25)
+    counted = torch.ones(values.shape, dtype=torch.bool) if counted is None else counted
+    n = counted.sum(1, keepdim=True)
+    number = torch.arange(1, values.shape[1] + 1)
+    kept = number <= n
+    place = ((number - 0.375).double() / (n + 0.25)).where(kept, 0.5)  # the score of 0.5 is 0
     normal = torch.special.ndtri(place)
-    ordered = values.double().sort(1).values
-    ordered = ordered - ordered.mean(1, keepdim=True)
-    spread = ordered.square().sum(1) * normal.square().sum()
-    return (1 - (ordered @ normal).square() / spread.clamp(min=1e-12)).float()
+    ordered = values.double().masked_fill(~counted, torch.inf).sort(1).values.where(kept, 0.0)
+    ordered = (ordered - ordered.sum(1, keepdim=True) / n.clamp(min=1)).where(kept, 0.0)
+    spread = ordered.square().sum(1) * normal.square().sum(1)
+    return (1 - (ordered * normal).sum(1).square() / spread.clamp(min=1e-12)).where(n[:, 0] >= FEWEST, 0.0).float()

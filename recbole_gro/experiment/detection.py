@@ -16,7 +16,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
 from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
-from recbole_gro.detection.calibration import CalibratedDetector, calibrated, random_windows
+from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.detection_users import calibrating_users, rows_of_users
@@ -110,7 +110,7 @@ class ProviderUnderTest:
             name: float((highest[name] > detector.threshold).double().mean())
             for name, detector in self.detectors.items()
         }
-        rows = random_windows(len(self.users), USER_WINDOWS, self.window, draw)
+        rows = random_windows(len(self.users), USER_WINDOWS, self.window, draw)  # of a log, where equal ones count once
         self.user_windows = {
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
@@ -195,6 +195,21 @@ class ProviderUnderTest:
             true_positives[str(n)] = float((attack > highest).double().mean())
             false_positives[str(n)] = float((real > detector.threshold).double().mean())
         return auc, true_positives, false_positives
+
+
+def random_windows(n: int, windows: int, size: int, generator: torch.Generator) -> Tensor:
+    """Return the users [windows * size] of random windows of histories.
+
+    Those of a window are different; where there are fewer than a window takes, each is in it about equally often.
+
+    Args:
+        n: number of users.
+        windows: number of windows.
+        size: histories per window.
+        generator: source of the draws.
+    """
+    times = -(-size // n)
+    return torch.rand(windows, times, n, generator=generator).argsort(2).flatten(1)[:, :size].flatten()
 
 
 def _scores_of(detector: CalibratedDetector) -> Score:

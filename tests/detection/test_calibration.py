@@ -6,7 +6,7 @@ from detection.cases import Benign, attack, thresholds_of, users, whole
 
 from recbole_gro import Detector, UserError, register_detector
 from recbole_gro.detection.base import detectors
-from recbole_gro.detection.calibration import conformal_quantile, random_windows
+from recbole_gro.detection.calibration import conformal_quantile
 from recbole_gro.detection.traces import Traces
 
 
@@ -87,41 +87,6 @@ def test_windows_of_most_recent_items_count_too(mean_item):
     first = thresholds_of("mean_item", benign).window_threshold
     benign.recent[5].items[:] = 150
     assert thresholds_of("mean_item", benign).window_threshold > first + 5
-
-
-def test_the_users_of_a_window_are_different_where_there_are_as_many():
-    generator = torch.Generator().manual_seed(1)
-    drawn = random_windows(30, 400, 20, generator).view(400, 20).sort(1).values
-    assert bool((drawn[:, 1:] > drawn[:, :-1]).all())
-    assert drawn.flatten().bincount(minlength=30).sub(400 * 20 / 30).abs().max() < 60  # 6 deviations or so
-    few = random_windows(8, 5, 20, generator).view(5, 20)
-    assert all({2, 3} >= {*row.bincount(minlength=8).tolist()} for row in few)
-
-
-def test_windows_of_different_users_are_flagged_at_the_rate_by_a_detector_that_counts_equal_ones(monkeypatch):
-    """As `prada`, which measures distances within a window: a user who is in it twice is at distance 0."""
-    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
-
-    @register_detector("equal_ones")
-    class EqualOnes(Detector):
-        standardized = False
-
-        def fit(self, benign):
-            pass
-
-        def scores(self, traces):
-            return traces.items.float()
-
-        def window_scores(self, traces, size):
-            own = traces.embeddings[:, 0, 0].view(-1, size).sort(1).values  # different for different users
-            return (own[:, 1:] > own[:, :-1]).double().mean(1).float()
-
-    generator = torch.Generator().manual_seed(2)
-    calibrated = thresholds_of("equal_ones", users(24))
-    others = users(400, seed=9)
-    rows = random_windows(400, 300, 10, generator)
-    flagged = calibrated.window_alarms(others.whole(rows, others.lengths[rows]))[1]
-    assert not bool(flagged.any())
 
 
 def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):

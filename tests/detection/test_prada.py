@@ -36,3 +36,31 @@ def test_queries_far_from_0_have_the_scores_of_near_ones():
         detector.fit(traces)
         scores.append(detector.window_scores(whole(traces, 50), 50))
     assert torch.allclose(*scores, atol=1e-3)
+
+
+def test_equal_queries_of_a_window_count_once():
+    """As in benign windows, which are drawn with replacement."""
+    detector, traces = create_detector("prada"), users(300)
+    detector.fit(traces)
+    rows = torch.arange(40)
+    twice = rows.clone()
+    twice[[9, 17, 30]] = rows[[3, 9, 29]]
+    different = [row for place, row in enumerate(twice.tolist()) if row not in twice[:place].tolist()]
+    scores = [
+        detector.window_scores(traces.whole(own, traces.lengths[own]), len(own))
+        for own in (twice, torch.tensor(different))
+    ]
+    assert torch.allclose(*scores, atol=1e-6)
+    own = torch.zeros(40, dtype=torch.long)
+    assert detector.window_scores(traces.whole(own, traces.lengths[own]), 40).tolist() == [0]
+
+
+def test_values_that_do_not_count_change_nothing():
+    values = torch.rand(3, 20, generator=torch.Generator().manual_seed(2))
+    counted = torch.ones(3, 20, dtype=torch.bool)
+    counted[0, [2, 5]] = counted[1, 0] = False
+    found = abnormality(values.masked_fill(~counted, 0), counted)
+    for row in range(3):
+        assert float(found[row]) == pytest.approx(float(abnormality(values[row][counted[row]][None])), abs=1e-6)
+    counted[:, 4:] = False
+    assert abnormality(values, counted).tolist() == [0, 0, 0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_gro.experiment.detection import area, lists_before_alarm, so_far
+from recbole_gro.experiment.detection import area, lists_before_alarm, random_windows, so_far
 from recbole_gro.experiment.plan import read_experiment
 
 
@@ -36,3 +36,12 @@ def test_lists_are_counted_up_to_the_alarm_of_the_key():
     assert 11 <= lists <= 14
     assert lists_before_alarm(torch.zeros(10).long(), lengths, 0.01, 943) == (40, False)
     assert lists_before_alarm(torch.zeros(2).long(), torch.tensor([1, 3]), 0.01, 943) == (4, False)
+
+
+def test_the_users_of_a_window_are_different_where_there_are_as_many():
+    generator = torch.Generator().manual_seed(1)
+    drawn = random_windows(30, 400, 20, generator).view(400, 20).sort(1).values
+    assert bool((drawn[:, 1:] > drawn[:, :-1]).all())
+    assert drawn.flatten().bincount(minlength=30).sub(400 * 20 / 30).abs().max() < 60  # 6 deviations or so
+    few = random_windows(8, 5, 20, generator).view(5, 20)
+    assert all({2, 3} >= {*row.bincount(minlength=8).tolist()} for row in few)
