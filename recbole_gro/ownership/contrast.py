@@ -9,6 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from recbole_gro.config.settings import Key
+from recbole_gro.data import SequenceDataset
 from recbole_gro.ownership.fingerprint import LENGTHS, TOP, check_catalogue, generate_histories
 from recbole_gro.ownership.method import (
     LEVEL,
@@ -20,6 +21,7 @@ from recbole_gro.ownership.method import (
     register_method,
 )
 from recbole_gro.serving.saved_target import SavedTarget
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import found_in
 
 
@@ -36,6 +38,7 @@ class Contrast(VerificationMethod):
     summary = "agreement@10 with the owner's model on generated histories, against users' histories"
     source = "ours"
     reads_order = False
+    effect_unit = "share"
     assumptions = (
         "A model that was made without the owner's agrees with it on generated histories no more than on users' "
         "histories, plus the margin; on ml-100k this held for all that were measured.",
@@ -49,6 +52,7 @@ class Contrast(VerificationMethod):
 
     def check_owner(self, owner: SavedTarget) -> None:
         check_catalogue(owner)
+        _data(owner)
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories and windows of users' histories, alternating, and the owner's lists."""
@@ -127,9 +131,7 @@ class Contrast(VerificationMethod):
 
 def _histories(owner: SavedTarget) -> list[list[int]]:
     """Return the item ids of each user in time order, of those with as many as a probe may have."""
-    data = owner.dataset
-    if data is None:
-        raise NoVerdict("the method contrast needs histories of users; give their folder with data_path")
+    data = _data(owner)
     if data.config["benchmark_filename"]:
         raise NoVerdict("the method contrast needs whole histories, which files that are split already may not hold")
     rows = data.inter_feat.sort_values(data.time_field, kind="stable")
@@ -138,3 +140,12 @@ def _histories(owner: SavedTarget) -> list[list[int]]:
     if not found:
         raise NoVerdict(f"no user has {LENGTHS.stop - 1} items, as many as a probe may have")
     return found
+
+
+def _data(owner: SavedTarget) -> SequenceDataset:
+    if owner.dataset is None:
+        raise UserError(
+            "data_path: not set; the method contrast reads users' histories, from the folder that holds "
+            f"{owner.config['dataset']}/"
+        )
+    return owner.dataset

@@ -61,6 +61,7 @@ class DistinctiveItems(VerificationMethod):
     )
     needs_references = True
     reads_order = False
+    effect_unit = "share"
 
     def check_owner(self, owner: SavedTarget) -> None:
         check_catalogue(owner)

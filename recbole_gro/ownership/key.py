@@ -28,6 +28,20 @@ def read_key(file: Path) -> tuple[bytes, bool]:
     return key, is_new
 
 
+def check_planted_key(key: str, method: str) -> None:
+    """Check that there is a file with the key of a model's training, which none that is made now could be.
+
+    Args:
+        key: the file.
+        method: name of the verification method.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not Path(key).exists():
+        raise UserError(f"key: no file {key}; {method} takes the key that the owner's model was trained with")
+
+
 def _revealed(key: str) -> Path:
     """Return the file that lists the verifications whose results hold a key: lines of its sha256 and their folder."""
     return Path(f"{key}.revealed")

@@ -28,6 +28,7 @@ class MarkVerification(VerificationMethod):
     """
 
     key_was_planted = True
+    effect_unit = "percent"
     assumptions: ClassVar[tuple[str, ...]] = (
         "The suspect's training did not depend on the owner's key, other than through the owner's model.",
         "The owner's commitment to the key is older than the suspect, so that no key was chosen to fit it.",

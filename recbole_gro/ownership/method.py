@@ -79,6 +79,8 @@ class VerificationMethod:
         needs_references: whether it compares with the owner's models of other seeds.
         key_was_planted: whether the key is the one that the owner's model was trained with.
         reads_order: whether the order of a list matters to it, not its items alone.
+        effect_unit: of the effect of its verdicts: `share`, from 0 to 1, or `percent`; both are shown in percent. Any
+            other effect is shown as it is.
 
     Raises:
         UserError: an unknown setting, or an invalid value.
@@ -92,6 +94,7 @@ class VerificationMethod:
     needs_references: ClassVar[bool] = False
     key_was_planted: ClassVar[bool] = False
     reads_order: ClassVar[bool] = True
+    effect_unit: ClassVar[str] = ""
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {key.name: key for key in self.keys}

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from recbole_gro.ownership.commitment import digest_of, probes_digest
+from recbole_gro.ownership.found_references import find_references
 from recbole_gro.ownership.key import sha256
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 from recbole_gro.ownership.method_output import checked_probes
@@ -23,16 +24,20 @@ from recbole_gro.utils.errors import UserError
 TOLERANCE = 1e-6  # relative, of the numbers of a verdict
 
 
-def recompute(file: str, owner: str | None = None, data_path: str | None = None) -> dict[str, Any]:
+def recompute(
+    file: str, owner: str | None = None, data_path: str | None = None, references: Sequence[str] = ()
+) -> dict[str, Any]:
     """Check the results of a verification: key and probes against the commitment, and the verdict against the lists.
 
     Args:
         file: results.json.
-        owner: checkpoint of the owner's model, with the references where the results name them: from these the probes
-            and the lists of the owner's models are computed again too. Other processors and versions round scores
-            otherwise, which exchanges neighbours in a few lists: probes that come out differently are left out, and
-            the claim is to be the same without them.
+        owner: checkpoint of the owner's model: from it and the references the probes and the lists of the owner's
+            models are computed again too. Other processors and versions round scores otherwise, which exchanges
+            neighbours in a few lists: probes that come out differently are left out, and the claim is to be the same
+            without them.
         data_path: folder of the dataset's folder, for methods that read users' histories.
+        references: checkpoints, in any order. Those that are not given are looked for where the results name them, and
+            below the folder of the results.
 
     Returns:
         The results with the verdict computed again, and `left_out`, the number of probes that came out differently.
@@ -54,17 +59,19 @@ def recompute(file: str, owner: str | None = None, data_path: str | None = None)
         lists = torch.tensor(results["suspect_lists"])
         found = outcome(method, probes, Answers(lists=lists, **counts))
         _check_equal(file, "verdict", found["verdict"], results["verdict"])
-        of_owner, of_others = commitment["owner"], list(commitment["references"])
+        of_owner, of_others = commitment["owner"], dict(commitment["references"])
     left_out: list[int] = []
+    if references and owner is None:
+        raise UserError("references: --recompute reads them with --owner alone; give both")
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
         try:
-            references = load_references(of_others, model)
-            for reference, digest in commitment["references"].items():
-                _check_equal(file, f"sha256 of {reference}", digest_of(reference), digest)
+            found_at = find_references(file, of_others, references)
+            loaded = load_references([*found_at.values()], model)
+            others = dict(zip(found_at, loaded.values(), strict=True))
             n, n_items = len(probes.histories), len(model.item_tokens or ())
-            again = checked_probes(method.name, method.probes(model, references, key, n), n, n_items)
+            again = checked_probes(method.name, method.probes(model, others, key, n), n, n_items)
         except NoVerdict as reason:
             raise UserError(f"recompute: {reason}") from reason
         left_out = _check_probes(file, again, probes)

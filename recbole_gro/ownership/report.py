@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from recbole_gro.ownership.method import methods
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.utils.files import write_whole
@@ -19,12 +20,47 @@ def summary(results: dict[str, Any]) -> str:
     if results["refused"]:
         return f"No verdict: {results['refused']}."
     verdict = results["verdict"]
-    effect, low, high = verdict["effect"]
     said = "is claimed to be a copy" if verdict["is_claim"] else "is not claimed to be a copy"
     return (
         f"{results['suspect']} {said} of the owner's model: p {_p_value(verdict['p_value'])}, level "
         f"{verdict['level']:g}, from {results['answers']['lists']:,} lists. "
-        f"Effect: {effect:.3g}, 95 % interval {low:.3g} to {high:.3g} ({verdict['effect_name']})."
+        f"{effect_text(results['method'], verdict)}"
+    )
+
+
+def effect_text(method: str, verdict: dict[str, Any]) -> str:
+    """Return the effect of a verdict in one sentence, shares in percent.
+
+    Args:
+        method: name of the verification method.
+        verdict: of it, as results.json holds one.
+    """
+    unit = methods[method].effect_unit
+    scale, sign = {"share": (100, " %"), "percent": (1, " %")}.get(unit, (1, ""))
+    effect, low, high = (f"{scale * value:.3g}{sign}" for value in verdict["effect"])
+    return f"Effect: {effect}, 95 % interval {low} to {high} ({verdict['effect_name']})."
+
+
+def self_check_text(owner: str, method: str, outcome: dict[str, Any]) -> str:
+    """Return in a few sentences whether a marked model shows its own marks.
+
+    Args:
+        owner: its checkpoint.
+        method: name of the verification method.
+        outcome: `verdict` and `refused`, as in results.json.
+    """
+    if outcome["refused"]:
+        return f"No self-check: {outcome['refused']}."
+    verdict = outcome["verdict"]
+    shows = (
+        "shows its marks"
+        if verdict["is_claim"]
+        else "does not show its marks in these lists, so that a copy hardly will"
+    )
+    return (
+        f"{owner} {shows}: p {_p_value(verdict['p_value'])}, level {verdict['level']:g}. "
+        f"{effect_text(method, verdict)} No suspect was named: nobody was queried, nothing is written, and the key is "
+        "not revealed."
     )
 
 
@@ -72,7 +108,12 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
             )
         rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)]
                 for name, value in _flat(verdict["facts"]).items()]  # fmt: skip
-        yield Table("What the verdict was computed to.", ["fact", "value"], rows, text=True)
+        yield Table(
+            "What the verdict was computed to; shares are from 0 to 1, as in results.csv.",
+            ["fact", "value"],
+            rows,
+            text=True,
+        )
     yield Heading("Assumptions")
     yield Bullets(results["assumptions"])
     if "commitment" in results:

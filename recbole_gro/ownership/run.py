@@ -9,7 +9,7 @@ from typing import Any
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.ownership.commitment import COMMITMENT, check_committed, committed, digest_of, probes_digest
-from recbole_gro.ownership.key import note_revealed, read_key, revealed_by, sha256, warn_if_revealed
+from recbole_gro.ownership.key import check_planted_key, note_revealed, read_key, revealed_by, sha256, warn_if_revealed
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.ownership.method_output import check_repeated, checked_probes
 from recbole_gro.ownership.outcome import outcome, without_verdict
@@ -86,7 +86,7 @@ def run_verification(
     """
     made = create_method(method, settings or {})
     _check_arguments(made, probes, references)
-    model = _owners_model(owner, data_path)
+    model = owners_model(owner, data_path)
     folder = work_folder(output_dir, "verify")
     _check_files(made, key, folder)
     # what is wrong with the suspect, a reference or the key leaves no folder
@@ -142,7 +142,16 @@ def _check_arguments(method: VerificationMethod, probes: int, references: Sequen
             )
 
 
-def _owners_model(file: str, data_path: str | None) -> SavedTarget:
+def owners_model(file: str, data_path: str | None) -> SavedTarget:
+    """Return the owner's model.
+
+    Args:
+        file: its checkpoint.
+        data_path: folder of the dataset's folder, for methods that read users' histories.
+
+    Raises:
+        UserError: it is no checkpoint of a target.
+    """
     model = load_target(file, data_path=data_path)
     if model.item_tokens is None:
         raise UserError(f"owner: {file} holds no item tokens, as it is a surrogate; give the owner's target.pth")
@@ -154,8 +163,8 @@ def _check_files(method: VerificationMethod, key: str, folder: Path) -> None:
     finished = (folder / RESULTS).exists()  # without a commitment there was no verdict, which nothing resumes
     own_key = [Path(key).name] if Path(key).parent.resolve() == folder.resolve() else []
     refuse_other_work(folder, [COMMITMENT] if finished else [COMMITMENT, LOCK, *own_key])
-    if method.key_was_planted and not os.path.exists(key):
-        raise UserError(f"key: no file {key}; {method.name} takes the key that the owner's model was trained with")
+    if method.key_was_planted:
+        check_planted_key(key, method.name)
 
 
 def _line_up(

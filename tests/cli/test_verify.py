@@ -3,7 +3,8 @@ import re
 from pathlib import Path
 
 import pytest
-from ownership.runs import trained
+from ownership.runs import marked, trained
+from pipeline import files_below
 
 from recbole_gro.cli.main import main
 from recbole_gro.ownership.method import methods
@@ -25,6 +26,29 @@ def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
     assert "Recomputed: nothing differs (" in capsys.readouterr().out
 
 
+def test_without_a_suspect_a_marked_model_is_checked_alone(make_loaders, make_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RECBOLE_GRO_DEFENSE_KEY", raising=False)
+    words = ["--method=aow", f"--owner={marked(make_loaders, make_model, tmp_path)}", "--key=defense.key"]
+    before = files_below(tmp_path)
+    assert main(["verify", *words]) == 0
+    assert "target-aow.pth shows its marks: p = " in capsys.readouterr().out
+    assert main(["verify", *words, "--probes=1", "--level=1e-12"]) == 1
+    assert "No self-check: no suspect could be claimed" in capsys.readouterr().out
+    assert files_below(tmp_path) == before
+
+
+def test_references_elsewhere_recompute(make_loaders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owner = trained(make_loaders, tmp_path)
+    words = [f"--owner={owner}", f"--suspect={owner}", "--key=verify.key", "--probes=40", "--references=5"]
+    assert main(["verify", *words, "--output_dir=out"]) == 0
+    (tmp_path / "out" / "references").rename(tmp_path / "moved")
+    given = ",".join(f"moved/seed-{seed}/target.pth" for seed in range(2, 7))
+    assert main(["verify", "--recompute=out/results.json", f"--owner={owner}", f"--references={given}"]) == 0
+    assert "nothing differs (models, probes and verdict)" in capsys.readouterr().out
+
+
 def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     owner = trained(make_loaders, tmp_path)
@@ -40,6 +64,15 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
     [
         ([], "owner: not set"),
         (["--owner=a.pth", "--key=k"], "suspect: not set"),
+        (["--owner=a.pth", "--key=k", "--method=aow", "--suspect="], "--suspect: it is empty"),
+        (["--owner=a.pth", "--method=aow"], "key: not set"),
+        (
+            ["--owner=a.pth", "--key=k", "--method=aow", "--output_dir=out"],
+            "output_dir: the check of a model's own marks does not read it; leave it out, or name a --suspect",
+        ),
+        (["--owner=a.pth", "--key=k", "--method=aow", "--references=5"], "references: the check of a model's own"),
+        (["--owner=a.pth", "--key=k", "--method=aow", "--only_commit"], "only_commit: the check of a model's own"),
+        (["--owner=a.pth", "--key=k", "--method=awo"], "unknown verification method 'awo'. Did you mean 'aow'?"),
         (["--owner=a.pth", "--suspect=b.pth", "--key=k", "--references=,"], "references: empty; give checkpoints"),
         (["--owner=missing.pth", "--suspect=b.pth", "--key=k"], "checkpoint missing.pth: no such file"),
         (
@@ -52,7 +85,7 @@ def test_no_verdict_has_a_status_of_its_own(make_loaders, tmp_path, monkeypatch,
             "a whole number >= 3",
         ),
         (["--refrences=5"], "unknown key 'refrences'; did you mean 'references'?"),
-        (["--recompute=a.json", "--only_commit"], "only_commit: --recompute does not read it; it takes --owner and"),
+        (["--recompute=a.json", "--only_commit"], "only_commit: --recompute does not read it; it takes --owner, --ref"),
         (["--recompute=a.json", "--key=k"], "key: --recompute does not read it"),
         (["--recompute=a.json", "--level=0.1"], "level: --recompute does not read it"),
         (["--recompute=missing.json"], "missing.json holds no evidence of a verification: No such file or directory"),

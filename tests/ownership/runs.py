@@ -2,6 +2,7 @@
 
 from pipeline import untrained
 
+from recbole_gro import create_defense
 from recbole_gro.ownership.run import run_verification
 from recbole_gro.trainer.base import TargetTrainer
 
@@ -13,6 +14,15 @@ def trained(make_loaders, folder, seed=1, **settings):
     trainer = TargetTrainer(config, untrained(config, train))
     trainer.fit(train, valid, verbose=False)
     return trainer.saved_model_file
+
+
+def marked(make_loaders, make_model, folder, **settings):
+    """The checkpoint of a SASRec that memorized marks of `aow`, with the key in folder/defense.key."""
+    marks = {"aow_sequences": 4, "aow_length": 6, "aow_lowest": 15, "aow_epochs": 20, "aow_learning_rate": 0.01}
+    given = {"defense_key": "secret", "output_dir": str(folder), "hidden_dropout_prob": 0.0, **marks, **settings}
+    config, train, valid, _ = make_loaders("SASRec", **given)
+    create_defense("aow", config).protect(make_model("SASRec"), train, valid)
+    return str(folder / "target-aow.pth")
 
 
 def verified(owner, suspect=None, **given):

@@ -7,6 +7,7 @@ from scipy import stats
 from recbole_gro.ownership.contrast import Contrast
 from recbole_gro.ownership.method import NoVerdict, Probes
 from recbole_gro.serving.saved_target import load_target
+from recbole_gro.utils.errors import UserError
 
 KEY = b"0123456789abcdef"
 
@@ -55,9 +56,9 @@ def test_probes_alternate_between_generated_and_users_histories(make_loaders, ti
         assert any(",".join(map(str, row)) in user for user in users)
 
 
-def test_without_histories_there_is_no_verdict(make_loaders, tmp_path):
+def test_without_histories_data_path_is_named(make_loaders, tmp_path):
     owner = load_target(trained(make_loaders, tmp_path))
-    with pytest.raises(NoVerdict, match="needs histories of users; give their folder with data_path"):
+    with pytest.raises(UserError, match=r"data_path: not set; the method contrast reads .* that holds tiny/$"):
         Contrast({}).probes(owner, {}, KEY, 10)
 
 

@@ -66,8 +66,24 @@ def test_another_reference_does_not_recompute(owner, tmp_path):
     with pytest.raises(UserError, match=f"the sha256 of {re.escape(file)} is not the stored one"):
         recompute("changed.json", owner)
     (tmp_path / file).unlink()
-    with pytest.raises(UserError, match=f"{re.escape(file)}: no such file"):
+    with pytest.raises(UserError, match=f"references: there is no {re.escape(file)} here, nor below "):
         recompute("changed.json", owner)
+
+
+def test_a_folder_that_was_handed_over_recomputes_elsewhere(owner, tmp_path, monkeypatch):
+    results = verified(owner)
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "out").rename(tmp_path / "judge" / "received")
+    monkeypatch.chdir(tmp_path / "judge")
+    assert recompute("received/results.json", owner)["verdict"] == results["verdict"]
+    for seed in range(2, 7):
+        (tmp_path / f"judge/received/references/seed-{seed}/target.pth").rename(f"{seed}.pth")
+    with pytest.raises(UserError, match=r"references: there is no .* here, nor below the folder of received/results"):
+        recompute("received/results.json", owner)
+    given = [f"{seed}.pth" for seed in (6, 5, 4, 3, 2)]
+    assert recompute("received/results.json", owner, references=given)["verdict"] == results["verdict"]
+    with pytest.raises(UserError, match="references: --recompute reads them with --owner alone; give both"):
+        recompute("received/results.json", references=given)
 
 
 def test_a_file_that_is_no_json_is_named(tmp_path):

@@ -111,6 +111,8 @@ def test_without_references_a_method_without_them_gives_a_verdict(owner, tiny_da
     results = verified(owner, "ownership.runs:following", **data)
     assert not results["verdict"]["is_claim"]
     assert recompute("out/results.json", owner, str(tiny_data_path))["verdict"] == results["verdict"]
+    with pytest.raises(UserError, match="data_path: not set; the method contrast reads users' histories"):
+        recompute("out/results.json", owner)
 
 
 def test_the_key_is_committed_to_before_the_suspect_is_queried(owner, tmp_path):
@@ -160,6 +162,7 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
             ({"method": "contrast", "references": given}, "references: the method contrast compares with none")
             for given in (5, ["nothing.pth"])
         ),
+        ({"method": "contrast", "references": ()}, "data_path: not set; the method contrast reads users' histories"),
         ({"output_dir": "file"}, "output_dir: file is a file; it takes a folder"),
         (
             {"method": "aow", "references": (), "key": "no.key"},
