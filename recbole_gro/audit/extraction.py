@@ -1,5 +1,7 @@
 """One attack of an audit: its queries to the live service, its surrogate, and what the surrogate gained."""
 
+import contextlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,7 @@ def attack_service(config: Config, name: str, client: Client, catalogue: list[st
     log = attacker.query(box, generator, None, config["show_progress"])
     log = checked(log, f"attacker: {name}", n_items, box.lists_returned)
     live.check()
-    log.save(folder / f"queries-{name}.npz")
+    _save_log(log, folder / f"queries-{name}.npz", folder)
     held_out = split(config, log)[1]
     if not n_with_list(held_out):
         raise UserError(f"{client.description.name}: no held-out query got a list; raise query_sequences")
@@ -100,6 +102,16 @@ def attack_service(config: Config, name: str, client: Client, catalogue: list[st
         f"of lists of random items {100 * facts['agreement_at'] / len(catalogue):.1f} %"
     )
     return Attack(name, attacker, log, held_out, surrogate, facts)
+
+
+def _save_log(log: QueryLog, file: Path, folder: Path) -> None:
+    """Save a query log, and remove trainings on another one: failures of an earlier process may have lists by now."""
+    with contextlib.suppress(UserError):  # none, or one that is damaged
+        earlier = QueryLog.load(file)
+        same = torch.equal(earlier.sequences, log.sequences.long()) and torch.equal(earlier.lists, log.lists.long())
+        if not same:
+            shutil.rmtree(_trainings(folder), ignore_errors=True)
+    log.save(file)
 
 
 def _untrained(attacker: Attacker, n_items: int) -> torch.nn.Module:
@@ -132,5 +144,9 @@ def split(config: Config, log: QueryLog) -> tuple[QueryLog, QueryLog]:
 def training_config(config: Config, folder: Path) -> Any:
     """Return a config whose trainers write to the folder's work folder and resume from there."""
     trained = with_settings(config)
-    trained["output_dir"], trained["resume_dir"] = str(folder / "work"), str(folder / "work" / "resume")
+    trained["output_dir"], trained["resume_dir"] = str(_trainings(folder)), str(_trainings(folder) / "resume")
     return trained
+
+
+def _trainings(folder: Path) -> Path:
+    return folder / "work"

@@ -109,6 +109,7 @@ def _audit(config: Config, client: Client, folder: Path, own: list[list[str]]) -
     }
     if own:
         results["histories"] = accuracy(client, live, best.surrogate, own, config)
+    client.keep_failures()
     counts = irregularities(journal, live)
     lists_of = {"limit": journal.limit, "given_out": journal.spent, "for_catalogue": n_collected}
     return results | {"lists": lists_of, "irregularities": counts, "failures": journal.reasons}
