@@ -1,6 +1,7 @@
 """One attack of an audit: its queries to the live service, its surrogate, and what the surrogate gained."""
 
 import contextlib
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from recbole_gro.attack import (
     STRONGEST,
     Attacker,
     BlackBox,
+    attacks_of,
     create_attacker,
     create_surrogate,
     query_budget,
+    query_length,
     suite_agreement,
 )
 from recbole_gro.attack.query_log import QueryLog, checked
@@ -119,6 +122,23 @@ def _untrained(attacker: Attacker, n_items: int) -> torch.nn.Module:
     config, model = attacker.config, attacker.selected.get("surrogate_model")
     init_seed(stage_seed(config["seed"], "surrogate") % SEEDS, config["reproducibility"])
     return create_surrogate(config, n_items, model=surrogates_by_name(config).get(str(model)))[0].eval()
+
+
+def expected_requests(config: Config, batch: int) -> int:
+    """Return how many requests the attacks take that share no answer: those of a step are sent together, steps apart.
+
+    A step queries all sequences with one item more. Attacks that query in parts, as `rounds` and `mimic`, take a few
+    more; for a catalogue that is collected its requests take the place of some.
+
+    Args:
+        config: of the audit.
+        batch: maximum histories per request.
+    """
+    total = 0
+    for name in attacks_of(config):
+        attacker = create_attacker(name, config)
+        total += query_length(attacker.config) * math.ceil(attacker.n_sequences * attacker.repeats / batch)
+    return total
 
 
 def mark_strongest(config: Config, attacks: list[Attack]) -> Attack:

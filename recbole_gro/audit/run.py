@@ -11,7 +11,7 @@ from recbole_gro.audit.accuracy import accuracy
 from recbole_gro.audit.attack_config import COLLECTED, attack_config
 from recbole_gro.audit.curve import budget_curve, lists_for_gain
 from recbole_gro.audit.description import check_size, read_description
-from recbole_gro.audit.extraction import attack_service, mark_strongest
+from recbole_gro.audit.extraction import attack_service, expected_requests, mark_strongest
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities
@@ -68,10 +68,11 @@ def run_audit(
         try:
             console.info(f"audit: at most {budget + len(own):,} lists, {journal.spent:,} of them given out before")
             if not service.function:
-                requests = (journal.limit - journal.spent) / service["batch"]
+                requests = expected_requests(config, service["batch"]) + math.ceil(len(own) / service["batch"])
+                requests = math.ceil(requests * (1 - journal.spent / journal.limit))
                 seconds = math.ceil(requests / service["rate"])
                 console.info(
-                    f"audit: {math.ceil(requests):,} requests at {service['rate']}/s take {seconds // 60} min "
+                    f"audit: about {requests:,} requests at {service['rate']}/s take {seconds // 60} min "
                     f"{seconds % 60} s or more"
                 )
             results = _audit(config, Client(source, journal, service), folder, own)

@@ -129,6 +129,14 @@ def test_the_budget_holds_exactly_under_retries_and_concurrency(tmp_path, descri
     assert results["irregularities"]["failed"] == 0
 
 
+@pytest.mark.parametrize("given", [{}, {"attacker": "repeat", "attacker_repeats": 2}, {"attacker": "standard+mixed+2"}])
+def test_the_announced_requests_are_those_that_the_steps_take(tmp_path, given, caplog):
+    batched = {"batch": 4, "items": "result[].items"}
+    with Recommender() as recommender:
+        audit(tmp_path, recommender, batched, **given)
+    assert f"audit: about {len(recommender.requests)} requests at 1000/s take 0 min 1 s or more" in caplog.text
+
+
 def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
     def misbehave(number, histories):
         if number in (4, 9):
