@@ -34,7 +34,7 @@ class Journal:
 
     Args:
         file: to append to; what an earlier process wrote is read.
-        limit: maximum number of lists.
+        limit: maximum number of lists; None: any.
         work: what is resumed with it, in a word for messages.
 
     Attributes:
@@ -46,7 +46,7 @@ class Journal:
         UserError: the file cannot be written, or is no journal.
     """
 
-    def __init__(self, file: str | os.PathLike[str], limit: int, work: str = "audit"):
+    def __init__(self, file: str | os.PathLike[str], limit: int | None, work: str = "audit"):
         self.file, self.limit, self.work = file, limit, work
         self.answers: dict[CountedQuery, list[str] | None] = {}
         self.reasons: dict[str, int] = {}
@@ -61,6 +61,11 @@ class Journal:
                     raise UserError(f"{file}, line {number}: not a line of a journal of answers") from error
 
     @property
+    def n_lists(self) -> int:
+        """Number of lists that arrived."""
+        return sum(items is not None for items in self.answers.values())
+
+    @property
     def resume(self) -> str:
         """How the work is resumed, for messages."""
         return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this {self.work}"
@@ -72,7 +77,7 @@ class Journal:
             BudgetReached: they exceed the limit.
         """
         with self._lock:
-            if self.spent + lists > self.limit:
+            if self.limit is not None and self.spent + lists > self.limit:
                 raise BudgetReached("the list budget is spent")
             self._add({"sent": self.tickets, "lists": lists})
             return self.tickets - 1

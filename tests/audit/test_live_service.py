@@ -103,8 +103,7 @@ def test_a_row_of_failures_over_several_calls_ends_the_audit_and_is_repeated(cli
     parts = [queries[i : i + step] for i in range(0, len(queries), step)]
     client, _ = client_of(refusing(*CATALOGUE[6:]))
     with pytest.raises(UserError, match="10 requests in a row failed"):
-        for part in parts:
-            client.lists(part)
+        list(map(client.lists, parts))
     client, requests = client_of(ring)
     assert [client.lists(part) for part in parts] == [[ring([token]) for (token,), _ in part] for part in parts]
     assert len(requests) == len(CATALOGUE) - 6
