@@ -144,7 +144,10 @@ def _of_json(text: str) -> list[str]:
     Raises:
         ValueError: it is neither.
     """
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
     found = found.get("items") if isinstance(found, dict) else found
     if not isinstance(found, list) or not all(type(item) in (str, int) for item in found):
         raise ValueError('not JSON of a list of item ids, or of {"items": [...]}')

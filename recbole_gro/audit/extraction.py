@@ -1,5 +1,8 @@
 """One attack of an audit: its queries to the live service, its surrogate, and what the surrogate gained."""
 
+import contextlib
+import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,11 @@ from recbole_gro.attack import (
     STRONGEST,
     Attacker,
     BlackBox,
+    attacks_of,
     create_attacker,
     create_surrogate,
     query_budget,
+    query_length,
     suite_agreement,
 )
 from recbole_gro.attack.query_log import QueryLog, checked
@@ -72,7 +77,7 @@ def attack_service(config: Config, name: str, client: Client, catalogue: list[st
     log = attacker.query(box, generator, None, config["show_progress"])
     log = checked(log, f"attacker: {name}", n_items, box.lists_returned)
     live.check()
-    log.save(folder / f"queries-{name}.npz")
+    _save_log(log, folder / f"queries-{name}.npz", folder)
     held_out = split(config, log)[1]
     if not n_with_list(held_out):
         raise UserError(f"{client.description.name}: no held-out query got a list; raise query_sequences")
@@ -102,11 +107,38 @@ def attack_service(config: Config, name: str, client: Client, catalogue: list[st
     return Attack(name, attacker, log, held_out, surrogate, facts)
 
 
+def _save_log(log: QueryLog, file: Path, folder: Path) -> None:
+    """Save a query log, and remove trainings on another one: failures of an earlier process may have lists by now."""
+    with contextlib.suppress(UserError):  # none, or one that is damaged
+        earlier = QueryLog.load(file)
+        same = torch.equal(earlier.sequences, log.sequences.long()) and torch.equal(earlier.lists, log.lists.long())
+        if not same:
+            shutil.rmtree(_trainings(folder), ignore_errors=True)
+    log.save(file)
+
+
 def _untrained(attacker: Attacker, n_items: int) -> torch.nn.Module:
     """Return the attacker's selected surrogate as it was before its first epoch, of an ensemble the first."""
     config, model = attacker.config, attacker.selected.get("surrogate_model")
     init_seed(stage_seed(config["seed"], "surrogate") % SEEDS, config["reproducibility"])
     return create_surrogate(config, n_items, model=surrogates_by_name(config).get(str(model)))[0].eval()
+
+
+def expected_requests(config: Config, batch: int) -> int:
+    """Return how many requests the attacks take that share no answer: those of a step are sent together, steps apart.
+
+    A step queries all sequences with one item more. Attacks that query in parts, as `rounds` and `mimic`, take a few
+    more; for a catalogue that is collected its requests take the place of some.
+
+    Args:
+        config: of the audit.
+        batch: maximum histories per request.
+    """
+    total = 0
+    for name in attacks_of(config):
+        attacker = create_attacker(name, config)
+        total += query_length(attacker.config) * math.ceil(attacker.n_sequences * attacker.repeats / batch)
+    return total
 
 
 def mark_strongest(config: Config, attacks: list[Attack]) -> Attack:
@@ -132,5 +164,9 @@ def split(config: Config, log: QueryLog) -> tuple[QueryLog, QueryLog]:
 def training_config(config: Config, folder: Path) -> Any:
     """Return a config whose trainers write to the folder's work folder and resume from there."""
     trained = with_settings(config)
-    trained["output_dir"], trained["resume_dir"] = str(folder / "work"), str(folder / "work" / "resume")
+    trained["output_dir"], trained["resume_dir"] = str(_trainings(folder)), str(_trainings(folder) / "resume")
     return trained
+
+
+def _trainings(folder: Path) -> Path:
+    return folder / "work"

@@ -34,7 +34,8 @@ class Journal:
 
     Args:
         file: to append to; what an earlier process wrote is read.
-        limit: maximum number of lists.
+        limit: maximum number of lists; None: any.
+        work: what is resumed with it, in a word for messages.
 
     Attributes:
         answers: item ids by query, as the service gave them; None for a query that failed permanently.
@@ -45,8 +46,8 @@ class Journal:
         UserError: the file cannot be written, or is no journal.
     """
 
-    def __init__(self, file: str | os.PathLike[str], limit: int):
-        self.file, self.limit = file, limit
+    def __init__(self, file: str | os.PathLike[str], limit: int | None, work: str = "audit"):
+        self.file, self.limit, self.work = file, limit, work
         self.answers: dict[CountedQuery, list[str] | None] = {}
         self.reasons: dict[str, int] = {}
         self.spent = self.tickets = 0
@@ -57,12 +58,17 @@ class Journal:
                 try:
                     self._take(json.loads(line))
                 except (ValueError, LookupError, TypeError) as error:
-                    raise UserError(f"{file}, line {number}: not a line of an audit's journal") from error
+                    raise UserError(f"{file}, line {number}: not a line of a journal of answers") from error
+
+    @property
+    def n_lists(self) -> int:
+        """Number of lists that arrived."""
+        return sum(items is not None for items in self.answers.values())
 
     @property
     def resume(self) -> str:
-        """How the audit is resumed, for messages."""
-        return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this audit"
+        """How the work is resumed, for messages."""
+        return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this {self.work}"
 
     def reserve(self, lists: int) -> int:
         """Count the lists of a request that is about to be sent, and return its number.
@@ -71,7 +77,7 @@ class Journal:
             BudgetReached: they exceed the limit.
         """
         with self._lock:
-            if self.spent + lists > self.limit:
+            if self.limit is not None and self.spent + lists > self.limit:
                 raise BudgetReached("the list budget is spent")
             self._add({"sent": self.tickets, "lists": lists})
             return self.tickets - 1

@@ -31,18 +31,23 @@ class Client:
     def __init__(self, source: Source, journal: Journal, description: Description):
         self.source, self.journal, self.description = source, journal, description
         self._lock = threading.Lock()
-        self._failed: list[tuple[Sequence[CountedQuery], str]] = []  # in a row, not yet in the journal
+        # since the last answer, and so of a row that may end the work: they are sent again when it is resumed
+        self._failed: list[tuple[Sequence[CountedQuery], str]] = []
         self._in_a_row, self._ended = 0, False
         self._any = any(items is not None for items in journal.answers.values())
 
     def lists(self, queries: Sequence[CountedQuery]) -> list[list[str] | None]:
         """Return the item ids of each query as the service gave them; None where it failed permanently.
 
+        A failure is kept in the journal with the next answer, of whatever call, or by `keep_failures`.
+
         Raises:
             UserError: the service refuses the account, the first request failed, or MOST_FAILED in a row. They are
                 repeated when the audit is resumed.
         """
-        missing = [query for query in dict.fromkeys(queries) if query not in self.journal.answers]
+        failed = {query for part, _ in self._failed for query in part}
+        known = self.journal.answers
+        missing = [query for query in dict.fromkeys(queries) if query not in known and query not in failed]
         size = self.source.batch
         with ThreadPoolExecutor(self.source.concurrency) as pool:
             try:
@@ -54,10 +59,11 @@ class Client:
                 self.source.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
-        self._keep_failures()
-        return [self.journal.answers[query] for query in queries]
+        return [known.get(query) for query in queries]
 
     def _request(self, queries: Sequence[CountedQuery]) -> None:
+        if self._ended:  # before the pool was told
+            return
         histories = [[self.description.typed(token) for token in history] for history, _ in queries]
         try:
             lists = self.source.lists(histories, self.journal)
@@ -74,19 +80,30 @@ class Client:
                     self._ended = True
                     what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
                     raise UserError(
-                        f"{self.description.name}: {what} failed ({error}); {self.journal.resume}"
+                        f"{self.description.name}: {what} failed ({error}); {self.journal.resume}{self._if_changed()}"
                     ) from error
         else:
             self.journal.answered(queries, lists)
             with self._lock:
                 self._in_a_row, self._any = 0, True
+                if not self._ended:
+                    self._keep_failures()
+
+    def keep_failures(self) -> None:
+        """Keep the failures since the last answer as permanent: no further query follows that could end the work."""
+        with self._lock:
             self._keep_failures()
 
     def _keep_failures(self) -> None:
-        with self._lock:
-            failed, self._failed = ([], self._failed) if self._ended else (self._failed, [])
-        for queries, reason in failed:
+        for queries, reason in self._failed:
             self.journal.failed(queries, reason)
+        self._failed = []
+
+    def _if_changed(self) -> str:
+        """Return what to do where the description is to be mended: the folder is bound to what it says."""
+        if self._any or self.description.function:
+            return ""
+        return f"; if url, request or items of {self.description.name} are to be changed, name another folder"
 
 
 class LiveService:

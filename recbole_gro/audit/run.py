@@ -11,7 +11,7 @@ from recbole_gro.audit.accuracy import accuracy
 from recbole_gro.audit.attack_config import COLLECTED, attack_config
 from recbole_gro.audit.curve import budget_curve, lists_for_gain
 from recbole_gro.audit.description import check_size, read_description
-from recbole_gro.audit.extraction import attack_service, mark_strongest
+from recbole_gro.audit.extraction import attack_service, expected_requests, mark_strongest
 from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities
@@ -23,6 +23,7 @@ from recbole_gro.report.environment import environment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.work_folder import resumed_by_folder
 
 NOTICE = "This audit is for services that you own or are allowed to test."
 
@@ -57,27 +58,30 @@ def run_audit(
     budget = len(attacks_of(config)) * query_budget(config)
     read = {"catalogue": service.catalogue, "histories": own, "seeds": service["seeds"], "url query": service.query}
     settings = settings_of_audit(config, service.public, read)
-    with open_source(service) as source, open_audit_folder(config, settings) as folder, shown_on_console():
+    with (
+        open_source(service) as source,
+        open_audit_folder(config, settings) as folder,
+        resumed_by_folder(folder, "audit"),
+        shown_on_console(),
+    ):
         console.info(NOTICE)
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
         if (finished := read_results(folder / RESULTS)) is not None:
             console.info("audit: finished already; its results are read")
             show(result_table(finished))
             return finished
-        journal = Journal(folder / "answers.jsonl", budget + len(own))
-        try:
-            console.info(f"audit: at most {budget + len(own):,} lists, {journal.spent:,} of them given out before")
-            if not service.function:
-                requests = (journal.limit - journal.spent) / service["batch"]
-                seconds = math.ceil(requests / service["rate"])
-                console.info(
-                    f"audit: {math.ceil(requests):,} requests at {service['rate']}/s take {seconds // 60} min "
-                    f"{seconds % 60} s or more"
-                )
-            results = _audit(config, Client(source, journal, service), folder, own)
-        except KeyboardInterrupt as error:
-            error.add_note(journal.resume)
-            raise
+        limit = budget + len(own)
+        journal = Journal(folder / "answers.jsonl", limit)
+        console.info(f"audit: at most {limit:,} lists, {journal.spent:,} of them given out before")
+        if not service.function:
+            requests = expected_requests(config, service["batch"]) + math.ceil(len(own) / service["batch"])
+            requests = math.ceil(requests * (1 - journal.spent / limit))
+            seconds = math.ceil(requests / service["rate"])
+            console.info(
+                f"audit: about {requests:,} requests at {service['rate']}/s take {seconds // 60} min "
+                f"{seconds % 60} s or more"
+            )
+        results = _audit(config, Client(source, journal, service), folder, own)
         results |= environment(config)
         save_results(results, folder)
         console.info("\n".join(f"audit: {line}" for line in irregular_lines(results)))
@@ -109,6 +113,7 @@ def _audit(config: Config, client: Client, folder: Path, own: list[list[str]]) -
     }
     if own:
         results["histories"] = accuracy(client, live, best.surrogate, own, config)
+    client.keep_failures()
     counts = irregularities(journal, live)
     lists_of = {"limit": journal.limit, "given_out": journal.spent, "for_catalogue": n_collected}
     return results | {"lists": lists_of, "irregularities": counts, "failures": journal.reasons}

@@ -56,6 +56,18 @@ class Source(Protocol):
         """Send no further request."""
 
 
+class _NoJson(Unanswered):
+    """An answer that is no JSON.
+
+    Args:
+        gave_none: whether it holds no list either, as a maintenance page; else it may be the first part of JSON.
+    """
+
+    def __init__(self, *, gave_none: bool):
+        super().__init__("an answer that is no JSON")
+        self.gave_none = gave_none
+
+
 class FunctionSource:
     """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
 
@@ -143,7 +155,12 @@ class HttpSource:
                 reason = type(error).__name__  # its message may hold a header
             else:
                 if response.is_success:
-                    return self._read(response, len(histories))
+                    try:
+                        return self._read(response, len(histories))
+                    except _NoJson as error:
+                        if error.gave_none:
+                            journal.release(ticket, len(histories))
+                        raise
                 journal.release(ticket, len(histories))
                 reason = f"status {response.status_code}{_redirected(response)}"
                 if response.status_code in OF_THE_ACCOUNT:
@@ -167,11 +184,13 @@ class HttpSource:
         try:
             answer = response.json()
         except ValueError:
-            raise Unanswered("an answer that is no JSON") from None
+            raise _NoJson(gave_none=not response.content.lstrip().startswith((b"[", b"{"))) from None
+        except RecursionError:
+            raise Unanswered("an answer of JSON that is nested too deeply") from None
         expression = f"where the JMESPath expression of items looks, {self.description['items']}"
         try:
             found = self._items.search(answer)
-        except ValueError:  # of JMESPath
+        except (ValueError, RecursionError):  # of JMESPath
             raise Unanswered(f"an answer that has other types {expression}") from None
         try:
             return as_tokens(found if self.batch > 1 else [found], n_histories)

@@ -70,6 +70,8 @@ def read_template(template: Any, batch: int, query: bool) -> Any:
         text = json.dumps(filled)
     except (TypeError, ValueError) as error:
         raise UserError(f"request: not JSON: {error}") from error
+    except RecursionError:
+        raise UserError("request: it is nested too deeply") from None
     left = PLACEHOLDER.search(text)
     if left or not isinstance(filled, dict | list) or any(text.count(item) != 1 for row in probe for item in row):
         wanted = '"{histories}", or a list of one entry with "{history}"' if batch > 1 else '"{history}"'

@@ -176,6 +176,8 @@ def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tupl
             yield number, json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"log: {file}, line {number} is no JSON: {error.msg}, character {error.colno}") from None
+        except RecursionError:
+            raise UserError(f"log: {file}, line {number} is JSON that is nested too deeply") from None
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
@@ -215,7 +217,7 @@ def _tokens(text: str) -> list[str]:
     (['a b', '7'], ['a', 'b'], ['[a]', 'b'])
     """
     if text.lstrip().startswith("["):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found = json.loads(text)
             if isinstance(found, list) and all(type(item) in (str, int) for item in found):
                 return [str(item) for item in found]

@@ -120,10 +120,13 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         yield Heading("Recompute")
         commitment, answers = results["commitment"], results["answers"]
         yield Paragraph(
-            f"{answers['lists']:,} queries were sent, {answers['repeated']} of them a second time, where the lists of "
+            f"{answers['lists']:,} lists arrived, those of {answers['repeated']} histories twice, where "
             f"{answers['changed']} changed; {answers['failed']} histories got none; {100 * answers['unknown']:.1f} % "
-            "of the items are not in the owner's catalogue."
+            "of the items are not in the owner's catalogue. The suspect may have given out "
+            f"{answers['lost']:,} more lists, whose answers were lost or unreadable."
         )
+        if results["failures"]:
+            yield Bullets([f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()])
         yield Paragraph(
             f"The key was committed to at {commitment['time']} by its sha256 {commitment['key_sha256']}, together with "
             "the checkpoints and the probes (commitment.json). recbole-gro verify --recompute=results.json checks key, "

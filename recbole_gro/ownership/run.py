@@ -16,7 +16,7 @@ from recbole_gro.ownership.outcome import outcome, without_verdict
 from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
 from recbole_gro.ownership.stored_probes import store_probes, stored_probes
-from recbole_gro.ownership.suspect import REPEATED, describe_suspect, query_suspect
+from recbole_gro.ownership.suspect import describe_suspect, query_suspect
 from recbole_gro.report.environment import environment
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
@@ -24,7 +24,7 @@ from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.log import console, logged_to, show, shown_on_console
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.terminal import Text
-from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, used_alone, work_folder
+from recbole_gro.utils.work_folder import RESULTS, refuse_other_work, resumed_by_folder, used_alone, work_folder
 
 ANSWERS, LOCK = "answers.jsonl", "verify.lock"
 
@@ -93,7 +93,12 @@ def run_verification(
     line_up = _line_up(made, owner, model, suspect, references)
     secret, is_new = read_key(Path(key))
     make_folder(folder)
-    with used_alone(folder, LOCK.removesuffix(".lock")), logged_to(folder), shown_on_console():
+    with (
+        used_alone(folder, LOCK.removesuffix(".lock")),
+        logged_to(folder),
+        resumed_by_folder(folder, "verification"),
+        shown_on_console(),
+    ):
         console.info(f"output: {folder}; --output_dir={folder} resumes this verification")
         if is_new:
             console.info(f"key: made a new one, {key}")
@@ -256,9 +261,7 @@ def _is_packaged(method: VerificationMethod) -> bool:
 def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: Path) -> dict[str, Any]:
     """Query the suspect, and return the verdict with all that it is computed from."""
     tokens, suspect = line_up.owner.item_tokens or [], line_up.suspect
-    most = len(probes.histories) + REPEATED
-    console.info(f"verification: sends at most {most:,} queries to {suspect.name}")
-    journal = Journal(folder / ANSWERS, most)
+    journal = Journal(folder / ANSWERS, None, "verification")  # each query is repeated `retries` times at most
     answers = query_suspect(suspect, probes.histories, tokens, journal, reads_order=method.reads_order)
     evidence = {
         "suspect_lists": answers.lists.tolist(),
@@ -267,6 +270,7 @@ def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: 
         "item_tokens": tokens,
         "settings": method.settings,
         "answers": {name: value for name, value in asdict(answers).items() if name != "lists"}
-        | {"lists": journal.spent},
+        | {"lists": journal.n_lists, "lost": journal.spent - journal.n_lists},
+        "failures": journal.reasons,
     }
     return evidence | outcome(method, probes, answers)

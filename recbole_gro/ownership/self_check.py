@@ -62,4 +62,4 @@ def check_marks(
     histories = [torch.tensor(row) for row in chosen.histories]
     k = min(LONGEST, n_items - 1)  # as of a suspect that is a checkpoint
     lists = model.recommend(torch.nn.utils.rnn.pad_sequence(histories, batch_first=True), k)
-    return outcome(made, chosen, Answers(lists=lists, repeated=0, changed=0, unknown=0.0, failed=0))
+    return outcome(made, chosen, Answers(lists=lists, sent_twice=0, repeated=0, changed=0, unknown=0.0, failed=0))

@@ -1,5 +1,6 @@
 """The suspect as a black box: a service over HTTP, a checkpoint or a Python function."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from recbole_gro.audit.sources import open_source
 from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.log import console
 
 REPEATED = 50  # maximum probes that are sent twice
-MOST_CHANGED = 0.05  # share of them whose lists may differ
+LEAST_REPEATED = 0.8  # share of them that both answers are needed of
+MOST_CHANGED = 0.05  # share of those with both answers whose lists may differ
 MOST_UNKNOWN = 0.1  # share of items, or of lists, that may lack a counterpart
 LONGEST = 10  # items of a list, where nothing else is said
 
@@ -27,13 +30,15 @@ class Answers:
 
     Attributes:
         lists: [N, k] item ids of the owner, best first, padded with 0.
-        repeated: number of different probes that were sent twice.
+        sent_twice: number of different probes to be sent twice; 0 for a model that is read in this process.
+        repeated: number of them with both answers.
         changed: number of them with other items the second time, or for methods that read ranks in another order.
         unknown: share of listed items that the owner's catalogue lacks.
         failed: number of probes without a list.
     """
 
     lists: Tensor
+    sent_twice: int
     repeated: int
     changed: int
     unknown: float
@@ -51,6 +56,11 @@ class Answers:
             )
         if self.failed > MOST_UNKNOWN * len(self.lists):
             raise NoVerdict(f"the suspect gave no list for {self.failed} of {len(self.lists)} histories")
+        if self.repeated < (least := math.ceil(LEAST_REPEATED * self.sent_twice)):
+            raise NoVerdict(
+                f"only {self.repeated} of the {self.sent_twice} histories that are sent twice were answered both "
+                f"times; {least} are needed to say that the suspect's lists do not differ"
+            )
         if self.unknown > MOST_UNKNOWN:
             raise NoVerdict(
                 f"the suspect has another catalogue: {100 * self.unknown:.0f} % of the items in its lists are not in "
@@ -108,6 +118,11 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
     return Description(file, values, tokens[1:], lists)
 
 
+def n_sent_twice(histories: list[list[int]]) -> int:
+    """Return how many probes are sent twice: different ones, REPEATED at most."""
+    return min(REPEATED, len(set(map(tuple, histories))))
+
+
 def query_suspect(
     description: Description,
     histories: list[list[int]],
@@ -116,7 +131,7 @@ def query_suspect(
     *,
     reads_order: bool = True,
 ) -> Answers:
-    """Send histories to a suspect, the first of them twice.
+    """Send histories to a suspect, the first of them that it answers twice.
 
     Args:
         description: of the suspect.
@@ -129,24 +144,34 @@ def query_suspect(
         UserError: the suspect gives no lists.
     """
     queries = [(tuple(item_tokens[item] for item in row), 0) for row in histories]
-    first = list(dict.fromkeys(queries))[:REPEATED]  # an equal query is sent once
-    again = [(tokens, 1) for tokens, _ in first]
+    twice = n_sent_twice(histories)
+    missing = {*queries} - journal.answers.keys()  # an equal query is sent once
+    console.info(
+        f"verification: {len(missing) + twice - sum(before for _, before in journal.answers):,} lists of "
+        f"{description.name} are to be obtained"
+    )
     with open_source(description) as source:
         client = Client(source, journal, description)
-        answers, second = client.lists(queries), client.lists(again)
+        answers = client.lists(queries)
+        answer_to = dict(zip(queries, answers, strict=True))
+        first = [query for query, answer in answer_to.items() if answer is not None][:REPEATED]
+        second = client.lists([(tokens, 1) for tokens, _ in first])
+        client.keep_failures()
+    for reason, n in journal.reasons.items():
+        console.info(f"verification: {n:,} queries failed: {reason}")
     ids = {token: item for item, token in enumerate(item_tokens) if item}
     k = description["k"]
     listed = [token for answer in answers for token in (answer or ())[:k]]
     known = [list(dict.fromkeys(ids[token] for token in answer or () if token in ids))[:k] for answer in answers]
     compared = list if reads_order else set
-    answer_to = dict(zip(queries, answers, strict=True))
     changed = [
-        compared(one[:k]) != compared(two[:k])
-        for one, two in zip(map(answer_to.get, first), second, strict=True)
-        if one is not None and two is not None
+        compared((answer_to[query] or ())[:k]) != compared(two[:k])
+        for query, two in zip(first, second, strict=True)
+        if two is not None
     ]
     return Answers(
         torch.tensor([row + [0] * (k - len(row)) for row in known]),
+        twice,
         len(changed),
         sum(changed),
         sum(token not in ids for token in listed) / max(1, len(listed)),

@@ -43,6 +43,21 @@ def used_alone(folder: Path, lock: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def resumed_by_folder(folder: Path, work: str) -> Iterator[None]:
+    """Add to an interrupt inside the block how the work is resumed.
+
+    Args:
+        folder: of the work.
+        work: what is resumed, in a word.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(f"the same command with --output_dir={folder} resumes this {work}")
+        raise
+
+
 def takes_files(folder: Path, log: str) -> bool:
     """Return whether a folder with finished work can be written; where it cannot, its results are read alone.
 

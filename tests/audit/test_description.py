@@ -44,7 +44,7 @@ def test_a_catalogue_may_be_json(tmp_path, content):
     assert description.catalogue == ["a", "b", "3", "d", "e", "f"]
 
 
-@pytest.mark.parametrize("content", ['{"ids": []}', "[[1]]", "a\nb", "[true]"])
+@pytest.mark.parametrize("content", ['{"ids": []}', "[[1]]", "a\nb", "[true]", pytest.param("[" * 99999, id="deep")])
 def test_json_that_is_no_catalogue_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "items.json").write_text(content)
     with pytest.raises(UserError, match=r"catalogue: .*items\.json: .*") as caught:

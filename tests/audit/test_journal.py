@@ -55,5 +55,5 @@ def test_threads_never_exceed_the_limit(tmp_path):
 @pytest.mark.parametrize("line", ["no json", "[]", '{"queries": [[["x"], 0]], "lists": []}', "{}"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path, line):
     (tmp_path / "answers.jsonl").write_text(f'{{"sent": 0, "lists": 1}}\n{line}\n')
-    with pytest.raises(UserError, match="line 2: not a line of an audit's journal"):
+    with pytest.raises(UserError, match="line 2: not a line of a journal of answers"):
         Journal(tmp_path / "answers.jsonl", 5)

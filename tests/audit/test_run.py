@@ -129,6 +129,14 @@ def test_the_budget_holds_exactly_under_retries_and_concurrency(tmp_path, descri
     assert results["irregularities"]["failed"] == 0
 
 
+@pytest.mark.parametrize("given", [{}, {"attacker": "repeat", "attacker_repeats": 2}, {"attacker": "standard+mixed+2"}])
+def test_the_announced_requests_are_those_that_the_steps_take(tmp_path, given, caplog):
+    batched = {"batch": 4, "items": "result[].items"}
+    with Recommender() as recommender:
+        audit(tmp_path, recommender, batched, **given)
+    assert f"audit: about {len(recommender.requests)} requests at 1000/s take 0 min 1 s or more" in caplog.text
+
+
 def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
     def misbehave(number, histories):
         if number in (4, 9):
@@ -447,6 +455,34 @@ def test_positions_of_ones_own_are_measured(tmp_path):
 def test_settings_that_an_audit_does_not_read_are_refused(tmp_path, name, message):
     with pytest.raises(UserError, match=message):
         run_audit(service_file(tmp_path, "http://127.0.0.1:9"), command_line={name: "0.3"})
+
+
+@pytest.mark.parametrize("answer", [(503, {}, "busy"), (200, {}, b"<html>maintenance</html>")])
+@pytest.mark.parametrize("n_before", [8, 15])  # in the middle of the first attack, and near its end
+def test_an_outage_loses_no_query_of_steps_with_few_requests(tmp_path, answer, n_before):
+    given = {"attacker": "[standard+mixed,standard+random]", "query_sequences": 6}
+    with Recommender(lambda number, histories: answer if number >= n_before else None) as recommender:
+        description = {"retries": 0, "concurrency": 1}
+        with pytest.raises(UserError, match=r"10 requests in a row failed"):
+            audit(tmp_path, recommender, description, **given)
+        recommender.misbehave = lambda number, histories: None
+        n_requests = len(recommender.requests)
+        resumed = audit(tmp_path, recommender, description, **given)
+        queried = len(recommender.requests) - n_requests
+        undisturbed = audit(tmp_path, recommender, description, **given, output_dir=tmp_path / "other")
+    assert n_requests == n_before + 10
+    assert resumed["irregularities"]["failed"] == 0
+    assert resumed["failures"] == {}
+    for part in ("attacks", "curve", "lists", "irregularities"):
+        assert resumed[part] == undisturbed[part]
+    assert queried == resumed["lists"]["given_out"] - n_before
+
+
+def test_the_last_queries_of_an_audit_may_fail(tmp_path):
+    with Recommender(lambda number, histories: (400, {}, "no") if number >= ALL - 3 else None) as recommender:
+        results = audit(tmp_path, recommender, {"concurrency": 1})
+    assert results["irregularities"]["failed"] == 3
+    assert results["failures"] == {"status 400": 3}
 
 
 def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):

@@ -44,6 +44,7 @@ def test_a_text_is_read_as_json():
         ({"seen": "{history}"}, 2, False),
         ({"seen": ["{history}", "{history}"]}, 2, False),
         ("{", 1, False),
+        pytest.param("[" * 99999, 1, False, id="deep"),
         ({"seen": {"items": "{history}"}}, 1, True),
         (["{item}"], 1, True),
         ({"seen": "{histories}"}, 1, True),

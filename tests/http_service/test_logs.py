@@ -203,6 +203,18 @@ def test_an_invalid_line_is_reported_with_its_number(tmp_path, name, line, messa
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["log", "access.jsonl"])
+def test_a_line_of_deeply_nested_json_is_reported_with_its_number(tmp_path, name):
+    (tmp_path / name).write_text(f"{json.dumps(LINE)}\n" + '{"time": ' * 99999)
+    with pytest.raises(UserError, match=r"^log: .*, line 2 is JSON that is nested too deeply$"):
+        read_log(tmp_path / name, IDS)
+
+
+def test_a_history_of_brackets_is_none_of_known_items(tmp_path):
+    (tmp_path / "own.csv").write_text("history\nx y\n" + "[" * 99999 + "\n")
+    assert read_log(tmp_path / "own.csv", {"x": 1, "y": 2}).histories == [[1, 2]]
+
+
 @pytest.mark.parametrize(("name", "text"), [("log", "[]"), ("access.jsonl", "[]"), ("ACCESS.JSONL", "5")])
 def test_a_first_line_that_is_no_object_is_not_read_as_csv(tmp_path, name, text):
     (tmp_path / name).write_text(text)

@@ -30,6 +30,7 @@ def owner(make_loaders, tmp_path, monkeypatch):
             r"the p_value of the verdict is not .* \S+ here, 0.5 ",
         ),
         (lambda results: results["answers"].update(changed=50), "the verdict is not the stored one$"),
+        (lambda results: results["answers"].update(repeated=9, sent_twice=9), "the verdict is not the stored one$"),
         (lambda results: results.pop("key"), "holds no evidence of a verification: it lacks key$"),
         (lambda results: results["commitment"].pop("probes_sha256"), "verification: it lacks probes_sha256$"),
         (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),

@@ -1,13 +1,17 @@
 import hashlib
 import json
+import random
 import re
+import time
 from pathlib import Path
 
 import pytest
+from audit.cases import Recommender, service_file
 from ownership.runs import trained, verified
 from pipeline import files_below
 
 from recbole_gro.ownership.recompute import recompute
+from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time
 
@@ -204,3 +208,91 @@ def test_what_cannot_lead_to_a_verdict_is_refused_before_anything_is_written(own
 def test_invalid_input_is_named(owner, given, message):
     with pytest.raises(UserError, match=re.escape(message)):
         verified(owner, **given)
+
+
+def service(folder, recommender, **changed):
+    """A description of a Recommender as a suspect that answers 20 histories per request."""
+    given = {"batch": 20, "items": "result[].items", "catalogue": None, "seeds": ["i1"], "k": 10, "retries": 0}
+    return service_file(folder, recommender.url, **given | {"concurrency": 1, "timeout": 2} | changed)
+
+
+@pytest.fixture
+def randomized(owner, monkeypatch):
+    """Lists of seven items of the owner's model and three that are drawn anew."""
+    pytest.importorskip("httpx")
+    pytest.importorskip("jmespath")
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+    model, draws = load_target(owner), random.Random(3)
+
+    def lists(history):
+        [listed] = model.recommend([history], 10)
+        return listed[:7] + draws.sample([token for token in model.item_tokens[1:] if token not in listed], 3)
+
+    return lists
+
+
+def test_lost_answers_leave_lists_that_differ_refused(owner, tmp_path, randomized):
+    def misbehave(number, histories):
+        if number in (1, 2):
+            time.sleep(1.5)
+
+    with Recommender(misbehave, randomized) as recommender:
+        results = verified(owner, service(tmp_path, recommender, timeout=1, retries=2))
+    assert results["refused"] == "the suspect's lists differ when it is queried twice: for 40 of 40 histories"
+    assert (results["answers"]["lists"], results["answers"]["lost"]) == (80, 40)
+    assert "80 lists arrived, those of 40 histories twice" in (tmp_path / "out" / "report.md").read_text()
+    assert "given out 40 more lists" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_repeats_without_an_answer_bear_no_verdict(owner, tmp_path, randomized):
+    with Recommender(lambda number, _: (400, {}, "no") if number >= 2 else None, randomized) as recommender:
+        results = verified(owner, service(tmp_path, recommender))
+    assert results["verdict"] is None
+    assert results["refused"].startswith("only 0 of the 40 histories that are sent twice were answered both times; 32")
+    assert results["failures"] == {"status 400": 40}
+    assert "40 queries failed: status 400" in (tmp_path / "out" / "report.md").read_text()
+    assert recompute("out/results.json")["refused"] == results["refused"]
+
+
+def test_an_outage_that_loses_answers_is_resumed_with_a_list_for_every_history(owner, tmp_path, randomized):
+    def misbehave(number, histories):
+        if 5 <= number < 15:
+            time.sleep(0.5)
+
+    with Recommender(misbehave, randomized) as recommender:
+        given = service(tmp_path, recommender, batch=1, items="result[0].items", timeout=0.3)
+        message = (
+            r"10 requests in a row failed \(ReadTimeout\); the same command with --output_dir=out resumes this ver"
+        )
+        with pytest.raises(UserError, match=message):
+            verified(owner, given)
+        recommender.misbehave = lambda number, histories: None
+        results = verified(owner, given)
+    answers = results["answers"]
+    assert (answers["lists"], answers["lost"], answers["failed"], answers["repeated"]) == (80, 10, 0, 40)
+    assert results["failures"] == {}
+
+
+def test_a_wrong_url_is_answered_at_once_with_what_to_do(owner, tmp_path, randomized):
+    with Recommender(lambda number, _: (404, {}, "no"), randomized) as recommender:
+        given = service(tmp_path, recommender, retries=5, backoff=10)
+        message = (
+            r"the first request failed \(status 404\); the same command with --output_dir=out resumes this "
+            r"verification; if url, request or items of \S*service.yaml are to be changed, name another folder$"
+        )
+        with pytest.raises(UserError, match=message):
+            verified(owner, given)
+    assert len(recommender.requests) == 1
+
+
+@pytest.mark.parametrize("stopped", ["train_references", "query_suspect"])
+def test_an_interrupt_says_how_to_resume(owner, monkeypatch, stopped):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"recbole_gro.ownership.run.{stopped}", interrupted)
+        with pytest.raises(KeyboardInterrupt) as stop:
+            verified(owner)
+    assert stop.value.__notes__ == ["the same command with --output_dir=out resumes this verification"]
+    assert verified(owner)["verdict"]["is_claim"]

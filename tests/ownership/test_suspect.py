@@ -61,7 +61,31 @@ def test_lists_that_bear_no_verdict_are_refused(tmp_path, suspect, message):
 
 
 def test_few_changed_or_unknown_items_are_allowed():
-    Answers(lists=[[1]] * 100, repeated=40, changed=2, unknown=0.1, failed=10).check()
+    Answers(lists=[[1]] * 100, sent_twice=50, repeated=40, changed=2, unknown=0.1, failed=10).check()
+
+
+@pytest.mark.parametrize(("sent_twice", "repeated", "least"), [(50, 0, 40), (50, 39, 40), (3, 2, 3)])
+def test_too_few_histories_answered_twice_bear_no_verdict(sent_twice, repeated, least):
+    answers = Answers(lists=[[1]] * 100, sent_twice=sent_twice, repeated=repeated, changed=0, unknown=0.0, failed=0)
+    message = (
+        f"^only {repeated} of the {sent_twice} histories that are sent twice were answered both times; {least} are"
+    )
+    with pytest.raises(NoVerdict, match=message):
+        answers.check()
+
+
+def test_a_history_without_an_answer_is_not_sent_twice(tmp_path, monkeypatch):
+    def lists(histories):
+        if histories[0][-1] == "i3":
+            raise ValueError("no")
+        return runs.following(histories)
+
+    monkeypatch.setattr(runs, "failing", lists, raising=False)
+    monkeypatch.setattr("recbole_gro.audit.sources.FunctionSource.batch", 1)
+    histories = [[1 + item // 2, 2 + item % 29] for item in range(58)]
+    answers = answered(describe_suspect("ownership.runs:failing", TOKENS), tmp_path, histories)
+    assert (answers.failed, answers.sent_twice, answers.repeated) == (2, REPEATED, REPEATED)
+    answers.check()
 
 
 def test_a_service_over_http_is_queried_as_by_an_audit(tmp_path, monkeypatch):
