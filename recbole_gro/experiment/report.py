@@ -143,7 +143,7 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
         f"served list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same "
         "for both, of their means over seeds; it does not cover the variance between seeds. "
-        f"{UNDEFINED} in its place: in some resample the target's metric is 0."
+        f"{UNDEFINED} in its place: in some resample the target's metric is 0, or the surrogate's is for all users."
     )
     if gained:
         caption += (
@@ -232,9 +232,9 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
         "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of tests for the same, "
-        "below 0.05 where the interval excludes 0 (HR with one seed: McNemar's exact test); all "
-        f"{np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user differs, as "
-        f"with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
+        "below 0.05 where the interval excludes 0 (HR with one seed and one test row per user: McNemar's exact test); "
+        f"all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user differs, "
+        f"as with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
         f"{BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
         "the surrogate lost more than the target did."
     )

@@ -186,8 +186,8 @@ def bootstrap_ratio(
         level: confidence level of the interval.
 
     Returns:
-        The ratio and the ends of its interval. nan where a denominator is 0: the ratio, if that of all users is; the
-        ends, if that of any resample is, or if all numerators are 0, of which resamples show no spread.
+        The ratio and the ends of its interval. nan where a denominator is 0 or less: the ratio, if that of all users
+        is; the ends, if that of any resample is, or if all numerators are 0, of which resamples show no spread.
     """
     _differences(numerators, denominators)  # the same users
     pairs, sizes = np.unique(np.stack([numerators, denominators], axis=1), axis=0, return_counts=True)
@@ -199,7 +199,7 @@ def bootstrap_ratio(
     share = sizes / sizes.sum()
     sums = np.concatenate([generator.multinomial(sizes.sum(), share, size=chunk) @ pairs for chunk in chunks])
     value = float(totals[0] / totals[1])
-    if not totals[0] > 0 or not (sums[:, 1] > 0).all():
+    if not numerators.any() or not (sums[:, 1] > 0).all():
         return Interval(value, np.nan, np.nan)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))

@@ -226,8 +226,9 @@ def _beyond_cost(setting: Setting, other: Setting, k: int) -> dict[str, Interval
 
 
 def _p_value(metric: str, values: np.ndarray, others: np.ndarray) -> float:
-    """Return the p of a difference; of hits of one seed that of an exact test."""
-    return sign_test(values[0], others[0]) if metric == "hit" and len(values) == 1 else paired_p(values, others)
+    """Return the p of a difference; of hits of one seed that of an exact test, where each user has one test row."""
+    hit_or_not = metric == "hit" and len(values) == 1 and bool(np.isin([values, others], (0, 1)).all())
+    return sign_test(values[0], others[0]) if hit_or_not else paired_p(values, others)
 
 
 def _compare(setting: Setting, other: Setting, baseline: str, side: str, k: int) -> BaselineComparison:

@@ -1,5 +1,6 @@
 """Detection of extraction in an access log: histories, windows and API keys that are not like benign users'."""
 
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +81,10 @@ def run_detect(
         "left_out": queries.left_out,
         "unanswered": queries.unanswered,
         "unknown_items": queries.unknown,
-        "detectors": {name: _facts(one, queries, logged, names) for name, one in found.items()},
+        "detectors": {
+            name: _thresholds(with_thresholds[name]) | _facts(one, queries, logged, names)
+            for name, one in found.items()
+        },
     }
     write_detection(results, folder)
     return results
@@ -173,6 +177,12 @@ def calibrate(
     say(f"thresholds: {', '.join(as_names(own.detector))} score what {len(kept):,} benign users may have sent")
     users = BenignHistories(tracer, [known[row] for row in kept.tolist()])
     return calibrated(as_names(own.detector), config, users, own.false_positive_rate, own.detection_window)
+
+
+def _thresholds(detector: CalibratedDetector) -> dict[str, Any]:
+    """Return the scores above which histories and windows are flagged; None where there is no such score."""
+    found = {"threshold": detector.threshold, "window_threshold": detector.window_threshold}
+    return {name: round(value, 4) if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _facts(

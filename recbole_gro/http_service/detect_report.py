@@ -10,6 +10,7 @@ from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_te
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console, show, shown_on_console
 from recbole_gro.utils.table import TextTable
+from recbole_gro.utils.units import counted
 
 SHOWN = 20  # rows of a table
 
@@ -48,8 +49,8 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
     if n := results["unanswered"]:
         rest += f" {n:,} of the queries got no list: the service's own detection refused them, or they failed in it."
     yield Paragraph(
-        f"{results['queries']:,} queries make {results['histories']:,} histories, of which one that extends "
-        f"another counts once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
+        f"{counted(results['queries'], 'query makes', 'queries make')} "
+        f"{counted(results['histories'], 'history', 'histories')}, of which one that extends another counts once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
     )
     yield Heading("Flagged")
     yield Table(
@@ -77,14 +78,16 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
         )  # fmt: skip
         if windows := one["flagged_windows"]:
             yield Table(
-                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
+                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}; scores above "
+                f"{one['window_threshold']} are flagged.",
                 ["key", "first query", "time", "score"],
                 [[part["key"], f"{part['query']}", part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
                 labels=3,
             )
         if rows := one["histories"]:
             yield Table(
-                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
+                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first; "
+                f"scores above {one['threshold']} are flagged.",
                 ["key", "query", "time", "items", "flagged after", "score"],
                 [
                     [

@@ -125,7 +125,7 @@ class Guard:
         logger.warning("detection: API key %r %s", name, what)
 
     def decoys(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
-        """Return a list of k random items for each history, the same one whenever it is queried."""
+        """Return a list of k random items for each history, the first ones of the same list whenever it is queried."""
         items = padded(histories, self._tracer.longest)
         query = Query(items, (items != 0).sum(1), torch.zeros(len(items), 0))
         nothing = torch.zeros(len(items), 0, dtype=torch.long)
@@ -133,7 +133,8 @@ class Guard:
         def draw(n: int) -> Tensor:
             return self._draws.words(query, n)
 
-        return random_others(nothing, k, self._tracer.n_items, draw).tolist()
+        longest = max(k, self._tracer.k)  # how items are drawn may depend on their number
+        return random_others(nothing, longest, self._tracer.n_items, draw)[:, :k].tolist()
 
     def close(self) -> None:
         """Close the file."""

@@ -259,3 +259,16 @@ def test_over_users_alone_it_agrees_with_the_bootstrap():
     means = both[:, 0][:, drawn].mean(axis=2)
     slow = np.quantile(means[0] / means[1] / (means[2] / means[3]), [0.025, 0.975])
     assert ratio_of_ratios(*both)[1:] == pytest.approx(slow, abs=0.02)
+
+
+def test_a_ratio_of_a_negative_mean_has_an_interval():
+    """As the gain of a surrogate, what it has beyond an untrained one: about 0 it is negative in half of the cases."""
+    draw, intervals = np.random.default_rng(4), []
+    for _ in range(300):
+        surrogate, untrained = ((draw.random(300) < 0.05) * draw.random(300) for _ in range(2))
+        target = (draw.random(300) < 0.3) * draw.random(300)
+        intervals.append(bootstrap_ratio(surrogate - untrained, target - untrained, draw, resamples=300))
+    assert min(one.value for one in intervals) < 0 < max(one.value for one in intervals)
+    assert not np.isnan([[*one] for one in intervals]).any()
+    assert np.mean([one.low <= 0 <= one.high for one in intervals]) > 0.9
+    assert np.isnan(bootstrap_ratio(np.zeros(9), np.ones(9), draw)[1:]).all()  # of no hit resamples show no spread

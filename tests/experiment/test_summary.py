@@ -5,7 +5,7 @@ import pytest
 from experiment.synthetic import cell, experiment_of, grid
 
 from recbole_gro.evaluator.ranks import ndcg
-from recbole_gro.experiment.statistics import paired_p
+from recbole_gro.experiment.statistics import paired_p, sign_test
 from recbole_gro.experiment.summary import BOTH, agreement_k, comparisons, gather, headline_k
 
 DEFENSES = ["none", "random", "gro"]
@@ -117,3 +117,23 @@ def test_a_users_test_items_count_together():
     assert setting.spread("ndcg", "target", 10).mean == 0.5
     [earlier] = gather(plan, [replace(one, test_rows="")])  # whose rows are not known by user
     assert earlier.users == 3
+
+
+def test_hits_of_several_test_rows_per_user_are_tested_by_their_mean():
+    """Equal means of rows, where most users gain and few with many rows lose: no difference of what the tables show."""
+    plan = experiment_of({"defense": ["none", "gro"]}, seeds=[1])
+    owners = np.concatenate([np.arange(400), np.repeat(np.arange(400, 420), 40)])
+    alone = owners < 400
+    draw = np.random.default_rng(2)
+    rejected, by_sign = [], []
+    for _ in range(40):
+        cells = []
+        for one, chances in zip(grid(plan, users=len(owners)), ((0.2, 0.3), (0.3, 0.25)), strict=True):
+            hit = draw.random(len(owners)) < np.where(alone, *chances)
+            cells.append(replace(one, target_ranks=hit.astype(int), row_users=owners, test_rows="rows"))
+        [compared] = [one for one in comparisons(gather(plan, cells), plan.against, 10) if one.side == "target"]
+        rejected.append(compared.p_values["hit"] < 0.05)
+        values, others = (setting.measured("hit", "target", 10)[0] for setting in gather(plan, cells))
+        by_sign.append(sign_test(values, others) < 0.05)
+    assert np.mean(rejected) < 0.2
+    assert np.mean(by_sign) > 0.5

@@ -42,6 +42,8 @@ def test_a_log_is_judged_by_history_window_and_key(checkpoint_of, log, tmp_path)
     assert (results["queries"], results["window"], results["false_positive_rate"]) == (260, 10, 0.05)
     found = results["detectors"]["coverage"]
     assert [key["key"] for key in found["keys"]] == ["ann", "bob"]
+    assert all(row["score"] >= round(found["threshold"], 3) for row in found["histories"])
+    assert all(part["score"] > found["window_threshold"] for part in found["flagged_windows"])
     assert [key["alarm"] for key in found["keys"]] == [False, True]
     ann, bob = found["keys"]
     assert (ann["histories"], bob["histories"]) == (30, results["histories"] - 30)

@@ -1,9 +1,11 @@
 from recbole_gro.http_service.detect_report import report_blocks, write_detection
 
+THRESHOLDS = {"threshold": 1.5, "window_threshold": 2.5}
+
 
 def test_a_report_without_an_alarm_says_none():
     key = {"key": "", "histories": 3, "flagged": 0, "log_evidence": -0.5, "alarm": False}
-    found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []}
+    found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []} | THRESHOLDS
     results = {
         "false_positive_rate": 0.01,
         "window": 9,
@@ -24,7 +26,13 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     rows = [{**same, "time": f"t{n}", "query": n + 100, "score": 9.0 - n} for n in range(25)]
     key = {"key": "ann", "histories": 30, "flagged": 25, "log_evidence": 50.0, "alarm": True}
     window = {"key": "ann", "time": "t3", "query": 103, "history": 1, "score": 4.5}
-    found = {"flagged_histories": 25, "keys": [key], "windows": 2, "flagged_windows": [window], "histories": rows}
+    found = {
+        "flagged_histories": 25,
+        "keys": [key],
+        "windows": 2,
+        "flagged_windows": [window],
+        "histories": rows,
+    } | THRESHOLDS
     results = {
         "false_positive_rate": 0.01,
         "window": 9,
@@ -40,5 +48,8 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     assert len(lines) == 26
     report = (tmp_path / "report.md").read_text()
     assert "an alarm above 4.61" in report
+    assert "30 queries make 30 histories" in report
+    assert "scores above 2.5 are flagged" in report
+    assert "scores above 1.5 are flagged" in report
     assert sum("| ann" in line for line in report.splitlines()) == 1 + 1 + 20
     assert "83.3%" in capsys.readouterr().out

@@ -82,6 +82,7 @@ def test_decoys_are_different_items_the_same_for_a_history(guard):
     assert all(1 <= item <= 30 for item in first + second)
     assert first != second
     assert guard().decoys([[3]], 10) == [second]
+    assert guard().decoys([[3]], 4) == [second[:4]]  # of 30 items, lists of 7 and of 8 are drawn otherwise
 
 
 def test_what_fails_notes_nothing(guard, tmp_path, monkeypatch):
