@@ -233,9 +233,9 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
         "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of tests for the same, "
         "below 0.05 where the interval excludes 0 (HR with one seed and one test row per user: McNemar's exact test); "
-        f"all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user differs, "
-        f"as with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as above. "
-        f"{BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
+        f"all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user "
+        f"differs, as with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as "
+        f"above. {BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
         "the surrogate lost more than the target did."
     )
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)

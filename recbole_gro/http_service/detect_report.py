@@ -50,7 +50,8 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
         rest += f" {n:,} of the queries got no list: the service's own detection refused them, or they failed in it."
     yield Paragraph(
         f"{counted(results['queries'], 'query makes', 'queries make')} "
-        f"{counted(results['histories'], 'history', 'histories')}, of which one that extends another counts once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
+        f"{counted(results['histories'], 'history', 'histories')}, of which one that extends another counts "
+        f"once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
     )
     yield Heading("Flagged")
     yield Table(
