@@ -17,7 +17,7 @@ from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.swap_rules import _rules
-from recbole_gro.utils import secret_file
+from recbole_gro.utils import own_code, secret_file
 
 torch.set_num_threads(1)  # models this small lose more than they gain by sharing out their work
 
@@ -37,6 +37,12 @@ def _same_draws(monkeypatch):
     torch.manual_seed(1)
     digits = random.Random(1)
     monkeypatch.setattr(secret_file, "secrets", SimpleNamespace(token_hex=lambda n: digits.randbytes(n).hex()))
+
+
+@pytest.fixture(autouse=True)
+def _own_code(monkeypatch):
+    """Forget what another test took for a user's own code: this test's own would count too."""
+    monkeypatch.setattr(own_code, "_packages", set())
 
 
 @pytest.fixture(autouse=True)
