@@ -64,8 +64,7 @@ class KnownHistories:
         before = self._is_flagged(line, known)
         if known == length:  # a query again, or an earlier version after a later one
             return self._flag([line], line, length, flagged, before)
-        grows = is_last and known == length - 1  # surely what it looks like, where a window may coincide
-        window = None if grows else self._window_before(key, digests)
+        window = self._window_before(key, digests)
         joined = [line] * is_last + ([] if window is None else [window])
         own = line if is_last else self._new_line(key)
         if is_last:

@@ -264,6 +264,15 @@ def test_a_window_that_begins_with_another_history_follows_the_window_before_it(
     assert state(tmp_path) == [(5, len(logged.rows), 1, 0)]
 
 
+def test_windows_whose_first_items_were_sent_before_follow_each_other(guard, tmp_path):
+    own, history = guard(), [7, *range(10, 29)]
+    windows = [history[start : start + 6] for start in range(15)]
+    sent = [query for window in windows for query in (window[:5], window)]
+    alarms = own.alarms(sent, [5] * len(sent))
+    assert alarms[1::2] == [True] * 15  # the windows; their first items follow shorter windows of their own
+    assert state(tmp_path) == [(5, 1, 1, 0)]
+
+
 @pytest.mark.parametrize("n_items", [3, 9])
 @pytest.mark.parametrize("alone", [0.0, 0.3])
 def test_counts_of_mixed_clients_are_nearly_those_of_detect(guard, tmp_path, n_items, alone):
