@@ -224,7 +224,7 @@ def _check(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> No
 def _check_marks(workshop: Workshop, owners: Iterable[tuple[str, str, int]]) -> None:
     """Check that the marks of each owner, and those of false claims, are enough for a claim, on untrained models.
 
-    How many items a mark is chosen from depends on the catalogue and the settings, not on what the model has learned.
+    How many items a mark is chosen from depends on the catalogue and the settings, not on the model's weights.
 
     Raises:
         UserError: they are too few, or the catalogue has too few items for them.

@@ -148,7 +148,9 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
     if gained:
         caption += (
             f" Gain: NDCG@{k} that the surrogate has beyond the untrained one, over what the target has beyond that, "
-            "with the same kind of interval; where it includes 0, the surrogate gained no more than noise."
+            "with the same kind of interval; where it includes 0, the surrogate gained no more than noise. "
+            f"{UNDEFINED} there: in some resample the target has nothing beyond the untrained one, or the surrogate "
+            "has the same as that for each user."
         )
     if any(setting.users < setting.rows for setting in settings):
         caption += " The test items of a user count together wherever users are compared or resampled."

@@ -1,6 +1,5 @@
 """Detection of extraction in an access log: histories, windows and API keys that are not like benign users'."""
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -180,9 +179,8 @@ def calibrate(
 
 
 def _thresholds(detector: CalibratedDetector) -> dict[str, Any]:
-    """Return the scores above which histories and windows are flagged; None where there is no such score."""
-    found = {"threshold": detector.threshold, "window_threshold": detector.window_threshold}
-    return {name: round(value, 4) if math.isfinite(value) else None for name, value in found.items()}
+    """Return the scores above which histories and windows are flagged."""
+    return {name: round(getattr(detector, name), 4) for name in ("threshold", "window_threshold")}
 
 
 def _facts(

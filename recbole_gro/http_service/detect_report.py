@@ -67,6 +67,9 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
     )  # fmt: skip
     for name, one in found.items():
         yield Heading(name)
+        yield Paragraph(
+            f"Scores above {one['threshold']} flag a history, scores above {one['window_threshold']} a window."
+        )
         yield Table(
             "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
             f"{-math.log(rate):.2f}.",
@@ -79,16 +82,14 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
         )  # fmt: skip
         if windows := one["flagged_windows"]:
             yield Table(
-                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}; scores above "
-                f"{one['window_threshold']} are flagged.",
+                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
                 ["key", "first query", "time", "score"],
                 [[part["key"], f"{part['query']}", part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
                 labels=3,
             )
         if rows := one["histories"]:
             yield Table(
-                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first; "
-                f"scores above {one['threshold']} are flagged.",
+                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
                 ["key", "query", "time", "items", "flagged after", "score"],
                 [
                     [

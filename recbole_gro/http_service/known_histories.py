@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from recbole_gro.detection.histories import SHORTEST_SLIDING
 
-# A line is a query with all that it was extended to: versions of one history that begin with one another. Windows that
-# slide along a history are a line each, joined to one history, which is named by one of its lines.
+# A line is a query with all that it was extended to: versions of one history that begin with one another. It may fork
+# from another line after some items. Windows that slide along a history are a line each, joined to one history, which
+# is named by one of its lines.
 TABLES = """
 CREATE TABLE IF NOT EXISTS line (
     number INTEGER PRIMARY KEY AUTOINCREMENT, judge INTEGER NOT NULL, key INTEGER NOT NULL, flagged_at INTEGER,
-    joined INTEGER, flagged INTEGER NOT NULL);
+    joined INTEGER, flagged INTEGER NOT NULL, fork_of INTEGER NOT NULL, forked_at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS beginning (
     judge INTEGER NOT NULL, key INTEGER NOT NULL, digest BLOB NOT NULL, line INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (judge, key, digest)) WITHOUT ROWID;
@@ -66,7 +67,7 @@ class KnownHistories:
             return self._flag([line], line, length, flagged, before)
         window = self._window_before(key, digests)
         joined = [line] * is_last + ([] if window is None else [window])
-        own = line if is_last else self._new_line(key)
+        own = line if is_last else self._new_line(key, line, known)
         if is_last:
             place = (self._judge, key, digests[known - 1])
             self._execute("UPDATE beginning SET last = 0 WHERE judge = ? AND key = ? AND digest = ?", place)
@@ -132,14 +133,18 @@ class KnownHistories:
         statement = "SELECT line, last FROM beginning WHERE judge = ? AND key = ? AND digest = ?"
         return self._execute(statement, (self._judge, key, digest)).fetchone()
 
-    def _new_line(self, key: int) -> int:
-        statement = "INSERT INTO line (judge, key, flagged) VALUES (?, ?, 0)"
-        return int(self._execute(statement, (self._judge, key)).lastrowid or 0)
+    def _new_line(self, key: int, fork_of: int, forked_at: int) -> int:
+        statement = "INSERT INTO line (judge, key, flagged, fork_of, forked_at) VALUES (?, ?, 0, ?, ?)"
+        return int(self._execute(statement, (self._judge, key, fork_of, forked_at)).lastrowid or 0)
 
     def _is_flagged(self, line: int, length: int) -> bool:
         """Return whether the version of so many items of a line is flagged, or one that it extends."""
-        found = self._execute("SELECT flagged_at FROM line WHERE number = ?", (line,)).fetchone()
-        return bool(found and found[0] is not None and found[0] <= length)
+        statement = "SELECT flagged_at, fork_of, forked_at FROM line WHERE number = ?"
+        while found := self._execute(statement, (line,)).fetchone():  # forked earlier each time
+            if found[0] is not None and found[0] <= length:
+                return True
+            line, length = found[1:]
+        return False
 
     def _history_of(self, line: int) -> int:
         """Return the line that names the history of a line; those on the way there are joined to it at once."""

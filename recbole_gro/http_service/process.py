@@ -56,8 +56,7 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         file = _saved(app.state.detector, Path(folder))
         del app
         os.environ[VARIABLE] = json.dumps({"options": asdict(options), "detector_file": file})
-        calibrates = options.detector is not None and file is None
-        seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * calibrates
+        seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)  # where the file is missing
         settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
         uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
 

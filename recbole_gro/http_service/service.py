@@ -178,7 +178,7 @@ def calibrated_detector(
     if len(as_names(own.detector)) != 1:
         raise UserError(f"detector: {options.detector} are several; a service has one")
     tracer = Tracer(target.model, ServiceSettings.of(target.config).served_k)
-    if file is not None:  # written by this service, in a folder that its user alone can enter
+    if file and os.path.exists(file):  # of this service, in a folder that its user alone can enter, unless cleaned
         return torch.load(file, weights_only=False), tracer, rate
     [detector] = calibrate(target, tracer, options.benign, own).values()
     return detector, tracer, rate

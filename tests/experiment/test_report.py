@@ -246,6 +246,22 @@ def test_the_gain_is_what_the_surrogate_has_beyond_the_untrained_one():
     assert "Gain" not in unmeasured.caption
 
 
+def test_a_gain_over_nearly_nothing_has_no_interval_and_the_caption_says_why():
+    """The target has the item first for 33 of 100 users and the untrained one for 30 others."""
+    plan = experiment_of({"defense": ["none"]}, seeds=[1])
+    [cell] = grid(plan, users=100)
+    target, untrained = np.arange(100) < 33, np.arange(100) >= 70
+    cell = replace(
+        cell, target_ranks=target.astype(int), surrogate_ranks=target.astype(int),
+        reference_ranks={"untrained": untrained.astype(int)},
+    )  # fmt: skip
+    table = results_table(plan, gather(plan, [cell]), 10)
+    row = dict(zip(table.head, table.rows[0], strict=True))
+    assert "n/a" in row["gain"]
+    assert "n/a" not in row["surrogate / target NDCG@10"]
+    assert "n/a there: in some resample the target has nothing beyond the untrained one" in table.caption
+
+
 def test_comparison_table_shows_corrected_p_values():
     plan = experiment_of({"defense": DEFENSES, "query_sequences": [100, 300]})
     settings = gather(plan, grid(plan))

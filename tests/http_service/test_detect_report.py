@@ -18,7 +18,10 @@ def test_a_report_without_an_alarm_says_none():
     results |= {"benign": "x", "detectors": {"mmd": found}}
     blocks = list(report_blocks(results))
     assert blocks[2].rows == [["mmd", "0", "0.0%", "0 of 0", "none"]]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
+    assert blocks[4].text == "Scores above 1.5 flag a history, scores above 2.5 a window."
+    [first, *_] = report_blocks(results | {"queries": 1, "histories": 1})
+    assert first.text.startswith("1 query makes 1 history, ")
 
 
 def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
@@ -49,7 +52,6 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     report = (tmp_path / "report.md").read_text()
     assert "an alarm above 4.61" in report
     assert "30 queries make 30 histories" in report
-    assert "scores above 2.5 are flagged" in report
-    assert "scores above 1.5 are flagged" in report
+    assert "Scores above 1.5 flag a history, scores above 2.5 a window." in report
     assert sum("| ann" in line for line in report.splitlines()) == 1 + 1 + 20
     assert "83.3%" in capsys.readouterr().out

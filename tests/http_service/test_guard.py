@@ -264,6 +264,19 @@ def test_a_window_that_begins_with_another_history_follows_the_window_before_it(
     assert state(tmp_path) == [(5, len(logged.rows), 1, 0)]
 
 
+def test_branches_of_a_beginning_that_is_flagged_later_are_flagged_from_then_on(guard, tmp_path):
+    """Branches are longer than the model reads, so that none is flagged by itself."""
+    own, beginning = guard(), [1, 2, 7, 3]
+    branches = [[*beginning, *range(start, start + 12)] for start in range(8, 16)]
+    branches += [[*branches[2][:8], *range(20, 30)]]  # a fork of a fork
+    assert own.alarms(branches, [5] * 9) == [False] * 9
+    assert own.alarms([beginning], [5]) == [True]
+    assert own.alarms([beginning[:2], [*beginning[:2], 9]], [6, 6]) == [False, False]
+    assert own.alarms(branches, [5] * 9) == [True] * 9
+    assert own.alarms([[*branch, 30] for branch in branches], [5] * 9) == [True] * 9
+    assert state(tmp_path)[0][1:3] == (9, 9)
+
+
 def test_windows_whose_first_items_were_sent_before_follow_each_other(guard, tmp_path):
     own, history = guard(), [7, *range(10, 29)]
     windows = [history[start : start + 6] for start in range(15)]

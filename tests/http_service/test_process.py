@@ -216,6 +216,15 @@ def test_workers_have_the_thresholds_of_the_command(checkpoint_of, tmp_path, mon
     assert torch.equal(detector.scores(tracer.trace(histories)), expected.scores(tracer.trace(histories)))
 
 
+def test_thresholds_are_computed_again_where_their_file_is_gone(checkpoint_of, tmp_path):
+    own = {"ledger": str(tmp_path / "service.db"), "detector": "coverage", "false_positive_rate": 0.05}
+    options = Options(checkpoint_of("GRU4Rec"), **own)
+    made = [DefendedService(options, file) for file in (None, str(tmp_path / "gone.pth"))]
+    assert made[0].detector.threshold == made[1].detector.threshold
+    for service in made:
+        service.close()
+
+
 def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_process):
     words = ["--workers=2", "--detector=coverage", "--on_alarm=refuse", "--false_positive_rate=0.05"]
     client = start_process(checkpoint_of("GRU4Rec"), *words).client

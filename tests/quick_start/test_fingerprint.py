@@ -360,10 +360,11 @@ def test_every_setting_that_a_part_reads_is_declared(undeclared, part, monkeypat
 
 
 def test_a_setting_that_is_not_declared_is_found(undeclared, monkeypatch):
+    name = "_".join(("attacker", "head", "k"))  # not in the source, which would count
     monkeypatch.setattr(
-        defenses["fingerprint_noise"], "shown", lambda self, ranked: ranked.roll(self.config["head_k"], 1)
+        defenses["fingerprint_noise"], "shown", lambda self, ranked: ranked.roll(self.config[name] or 0, 1)
     )
-    assert undeclared("fingerprint_noise") == {"evaluation": ["head_k"], "queries": ["head_k"]}
+    assert undeclared("fingerprint_noise") == {"evaluation": [name], "queries": [name]}
 
 
 def test_the_order_of_combined_defenses_counts(prints):
@@ -523,6 +524,7 @@ def test_parts_that_declare_nothing_may_read_any_key(prints):
 
 FORGETFUL = """
 import copy
+import sys
 
 from recbole_gro import Defense, QueryStrategy, Settings, key, register_defense, register_query_strategy
 
@@ -547,6 +549,50 @@ class ForgetfulTraining(Defense):
         return target if self.config["forgotten_by_it"] == 1 else copy.deepcopy(target)
 
 
+class DeclaredSettings(Settings):
+    declared_by_another: int = key(1, "int >= 1", "of another part of the module")
+
+
+@register_defense("declaring")
+class Declaring(Defense):
+    training_settings = ()
+    output_settings = (DeclaredSettings,)
+
+    def shown(self, ranked):
+        return ranked.roll(DeclaredSettings.of(self.config).declared_by_another, 1)
+
+
+NAME = "forgotten_by_it"
+
+
+def shift(config):
+    return config["forgotten_by_it"]
+
+
+@register_defense("forgetful_helper")
+class ForgetfulHelper(Defense):
+    training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.roll(shift(self.config), 1)
+
+
+@register_defense("forgetful_constant")
+class ForgetfulConstant(Defense):
+    training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.roll(self.config[NAME], 1)
+
+
+@register_defense("forgetful_attribute")
+class ForgetfulAttribute(Defense):
+    training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.roll(sys.modules[__name__].ForgottenSettings.of(self.config).forgotten_by_it, 1)
+
+
 @register_query_strategy("forgetful_strategy")
 class ForgetfulStrategy(QueryStrategy):
     settings = ()
@@ -563,11 +609,14 @@ def test_settings_that_a_users_part_reads_and_does_not_declare_count(prints, own
     try:
         for expected, name, own in (
             (set(), "none", {}),
-            (AFTER["service"], "forgetful", {}),
+            *((AFTER["service"], f"forgetful{how}", {}) for how in ("", "_helper", "_constant", "_attribute")),
             (AFTER["defended"], "forgetful_training", {}),
             (AFTER["queries"], "none", {"query_strategy": "forgetful_strategy"}),
         ):
             before, after = (prints(name, **own, forgotten_by_it=value) for value in (1, 2))
+            assert changed(before, after) == expected
+        for expected, name in ((set(), "forgetful"), (AFTER["service"], "declaring")):
+            before, after = (prints(name, declared_by_another=value) for value in (1, 2))
             assert changed(before, after) == expected
     finally:
         del sys.modules["forgetful_parts"]
