@@ -57,7 +57,7 @@ class Journal:
             for number, line in enumerate(stream, start=1):
                 try:
                     self._take(json.loads(line))
-                except (ValueError, LookupError, TypeError) as error:
+                except (ValueError, LookupError, TypeError, RecursionError) as error:
                     raise UserError(f"{file}, line {number}: not a line of a journal of answers") from error
 
     @property

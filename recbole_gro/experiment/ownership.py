@@ -25,6 +25,7 @@ from recbole_gro.experiment.suspects import (
     attacks,
     copies,
     others,
+    trained_seeds,
     usual_attacks,
 )
 from recbole_gro.experiment.users_code import users_code
@@ -59,7 +60,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
     Raises:
         UserError: an invalid setting, or too few references.
     """
-    if len({*experiment.seeds, *experiment.ownership["references"]}) <= MIN_REFERENCES + 1:
+    if len(trained_seeds(experiment)) <= MIN_REFERENCES + 1:
         raise UserError(f"ownership: seeds and references are to be {MIN_REFERENCES + 2} different ones or more")
     check_ownership_settings(experiment)
     workshop, rows, models = Workshop(experiment, stages_dir), [], [*map(str, experiment.vary["model"])]
@@ -99,7 +100,7 @@ def _line_up(experiment: Experiment) -> str:
     own = experiment.ownership
     changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
     small = {**own["small"], "count": None}
-    seeds = sorted({*experiment.seeds, *own["references"]})
+    seeds = sorted(trained_seeds(experiment))
     data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, seeds[0]))
     read = {"settings": experiment.fixed, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
     code = users_code(experiment, [*own["copies"], *own["changed"], *own["avoiding"], own["small"]])
@@ -123,7 +124,7 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
     experiment = workshop.experiment
     method = DistinctiveItems({"min_references": MIN_REFERENCES})
     without = DistinctiveItems({"min_references": MIN_REFERENCES, "margin": 0.0})
-    seeds = [other for other in (*experiment.seeds, *experiment.ownership["references"]) if other != seed]
+    seeds = [other for other in trained_seeds(experiment) if other != seed]
     tokens = workshop.stages(model, seed).train._dataset.field2id_token[
         workshop.stages(model, seed).config["ITEM_ID_FIELD"]
     ]

@@ -142,6 +142,11 @@ def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[di
     ]
 
 
+def trained_seeds(experiment: Experiment) -> list[int]:
+    """Return the seeds of the independent models of an architecture, each once: owners may be references too."""
+    return [*dict.fromkeys((*experiment.seeds, *experiment.ownership["references"]))]
+
+
 def small_settings(experiment: Experiment) -> dict[str, Any]:
     """Return the settings of small independent models, `model` among them."""
     return {name: value for name, value in experiment.ownership["small"].items() if name != "count"}
@@ -170,7 +175,7 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
     """Yield suspects that are no copies of a target; references are not among them."""
     experiment = workshop.experiment
     for name in map(str, experiment.vary["model"]):
-        for other in (*experiment.seeds, *experiment.ownership["references"]):
+        for other in trained_seeds(experiment):
             if name != model:
                 yield Suspect(ANOTHER, f"{name} {other}", False,
                               _served(workshop.target(name, other)))  # fmt: skip

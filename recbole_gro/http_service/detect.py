@@ -219,7 +219,7 @@ def _facts(
         "histories": [
             at(row)
             | {"items": int(items[row]), "alarm_after": int(alarms[row])}
-            | {"score": round(float(scores[row]), 3)}
+            | {"score": round(float(scores[row]), 4)}
             for row in worst
         ],
     }

@@ -35,7 +35,7 @@ def check_committed(folder: Path, given: Mapping[str, Any]) -> dict[str, Any] | 
         return None
     try:
         earlier = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         earlier = None
     if not isinstance(earlier, dict):
         raise UserError(f"output_dir: {file} is damaged, it holds no commitment; name another folder")

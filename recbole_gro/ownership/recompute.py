@@ -106,7 +106,7 @@ def _damage_named(file: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:  # a RecursionError is a RuntimeError
         reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
         reason = str(error.strerror) if isinstance(error, OSError) else reason
         reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason

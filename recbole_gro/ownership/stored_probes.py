@@ -29,7 +29,7 @@ def stored_probes(folder: Path, n: int, digest: str) -> Probes | None:
     try:
         content = json.loads((folder / PROBES).read_text(encoding="utf-8"))
         probes = Probes(content["histories"], content["expected"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return probes if content["n"] == n and probes_digest(probes) == digest else None
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import BrokenExecutor
@@ -15,6 +16,7 @@ import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
 
+from recbole_gro.utils.command_line import is_debugging
 from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
 from recbole_gro.utils.own_code import fault_of_own_code
 
@@ -159,12 +161,14 @@ def _end_with_parent(parent: int, finished: threading.Event) -> None:
 
 
 def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
-    """Run a task and return it with its error, of a kind that other processes can unpickle."""
+    """Run a task and return it with its error, of a kind that other processes can unpickle; --debug prints it whole."""
     try:
         run(*task)
-    except UserError as error:
-        return task, error
     except Exception as error:
+        if is_debugging():
+            traceback.print_exc()
+        if isinstance(error, UserError):
+            return task, error
         return task, out_of_memory(error) or fault_of_own_code(error) or _in_one_line(error)
     return task, None
 

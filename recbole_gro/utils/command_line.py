@@ -133,11 +133,11 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
         process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = DEBUG in words or os.environ.get(DEBUG_VARIABLE) == "1"
+    debug = DEBUG in words or is_debugging()
     output.open_missing()
     try:
         try:
-            with terminal.quietly(QUIET in words), _warnings_in_one_line(command):
+            with terminal.quietly(QUIET in words), _warnings_in_one_line(command), _inherited(debug):
                 return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()
@@ -157,6 +157,26 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             output.print_error(*traceback.format_exception(error)[:-1], end="")
         output.print_error(f"{command}: error: {reported}")
         return BAD_INPUT
+
+
+def is_debugging() -> bool:
+    """Return whether errors are to be shown with their traceback, in this process or one that it started."""
+    return os.environ.get(DEBUG_VARIABLE) == "1"
+
+
+@contextlib.contextmanager
+def _inherited(debug: bool) -> Iterator[None]:
+    """Set the variable for the processes that the block starts, where --debug was given to this one."""
+    earlier = os.environ.get(DEBUG_VARIABLE)
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if debug and earlier is None:
+            del os.environ[DEBUG_VARIABLE]
+        elif debug:
+            os.environ[DEBUG_VARIABLE] = str(earlier)
 
 
 @contextlib.contextmanager

@@ -219,5 +219,5 @@ def undamaged(file: str | os.PathLike, remedy: str) -> Iterator[None]:
         raise
     except OSError as error:  # which says nothing about the contents
         raise UserError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (EOFError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (EOFError, ValueError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
         raise UserError(f"{file} is damaged; {remedy}") from error

@@ -136,6 +136,16 @@ def test_a_small_model_of_an_owners_architecture_has_data_of_its_own(grid):
     assert same_weights(*weights)
 
 
+def test_owners_that_are_references_too_are_suspects_once(grid):
+    name, settings = grid
+    file = Path(name)
+    file.write_text(file.read_text().replace("references: [2,", "references: [1, 2,"))
+    run_experiment(name, settings, output_dir="out")
+    with open(Path("out") / "results.csv", newline="") as stream:
+        named = [(row["model"], row["seed"], row["kind"], row["suspect"]) for row in csv.DictReader(stream)]
+    assert len({*named}) == len(named)
+
+
 def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing" in capsys.readouterr().out

@@ -24,7 +24,7 @@ def test_a_folder_without_a_commitment_holds_none(tmp_path):
     assert check_committed(tmp_path, PARTS) is None
 
 
-@pytest.mark.parametrize("text", ["", '{"method', "[]", "null"])
+@pytest.mark.parametrize("text", ["", '{"method', "[]", "null", pytest.param("[" * 99999, id="deep")])
 def test_a_damaged_commitment_is_named(tmp_path, text):
     (tmp_path / COMMITMENT).write_text(text)
     with pytest.raises(UserError, match=r"output_dir: .*commitment\.json is damaged, it holds no commitment; name"):

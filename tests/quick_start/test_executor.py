@@ -17,6 +17,7 @@ import pytest
 
 from recbole_gro import UserError
 from recbole_gro.quick_start.executor import execute
+from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.errors import SettingWarning
 
 
@@ -188,6 +189,20 @@ def warn_of_a_setting(*_):
 def test_workers_do_not_repeat_warnings_of_settings(capfd):
     assert [error for _, error in execute(warn_of_a_setting, [(1,), (2,)], workers=2)] == [None, None]
     assert "ignored" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("words", [[], ["--debug"]], ids=["", "debug"])
+def test_debug_shows_the_traceback_of_tasks_that_fail(capfd, tmp_path, monkeypatch, words, workers):
+    monkeypatch.delenv("RECBOLE_GRO_DEBUG", raising=False)
+    tasks = [({"x": "broken"}, 1), ({"x": "bad"}, 1)]
+    assert (
+        exit_code("tool", lambda _: len([*execute(functools.partial(record, tmp_path), tasks, workers=workers)]), words)
+        == 2
+    )
+    shown = capfd.readouterr().err
+    assert [text in shown for text in ("ZeroDivisionError: in the", "UserError: x:", "in record")] == [bool(words)] * 3
+    assert "RECBOLE_GRO_DEBUG" not in os.environ
 
 
 def test_an_unknown_executor_is_refused():

@@ -1,4 +1,5 @@
 import errno
+import json
 import multiprocessing
 import os
 import time
@@ -119,6 +120,11 @@ def test_a_damaged_file_is_one_line_with_its_remedy(error):
     with pytest.raises(UserError) as raised, undamaged("a.json", "delete it"):
         raise error
     assert str(raised.value) == "a.json is damaged; delete it"
+
+
+def test_a_file_of_json_that_is_nested_too_deeply_is_damaged():
+    with pytest.raises(UserError, match=r"^a\.json is damaged; delete it$"), undamaged("a.json", "delete it"):
+        json.loads("[" * 100_000)
 
 
 def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path):
