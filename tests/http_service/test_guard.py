@@ -145,10 +145,19 @@ def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):
     assert guard().judge == first.judge
 
 
-def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path):
+@pytest.mark.parametrize(
+    "tables",
+    [
+        ["beginning (judge, key, digest, flagged, last)"],
+        ["beginning (judge, key, digest, line, last)", "line (number, judge, key, flagged_at, joined, flagged)"],
+    ],
+    ids=["without lines", "without forks"],
+)
+def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path, tables):
     with sqlite3.connect(tmp_path / "service.db") as database:
         database.execute("CREATE TABLE judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT)")
-        database.execute("CREATE TABLE beginning (judge, key, digest, flagged, last)")
+        for table in tables:
+            database.execute(f"CREATE TABLE {table}")
         database.execute("CREATE TABLE ending (judge, key, digest, whole)")
         database.execute("CREATE TABLE suspicion (judge, key, histories, flagged, alarm)")
     assert guard().alarms([[7]], [1]) == [True]
