@@ -1,32 +1,85 @@
-"""A stand-in for source that cannot be read, such as that of a class in a cell of a notebook: the compiled methods.
+"""What the code of a class in a script or a notebook is, where no module of its own could stand for it.
 
-A pickle by value, as of cloudpickle, would not do: it holds the file of the code, another one for a cell run again.
+It is the compiled methods, with what they take from outside: a script holds settings too, and a cell has no file. A
+pickle by value, as of cloudpickle, would not do: it holds the file of the code, another one for a cell run again.
 """
 
+import dis
 import functools
 from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 OF_PLACE = {"__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__annotations__"}  # or of no effect
-SIMPLE = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None))
+MADE = {"__dict__", "__weakref__"}  # of every class
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+FROM_OUTSIDE = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
 def compiled_class(cls: type) -> str:
-    """Return a text that changes with the methods and values of a class, and with what its methods take from outside.
+    """Return a text that changes with the methods and values of a class, and with what its methods take from outside:
+    functions, classes and plain values of the same module, at any depth.
 
     Where a method lies, its file and line, is no part of it, so that a cell that is run again has the same text.
 
     Args:
         cls: a class.
     """
-    found: dict[str, str] = {}
-    for name, member in vars(cls).items():
-        if isinstance(member, SIMPLE) and name not in OF_PLACE:
-            found[name] = _value(member)
-        for number, function in enumerate(_functions(member)):
-            found[f"{name} {number}"] = _function(function, set())
-    return "\n".join(f"{name}: {text}" for name, text in sorted(found.items()))
+    return _Reader(cls.__module__).of_class(cls)
+
+
+class _Reader:
+    """Write down code and values of a module, each function and class once."""
+
+    def __init__(self, module: str):
+        self._module, self._seen = module, set[Any]()
+
+    def of_class(self, cls: type) -> str:
+        if cls in self._seen:
+            return cls.__qualname__
+        self._seen.add(cls)
+        found = {
+            name: self.of_value(member)
+            for name, member in vars(cls).items()
+            if name not in OF_PLACE | MADE and not any(True for _ in _functions(member))
+        }
+        for name, member in vars(cls).items():
+            for number, function in enumerate(_functions(member)):
+                found[f"{name} {number}"] = self.of_function(function)
+        bases = [self.of_value(base) for base in cls.__bases__]
+        return "\n".join([" ".join(bases), *(f"{name}: {text}" for name, text in sorted(found.items()))])
+
+    def of_function(self, function: FunctionType) -> str:
+        code = function.__code__
+        if code in self._seen:
+            return function.__qualname__
+        self._seen.add(code)
+        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_set(cell)]
+        texts = [_code(code), *map(self.of_value, (function.__defaults__, function.__kwdefaults__, *cells))]
+        outside = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
+        texts += [f"{name} = {self.of_value(value)}" for name, value in sorted(outside.items())]
+        return " ".join(texts)
+
+    def of_value(self, value: Any) -> str:
+        """Return a text of a value, the same in every process; of what is not of the module its type or its name."""
+        if isinstance(value, PLAIN):
+            return repr(value)
+        if isinstance(value, set | frozenset):
+            return f"{{{', '.join(sorted(map(self.of_value, value)))}}}"
+        if isinstance(value, dict):
+            return f"{{{', '.join(f'{self.of_value(key)}: {self.of_value(each)}' for key, each in value.items())}}}"
+        if isinstance(value, tuple | list):
+            return f"[{', '.join(map(self.of_value, value))}]"
+        if isinstance(value, functools.partial):
+            return f"partial {self.of_value((value.func, value.args, value.keywords))}"
+        if getattr(value, "__module__", None) == self._module and (functions := [*_functions(value)]):
+            return " ".join(map(self.of_function, functions))
+        if isinstance(value, type):
+            return self.of_class(value) if value.__module__ == self._module else value.__qualname__
+        if type(value).__module__ == self._module and id(value) not in self._seen:
+            self._seen.add(id(value))
+            return f"{self.of_class(type(value))} {self.of_value(getattr(value, '__dict__', {}))}"
+        return type(value).__qualname__
 
 
 def _functions(member: Any) -> Iterator[FunctionType]:
@@ -45,45 +98,27 @@ def _functions(member: Any) -> Iterator[FunctionType]:
             yield part
 
 
-def _function(function: FunctionType, seen: set[CodeType]) -> str:
-    code = function.__code__
-    if code in seen:
-        return ""
-    seen.add(code)
-    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_set(cell)]
-    texts = [_code(code), _value(function.__defaults__), _value(function.__kwdefaults__), *map(_value, cells)]
-    for name in sorted(_names(code)):
-        value = function.__globals__.get(name)
-        if isinstance(value, FunctionType) and value.__module__ == function.__module__:
-            texts.append(f"{name}: {_function(value, seen)}")
-        elif name in function.__globals__ and isinstance(value, SIMPLE):
-            texts.append(f"{name} = {_value(value)}")
-    return " ".join(texts)
-
-
 def _is_set(cell: Any) -> bool:
     try:
-        return isinstance(cell.cell_contents, SIMPLE)
+        return cell.cell_contents is not None
     except ValueError:  # an empty one
         return False
 
 
 def _names(code: CodeType) -> set[str]:
+    """Return the names that code takes from its module, and the code nested in it."""
     nested = (each for each in code.co_consts if isinstance(each, CodeType))
-    return set(code.co_names).union(*map(_names, nested))
+    own = {step.argval for step in dis.get_instructions(code) if step.opname in FROM_OUTSIDE}
+    return own.union(*map(_names, nested))
 
 
 def _code(code: CodeType) -> str:
-    constants = [_code(each) if isinstance(each, CodeType) else _value(each) for each in code.co_consts]
+    constants = [_code(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
     return f"{code.co_code.hex()} {code.co_names} {code.co_varnames} {code.co_freevars} {constants}"
 
 
-def _value(value: Any) -> str:
-    """Return a text of a plain value, the same in every process; of any other its type."""
-    if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(map(_value, value)))}}}"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{_value(key)}: {_value(entry)}' for key, entry in value.items())}}}"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_value, value))}]"
-    return repr(value) if isinstance(value, SIMPLE) else type(value).__qualname__
+def _constant(value: Any) -> str:
+    """Return a text of a constant, in which sets have no order."""
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    return f"({', '.join(map(_constant, value))})" if isinstance(value, tuple) else repr(value)

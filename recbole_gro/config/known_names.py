@@ -7,11 +7,9 @@ import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
-from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
 from recbole_gro.config.settings import Settings, declared_keys
 from recbole_gro.utils.errors import SettingWarning, UserError, nearest
@@ -93,36 +91,6 @@ def names_in(model_class: type) -> frozenset[str]:
 
 def _names_of(member: Any) -> tuple[str, ...]:
     return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
-
-
-def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Settings]] | None]) -> set[str]:
-    """Return the keys that classes of a user's own read, by their source, and that their declarations lack.
-
-    Args:
-        classes: of a part; those of this package, RecBole and torch count for nothing.
-        declared: classes of settings that it declares, by what they are for; None: not declared.
-    """
-    own = [cls for cls in classes if sources_of(cls)]
-    read = {name for cls in own for name in names_in(cls)}
-    # what functions and constants of the module read on behalf of a class, but for what its classes declare
-    modules = {sys.modules[base.__module__] for cls in own for base in cls.__mro__ if sources_of(base)}
-    read = read.union(*map(_undeclared_in_module, modules))
-    known = {name for settings in declared for each in settings or () for name in each.names}
-    return (read & declared_keys().keys()) - known
-
-
-def _undeclared_in_module(module: ModuleType) -> set[str]:
-    """Return the strings of a module and the keys of its classes of settings, without those that its parts declare."""
-    members = [*vars(module).values()]
-    try:
-        source = ast.parse(inspect.getsource(module))
-    except (OSError, TypeError, SyntaxError):
-        return set()  # a module without a source file
-    read = {node.value for node in ast.walk(source) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    read.update(*map(_names_of, members))
-    parts = [vars(member) for member in members if isinstance(member, type)]
-    declared = [own.get(kind) for own in parts for kind in ("settings", "training_settings", "output_settings")]
-    return read - {name for each in declared if isinstance(each, tuple) for part in each for name in _names_of(part)}
 
 
 def is_known(name: str, models: Iterable[type]) -> bool:

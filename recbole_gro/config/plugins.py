@@ -81,7 +81,7 @@ def imported_module(name: str, setting: str) -> Any:
     """
     here = os.getcwd()
     sys.path.insert(0, here)
-    if name.partition(".")[0] not in LIBRARIES:
+    if is_own(name):
         note_own(name)
     try:
         return importlib.import_module(name)
@@ -122,27 +122,34 @@ def module_source(reference: str, setting: str) -> str:
     return _source(imported_module(reference.partition(":")[0], f"{setting}: {reference}"))
 
 
+def is_own(module: str) -> bool:
+    """Return whether a module is of a user's own: none of this package, RecBole, PyTorch or Python.
+
+    Args:
+        module: its dotted name.
+    """
+    return module.partition(".")[0] not in LIBRARIES
+
+
 def sources_of(*classes: type) -> dict[str, str]:
     """Return {module: source} of the modules in which a user defines classes or their bases, for fingerprints.
 
     Classes of this package, RecBole, PyTorch and Python have none. Of a script that is run, whose settings are in it
-    too, the source of the class stands for the module; where there is no source, as in a notebook, its compiled code.
+    too, and of a notebook, the compiled code of the class and of what it uses there stands for the module.
     """
     found = {}
     for each in dict.fromkeys(base for cls in classes for base in cls.__mro__):
         name = each.__module__
         if name == "__main__":
-            found[f"{name}:{each.__qualname__}"] = _source(each)
-        elif name.partition(".")[0] not in LIBRARIES:
+            found[f"{name}:{each.__qualname__}"] = compiled_class(each)
+        elif is_own(name):
             found[name] = _source(sys.modules.get(name))
     return found
 
 
-def _source(of: Any) -> str:
+def _source(module: Any) -> str:
     try:
-        return inspect.getsource(of)
-    except (OSError, TypeError):  # without source, as of a notebook's cell, a program on stdin or a compiled module
-        if isinstance(of, type):
-            return compiled_class(of)
-        file = getattr(of, "__file__", None)
+        return inspect.getsource(module)
+    except (OSError, TypeError):  # a compiled module
+        file = getattr(module, "__file__", None)
         return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and os.path.isfile(file) else ""

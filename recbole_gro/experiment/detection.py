@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.config.known_names import undeclared_keys
+from recbole_gro.config.own_reads import undeclared_keys
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names

@@ -16,9 +16,10 @@ from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, Que
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
 from recbole_gro.config.config import plain, with_settings
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.config.known_names import names_in, read_by_others_alone, undeclared_keys
+from recbole_gro.config.known_names import names_in, read_by_others_alone
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.config.models import ROLES, reference_to, role_models, sequential_model
+from recbole_gro.config.own_reads import undeclared_keys
 from recbole_gro.config.plugins import PluginSettings, sources_of
 from recbole_gro.config.recbole_defaults import (
     EvaluationSettings,
@@ -106,8 +107,9 @@ class Fingerprints:
             return self.variant["training"]
         data = getattr(self.config, "data_digests", None) or data_fingerprint(self.config)
         model, (watched,) = self.config.model_class, _metrics([self.config["valid_metric"].partition("@")[0]])
-        settings = self.target_setting_values | self._plugin_keys_of(model, watched)
-        return fingerprint("target", data=data, settings=settings, **_code(model, scorer_class(model), watched))
+        classes = model, scorer_class(model), watched
+        settings = self.target_setting_values | self._plugin_keys_of(*classes)
+        return fingerprint("target", data=data, settings=settings, **_code(*classes))
 
     @cached_property
     def target(self) -> str:
@@ -216,13 +218,12 @@ class Fingerprints:
         roles = [role for role in ROLES if role in read]
         read |= {name: self.config[name] for role in roles for name in self._of_role(role)}
         models: list[Any] = list(role_models(self.config.final_config_dict, roles))
-        read |= self._plugin_keys_of(*models)
-        return read | _code(*models, *(scorer_class(model) for model in models))
+        models += [scorer_class(model) for model in models]
+        return read | self._plugin_keys_of(*models) | _code(*models)
 
     def _plugin_keys_of(self, *classes: type) -> dict[str, Any]:
-        """Return the values of the keys of plugins that models and metrics of a user's own read."""
-        names = {name for cls in classes if sources_of(cls) for name in names_in(cls)}
-        return self._values(names & plugin_keys().keys())
+        """Return the values of the keys of plugins that models, scorers and metrics of a user's own read."""
+        return self._values(undeclared_keys(classes) & plugin_keys().keys())
 
     def _undeclared(self, part: Defense) -> dict[str, Any]:
         """Return the values of the keys that a defense of a user's own reads and does not declare."""

@@ -14,6 +14,11 @@ def registered_as(entry: Any) -> str:
     return _names.get(entry, "")
 
 
+def registered() -> list[Any]:
+    """Return the entries of all registries."""
+    return [*_names]
+
+
 class Registry(Generic[Entry]):
     """A mapping from names to entries that refuses duplicate names and reports unknown ones.
 

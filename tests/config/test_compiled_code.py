@@ -14,8 +14,40 @@ SCALE = 2
 NAMES = {"b", "a", "c"}
 def helper(x):
     return x + 1
-class Mine:
+def twice(function):
+    @functools.wraps(function)
+    def both(x):
+        return function(function(x))
+    return both
+@twice
+def decorated(x):
+    return x // 11
+@functools.lru_cache
+def cached(x):
+    return x // 12
+class Layer:
+    depth = 13
+    def forward(self, x):
+        return Inner().forward(x)
+class Inner:
+    def forward(self, x):
+        return x % 14
+class Width:
+    def __init__(self):
+        self.width = 15
+class Base:
+    def forward(self, x):
+        return x % 16
+OWN = Width()
+LAYERS = [Layer]
+PART = functools.partial(helper, 17)
+config = {"output_dir": "runs"}
+class Mine(Base):
     width = 3
+    class Nested:
+        depth = 18
+    def built(self, config):
+        return self.config, config["output_dir"], OWN, LAYERS, PART, decorated, cached
     def forward(self, x, by=1):
         return helper(x) * SCALE if x not in {"one", "two", "three"} else [each for each in (4, 5)]
     @property
@@ -63,12 +95,20 @@ def test_a_cell_that_is_run_again_is_the_same_code():
         ('"c"}', '"d"}'),
         ("helper(x) *", "abs(x) *"),
         ("def size", "def sizes"),
+        *((f"{number}\n", f"{number + 100}\n") for number in (11, 12, 13, 14, 15, 16, 18)),
+        ("(helper, 17)", "(helper, 117)"),
+        ("[Layer]", "[Inner]"),
+        ("function(function(x))", "function(x)"),
     ],
 )
 def test_a_change_of_the_code_is_seen(change):
     changed = CELL.replace(*change)
     assert changed != CELL
     assert sources_of(defined(changed)) != sources_of(defined(CELL))
+
+
+def test_settings_in_the_script_are_no_code():
+    assert compiled_class(defined(CELL.replace('"runs"', '"elsewhere"'))) == compiled_class(defined(CELL))
 
 
 def test_the_text_is_the_same_in_every_process(tmp_path):

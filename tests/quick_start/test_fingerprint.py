@@ -622,6 +622,63 @@ def test_settings_that_a_users_part_reads_and_does_not_declare_count(prints, own
         del sys.modules["forgetful_parts"]
 
 
+HELPED = """
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.model.sequential_recommender.gru4rec import GRU4Rec
+from recbole_gro import Settings, key, register_metric, register_scorer
+from recbole_gro.scoring import NextItemScorer
+
+
+class HelpedSettings(Settings):
+    helped_by_it: int = key(1, "int >= 1", "read by a function of the module")
+
+
+def factor(config):
+    return HelpedSettings.of(config).helped_by_it
+
+
+class HelpedModel(GRU4Rec):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.factor = factor(config)
+
+
+class HelpedByScorer(GRU4Rec):
+    pass
+
+
+@register_scorer("HelpedByScorer")
+class HelpedScorer(NextItemScorer):
+    def next_item_scores(self, sequences, lengths):
+        return super().next_item_scores(sequences, lengths) * factor(self.model.config)
+
+
+class Helped(TopkMetric):
+    def __init__(self, config):
+        super().__init__(config)
+        self.factor = factor(config)
+
+
+register_metric("Helped", Helped, percent=False)
+"""
+
+
+def test_settings_that_a_helper_reads_for_a_model_scorer_or_metric_count(prints, own_parts, tmp_path, monkeypatch):
+    (tmp_path / "helped_parts.py").write_text(HELPED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("helped_parts")
+    for expected, own in (
+        (set(), {}),
+        (AFTER["target"], {"model": "helped_parts:HelpedModel"}),
+        (AFTER["target"], {"model": "helped_parts:HelpedByScorer"}),
+        (AFTER["surrogate"], {"surrogate_model": "helped_parts:HelpedModel"}),
+        (AFTER["surrogate"], {"surrogate_model": "helped_parts:HelpedByScorer"}),
+        ({"evaluation"}, {"metrics": ["NDCG", "Helped"]}),
+    ):
+        before, after = (prints("none", **own, helped_by_it=value) for value in (1, 2))
+        assert changed(before, after) == expected
+
+
 def test_settings_that_a_subclass_of_gro_declares_count(prints):
     class StrengthSettings(Settings):
         strength_of_it: float = key(1.0, "float >= 0", "a setting of its own")

@@ -1,0 +1,94 @@
+import importlib
+import itertools
+import sys
+
+import pytest
+
+from recbole_gro.config.own_reads import undeclared_keys
+from recbole_gro.defense import Defense
+
+NUMBERS = itertools.count()
+CONF = """
+from recbole_gro import Settings, key
+class {0}(Settings):
+    {1}_a: int = key(1, "int >= 1", "of no part")
+    {1}_b: int = key(1, "int >= 1", "of no part")
+"""
+PARTS = """
+from recbole_gro import Defense, Settings, key, register_defense
+class {0}Settings(Settings):
+    {1}_declared: int = key(1, "int >= 1", "of Declaring")
+    {1}_given: int = key(1, "int >= 1", "of Given")
+@register_defense("{1}_declaring")
+class Declaring(Defense):
+    training_settings, output_settings = (), ({0}Settings,)
+"""
+READING = """
+import {conf} as other
+import {parts}
+from recbole_gro import Defense
+class Reading(Defense):
+    training_settings = output_settings = ()
+    def shown(self, ranked):
+        return {read}
+"""
+
+
+@pytest.fixture
+def reading(tmp_path, monkeypatch):
+    """Return a function that writes modules and returns the class of a part that reads a setting in some way."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = []
+
+    def make(read):
+        number = next(NUMBERS)  # what a module declares and registers stays
+        name = f"own_reads_{number}"
+        conf, parts = f"{name}_conf", f"{name}_parts"
+        read = read.format(key=name, parts=parts, settings=f"Part{number}Settings")
+        texts = {
+            conf: CONF.format(f"Conf{number}", name),
+            parts: PARTS.format(f"Part{number}", name),
+            name: READING.format(conf=conf, parts=parts, read=read),
+        }
+        for module, text in texts.items():
+            (tmp_path / f"{module}.py").write_text(text)
+        made.extend(texts)
+        return name, importlib.import_module(name).Reading
+
+    yield make
+    for module in made:
+        del sys.modules[module]
+
+
+def own(name, keys):
+    return {key.removeprefix(f"{name}_") for key in keys if key.startswith(f"{name}_")}
+
+
+def test_keys_that_a_user_declares_for_no_part_count_however_they_are_read(reading):
+    name, part = reading("other.anything(self)")
+    assert own(name, undeclared_keys([part], [(), ()])) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        '"{key}_declared"',
+        "self.config.{key}_declared",
+        "(lambda config: config.{key}_declared)(self.config)",
+        "{parts}.{settings}.of(self.config)",
+    ],
+)
+def test_a_key_of_another_part_counts_where_the_source_names_it(reading, read):
+    name, part = reading(read)
+    assert own(name, undeclared_keys([part], [(), ()])) >= {"a", "b", "declared"}
+
+
+def test_a_declared_key_and_one_of_another_part_do_not_count(reading):
+    name, part = reading("None")
+    (declared,) = (each for each in vars(sys.modules[f"{name}_conf"]).values() if isinstance(each, type) and each.names)
+    assert own(name, undeclared_keys([part], [(declared,), ()])) == set()
+
+
+def test_parts_of_this_package_have_no_undeclared_keys(reading):
+    reading("None")
+    assert undeclared_keys([Defense]) == set()
