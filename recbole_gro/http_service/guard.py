@@ -21,7 +21,7 @@ from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import random_others
 
 logger = logging.getLogger("recbole_gro.http_service")
-SINCE_FORKS = ("beginning", "line")  # tables by whose columns a ledger of an earlier version is recognized
+OF_KEYS = ("judge", "beginning", "ending", "line", "history", "suspicion")  # tables of what keys have sent
 ON_ALARM = ("log", "decoy", "refuse")
 TABLES = (
     """
@@ -69,9 +69,9 @@ class Guard:
         # in few digits: the last ones differ with the number of threads and the device
         own = repr((judge.name, self._rate, f"{judge.threshold:.4g}", judge.benign_users))
         with transaction(self._database):
-            columns = {table: {row[1] for row in execute(f"PRAGMA table_info({table})")} for table in SINCE_FORKS}
-            if columns["beginning"] and "fork_of" not in columns["line"]:  # of an earlier version
-                for table in ("judge", "beginning", "ending", "line", "suspicion"):
+            columns = {table: {row[1] for row in execute(f"PRAGMA table_info({table})")} for table in OF_KEYS}
+            if columns["beginning"] and "history" not in columns["line"]:  # of an earlier version
+                for table in OF_KEYS:
                     execute(f"DROP TABLE IF EXISTS {table}")
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recbole_gro.detection.histories import SHORTEST_SLIDING
+from recbole_gro.http_service.walks import NO_CHANGE, Change, Walks
 
 # A line is a query with all that it was extended to: versions of one history that begin with one another. It may fork
-# from another line after some items. Windows that slide along a history are a line each, joined to one history, which
-# is named by one of its lines.
+# from another line after some items. Its history is that of the windows which slide along with it (walks.py).
 TABLES = """
 CREATE TABLE IF NOT EXISTS line (
     number INTEGER PRIMARY KEY AUTOINCREMENT, judge INTEGER NOT NULL, key INTEGER NOT NULL, flagged_at INTEGER,
-    joined INTEGER, flagged INTEGER NOT NULL, fork_of INTEGER NOT NULL, forked_at INTEGER NOT NULL);
+    counted INTEGER NOT NULL, fork_of INTEGER NOT NULL, forked_at INTEGER NOT NULL,
+    history INTEGER NOT NULL, before INTEGER, after INTEGER);
+CREATE TABLE IF NOT EXISTS history (number INTEGER PRIMARY KEY AUTOINCREMENT, flagged INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS beginning (
     judge INTEGER NOT NULL, key INTEGER NOT NULL, digest BLOB NOT NULL, line INTEGER NOT NULL, last INTEGER NOT NULL,
     PRIMARY KEY (judge, key, digest)) WITHOUT ROWID;
@@ -28,7 +30,7 @@ class Noted:
     """Hold what a query of a key changes.
 
     Attributes:
-        histories: number of histories that it adds: 1, 0, or -1 where it shows that two are one.
+        histories: number of histories that it adds; negative where it shows that two are one.
         flagged: number of flagged histories that it adds, likewise.
         flagged_before: whether it is, extends, or follows in sliding a version that was flagged before.
     """
@@ -40,8 +42,8 @@ class Noted:
 
 class KnownHistories:
     """Note histories; of those of a key that begin with one another the longest counts, and windows that slide along a
-    history count once. `recbole_gro.detection.histories` counts alike, but for keys that mix both: there each query is
-    known with all that came after it.
+    history count once, as long as none of them grows. `recbole_gro.detection.histories` counts alike, but for windows
+    that several others could follow, or be followed by: there each query is known with all that came after it.
 
     Args:
         database: with the tables above.
@@ -49,7 +51,7 @@ class KnownHistories:
     """
 
     def __init__(self, database: sqlite3.Connection, judge: int):
-        self._database, self._judge = database, judge
+        self._database, self._judge, self._walks = database, judge, Walks(database)
 
     def note(self, key: int, history: Sequence[int], flagged: bool) -> Noted:
         """Note a history of a key, inside a transaction.
@@ -64,36 +66,39 @@ class KnownHistories:
         known, line, is_last = self._longest_known(key, digests)
         before = self._is_flagged(line, known)
         if known == length:  # a query again, or an earlier version after a later one
-            return self._flag([line], line, length, flagged, before)
+            change = self._flag(line, length) if flagged or before else NO_CHANGE
+            return Noted(change.histories, change.flagged, before)
         window = self._window_before(key, digests)
-        joined = [line] * is_last + ([] if window is None else [window])
-        own = line if is_last else self._new_line(key, line, known)
         if is_last:
+            change = self._walks.part(line)
             place = (self._judge, key, digests[known - 1])
             self._execute("UPDATE beginning SET last = 0 WHERE judge = ? AND key = ? AND digest = ?", place)
-        added = [(self._judge, key, digest, own, place == length - 1) for place, digest in enumerate(digests)][known:]
+        else:
+            change = Change(histories=1, flagged=0)
+            line = self._new_line(key, line, known)
+        added = [(self._judge, key, digest, line, place == length - 1) for place, digest in enumerate(digests)][known:]
         self._database.executemany("INSERT INTO beginning VALUES (?, ?, ?, ?, ?)", added)
         self._note_ending(key, history, digests, known if is_last else 0)
         # what else begins as this window does follows none of the windows before it, so these flag its whole alone
         after_window = window is not None and self._is_flagged(window, length)
-        return self._flag(joined, own, known if before else length, flagged, before or after_window)
-
-    def _flag(self, joined: Sequence[int], line: int, length: int, flagged: bool, before: bool) -> Noted:
-        """Join the histories of lines to that of a line, and flag it from a length on where it is flagged."""
         if flagged or before:
-            place = (length, line, length)
-            self._execute(
-                "UPDATE line SET flagged_at = ? WHERE number = ? AND (flagged_at IS NULL OR flagged_at > ?)", place
-            )
-        histories = {self._history_of(one) for one in joined}
-        n_flagged = sum(self._history_is_flagged(one) for one in histories)
-        is_flagged = flagged or before or n_flagged > 0
-        whole = self._history_of(line)
-        for one in histories - {whole}:
-            self._execute("UPDATE line SET joined = ? WHERE number = ?", (whole, one))
-        if is_flagged:
-            self._execute("UPDATE line SET flagged = 1 WHERE number = ?", (whole,))
-        return Noted(1 - len(histories), is_flagged - n_flagged, before)
+            change += self._flag(line, known if before else length)
+        elif after_window:  # the window before it counts, also where both turn out not to be of one history
+            self._flag_from(line, length)
+        if window is not None:
+            change += self._walks.join(window, line)
+        return Noted(change.histories, change.flagged, before or after_window)
+
+    def _flag(self, line: int, length: int) -> Change:
+        """Flag the versions of a line from a length on, and count it."""
+        self._flag_from(line, length)
+        return self._walks.count_flagged(line)
+
+    def _flag_from(self, line: int, length: int) -> None:
+        place = (length, line, length)
+        self._execute(
+            "UPDATE line SET flagged_at = ? WHERE number = ? AND (flagged_at IS NULL OR flagged_at > ?)", place
+        )
 
     def _note_ending(self, key: int, history: Sequence[int], digests: Sequence[bytes], replaced: int) -> None:
         """Note what the next window of a history begins with, in place of what that of its first items did."""
@@ -106,14 +111,13 @@ class KnownHistories:
             self._execute("INSERT OR REPLACE INTO ending VALUES (?, ?, ?, ?)", row)
 
     def _window_before(self, key: int, digests: Sequence[bytes]) -> int | None:
-        """Return the line of the history whose next window this is, which has no other one from then on."""
+        """Return the line of the window whose next one this is, unless it has another one."""
         if len(digests) < SHORTEST_SLIDING:
             return None
         place = (self._judge, key, digests[-2])
         found = self._execute("SELECT whole FROM ending WHERE judge = ? AND key = ? AND digest = ?", place).fetchone()
-        self._execute("DELETE FROM ending WHERE judge = ? AND key = ? AND digest = ?", place)
         row = found and self._beginning(key, found[0])
-        return row[0] if row else None  # rows may be deleted by hand
+        return row[0] if row and self._walks.is_open(row[0]) else None  # rows may be deleted by hand
 
     def _longest_known(self, key: int, digests: Sequence[bytes]) -> tuple[int, int, bool]:
         """Return how many items of a history began one of the key before; the line of that beginning, and whether it is
@@ -126,7 +130,7 @@ class KnownHistories:
             middle = (low + high + 1) // 2
             row = self._beginning(key, digests[middle - 1])
             low, high, found = (middle, high, row) if row else (low, middle - 1, found)
-        return low, found[0], bool(found[1])
+        return low, found[0], bool(found[1]) and self._walks.has(found[0])
 
     def _beginning(self, key: int, digest: bytes) -> tuple[int, int] | None:
         """Return the line of a beginning, and whether it is the last one there."""
@@ -134,8 +138,9 @@ class KnownHistories:
         return self._execute(statement, (self._judge, key, digest)).fetchone()
 
     def _new_line(self, key: int, fork_of: int, forked_at: int) -> int:
-        statement = "INSERT INTO line (judge, key, flagged, fork_of, forked_at) VALUES (?, ?, 0, ?, ?)"
-        return int(self._execute(statement, (self._judge, key, fork_of, forked_at)).lastrowid or 0)
+        statement = "INSERT INTO line (judge, key, counted, fork_of, forked_at, history) VALUES (?, ?, 0, ?, ?, ?)"
+        place = (self._judge, key, fork_of, forked_at, self._walks.new_history())
+        return int(self._execute(statement, place).lastrowid or 0)
 
     def _is_flagged(self, line: int, length: int) -> bool:
         """Return whether the version of so many items of a line is flagged, or one that it extends."""
@@ -145,22 +150,6 @@ class KnownHistories:
                 return True
             line, length = found[1:]
         return False
-
-    def _history_of(self, line: int) -> int:
-        """Return the line that names the history of a line; those on the way there are joined to it at once."""
-        way = [line]
-        statement = "SELECT joined FROM line WHERE number = ?"
-        while (found := self._execute(statement, (way[-1],)).fetchone()) and found[0] is not None:
-            way.append(found[0])
-        if len(way) > 2:
-            self._database.executemany(
-                "UPDATE line SET joined = ? WHERE number = ?", [(way[-1], each) for each in way[:-2]]
-            )
-        return way[-1]
-
-    def _history_is_flagged(self, line: int) -> bool:
-        found = self._execute("SELECT flagged FROM line WHERE number = ?", (line,)).fetchone()
-        return bool(found and found[0])
 
     def _execute(self, statement: str, values: tuple) -> sqlite3.Cursor:
         return self._database.execute(statement, values)

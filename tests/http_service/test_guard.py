@@ -149,9 +149,9 @@ def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):
     "tables",
     [
         ["beginning (judge, key, digest, flagged, last)"],
-        ["beginning (judge, key, digest, line, last)", "line (number, judge, key, flagged_at, joined, flagged)"],
+        ["beginning (judge, key, digest, line, last)", "line (number, judge, key, flagged_at, joined, fork_of)"],
     ],
-    ids=["without lines", "without forks"],
+    ids=["without lines", "without chains"],
 )
 def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path, tables):
     with sqlite3.connect(tmp_path / "service.db") as database:
@@ -293,6 +293,49 @@ def test_windows_whose_first_items_were_sent_before_follow_each_other(guard, tmp
     alarms = own.alarms(sent, [5] * len(sent))
     assert alarms[1::2] == [True] * 15  # the windows; their first items follow shorter windows of their own
     assert state(tmp_path) == [(5, 1, 1, 0)]
+
+
+def slid_beginnings(n):
+    """Walks whose first window slides from that of the walk before, sent before that grows."""
+    trunk = [8 + (5 * place + place * place) % 40 for place in range(n + 5)]
+    walks = [[*trunk[start : start + 5], 7, 8 + start, *range(8, 12)] for start in range(n)]
+    sent = [walks[0][:5]]
+    for walk, after in zip(walks, [*walks[1:], None], strict=True):
+        sent += [after[:5]] if after else []
+        sent += [walk[:length] for length in range(6, 11)]
+    return sent
+
+
+def slid_from_a_growing_history(n):
+    """Walks whose first window slides from a version of one history, which then grows."""
+    trunk = [8 + (5 * place + place * place) % 40 for place in range(n + 5)]
+    sent = []
+    for length in range(5, n + 5):
+        walk = [*trunk[1:length], 7, *range(8, 12)]
+        sent += [trunk[:length], *(walk[:end] for end in range(length, len(walk) + 1))]
+    return sent
+
+
+@pytest.mark.parametrize("sent", [slid_beginnings(9), slid_from_a_growing_history(7)], ids=["beginnings", "trunk"])
+def test_walks_that_branch_off_a_sliding_history_count_each(guard, tmp_path, sent):
+    """Else an adversary makes one history of any number of flagged ones, and the key is never flagged."""
+    own = guard()
+    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own.alarms(sent, [5] * len(sent))
+    logged = logged_histories(sent, torch.ones(len(sent)).long())
+    flagged = {int(number) for number, history in zip(logged.history, sent, strict=True) if 7 in history}
+    assert state(tmp_path) == [(5, len(logged.rows), len(flagged), 1)]
+    assert len(flagged) >= 7
+
+
+def test_a_growing_history_and_its_windows_count_as_flagged_by_themselves(guard, tmp_path):
+    own, history = guard(), [*range(10, 15), 7, *range(16, 28)]
+    sent = [query for end in range(6, 19) for query in (history[:end], history[end - 6 : end])]
+    sent = [*dict.fromkeys(map(tuple, sent))]
+    own._judged = lambda histories, keys: [history[:6] == sent[0] for history in map(tuple, histories)]
+    assert all(own.alarms(sent[:2], [5, 5]))
+    own.alarms([*sent[2:]], [5] * len(sent[2:]))
+    assert state(tmp_path)[0][1:3] == (2, 1)
 
 
 @pytest.mark.parametrize("n_items", [3, 9])
