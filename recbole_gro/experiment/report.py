@@ -102,7 +102,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
     if experiment.figure == "tradeoff":
-        yield from trade_off_blocks(settings)
+        yield from trade_off_blocks(settings, experiment.settings())
     elif experiment.figure == "budget":
         yield from budget_blocks(settings, k)
     else:

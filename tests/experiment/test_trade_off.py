@@ -7,16 +7,8 @@ from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.summary import Setting
-from recbole_gro.experiment.trade_off import (
-    attackers_table,
-    on_frontier,
-    picture,
-    points,
-    quality_table,
-    trade_off_blocks,
-    unpaired,
-    without_gain,
-)
+from recbole_gro.experiment.trade_off import attackers_table, picture, quality_table, trade_off_blocks
+from recbole_gro.experiment.trade_off_points import on_frontier, points, unpaired, without_gain
 from recbole_gro.report.document import Picture
 
 
@@ -254,3 +246,42 @@ def test_the_report_of_a_trade_off_has_its_tables_and_two_pictures(tmp_path):
     assert "| tail \\* " in report
     assert "HR@100" in report
     assert {"trade-off-ndcg-10.png", "trade-off-ndcg-100.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+PLANNED = [
+    {"defense": defense, "attacker": attack} for defense in ("none", "tail", "gro") for attack in ("standard", "head")
+]
+
+
+def test_a_defense_without_the_cells_of_an_attack_of_the_plan_has_no_point():
+    """Else a failed attack, which may be the best one, makes a defense look better."""
+    grid = settings([one for one in GRID if one.values != {"defense": "tail", "attacker": "head"}])
+    assert {point.name for point in points(grid, PLANNED)} == {"none", "gro"}
+    assert unpaired(grid, PLANNED) == ["tail: 1 (nothing of head on tail)"]
+    assert [point.name for point in points(settings(GRID), PLANNED)] == ["none", "tail", "gro"]
+    assert unpaired(settings(GRID), PLANNED) == []
+
+
+def test_no_defense_has_a_point_where_the_undefended_target_lacks_an_attack_of_the_plan():
+    grid = settings([one for one in GRID if one.values != {"defense": "none", "attacker": "standard"}])
+    assert points(grid, PLANNED) == []
+    assert unpaired(grid, PLANNED) == [f"{name}: 1 (nothing of standard on none)" for name in ("none", "tail", "gro")]
+    assert any("standard on none" in getattr(block, "text", "") for block in trade_off_blocks(grid, PLANNED))
+
+
+def test_the_share_of_a_seed_without_a_hit_is_that_of_the_means():
+    grid = [cell("none", "head", target, 0.4, seed=seed) for seed, target in ((1, 0.8), (2, 0.0))]
+    grid += [cell("tail", "head", target, 0.2, seed=seed) for seed, target in ((1, 0.4), (2, 0.2))]
+    found = points(settings(grid))
+    assert [point.kept["NDCG@10"] for point in found] == pytest.approx([1, 0.75])
+
+
+def test_shares_of_an_undefended_target_without_a_hit_are_not_defined():
+    grid = [cell(name, "head", 0.0, surrogate) for name, surrogate in (("none", 0.4), ("tail", 0.2))]
+    found = points(settings(grid))
+    assert not any(point.on_frontier for point in found)
+    assert [row[1] for row in attackers_table(found)[1]] == ["n/a", "n/a"]
+    assert all("nan" not in value for row in quality_table(found)[1] for value in row)
+    blocks = [*trade_off_blocks(settings(grid))]
+    assert not any(isinstance(block, Picture) for block in blocks)
+    assert "n/a: the undefended target hits nothing" in blocks[0].caption
