@@ -128,9 +128,9 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
 
     Returns:
         The exit status of the work; 2 after one line on invalid input, on an exception or sys.exit in code of a user's
-        own, on a lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes of the
-        exception; 141 where the reader of the output, such as head, has gone. What is printed is discarded where the
-        process started without standard output.
+        own, on a lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes
+        of the exception; 141 where the reader of the output, such as head, has gone. What is printed is discarded where
+        the process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or is_debugging()

@@ -190,9 +190,7 @@ def test_a_part_of_ones_own_that_raises_before_the_cells_is_one_line_with_its_pl
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
-def test_failed_cells_have_exit_status_2_and_name_the_part_of_ones_own(
-    faulty, capsys, defense, reason, place, workers
-):
+def test_failed_cells_have_exit_status_2_and_name_the_part_of_ones_own(faulty, capsys, defense, reason, place, workers):
     assert main([*faulty, f"--defense=[{defense},none]", f"--workers={workers}"]) == 2
     printed = capsys.readouterr()
     assert re.search(

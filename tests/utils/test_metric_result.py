@@ -1,5 +1,6 @@
 import pytest
 from recbole.evaluator import register
+from recbole.evaluator.collector import DataStruct
 
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
@@ -33,7 +34,7 @@ def evaluated(monkeypatch):
         for name, values in zip(names, returned, strict=True):
             methods = {"__init__": lambda self, config: None, "calculate_metric": lambda self, _, made=values: made}
             monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
-        return CheckedEvaluator({"metrics": names}).evaluate(None)
+        return CheckedEvaluator({"metrics": names}).evaluate(DataStruct())
 
     return evaluate
 
@@ -65,4 +66,4 @@ def test_values_that_two_metrics_share_may_change_from_evaluation_to_evaluation(
         methods = {"__init__": lambda *_: None, "calculate_metric": lambda *_: {"own@5": next(values)}}
         monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
     evaluator = CheckedEvaluator({"metrics": ["own", "another"]})
-    assert [evaluator.evaluate(None) for _ in range(2)] == [{"own@5": 1}, {"own@5": 2}]
+    assert [evaluator.evaluate(DataStruct()) for _ in range(2)] == [{"own@5": 1}, {"own@5": 2}]
