@@ -14,7 +14,7 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
-from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
+from recbole_gro.defense.gro.callback import callback_settings, checked_target_loss, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
 from recbole_gro.defense.gro.swap_rules import create_swap_rule, swap_term
 from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
@@ -227,7 +227,7 @@ class GROTrainer(StageTrainer):
         for callback in self.callbacks:
             replaced = callback.target_loss(self, interaction)
             if replaced is not None:
-                return replaced
+                return checked_target_loss(callback, replaced)
         loss, scores = self.scorer.loss_and_scores(interaction, self.swap_rule.left_out)
         return (sum(loss) if isinstance(loss, tuple) else loss), self.with_contexts(self.scorer, scores)
 
