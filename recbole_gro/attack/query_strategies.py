@@ -88,7 +88,7 @@ class QueryStrategy:
         Raises:
             UserError: they are no items of the catalogue, one per sequence.
         """
-        items = self.next_items(served, sequences.clone(), n_items, generator)  # which may be changed in place
+        items = self.next_items(served.clone(), sequences.clone(), n_items, generator)  # which it may change in place
         source = f"query_strategy: next_items of {type(self).__name__}"
         return checked_items(items, len(served), n_items, source)
 

@@ -19,6 +19,7 @@ from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import agreement_per_list, top_k
+from recbole_gro.utils.read_only import read_only
 
 HELD_OUT = 0.1  # share of the query sequences that are held out for early stopping
 AGREEMENT_K = 10  # first items of a list that agreement compares, where it has as many
@@ -174,7 +175,10 @@ class ExtractionTrainer(StageTrainer):
         model = self.scorer.model
         scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
         lengths = interaction.interaction.get(LISTED_LENGTH)
-        return self._checked(self.list_loss(scores, interaction[LISTED], lengths, generator)), scores
+        served = interaction[LISTED]
+        with read_only(f"attacker: list_loss of {type(self).__name__}", served=served, lengths=lengths):
+            loss = self.list_loss(scores, served, lengths, generator)
+        return self._checked(loss), scores
 
     def _checked(self, loss: Any) -> Tensor:
         """Return a loss of an attack's own if it is one number that can be minimized.

@@ -85,7 +85,7 @@ class FunctionSource:
         ticket = journal.reserve(len(histories))
         try:
             answer = self.function(histories)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             journal.release(ticket, len(histories))
             raise Unanswered(in_one_line(error)) from error
         return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))

@@ -1,11 +1,14 @@
 """Defenses by name, and combinations of them: `gro+tail_decoy` trains with the first and serves through both."""
 
+from typing import Any
+
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.base import Defense, defenses
 from recbole_gro.serving.service import Query, check_lists
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import plain_state
 
 JOIN = "+"
 
@@ -37,6 +40,16 @@ def create_defense(name: str, config: ConfigLike) -> Defense:
 def trains(defense: type[Defense]) -> bool:
     """Return whether a defense trains a model, rather than serve the target."""
     return defense.protect is not Defense.protect
+
+
+def saved_state(defense: Defense) -> dict[str, Any]:
+    """Return the state of a defense for a file.
+
+    Raises:
+        UserError: it holds anything but plain values and tensors.
+    """
+    name = JOIN.join(part.name for part in defense.parts)
+    return plain_state(defense.state_dict(), f"defense: {name}: state_dict")
 
 
 def _check_training_first(name: str, names: list[str]) -> None:
@@ -86,7 +99,7 @@ class CombinedDefense(Defense):
         for part in self._parts[:-1]:
             shown = part.answer(ranked, query)
             if shown is not ranked:
-                check_lists(shown, ranked, query.scores.shape[1], part.name)
+                check_lists(shown, ranked, query.scores.shape[1], part.name, part.shortens)
             ranked = shown
         return self._parts[-1].answer(ranked, query)  # whose lists the service checks
 

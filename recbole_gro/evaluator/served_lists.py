@@ -32,10 +32,11 @@ class ServedEvaluator(Trainer):
     """
 
     def __init__(self, config: ConfigLike, service: Service):
+        evaluator = CheckedEvaluator(config)  # first: RecBole makes the metrics too, and names none that fails
         with no_tensorboard():
             super().__init__(config, service.model)
         self.service = service
-        self.eval_collector, self.evaluator = ListCollector(config), CheckedEvaluator(config)
+        self.eval_collector, self.evaluator = ListCollector(config), evaluator
         self._served: list[Tensor] = []
 
     @property

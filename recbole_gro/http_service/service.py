@@ -113,13 +113,13 @@ class DefendedService:
         try:
             alarms = self.guard.alarms(histories, keys) if self.guard else [False] * len(histories)
             lists = iter(self._lists(histories, alarms, entries[0].k))
-        except Exception as error:  # whatever failed, its lists are given back, and the next batch is served
+        except (Exception, SystemExit) as error:  # whatever failed, its lists are given back; the next batch is served
             of_ledger = isinstance(error, sqlite3.Error)
             if not of_ledger:
                 logger.exception("a batch of %d histories failed", len(histories))
             self._give_back([admitted[place] for place in places], 503 if of_ledger else 500)
             for place in places:
-                outcomes[place] = error if of_ledger else HttpRefusal(500, "internal error")
+                outcomes[place] = error if isinstance(error, sqlite3.Error) else HttpRefusal(500, "internal error")
             return
         judged = iter(alarms)
         for place, entry in zip(places, entries, strict=True):

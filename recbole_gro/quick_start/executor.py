@@ -164,14 +164,15 @@ def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
     """Run a task and return it with its error, of a kind that other processes can unpickle; --debug prints it whole."""
     try:
         run(*task)
-    except Exception as error:
+    except BaseException as error:
+        fault = error if isinstance(error, UserError) else out_of_memory(error) or fault_of_own_code(error)
+        if not isinstance(error, Exception) and not fault:  # an interrupt, which ends the other tasks too
+            raise
         if is_debugging():
             traceback.print_exc()
-        if isinstance(error, UserError):
-            return task, error
-        return task, out_of_memory(error) or fault_of_own_code(error) or _in_one_line(error)
+        return task, fault or _in_one_line(error)
     return task, None
 
 
-def _in_one_line(error: Exception) -> RuntimeError:
+def _in_one_line(error: BaseException) -> RuntimeError:
     return RuntimeError(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -145,7 +145,7 @@ def _of_attacker(name: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except BaseException as error:
         if fault := out_of_memory(error) or fault_of_own_code(error, f"attacker {name}"):
             raise fault from error
         raise

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from recbole_gro.config.models import reference_to
 from recbole_gro.defense import Defense, create_defense
+from recbole_gro.defense.combined import saved_state
 from recbole_gro.serving.service import Output, Service, as_ranked
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import random_state, set_random_state
@@ -29,7 +30,7 @@ def check_repeatable(model: nn.Module, k: int, defenses: Mapping[str, Defense]) 
         defenses: of the run, by name.
 
     Raises:
-        UserError: the model or a defense draws what no seed decides.
+        UserError: the model or a defense draws what no seed decides, or the state of one cannot be saved.
     """
     if next(model.parameters()).device.type != "cpu":
         return
@@ -42,7 +43,7 @@ def check_repeatable(model: nn.Module, k: int, defenses: Mapping[str, Defense]) 
         if all(type(part).__module__.partition(".")[0] == OWN for part in defense.parts):
             continue
         trial = create_defense(name, defense.config)  # the run's own may count queries
-        state, lists = copy.deepcopy(trial.state_dict()), []
+        state, lists = copy.deepcopy(saved_state(trial)), []
         for _ in range(2):
             lists.append(_lists(model, k, trial.answer))
             trial.load_state_dict(copy.deepcopy(state))

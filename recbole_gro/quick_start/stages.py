@@ -18,7 +18,7 @@ from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
-from recbole_gro.defense.combined import trains
+from recbole_gro.defense.combined import saved_state, trains
 from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
@@ -255,7 +255,7 @@ class Stages:
             start_stage(self.config, stage)
             metrics, lists = evaluate_service(self.config, service(), *self.loaders)
             evaluated = {"metrics": metrics, "lists": {split: ids.int() for split, ids in lists.items()}}
-            return evaluated | ({"defense": defense.state_dict()} if defense else {})
+            return evaluated | ({"defense": saved_state(defense)} if defense else {})
 
         stored = self._once(stage, fingerprint, make)
         if defense:

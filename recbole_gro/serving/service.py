@@ -1,5 +1,6 @@
 """The provider's service: a trained model that answers an item sequence with a list."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
@@ -16,6 +17,7 @@ from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
 from recbole_gro.utils.errors import InvalidQuery, UserError
 from recbole_gro.utils.ranking import has_item_twice, rows_at_once, top_k
+from recbole_gro.utils.read_only import read_only
 
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
 ROWS_KEPT = 2**13  # maximum sequences of a query whose state is kept for the next one (200 MiB of 50 x 128)
@@ -27,14 +29,26 @@ class Query:
 
     Attributes:
         sequences: [B, L] item ids that the model reads of each sequence (the most recent ones, where it is longer),
-            padded right with 0; on the device that the query came from.
+            padded right with 0; on the device that the query came from. Read-only, as are the others.
         lengths: [B] items in each.
-        scores: [B, n_items] of the next item; read-only.
+        scores: [B, n_items] of the next item.
     """
 
     sequences: Tensor
     lengths: Tensor
     scores: Tensor
+
+    def read_by(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Return a context manager that lets the output side of a defense read the query.
+
+        Args:
+            name: of the defense, for the message.
+
+        Raises:
+            UserError: at the end of the block, where the query was changed in place.
+        """
+        part = f"defense: {name}: it" if name else "defense: it"
+        return read_only(part, sequences=self.sequences, lengths=self.lengths, scores=self.scores)
 
 
 Output = Callable[[Tensor, Query], Tensor]
@@ -58,7 +72,7 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
         raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
-def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "") -> None:
+def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shortens: bool = True) -> None:
     """Check that the output side of a defense returns different items in the shape of a ranking, 0 at the end alone.
 
     Values are checked on a CPU alone; on a GPU that would wait for the device.
@@ -68,20 +82,23 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "") -> Non
         ranked: [B, k] the ranking.
         n_items: size of the id space, padding included.
         name: of the defense, for the message.
+        shortens: whether 0 may pad the end of a list.
 
     Raises:
         UserError: it returned anything else.
     """
     its = f"defense: {name}: its lists" if name else "defense: its lists"
-    shape = f"[{len(ranked)}, {ranked.shape[1]}]"
+    shape, padded = f"[{len(ranked)}, {ranked.shape[1]}]", ", padded with 0" if shortens else ""
     if not isinstance(lists, Tensor) or lists.shape != ranked.shape or lists.is_floating_point():
         is_tensor = isinstance(lists, Tensor)
         given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
-        raise UserError(f"{its} are {given}; int64 {shape} item ids are expected, padded with 0")
+        raise UserError(f"{its} are {given}; int64 {shape} item ids are expected{padded}")
     if lists.device.type != "cpu" or not lists.numel():
         return
     if not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
         raise UserError(f"{its} have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}")
+    if not shortens and not int(lists.min()):
+        raise UserError(f"{its} have 0, which is no item; a defense whose lists may end in 0 sets shortens = True")
     if bool(((lists[:, 1:] != 0) & (lists[:, :-1] == 0)).any()):
         raise UserError(f"{its} have 0 before an item; 0 pads their end")
     if has_item_twice(lists):
@@ -191,8 +208,12 @@ class Service:
         scores = session.scores(*part)
         ranked = top_k(scores, self.k)
         version = -1 if ranked.is_inference() else ranked._version  # which a change in place raises
-        lists = self.output(ranked, Query(*read, scores))
+        query = Query(*read, scores)
+        parts = getattr(getattr(self.output, "__self__", None), "parts", ())  # of a defense
+        with query.read_by("+".join(part.name for part in parts)):
+            lists = self.output(ranked, query)
         if lists is not ranked or version < 0 or ranked._version != version:
-            [*_, last] = getattr(getattr(self.output, "__self__", None), "parts", [None])  # of a defense
-            check_lists(lists, ranked, self.n_items, getattr(last, "name", ""))
+            last = parts[-1] if parts else None
+            shortens = getattr(last, "shortens", True)
+            check_lists(lists, ranked, self.n_items, getattr(last, "name", ""), shortens=shortens)
         return lists, scores.gather(1, ranked[:, :1])

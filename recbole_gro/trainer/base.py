@@ -107,9 +107,10 @@ class StageTrainer(Trainer):
     def __init__(self, config: Config, model: nn.Module, stage: str | None = None):
         self.stage = stage or stage_name(self.stage)
         check_scaler(config)
+        evaluator = CheckedEvaluator(config)  # first: RecBole makes the metrics too, and names none that fails
         with no_tensorboard():  # a writer is a thread, which `fit` starts and ends
             super().__init__(config, model)
-        self.eval_collector, self.evaluator = RankCollector(config), CheckedEvaluator(config)
+        self.eval_collector, self.evaluator = RankCollector(config), evaluator
         self._folder = Path(config["output_dir"]) if config["output_dir"] else None
         if self._folder:
             make_folder(self._folder)

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import other_parameter
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import load_state, save_state
+from recbole_gro.utils.files import load_state, plain_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import generators_of, random_state, set_generator_state, set_random_state
 
@@ -80,15 +80,20 @@ class EpochCheckpoint:
         if self.file is None:
             return
         file, trainer = self.file, self.trainer
-        state = {
+        parts = trainer.resumed_parts()
+        state: dict[str, Any] = {
             "epoch": epoch,
             "finished": finished,
-            "parts": {name: part.state_dict() for name, part in trainer.resumed_parts().items()},
+            "parts": {name: part.state_dict() for name, part in parts.items()},
             "other_parameter": other_parameter(trainer.model),
             "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},
             "generators": {name: generator.get_state() for name, generator in self._generators.items()},
             "process": random_state(),
         }
+        for name, part in parts.items():
+            if not isinstance(part, nn.Module | Optimizer):  # a swap rule, or a part of a callback
+                plain_state(state["parts"][name], f"state_dict of {type(part).__name__}")
+        plain_state(state["values"], f"resumed_values of {type(trainer).__name__}: one")
         file.parent.mkdir(parents=True, exist_ok=True)
         processes.by_first(lambda: save_state(file, state))
         trainer.logger.info(

@@ -221,13 +221,14 @@ def exit_code_of_all(
             with _silent() if rank != "0" else contextlib.nullcontext():
                 return work(words)
         except BaseException as error:
-            if isinstance(error, SystemExit) and not error.code:
+            fault = fault_of_own_code(error)
+            if isinstance(error, SystemExit) and not error.code and not fault:
                 raise
             followed = not _is_first_to_fail(store, rank)
             if followed:
                 return 1
             reported = isinstance(error, UserError | KeyboardInterrupt | BrokenPipeError)
-            if reported or out_of_memory(error) or fault_of_own_code(error):
+            if reported or fault or out_of_memory(error):
                 raise
             traceback.print_exc()
             return 1

@@ -127,10 +127,10 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
             errors alone.
 
     Returns:
-        The exit status of the work; 2 after one line on invalid input, on an exception in code of a user's own, on a
-        lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes of the
-        exception; 141 where the reader of the output, such as head, has gone. What is printed is discarded where the
-        process started without standard output.
+        The exit status of the work; 2 after one line on invalid input, on an exception or sys.exit in code of a user's
+        own, on a lack of memory, or on standard output that cannot be written; 130 after an interrupt, with the notes
+        of the exception; 141 where the reader of the output, such as head, has gone. What is printed is discarded where
+        the process started without standard output.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = DEBUG in words or is_debugging()
@@ -148,7 +148,7 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
         if not output.readers_gone():
             raise
         return CLOSED
-    except Exception as error:
+    except BaseException as error:  # SystemExit of a user's own code too; that of --help is raised again
         reported = _reported(error)
         if reported is None:
             raise
@@ -199,7 +199,7 @@ def _warnings_in_one_line(command: str) -> Iterator[None]:
         warnings.showwarning = before
 
 
-def _reported(error: Exception) -> UserError | None:
+def _reported(error: BaseException) -> UserError | None:
     """Return the error that users read; None for one of this package, or of a library."""
     if isinstance(error, UserError):
         return error

@@ -15,9 +15,10 @@ from typing import Any, BinaryIO
 import torch
 from filelock import FileLock
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
 
 PART = ".part"  # suffix of a file that is being written
+_UNSUPPORTED = re.compile(r"Unsupported global: GLOBAL (\S+)")  # torch's words for an object of another class
 
 
 def not_made(folder: str | os.PathLike, error: OSError) -> str:
@@ -139,6 +140,30 @@ def save_state(file: str | os.PathLike, state: Any) -> None:
     write_whole(Path(file), buffer.getvalue())
 
 
+def plain_state(state: Any, returned_by: str) -> Any:
+    """Return a state of a part that a user may have written, if it can be saved and loaded again.
+
+    Args:
+        state: of the part.
+        returned_by: what returned it, for the message.
+
+    Raises:
+        UserError: it holds anything but plain values and tensors.
+    """
+    buffer = io.BytesIO()
+    try:
+        torch.save(state, buffer)
+        buffer.seek(0)
+        torch.load(buffer, weights_only=True)
+    except (pickle.PickleError, AttributeError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        if shortage := out_of_memory(error):
+            raise shortage from error
+        other = _UNSUPPORTED.search(str(error))
+        reason = other[1] if other else in_one_line(error)
+        raise UserError(f"{returned_by} holds other than plain values and tensors: {reason}") from error
+    return state
+
+
 def append_line(file: str | os.PathLike, line: str) -> None:
     """Append a complete line to a file, or nothing, and pass it to the operating system.
 
@@ -191,7 +216,7 @@ def load_state(file: str | os.PathLike, kind: str = "a file of this run") -> Any
     except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
         # torch's own messages advise weights_only=False
         reason = f": {error.strerror}" if isinstance(error, OSError) else ""
-        if other := re.search(r"Unsupported global: GLOBAL (\S+)", str(error)):
+        if other := _UNSUPPORTED.search(str(error)):
             reason = f": it holds a {other[1]}, which is neither a plain value nor a tensor"
         raise UserError(f"{file} is damaged or not {kind}{reason}") from error
 

@@ -1,27 +1,35 @@
 """What a metric of a user's own returns, checked."""
 
+import contextlib
+import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from recbole.evaluator import Evaluator
+from recbole.evaluator.collector import DataStruct
+from recbole.evaluator.register import metrics_dict
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
+
+LIBRARIES = "recbole.", "recbole_gro."  # whose metrics change nothing that they read
 
 
 class CheckedEvaluator(Evaluator):
-    """RecBole's evaluator, which names a metric of a user's own that returns no values by name.
+    """RecBole's evaluator, which names a metric of a user's own that fails, or returns no values by name.
 
     Args:
         config: RecBole's Config or ours.
     """
 
     def __init__(self, config: Any):
-        super().__init__(config)
+        self.config, self.metrics = config, [name.lower() for name in config["metrics"]]
         found: dict[str, tuple[str, Any]] = {}
-        self.metric_class: dict[str, Any] = {
-            name: _CheckedMetric(name, metric, found) for name, metric in self.metric_class.items()
-        }
+        self.metric_class: dict[str, Any] = {}
+        for name in self.metrics:
+            with _of_metric(name):
+                self.metric_class[name] = _CheckedMetric(name, metrics_dict[name](config), found)
 
 
 class _CheckedMetric:
@@ -36,7 +44,10 @@ class _CheckedMetric:
         Raises:
             UserError: it returns anything else, or another value for the key of another metric.
         """
-        values = self.metric.calculate_metric(dataobject)
+        if not self.metric.__class__.__module__.startswith(LIBRARIES):
+            dataobject = _Copies(dataobject)
+        with _of_metric(self.name):
+            values = self.metric.calculate_metric(dataobject)
         if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
             raise UserError(
                 f"metrics: calculate_metric of {type(self.metric).__name__} ({self.name}) returned "
@@ -50,6 +61,38 @@ class _CheckedMetric:
             elif other_value != value:
                 raise UserError(f"metrics: {self.name} gives another {key} than {other}; name it as it is registered")
         return values
+
+
+class _Copies(DataStruct):
+    """Give a metric copies of the collected values: it may change them, and the metrics after it read the same.
+
+    Args:
+        collected: values by name.
+    """
+
+    def __init__(self, collected: DataStruct):
+        super().__init__()
+        self._data_dict = dict(collected._data_dict)
+        self._copied: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._copied:
+            self._data_dict[name] = copy.deepcopy(self._data_dict[name])
+            self._copied.add(name)
+        return super().__getitem__(name)
+
+
+@contextlib.contextmanager
+def _of_metric(name: str) -> Iterator[None]:
+    """Raise an exception of a user's own metric in the block as a UserError with its name."""
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        if fault := out_of_memory(error) or fault_of_own_code(error, f"metric {name}"):
+            raise fault from error
+        raise
 
 
 def checked_result(result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:

@@ -40,15 +40,20 @@ def place_in_own_code(error: BaseException) -> str:
 def fault_of_own_code(error: BaseException, part: str = "") -> UserError | None:
     """Return the error that users read where their own code raised; None for an exception of this package.
 
+    sys.exit in code of a user's own is such a fault: a command ends with the status of its own work. An interrupt is
+    none, wherever it comes.
+
     Args:
         error: an exception that was caught; the message has its type and the place.
         part: kind and name of what raised it, unless a registered one did.
     """
     place = place_in_own_code(error)
-    if not place:
+    if not place or isinstance(error, KeyboardInterrupt):
         return None
     part = next(_parts(error), part)
     reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    if isinstance(error, SystemExit):
+        reason = f"it ends the process ({reason}), where it should raise an exception or return"
     return UserError(f"{part}: {reason} ({place})" if part else f"{reason} ({place})")
 
 

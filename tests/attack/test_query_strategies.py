@@ -176,16 +176,18 @@ def test_a_strategy_must_return_items(monkeypatch, returned, wrong):
         Own({}).query(BlackBox(RuleService()), 2, 3, torch.Generator().manual_seed(1))
 
 
-def test_a_strategy_cannot_change_the_sequences_that_are_queried(monkeypatch):
+def test_a_strategy_cannot_change_the_sequences_that_are_queried_or_their_lists(monkeypatch):
     def next_items(self, served, sequences, n_items, generator):
         items = sequences[:, -1] % 30 + 1
         sequences.fill_(1)
+        served.fill_(0)
         return items
 
     monkeypatch.setattr(Own, "next_items", next_items)
     log = Own({}).query(BlackBox(RuleService(k=5)), 4, 3, torch.Generator().manual_seed(1))
     assert torch.equal(log.sequences[:, 1:], log.sequences[:, :-1] % 30 + 1)
     assert log.sequences[:, 0].unique().numel() > 1
+    assert log.lists.all()
 
 
 def test_a_strategy_may_return_a_list_of_items(monkeypatch):

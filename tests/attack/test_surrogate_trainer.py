@@ -166,6 +166,18 @@ def test_what_is_no_loss_is_refused_with_its_class(make_trainer, returned, messa
         trainer.fit(queries, saved=False)
 
 
+def test_a_loss_that_changes_the_served_lists_is_refused(make_trainer):
+    class Own(ExtractionTrainer):
+        def list_loss(self, scores, served, lengths, generator):
+            loss = -scores.gather(1, served).sum(1).mean()
+            served.fill_(1)
+            return loss
+
+    trainer, queries, _ = make_trainer(cls=Own)
+    with pytest.raises(UserError, match=r"^attacker: list_loss of Own changed served in place"):
+        trainer.fit(queries, saved=False)
+
+
 def test_held_out_loss_is_computed_after_every_epoch(make_trainer):
     trainer, queries, held_out = make_trainer(
         cls=Scripted, surrogate_epochs=4, surrogate_patience=9, epochs=8, eval_step=4

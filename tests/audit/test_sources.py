@@ -191,6 +191,8 @@ def test_a_function_may_return_tensors_and_numbers(journal):
 def test_a_function_that_raises_gives_no_list(journal):
     with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
         FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
+    with pytest.raises(Unanswered, match="SystemExit 0"):
+        FunctionSource(lambda histories: sys.exit(0)).lists([["3"]], journal)
     assert journal.spent == 0
 
 

@@ -128,6 +128,10 @@ class Protect(Shown):
     def shown(self, ranked): return ranked
     def protect(self, target, train_data, valid_data, show_progress=False): return self.nothing
 
+@register_defense("faulty_ending")
+class Ending(Protect):
+    def protect(self, target, train_data, valid_data, show_progress=False): raise SystemExit(0)
+
 class Trainer(ExtractionTrainer):
     def list_loss(self, scores, served, lengths, generator): return self.nothing
 
@@ -159,11 +163,11 @@ def faulty(words, tmp_path, monkeypatch):
         (["--defense=[none,faulty_made]"], "defense faulty_made: AttributeError: .*, line 13, in Made.__init__"),
         (
             ["--defense=[none]", "--attacker=faulty_trained"],
-            "attacker faulty_trained: AttributeError: .*, line 21, in Trainer.list_loss",
+            "attacker faulty_trained: AttributeError: .*, line 25, in Trainer.list_loss",
         ),
         (
             ["--defense=[none]", "--model=faulty_parts:Model"],
-            "model: cannot work with these settings: Model: AttributeError .*, line 29, in Model.calculate_loss",
+            "model: cannot work with these settings: Model: AttributeError .*, line 33, in Model.calculate_loss",
         ),
     ],
 )
@@ -178,12 +182,20 @@ def test_a_part_of_ones_own_that_raises_before_the_cells_is_one_line_with_its_pl
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_failed_cells_have_exit_status_2_and_name_the_part_of_ones_own(faulty, capsys):
-    assert main([*faulty, "--defense=[none,faulty_protect]"]) == 2
+@pytest.mark.parametrize(
+    ("defense", "reason", "place"),
+    [
+        ("faulty_protect", "AttributeError: ", "line 18, in Protect.protect"),
+        ("faulty_ending", r"it ends the process \(SystemExit: 0\), ", "line 22, in Ending.protect"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_failed_cells_have_exit_status_2_and_name_the_part_of_ones_own(faulty, capsys, defense, reason, place, workers):
+    assert main([*faulty, f"--defense=[{defense},none]", f"--workers={workers}"]) == 2
     printed = capsys.readouterr()
     assert re.search(
-        r"error: 1 of the cells failed, the others are kept: defense faulty_protect, seed 1: defense faulty_protect: "
-        r"AttributeError: .*faulty_parts\.py, line 18, in Protect.protect\)$",
+        rf"error: 1 of the cells failed, the others are kept: defense {defense}, seed 1: defense {defense}: "
+        rf"{reason}.*faulty_parts\.py, {place}\)$",
         printed.err.strip(),
     )
     assert "report.html, report.md and results.csv are in out" in printed.out

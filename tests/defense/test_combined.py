@@ -105,3 +105,22 @@ def test_the_part_whose_lists_are_invalid_is_named(name, make_config, make_model
     defense = create_defense(name, make_config("GRU4Rec", head_k=2))
     with pytest.raises(UserError, match=r"^defense: twice: its lists have an item twice"):
         Service(make_model("GRU4Rec"), 5, defense.answer).recommend([[1, 2]])
+
+
+@pytest.mark.parametrize("name", ["short", "reverse+short", "short+reverse"])
+def test_zeros_of_a_defense_that_does_not_say_that_it_shortens_are_refused(name, make_config, make_model, own_parts):
+    @register_defense("short")
+    class Short(Defense):
+        first = 0
+
+        def shown(self, ranked):
+            return ranked * (torch.arange(ranked.shape[1]) < self.first)
+
+    service = Service(make_model("GRU4Rec"), 5, create_defense(name, make_config("GRU4Rec", head_k=2)).answer)
+    for Short.first in (0, 3):
+        with pytest.raises(UserError, match=r"^defense: short: its lists have 0, .* sets shortens = True$"):
+            service.recommend([[1, 2]])
+    if name != "short+reverse":
+        Short.shortens = True
+        service = Service(service.model, 5, create_defense(name, make_config("GRU4Rec", head_k=2)).answer)
+        assert (service.recommend([[1, 2]]) != 0).sum() == 3

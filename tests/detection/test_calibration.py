@@ -105,7 +105,16 @@ def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
             r"scores returned a shape of \[200\]; .* \[200, 12\]",
         ),
         ("scores", lambda traces, *_: traces.items / 0 * 0, "scores returned NaN; it returns a number per history"),
-        ("scores", lambda *_: None, r"scores returned a shape of \[\]"),
+        (
+            "scores",
+            lambda *_: None,
+            r"scores returned NoneType; it returns a tensor \[200, 12\] of real numbers, a score",
+        ),
+        ("scores", lambda traces: traces.items.numpy(), "scores returned ndarray; it returns a tensor"),
+        ("scores", lambda traces: traces.items + 0j, r"scores returned torch\.complex64; it returns a tensor"),
+        ("window_scores", lambda *_: [0.5] * 200, r"window_scores returned list; it returns a tensor \[200\]"),
+        ("scores", lambda traces: traces.items.clamp_(max=9) / 2, "it changed items in place, which it may only read"),
+        ("fit", lambda benign: benign.ranks.zero_(), "it changed ranks in place"),
         (
             "window_scores",
             lambda traces, _: traces.items.float().mean(1),
@@ -117,6 +126,29 @@ def test_windows_have_a_threshold_at_any_rate_that_the_users_allow(mean_item):
 def test_what_a_detector_of_ones_own_returns_is_checked(mean_item, method, returned, message):
     setattr(mean_item, method, lambda self, *arguments: returned(*arguments))
     with pytest.raises(UserError, match=f"^detector mean_item: {message}"):
+        thresholds_of("mean_item", users(400))
+
+
+def test_scores_may_be_whole_numbers(mean_item):
+    benign = users(400)
+    mean_item.standardized = True
+    mean_item.scores = lambda self, traces: traces.items.float()
+    mean_item.window_scores = lambda self, traces, size: traces.items[:, 0].view(-1, size).float().sum(1)
+    as_floats = thresholds_of("mean_item", benign)
+    mean_item.scores = lambda self, traces: traces.items
+    mean_item.window_scores = lambda self, traces, size: traces.items[:, 0].view(-1, size).sum(1)
+    whole_numbers = thresholds_of("mean_item", benign)
+    assert torch.equal(whole_numbers.scores(benign), as_floats.scores(benign))
+    assert whole_numbers.window_threshold == as_floats.window_threshold
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_infinite_score_of_a_benign_history_standardizes_nothing(mean_item, sign):
+    mean_item.standardized = True
+    mean_item.scores = lambda self, traces: (traces.items == 0).float() + sign * math.inf
+    with pytest.raises(
+        UserError, match=r"^detector mean_item: scores returned an infinite number for a benign history"
+    ):
         thresholds_of("mean_item", users(400))
 
 

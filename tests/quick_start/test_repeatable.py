@@ -47,6 +47,14 @@ def test_draws_of_a_defense_that_its_state_does_not_hold_are_refused(make_config
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_state_of_a_defense_that_cannot_be_saved_is_refused(make_config, make_model, own_parts):
+    methods = {"kind": "state", "state_dict": lambda self: {"own": self.own.get_state(), "shown": np.float64(1)}}
+    register_defense("shuffled")(type("OfUser", (Shuffled,), methods))
+    config, name = make_config("GRU4Rec", head_k=2), "shuffled+truncate"
+    with pytest.raises(UserError, match=r"^defense: shuffled\+truncate: state_dict holds other than plain values and"):
+        check_repeatable(make_model("GRU4Rec"), 5, {name: create_defense(name, config)})
+
+
 class Noisy(GRU4Rec):
     """Adds unseeded noise to its scores."""
 

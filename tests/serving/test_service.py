@@ -222,6 +222,16 @@ def test_what_a_defense_returns_has_to_be_lists_of_items(model, output, message)
         Service(model, 5, lambda ranked, query: output(ranked)).recommend([[1, 2], [3]])
 
 
+@pytest.mark.parametrize("name", ["sequences", "lengths", "scores"])
+def test_an_output_step_that_changes_the_query_is_refused(model, name):
+    def output(ranked, query):
+        getattr(query, name).zero_()
+        return ranked
+
+    with pytest.raises(UserError, match=f"^defense: it changed {name} in place, which it may only read"):
+        Service(model, 5, output).recommend([[1, 2], [3]])
+
+
 @pytest.mark.parametrize("name", ["GRU4Rec", "NARM", "SASRec"])
 def test_threads_with_services_of_their_own_on_one_model_get_the_lists_of_one(make_model, name):
     model, rows = make_model(name), torch.randint(1, 31, (16, 8), generator=torch.Generator().manual_seed(2))

@@ -328,3 +328,12 @@ def test_a_file_that_was_being_written_is_not_read(attack, make_loaders, tmp_pat
     resumed, fit = started(TRAININGS["NARM"], make_loaders, tmp_path / "run", 1)
     fit()
     assert resumed.start_epoch == 2
+
+
+def test_a_part_whose_state_cannot_be_saved_is_named(make_loaders, tmp_path):
+    trainer, train_with = gro(GROTrainer)(make_loaders, tmp_path)
+    rule = type("OwnRule", (type(trainer.swap_rule),), {"state_dict": lambda self: {"f": lambda: 0}})
+    trainer.swap_rule.__class__ = rule
+    with pytest.raises(UserError, match=r"^state_dict of OwnRule holds other than plain values and tensors"):
+        train_with()
+    assert not [*(tmp_path / "resume").glob("*")]

@@ -15,6 +15,7 @@ from trainer import process_cases
 from recbole_gro import Config
 from recbole_gro.cli.experiment import main as experiment
 from recbole_gro.cli.main import main
+from recbole_gro.config.plugins import imported_module
 from recbole_gro.scoring import create_scorer
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
@@ -217,6 +218,20 @@ def test_the_first_process_to_fail_prints_and_gives_the_exit_status(monkeypatch,
         shown = capsys.readouterr().err
         assert shown.endswith(printed_there)
         assert printed_there or not shown
+
+
+def test_sys_exit_in_own_code_is_an_error_of_its_process(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends_a_process.py").write_text("def stop(words):\n    raise SystemExit(0)\n")
+    stop = imported_module("ends_a_process", "plugins").stop
+    store = torch.distributed.HashStore()
+    monkeypatch.setattr(processes, "_store", lambda: store)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert processes.exit_code_of_all("recbole-gro", stop, []) == 2
+    assert capsys.readouterr().err.startswith("recbole-gro: error: it ends the process (SystemExit: 0)")
+    with pytest.raises(SystemExit):  # as of --help
+        processes.exit_code_of_all("recbole-gro", lambda words: sys.exit(0), [])
 
 
 def test_experiments_are_refused(monkeypatch, capsys):

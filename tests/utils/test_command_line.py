@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from recbole_gro.cli.main import main
+from recbole_gro.config.plugins import imported_module
 from recbole_gro.utils.command_line import Parser, exit_code, options_and_settings, settings_of
 from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
 from recbole_gro.utils.terminal import is_quiet
@@ -197,6 +198,20 @@ def test_what_is_no_input_error_is_not_hidden(error):
 
     with pytest.raises(error):
         exit_code("tool", work, [])
+
+
+@pytest.mark.parametrize("status", [0, 3, "bye"])
+def test_only_sys_exit_in_own_code_is_an_error(tmp_path, monkeypatch, capsys, status):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends_the_process.py").write_text("import sys\ndef stop(status):\n    sys.exit(status)\n")
+    stop = imported_module("ends_the_process", "plugins").stop
+    assert exit_code("tool", lambda words: stop(status), []) == 2
+    line = f"tool: error: it ends the process (SystemExit: {status}), "
+    assert (printed := capsys.readouterr().err).startswith(line)
+    assert printed.count("\n") == 1
+    with pytest.raises(SystemExit) as caught:  # as of argparse after --help
+        exit_code("tool", lambda words: sys.exit(status), [])
+    assert caught.value.code == status
 
 
 def test_the_work_returns_the_exit_status():

@@ -10,7 +10,7 @@ import torch
 from pipeline import files_below
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.utils.files import load_state, one_at_a_time, save_state, undamaged, written
+from recbole_gro.utils.files import load_state, one_at_a_time, plain_state, save_state, undamaged, written
 
 
 def disk_full(*_):
@@ -53,6 +53,17 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         assert str(error.value).endswith(": No such file or directory") == (name == "absent.pth")
         found = ": it holds a pathlib.Path, which is neither a plain value nor a tensor"
         assert str(error.value).endswith(found) == (name == "code.pth")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(lambda: 0, "PicklingError Can't pickle <function"), (Path("a"), r"pathlib\.\w+$")],
+)
+def test_a_state_that_cannot_be_saved_and_loaded_is_refused(value, reason):
+    state = {"draws": [1, torch.ones(2)], "name": None}
+    assert plain_state(state, "state_dict") is state
+    with pytest.raises(UserError, match=f"^state_dict holds other than plain values and tensors: {reason}"):
+        plain_state({"f": value}, "state_dict")
 
 
 def lock_often(file, log, number, together):

@@ -1,6 +1,10 @@
 import pytest
+import torch
 from recbole.evaluator import register
+from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.collector import DataStruct
 
+from recbole_gro.config.plugins import imported_module
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 
@@ -33,7 +37,7 @@ def evaluated(monkeypatch):
         for name, values in zip(names, returned, strict=True):
             methods = {"__init__": lambda self, config: None, "calculate_metric": lambda self, _, made=values: made}
             monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
-        return CheckedEvaluator({"metrics": names}).evaluate(None)
+        return CheckedEvaluator({"metrics": names}).evaluate(DataStruct())
 
     return evaluate
 
@@ -65,4 +69,35 @@ def test_values_that_two_metrics_share_may_change_from_evaluation_to_evaluation(
         methods = {"__init__": lambda *_: None, "calculate_metric": lambda *_: {"own@5": next(values)}}
         monkeypatch.setitem(register.metrics_dict, name, type(name.title(), (), methods))
     evaluator = CheckedEvaluator({"metrics": ["own", "another"]})
-    assert [evaluator.evaluate(None) for _ in range(2)] == [{"own@5": 1}, {"own@5": 2}]
+    assert [evaluator.evaluate(DataStruct()) for _ in range(2)] == [{"own@5": 1}, {"own@5": 2}]
+
+
+class Spoiling(TopkMetric):
+    """Writes into what it reads."""
+
+    def calculate_metric(self, dataobject):
+        dataobject.get("rec.topk")[:] = 1
+        dataobject["rec.topk"] += 1
+        return {"spoiling@1": int(dataobject.get("rec.topk").min())}
+
+
+def test_a_metric_of_ones_own_changes_no_value_that_others_read(monkeypatch):
+    monkeypatch.setitem(register.metrics_dict, "spoiling", Spoiling)
+    collected = DataStruct()
+    collected.set("rec.topk", torch.tensor([[0, 1, 1], [0, 0, 1]]))
+    config = {"topk": [1, 2], "metric_decimal_place": 4}
+    for metrics in (["spoiling", "Hit"], ["Hit", "spoiling"]):
+        result = CheckedEvaluator({**config, "metrics": metrics}).evaluate(collected)
+        assert result == {"spoiling@1": 2, "hit@1": 0.0, "hit@2": 0.5}
+    assert collected.get("rec.topk").tolist() == [[0, 1, 1], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("fails", ["__init__", "calculate_metric"])
+def test_a_metric_of_ones_own_that_raises_is_named(monkeypatch, tmp_path, fails):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / f"failing{fails}.py").write_text(
+        f"class Own:\n    def __init__(self, config): pass\n    def {fails}(self, given): return {{}}['gone']\n"
+    )
+    monkeypatch.setitem(register.metrics_dict, "own", imported_module(f"failing{fails}", "plugins").Own)
+    with pytest.raises(UserError, match=rf"^metric own: KeyError: 'gone' \(.*, line 3, in Own.{fails}\)$"):
+        CheckedEvaluator({"metrics": ["own"]}).evaluate(DataStruct())

@@ -1,6 +1,7 @@
 """Faults of a user's own code are told from those of this package."""
 
 import re
+import sys
 
 import pytest
 
@@ -40,7 +41,7 @@ def own(tmp_path, monkeypatch):
 def error_of(call):
     try:
         return pytest.fail(f"{call()} was returned")
-    except Exception as error:
+    except BaseException as error:
         return error
 
 
@@ -70,6 +71,17 @@ def test_an_exception_without_text_has_its_type_alone(own):
         raise RuntimeError
 
     assert str(fault_of_own_code(error_of(lambda: own.bare(failing)))).startswith("RuntimeError (")
+
+
+def test_ending_the_process_is_a_fault_of_own_code_and_an_interrupt_is_none(own):
+    fault = str(fault_of_own_code(error_of(lambda: own.bare(lambda: sys.exit(0)))))
+    assert re.fullmatch(r"it ends the process \(SystemExit: 0\), where it should .* \(.*, line 15, in bare\)", fault)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert fault_of_own_code(error_of(lambda: own.bare(interrupted))) is None
+    assert fault_of_own_code(error_of(lambda: sys.exit(0))) is None
 
 
 def test_other_faults_are_not_a_users(own):

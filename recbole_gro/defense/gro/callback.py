@@ -60,6 +60,20 @@ class GROCallback:
         return {}
 
 
+def checked_target_loss(callback: GROCallback, replaced: Any) -> tuple[Tensor, Tensor]:
+    """Return what `target_loss` of a variant returned, which a user may have written.
+
+    Raises:
+        UserError: it is no pair of a loss and scores.
+    """
+    pair = isinstance(replaced, tuple) and len(replaced) == 2 and all(isinstance(part, Tensor) for part in replaced)
+    if not pair or replaced[0].numel() != 1 or replaced[1].ndim != 2:
+        raise UserError(
+            f"target_loss of {type(callback).__name__} is to return None, or a loss [] and scores [N, n_items]"
+        )
+    return replaced
+
+
 _callbacks: Registry[type[GROCallback]] = Registry("variant of GRO")
 register_callback = _callbacks.register
 

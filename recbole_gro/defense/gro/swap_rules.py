@@ -8,7 +8,9 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.objective.swap import swap_loss, swap_targets
-from recbole_gro.utils.registry import Registry
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.read_only import read_only
+from recbole_gro.utils.registry import Registry, registered_as
 
 
 class SwapRule:
@@ -85,6 +87,26 @@ def create_swap_rule(name: str, config: ConfigLike) -> SwapRule:
     if name in _restricted_rules and _restricted_rules[name].applies(config):
         rule = _restricted_rules[name]
     return rule(config)
+
+
+def swap_term(
+    rule: SwapRule, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor
+) -> Tensor:
+    """Return the term of a rule, which a user may have written; arguments as of `SwapRule.term`.
+
+    Raises:
+        UserError: it is no tensor of one number, or the rule changed what it computes it from.
+    """
+    of_rule = f"{registered_as(type(rule)) or type(rule).__name__}: term"
+    with read_only(
+        of_rule, target_scores=target_scores, served=served, student_scores=student_scores, gradient=gradient
+    ):
+        term: Any = rule.term(target_scores, served, student_scores, gradient)
+    if not isinstance(term, Tensor) or term.numel() != 1 or not term.is_floating_point():
+        is_tensor = isinstance(term, Tensor)
+        given = f"{str(term.dtype).partition('.')[2]} {list(term.shape)}" if is_tensor else type(term).__name__
+        raise UserError(f"{of_rule} returned {given}; a tensor of one number is expected")
+    return term
 
 
 @register_swap_rule("paper")

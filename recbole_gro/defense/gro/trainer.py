@@ -14,9 +14,9 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
-from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
+from recbole_gro.defense.gro.callback import callback_settings, checked_target_loss, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
-from recbole_gro.defense.gro.swap_rules import create_swap_rule
+from recbole_gro.defense.gro.swap_rules import create_swap_rule, swap_term
 from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
 from recbole_gro.scoring import NextItemScorer, create_scorer
 from recbole_gro.scoring.causal import SLOTS
@@ -219,7 +219,7 @@ class GROTrainer(StageTrainer):
         listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
-        swap = self.swap_rule.term(target_scores, served, student_scores.detach(), listed_gradient)
+        swap = swap_term(self.swap_rule, target_scores, served, student_scores.detach(), listed_gradient)
         return target_loss, student_loss, self.gro_lambda * swap
 
     def _target_loss(self, interaction: Interaction) -> tuple[Tensor, Tensor]:
@@ -227,7 +227,7 @@ class GROTrainer(StageTrainer):
         for callback in self.callbacks:
             replaced = callback.target_loss(self, interaction)
             if replaced is not None:
-                return replaced
+                return checked_target_loss(callback, replaced)
         loss, scores = self.scorer.loss_and_scores(interaction, self.swap_rule.left_out)
         return (sum(loss) if isinstance(loss, tuple) else loss), self.with_contexts(self.scorer, scores)
 

@@ -1,4 +1,6 @@
 import pytest
+import torch
+from defense.gro.cases import with_student
 
 from recbole_gro import UserError
 from recbole_gro.defense.gro.callback import GROCallback, register_callback
@@ -64,6 +66,16 @@ def test_hooks_are_called_in_order(make_trainer):
     validation = ("validation", True)
     phase = [("start", True), ("optimizer", 2, 2 * len(train)), validation, validation, "end"]
     assert recorder.seen == phase
+
+
+@pytest.mark.parametrize("replaced", [0.5, (torch.ones(()),), (torch.ones(3), torch.ones(3, 31)), (0.5, 0.5)])
+def test_what_is_no_loss_with_scores_is_refused(make_trainer, replaced):
+    trainer, train, _ = make_trainer()
+    callback = Recorder()
+    callback.target_loss = lambda *_: replaced
+    trainer.callbacks.append(callback)
+    with pytest.raises(UserError, match=r"^target_loss of Recorder is to return None, or a loss"):
+        trainer.stage_loss(with_student(trainer, train)[2])
 
 
 def test_a_setting_has_one_variant():

@@ -3,7 +3,7 @@ import torch
 from defense.gro.cases import swap_term as term
 
 from recbole_gro import UserError, create_defense, register_swap_rule
-from recbole_gro.defense.gro.swap_rules import create_swap_rule
+from recbole_gro.defense.gro.swap_rules import SwapRule, create_swap_rule, swap_term
 from recbole_gro.objective.swap import swap_loss, swap_targets
 
 RULES = ["paper", "assigned", "assigned_tail", "decoys"]
@@ -36,6 +36,29 @@ def test_rules_without_a_head_do_not_check_it(make_config):
 def test_unknown_rule_names_the_known_ones(make_config):
     with pytest.raises(UserError, match=r"gro_swap 'decoy'.*Did you mean 'decoys'.*assigned_tail"):
         create_defense("gro", make_config(gro_swap="decoy"))
+
+
+class OwnRule(SwapRule):
+    """Do what a test wants."""
+
+    def __init__(self, term):
+        self.term = term
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (lambda target, *_: target, r"returned float32 \[6, 31\]; a tensor of one number"),
+        (lambda *_: 0.5, "returned float; a tensor of one number"),
+        (lambda target, *_: target.argmax(), r"returned int64 \[\]; "),
+        (lambda target, served, *_: served.fill_(1).sum() * target.sum(), "changed served in place"),
+        (lambda target, served, student, _: student.zero_().sum() + target.sum(), "changed student_scores in place"),
+    ],
+)
+def test_a_rule_of_ones_own_that_gives_no_term_or_changes_its_input_is_refused(lists, own, message):
+    target, served, student, gradient = lists
+    with pytest.raises(UserError, match=f"^OwnRule: term {message}"):
+        swap_term(OwnRule(own), target, served, student.clone(), gradient)
 
 
 def test_name_is_taken():
