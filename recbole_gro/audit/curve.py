@@ -30,6 +30,7 @@ def budget_curve(config: Config, best: Attack, n_items: int, folder: Path) -> li
         folder: of the audit.
     """
     train = split(config, best.log)[0]
+    per_query = best.facts["lists"] / max(1, n_with_list(best.log))  # of `repeat`, whose repetitions may have got none
     points: list[dict[str, Any]] = []
     for part in (len(train.sequences) // divisor for divisor in PARTS):
         if part < 2 or (points and part == points[-1]["sequences"]):
@@ -38,7 +39,7 @@ def budget_curve(config: Config, best: Attack, n_items: int, folder: Path) -> li
         attacker = create_attacker(best.name, training_config(config, folder))
         trainer = attacker.train_surrogate(log, n_items, stage=f"part-{part}")
         agreement = round(list_agreement(trainer.model.eval(), best.held_out), 4)
-        lists = n_with_list(log) * attacker.repeats
+        lists = round(n_with_list(log) * per_query)
         points.append({"lists": lists, "sequences": part, "agreement": agreement})
         console.info(f"audit: agreement {100 * agreement:.1f} % with {lists:,} lists")
     whole = {key: best.facts[key] for key in ("lists", "agreement")} | {"sequences": len(best.log.sequences)}

@@ -18,11 +18,11 @@ from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.http_service.app import create_app
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
+from recbole_gro.http_service.watched_worker import watched_workers
 from recbole_gro.utils.errors import UserError
 
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
-SECONDS_TO_START = 60  # of a worker, which imports torch first
-SECONDS_TO_CALIBRATE = 1800  # a detector, besides
+SECONDS_TO_ANSWER = 60  # a ping, of a worker that imports torch first; while it makes its model a thread answers
 CONNECTIONS = 1000  # per worker; uvicorn answers others with 503
 
 
@@ -56,9 +56,9 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         file = _saved(app.state.detector, Path(folder))
         del app
         os.environ[VARIABLE] = json.dumps({"options": asdict(options), "detector_file": file})
-        seconds = SECONDS_TO_START + SECONDS_TO_CALIBRATE * (options.detector is not None)  # where the file is missing
-        settings |= {"workers": workers, "timeout_worker_healthcheck": seconds}
-        uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
+        settings |= {"workers": workers, "timeout_worker_healthcheck": SECONDS_TO_ANSWER}
+        with watched_workers():
+            uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
 
 
 def _saved(detector: CalibratedDetector | None, folder: Path) -> str | None:

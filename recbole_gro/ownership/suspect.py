@@ -55,7 +55,10 @@ class Answers:
                 f"the suspect's lists differ when it is queried twice: for {self.changed} of {self.repeated} histories"
             )
         if self.failed > MOST_UNKNOWN * len(self.lists):
-            raise NoVerdict(f"the suspect gave no list for {self.failed} of {len(self.lists)} histories")
+            raise NoVerdict(
+                f"the suspect gave no list for {self.failed} of {len(self.lists)} histories; one that refuses items "
+                "that it lacks is described with its catalogue"
+            )
         if self.repeated < (least := math.ceil(LEAST_REPEATED * self.sent_twice)):
             raise NoVerdict(
                 f"only {self.repeated} of the {self.sent_twice} histories that are sent twice were answered both "
@@ -143,17 +146,22 @@ def query_suspect(
     Raises:
         UserError: the suspect gives no lists.
     """
-    queries = [(tuple(item_tokens[item] for item in row), 0) for row in histories]
+    known_to_suspect = {*(item_tokens if description.catalogue is None else description.catalogue)}
+    tokens_of = [tuple(item_tokens[item] for item in row) for row in histories]
+    # an item that the suspect lacks is left out: many services refuse it, and with it all histories of the request
+    queries = [(tuple(token for token in tokens if token in known_to_suspect), 0) for tokens in tokens_of]
+    sent = [query for query in queries if query[0]]
     twice = n_sent_twice(histories)
-    missing = {*queries} - journal.answers.keys()  # an equal query is sent once
+    missing = {*sent} - journal.answers.keys()  # an equal query is sent once
     console.info(
         f"verification: {len(missing) + twice - sum(before for _, before in journal.answers):,} lists of "
         f"{description.name} are to be obtained"
     )
     with open_source(description) as source:
         client = Client(source, journal, description)
-        answers = client.lists(queries)
-        answer_to = dict(zip(queries, answers, strict=True))
+        answer_to: dict[Any, list[str] | None] = dict.fromkeys(queries)
+        answer_to |= dict(zip(sent, client.lists(sent), strict=True))
+        answers = [answer_to[query] for query in queries]
         first = [query for query, answer in answer_to.items() if answer is not None][:REPEATED]
         second = client.lists([(tokens, 1) for tokens, _ in first])
         client.keep_failures()

@@ -108,6 +108,15 @@ def test_the_curve_of_repeated_queries_counts_every_response(tmp_path):
     assert lists[:-1] == [point["sequences"] * 3 * 2 for point in results["curve"][:-1]]
 
 
+def test_the_curve_of_repeated_queries_leaves_out_responses_that_did_not_come(tmp_path):
+    with Recommender(lambda number, _: (404, {}, b"none") if number % 12 == 11 else None) as recommender:
+        results = audit(tmp_path, recommender, attacker="repeat", attacker_repeats=4, query_sequences=40)
+    *parts, whole = results["curve"]
+    assert whole["lists"] == results["attacks"][0]["lists"] < 40 * 3
+    for point in parts:  # as many per sequence as in the whole log
+        assert point["lists"] == pytest.approx(point["sequences"] * whole["lists"] / whole["sequences"], rel=0.1)
+
+
 def test_header_values_are_sent_and_stand_in_no_file_nor_output(tmp_path, capsys):
     with Recommender() as recommender:
         audit(tmp_path, recommender, {"url": f"{recommender.url}?key=${{AUDIT_TOKEN}}"}, state="debug")

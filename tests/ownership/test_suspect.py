@@ -102,6 +102,29 @@ def test_a_service_over_http_is_queried_as_by_an_audit(tmp_path, monkeypatch):
     assert answers.lists.tolist() == expected
 
 
+def test_items_that_a_service_lacks_are_left_out_of_its_queries(tmp_path, monkeypatch):
+    """Else a copy that refuses a few items gets no verdict, and no other service that does is tested."""
+    pytest.importorskip("httpx")
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+    tokens, lacks = ["[PAD]", *CATALOGUE, "new-1", "new-2"], {"new-1", "new-2"}
+
+    def refuse(number, histories):
+        return (422, {}, b"unknown item") if any(lacks & {*history} for history in histories) else None
+
+    with Recommender(refuse) as recommender:
+        described = describe_suspect(service_file(tmp_path, recommender.url, batch=4), tokens)
+        described.values["request"] = {"histories": ["{history}"], "k": "{k}"}
+        described.values["items"] = "result[*].items"
+        answers = answered(
+            described, tmp_path, [[1, 25], [7], [25, 8, 26], [26], *([item] for item in range(9, 20))], tokens
+        )
+        sent = [history for request in recommender.requests for history in request]
+    assert {("item-1",), ("item-8",)} <= {*map(tuple, sent)}
+    assert [bool(sum(row)) for row in answers.lists.tolist()] == [True, True, True, False, *[True] * 11]
+    assert (answers.failed, answers.unknown) == (1, 0)
+    answers.check()
+
+
 def test_a_checkpoint_is_queried_in_its_own_tokens(make_loaders, tmp_path):
     file = runs.trained(make_loaders, tmp_path)
     model = load_target(file)
