@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +14,7 @@ from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.statistics import LEVEL, Interval
 from recbole_gro.experiment.summary import Setting, agreement_k
 from recbole_gro.report.budget_curve import SHARES, lists_needed
-from recbole_gro.report.document import Block, Picture, Table
+from recbole_gro.report.document import Block, Paragraph, Picture, Table
 from recbole_gro.report.run_report import png
 
 BUDGET = "query_sequences"
@@ -24,10 +25,31 @@ def curves(settings: Sequence[Setting]) -> Curves:
     """Return the settings of each defense and attack in ascending order of their budget."""
     found: Curves = defaultdict(list)
     for setting in settings:
-        rest = {key: value for key, value in setting.values.items() if key not in (BUDGET, "defense")}
-        attack = str(rest.pop("attacker", "")) + (f" ({in_words(rest)})" if rest else "")
-        found[str(setting.values.get("defense", "")), attack].append(setting)
+        found[_names(setting.values)].append(setting)
     return {names: sorted(own, key=lambda setting: setting.values[BUDGET]) for names, own in found.items()}
+
+
+def _names(values: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the defense and the attack of varied values, the latter with all keys besides the budget."""
+    rest = {key: value for key, value in values.items() if key not in (BUDGET, "defense")}
+    attack = str(rest.pop("attacker", "")) + (f" ({in_words(rest)})" if rest else "")
+    return str(values.get("defense", "")), attack
+
+
+def absent_budgets(found: Curves, planned: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[Any]]:
+    """Return the budgets of the plan that have no cell, by defense and attack that have some.
+
+    Args:
+        found: from `curves`.
+        planned: varied values of all settings of the plan.
+    """
+    there = {(names, setting.values[BUDGET]) for names, own in found.items() for setting in own}
+    absent: dict[tuple[str, str], list[Any]] = defaultdict(list)
+    for values in planned:
+        names = _names(values)
+        if names in found and (names, values[BUDGET]) not in there:
+            absent[names].append(values[BUDGET])
+    return absent
 
 
 def n_lists(setting: Setting) -> float:
@@ -70,17 +92,24 @@ def needed(own: Sequence[Setting], level: float, k: int) -> list[float]:
     return per_seed
 
 
-def budget_blocks(settings: Sequence[Setting], k: int) -> Iterator[Block]:
+def budget_blocks(settings: Sequence[Setting], k: int, planned: Sequence[Mapping[str, Any]] = ()) -> Iterator[Block]:
     """Yield the table of lists needed and the picture of the budget curves.
 
     Args:
-        settings: of one experiment that varies `query_sequences`.
+        settings: of one experiment that varies `query_sequences`, those that have cells.
         k: cut-off of HR, NDCG and agreement.
+        planned: varied values of all settings of the plan: lists needed would be others without one of its budgets.
     """
     found = curves(settings)
+    absent = absent_budgets(found, planned)
+    if absent:
+        lacking = "; ".join(
+            f"{', '.join(filter(None, names))}: {', '.join(map(str, of))}" for names, of in absent.items()
+        )
+        yield Paragraph(f"No number of lists, as a budget of the plan has no cell ({BUDGET}): {lacking}.")
     rows = []
     for names, own in found.items():
-        by_level = [needed(own, level, k) for level in SHARES]
+        by_level = [[] if names in absent else needed(own, level, k) for level in SHARES]
         ends = n_lists(own[0]), n_lists(own[-1])
         rows.append([*names, *(in_lists(per_seed, *ends) for per_seed in by_level), f"{len(by_level[0])}"])
     yield Table(

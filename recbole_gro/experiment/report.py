@@ -104,7 +104,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     if experiment.figure == "tradeoff":
         yield from trade_off_blocks(settings, experiment.settings())
     elif experiment.figure == "budget":
-        yield from budget_blocks(settings, k)
+        yield from budget_blocks(settings, k, experiment.settings())
     else:
         yield from _pictures(experiment, settings, k)
     yield from settings_blocks(experiment)

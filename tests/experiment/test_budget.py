@@ -117,3 +117,18 @@ def test_a_target_without_a_hit_has_no_share_and_lists_below_ten_have_their_own_
             of_seed.surrogate_ranks = np.zeros(100, dtype=int)
     assert needed(settings, 0.5, 5) == [math.inf] * 3
     assert picture(curves(settings), 5).axes[1].get_ylabel() == "agreement@1"
+
+
+def test_a_curve_without_the_cells_of_a_budget_of_the_plan_has_no_number_of_lists():
+    """Else the share is interpolated over a gap, or a bound is that of another budget."""
+    grid = [setting(budget, share, attack) for attack in ("none", "gro")
+            for budget, share in zip(BUDGETS, (0.3, 0.6, 0.9), strict=True)]  # fmt: skip
+    planned = [one.values for one in grid]
+    note, table, _ = budget_blocks([one for one in grid if one.values != planned[1]], 10, planned)
+    assert note.text.endswith("(query_sequences): none, standard: 100.")
+    rows = {row[0]: row[2:] for row in table.rows}
+    assert rows["none"] == ["", "", "", "0"]
+    assert [*rows["gro"]][-1] == "3"
+    assert all(rows["gro"])
+    table, _ = budget_blocks(grid, 10, planned)
+    assert {row[-1] for row in table.rows} == {"3"}
