@@ -1,6 +1,6 @@
-"""Workers of uvicorn whose end, or a signal to stop, is noticed while one of them is asked whether it lives.
+"""Workers of uvicorn whose end, or a signal to stop, is noticed while one of them is pinged.
 
-uvicorn's own question blocks until the answer or the timeout, which has to be long enough for a worker to start.
+uvicorn's own ping blocks until the answer or the timeout, which has to be long enough for a worker to start.
 """
 
 import contextlib
