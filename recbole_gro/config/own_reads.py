@@ -6,7 +6,9 @@ decided for a key: one too many costs a computation, one too few a wrong result.
 
 import ast
 import inspect
+import os
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
@@ -17,6 +19,7 @@ from recbole_gro.config.plugins import is_own, sources_of
 from recbole_gro.config.settings import Settings, declared_keys
 from recbole_gro.utils.registry import registered
 
+INSTALLED = tuple({sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib")})
 DECLARING = ("settings", "training_settings", "output_settings")  # attributes of parts
 
 
@@ -24,7 +27,7 @@ def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Se
     """Return the keys that classes of a user's own may read, and that their declarations lack.
 
     These are the keys that the sources of their modules name, but for those that another part there declares, and all
-    that a user declared for no part, since these may be read through helpers of any module.
+    that these modules, or those of a user's own that they import, declare for no part: helpers may read them.
 
     Args:
         classes: of a part; those of this package, RecBole and torch count for nothing.
@@ -35,23 +38,68 @@ def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Se
         return set()
     names = {base.__module__ for cls in own for base in cls.__mro__ if sources_of(base)}
     modules = [sys.modules[name] for name in names if name in sys.modules]
-    read = {name for cls in own for name in names_in(cls)}
-    read = read.union(_of_no_part(), *map(_undeclared_in_module, modules), *map(_named, _trees(own)))
+    reached = _reached(names)
+    read = {name for cls in own for name in names_in(cls)}.union(*(_named(tree, reached) for tree in _trees(own)))
+    read = read.union(_of_no_part(reached), *(_undeclared_in_module(module, reached) for module in modules))
     known = {name for settings in declared for each in settings or () for name in each.names}
     return (read & declared_keys().keys()) - known
 
 
-def _undeclared_in_module(module: ModuleType) -> set[str]:
+def _undeclared_in_module(module: ModuleType, reached: set[str]) -> set[str]:
     """Return what functions, constants and classes of a module name, but for what its parts declare."""
     members = [*vars(module).values()]
-    read = set().union(*map(_named, _trees([module])), *map(_names_of, members))
+    read = set().union(*(_named(tree, reached) for tree in _trees([module])), *map(_names_of, members))
     return read - {name for member in members for name in _declared_by(member)}
 
 
-def _of_no_part() -> set[str]:
-    """Return the keys that a user declared and no registered part does."""
-    own = {name for settings in _own_settings() for name in vars(settings) if name in settings.names}
+def _of_no_part(reached: set[str]) -> set[str]:
+    """Return the keys that modules of a user declare and no registered part does."""
+    own = {name for settings in _own_settings(reached) for name in vars(settings) if name in settings.names}
     return own - {name for part in registered() for name in _declared_by(part)}
+
+
+def _reached(modules: Iterable[str]) -> set[str]:
+    """Return modules of a user's own and those that they import, at any depth: of their packages or not installed.
+
+    What else a process has imported does not count: worker processes have not.
+    """
+    found: set[str] = set()
+    waiting = [*modules]
+    packages = {name.partition(".")[0] for name in waiting}
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in sys.modules or not is_own(name):
+            continue
+        if name.partition(".")[0] in packages or not _is_installed(sys.modules[name]):
+            found.add(name)
+            waiting += _imported_by(sys.modules[name])
+    return found
+
+
+def _is_installed(module: ModuleType) -> bool:
+    file = getattr(module, "__file__", None)
+    return bool(file) and any(str(file).startswith(folder) for folder in INSTALLED)
+
+
+def _imported_by(module: ModuleType) -> Iterator[str]:
+    """Yield the names of modules that one imports, or that its members come from."""
+    for member in vars(module).values():
+        name = member.__name__ if isinstance(member, ModuleType) else getattr(member, "__module__", None)
+        if isinstance(name, str):
+            yield name
+    for node in (node for tree in _trees([module]) for node in ast.walk(tree)):  # inside functions too
+        if isinstance(node, ast.Import):
+            yield from (name for alias in node.names for name in _with_packages(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            package = (module.__package__ or "").split(".")[: -(node.level - 1) or None] if node.level else []
+            base = ".".join([*package, *filter(None, [node.module])])
+            yield from _with_packages(base)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _with_packages(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
 def _declared_by(part: Any) -> set[str]:
@@ -60,7 +108,7 @@ def _declared_by(part: Any) -> set[str]:
     return {name for each in declared if isinstance(each, tuple) for settings in each for name in _names_of(settings)}
 
 
-def _named(tree: ast.AST) -> set[str]:
+def _named(tree: ast.AST, reached: set[str]) -> set[str]:
     """Return the strings and attributes of a source, and the keys of the classes of settings that it names."""
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -72,16 +120,16 @@ def _named(tree: ast.AST) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.alias):  # such as of an import inside a function, under another name
             found.add(node.name)
-    return found.union(*(settings.names for settings in _own_settings() if settings.__name__ in found))
+    return found.union(*(settings.names for settings in _own_settings(reached) if settings.__name__ in found))
 
 
-def _own_settings() -> Iterator[type[Settings]]:
-    """Yield the classes of settings that a user has declared."""
+def _own_settings(modules: set[str]) -> Iterator[type[Settings]]:
+    """Yield the classes of settings that modules declare."""
     waiting = [Settings]
     while waiting:
         for settings in waiting.pop().__subclasses__():
             waiting.append(settings)
-            if is_own(settings.__module__):
+            if settings.__module__ in modules:
                 yield settings
 
 

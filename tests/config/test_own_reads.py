@@ -92,3 +92,32 @@ def test_a_declared_key_and_one_of_another_part_do_not_count(reading):
 def test_parts_of_this_package_have_no_undeclared_keys(reading):
     reading("None")
     assert undeclared_keys([Defense]) == set()
+
+
+def test_what_else_is_imported_does_not_count(reading):
+    """As of a script: the worker processes of an experiment have not imported it."""
+    _, part = reading("None")
+    before = undeclared_keys([part], [(), ()])
+    other, _ = reading("None")
+    assert sys.modules[f"{other}_conf"]
+    assert undeclared_keys([part], [(), ()]) == before
+
+
+@pytest.mark.parametrize("statement", ["from . import conf", "from .conf import helper", "from .. import conf"])
+def test_modules_that_are_imported_inside_a_function_count(tmp_path, monkeypatch, statement):
+    number = next(NUMBERS)
+    folder = tmp_path / f"package_{number}"
+    (folder / "inner").mkdir(parents=True)
+    for place in (folder, folder / "inner"):
+        (place / "__init__.py").touch()
+    where = folder / "inner" if ".." in statement else folder
+    conf = CONF.format(f"Conf{number}", f"package_{number}") + "def helper(part):\n    return 1\n"
+    (folder / "conf.py").write_text(conf)
+    (where / "part.py").write_text(
+        "from recbole_gro import Defense\nclass Reading(Defense):\n    training_settings = output_settings = ()\n"
+        f"    def shown(self, ranked):\n        {statement}\n        return ranked\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module(f"package_{number}.conf")
+    part = importlib.import_module(f"package_{number}{'.inner' if where != folder else ''}.part").Reading
+    assert own(f"package_{number}", undeclared_keys([part], [(), ()])) == {"a", "b"}
