@@ -5,21 +5,18 @@ decided for a key: one too many costs a computation, one too few a wrong result.
 """
 
 import ast
+import contextlib
 import inspect
-import os
 import sys
-import sysconfig
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from types import ModuleType
 from typing import Any
 
 from recbole_gro.config.known_names import names_in
-from recbole_gro.config.plugins import is_own, sources_of
+from recbole_gro.config.own_modules import is_own, reached, tree_of
 from recbole_gro.config.settings import Settings, declared_keys
 from recbole_gro.utils.registry import registered
 
-INSTALLED = tuple({sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib")})
 DECLARING = ("settings", "training_settings", "output_settings")  # attributes of parts
 
 
@@ -33,73 +30,29 @@ def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Se
         classes: of a part; those of this package, RecBole and torch count for nothing.
         declared: classes of settings that it declares, by what they are for; None: not declared.
     """
-    own = [cls for cls in classes if sources_of(cls)]
+    own = [cls for cls in classes if any(is_own(base.__module__) for base in cls.__mro__)]
     if not own:
         return set()
-    names = {base.__module__ for cls in own for base in cls.__mro__ if sources_of(base)}
-    modules = [sys.modules[name] for name in names if name in sys.modules]
-    reached = _reached(names)
-    read = {name for cls in own for name in names_in(cls)}.union(*(_named(tree, reached) for tree in _trees(own)))
-    read = read.union(_of_no_part(reached), *(_undeclared_in_module(module, reached) for module in modules))
+    modules = {base.__module__ for cls in own for base in cls.__mro__ if is_own(base.__module__)}
+    found = modules | reached({cls.__module__ for cls in own} & modules, modules)
+    read = {name for cls in own for name in names_in(cls)}.union(*(_named(tree, found) for tree in _trees_of(own)))
+    read = read.union(_of_no_part(found), *(_undeclared_in_module(name, found) for name in modules))
     known = {name for settings in declared for each in settings or () for name in each.names}
     return (read & declared_keys().keys()) - known
 
 
-def _undeclared_in_module(module: ModuleType, reached: set[str]) -> set[str]:
+def _undeclared_in_module(name: str, imported: set[str]) -> set[str]:
     """Return what functions, constants and classes of a module name, but for what its parts declare."""
-    members = [*vars(module).values()]
-    read = set().union(*(_named(tree, reached) for tree in _trees([module])), *map(_names_of, members))
-    return read - {name for member in members for name in _declared_by(member)}
+    members = [*vars(sys.modules[name]).values()] if name in sys.modules else []
+    tree = tree_of(name)
+    read = (_named(tree, imported) if tree else set()).union(*map(_names_of, members))
+    return read - {each for member in members for each in _declared_by(member)}
 
 
-def _of_no_part(reached: set[str]) -> set[str]:
+def _of_no_part(modules: set[str]) -> set[str]:
     """Return the keys that modules of a user declare and no registered part does."""
-    own = {name for settings in _own_settings(reached) for name in vars(settings) if name in settings.names}
+    own = {name for settings in _own_settings(modules) for name in vars(settings) if name in settings.names}
     return own - {name for part in registered() for name in _declared_by(part)}
-
-
-def _reached(modules: Iterable[str]) -> set[str]:
-    """Return modules of a user's own and those that they import, at any depth: of their packages or not installed.
-
-    What else a process has imported does not count: worker processes have not.
-    """
-    found: set[str] = set()
-    waiting = [*modules]
-    packages = {name.partition(".")[0] for name in waiting}
-    while waiting:
-        name = waiting.pop()
-        if name in found or name not in sys.modules or not is_own(name):
-            continue
-        if name.partition(".")[0] in packages or not _is_installed(sys.modules[name]):
-            found.add(name)
-            waiting += _imported_by(sys.modules[name])
-    return found
-
-
-def _is_installed(module: ModuleType) -> bool:
-    file = getattr(module, "__file__", None)
-    return bool(file) and any(str(file).startswith(folder) for folder in INSTALLED)
-
-
-def _imported_by(module: ModuleType) -> Iterator[str]:
-    """Yield the names of modules that one imports, or that its members come from."""
-    for member in vars(module).values():
-        name = member.__name__ if isinstance(member, ModuleType) else getattr(member, "__module__", None)
-        if isinstance(name, str):
-            yield name
-    for node in (node for tree in _trees([module]) for node in ast.walk(tree)):  # inside functions too
-        if isinstance(node, ast.Import):
-            yield from (name for alias in node.names for name in _with_packages(alias.name))
-        elif isinstance(node, ast.ImportFrom):
-            package = (module.__package__ or "").split(".")[: -(node.level - 1) or None] if node.level else []
-            base = ".".join([*package, *filter(None, [node.module])])
-            yield from _with_packages(base)
-            yield from (f"{base}.{alias.name}" for alias in node.names)
-
-
-def _with_packages(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
 
 
 def _declared_by(part: Any) -> set[str]:
@@ -108,7 +61,7 @@ def _declared_by(part: Any) -> set[str]:
     return {name for each in declared if isinstance(each, tuple) for settings in each for name in _names_of(settings)}
 
 
-def _named(tree: ast.AST, reached: set[str]) -> set[str]:
+def _named(tree: ast.AST, modules: set[str]) -> set[str]:
     """Return the strings and attributes of a source, and the keys of the classes of settings that it names."""
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -120,7 +73,7 @@ def _named(tree: ast.AST, reached: set[str]) -> set[str]:
             found.add(node.id)
         elif isinstance(node, ast.alias):  # such as of an import inside a function, under another name
             found.add(node.name)
-    return found.union(*(settings.names for settings in _own_settings(reached) if settings.__name__ in found))
+    return found.union(*(settings.names for settings in _own_settings(modules) if settings.__name__ in found))
 
 
 def _own_settings(modules: set[str]) -> Iterator[type[Settings]]:
@@ -137,10 +90,8 @@ def _names_of(member: Any) -> tuple[str, ...]:
     return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
 
 
-def _trees(sources: Iterable[type | ModuleType]) -> Iterator[ast.AST]:
-    """Yield the syntax of classes or modules that have a source."""
-    for each in sources:
-        try:
+def _trees_of(classes: Iterable[type]) -> Iterator[ast.AST]:
+    """Yield the syntax of classes that have a source."""
+    for each in classes:
+        with contextlib.suppress(OSError, TypeError, SyntaxError):
             yield ast.parse(textwrap.dedent(inspect.getsource(each)))
-        except (OSError, TypeError, SyntaxError):
-            continue

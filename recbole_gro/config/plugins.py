@@ -1,25 +1,22 @@
 """Plugins: modules imported before settings are checked, so that what they register is known."""
 
-import hashlib
 import importlib
-import inspect
 import os
 import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from recbole_gro.config.compiled_code import compiled_class
 from recbole_gro.config.files import read_config_file, value_of
+from recbole_gro.config.own_modules import is_own, reached, source
 from recbole_gro.config.settings import Settings, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.own_code import note_own
 
 GROUP = "recbole_gro.plugins"
-LIBRARIES = {"recbole_gro", "recbole", "torch", *sys.stdlib_module_names}  # their versions stand for their source
 
 
 class PluginSettings(Settings):
@@ -84,7 +81,10 @@ def imported_module(name: str, setting: str) -> Any:
     if is_own(name):
         note_own(name)
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
+        for each in reached([name]) if is_own(name) else ():
+            source(each)  # as it is now, whatever its file has later
+        return module
     except ModuleNotFoundError as error:
         hint = f"; did you mean {name[:-3]}?" if name.endswith(".py") else ""
         where = f"modules are looked up in {here} and where Python looks"
@@ -117,39 +117,38 @@ def imported_member(reference: str, setting: str) -> Any:
     return member
 
 
-def module_source(reference: str, setting: str) -> str:
-    """Return the source of the module of a reference module:member; arguments as of `imported_member`."""
-    return _source(imported_module(reference.partition(":")[0], f"{setting}: {reference}"))
-
-
-def is_own(module: str) -> bool:
-    """Return whether a module is of a user's own: none of this package, RecBole, PyTorch or Python.
+def module_sources(reference: str, setting: str) -> dict[str, str]:
+    """Return {module: source} of the module of a reference module:member, and of those of a user's own that it imports.
 
     Args:
-        module: its dotted name.
+        reference: module:member.
+        setting: whose value it is, for messages.
+
+    Raises:
+        UserError: the module does not exist or fails when it is imported.
     """
-    return module.partition(".")[0] not in LIBRARIES
+    name = reference.partition(":")[0]
+    imported_module(name, f"{setting}: {reference}")
+    return {each: source(each) for each in sorted({name, *reached([name])})}
 
 
 def sources_of(*classes: type) -> dict[str, str]:
-    """Return {module: source} of the modules in which a user defines classes or their bases, for fingerprints.
+    """Return {module: source} of the modules in which a user defines classes or their bases, for fingerprints, and of
+    those that they import.
 
-    Classes of this package, RecBole, PyTorch and Python have none. Of a script that is run, whose settings are in it
-    too, and of a notebook, the compiled code of the class and of what it uses there stands for the module.
+    Classes of this package, RecBole, PyTorch and Python have none, and what is installed is not followed. Of a script
+    that is run, whose settings are in it too, and of a notebook, the compiled code of the class and of what it uses
+    there stands for the module.
     """
-    found = {}
+    found, besides = {}, set[str]()
     for each in dict.fromkeys(base for cls in classes for base in cls.__mro__):
         name = each.__module__
         if name == "__main__":
-            found[f"{name}:{each.__qualname__}"] = compiled_class(each)
+            compiled = compiled_class(each)
+            found[f"{name}:{each.__qualname__}"] = compiled.text
+            besides |= compiled.modules
         elif is_own(name):
-            found[name] = _source(sys.modules.get(name))
-    return found
-
-
-def _source(module: Any) -> str:
-    try:
-        return inspect.getsource(module)
-    except (OSError, TypeError):  # a compiled module
-        file = getattr(module, "__file__", None)
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and os.path.isfile(file) else ""
+            found[name] = source(name)
+            besides.add(name)
+    own = {cls.__module__ for cls in classes} & found.keys()
+    return found | {name: source(name) for name in sorted(reached(own, besides) - found.keys())}

@@ -186,9 +186,9 @@ def fingerprint_inputs(config: SettingsSource, names: Iterable[str]) -> dict[str
 def _fingerprint_input(config: SettingsSource, key: Key) -> Any:
     """Return the value of a setting, with the mapping in the file or the source of the module that it names."""
     from recbole_gro.config.files import read_config_file  # files parse values by the declared keys
-    from recbole_gro.config.plugins import module_source
+    from recbole_gro.config.plugins import module_sources
 
     value, kind = setting(config, key.name), key.value_type.kind
     if value is None or kind not in ("file", "function"):
         return value
-    return read_config_file(value) if kind == "file" else [value, module_source(value, key.name)]
+    return read_config_file(value) if kind == "file" else [value, module_sources(value, key.name)]

@@ -9,7 +9,14 @@ from recbole_gro.config.compiled_code import compiled_class
 from recbole_gro.config.plugins import sources_of
 
 CELL = """
+import datetime
+import enum
+import fractions
 import functools
+import pathlib
+import re
+import numpy as np
+import torch
 SCALE = 2
 NAMES = {"b", "a", "c"}
 def helper(x):
@@ -35,10 +42,29 @@ class Inner:
 class Width:
     def __init__(self):
         self.width = 15
+    def of_width(self):
+        return self.width - 27
 class Base:
     def forward(self, x):
         return x % 16
+class Kind(enum.Enum):
+    FIRST = 1
+    SECOND = 2
+KIND = Kind.FIRST
+FLOATS = torch.arange(2000) * 0.19
+HALF = torch.tensor(2.1).bfloat16()
+NONE = torch.zeros(0, 2)
+NUMBERS = np.arange(2000) + 22
+OBJECTS = np.array(["a", 23], dtype=object)
+ACTIVATION, INVERSE, FUNCTION = torch.sin, np.exp, functools.reduce
+PATH = pathlib.Path("data.csv")
+PART_OF = fractions.Fraction(1, 24)
+DAY = datetime.date(2025, 1, 1)
+PATTERN = re.compile("a" * 300 + "b")
+UP_TO = range(25)
+OTHER = (KIND, FLOATS, HALF, NONE, NUMBERS, OBJECTS, ACTIVATION, INVERSE, FUNCTION, PATH, PART_OF, DAY, PATTERN, UP_TO)
 OWN = Width()
+BOUND = Width().of_width
 LAYERS = [Layer]
 PART = functools.partial(helper, 17)
 config = {"output_dir": "runs"}
@@ -47,7 +73,7 @@ class Mine(Base):
     class Nested:
         depth = 18
     def built(self, config):
-        return self.config, config["output_dir"], OWN, LAYERS, PART, decorated, cached
+        return self.config, config["output_dir"], OWN, LAYERS, PART, decorated, cached, OTHER, BOUND
     def forward(self, x, by=1):
         return helper(x) * SCALE if x not in {"one", "two", "three"} else [each for each in (4, 5)]
     @property
@@ -75,7 +101,7 @@ def defined(source, file="<cell>"):
 def test_a_cell_that_is_run_again_is_the_same_code():
     again = defined("\n\n" + CELL, "<another cell>")
     assert compiled_class(defined(CELL)) == compiled_class(again)
-    assert compiled_class(defined(CELL)) == sources_of(again)["__main__:Mine"]
+    assert compiled_class(defined(CELL)).text == sources_of(again)["__main__:Mine"]
 
 
 @pytest.mark.parametrize(
@@ -98,6 +124,21 @@ def test_a_cell_that_is_run_again_is_the_same_code():
         *((f"{number}\n", f"{number + 100}\n") for number in (11, 12, 13, 14, 15, 16, 18)),
         ("(helper, 17)", "(helper, 117)"),
         ("[Layer]", "[Inner]"),
+        ("KIND = Kind.FIRST", "KIND = Kind.SECOND"),
+        ("* 0.19", "* 0.2"),
+        ("(2.1)", "(2.2)"),
+        ("zeros(0, 2)", "zeros(0, 3)"),
+        ("+ 22", "+ 23"),
+        ('"a", 23', '"a", 24'),
+        ("torch.sin", "torch.cos"),
+        ("np.exp", "np.log"),
+        ("functools.reduce", "functools.cmp_to_key"),
+        ("data.csv", "other.csv"),
+        ("(1, 24)", "(1, 25)"),
+        ("(2025, 1, 1)", "(2025, 1, 2)"),
+        ('"b")', '"c")'),
+        ("range(25)", "range(26)"),
+        ("width - 27", "width - 28"),
         ("function(function(x))", "function(x)"),
     ],
 )

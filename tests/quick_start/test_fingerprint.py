@@ -26,6 +26,7 @@ from recbole_gro import (
 )
 from recbole_gro.attack.attacker import _attackers
 from recbole_gro.attack.query_strategies import _strategies
+from recbole_gro.config import own_modules
 from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs, key, plugin_keys
 from recbole_gro.data.digests import data_fingerprint
@@ -410,15 +411,24 @@ class Rule(SwapRule): ...
 
 @pytest.fixture
 def own_module(tmp_path, monkeypatch):
-    """A user's module, and a call that edits it."""
-    file = tmp_path / "own_parts_of_a_user.py"
-    file.write_text(OWN)
+    """A user's module, and a call that edits it, or the module that it imports, as a new process sees it."""
+    file, helper = tmp_path / "own_parts_of_a_user.py", tmp_path / "own_helper_of_a_user.py"
+    file.write_text(OWN + "\n\nimport own_helper_of_a_user\n")
+    helper.write_text("LAYERS = 2\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(own_modules, "_sources", {})
     module = importlib.import_module(file.stem)
-    yield module, lambda: file.write_text(OWN + "\n\nLAYERS = 3\n")
-    del sys.modules[file.stem]
+
+    def edit(edited):
+        own_modules._sources.clear()
+        with (file if edited == "part" else helper).open("a") as opened:
+            opened.write("LAYERS = 3\n")
+
+    yield module, edit
+    del sys.modules[file.stem], sys.modules[helper.stem]
 
 
+@pytest.mark.parametrize("edited", ["part", "imported"])
 @pytest.mark.parametrize(
     ("settings", "stages"),
     [
@@ -434,7 +444,7 @@ def own_module(tmp_path, monkeypatch):
     ],
 )
 def test_the_code_of_a_users_classes_counts_for_the_stages_that_run_it(
-    prints, own_module, monkeypatch, settings, stages
+    prints, own_module, monkeypatch, settings, stages, edited
 ):
     module, edit = own_module
     with_trainer = type("WithTrainer", (Attacker,), {"settings": (), "trainer": module.Trainer})
@@ -448,7 +458,7 @@ def test_the_code_of_a_users_classes_counts_for_the_stages_that_run_it(
         monkeypatch.setitem(registry._entries, name, part)
     settings = {"defense": "none", **settings}
     before = prints(**settings)
-    edit()
+    edit(edited)
     assert changed(before, prints(**settings)) == stages
 
 
@@ -796,13 +806,13 @@ WATCHED = pytest.mark.parametrize(
 def test_the_code_of_a_users_metric_counts(make_config, own_metric, monkeypatch, valid_metric, stages):
     found, codes = [], []
     for source in ("one", "other"):
-        monkeypatch.setattr("recbole_gro.config.plugins._source", lambda _, source=source: source)
+        monkeypatch.setattr("recbole_gro.config.plugins.source", lambda _, source=source: source)
         config = make_config(metrics=["Hit", "NDCG", "Own"], valid_metric=valid_metric)
         prints = Fingerprints(config, "gro")
         found.append({stage: getattr(prints, stage) for stage in ("training", *STAGES)})
         codes.append(code_of_run(config))
     assert {stage for stage in found[0] if found[0][stage] != found[1][stage]} == stages
-    assert codes[0].keys() == codes[1].keys() == {__name__}
+    assert codes[0].keys() == codes[1].keys() >= {__name__}
     assert codes[0] != codes[1]
 
 
