@@ -25,6 +25,7 @@ from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.attack.selection import SELECTED_AT, list_agreement
 from recbole_gro.attack.surrogate_model import surrogates_by_name
 from recbole_gro.attack.surrogate_trainer import HELD_OUT
+from recbole_gro.audit.folder import WORK
 from recbole_gro.audit.live_service import Client, LiveService, n_with_list
 from recbole_gro.config.config import Config, with_settings
 from recbole_gro.config.values import as_names
@@ -169,4 +170,4 @@ def training_config(config: Config, folder: Path) -> Any:
 
 
 def _trainings(folder: Path) -> Path:
-    return folder / "work"
+    return folder / WORK

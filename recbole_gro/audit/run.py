@@ -12,7 +12,7 @@ from recbole_gro.audit.attack_config import COLLECTED, attack_config
 from recbole_gro.audit.curve import budget_curve, lists_for_gain
 from recbole_gro.audit.description import check_size, read_description
 from recbole_gro.audit.extraction import attack_service, expected_requests, mark_strongest
-from recbole_gro.audit.folder import RESULTS, open_audit_folder, settings_of_audit
+from recbole_gro.audit.folder import RESULTS, WORK, open_audit_folder, settings_of_audit
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client, LiveService, collected_catalogue, irregularities
 from recbole_gro.audit.report import irregular_lines, read_results, result_table, save_results
@@ -60,9 +60,9 @@ def run_audit(
     settings = settings_of_audit(config, service.public, read)
     with (
         open_source(service) as source,
+        shown_on_console(),
         open_audit_folder(config, settings) as folder,
         resumed_by_folder(folder, "audit"),
-        shown_on_console(),
     ):
         console.info(NOTICE)
         console.info(f"output: {folder}; --output_dir={folder} resumes this audit")
@@ -85,7 +85,7 @@ def run_audit(
         results |= environment(config)
         save_results(results, folder)
         console.info("\n".join(f"audit: {line}" for line in irregular_lines(results)))
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        shutil.rmtree(folder / WORK, ignore_errors=True)
         show(result_table(results))
         console.info(f"audit: {folder} holds report.html, report.md, results.json and the surrogates")
     return results

@@ -505,3 +505,42 @@ def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):
         results = audit(tmp_path, recommender, {"retries": 0, "concurrency": 1}, query_sequences=20)
     assert results["irregularities"]["failed"] == 0
     assert len(recommender.given_out) == 20 * 3
+
+
+OWN_ATTACK = """
+from own_helper import checked
+from recbole_gro.attack.attacker import StandardAttacker, register_attacker
+@register_attacker("own_attack")
+class OwnAttack(StandardAttacker):
+    def train_surrogate(self, *given, **settings):
+        return checked(super().train_surrogate(*given, **settings))
+"""
+
+
+def test_an_audit_keeps_its_answers_when_code_of_a_user_is_mended_and_no_results_of_other_code(tmp_path):
+    """Answers may cost something; an unfinished training and results are of the code that computed them."""
+    (tmp_path / "own_attack.py").write_text(OWN_ATTACK)
+    helper = tmp_path / "own_helper.py"
+
+    def audited():
+        given = words(plugins="[own_attack]", attacker="own_attack", output_dir="out")
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "recbole_gro", "audit", "--black_box=service.yaml", *given],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    with Recommender() as recommender:
+        service_file(tmp_path, recommender.url)
+        helper.write_text("def checked(trainer):\n    raise RuntimeError('a fault')\n")
+        assert audited().returncode == 2
+        assert len(recommender.given_out) == ALL
+        helper.write_text("def checked(trainer):\n    return trainer\n")
+        mended = audited()
+        assert (mended.returncode, len(recommender.given_out)) == (0, ALL)
+        assert "your code has changed; answers of the service are kept" in mended.stdout + mended.stderr
+        results = (tmp_path / "out" / "results.json").read_text()
+        helper.write_text("def checked(trainer):\n    return trainer  # edited\n")
+        refused = audited()
+    assert refused.returncode == 2
+    assert "out holds an audit with other settings (your code); name another folder" in refused.stderr
+    assert (tmp_path / "out" / "results.json").read_text() == results
