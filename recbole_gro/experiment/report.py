@@ -11,7 +11,7 @@ from recbole_gro.experiment.facts import facts_table, settings_blocks
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
-from recbole_gro.experiment.statistics import LEVEL, RESAMPLES, Interval, Spread, holm, spread
+from recbole_gro.experiment.statistics import FEW, LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
     BOTH,
     CUT_OFFS,
@@ -142,8 +142,9 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
         f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
         f"served list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same "
-        "for both, of their means over seeds; it does not cover the variance between seeds. "
-        f"{UNDEFINED} in its place: in some resample the target's metric is 0, or the surrogate's is for all users."
+        f"for both, of their means over seeds, or a t interval of its logarithm where fewer than {FEW} users have the "
+        f"metric of one; it does not cover the variance between seeds. {UNDEFINED} in its place: in some resample the "
+        "target's metric is 0, or at most one user has the surrogate's."
     )
     if gained:
         caption += (

@@ -116,6 +116,21 @@ def options_and_settings(parser: Parser, words: Sequence[str]) -> tuple[argparse
     return options, settings_of(rest, parser._option_string_actions, words)
 
 
+@contextlib.contextmanager
+def _local_modules() -> Iterator[None]:
+    """Search the working folder for modules last, as plugins may import a module when a function of theirs is called.
+
+    `python -m` does so on its own; the command that pip installs does not.
+    """
+    before = [*sys.path]
+    with contextlib.suppress(OSError):  # a folder that was deleted
+        sys.path.append(os.getcwd())
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
 def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> int:
     """Do the work of a command and return its exit status.
 
@@ -137,7 +152,7 @@ def exit_code(command: str, work: Callable[[list[str]], int | None], arguments: 
     output.open_missing()
     try:
         try:
-            with terminal.quietly(QUIET in words), _warnings_in_one_line(command), _inherited(debug):
+            with terminal.quietly(QUIET in words), _warnings_in_one_line(command), _inherited(debug), _local_modules():
                 return work([word for word in words if word not in (DEBUG, QUIET)]) or 0
         finally:
             sys.stdout.flush()

@@ -190,6 +190,19 @@ def test_the_interval_covers_the_true_ratio_at_its_level():
     assert 0.9 <= covered / 200 <= 0.99
 
 
+@pytest.mark.parametrize("share", [0.02, 0.06])
+def test_the_interval_of_few_hits_covers_the_true_ratio_and_errs_at_both_ends(share):
+    """As of a surrogate that extracted little: with percentiles the truth lay above the interval in 9 % of cases."""
+    draw, intervals = np.random.default_rng(6), []
+    for _ in range(1000):
+        target = (draw.random(500) < 0.5) * 1.0
+        intervals.append(bootstrap_ratio((draw.random(500) < 0.5 * share) * 1.0, target, draw, resamples=100))
+    intervals = [interval for interval in intervals if not np.isnan(interval.low)]
+    assert len(intervals) > 950
+    assert np.mean([interval.high < share for interval in intervals]) < 0.05
+    assert np.mean([interval.low <= share <= interval.high for interval in intervals]) > 0.93
+
+
 def test_pairing_narrows_the_interval():
     numerators, denominators = some_users(500, np.random.default_rng(6), share=0.9)
     paired = bootstrap_ratio(numerators, denominators, np.random.default_rng(0))
@@ -217,7 +230,7 @@ def test_the_bootstrap_ignores_order_and_scale(ranks, seed):
 
 
 def test_chunks_do_not_change_the_bootstrap(monkeypatch):
-    users = some_users(80, np.random.default_rng(7))
+    users = some_users(180, np.random.default_rng(7))
     whole = bootstrap_ratio(*users, np.random.default_rng(8))
     monkeypatch.setattr(statistics, "WEIGHTS_AT_ONCE", 100)
     assert bootstrap_ratio(*users, np.random.default_rng(8)) == whole

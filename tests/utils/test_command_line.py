@@ -1,3 +1,4 @@
+import importlib
 import re
 import subprocess
 import sys
@@ -236,3 +237,12 @@ def test_a_closed_pipe_ends_a_command_quietly(words, unbuffered, tiny_data_path,
         process.stdout.close()
         errors = process.stderr.read()
     assert (errors, process.returncode) == ("", 141)
+
+
+def test_modules_of_the_working_folder_are_found_while_a_command_runs(tmp_path, monkeypatch):
+    (tmp_path / "imported_by_a_function.py").write_text("VALUE = 5\n")
+    monkeypatch.chdir(tmp_path)
+    before = [*sys.path]
+    assert exit_code("command", lambda words: importlib.import_module("imported_by_a_function").VALUE, []) == 5
+    assert sys.path == before
+    del sys.modules["imported_by_a_function"]
