@@ -85,11 +85,7 @@ class Batcher:
         if not batch:
             return
         entries = [entry for entry, _ in batch]
-        outcomes: list[Outcome]
-        try:
-            outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._respond, entries)
-        except Exception as error:
-            outcomes = [error] * len(batch)
+        outcomes = await asyncio.get_running_loop().run_in_executor(self._thread, self._outcomes, entries)
         self.batches += 1
         if len(outcomes) != len(batch):  # an error here would end the task, and with it all answers
             outcomes = [ValueError(f"{len(outcomes)} outcomes for {len(batch)} queries")] * len(batch)
@@ -100,3 +96,14 @@ class Batcher:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    def _outcomes(self, entries: Sequence[Entry]) -> list[Outcome]:
+        """Return what `respond` does, or the error that it raises for each query; none ends the task of `run`."""
+        try:
+            return self._respond(entries)
+        except StopIteration as error:  # which no future takes
+            return [RuntimeError(repr(error))] * len(entries)
+        except Exception as error:
+            return [error] * len(entries)
+        except BaseException as error:  # such as asyncio's CancelledError of a user's own code
+            return [RuntimeError(repr(error))] * len(entries)

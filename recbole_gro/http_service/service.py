@@ -113,7 +113,7 @@ class DefendedService:
         try:
             alarms = self.guard.alarms(histories, keys) if self.guard else [False] * len(histories)
             lists = iter(self._lists(histories, alarms, entries[0].k))
-        except (Exception, SystemExit) as error:  # whatever failed, its lists are given back; the next batch is served
+        except BaseException as error:  # whatever failed, its lists are given back; the next batch is served
             of_ledger = isinstance(error, sqlite3.Error)
             if not of_ledger:
                 logger.exception("a batch of %d histories failed", len(histories))

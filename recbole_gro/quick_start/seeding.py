@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from recbole.utils import init_seed
 
 from recbole_gro.config.config_like import ConfigLike
@@ -19,6 +20,7 @@ def start_stage(config: ConfigLike, stage: str, train: Any = None) -> int:
         stage: its name.
         train: loader of training rows whose generators are seeded too.
     """
+    torch.set_default_dtype(torch.float32)  # code of a user's own in an earlier stage may have changed it
     seed = stage_seed(config["seed"], stage)
     init_seed(seed, config["reproducibility"])
     if train is not None:

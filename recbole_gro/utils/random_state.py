@@ -43,7 +43,8 @@ def stage_seed(seed: int, stage: str) -> int:
 def global_state_kept() -> Iterator[None]:
     """Let one thread of the process at a time run the block, and restore the state of the process after it.
 
-    Two runs at once would draw from the same generators, and each would have other figures than alone.
+    Two runs at once would draw from the same generators, and each would have other figures than alone. So would one
+    with the default type, default device or modes of PyTorch that a script or notebook has set; they are restored too.
 
     Raises:
         UserError: another thread is inside such a block.
@@ -55,10 +56,29 @@ def global_state_kept() -> Iterator[None]:
             "this one after it, or in a process of its own"
         )
     try:
-        with global_state_restored():
+        with global_state_restored(), _usual_modes():
             yield
     finally:
         running.release()
+
+
+@contextlib.contextmanager
+def _usual_modes() -> Iterator[None]:
+    """Compute in PyTorch's usual type and on its usual device, with gradients and without autocast, in the block."""
+    dtype = torch.get_default_dtype()
+    with contextlib.ExitStack() as modes:
+        modes.enter_context(torch.inference_mode(False))
+        modes.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            modes.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                modes.enter_context(torch.autocast(kind, enabled=False))
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager

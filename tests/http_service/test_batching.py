@@ -135,3 +135,20 @@ def test_a_client_that_has_gone_is_left_out(answers_too):
         return seen
 
     assert asyncio.run(work()) == [2] * answers_too
+
+
+class OwnFault(BaseException): ...
+
+
+@pytest.mark.parametrize(
+    "fault", [ZeroDivisionError(), StopIteration(), OwnFault(), asyncio.CancelledError(), GeneratorExit(), SystemExit()]
+)
+def test_no_fault_of_a_batch_ends_the_answers_to_others(fault):
+    def respond(entries):
+        if entries[0].key == 1:
+            raise fault
+        return echo(entries)
+
+    outcomes, batcher = answered([entry(1), entry(2)], respond, most=1, wait=0)
+    assert isinstance(outcomes[0], ZeroDivisionError | RuntimeError)
+    assert (outcomes[1], batcher.batches) == ([[2]], 2)

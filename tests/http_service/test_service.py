@@ -1,3 +1,4 @@
+import asyncio
 import sqlite3
 
 import pytest
@@ -32,7 +33,12 @@ def test_queries_of_several_k_and_keys_get_their_own_lists(service):
     assert fourth == service.recommender.answer([[7]], 5)
 
 
-@pytest.mark.parametrize("fault", [UserError("scores are NaN"), SystemExit(0)])  # of a defense of one's own
+class OwnFault(BaseException): ...
+
+
+@pytest.mark.parametrize(
+    "fault", [UserError("scores are NaN"), SystemExit(0), OwnFault(), asyncio.CancelledError(), GeneratorExit()]
+)  # of a defense of one's own
 def test_what_fails_is_given_back_and_the_rest_is_answered(service, monkeypatch, fault):
     service.ledger.create_key("ann", budget=9)
     answer = service.recommender.answer

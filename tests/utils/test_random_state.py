@@ -1,5 +1,6 @@
 """A run is a guest in its process."""
 
+import contextlib
 import os
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,36 @@ def test_a_run_leaves_generators_and_switches_as_they_were(tiny_data_path):
     run_recbole_gro("BERT4Rec", "tiny", config_dict={**TINY_RUN, "data_path": str(tiny_data_path)}, saved=False)
     assert switches() == before
     assert draws() == expected
+
+
+@contextlib.contextmanager
+def double_precision():
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def autocast():
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def other_device():
+    return torch.device("meta")
+
+
+def test_a_run_has_the_same_figures_in_every_mode_of_the_script(tiny_data_path):
+    given = {**TINY_RUN, "data_path": str(tiny_data_path)}
+    figures = []
+    for mode in (contextlib.nullcontext, double_precision, torch.no_grad, torch.inference_mode, autocast, other_device):
+        with mode():
+            before = switches(), torch.is_autocast_enabled("cpu"), torch.get_default_device()
+            results = run_recbole_gro("BERT4Rec", "tiny", config_dict=given, saved=False)
+            assert (switches(), torch.is_autocast_enabled("cpu"), torch.get_default_device()) == before
+        figures.append([(row["target"]["test"], row["surrogate"]["test"]) for row in results["defenses"]])
+    assert figures[0]
+    assert [one == figures[0] for one in figures] == [True] * len(figures)
 
 
 def test_a_run_beside_that_of_another_thread_ends_in_one_line(tiny_data_path):
