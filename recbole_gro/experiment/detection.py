@@ -22,6 +22,7 @@ from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.detection_users import calibrating_users, rows_of_users
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
@@ -103,7 +104,9 @@ class ProviderUnderTest:
         self.users = users.whole
         longest = int(self.users.lengths.max())
         self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
+        start_stage(config, "detectors")  # one of a user's own may draw
         self.detectors = calibrated(as_names(own.detector), config, benign, self.rate, self.window)
+        start_stage(config, "detection of users")
         scored: dict[str, Score] = {name: _scores_of(detector) for name, detector in self.detectors.items()}
         highest = users.highest(scored, 2 * STEPS)
         self.users_flagged_ever = {
@@ -142,6 +145,7 @@ class ProviderUnderTest:
         state = self.attacked_state()
         log, facts = self.stages_of(config).queries(self.service, in_words(values))
         self.defense.load_state_dict(state)  # each attack meets the same service
+        start_stage(config, "detection")
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
             alarms, of_users = detector.alarms(traces), detector.alarms(self.users)

@@ -19,7 +19,7 @@ from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.experiment.detection import ProviderUnderTest, settings_read
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.experiment.report import missing_cells, settings_blocks, unfinished
 from recbole_gro.experiment.statistics import spread
 from recbole_gro.http_service.guard import Guard
 from recbole_gro.quick_start.comparison import measure_references
@@ -153,6 +153,7 @@ def measure_alarms(
 
     _, served = provider.stages.evaluation(provider.service)
     state = provider.defense.state_dict()  # each attack meets the same service
+    start_stage(config, "detection of users")
     for decoys, by_users in users_served(provider, config).items():
         yield from figures(decoys, "users", by_users)
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
@@ -205,13 +206,16 @@ def users_served(provider: ProviderUnderTest, config: ConfigLike) -> dict[str, d
 Figures = dict[tuple[str, str, str], list[float]]  # of all seeds, by what gets decoys, whose figure it is, and measure
 
 
-def write_alarms_report(experiment: Experiment, found: Sequence[AlarmFigure], folder: Path) -> None:
+def write_alarms_report(
+    experiment: Experiment, found: Sequence[AlarmFigure], folder: Path, missing: Sequence[str] = ()
+) -> None:
     """Write report.md, report.html, and results.csv with one row per figure.
 
     Args:
         experiment: the plan.
-        found: of all cells.
+        found: of all finished cells.
         folder: of the files.
+        missing: descriptions of the other cells.
     """
     lines = [[*one.values.values(), one.seed, one.decoys, one.of, one.measure, round(one.value, 6)] for one in found]
     head = [*experiment.vary, "seed", "decoys", "of", "measure", "value"]
@@ -220,7 +224,10 @@ def write_alarms_report(experiment: Experiment, found: Sequence[AlarmFigure], fo
         rest = {key: value for key, value in one.values.items() if key != "attacker"}
         attack = str(one.values.get("attacker", experiment.fixed.get("attacker", "standard")))
         by_attack[in_words(rest), attack][one.decoys, one.of, one.measure].append(one.value)
-    blocks = [*alarm_blocks(by_attack), *settings_blocks(experiment)]
+    n_done = len({(in_words(one.values), one.seed) for one in found})
+    blocks = [
+        *unfinished(missing, n_done), *alarm_blocks(by_attack), *settings_blocks(experiment), *missing_cells(missing)
+    ]  # fmt: skip
     write_document(experiment.title, blocks, csv_text(head, lines), folder)
 
 
@@ -249,17 +256,27 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
         labels=2,
     )  # fmt: skip
     yield Heading("What users lose")
-    of_target = {target: own for (target, _), own in reversed(found.items())}  # the same whatever the attack
+    of_target: dict[str, Figures] = {}  # the same whatever the attack; of one that lacks the fewest seeds
+    for (target, _), own in found.items():
+        if target not in of_target or _users_of(own) > _users_of(of_target[target]):
+            of_target[target] = own
     yield Table(
         "Users who gave no threshold, each with one history: how many, how many of them are flagged, and accuracy over "
         "all of them, percent, without decoys and with decoys for the flagged ones. Mean and deviation over seeds.",
-        ["target", "users", "flagged", *(f"{label(name)}{what}" for name in OF_USERS for what in ("", ", decoys"))],
+        ["target", "seeds", "users", "flagged",
+         *(f"{label(name)}{what}" for name in OF_USERS for what in ("", ", decoys"))],
         [
-            [target, *(f"{np.mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
+            [target, f"{_users_of(own)}",
+             *(f"{np.mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
              *(in_percent(own[decoys, "users", name]) for name in OF_USERS for decoys in (UNGUARDED, BY_HISTORY))]
-            for target, own in reversed(of_target.items())
+            for target, own in of_target.items()
         ],
     )  # fmt: skip
+
+
+def _users_of(own: Figures) -> int:
+    """Return the number of seeds with figures of users."""
+    return len(own[BY_HISTORY, "users", "users"])
 
 
 def in_percent(values: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 import functools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,29 @@ def run_detection(
     run = functools.partial(run_cells, experiment, folder=folder, stages_dir=stages_dir, threads=threads)
     with used_alone(folder, LOCK):
         outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
-        failed = [f"{in_words({**cells[0][0], 'seed': cells[0][1]})}: {error}" for (cells,), error in outcomes if error]
+        failed = [_named(cells, error) for (cells,), error in outcomes if error]
+        absent = [in_words({**values, "seed": seed}) for values, seed in experiment.cells()
+                  if not files[in_words(values), seed].exists()]  # fmt: skip
         read = [row for file in files.values() if file.exists() for row in _read(file, kind)]
         if read:
-            kind.report(experiment, read, folder)
+            kind.report(experiment, read, folder, absent)
             print(f"report.html, report.md and results.csv are in {shown}")
     if failed:
         targets = counted(len(failed), "target")
         raise UserError(f"cells of {targets} failed, finished ones are kept: {'; '.join(failed)}")
+
+
+class CellsFailed(UserError):
+    """Name the cells of a target that failed, each with its error."""
+
+
+def _named(cells: Sequence[Task], error: Exception) -> str:
+    """Return the errors of a target's cells; of one that none of them could begin with, its first and their number."""
+    if isinstance(error, CellsFailed):
+        return str(error)
+    first = in_words({**cells[0][0], "seed": cells[0][1]})
+    others = f" and {counted(len(cells) - 1, 'other cell')} of its target" if len(cells) > 1 else ""
+    return f"{first}{others}: {error}"
 
 
 def _read(file: Path, kind: Kind) -> list[Any]:
@@ -115,18 +130,31 @@ def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_di
         folder: of the experiment.
         stages_dir: folder of stages.
         threads: of torch.
+
+    Raises:
+        CellsFailed: some of them failed; the others are there.
     """
     torch.set_num_threads(threads)
-    provider = None
-    for values, seed in cells:
+    providers: list[ProviderUnderTest] = []  # the last one; an attack that fails leaves none to the next
+
+    def run_cell(values: dict[str, Any], seed: int) -> None:
         config = experiment.config(values, seed)
         config["show_progress"] = False
         config["checkpoint_dir"] = str(stages_dir)  # a folder that RecBole makes in any case
-        if provider is None or provider.target_print != Fingerprints(config, config["defense"][0]).service:
+        service = Fingerprints(config, config["defense"][0]).service
+        provider = providers.pop() if providers else None
+        if provider is None or provider.target_print != service:
             provider = ProviderUnderTest(config, StageCache(stages_dir))
         found = [asdict(one) for one in KINDS[experiment.figure].measure(provider, config, values, seed)]
+        providers.append(provider)
         write_whole(_file(experiment, values, seed, folder), json.dumps(found) + "\n")
         say(f"  {in_words({**values, 'seed': seed})}: done")
+
+    failed = [
+        f"{in_words({**values, 'seed': seed})}: {error}" for (values, seed), error in execute(run_cell, cells) if error
+    ]
+    if failed:
+        raise CellsFailed("; ".join(failed))
 
 
 def _file(experiment: Experiment, values: dict[str, Any], seed: int, folder: Path) -> Path:

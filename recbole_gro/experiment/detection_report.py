@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.experiment.figures import COLOURS, STYLES
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.report import settings_blocks
+from recbole_gro.experiment.report import missing_cells, settings_blocks, unfinished
 from recbole_gro.report.document import Block, Heading, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import png
 
@@ -22,13 +22,16 @@ SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_wind
 Grouped = dict[tuple[str, str], dict[str, list["Detected"]]]  # of all seeds, by target and attack, by detector
 
 
-def write_detection_report(experiment: Experiment, found: "Sequence[Detected]", folder: Path) -> None:
+def write_detection_report(
+    experiment: Experiment, found: "Sequence[Detected]", folder: Path, missing: Sequence[str] = ()
+) -> None:
     """Write report.md, report.html, the figure, and results.csv with one row per measurement.
 
     Args:
         experiment: the plan.
-        found: of all cells.
+        found: of all finished cells.
         folder: of the files.
+        missing: descriptions of the other cells.
     """
     lines = []
     for one in found:
@@ -43,7 +46,10 @@ def write_detection_report(experiment: Experiment, found: "Sequence[Detected]", 
         lines += [[*named, "flagged", n, one.flagged[int(n) - 1]] for n in one.auc]
         lines += [[*named, "flagged", len(one.flagged), one.flagged[-1]]]
     head = [*experiment.vary, "seed", "detector", "measure", "items", "value"]
-    blocks = [*_blocks(grouped(found)), *settings_blocks(experiment)]
+    n_done = len({(in_words(one.values), one.seed) for one in found})
+    blocks = [
+        *unfinished(missing, n_done), *_blocks(grouped(found)), *settings_blocks(experiment), *missing_cells(missing)
+    ]  # fmt: skip
     write_document(experiment.title, blocks, csv_text(head, lines), folder)
 
 
@@ -65,9 +71,9 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         "Mean items of a history that are answered before it is flagged, at the threshold of each detector from "
         "validation users; all its items where it never is. In brackets the share of histories that are flagged. Means "
         "over seeds.",
-        ["target", "attack", *names],
+        ["target", "attack", "seeds", *names],
         [
-            [*attack, *(f"{_mean(own[name], 'items'):.1f} ({np.mean([one.flagged[-1] for one in own[name]]):.0%})" for name in names)]  # noqa: E501
+            [*attack, _seeds(own), *(f"{_mean(own[name], 'items'):.1f} ({np.mean([one.flagged[-1] for one in own[name]]):.0%})" for name in names)]  # noqa: E501
             for attack, own in found.items()
         ],
         labels=2,
@@ -75,15 +81,15 @@ def _blocks(found: Grouped) -> Iterator[Block]:
     yield Table(
         "Mean items of a history that are answered before its window is flagged, looked at whenever its histories have "
         "1, 2, 3, 5, 10, 20 and all items. In brackets the share of windows that are flagged.",
-        ["target", "attack", *names],
-        [[*attack, *(_window_in_words(by_detector[name]) for name in names)] for attack, by_detector in found.items()],
+        ["target", "attack", "seeds", *names],
+        [[*attack, _seeds(own), *(_window_in_words(own[name]) for name in names)] for attack, own in found.items()],
         labels=2,
     )
     yield Table(
         "Lists answered before the API key of the attack is flagged, all histories growing side by side; never: at no "
         "seed.",
-        ["target", "attack", *names],
-        [[*attack, *(_key_in_words(own[name]) for name in names)] for attack, own in found.items()],
+        ["target", "attack", "seeds", *names],
+        [[*attack, _seeds(own), *(_key_in_words(own[name]) for name in names)] for attack, own in found.items()],
         labels=2,
     )
     yield Table(
@@ -101,9 +107,9 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         yield Table(
             f"{title} of histories of n items: the attack's against the most recent n items of test users. Means over "
             "seeds.",
-            ["target", "attack", "detector", *(f"n = {n}" for n in lengths)],
+            ["target", "attack", "detector", "seeds", *(f"n = {n}" for n in lengths)],
             [
-                [*attack, name, *(f"{np.mean([getattr(one, measure)[n] for one in own[name]]):.2f}" for n in lengths)]
+                [*attack, name, _seeds(own), *(_mean_after(own[name], measure, n) for n in lengths)]
                 for attack, own in found.items()
                 for name in names
             ],
@@ -119,8 +125,16 @@ def _blocks(found: Grouped) -> Iterator[Block]:
     )
 
 
+def _seeds(by_detector: "dict[str, list[Detected]]") -> str:
+    return str(len({one.seed for own in by_detector.values() for one in own}))
+
+
 def _mean(own: "Sequence[Detected]", measure: str) -> float:
     return float(np.mean([getattr(one, measure) for one in own]))
+
+
+def _mean_after(own: "Sequence[Detected]", measure: str, n: str) -> str:
+    return f"{np.mean([getattr(one, measure)[n] for one in own]):.2f}"
 
 
 def _window_in_words(own: "Sequence[Detected]") -> str:
@@ -138,18 +152,25 @@ def _key_in_words(own: "Sequence[Detected]") -> str:
 
 
 def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
-    """Yield a row per target and detector; the users are the same for every attack."""
-    seen = set()
-    for (target, _), by_detector in found.items():
-        for name, own in by_detector.items():
-            if (target, name) not in seen:
-                seen.add((target, name))
-                ever = [one.users_flagged_ever for one in own if one.users_flagged_ever is not None]
-                shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
-                shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
-                shares.append(_mean(own, "user_windows"))
-                first = f"{100 * np.mean(ever):.2f}" if ever else ""
-                yield [target, name, first, *(f"{100 * share:.2f}" for share in shares)]
+    """Yield a row per target and detector."""
+    names = dict.fromkeys((target, name) for (target, _), by_detector in found.items() for name in by_detector)
+    for target, name in names:
+        own = _of_users(found, target, name)
+        ever = [one.users_flagged_ever for one in own if one.users_flagged_ever is not None]
+        shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
+        shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
+        shares.append(_mean(own, "user_windows"))
+        first = f"{100 * np.mean(ever):.2f}" if ever else ""
+        yield [target, name, first, *(f"{100 * share:.2f}" for share in shares)]
+
+
+def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":
+    """Return what a detector sees of the users of a target, once per seed: they are the same for every attack."""
+    of_target = (own.get(detector, []) for (each, _), own in found.items() if each == target)
+    by_seed: dict[int, Detected] = {}
+    for one in (one for own in of_target for one in own):
+        by_seed.setdefault(one.seed, one)
+    return [*by_seed.values()]
 
 
 def picture(found: Grouped, detector: str) -> Figure:
@@ -169,10 +190,12 @@ def picture(found: Grouped, detector: str) -> Figure:
                 curve = np.mean([one.flagged for one in own], axis=0)
                 colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
                 axes.plot(range(1, len(curve) + 1), curve, color=colour, linestyle=style, label=attack, linewidth=1.4)
-        users = np.mean([one.users_flagged for one in own], axis=0) if own else []
+        users = np.mean([one.users_flagged for one in _of_users(found, target, detector)], axis=0)
         axes.plot(range(1, len(users) + 1), users, color="#999999", linewidth=2, label="real users")
         axes.set(title=target, xlabel="items of the history", ylabel=f"share flagged by {detector}", ylim=(0, 1))
         axes.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
+    drawn = [axes.get_legend_handles_labels() for axes in panels]
+    by_label = {label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)}
+    order = [*(attack for attack in attacks if attack in by_label), "real users"]
+    figure.legend([by_label[label] for label in order], order, loc="outside right upper", frameon=False)
     return figure

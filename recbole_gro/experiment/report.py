@@ -87,9 +87,7 @@ def _measurements(setting: Setting, cut_offs: Sequence[int]) -> Iterator[tuple[s
 
 def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequence[str]) -> Iterator[Block]:
     k = headline_k(settings)
-    if missing:
-        n_done = sum(len(setting.cells) for setting in settings)
-        yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
+    yield from unfinished(missing, sum(len(setting.cells) for setting in settings))
     yield Heading("Results")
     yield Paragraph(
         f"± is the deviation between seeds; brackets are {LEVEL:.0%} intervals: of ratios and of the gain for other "
@@ -110,6 +108,22 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
     yield from settings_blocks(experiment)
     yield Heading("Run with")
     yield facts_table(settings)
+    yield from missing_cells(missing)
+
+
+def unfinished(missing: Sequence[str], n_done: int) -> Iterator[Block]:
+    """Yield the first paragraph of a report without some cells.
+
+    Args:
+        missing: their descriptions.
+        n_done: number of the others.
+    """
+    if missing:
+        yield Paragraph(f"Unfinished: {len(missing)} of {len(missing) + n_done} cells are missing, listed at the end.")
+
+
+def missing_cells(missing: Sequence[str]) -> Iterator[Block]:
+    """Yield the end of a report without some cells, whose descriptions it lists."""
     if missing:
         yield Heading("Missing cells")
         yield Bullets(missing)

@@ -6,11 +6,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from experiment.grid import detection_file
 
 from recbole_gro import UserError
+from recbole_gro.detection import Detector, detectors
 from recbole_gro.experiment import detection_cells
 from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.detection import ProviderUnderTest
@@ -138,6 +140,52 @@ def test_targets_that_fail_are_reported_and_others_are_kept(grid, tmp_path, monk
     )
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 1
     assert "standard+random" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_an_attack_that_fails_ends_no_other_one_of_its_target(grid, tmp_path, monkeypatch):
+    def failing(provider, config, values, seed):
+        if values["attacker"] == ATTACKS[0] and broken:
+            raise ValueError("out of luck")
+        return detected(provider, config, values, seed)
+
+    detected, broken = ProviderUnderTest.detected, True
+    monkeypatch.setitem(KINDS, "detection", replace(KINDS["detection"], measure=failing))
+    with pytest.raises(UserError) as caught:
+        run_experiment(grid, output_dir=tmp_path / "out")
+    assert str(caught.value) == (
+        f"cells of 1 target failed, finished ones are kept: attacker {ATTACKS[0]}, seed 1: ValueError: out of luck"
+    )
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "Unfinished: 1 of 3 cells are missing, listed at the end." in report
+    assert report.rstrip().endswith(f"- attacker {ATTACKS[0]}, seed 1")
+    broken = False
+    run_experiment(grid, output_dir=tmp_path / "out")
+    run_experiment(grid, output_dir=tmp_path / "fresh")
+    for name in ("report.md", "results.csv", "detection.png"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
+def test_a_detector_that_draws_has_the_same_figures_when_the_grid_is_resumed(grid, tmp_path, monkeypatch):
+    class Lucky(Detector):
+        settings = ()
+
+        def fit(self, traces):
+            self.luck = torch.rand(1)
+
+        def scores(self, traces):
+            return (self.luck + float(np.random.rand()) + torch.rand(traces.items.shape)) * (traces.items > 0)
+
+        def window_scores(self, traces, size):
+            return torch.rand(len(traces) // size)
+
+    monkeypatch.setitem(detectors._entries, "lucky", Lucky)
+    folder = tmp_path / "out"
+    run_experiment(grid, {"detector": ["lucky"]}, folder)
+    before = (folder / "results.csv").read_bytes()
+    for file in sorted((folder / "cells").iterdir())[1:]:
+        file.unlink()
+    run_experiment(grid, {"detector": ["lucky"]}, folder)
+    assert (folder / "results.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize("dry_run", [True, False])

@@ -33,12 +33,13 @@ def test_the_report_has_means_over_seeds(tmp_path):
     write_detection_report(plan, cells, tmp_path)
     report = (tmp_path / "report.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "NARM" in line]
-    assert ["model NARM", "a", "5.0 (50%)"] in rows
-    assert ["model NARM", "a", "2.0 (100%)"] in rows
-    assert ["model NARM", "a", "30"] in rows
-    assert ["model NARM", "b", "30, 1 of 2 seeds"] in rows
+    assert ["model NARM", "a", "2", "5.0 (50%)"] in rows
+    assert ["model NARM", "a", "2", "2.0 (100%)"] in rows
+    assert ["model NARM", "a", "2", "30"] in rows
+    assert ["model NARM", "b", "2", "30, 1 of 2 seeds"] in rows
     assert ["model NARM", "mmd", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows
-    assert ["model NARM", "a", "mmd", "0.50", "0.75"] in rows
+    assert ["model NARM", "a", "mmd", "2", "0.50", "0.75"] in rows
+    assert "missing" not in report
     assert "True positives at 10 % false positives" in report
     lines = (tmp_path / "results.csv").read_text().splitlines()
     assert lines[0] == "model,attacker,seed,detector,measure,items,value"
@@ -73,3 +74,28 @@ def test_windows_are_averaged_over_the_seeds_that_have_some(tmp_path, order):
     plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a"]}, [1, 2])
     write_detection_report(plan, [few, many][::order], tmp_path)
     assert "2.0 (100%)" in (tmp_path / "report.md").read_text()
+
+
+def test_a_report_without_some_cells_lists_them_and_has_the_seeds_of_each_row(tmp_path):
+    plan = Experiment("own", "T", "detection", {"model": ["NARM"], "attacker": ["a", "b"]}, [1, 2])
+    cells = [found("a", 1), found("b", 1), found("b", 2)]
+    write_detection_report(plan, cells, tmp_path, ["model NARM, attacker a, seed 2"])
+    report = (tmp_path / "report.md").read_text()
+    assert "Unfinished: 1 of 4 cells are missing, listed at the end." in report
+    assert report.rstrip().endswith("- model NARM, attacker a, seed 2")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "NARM" in line]
+    assert ["model NARM", "a", "1", "4.0 (50%)"] in rows
+    assert ["model NARM", "b", "2", "4.0 (50%)"] in rows
+
+
+def test_the_figure_has_the_users_of_every_panel_and_the_attacks_of_all(tmp_path):
+    """Where an attack failed for one target."""
+    other = found("b", 1)
+    other.values = {"model": "SASRec", "attacker": "b"}
+    figure = picture(grouped([found("a", 1), other]), "mmd")
+    assert [[line.get_label() for line in axes.lines] for axes in figure.axes] == [
+        ["a", "real users"],
+        ["b", "real users"],
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "real users"]
+    assert figure.axes[1].lines[1].get_ydata().tolist() == [0.0, 0.02]
