@@ -36,9 +36,10 @@ def marks_blocks(
     """
     lacking, others_lack = map(without, missing)
     marked = [row for row in rows if row["is_marked"]]
+    of_others = f", and {_claims(others)} of {len(others)} on models that no mark was planted in" if others else ""
     yield Paragraph(
         f"{_claims(marked)} of {len(marked)} verdicts on marked models and their surrogates are claims at level "
-        f"{LEVEL:g}, and {_claims(others)} of {len(others)} on models that no mark was planted in."
+        f"{LEVEL:g}{of_others}."
     )
     if rows:
         yield Heading("Results")
