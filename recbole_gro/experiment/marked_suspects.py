@@ -11,6 +11,7 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.suspect_entries import USUAL
 from recbole_gro.experiment.suspects import PRUNED, Workshop, fine_tuned, pruned, retrained
+from recbole_gro.experiment.tables import suspect_named
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stages import Stages
 
@@ -41,7 +42,8 @@ class MarkedSuspect:
 def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> Iterator[MarkedSuspect]:
     """Yield the suspects of a model that a defense marked, and the undefended target."""
     part, stages = workshop.experiment.marks, workshop.stages(model, seed, defense)
-    marked = stages.defended()[0]
+    with suspect_named("the marked target"):
+        marked = stages.defended()[0]
     yield MarkedSuspect("the undefended target", workshop.target(model, seed), stages, False)
     yield MarkedSuspect("the marked target", marked, stages)
     for share in PRUNED:
@@ -54,15 +56,18 @@ def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> 
         name = f"surrogate, {attack_name(attack)}"
         for share in PRUNED:
             yield MarkedSuspect(f"{name}, {share:.0%} pruned", pruned(surrogate, share), attacked, log=log)
-        tuned = fine_tuned(surrogate, attacked)
-        yield MarkedSuspect(f"{name}, fine-tuned on 10 % of the users", tuned, attacked, log=log)
+        fine = f"{name}, fine-tuned on 10 % of the users"
+        with suspect_named(fine):
+            tuned = fine_tuned(surrogate, attacked)
+        yield MarkedSuspect(fine, tuned, attacked, log=log)
     for entry in part["cleansed"]:
         usual, attack = entry[USUAL], {key: value for key, value in entry.items() if key != USUAL}
         attacked, log = workshop.queries(model, seed, attack, defense)
         _, usual_log = workshop.queries(model, seed, {**attack, "attacker": usual}, defense)
         left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
-        cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
         name = f"surrogate, {attack_name(attack)}, cleansed by {usual}"
+        with suspect_named(name):
+            cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
         yield MarkedSuspect(name, cleansed, attacked, log=log, left_out=left_out)
 
 

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.experiment.checks import check_cells
-from recbole_gro.experiment.dry_run import no_estimate, print_downloads
+from recbole_gro.experiment.dry_run import print_downloads
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marked_suspects import (
     MarkedSuspect,
@@ -29,12 +30,23 @@ from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.suspect_checks import check_marks_settings, marks_cells
 from recbole_gro.experiment.suspects import TOP, Workshop
+from recbole_gro.experiment.tables import (
+    PlannedTable,
+    make_tables,
+    missing_list,
+    missing_of,
+    print_tables,
+    refuse_failed,
+    rows_of,
+    suspect_named,
+    unfinished,
+)
 from recbole_gro.experiment.users_code import users_code
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stages import Stages
-from recbole_gro.report.document import csv_text, read_rows, write_document
+from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
@@ -64,49 +76,56 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
         dry_run: only print what is missing.
 
     Raises:
-        UserError: an invalid setting, and nothing has been made then.
+        UserError: an invalid setting, and nothing has been made then; or, at the end, tables that failed.
     """
     workshop = Workshop(experiment, stages_dir)
     owners = list(itertools.product(map(str, experiment.vary["model"]), experiment.vary["defense"], experiment.seeds))
     _check(experiment, owners)
     configs = [experiment.config({"model": model, "defense": defense}, seed) for model, defense, seed in owners]
     absent = dry_run and print_downloads(configs)
-    tables = {
-        f"{model}, {defense}, seed {seed}": (
+    by_owner = {
+        f"{model}, {defense}, seed {seed}": PlannedTable(
             folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, model, defense, seed)}.csv",
             HEAD,
-            verdicts(workshop, model, defense, seed),
+            partial(verdicts, workshop, model, defense, seed),
         )
         for model, defense, seed in owners
-    } | {
-        f"false claims, {defense}": (
+    }
+    by_defense = {
+        f"false claims, {defense}": PlannedTable(
             folder / "false-claims" / f"{defense}-{_print(experiment, defense)}.csv",
             FALSE_HEAD,
-            false_claims(workshop, defense),
+            partial(false_claims, workshop, defense),
         )
         for defense in experiment.vary["defense"]
     }
-    if not absent and not all(file.exists() for file, *_ in tables.values()):
+    tables = by_owner | by_defense
+    if not absent and missing_of(tables):
         check_cells(experiment, [*marks_cells(experiment, owners)])
         forget_loaders()
         _check_marks(workshop, owners)
-    for name, (file, head, rows) in tables.items():
-        if dry_run:
-            print(f"  {name}: {'done' if file.exists() else 'missing'}")
-        elif not file.exists():
-            make_folder(file.parent)
-            make_folder(stages_dir, "stages_dir")
-            with used_alone(folder, LOCK):
-                write_whole(file, csv_text(head, ([*row.values()] for row in rows)))
-            say(f"{time.strftime('%H:%M:%S')} {name}: done")
     if dry_run:
-        print(no_estimate(experiment.figure))
+        print_tables(tables, experiment.figure)
         return
-    found = [row for file, head, _ in tables.values() if head is HEAD for row in read_rows(file, WORDS)]
-    others = [row for file, head, _ in tables.values() if head is FALSE_HEAD for row in read_rows(file, WORDS)]
+    make_folder(folder)
+    with used_alone(folder, LOCK):
+        failed = make_tables(tables, stages_dir)
+        if len(missing_of(tables)) < len(tables):
+            _report(experiment, folder, by_owner, by_defense)
+    refuse_failed(failed, len(tables))
+
+
+def _report(
+    experiment: Experiment, folder: Path, by_owner: dict[str, PlannedTable], by_defense: dict[str, PlannedTable]
+) -> None:
+    """Write the report of the tables that are there: of marked models, and of false claims with a defense."""
+    found, others = (rows_of(tables.values(), WORDS) for tables in (by_owner, by_defense))
+    missing = missing_of(by_owner), missing_of(by_defense)
+    both = [*itertools.chain(*missing)]
+    parts = unfinished(both, len(by_owner) + len(by_defense)), marks_blocks(experiment, found, others, missing)
     write_whole(folder / FALSE_CLAIMS, csv_text(FALSE_HEAD, ([*row.values()] for row in others)))
     text = csv_text(HEAD, ([*row.values()] for row in found))
-    write_document(experiment.title, list(marks_blocks(experiment, found, others)), text, folder)
+    write_document(experiment.title, [*itertools.chain(*parts, missing_list(both))], text, folder)
     print(f"report.html, report.md, results.csv and {FALSE_CLAIMS} are in {folder}")
 
 
@@ -116,16 +135,17 @@ def verdicts(workshop: Workshop, model: str, defense: str, seed: int) -> Iterato
     owner, method = _owner(stages, workshop.target(model, seed)), create_method(defense, {})
     probes, marks = _probes(method, owner), owner.marks["sequences"][:, 1:].long().unique()
     for suspect in marked_suspects(workshop, model, defense, seed):
-        start_stage(stages.config, "evaluation")
-        k = stages.config["served_k"]
-        metrics = evaluate_service(stages.config, Service(suspect.model, k), *stages.loaders)[0]
-        at = f"ndcg@{max(stages.config['topk'])}"
         own = {"model": model, "defense": defense, "seed": seed, "suspect": suspect.name,
                "is_marked": suspect.is_marked}  # fmt: skip
-        more = {f"{part}_ndcg": metrics[part][at] for part in ("valid", "test")} | _training_lists(suspect, marks)
-        more["different_marks"] = len(marks)
-        for found in _found(method, probes, suspect.model, k):
-            yield own | found | more
+        with suspect_named(suspect.name):
+            start_stage(stages.config, "evaluation")
+            k = stages.config["served_k"]
+            metrics = evaluate_service(stages.config, Service(suspect.model, k), *stages.loaders)[0]
+            at = f"ndcg@{max(stages.config['topk'])}"
+            more = {f"{part}_ndcg": metrics[part][at] for part in ("valid", "test")} | _training_lists(suspect, marks)
+            more["different_marks"] = len(marks)
+            rows = [own | found | more for found in _found(method, probes, suspect.model, k)]
+        yield from rows
         say(f"{time.strftime('%H:%M:%S')} {model}, {defense}, seed {seed}: {suspect.name}")
 
 
@@ -147,8 +167,10 @@ def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
         known.add(marks)
         probes = _probes(method, owner)
         for name, suspect in suspects:
-            for found in _found(method, probes, suspect, stages.config["served_k"]):
-                yield {"defense": defense, "key": FIRST_KEY + number, "owner": model, "suspect": name} | found
+            own = {"defense": defense, "key": FIRST_KEY + number, "owner": model, "suspect": name}
+            with suspect_named(name):
+                rows = [own | found for found in _found(method, probes, suspect, stages.config["served_k"])]
+            yield from rows
 
 
 def _owner(stages: Stages, target: nn.Module, config: ConfigLike | None = None) -> Any:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from recbole_gro.experiment.facts import settings_blocks
 from recbole_gro.experiment.plan import Experiment
+from recbole_gro.experiment.tables import without
 from recbole_gro.ownership.method import LEVEL
 from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Table
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
@@ -20,7 +21,10 @@ LEAST = 1e-300  # p-values below are shown as this
 
 
 def marks_blocks(
-    experiment: Experiment, rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+    experiment: Experiment,
+    rows: Sequence[dict[str, Any]],
+    others: Sequence[dict[str, Any]],
+    missing: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Iterator[Block]:
     """Yield the parts of the report.
 
@@ -28,24 +32,35 @@ def marks_blocks(
         experiment: with its title and settings.
         rows: of the suspects of all marked models.
         others: of the models without marks.
+        missing: names of the tables that either lacks.
     """
+    lacking, others_lack = map(without, missing)
     marked = [row for row in rows if row["is_marked"]]
+    of_others = f", and {_claims(others)} of {len(others)} on models that no mark was planted in" if others else ""
     yield Paragraph(
         f"{_claims(marked)} of {len(marked)} verdicts on marked models and their surrogates are claims at level "
-        f"{LEVEL:g}, and {_claims(others)} of {len(others)} on models that no mark was planted in."
+        f"{LEVEL:g}{of_others}."
     )
-    yield Heading("Results")
-    yield _suspects(rows)
-    yield Picture("marks.png", png(_picture(rows)), "p-values of the suspects of each marked model",
-                  "p-value of each seed, on a logarithmic scale; filled: the longest lists, open: lists of "
-                  f"{min(row['list_length'] for row in rows)}. The line is the level.")  # fmt: skip
-    yield _accuracy(rows)
+    if rows:
+        yield Heading("Results")
+        yield from _results(rows, lacking)
+    if others:
+        yield Heading("Models without marks")
+        yield _false_claims(others, others_lack)
+    yield from settings_blocks(experiment)
+
+
+def _results(rows: Sequence[dict[str, Any]], lacking: str) -> Iterator[Block]:
+    yield _suspects(rows, lacking)
+    caption = (
+        "p-value of each seed, on a logarithmic scale; filled: the longest lists, open: lists of "
+        f"{min(row['list_length'] for row in rows)}. The line is the level.{lacking}"
+    )
+    yield Picture("marks.png", png(_picture(rows)), "p-values of the suspects of each marked model", caption)
+    yield _accuracy(rows, lacking)
     cleansed = [row for row in rows if row["left_out"] is not None]
     if cleansed:
-        yield _cleansing(cleansed)
-    yield Heading("Models without marks")
-    yield _false_claims(others)
-    yield from settings_blocks(experiment)
+        yield _cleansing(cleansed, lacking)
 
 
 def _claims(rows: Sequence[dict[str, Any]]) -> int:
@@ -64,7 +79,7 @@ def _of_longest_lists(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["list_length"] == longest]
 
 
-def _suspects(rows: Sequence[dict[str, Any]]) -> Table:
+def _suspects(rows: Sequence[dict[str, Any]], lacking: str) -> Table:
     lengths = list(dict.fromkeys(row["list_length"] for row in rows))
     head = [f"{name}, top {length}" for length in lengths for name in ("claims", "lowest p", "highest p")]
     found = []
@@ -78,7 +93,7 @@ def _suspects(rows: Sequence[dict[str, Any]]) -> Table:
     return Table(
         f"Verdicts by suspect, for the first items of its lists. Claims: seeds with a p-value of at most {LEVEL:g}. "
         "Lowest and highest p of the seeds, none where one has no verdict. Listed: marked items that the longest lists "
-        "hold, and the mean over all items that the key could have chosen, percent.",
+        "hold, and the mean over all items that the key could have chosen, percent." + lacking,
         ["target", "defense", "suspect", *head, "listed", "by chance"],
         found,
         labels=3,
@@ -90,11 +105,11 @@ def _p_values(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [f"{min(values):.2g}" if values else NONE, f"{max(values):.2g}" if len(values) == len(rows) else NONE]
 
 
-def _accuracy(rows: Sequence[dict[str, Any]]) -> Table:
+def _accuracy(rows: Sequence[dict[str, Any]], lacking: str) -> Table:
     at_once = _of_longest_lists(rows)
     return Table(
         "Accuracy by suspect: NDCG at the longest of topk, percent, mean over seeds; and over that of the undefended "
-        "target, seed by seed.",
+        "target, seed by seed." + lacking,
         ["target", "defense", "suspect", "validation", "test", "validation, kept", "test, kept", "test, kept by seed"],
         [
             [*map(str, names), *(f"{100 * np.mean([row[part] for row in own]):.2f}" for part in PARTS),
@@ -115,11 +130,11 @@ def _kept(row: dict[str, Any], part: str, rows: Sequence[dict[str, Any]]) -> flo
     return row[part] / plain if plain else math.nan
 
 
-def _cleansing(rows: Sequence[dict[str, Any]]) -> Table:
+def _cleansing(rows: Sequence[dict[str, Any]], lacking: str) -> Table:
     at_once = _of_longest_lists(rows)
     return Table(
         "What cleansing removes, means over seeds: share of the positions of the lists that marked items hold before "
-        "it, percent; items left out, and how many of them are marked.",
+        "it, percent; items left out, and how many of them are marked." + lacking,
         ["target", "defense", "suspect", "marked positions", "left out", "of them marked", "marked items"],
         [
             [*map(str, names), f"{100 * np.mean([row['marked_positions'] for row in own]):.1f}",
@@ -131,11 +146,11 @@ def _cleansing(rows: Sequence[dict[str, Any]]) -> Table:
     )  # fmt: skip
 
 
-def _false_claims(rows: Sequence[dict[str, Any]]) -> Table:
+def _false_claims(rows: Sequence[dict[str, Any]], lacking: str) -> Table:
     return Table(
         "Share of the verdicts with a p-value at or below each level, which is the level where p-values are exact. "
         "Verdicts with one key share its draws, so they are not independent. No verdict: the suspect lists no item "
-        "that the key could have chosen.",
+        "that the key could have chosen." + lacking,
         ["defense", "items in a list", *(f"{level:g}" for level in LEVELS), "verdicts", "no verdict", "keys"],
         [
             [*map(str, names), *(_share(own, level) for level in LEVELS),

@@ -1,9 +1,8 @@
 """The experiment on ownership: which suspects the method `fingerprint` claims, copies and others."""
 
 import itertools
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from recbole_gro.data.digests import data_fingerprint
-from recbole_gro.experiment.dry_run import no_estimate, print_downloads
+from recbole_gro.experiment.dry_run import print_downloads
 from recbole_gro.experiment.plan import LOCK, Experiment
 from recbole_gro.experiment.report import settings_blocks
 from recbole_gro.experiment.suspect_checks import check_ownership_data, check_ownership_settings
@@ -28,6 +27,18 @@ from recbole_gro.experiment.suspects import (
     trained_seeds,
     usual_attacks,
 )
+from recbole_gro.experiment.tables import (
+    PlannedTable,
+    make_tables,
+    missing_list,
+    missing_of,
+    print_tables,
+    refuse_failed,
+    rows_of,
+    suspect_named,
+    unfinished,
+    without,
+)
 from recbole_gro.experiment.users_code import users_code
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
@@ -36,8 +47,7 @@ from recbole_gro.report.document import Block, Heading, Paragraph, Picture, Tabl
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, write_whole
-from recbole_gro.utils.log import say
+from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.work_folder import used_alone
 
 MIN_REFERENCES = 3  # references of a verdict; one fewer than an owner has remain where a reference is the suspect
@@ -58,41 +68,42 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         dry_run: only print what is missing.
 
     Raises:
-        UserError: an invalid setting, or too few references.
+        UserError: an invalid setting, or too few references, and nothing has been made then; or, at the end, owners
+            that failed.
     """
     if len(trained_seeds(experiment)) <= MIN_REFERENCES + 1:
         raise UserError(f"ownership: seeds and references are to be {MIN_REFERENCES + 2} different ones or more")
     check_ownership_settings(experiment)
-    workshop, rows, models = Workshop(experiment, stages_dir), [], [*map(str, experiment.vary["model"])]
+    workshop, models = Workshop(experiment, stages_dir), [*map(str, experiment.vary["model"])]
     absent = dry_run and print_downloads(experiment.config({"model": model}, experiment.seeds[0]) for model in models)
-    line_up = _line_up(experiment)
-    files = {
-        (model, seed): folder / "owners" / f"{model}-{seed}-{line_up}-{_suspects(experiment, model, seed)}.csv"
-        for model, seed in itertools.product(models, experiment.seeds)
-    }
-    if not absent:
-        check_ownership_data(workshop, [owner for owner, file in files.items() if not file.exists()])
-    for (model, seed), file in files.items():
-        if dry_run:
-            print(f"  {model}, seed {seed}: {'done' if file.exists() else 'missing'}")
-            continue
+    line_up, tables, missing = _line_up(experiment), {}, []
+    for model, seed in itertools.product(models, experiment.seeds):
+        owner = folder / "owners" / f"{model}-{seed}-{line_up}"
+        file = owner.with_name(f"{owner.name}-{_suspects(experiment, model, seed)}.csv")
+        rows = partial(_rows, workshop, model, seed, owner)
+        tables[f"{model}, seed {seed}"] = PlannedTable(file, HEAD, rows)
         if not file.exists():
-            make_folder(file.parent)
-            make_folder(stages_dir, "stages_dir")
-            owner = f"{model}-{seed}-{line_up}"  # whose verdicts on other suspects stay
-            earlier = [row for other in sorted(file.parent.glob(f"{owner}-*.csv")) for row in read_rows(other, WORDS)]
-            known = {(row["kind"], row["suspect"]): row for row in earlier}
-            with used_alone(folder, LOCK):
-                write_whole(file, csv_text(HEAD, map(list, _values(verdicts(workshop, model, seed, known)))))
-        rows += read_rows(file, WORDS)
-        say(f"{time.strftime('%H:%M:%S')} owner {model}, seed {seed}: done")
+            missing.append((model, seed))
+    if not absent:
+        check_ownership_data(workshop, missing)
     if dry_run:
-        print(no_estimate(experiment.figure))
-    if rows:
-        write_document(
-            experiment.title, list(blocks(experiment, rows)), csv_text(HEAD, map(list, _values(rows))), folder
-        )
-        print(f"report.html, report.md and results.csv are in {folder}")
+        print_tables(tables, experiment.figure)
+        return
+    make_folder(folder)
+    with used_alone(folder, LOCK):
+        failed = make_tables(tables, stages_dir)
+        if found := rows_of(tables.values(), WORDS):
+            text, lacking = csv_text(HEAD, ([*row.values()] for row in found)), missing_of(tables)
+            parts = [*unfinished(lacking, len(tables)), *blocks(experiment, found, lacking), *missing_list(lacking)]
+            write_document(experiment.title, parts, text, folder)
+            print(f"report.html, report.md and results.csv are in {folder}")
+    refuse_failed(failed, len(tables))
+
+
+def _rows(workshop: Workshop, model: str, seed: int, owner: Path) -> Iterator[Row]:
+    """Yield the rows of an owner; verdicts in files whose names begin as `owner`, on other suspects, stay."""
+    earlier = [row for file in sorted(owner.parent.glob(f"{owner.name}-*.csv")) for row in read_rows(file, WORDS)]
+    return verdicts(workshop, model, seed, {(row["kind"], row["suspect"]): row for row in earlier})
 
 
 def _line_up(experiment: Experiment) -> str:
@@ -113,10 +124,6 @@ def _suspects(experiment: Experiment, model: str, seed: int) -> str:
     owners = itertools.product(sorted(map(str, experiment.vary["model"])), experiment.seeds)
     others = [[name, other, usual_attacks(experiment, name, other)] for name, other in owners]
     return fingerprint(experiment.name, others=others, suspects=experiment.ownership | read)
-
-
-def _values(rows: Iterable[Row]) -> Iterator[Any]:
-    return (row.values() for row in rows)
 
 
 def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
@@ -145,7 +152,8 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
     def row(suspect: Suspect, sent: Probes = probes) -> Row:
         if (suspect.kind, suspect.name) in known:
             return known[suspect.kind, suspect.name]
-        lists = suspect.lists(histories).cpu()[:, :TOP]
+        with suspect_named(f"{suspect.kind}: {suspect.name}"):
+            lists = suspect.lists(histories).cpu()[:, :TOP]
         try:
             verdict = method.measured(sent, lists)
         except NoVerdict as reason:
@@ -170,12 +178,13 @@ def _row(model: str, seed: int, suspect: Suspect, verdict: Verdict) -> Row:
     return dict(zip(HEAD, found, strict=True))
 
 
-def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
+def blocks(experiment: Experiment, rows: Sequence[Row], missing: Sequence[str] = ()) -> Iterator[Block]:
     """Yield the parts of the report.
 
     Args:
         experiment: with its title and settings.
-        rows: of all owners.
+        rows: of all owners that are finished.
+        missing: names of the others.
     """
     level = DistinctiveItems({}).settings["level"]
     copied, none = ([row for row in rows if row["is_copy"] is is_copy] for is_copy in (True, False))
@@ -192,7 +201,8 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
         groups[row["model"], name].append(row)
     yield Table(
         f"Verdicts by suspect. Claims: share with p <= {level}. Share: of the owner's distinctive items, and the mean "
-        "over references, percent. p and probes needed: median; > where no number of probes was enough.",
+        "over references, percent. p and probes needed: median; > where no number of probes was enough."
+        + without(missing),
         [
             "owner",
             "suspect",
@@ -208,18 +218,19 @@ def blocks(experiment: Experiment, rows: Sequence[Row]) -> Iterator[Block]:
         [[*names, *_summary(own, level)] for names, own in sorted(groups.items())],
         labels=2,
     )
-    yield Picture("ownership.png", png(_picture(rows)), "share of distinctive items beyond that of references",
-                  "Number of verdicts against the excess share. The line is the margin.")  # fmt: skip
+    caption = "Number of verdicts against the excess share. The line is the margin." + without(missing)
+    alternative = "share of distinctive items beyond that of references"
+    yield Picture("ownership.png", png(_picture(rows)), alternative, caption)
     yield Heading("p-values of models that are no copies")
     p_values = np.array([row["p_value_without_margin"] for row in none])
     yield Table(
         "Without the margin: share of verdicts at or below each level, which is the level where p-values are exact. "
         "Verdicts on one owner's "
-        "model share its references, so they are not independent.",
+        "model share its references, so they are not independent." + without(missing),
         ["owner", *(f"{at:g}" for at in (0.01, 0.05, 0.1, 0.5)), "verdicts"],
         [
             [name, *(f"{np.mean(own <= at):.3f}" for at in (0.01, 0.05, 0.1, 0.5)), f"{len(own)}"]
-            for name, own in {"all": p_values, **{
+            for name, own in {"all that are there" if missing else "all": p_values, **{
                 f"{model} {seed}": np.array([row["p_value_without_margin"] for row in none
                                              if (row["model"], row["seed"]) == (model, seed)])
                 for model, seed in dict.fromkeys((row["model"], row["seed"]) for row in none)

@@ -20,6 +20,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.kept_loaders import loaders_key
 from recbole_gro.experiment.plan import Experiment, in_words
+from recbole_gro.experiment.tables import suspect_named
 from recbole_gro.quick_start.comparison import attack_service, serve_defended
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
@@ -84,12 +85,14 @@ class Workshop:
 
     def target(self, model: str, seed: int) -> nn.Module:
         """Return the target of a model at a seed."""
-        return self.stages(model, seed).target()
+        with suspect_named(f"target {model}, seed {seed}"):
+            return self.stages(model, seed).target()
 
     def small(self, seed: int) -> nn.Module:
         """Return a small independent model."""
         settings = small_settings(self.experiment)
-        return self.stages(settings.pop("model"), seed, **settings).target()
+        with suspect_named(f"small independent model, seed {seed}"):
+            return self.stages(settings.pop("model"), seed, **settings).target()
 
     def of_half(self, model: str, seed: int) -> nn.Module:
         """Return a model trained as the target on half of the users, drawn by the seed."""
@@ -98,14 +101,16 @@ class Workshop:
         keep_half_of_users(dataset, seed)
         of_half = fingerprint("target", Fingerprints(config, UNDEFENDED).training, users="half")
         prints = Fingerprints(config, UNDEFENDED, variant={"training": of_half})
-        return Stages(config, build_loaders(config, dataset), self.cache, prints, None).target()
+        with suspect_named(f"{model}, seed {seed}, of half of the users"):
+            return Stages(config, build_loaders(config, dataset), self.cache, prints, None).target()
 
     def surrogate(
         self, model: str, seed: int, attack: dict[str, Any], defense: str = UNDEFENDED
     ) -> tuple[nn.Module, Stages, QueryLog, int]:
         """Return the surrogate of an attack on a service, its stages, the query log and the number of lists."""
         stages = self.stages(model, seed, defense, **attack)
-        surrogate, log, facts = attack_service(stages, serve_defended(stages)[0], defense)
+        with suspect_named(f"surrogate of {model}, seed {seed}, {in_words(attack)}"):
+            surrogate, log, facts = attack_service(stages, serve_defended(stages)[0], defense)
         return surrogate, stages, log, facts["lists_returned"]
 
     def queries(
@@ -113,7 +118,8 @@ class Workshop:
     ) -> tuple[Stages, QueryLog]:
         """Return the stages of an attack on a service, and its query log, without a surrogate."""
         stages = self.stages(model, seed, defense, **attack)
-        return stages, stages.queries(serve_defended(stages)[0], defense)[0]
+        with suspect_named(f"queries to {model}, seed {seed}, {in_words(attack)}"):
+            return stages, stages.queries(serve_defended(stages)[0], defense)[0]
 
 
 def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
@@ -128,7 +134,8 @@ def copies(workshop: Workshop, model: str, seed: int) -> Iterator[Suspect]:
             yield Suspect(kind, _name(attack), True, lists, n_lists)
     for attack in attacks(workshop.experiment, "avoiding", model, seed):
         _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
-        lists = _avoiding(stages, log, _own_model(workshop, model, seed))
+        with suspect_named(f"surrogate trained on lists less rare items, {in_words(attack)}"):
+            lists = _avoiding(stages, log, _own_model(workshop, model, seed))
         yield Suspect("adaptive: trained on lists less rare items", _name(attack), True, lists, n_lists)
 
 
