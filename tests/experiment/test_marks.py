@@ -6,6 +6,7 @@ from experiment.folder_cases import FolderCases
 from experiment.test_ownership import OWN_MODEL
 from pipeline import files_below
 
+from recbole_gro.config import own_modules
 from recbole_gro.experiment.marks import FALSE_CLAIMS, HEAD, WORDS
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import read_experiment
@@ -81,6 +82,7 @@ def test_tables_of_other_code_of_a_model_are_made_again(grid, tmp_path, monkeypa
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "missing" not in capsys.readouterr().out
     module.write_text(OWN_MODEL.replace("1", "22"))
+    own_modules._sources.clear()  # as of a new process
     run_experiment(*grid, output_dir="out", dry_run=True)
     printed = capsys.readouterr().out
     assert f"  {name}, aow, seed 1: missing\n" in printed

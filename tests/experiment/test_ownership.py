@@ -8,6 +8,7 @@ from conftest import SMALL
 from experiment.folder_cases import FolderCases
 from pipeline import files_below, same_weights
 
+from recbole_gro.config import own_modules
 from recbole_gro.experiment.ownership import HEAD, WORDS, blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
@@ -119,6 +120,7 @@ def test_verdicts_with_other_code_of_a_model_are_made_again(grid, tmp_path, monk
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: done\n  GRU4Rec, seed 1: done" in capsys.readouterr().out
     module.write_text(OWN_MODEL.replace("1", "22"))
+    own_modules._sources.clear()  # as of a new process
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
