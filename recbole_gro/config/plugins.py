@@ -15,6 +15,7 @@ from recbole_gro.config.settings import Settings, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.own_code import note_own
+from recbole_gro.utils.registry import registering_module
 
 GROUP = "recbole_gro.plugins"
 
@@ -83,6 +84,7 @@ def imported_module(name: str, setting: str) -> Any:
     try:
         module = importlib.import_module(name)
         for each in reached([name]) if is_own(name) else ():
+            note_own(each)
             source(each)  # as it is now, whatever its file has later
         return module
     except ModuleNotFoundError as error:
@@ -150,5 +152,9 @@ def sources_of(*classes: type) -> dict[str, str]:
         elif is_own(name):
             found[name] = source(name)
             besides.add(name)
+    registering = {name for name in map(registering_module, classes) if is_own(name) and name in sys.modules}
+    for name in registering - {"__main__"}:  # which may have made the class, by a function of another module
+        found[name] = source(name)
+        besides.add(name)
     own = {cls.__module__ for cls in classes} & found.keys()
     return found | {name: source(name) for name in sorted(reached(own, besides) - found.keys())}

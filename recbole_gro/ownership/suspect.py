@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from recbole_gro.audit.description import KEYS, Description, check_numbers, read
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
 from recbole_gro.audit.sources import open_source
+from recbole_gro.config.files import read_config_file
 from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
@@ -85,7 +87,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
     if suspect.endswith(".pth"):
         described = _checkpoint(suspect, item_tokens)
     elif suspect.endswith((".yaml", ".yml")):
-        described = read_description(suspect, {}, "suspect")
+        described = read_description(suspect, _items_if_none(suspect, item_tokens), "suspect")
         if described["item_type"] == "int":
             check_numbers(item_tokens[1:])
     elif suspect.count(":") != 1:
@@ -99,6 +101,13 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
                 f"the suspect has another catalogue: it lacks {lacking} of the owner's {len(item_tokens) - 1} items"
             )
     return described
+
+
+def _items_if_none(file: str, item_tokens: Sequence[str]) -> dict[str, Any]:
+    """Return an item for a description that names none: nothing is collected, as the catalogue is the owner's."""
+    stored = read_config_file(file, ["seeds"]) if Path(file).is_file() else {}
+    named = stored.get("catalogue") is not None or stored.get("seeds")
+    return {} if named else {"seeds": [item_tokens[1]]}
 
 
 def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:

@@ -109,8 +109,8 @@ def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None)
         reason = " ".join(str(error).split())
         raise UserError(f"ray_address: no cluster reached at {address!r}: {reason}") from error
     try:
-        remote = ray.remote(num_cpus=1, max_retries=3)(_outcome)
-        waiting = {remote.remote(run, task): task for task in tasks}
+        remote = ray.remote(num_cpus=1, max_retries=3)(_outcome_in_folder)
+        waiting = {remote.remote(run, task, os.getcwd()): task for task in tasks}
         while waiting:
             [ready], _ = ray.wait(list(waiting), num_returns=1)
             task = waiting.pop(ready)
@@ -139,6 +139,13 @@ def _imported_ray() -> Any:
             f"executor: ray cannot be imported ({error}); pip install ray adds it, or use --executor=local --workers=N"
         ) from error
     return ray
+
+
+def _outcome_in_folder(run: Callable[..., Any], task: Task, folder: str) -> Outcome:
+    """Run a task in the folder of the command, where relative paths lead to what they name there."""
+    with contextlib.suppress(OSError):  # another machine may lack it, and need it for none
+        os.chdir(folder)
+    return _outcome(run, task)
 
 
 def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outcome:

@@ -1,5 +1,6 @@
 """Registries of named classes or functions, one per extension point."""
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
@@ -7,11 +8,18 @@ from recbole_gro.utils.errors import unknown_name
 
 Entry = TypeVar("Entry")
 _names: dict[Any, str] = {}  # kind and name by entry
+_modules: dict[Any, str] = {}  # name of the module that registered it, by entry
 
 
 def registered_as(entry: Any) -> str:
     """Return the kind and the name of a registered entry, as `defense roll`; "" for another object."""
     return _names.get(entry, "")
+
+
+def registering_module(entry: Any) -> str:
+    """Return the name of the module that registered an entry, which may have made it by a function of another one; ""
+    for another object."""
+    return _modules.get(entry, "")
 
 
 def registered() -> list[Any]:
@@ -52,6 +60,7 @@ class Registry(Generic[Entry]):
                 raise ValueError(f"{self.kind} {name!r} is registered already, as {self._entries[name]!r}")
             self._entries[name] = entry
             _names[entry] = f"{self.kind} {name}"
+            _modules[entry] = _caller()
             return entry
 
         return file
@@ -66,3 +75,11 @@ class Registry(Generic[Entry]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
+
+
+def _caller() -> str:
+    """Return the name of the module outside this package, if any, from which a function of this module was called."""
+    frame, package = sys._getframe(1), __name__.partition(".")[0]
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__"))

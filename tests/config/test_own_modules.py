@@ -9,6 +9,8 @@ from recbole_gro import Defense
 from recbole_gro.config import own_modules
 from recbole_gro.config.own_modules import reached, source
 from recbole_gro.config.plugins import imported_module, module_sources, sources_of
+from recbole_gro.defense.base import defenses
+from recbole_gro.utils.own_code import fault_of_own_code
 
 PART = "from recbole_gro import Defense\n{0}\nclass Part(Defense):\n    def shown(self, ranked):\n        {1}\n"
 
@@ -111,6 +113,23 @@ def test_a_function_that_a_setting_names_has_the_sources_of_its_module_and_of_th
         "choice": "import deep\ndef choose(): ...\n",
         "deep": "ONE = 1\n",
     }
+
+
+def test_the_module_that_registers_a_part_counts_where_another_one_makes_its_class(project):
+    make = "from recbole_gro import Defense\ndef make(by):\n    class Roll(Defense):\n        n = by\n    return Roll\n"
+    registers = "from factory import make\nfrom recbole_gro import register_defense\n"
+    module = project({"factory": make, "plugin_of_rolls": registers + "Roll = register_defense('rolls')(make(1))\n"},
+                     "plugin_of_rolls")  # fmt: skip
+    assert sources_of(module.Roll).keys() == {"factory", "plugin_of_rolls"}
+    del defenses._entries["rolls"]
+
+
+def test_a_fault_in_a_module_that_a_plugin_imports_is_one_of_own_code(project):
+    project({"base_of_parts": PART.format("", "return 1 / 0"), "plugin_of_parts": "from base_of_parts import Part\n"})
+    part = imported_module("plugin_of_parts", "plugins").Part
+    with pytest.raises(ZeroDivisionError) as caught:
+        part.shown(None, None)
+    assert "base_of_parts.py, line" in str(fault_of_own_code(caught.value))
 
 
 def test_a_compiled_module_has_a_digest_and_an_absent_one_nothing(project, tmp_path):

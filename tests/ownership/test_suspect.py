@@ -102,6 +102,14 @@ def test_a_service_over_http_is_queried_as_by_an_audit(tmp_path, monkeypatch):
     assert answers.lists.tolist() == expected
 
 
+@pytest.mark.parametrize("seeds", [None, ["item-7"]])
+def test_a_service_needs_no_catalogue_as_it_is_the_owners(tmp_path, monkeypatch, seeds):
+    monkeypatch.setenv("AUDIT_TOKEN", "token")
+    file = service_file(tmp_path, "http://127.0.0.1:1/recommend", catalogue=None, seeds=seeds)
+    described = describe_suspect(file, ["[PAD]", *CATALOGUE])
+    assert (described.catalogue, described["seeds"]) == (None, seeds or ["item-1"])
+
+
 def test_items_that_a_service_lacks_are_left_out_of_its_queries(tmp_path, monkeypatch):
     """Else a copy that refuses a few items gets no verdict, and no other service that does is tested."""
     pytest.importorskip("httpx")

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.quick_start.executor import execute
+from recbole_gro.quick_start.executor import _outcome_in_folder, execute
 from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.errors import SettingWarning
 
@@ -224,6 +224,15 @@ def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
 
 
 @pytest.mark.every
+@pytest.mark.parametrize("folder", ["there", "absent"])
+def test_a_task_of_a_cluster_has_the_folder_of_the_command_where_there_is_one(tmp_path, monkeypatch, folder):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    found = []
+    _outcome_in_folder(lambda: found.append(Path.cwd().name), (), str(tmp_path / folder))
+    assert found == [folder if folder == "there" else tmp_path.name]
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1", "127.0.0.1:99999"])
 def test_an_unreachable_cluster_is_reported_in_one_line(address):
     needs_ray()
