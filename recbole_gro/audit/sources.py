@@ -127,6 +127,7 @@ class HttpSource:
         except (httpx.InvalidURL, UnicodeError) as error:  # whose message may hold the value
             key = "url" if isinstance(error, httpx.InvalidURL) else "headers"
             raise UserError(f"{description.name}: {key}: it has characters that cannot be sent") from None
+        self._hangs = False  # no try of the latest request had an answer
         self._client = client or httpx.Client(timeout=description["timeout"])
         self._next, self._lock = 0.0, threading.Lock()
         self._stopped = threading.Event()
@@ -153,7 +154,11 @@ class HttpSource:
                 reason = f"cannot connect to {self.description.public['url']}"
             except self._http.HTTPError as error:  # the service may have given the lists
                 reason = type(error).__name__  # its message may hold a header
+                if self._hangs:  # retries would spend the budget before ten requests have failed
+                    break
+                self._hangs = attempt == self.description["retries"]
             else:
+                self._hangs = False
                 if response.is_success:
                     try:
                         return self._read(response, len(histories))

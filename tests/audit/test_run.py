@@ -507,6 +507,22 @@ def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):
     assert len(recommender.given_out) == 20 * 3
 
 
+def test_a_service_that_hangs_ends_the_audit_before_retries_have_spent_its_budget(tmp_path):
+    def hang(number, histories):
+        if number >= 5:
+            time.sleep(0.4)
+
+    given = {"timeout": 0.1, "concurrency": 1}
+    with Recommender(hang) as recommender:
+        with pytest.raises(UserError, match=r"10 requests in a row failed \(ReadTimeout\); the same command with"):
+            audit(tmp_path, recommender, given, query_sequences=20)
+        assert len(recommender.requests) == 5 + 6 + 9  # one is retried, the others are not
+        recommender.misbehave = lambda number, histories: None
+        results = audit(tmp_path, recommender, given, query_sequences=20)
+    assert results["lists"]["given_out"] == results["lists"]["limit"] == 60
+    assert results["irregularities"]["failed"] == 15
+
+
 OWN_ATTACK = """
 from own_helper import checked
 from recbole_gro.attack.attacker import StandardAttacker, register_attacker
