@@ -8,6 +8,7 @@ import pytest
 from conftest import write_inter
 
 from recbole_gro import UserError, register_defense
+from recbole_gro.config import own_modules
 from recbole_gro.quick_start.run_folder import finished_results, new_run_folder, open_run_folder, settings_of_run
 
 
@@ -167,6 +168,7 @@ def test_edited_code_of_a_users_part_is_another_run(make_config, tmp_path, monke
         with open_run_folder(make_config(**config)):
             pass
     file.write_text(file.read_text() + "\n\nSTRENGTH = 2\n")
+    own_modules._sources.clear()  # as of a new process
     message = r"holds a run of other settings \(code of own_defense_of_a_user: "
     with pytest.raises(UserError, match=message), open_run_folder(make_config(**config)):
         pass
