@@ -1,7 +1,7 @@
 """Training of the surrogate: Eq. 4 on a query log (Yue et al., RecSys'21, arXiv 2109.01165)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.loss_settings import ExtractionLossSettings
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import Ensemble, create_scorer
+from recbole_gro.scoring.picked_scores import PickedScores
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
@@ -65,6 +66,7 @@ class ExtractionTrainer(StageTrainer):
         decay = AveragingSettings.of(config).surrogate_averaging
         self.averaged = AveragedWeights(model, self.optimizer, decay) if decay else None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+        self.picked_scores = PickedScores(self.scorer.n_items, self.device)
 
     def resumed_parts(self):
         return super().resumed_parts() | ({"averaged": self.averaged} if self.averaged else {})
@@ -130,7 +132,12 @@ class ExtractionTrainer(StageTrainer):
         self.best_valid_result = processes.by_first(lambda: self.held_out_figures(held_out, self.genuine_k))
 
     def stage_loss(self, interaction: Interaction):
-        return self._loss_and_scores(interaction, self.generator)[0]
+        if getattr(self.list_loss, "__func__", None) is not ExtractionTrainer.list_loss:
+            return self._loss_and_scores(interaction, self.generator)[0]
+        served, lengths = interaction[LISTED], interaction.interaction.get(LISTED_LENGTH)
+        return self._extraction_loss(
+            lambda items: self.picked_scores(lambda: self._scores(interaction), items), served, lengths, self.generator
+        )
 
     def positions_of_rows(self, batch: Interaction) -> Tensor:
         rows, prefixes = batch[self.scorer.model.ITEM_SEQ_LEN].shape
@@ -163,17 +170,30 @@ class ExtractionTrainer(StageTrainer):
         Returns:
             [] the mean over lists.
         """
-        n_items = self.scorer.n_items
+        return self._extraction_loss(lambda items: scores.gather(1, items), served, lengths, generator)
+
+    def _extraction_loss(
+        self,
+        scores_of: Callable[[Tensor], Tensor],
+        served: Tensor,
+        lengths: Tensor | None,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Return Eq. 4 [] from a function that returns the scores [B, j] of items [B, j]."""
         negatives = sample_negatives(
-            served, n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
+            served, self.scorer.n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
         )
-        listed, outside = scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
+        listed, outside = scores_of(torch.cat([served, negatives], 1)).chunk(2, 1)
         return extraction_loss(listed, outside, *self.margins, self.paper_code_ties, lengths=lengths)
+
+    def _scores(self, interaction: Interaction) -> Tensor:
+        """Return the surrogate's scores [B, n_items] after the histories of a query batch."""
+        fields = self.scorer.model
+        return self.scorer.prefix_scores(interaction[fields.ITEM_SEQ], interaction[fields.ITEM_SEQ_LEN])
 
     def _loss_and_scores(self, interaction: Interaction, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Return the loss [] of a query batch, and the scores [B, n_items] that it is computed from."""
-        model = self.scorer.model
-        scores = self.scorer.prefix_scores(interaction[model.ITEM_SEQ], interaction[model.ITEM_SEQ_LEN])
+        scores = self._scores(interaction)
         lengths = interaction.interaction.get(LISTED_LENGTH)
         served = interaction[LISTED]
         with read_only(f"attacker: list_loss of {type(self).__name__}", served=served, lengths=lengths):

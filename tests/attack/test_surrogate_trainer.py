@@ -13,6 +13,8 @@ from recbole_gro import (
     create_surrogate,
 )
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH
+from recbole_gro.scoring import picked_scores
+from recbole_gro.utils.patching import replaced
 
 
 class TruncatedService(RuleService):
@@ -217,6 +219,19 @@ def test_same_seed_same_surrogate(make_trainer):
         trainer.fit(queries, held_out)
         weights.append(weights_of(trainer.model))
     assert same_weights(*weights)
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM"])
+def test_the_scores_of_listed_items_and_negatives_suffice(make_trainer, model):
+    weights = []
+    for few in (picked_scores.FEW, 31):  # 31: all scores are computed
+        trainer, queries, _ = make_trainer(model, service=RuleService(k=3), learner="sgd")
+        with replaced(picked_scores, "FEW", few):
+            torch.manual_seed(4)
+            trainer.fit(queries)
+        weights.append(weights_of(trainer.model))
+    assert not same_weights(*weights)  # sums in another order
+    assert all(torch.allclose(weights[0][name], weights[1][name], atol=2e-5) for name in weights[0])
 
 
 def test_settings_of_the_attack_are_used(make_trainer):

@@ -9,6 +9,7 @@ from recbole_gro import create_scorer
 from recbole_gro.scoring import NextItemScorer, packing, pad_sequences
 from recbole_gro.scoring import sequences as grouping
 from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
+from recbole_gro.scoring.picked_scores import PickedScores
 
 LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
 
@@ -108,6 +109,25 @@ class ScorerCases:
         )
         if self.loss_is_cross_entropy:
             assert torch.allclose(loss, functional.cross_entropy(scores, self.targets(batch)), rtol=1e-4)
+
+    def test_scores_of_a_few_items_are_those_of_all_items(self, scorer, batch):
+        scorer.model.eval()
+        prefixes = random_sequences([3, 5, 8, 8], scorer.n_items)
+        for score in (lambda: scorer.position_scores(batch), lambda: scorer.next_item_scores(*prefixes)):
+            n = len(score())
+            items = torch.randint(1, scorer.n_items, (n, 2), generator=torch.Generator().manual_seed(2))
+            picked_scores = PickedScores(scorer.n_items, torch.device("cpu"))
+            for _ in range(2):
+                picked, expected = picked_scores(score, items), score().gather(1, items)
+                assert torch.allclose(picked, expected, atol=1e-5)
+                ours, theirs = (self._gradients(scores, scorer.model) for scores in (picked, expected))
+                assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(ours, theirs, strict=True))
+
+    def _gradients(self, scores, model):
+        """Return the gradients of a function of scores with respect to a model's parameters."""
+        given = [part for part in model.parameters() if part.requires_grad]
+        found = torch.autograd.grad(scores.sin().sum(), given, allow_unused=True)
+        return [torch.zeros_like(part) if one is None else one for part, one in zip(given, found, strict=True)]
 
     def test_left_out_items_are_no_negatives_of_the_others(self, scorer, batch):
         targets = self.targets(batch)

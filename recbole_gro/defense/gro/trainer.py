@@ -20,6 +20,7 @@ from recbole_gro.defense.gro.swap_rules import create_swap_rule, swap_term
 from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
 from recbole_gro.scoring import NextItemScorer, create_scorer
 from recbole_gro.scoring.causal import SLOTS
+from recbole_gro.scoring.picked_scores import ScoreRecorder
 from recbole_gro.trainer.base import StageTrainer, TargetTrainer, register_trainer
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import top_k
@@ -208,7 +209,8 @@ class GROTrainer(StageTrainer):
         found = (callback.contexts(self, interaction) for callback in self.callbacks)
         self._contexts = next((contexts for contexts in found if contexts), None)
         target_loss, target_scores = self._target_loss(interaction)
-        student_scores = self.with_contexts(self.student_scorer, self._student_scores(interaction))
+        with ScoreRecorder(self.scorer.n_items, self.device) as recorder:
+            student_scores = self.with_contexts(self.student_scorer, self._student_scores(interaction))
         if not len(target_scores):  # a batch of short prefixes without a masked item
             return target_loss, student_scores.sum(), target_scores.sum()
         served = self.served_lists(interaction, target_scores.detach())
@@ -216,7 +218,7 @@ class GROTrainer(StageTrainer):
         if part and self._contexts:
             part = BatchPart(2 * part.first, 2 * part.total)
         negatives = sample_negatives(served, self.scorer.n_items, self.generator, self.paper_code_ties, batch_part=part)
-        listed, outside = student_scores.gather(1, torch.cat([served, negatives], 1)).chunk(2, 1)
+        listed, outside = recorder.pick(student_scores, torch.cat([served, negatives], 1)).chunk(2, 1)
         student_loss = extraction_loss(listed, outside, *self.margins, self.paper_code_ties)
         (listed_gradient,) = torch.autograd.grad(student_loss, listed, retain_graph=True)
         swap = swap_term(self.swap_rule, target_scores, served, student_scores.detach(), listed_gradient)

@@ -15,8 +15,10 @@ from recbole_gro.defense.gro import swap_rules as swap_rule
 from recbole_gro.defense.gro import trainer as gro
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import swap_loss, swap_targets
+from recbole_gro.scoring import picked_scores
 from recbole_gro.scoring.causal import NEXT_ITEMS
 from recbole_gro.trainer.base import TargetTrainer
+from recbole_gro.utils.patching import replaced
 from recbole_gro.utils.ranking import top_k
 
 
@@ -462,6 +464,21 @@ def test_same_seed_same_weights(make_trainer):
         trainer.fit_gro(train)
         outcomes.append(weights_of(trainer.model))
     assert same_weights(*outcomes)
+
+
+@pytest.mark.parametrize("model", ["BERT4Rec", "NARM", "GRU4Rec", "SASRec"])
+def test_the_student_is_trained_by_the_scores_of_listed_items_and_negatives(make_trainer, model):
+    outcomes = []
+    brief = {"gro_epochs": 1, "served_k": 3, "topk": [3], "valid_metric": "NDCG@3", "learner": "sgd"}
+    for few in (picked_scores.FEW, 31):  # 31: a gradient for the scores of all items
+        trainer, train, _ = make_trainer(model, KeepsStudent, **brief)
+        with replaced(picked_scores, "FEW", few):
+            torch.manual_seed(4)
+            trainer.fit_gro(train)
+        outcomes.append((weights_of(trainer.model), weights_of(trainer.student)))
+    for ours, reference in zip(*outcomes, strict=True):
+        assert all(torch.allclose(ours[name], reference[name], atol=2e-5) for name in reference)
+    assert not same_weights(outcomes[0][1], outcomes[1][1])  # sums in another order
 
 
 def test_more_processes_are_refused(make_loaders):

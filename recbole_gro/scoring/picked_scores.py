@@ -1,0 +1,175 @@
+"""Scores of a few items per row, at the cost of these items where a model multiplies outputs by all embeddings."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+FEW = 4  # items are few where a catalogue has this many times as many: below, dense products are as fast
+PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
+
+
+class Product(NamedTuple):
+    """Operands of scores = outputs @ weights.T + bias.
+
+    Attributes:
+        outputs: [N, H] of a model after N histories.
+        weights: [n_items, H] embeddings of the items.
+        bias: [n_items], or None.
+    """
+
+    outputs: Tensor
+    weights: Tensor
+    bias: Tensor | None = None
+
+
+class ScoreRecorder(TorchFunctionMode):
+    """Record the operands of the matrix product that scores all items, inside a `with` block.
+
+    RecBole's models score a batch by one product of their outputs and the embeddings of all items. Eq. 4 reads those of
+    the listed items and of their negatives alone: the other columns need no gradient and, where nothing else reads
+    them, need not be computed. On a CPU this is a fraction of the cost; on other devices nothing is recorded.
+
+    Args:
+        n_items: columns of the scores, padding included.
+        device: of the scores.
+        computed: False: put zeros in place of the product, for a model of which `recognizes` was true before.
+    """
+
+    def __init__(self, n_items: int, device: torch.device, computed: bool = True):
+        super().__init__()
+        self.n_items, self.computed, self.enabled = n_items, computed, device.type == "cpu"
+        self._products: list[tuple[Product, Tensor]] = []
+
+    def __enter__(self):
+        # every call of PyTorch in the block costs some microseconds, which a GPU would wait for
+        return super().__enter__() if self.enabled else self
+
+    def __exit__(self, *error):
+        if self.enabled:
+            super().__exit__(*error)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        product = None if kwargs else self._operands(func, args)
+        if product is None:
+            return func(*args, **(kwargs or {}))
+        outputs = product.outputs
+        result = func(*args) if self.computed else outputs.new_zeros(1, 1).expand(len(outputs), self.n_items)
+        self._products.append((product, result))
+        return result
+
+    def _operands(self, func: Any, args: tuple[Any, ...]) -> Product | None:
+        """Return the operands of a function of PyTorch if it is a product of `n_items` columns."""
+        if func in PRODUCTS and all(arg.ndim == 2 for arg in args) and args[1].shape[1] == self.n_items:
+            return Product(args[0], args[1].t())
+        if func is functional.linear and args[0].ndim == 2 and args[1].shape[:-1] == (self.n_items,):
+            return Product(*args)
+        return None
+
+    def recognizes(self, scores: Tensor) -> bool:
+        """Return whether scores [N, n_items] are the only such product of the block, as it was computed, in float32."""
+        if len(self._products) != 1:
+            return False
+        product, result = self._products[0]
+        return (
+            (scores.data_ptr(), scores.shape, scores.stride()) == (result.data_ptr(), result.shape, result.stride())
+            and scores._version == 0  # nobody wrote to them
+            and all(part.dtype == torch.float32 for part in (scores, *product) if part is not None)
+        )
+
+    def pick(self, scores: Tensor, items: Tensor, read: bool = True) -> Tensor:
+        """Return the scores [N, j] of some items of each row, differentiable, as `scores.gather(1, items)`.
+
+        Args:
+            scores: [N, n_items] of the block.
+            items: [N, j] ids.
+            read: take them from `scores`; False: compute them from the operands, if `recognizes` is true.
+        """
+        if FEW * items.shape[1] > self.n_items or not self.recognizes(scores):
+            return scores.gather(1, items)
+        product, _ = self._products[0]
+        return _Picked.apply(*product, items, scores.detach() if read else None)
+
+
+class PickedScores:
+    """Compute the scores of a few items per row, and no others where the model allows it.
+
+    Args:
+        n_items: columns of the scores, padding included.
+        device: of the scores.
+    """
+
+    def __init__(self, n_items: int, device: torch.device):
+        self.n_items, self.device = n_items, device
+        self._one_product = False  # whether the last batch's scores were one product
+
+    def __call__(self, score: Callable[[], Tensor], items: Tensor) -> Tensor:
+        """Return scores [N, j] of items [N, j], differentiable.
+
+        Args:
+            score: returns a model's scores [N, n_items]; called again, from the same random state, where the first call
+                shows that they are not one product.
+            items: ids.
+        """
+        left_out = self._one_product and FEW * items.shape[1] <= self.n_items
+        state = torch.get_rng_state() if left_out else None
+        with ScoreRecorder(self.n_items, self.device, computed=not left_out) as recorder:
+            scores = score()
+        self._one_product = recorder.recognizes(scores)
+        if state is not None and not self._one_product:
+            torch.set_rng_state(state)
+            return self(score, items)
+        # not from the scores, so that they are the same to the last bit whether all were computed or not
+        return recorder.pick(scores, items, read=False)
+
+
+class _Picked(torch.autograd.Function):
+    """Scores of some items per row; the gradient is computed from these alone."""
+
+    @staticmethod
+    def forward(ctx, outputs, weights, bias, items, scores):
+        ctx.save_for_backward(outputs, weights, items)
+        ctx.has_bias = bias is not None
+        if scores is not None:
+            return scores.gather(1, items)
+        picked = _products(outputs, weights, items)
+        return picked if bias is None else picked + bias[items]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        outputs, weights, items = ctx.saved_tensors
+        of_outputs = functional.embedding_bag(items, weights, per_sample_weights=gradient.contiguous(), mode="sum")
+        entries = gradient.numpy().ravel(), items.numpy().ravel(), np.arange(0, items.numel() + 1, items.shape[1])
+        of_scores = csr_matrix(entries, (len(items), len(weights)))
+        of_weights = torch.from_numpy(of_scores.T @ outputs.numpy())
+        of_bias = None
+        if ctx.has_bias:
+            of_bias = gradient.new_zeros(len(weights)).index_add_(0, items.flatten(), gradient.flatten())
+        return of_outputs, of_weights, of_bias, None, None
+
+
+def _products(outputs: Tensor, weights: Tensor, items: Tensor) -> Tensor:
+    """Return the products [N, j] of outputs [N, H] and the weights [n_items, H] of items [N, j]."""
+    _no_beta_warning()
+    starts = torch.arange(0, items.numel() + 1, items.shape[1])
+    zeros = outputs.new_zeros(items.numel())
+    size = (len(outputs), len(weights))
+    pattern = torch.sparse_csr_tensor(starts, items.flatten(), zeros, size, check_invariants=False)
+    return torch.sparse.sampled_addmm(pattern, outputs, weights.t(), beta=0.0).values().view(items.shape)
+
+
+@functools.cache
+def _no_beta_warning() -> None:
+    """Make the first tensor of a layout that PyTorch calls beta, of which it warns once."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor([0, 0], [], [], (1, 1), check_invariants=False)
