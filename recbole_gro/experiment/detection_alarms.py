@@ -203,7 +203,8 @@ def users_served(provider: ProviderUnderTest, config: ConfigLike) -> dict[str, d
     return found
 
 
-Figures = dict[tuple[str, str, str], list[float]]  # of all seeds, by what gets decoys, whose figure it is, and measure
+# by what gets decoys, whose figure it is, and measure; by seed
+Figures = dict[tuple[str, str, str], dict[int, float]]
 
 
 def write_alarms_report(
@@ -219,11 +220,11 @@ def write_alarms_report(
     """
     lines = [[*one.values.values(), one.seed, one.decoys, one.of, one.measure, round(one.value, 6)] for one in found]
     head = [*experiment.vary, "seed", "decoys", "of", "measure", "value"]
-    by_attack: dict[tuple[str, str], Figures] = defaultdict(lambda: defaultdict(list))
+    by_attack: dict[tuple[str, str], Figures] = defaultdict(lambda: defaultdict(dict))
     for one in found:
         rest = {key: value for key, value in one.values.items() if key != "attacker"}
         attack = str(one.values.get("attacker", experiment.fixed.get("attacker", "standard")))
-        by_attack[in_words(rest), attack][one.decoys, one.of, one.measure].append(one.value)
+        by_attack[in_words(rest), attack][one.decoys, one.of, one.measure][one.seed] = one.value
     n_done = len({(in_words(one.values), one.seed) for one in found})
     blocks = [
         *unfinished(missing, n_done), *alarm_blocks(by_attack), *settings_blocks(experiment), *missing_cells(missing)
@@ -239,8 +240,11 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
     """
 
     def of_surrogate(own: Figures, decoys: str) -> str:
-        ndcg_10, agreement = (own[decoys, "surrogate", measure] for measure in SURROGATE_MEASURES)
+        ndcg_10, agreement = ([*own[decoys, "surrogate", measure].values()] for measure in SURROGATE_MEASURES)
         return f"{in_percent(ndcg_10)} ({100 * np.mean(agreement):.0f} %)"
+
+    def mean(by_seed: dict[int, float]) -> float:
+        return float(np.mean([*by_seed.values()]))
 
     yield Heading("What the attack gets")
     yield Table(
@@ -250,33 +254,36 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
         [
             [*attack, f"{len(own[UNGUARDED, 'surrogate', SURROGATE_MEASURES[0]])}",
              *(of_surrogate(own, decoys) for decoys in (UNGUARDED, BY_HISTORY, BY_KEY)),
-             f"{np.mean(own[BY_KEY, 'surrogate', 'true_lists']):,.0f}"]
+             f"{mean(own[BY_KEY, 'surrogate', 'true_lists']):,.0f}"]
             for attack, own in found.items()
         ],
         labels=2,
     )  # fmt: skip
     yield Heading("What users lose")
-    of_target: dict[str, Figures] = {}  # the same whatever the attack; of one that lacks the fewest seeds
-    for (target, _), own in found.items():
-        if target not in of_target or _users_of(own) > _users_of(of_target[target]):
-            of_target[target] = own
     yield Table(
         "Users who gave no threshold, each with one history: how many, how many of them are flagged, and accuracy over "
         "all of them, percent, without decoys and with decoys for the flagged ones. Mean and deviation over seeds.",
         ["target", "seeds", "users", "flagged",
          *(f"{label(name)}{what}" for name in OF_USERS for what in ("", ", decoys"))],
         [
-            [target, f"{_users_of(own)}",
-             *(f"{np.mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
-             *(in_percent(own[decoys, "users", name]) for name in OF_USERS for decoys in (UNGUARDED, BY_HISTORY))]
-            for target, own in of_target.items()
+            [target, f"{len(own[BY_HISTORY, 'users', 'users'])}",
+             *(f"{mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
+             *(in_percent([*own[decoys, "users", name].values()])
+               for name in OF_USERS for decoys in (UNGUARDED, BY_HISTORY))]
+            for target, own in _of_users(found).items()
         ],
     )  # fmt: skip
 
 
-def _users_of(own: Figures) -> int:
-    """Return the number of seeds with figures of users."""
-    return len(own[BY_HISTORY, "users", "users"])
+def _of_users(found: dict[tuple[str, str], Figures]) -> dict[str, Figures]:
+    """Return the figures of the users of each target, once per seed: they are the same for every attack."""
+    by_target: dict[str, Figures] = defaultdict(lambda: defaultdict(dict))
+    for (target, _), own in found.items():
+        for key, by_seed in own.items():
+            if key[1] == "users":
+                of_all = {**by_seed, **by_target[target][key]}
+                by_target[target][key] = dict(sorted(of_all.items()))
+    return by_target
 
 
 def in_percent(values: Sequence[float]) -> str:

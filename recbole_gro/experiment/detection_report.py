@@ -95,8 +95,8 @@ def _blocks(found: Grouped) -> Iterator[Block]:
     yield Table(
         "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
         "send the whole history or its most recent items at each step; where they send it once, and where they send "
-        "the most recent n items once. Last column: windows of random test users.",
-        ["target", "detector", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
+        "the most recent n items once. Last column: windows of random test users. Means over seeds.",
+        ["target", "detector", "seeds", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
         list(_users(found, lengths)),
         labels=2,
     )
@@ -161,7 +161,7 @@ def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
         shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
         shares.append(_mean(own, "user_windows"))
         first = f"{100 * np.mean(ever):.2f}" if ever else ""
-        yield [target, name, first, *(f"{100 * share:.2f}" for share in shares)]
+        yield [target, name, f"{len(own)}", first, *(f"{100 * share:.2f}" for share in shares)]
 
 
 def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":
@@ -170,7 +170,7 @@ def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":
     by_seed: dict[int, Detected] = {}
     for one in (one for own in of_target for one in own):
         by_seed.setdefault(one.seed, one)
-    return [*by_seed.values()]
+    return [by_seed[seed] for seed in sorted(by_seed)]
 
 
 def picture(found: Grouped, detector: str) -> Figure:

@@ -1,7 +1,8 @@
 """Suspects of an experiment on watermarks: the marked model, its surrogates, changed and cleansed ones."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -9,13 +10,18 @@ from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.experiment.plan import in_words
+from recbole_gro.experiment.planned_suspects import PlannedSuspect
 from recbole_gro.experiment.suspect_entries import USUAL
-from recbole_gro.experiment.suspects import PRUNED, Workshop, fine_tuned, pruned, retrained
-from recbole_gro.experiment.tables import suspect_named
+from recbole_gro.experiment.suspects import PRUNED, fine_tuned, pruned, retrained
+from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stages import Stages
 
 OFTENER = 3  # an item that unusual histories are answered with this many times as often as usual ones is left out
+
+
+PLAIN, MARKED, CLEANSED = "undefended", "marked", "cleansed"  # groups of suspects
+OWNERS = "owners"  # models for which marks of false claims are chosen
 
 
 @dataclass(frozen=True)
@@ -23,62 +29,90 @@ class MarkedSuspect:
     """A suspect of one marked model.
 
     Attributes:
-        name: tells it from the others.
         model: that is served.
         stages: of the attack, or of the defense.
-        is_marked: whether the marked model or its lists made it.
         log: the lists that it was trained on; None where it was trained on none.
         left_out: [n_items] bool, items that were removed from these lists.
     """
 
-    name: str
     model: nn.Module
     stages: Stages
-    is_marked: bool = True
     log: QueryLog | None = None
     left_out: Tensor | None = None
 
 
-def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> Iterator[MarkedSuspect]:
-    """Yield the suspects of a model that a defense marked, and the undefended target."""
+Planned = PlannedSuspect[MarkedSuspect]
+
+
+def marked_suspects(workshop: Workshop, model: str, defense: str, seed: int) -> Iterator[Planned]:
+    """Yield the suspects of a model that a defense marked; they are made when they are tried."""
     part, stages = workshop.experiment.marks, workshop.stages(model, seed, defense)
-    with suspect_named("the marked target"):
-        marked = stages.defended()[0]
-    yield MarkedSuspect("the undefended target", workshop.target(model, seed), stages, False)
-    yield MarkedSuspect("the marked target", marked, stages)
-    for share in PRUNED:
-        yield MarkedSuspect(f"the marked target, {share:.0%} pruned", pruned(marked, share), stages)
+    yield Planned("the undefended target", PLAIN, lambda: MarkedSuspect(workshop.target(model, seed), stages))
+    marked = functools.cache(lambda: MarkedSuspect(workshop.defended(model, seed, defense), stages))
+    yield Planned("the marked target", MARKED, marked)
+    yield from _pruned("the marked target", marked)
     for attack in part["copies"]:
-        surrogate, attacked, log, _ = workshop.surrogate(model, seed, attack, defense)
-        yield MarkedSuspect(f"surrogate, {attack_name(attack)}", surrogate, attacked, log=log)
+        yield Planned(f"surrogate, {attack_name(attack)}", MARKED, _surrogate(workshop, model, seed, attack, defense))
     for attack in part["changed"]:
-        surrogate, attacked, log, _ = workshop.surrogate(model, seed, attack, defense)
-        name = f"surrogate, {attack_name(attack)}"
-        for share in PRUNED:
-            yield MarkedSuspect(f"{name}, {share:.0%} pruned", pruned(surrogate, share), attacked, log=log)
-        fine = f"{name}, fine-tuned on 10 % of the users"
-        with suspect_named(fine):
-            tuned = fine_tuned(surrogate, attacked)
-        yield MarkedSuspect(fine, tuned, attacked, log=log)
+        name, surrogate = f"surrogate, {attack_name(attack)}", _surrogate(workshop, model, seed, attack, defense)
+        yield from _pruned(name, surrogate)
+        make = functools.partial(_fine_tuned, surrogate)
+        yield Planned(f"{name}, fine-tuned on 10 % of the users", MARKED, make)
     for entry in part["cleansed"]:
         usual, attack = entry[USUAL], {key: value for key, value in entry.items() if key != USUAL}
-        attacked, log = workshop.queries(model, seed, attack, defense)
-        _, usual_log = workshop.queries(model, seed, {**attack, "attacker": usual}, defense)
-        left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
-        name = f"surrogate, {attack_name(attack)}, cleansed by {usual}"
-        with suspect_named(name):
-            cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
-        yield MarkedSuspect(name, cleansed, attacked, log=log, left_out=left_out)
+        make = functools.partial(_cleansed, workshop, (model, seed, defense), attack, usual)
+        yield Planned(f"surrogate, {attack_name(attack)}, cleansed by {usual}", CLEANSED, make)
 
 
-def unmarked_suspects(workshop: Workshop) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the undefended targets of all models and seeds, and the surrogates of each, with their names."""
+def _surrogate(
+    workshop: Workshop, model: str, seed: int, attack: dict[str, Any], defense: str
+) -> Callable[[], MarkedSuspect]:
+    """Return what makes the surrogate of an attack, once for all suspects that are made of it."""
+
+    @functools.cache
+    def made() -> MarkedSuspect:
+        surrogate, attacked, log, _ = workshop.surrogate(model, seed, attack, defense)
+        return MarkedSuspect(surrogate, attacked, log)
+
+    return made
+
+
+def _pruned(name: str, made: Callable[[], MarkedSuspect]) -> Iterator[Planned]:
+    def smaller(share: float) -> MarkedSuspect:
+        return replace(made(), model=pruned(made().model, share))
+
+    for share in PRUNED:
+        yield Planned(f"{name}, {share:.0%} pruned", MARKED, functools.partial(smaller, share))
+
+
+def _fine_tuned(made: Callable[[], MarkedSuspect]) -> MarkedSuspect:
+    return replace(made(), model=fine_tuned(made().model, made().stages))
+
+
+def _cleansed(workshop: Workshop, owner: tuple[str, int, str], attack: dict[str, Any], usual: str) -> MarkedSuspect:
+    model, seed, defense = owner
+    attacked, log = workshop.queries(model, seed, attack, defense)
+    _, usual_log = workshop.queries(model, seed, {**attack, "attacker": usual}, defense)
+    left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
+    cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
+    return MarkedSuspect(cleansed, attacked, log, left_out)
+
+
+def unmarked_suspects(workshop: Workshop) -> Iterator[PlannedSuspect[nn.Module]]:
+    """Yield the undefended targets of all models and seeds, and the surrogates of each, as `marked_suspects` does."""
     for model in map(str, workshop.experiment.vary["model"]):
         for seed in workshop.experiment.seeds:
-            yield f"target {model} {seed}", workshop.target(model, seed)
+            make = functools.partial(workshop.target, model, seed)
+            yield PlannedSuspect(f"target {model} {seed}", PLAIN, make)
             for attack in workshop.experiment.marks["copies"]:
-                name = f"surrogate of {model} {seed}, {attack_name(attack)}"
-                yield name, workshop.surrogate(model, seed, attack, UNDEFENDED)[0]
+                surrogate = _surrogate(workshop, model, seed, attack, UNDEFENDED)
+                yield PlannedSuspect(
+                    f"surrogate of {model} {seed}, {attack_name(attack)}", PLAIN, functools.partial(_model, surrogate)
+                )
+
+
+def _model(made: Callable[[], MarkedSuspect]) -> nn.Module:
+    return made().model
 
 
 def of_unusual_histories(unusual: QueryLog, usual: QueryLog, n_items: int) -> Tensor:

@@ -2,52 +2,57 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import Tensor
 
 from recbole_gro.config.config import with_settings
-from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.dry_run import print_downloads
+from recbole_gro.experiment.false_claims import FALSE_CLAIMS, FALSE_HEAD, false_claims
 from recbole_gro.experiment.kept_loaders import forget_loaders
+from recbole_gro.experiment.lacking import missing_list, unfinished
+from recbole_gro.experiment.mark_probes import (
+    FOUND,
+    false_keys,
+    mark_probes,
+    mark_verdicts,
+    marked_for,
+    owner_with_marks,
+)
 from recbole_gro.experiment.marked_suspects import (
+    PLAIN,
     MarkedSuspect,
+    Planned,
     marked_suspects,
     share_of_positions,
-    unmarked_suspects,
 )
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import LOCK, Experiment
+from recbole_gro.experiment.planned_suspects import Absent
 from recbole_gro.experiment.suspect_checks import check_marks_settings, marks_cells
-from recbole_gro.experiment.suspects import TOP, Workshop
 from recbole_gro.experiment.tables import (
     PlannedTable,
+    lacking_of,
     make_tables,
-    missing_list,
     missing_of,
     print_tables,
     refuse_failed,
     rows_of,
-    suspect_named,
-    unfinished,
 )
 from recbole_gro.experiment.users_code import users_code
-from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
+from recbole_gro.experiment.workshop import Workshop
+from recbole_gro.ownership.method import create_method
 from recbole_gro.quick_start.fingerprint import fingerprint
 from recbole_gro.quick_start.seeding import start_stage
-from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.document import csv_text, write_document
-from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, write_whole
@@ -55,14 +60,9 @@ from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.work_folder import used_alone
 
-FALSE_CLAIMS = "false_claims.csv"
-FIRST_KEY = 1000  # the seed from which the first key of marks that no model has is derived
-ALL = 10**6  # lists that a verification may take: those of all marks
-FOUND = ["list_length", "lists", "marked_items", "listed", "listed_by_chance", "p_value"]
 HEAD = ["model", "defense", "seed", "suspect", "is_marked", *FOUND, "valid_ndcg", "test_ndcg", "marked_positions",
         "left_out", "left_out_marked", "different_marks"]  # fmt: skip
 WORDS = {"model", "defense", "suspect", "owner"}
-FALSE_HEAD = ["defense", "key", "owner", "suspect", *FOUND]
 Row = dict[str, Any]
 
 
@@ -76,7 +76,7 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
         dry_run: only print what is missing.
 
     Raises:
-        UserError: an invalid setting, and nothing has been made then; or, at the end, tables that failed.
+        UserError: an invalid setting, and nothing has been made then; or, at the end, tables or suspects that failed.
     """
     workshop = Workshop(experiment, stages_dir)
     owners = list(itertools.product(map(str, experiment.vary["model"]), experiment.vary["defense"], experiment.seeds))
@@ -84,7 +84,7 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
     configs = [experiment.config({"model": model, "defense": defense}, seed) for model, defense, seed in owners]
     absent = dry_run and print_downloads(configs)
     by_owner = {
-        f"{model}, {defense}, seed {seed}": PlannedTable(
+        f"{model}, {defense}, seed {seed}": _planned(
             folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, model, defense, seed)}.csv",
             HEAD,
             partial(verdicts, workshop, model, defense, seed),
@@ -92,7 +92,7 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
         for model, defense, seed in owners
     }
     by_defense = {
-        f"false claims, {defense}": PlannedTable(
+        f"false claims, {defense}": _planned(
             folder / "false-claims" / f"{defense}-{_print(experiment, defense)}.csv",
             FALSE_HEAD,
             partial(false_claims, workshop, defense),
@@ -110,108 +110,60 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
     make_folder(folder)
     with used_alone(folder, LOCK):
         failed = make_tables(tables, stages_dir)
-        if len(missing_of(tables)) < len(tables):
-            _report(experiment, folder, by_owner, by_defense)
-    refuse_failed(failed, len(tables))
+        if any(table.file.exists() or table.unfinished.exists() for table in tables.values()):
+            _report(experiment, folder, by_owner, by_defense, failed)
+    refuse_failed(failed, len(tables), lacking_of(tables))
+
+
+def _planned(file: Path, head: Sequence[str], rows: Callable[[Sequence[Row]], Iterator[Row | Absent]]) -> PlannedTable:
+    """Return a table whose rows are made beyond those of the unfinished one."""
+    table = PlannedTable(file, head, lambda: rows(table.read()[0]), WORDS)
+    return table
 
 
 def _report(
-    experiment: Experiment, folder: Path, by_owner: dict[str, PlannedTable], by_defense: dict[str, PlannedTable]
+    experiment: Experiment,
+    folder: Path,
+    by_owner: dict[str, PlannedTable],
+    by_defense: dict[str, PlannedTable],
+    failed: Sequence[str],
 ) -> None:
     """Write the report of the tables that are there: of marked models, and of false claims with a defense."""
-    found, others = (rows_of(tables.values(), WORDS) for tables in (by_owner, by_defense))
-    missing = missing_of(by_owner), missing_of(by_defense)
-    both = [*itertools.chain(*missing)]
-    parts = unfinished(both, len(by_owner) + len(by_defense)), marks_blocks(experiment, found, others, missing)
+    found, others = rows_of(by_owner.values()), rows_of(by_defense.values())
+    both, lacking = lacking_of(by_owner | by_defense), (lacking_of(by_owner), lacking_of(by_defense))
+    parts = [*unfinished(both, len(by_owner) + len(by_defense)), *marks_blocks(experiment, found, others, lacking)]
     write_whole(folder / FALSE_CLAIMS, csv_text(FALSE_HEAD, ([*row.values()] for row in others)))
     text = csv_text(HEAD, ([*row.values()] for row in found))
-    write_document(experiment.title, [*itertools.chain(*parts, missing_list(both))], text, folder)
+    write_document(experiment.title, [*parts, *missing_list(both, failed)], text, folder)
     print(f"report.html, report.md, results.csv and {FALSE_CLAIMS} are in {folder}")
 
 
-def verdicts(workshop: Workshop, model: str, defense: str, seed: int) -> Iterator[Row]:
-    """Yield the rows of each suspect of a marked model, one for each length of its lists."""
+def verdicts(workshop: Workshop, model: str, defense: str, seed: int, known: Sequence[Row]) -> Iterator[Row | Absent]:
+    """Yield the rows of each suspect of a marked model, one for each length of its lists, or why it failed.
+
+    Those of suspects that are known stay as they are.
+    """
     stages = workshop.stages(model, seed, defense)
-    owner, method = _owner(stages, workshop.target(model, seed)), create_method(defense, {})
-    probes, marks = _probes(method, owner), owner.marks["sequences"][:, 1:].long().unique()
-    for suspect in marked_suspects(workshop, model, defense, seed):
-        own = {"model": model, "defense": defense, "seed": seed, "suspect": suspect.name,
-               "is_marked": suspect.is_marked}  # fmt: skip
-        with suspect_named(suspect.name):
-            start_stage(stages.config, "evaluation")
-            k = stages.config["served_k"]
-            metrics = evaluate_service(stages.config, Service(suspect.model, k), *stages.loaders)[0]
-            at = f"ndcg@{max(stages.config['topk'])}"
-            more = {f"{part}_ndcg": metrics[part][at] for part in ("valid", "test")} | _training_lists(suspect, marks)
-            more["different_marks"] = len(marks)
-            rows = [own | found | more for found in _found(method, probes, suspect.model, k)]
-        yield from rows
-        say(f"{time.strftime('%H:%M:%S')} {model}, {defense}, seed {seed}: {suspect.name}")
+    owner, method = owner_with_marks(stages, marked_for(workshop, model, defense, seed)), create_method(defense, {})
+    probes, marks = mark_probes(method, owner), owner.marks["sequences"][:, 1:].long().unique()
 
+    def rows(planned: Planned, suspect: MarkedSuspect) -> list[Row]:
+        own = {"model": model, "defense": defense, "seed": seed, "suspect": planned.name,
+               "is_marked": planned.group != PLAIN}  # fmt: skip
+        start_stage(stages.config, "evaluation")
+        k = stages.config["served_k"]
+        metrics = evaluate_service(stages.config, Service(suspect.model, k), *stages.loaders)[0]
+        at = f"ndcg@{max(stages.config['topk'])}"
+        more = {f"{part}_ndcg": metrics[part][at] for part in ("valid", "test")} | _training_lists(suspect, marks)
+        more["different_marks"] = len(marks)
+        return [own | found | more for found in mark_verdicts(method, probes, suspect.model, k)]
 
-def false_claims(workshop: Workshop, defense: str) -> Iterator[Row]:
-    """Yield the rows of models without marks, tested with keys whose marks no model has.
-
-    Marks depend on the undefended target (aow), at the first seed of each model, or on the data alone (injected).
-    """
-    experiment, method, known = workshop.experiment, create_method(defense, {}), set()
-    suspects = list(unmarked_suspects(workshop))
-    say(f"{time.strftime('%H:%M:%S')} false claims, {defense}: {len(suspects)} models")
-    for number, model in itertools.product(range(experiment.marks["keys"]), map(str, experiment.vary["model"])):
-        stages = workshop.stages(model, experiment.seeds[0], defense)
-        target = workshop.target(model, experiment.seeds[0])
-        owner = _owner(stages, target, with_settings(stages.config, seed=FIRST_KEY + number))
-        marks = str(owner.marks["sequences"].tolist())
-        if marks in known:  # of another model, on which they do not depend
-            continue
-        known.add(marks)
-        probes = _probes(method, owner)
-        for name, suspect in suspects:
-            own = {"defense": defense, "key": FIRST_KEY + number, "owner": model, "suspect": name}
-            with suspect_named(name):
-                rows = [own | found for found in _found(method, probes, suspect, stages.config["served_k"])]
-            yield from rows
-
-
-def _owner(stages: Stages, target: nn.Module, config: ConfigLike | None = None) -> Any:
-    """Return an owner's model with the marks that the key of its config, or of another one, chooses."""
-    config = stages.config if config is None else config
-    defense: Any = create_defense(stages.prints.name, config)
-    dataset = stages.train._dataset
-    return SavedTarget(
-        model=target,
-        dataset=None,
-        config=config,
-        item_tokens=dataset.field2id_token[dataset.iid_field].tolist(),
-        marks=defense.new_marks(target.eval(), stages.train).state(),
-    )
-
-
-def _probes(method: VerificationMethod, owner: Any) -> Probes:
-    """Return the probes of all marks.
-
-    Raises:
-        UserError: no suspect could be claimed with so few of them.
-    """
-    try:
-        return method.probes(owner, {}, b"", ALL)
-    except NoVerdict as reason:
-        few = str(reason).partition(";")[0]  # without its advice, which is on an option of `verify`
-        raise UserError(f"defense: {method.name}: {few}; plant more or longer marks") from reason
-
-
-def _found(method: VerificationMethod, probes: Probes, model: nn.Module, k: int) -> Iterator[Row]:
-    """Yield what a suspect's lists say, for lists of k and of TOP items."""
-    histories = pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
-    lists = Service(model, k).recommend(histories).cpu()
-    for length in dict.fromkeys((k, min(TOP, k))):
-        numbers = {"list_length": length, "lists": len(lists), "marked_items": len(probes.expected["items"])}
-        try:
-            verdict = method.verdict(probes, lists[:, :length])
-            facts = {name: verdict.facts[name] for name in ("listed", "listed_by_chance")}
-            yield numbers | facts | {"p_value": verdict.p_value}
-        except NoVerdict:  # it lists no candidate
-            yield numbers | {"listed": 0.0, "listed_by_chance": 0.0, "p_value": None}
+    for planned in marked_suspects(workshop, model, defense, seed):
+        found = [row for row in known if row["suspect"] == planned.name]
+        made = found or planned.tried(partial(rows, planned))
+        yield from [made] if isinstance(made, Absent) else made
+        if not isinstance(made, Absent):
+            say(f"{time.strftime('%H:%M:%S')} {model}, {defense}, seed {seed}: {planned.name}")
 
 
 def _training_lists(suspect: MarkedSuspect, marks: Tensor) -> Row:
@@ -251,12 +203,12 @@ def _check_marks(workshop: Workshop, owners: Iterable[tuple[str, str, int]]) -> 
     Raises:
         UserError: they are too few, or the catalogue has too few items for them.
     """
-    keys = [FIRST_KEY + number for number in range(workshop.experiment.marks["keys"])]
+    keys = false_keys(workshop.experiment)
     for model, defense, seed in owners:
         stages, method = workshop.stages(model, seed, defense), create_method(defense, {})
         untrained = stages.new_model()
         for key in (seed, *keys):
-            _probes(method, _owner(stages, untrained, with_settings(stages.config, seed=key)))
+            mark_probes(method, owner_with_marks(stages, untrained, with_settings(stages.config, seed=key)))
 
 
 def _print(experiment: Experiment, *of: Any) -> str:

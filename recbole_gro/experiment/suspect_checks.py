@@ -9,7 +9,8 @@ from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.experiment.suspect_entries import USUAL
-from recbole_gro.experiment.suspects import REPLACED, TOP, Workshop, attacks, small_settings
+from recbole_gro.experiment.suspects import REPLACED, TOP, attacks
+from recbole_gro.experiment.workshop import Workshop, small_settings
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.utils.errors import UserError
 

@@ -1,20 +1,24 @@
-"""Tables of an experiment that runs in one process: those that are missing are made, each whole or not at all."""
+"""Tables of an experiment that runs in one process: missing ones are made, without the suspects that fail."""
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_gro.experiment.dry_run import no_estimate
+from recbole_gro.experiment.lacking import Lacking
+from recbole_gro.experiment.planned_suspects import Absent
 from recbole_gro.quick_start.executor import execute
-from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, csv_text, read_rows
-from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
+from recbole_gro.report.document import csv_text, read_rows
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import make_folder, write_whole
 from recbole_gro.utils.log import say
-from recbole_gro.utils.own_code import fault_of_own_code
 from recbole_gro.utils.random_state import global_state_kept
+from recbole_gro.utils.units import counted
+
+ABSENT = ("absent", "group", "reason")  # columns of an unfinished table, in rows that stand for suspects that failed
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -24,19 +28,65 @@ class PlannedTable:
     Attributes:
         file: csv, named by everything that the rows depend on.
         head: names of the columns.
-        rows: makes the rows.
+        rows: makes the rows, or what stands for those of suspects that failed.
+        words: columns that are text.
     """
 
     file: Path
     head: Sequence[str]
-    rows: Callable[[], Iterable[Mapping[str, Any]]]
+    rows: Callable[[], Iterable[Mapping[str, Any] | Absent]]
+    words: Collection[str] = ()
+
+    @property
+    def unfinished(self) -> Path:
+        """The file of the table while it lacks suspects."""
+        return self.file.with_name(f"{self.file.stem}-unfinished.csv")
 
     def make(self) -> None:
-        """Write the file, once all rows are made."""
+        """Write the file, once all rows are made, or the unfinished one, where suspects failed."""
         make_folder(self.file.parent)
         with global_state_kept():
-            text = csv_text(self.head, ([*row.values()] for row in self.rows()))
-        write_whole(self.file, text)
+            made = [*self.rows()]
+        absent = [one for one in made if isinstance(one, Absent)]
+        rows = [[*row.values()] for row in made if not isinstance(row, Absent)]
+        if not absent:
+            write_whole(self.file, csv_text(self.head, rows))
+            self.unfinished.unlink(missing_ok=True)
+            return
+        lines = [[*row, *("" for _ in ABSENT)] for row in rows]
+        lines += [[*("" for _ in self.head), one.name, one.group, one.reason] for one in absent]
+        write_whole(self.unfinished, csv_text([*self.head, *ABSENT], lines))
+
+    def read(self) -> tuple[list[Row], list[Absent]]:
+        """Return the rows that are there, and the suspects that lack theirs; a table without any file has neither."""
+        found = [file for file in (self.file, self.unfinished) if file.exists()]
+        return read_table(found[0], self.words) if found else ([], [])
+
+
+def read_table(file: Path, words: Collection[str]) -> tuple[list[Row], list[Absent]]:
+    """Return the rows of a table's file, finished or not, and the suspects that lack theirs.
+
+    Args:
+        file: csv.
+        words: columns that are text.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    rows, absent = [], []
+    for row in read_rows(file, {*words, *ABSENT}):
+        name, group, reason = (row.pop(column, "") for column in ABSENT)
+        if name:
+            absent.append(Absent(name, group, reason))
+        else:
+            rows.append(row)
+    return rows, absent
+
+
+def lacking_of(tables: Mapping[str, PlannedTable]) -> Lacking:
+    """Return what a report on some tables, by name, lacks."""
+    absent = tuple((name, one) for name, table in tables.items() for one in table.read()[1])
+    return Lacking(tuple(name for name in missing_of(tables) if not tables[name].unfinished.exists()), absent)
 
 
 def print_tables(tables: Mapping[str, PlannedTable], figure: str) -> None:
@@ -47,7 +97,8 @@ def print_tables(tables: Mapping[str, PlannedTable], figure: str) -> None:
         figure: of the experiment.
     """
     for name, table in tables.items():
-        print(f"  {name}: {'done' if table.file.exists() else 'missing'}")
+        lacks = counted(len(table.read()[1]), "suspect") + " missing" if table.unfinished.exists() else "missing"
+        print(f"  {name}: {'done' if table.file.exists() else lacks}")
     print(no_estimate(figure))
 
 
@@ -66,7 +117,9 @@ def make_tables(tables: Mapping[str, PlannedTable], stages_dir: Path) -> list[st
         make_folder(stages_dir, "stages_dir")
     failed = []
     for (name,), error in execute(lambda name: tables[name].make(), [(name,) for name in missing]):
-        say(f"{time.strftime('%H:%M:%S')} {name}: {error or 'done'}")
+        absent = 0 if error or tables[name].file.exists() else len(tables[name].read()[1])
+        done = f"done, without {counted(absent, 'suspect')}" if absent else "done"
+        say(f"{time.strftime('%H:%M:%S')} {name}: {error or done}")
         if error:
             failed.append(f"{name}: {error}")
     return failed
@@ -77,78 +130,28 @@ def missing_of(tables: Mapping[str, PlannedTable]) -> list[str]:
     return [name for name, table in tables.items() if not table.file.exists()]
 
 
-def rows_of(tables: Iterable[PlannedTable], words: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the rows of all tables that are there.
-
-    Args:
-        tables: in order.
-        words: columns that are text.
-    """
-    return [row for table in tables if table.file.exists() for row in read_rows(table.file, {*words})]
+def rows_of(tables: Iterable[PlannedTable]) -> list[Row]:
+    """Return the rows of all tables that are there, in order."""
+    return [row for table in tables for row in table.read()[0]]
 
 
-def refuse_failed(failed: Sequence[str], n: int) -> None:
+def refuse_failed(failed: Sequence[str], n: int, lacking: Lacking | None = None) -> None:
     """End an experiment whose tables did not all succeed; its report has been written.
 
     Args:
         failed: tables that failed, each with its error.
         n: number of all tables.
+        lacking: suspects that failed in the others.
 
     Raises:
-        UserError: there are any.
+        UserError: there are any of both.
     """
+    faults = []
     if failed:
-        raise UserError(f"{len(failed)} of {n} tables failed, finished ones are kept: {'; '.join(failed)}")
-
-
-@contextlib.contextmanager
-def suspect_named(name: str) -> Iterator[None]:
-    """Name the suspect that is made or measured inside the block in the error that ends it.
-
-    Args:
-        name: of the suspect.
-
-    Raises:
-        UserError: the block failed; an interrupt stays as it is.
-    """
-    try:
-        yield
-    except BaseException as error:
-        fault = error if isinstance(error, UserError) else out_of_memory(error) or fault_of_own_code(error)
-        if not isinstance(error, Exception) and not fault:
-            raise
-        raise UserError(f"{name}: {fault or in_one_line(error)}") from error
-
-
-def unfinished(missing: Sequence[str], n: int) -> Iterator[Block]:
-    """Yield the paragraph at the head of a report that lacks tables; none where it has all.
-
-    Args:
-        missing: names of the tables.
-        n: number of all tables.
-    """
-    if missing:
-        yield Paragraph(
-            f"Unfinished: {len(missing)} of {n} tables are missing, listed at the end. All numbers are of the others."
-        )
-
-
-def missing_list(missing: Sequence[str]) -> Iterator[Block]:
-    """Yield the end of a report that lacks tables: their names; nothing where it has all."""
-    if missing:
-        yield Heading("Missing tables")
-        yield Bullets(missing)
-
-
-def without(missing: Sequence[str]) -> str:
-    """Return the end of a caption of numbers that lack tables.
-
-    >>> without(["GRU4Rec, seed 2"])
-    ' Unfinished: without GRU4Rec, seed 2.'
-    >>> without([])
-    ''
-    """
-    if not missing:
-        return ""
-    named = "; ".join(missing) if len(missing) <= 3 else f"{len(missing)} tables, which are listed at the end"
-    return f" Unfinished: without {named}."
+        faults.append(f"{len(failed)} of {n} tables failed, finished ones are kept: {'; '.join(failed)}")
+    if lacking and lacking.suspects:
+        number = counted(len({table for table, _ in lacking.suspects}), "table")
+        reasons = "; ".join(dict.fromkeys(one.reason for _, one in lacking.suspects))
+        faults.append(f"suspects of {number} failed, the others are kept: {reasons}")
+    if faults:
+        raise UserError("; ".join(faults))

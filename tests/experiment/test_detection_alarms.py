@@ -10,8 +10,17 @@ from experiment.grid import detection_file
 from recbole_gro import UserError
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.experiment.detection import ProviderUnderTest
-from recbole_gro.experiment.detection_alarms import BY_HISTORY, BY_KEY, GuardedService
-from recbole_gro.experiment.plan import read_experiment
+from recbole_gro.experiment.detection_alarms import (
+    BY_HISTORY,
+    BY_KEY,
+    OF_USERS,
+    SURROGATE_MEASURES,
+    UNGUARDED,
+    AlarmFigure,
+    GuardedService,
+    write_alarms_report,
+)
+from recbole_gro.experiment.plan import Experiment, read_experiment
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.http_service.guard import Guard
 from recbole_gro.http_service.ledger import Ledger
@@ -100,3 +109,28 @@ def test_the_packaged_experiment_is_of_three_seeds():
 def test_seen_items_cannot_be_excluded(grid, tmp_path):
     with pytest.raises(UserError, match="exclude_seen: the experiment alarms measures lists as they are served"):
         run_experiment(grid, {"exclude_seen": True}, tmp_path / "out")
+
+
+def cell_of(attacker, seed, flagged):
+    """The figures of a cell: those of users depend on the seed alone."""
+    found = {(decoys, "users", name): seed / 100 for decoys in (UNGUARDED, BY_HISTORY) for name in OF_USERS}
+    found |= {(BY_HISTORY, "users", "users"): 50, (BY_HISTORY, "users", "flagged"): flagged}
+    for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
+        found |= {(decoys, "surrogate", measure): 0.1 for measure in (*SURROGATE_MEASURES, "true_lists")}
+    for (decoys, of, measure), value in found.items():
+        values = {"model": "NARM", "attacker": attacker}
+        yield AlarmFigure(values=values, seed=seed, decoys=decoys, of=of, measure=measure, value=value)
+
+
+def test_a_report_without_some_cells_lists_them_and_has_the_users_of_all_seeds(tmp_path):
+    plan = Experiment("own", "T", "alarms", {"model": ["NARM"], "attacker": ["a", "b"]}, [1, 2, 3])
+    cells = [*cell_of("a", 1, 4), *cell_of("a", 3, 8), *cell_of("b", 2, 6), *cell_of("b", 3, 8)]
+    missing = ["model NARM, attacker a, seed 2", "model NARM, attacker b, seed 1"]
+    write_alarms_report(plan, cells, tmp_path, missing)
+    report = (tmp_path / "report.md").read_text()
+    assert "Unfinished: 2 of 6 cells are missing, listed at the end." in report
+    assert report.rstrip().splitlines()[-2:] == [f"- {name}" for name in missing]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "| model NARM" in line]
+    assert [row[:4] for row in rows[:2]] == [["model NARM", name, "2", "10.00 ± 0.00 (10 %)"] for name in "ab"]
+    # each seed once, though no attack has all three and both have the third
+    assert rows[2] == ["model NARM", "3", "50.0", "6.0", *["2.00 ± 1.00"] * 8]

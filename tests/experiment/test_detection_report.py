@@ -37,7 +37,7 @@ def test_the_report_has_means_over_seeds(tmp_path):
     assert ["model NARM", "a", "2", "2.0 (100%)"] in rows
     assert ["model NARM", "a", "2", "30"] in rows
     assert ["model NARM", "b", "2", "30, 1 of 2 seeds"] in rows
-    assert ["model NARM", "mmd", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows
+    assert ["model NARM", "mmd", "2", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows
     assert ["model NARM", "a", "mmd", "2", "0.50", "0.75"] in rows
     assert "missing" not in report
     assert "True positives at 10 % false positives" in report
@@ -86,6 +86,7 @@ def test_a_report_without_some_cells_lists_them_and_has_the_seeds_of_each_row(tm
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "NARM" in line]
     assert ["model NARM", "a", "1", "4.0 (50%)"] in rows
     assert ["model NARM", "b", "2", "4.0 (50%)"] in rows
+    assert ["model NARM", "mmd", "2", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows  # users, of both attacks' seeds
 
 
 def test_the_figure_has_the_users_of_every_panel_and_the_attacks_of_all(tmp_path):

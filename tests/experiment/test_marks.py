@@ -7,7 +7,8 @@ from experiment.test_ownership import OWN_MODEL
 from pipeline import files_below
 
 from recbole_gro.config import own_modules
-from recbole_gro.experiment.marks import FALSE_CLAIMS, HEAD, WORDS
+from recbole_gro.experiment.false_claims import FALSE_CLAIMS
+from recbole_gro.experiment.marks import HEAD, WORDS
 from recbole_gro.experiment.marks_report import marks_blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
@@ -66,7 +67,7 @@ def test_each_suspect_of_each_marked_model_has_its_rows_and_none_is_made_twice(g
     assert len(injected) == 2 * 4 * 2  # its marks do not depend on the model
     before = (folder / "results.csv").read_text()
     monkeypatch.setattr("recbole_gro.experiment.marks.marked_suspects", None)
-    monkeypatch.setattr("recbole_gro.experiment.marks.unmarked_suspects", None)
+    monkeypatch.setattr("recbole_gro.experiment.false_claims.unmarked_suspects", None)
     run_experiment(*grid, output_dir="out")
     assert (folder / "results.csv").read_text() == before
 
@@ -156,16 +157,16 @@ def test_the_report_counts_claims_and_compares_with_the_undefended_target(tmp_pa
         ("plain", False, 100, None, 0.2), ("plain", False, 10, 0.3, 0.2),
         ("marked", True, 100, 1e-9, 0.15), ("marked", True, 10, 0.02, 0.15),
     )  # fmt: skip
-    others = [{"defense": "aow", "key": key, "list_length": 10, "p_value": p_value}
+    others = [{"defense": "aow", "key": key, "suspect": "target M 1", "list_length": 10, "p_value": p_value}
               for key, p_value in ((1, 0.01), (1, 0.4), (2, None), (2, 0.6))]  # fmt: skip
     text = markdown("t", list(marks_blocks(read_experiment("marks"), rows, others)))
     assert "1 of 2 verdicts on marked models and their surrogates are claims at level 0.01, and 1 of 4 on" in text
     cells = {line.split("|")[3].strip(): [cell.strip() for cell in line.split("|")[4:-1]]
              for line in text.splitlines() if line.startswith("| M ")}  # fmt: skip
-    assert cells["marked"] == ["15.00", "15.00", "0.75", "0.75", "0.75"]
+    assert cells["marked"] == ["1", "15.00", "15.00", "0.75", "0.75", "0.75"]
     found = [line for line in text.splitlines() if line.startswith("| M ") and "1 of 1" in line]
     assert [cell.strip() for cell in found[0].split("|")[4:-1]] == [
         "1 of 1", "1e-09", "1e-09", "0 of 1", "0.02", "0.02", "50.0", "10.0",
     ]  # fmt: skip
     [share] = [line for line in text.splitlines() if line.startswith("| aow ")]
-    assert [cell.strip() for cell in share.split("|")[3:-1]] == ["0.333", "0.333", "0.333", "0.667", "3", "1", "2"]
+    assert [cell.strip() for cell in share.split("|")[3:-1]] == ["0.333", "0.333", "0.333", "0.667", "3", "1", "2", "1"]

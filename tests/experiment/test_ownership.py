@@ -9,10 +9,11 @@ from experiment.folder_cases import FolderCases
 from pipeline import files_below, same_weights
 
 from recbole_gro.config import own_modules
-from recbole_gro.experiment.ownership import HEAD, WORDS, blocks
+from recbole_gro.experiment.ownership import HEAD, WORDS
+from recbole_gro.experiment.ownership_report import ownership_blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.experiment.suspects import Workshop
+from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.report.document import csv_text, markdown, read_rows
@@ -275,7 +276,7 @@ def test_claims_are_counted_by_the_level(tmp_path, grid):
     rows = rows_of(tmp_path, (True, 1e-5, 0.5), (True, 0.02, 0.1), (False, 0.5, 0.0), (False, 0.01, 0.07))
     assert [row["is_copy"] for row in rows] == [True, True, False, False]
     assert rows[1]["probes_needed"] is None
-    text = markdown("t", list(blocks(read_experiment("ownership"), rows)))
+    text = markdown("t", list(ownership_blocks(read_experiment("ownership"), rows)))
     assert "1 of 2 verdicts on copies are claims, and 1 of 2 on 2 models that are none" in text
     assert "| all " in text
     uniform = next(line for line in text.splitlines() if line.startswith("| all"))
@@ -285,6 +286,6 @@ def test_claims_are_counted_by_the_level(tmp_path, grid):
 def test_models_of_one_name_are_counted_by_their_kind(tmp_path, grid):
     kinds = ["independent, same architecture", "independent, another architecture", "independent, half of the users"]
     rows = rows_of(tmp_path, *[(False, 0.5, 0.0)] * 3, kinds=kinds)
-    text = markdown("t", list(blocks(read_experiment("ownership"), rows)))
+    text = markdown("t", list(ownership_blocks(read_experiment("ownership"), rows)))
     assert "0 of 3 on 2 models that are none" in text  # one is a target, another owner's reference
     assert "2 of these models were trained independently" in text

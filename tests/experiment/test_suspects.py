@@ -1,31 +1,7 @@
 import pytest
 import torch
 
-from recbole_gro.data import build_dataset
-from recbole_gro.experiment.suspects import _with_replaced, blended, keep_half_of_users, pruned
-
-
-def test_half_of_the_users_keep_their_histories_and_the_catalogue(make_config):
-    config = make_config("SASRec")
-    whole, half, again, other = (build_dataset(config) for _ in range(4))
-    for dataset, seed in ((half, 1), (again, 1), (other, 2)):
-        keep_half_of_users(dataset, seed)
-    users = [{*dataset.inter_feat[dataset.uid_field]} for dataset in (whole, half, again, other)]
-    assert len(users[1]) == len(users[0]) // 2
-    assert users[1] < users[0]
-    assert users[1] == users[2] != users[3]
-    assert half.item_num == whole.item_num
-    histories = [histories_of(dataset) for dataset in (whole, half)]
-    assert histories[1] == {user: histories[0][user] for user in users[1]}
-
-
-def histories_of(dataset):
-    """The items of each user, in time order."""
-    history = dataset.build()[0].history
-    found = {}
-    for user, item in zip(history["user_id"].tolist(), history["item_id"].tolist(), strict=True):
-        found.setdefault(user, []).append(item)
-    return found
+from recbole_gro.experiment.suspects import _with_replaced, blended, pruned
 
 
 def test_pruned_weights_are_the_smallest_of_each_matrix():

@@ -6,11 +6,12 @@ import pytest
 import torch
 from conftest import SMALL
 
-from recbole_gro.experiment.marks import FALSE_HEAD
+from recbole_gro.experiment.false_claims import FALSE_HEAD
 from recbole_gro.experiment.marks import HEAD as MARKS_HEAD
 from recbole_gro.experiment.ownership import HEAD
+from recbole_gro.experiment.planned_suspects import suspect_named
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.experiment.tables import PlannedTable, make_tables, refuse_failed, suspect_named
+from recbole_gro.experiment.tables import PlannedTable, make_tables, refuse_failed
 from recbole_gro.utils.errors import UserError
 
 OWNERSHIP = """
@@ -136,9 +137,9 @@ def test_owners_after_one_that_fails_are_made_and_a_resumed_run_ends_as_a_whole_
     assert {(row["model"], row["seed"]) for row in rows} == {("NARM", "1"), ("GRU4Rec", "1"), ("GRU4Rec", "2")}
     report = found["report.md"].decode()
     assert "Unfinished: 1 of 4 tables are missing, listed at the end." in report
-    assert report.count("Unfinished: without NARM, seed 2.") == 3  # both tables and the picture
+    assert report.count("Unfinished: without NARM, seed 2.") == 4  # the summary, both tables and the picture
     assert "| all that are there " in report
-    assert report.rstrip().endswith("- NARM, seed 2")
+    assert report.rstrip().endswith("- NARM, seed 2: ValueError: own failure")
     calls.clear()
     broken = False
     experiment(OWNERSHIP)
@@ -157,13 +158,13 @@ def test_no_report_is_written_where_no_owner_is_finished(experiment, tmp_path, m
     assert not (tmp_path / "out" / "report.md").exists()
 
 
-def marks_rows(_, model, defense, seed):
+def marks_rows(_, model, defense, seed, known):
     for name, is_marked in (("the undefended target", False), ("the marked target", True)):
         row = [model, defense, seed, name, is_marked, 10, 9, 9, 0.5, 0.1, 0.02, 0.2, 0.2, None, None, None, 3]
         yield dict(zip(MARKS_HEAD, row, strict=True))
 
 
-def false_rows(_, defense):
+def false_rows(_, defense, known):
     yield dict(zip(FALSE_HEAD, [defense, 1000, "NARM", "target NARM 1", 10, 9, 9, 0.5, 0.1, 0.6], strict=True))
 
 
@@ -177,7 +178,7 @@ def false_rows(_, defense):
 )
 def test_the_report_on_marks_is_of_the_tables_that_are_there(experiment, tmp_path, monkeypatch, broken, missing, there):
     def made(rows, fails):
-        return lambda *of: raised(ValueError("own failure")) if fails(of[1:]) else rows(*of)
+        return lambda *of: raised(ValueError("own failure")) if fails(of[1:-1]) else rows(*of)
 
     monkeypatch.setattr(
         "recbole_gro.experiment.marks.verdicts", made(marks_rows, lambda of: broken is None or of == broken)
@@ -187,7 +188,9 @@ def test_the_report_on_marks_is_of_the_tables_that_are_there(experiment, tmp_pat
         experiment(MARKS)
     report = files(tmp_path / "out")[0]["report.md"].decode()
     assert f"Unfinished: {len(missing)} of 3 tables are missing, listed at the end." in report
-    assert [line[2:] for line in report.splitlines() if line.startswith("- ")][-len(missing) :] == missing
+    assert [line[2:] for line in report.splitlines() if line.startswith("- ")][-len(missing) :] == [
+        f"{name}: ValueError: own failure" for name in missing
+    ]
     assert ("## Results" in report) == any("seed" in name for name in there)
     assert ("## Models without marks" in report) == ("false claims, aow" in there)
     # captions of the suspects' tables lack owners, and that of false claims lacks none of these
