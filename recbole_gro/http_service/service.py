@@ -10,6 +10,7 @@ import torch
 
 from recbole_gro.config.files import value_of
 from recbole_gro.config.models import sequential_model
+from recbole_gro.config.own_modules import is_own
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.config.values import as_names
@@ -78,7 +79,9 @@ class DefendedService:
         self.guard = self.detector = None
         if judge:
             self.detector, tracer, rate = judge
-            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws)
+            # seeding takes longer than some detectors do, and those of this package draw nothing
+            seed = target.config["seed"] if is_own(type(self.detector.detector).__module__) else None
+            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed)
 
     def close(self) -> None:
         """Close the ledger, once the lists that are owed are given back."""
