@@ -62,6 +62,7 @@ class Guard:
         ledger: str | os.PathLike[str],
         rate: float,
         draws: KeyedDraws,
+        *,
         seed: int | None = None,
     ):
         self._detector, self._tracer, self._rate, self._draws, self._seed = detector, tracer, rate, draws, seed

@@ -81,7 +81,7 @@ class DefendedService:
             self.detector, tracer, rate = judge
             # seeding takes longer than some detectors do, and those of this package draw nothing
             seed = target.config["seed"] if is_own(type(self.detector.detector).__module__) else None
-            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed)
+            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed=seed)
 
     def close(self) -> None:
         """Close the ledger, once the lists that are owed are given back."""
