@@ -40,13 +40,14 @@ class Routes:
     Args:
         options: of the service.
         detector_file: as `DefendedService` takes it.
+        ledger: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
 
-    def __init__(self, options: Options, detector_file: str | None = None):
-        self.service = DefendedService(options, detector_file)
+    def __init__(self, options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None):
+        self.service = DefendedService(options, detector_file, ledger)
         self.recommender = self.service.recommender
         self.limits = replace(options.limits, k=self.recommender.served_k)
         self.ledger_file = options.ledger_file
@@ -172,17 +173,18 @@ class Routes:
         self.latencies[sum(seconds > bound for bound in BOUNDS)] += 1
 
 
-def create_app(options: Options, detector_file: str | None = None) -> Starlette:
+def create_app(options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None) -> Starlette:
     """Return the application of a service; its `state.detector` is the one that judges queries, or None.
 
     Args:
         options: of the service.
         detector_file: as `DefendedService` takes it.
+        ledger: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
-    routes = Routes(options, detector_file)
+    routes = Routes(options, detector_file, ledger)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -8,6 +8,8 @@ import contextlib
 import os
 import sqlite3
 
+from recbole_gro.utils.errors import UserError
+
 
 class LedgerMoved(sqlite3.OperationalError):
     """The file of a ledger that is in use was moved away or replaced."""
@@ -29,6 +31,20 @@ def moved(file: str | os.PathLike[str]) -> str:
         f"ledger: {file} {what} while the service has it open; put the file back, or start the service again on the "
         "one that is to count; requests are refused until then"
     )
+
+
+def check_same(file: str | os.PathLike[str], expected: tuple[int, int] | None) -> None:
+    """Check, before a ledger is opened or made, that it is the file that another process of the service has open.
+
+    Args:
+        file: of SQLite.
+        expected: its identity; None: it may be any, or none yet.
+
+    Raises:
+        UserError: it is another one, or gone.
+    """
+    if expected not in (None, identity(file)):
+        raise UserError(moved(file))
 
 
 class OpenFile:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.http_service.app import create_app
-from recbole_gro.http_service.open_file import identity, moved
+from recbole_gro.http_service.open_file import identity
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.watched_worker import watched_workers
@@ -121,9 +121,7 @@ def worker_app() -> Starlette:
     options = given["options"]
     options = Options(**{**options, "limits": Limits(**options["limits"])})
     try:
-        if identity(options.ledger_file) != tuple(given["ledger"]):  # before a new one is made in its place
-            raise UserError(moved(options.ledger_file))
-        return create_app(options, given["detector_file"])
+        return create_app(options, given["detector_file"], given["ledger"] and tuple(given["ledger"]))
     except UserError as error:
         logger.error("a worker cannot start, and is tried again: %s", error)
         raise SystemExit(1) from None
