@@ -20,6 +20,7 @@ from starlette.routing import Route
 from recbole_gro.http_service.batching import QUEUED, Batcher
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.open_file import LedgerMoved
 from recbole_gro.http_service.openapi import openapi
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import read_request
@@ -28,6 +29,7 @@ from recbole_gro.http_service.service import DefendedService
 
 logger = logging.getLogger("recbole_gro.http_service")
 RETRY_SECONDS = 10  # after which a ledger that cannot be used may be usable again
+WATCH_SECONDS = 1  # between looks at the place of the ledger, in a service without requests too
 BODY_SECONDS = 10  # that a client may take to send a body
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)  # seconds: buckets of the latency
 
@@ -38,13 +40,14 @@ class Routes:
     Args:
         options: of the service.
         detector_file: as `DefendedService` takes it.
+        ledger: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
 
-    def __init__(self, options: Options, detector_file: str | None = None):
-        self.service = DefendedService(options, detector_file)
+    def __init__(self, options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None):
+        self.service = DefendedService(options, detector_file, ledger)
         self.recommender = self.service.recommender
         self.limits = replace(options.limits, k=self.recommender.served_k)
         self.ledger_file = options.ledger_file
@@ -61,6 +64,22 @@ class Routes:
         self.batcher.close()
         self.service.close()
         self.keys.close()
+
+    async def watch_ledger(self) -> None:
+        """Say in the log, once each, that the ledger was moved away or replaced, and that it is back."""
+        is_moved = False
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                self.keys.check_in_place()
+            except LedgerMoved as error:
+                if not is_moved:
+                    logger.error("%s", error)
+                is_moved = True
+            else:
+                if is_moved:
+                    logger.warning("ledger: %s is back; requests are answered again", self.ledger_file)
+                is_moved = False
 
     async def recommend(self, request: Request) -> Response:
         """Answer POST /v1/recommend."""
@@ -116,7 +135,8 @@ class Routes:
         elif isinstance(error, HTTPException):
             refusal = HttpRefusal(error.status_code, error.detail)  # Starlette's, such as Not Found
         elif isinstance(error, sqlite3.Error):  # such as a full disk, or a lock that another process holds
-            logger.error("ledger: %s cannot be used: %s; a request is answered with 503", self.ledger_file, error)
+            if not isinstance(error, LedgerMoved):  # of which `watch_ledger` says so once
+                logger.error("ledger: %s cannot be used: %s; a request is answered with 503", self.ledger_file, error)
             refusal = HttpRefusal(503, "requests cannot be counted at present", retry_after=RETRY_SECONDS)
         else:
             refusal = HttpRefusal(500, "internal error")
@@ -153,24 +173,26 @@ class Routes:
         self.latencies[sum(seconds > bound for bound in BOUNDS)] += 1
 
 
-def create_app(options: Options, detector_file: str | None = None) -> Starlette:
+def create_app(options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None) -> Starlette:
     """Return the application of a service; its `state.detector` is the one that judges queries, or None.
 
     Args:
         options: of the service.
         detector_file: as `DefendedService` takes it.
+        ledger: as `DefendedService` takes it.
 
     Raises:
         UserError: as `DefendedService`.
     """
-    routes = Routes(options, detector_file)
+    routes = Routes(options, detector_file, ledger)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        task = asyncio.create_task(routes.batcher.run())
+        tasks = [asyncio.create_task(routes.batcher.run()), asyncio.create_task(routes.watch_ledger())]
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         routes.close()
 
     paths: dict[str, Any] = {

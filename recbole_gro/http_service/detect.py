@@ -24,6 +24,7 @@ from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say
+from recbole_gro.utils.random_state import global_state_kept, seeded, stage_seed
 from recbole_gro.utils.units import counted
 from recbole_gro.utils.work_folder import refuse_other_work, work_folder
 
@@ -31,6 +32,7 @@ MOST_BENIGN = 2000  # users that thresholds come from
 AT_ONCE = 2**12  # histories that are traced at a time
 
 
+@global_state_kept()
 def run_detect(
     target: str,
     log: str,
@@ -39,6 +41,9 @@ def run_detect(
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Judge the queries of an access log, write a report, and return the contents of results.json.
+
+    A detector that draws from the process's generators draws the same in each command of the same arguments: they are
+    seeded from the seed of the target's run.
 
     Args:
         target: checkpoint of the served model.
@@ -68,7 +73,8 @@ def run_detect(
     left_out = torch.tensor([max(0, len(queries.histories[row]) - tracer.longest) for row in read.tolist()])
     left_out += logged.dropped[read]
     traces = (tracer.trace(part) for part in items.split(AT_ONCE))
-    found = judge(with_thresholds, traces, keys[logged.rows], own, history=history, left_out=left_out)
+    with seeded(stage_seed(served.config["seed"], "detection")):  # a detector of a user's own may draw
+        found = judge(with_thresholds, traces, keys[logged.rows], own, history=history, left_out=left_out)
     results = {
         "target": str(target),
         "log": str(log),
@@ -175,7 +181,8 @@ def calibrate(
         say(f"benign: {absent}; thresholds come from the others, of {len(known):,} of {len(histories):,} users")
     say(f"thresholds: {', '.join(as_names(own.detector))} score what {len(kept):,} benign users may have sent")
     users = BenignHistories(tracer, [known[row] for row in kept.tolist()])
-    return calibrated(as_names(own.detector), config, users, own.false_positive_rate, own.detection_window)
+    with seeded(stage_seed(config["seed"], "detectors")):  # as a grid does
+        return calibrated(as_names(own.detector), config, users, own.false_positive_rate, own.detection_window)
 
 
 def _thresholds(detector: CalibratedDetector) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Sequence
 
 import torch
@@ -18,10 +19,12 @@ from recbole_gro.http_service import known_histories
 from recbole_gro.http_service.database import WAIT, transaction
 from recbole_gro.http_service.known_histories import KnownHistories
 from recbole_gro.serving.service import Query
+from recbole_gro.utils.random_state import seeded, stage_seed
 from recbole_gro.utils.ranking import random_others
 
 logger = logging.getLogger("recbole_gro.http_service")
 OF_KEYS = ("judge", "beginning", "ending", "line", "history", "suspicion")  # tables of what keys have sent
+_drawing = threading.Lock()  # of the service whose detector draws; the generators are those of the process
 ON_ALARM = ("log", "decoy", "refuse")
 TABLES = (
     """
@@ -48,6 +51,8 @@ class Guard:
         ledger: SQLite file.
         rate: of false positives.
         draws: keyed draws of decoy items.
+        seed: from which a detector that draws from the process's generators draws anew for each history, so that what
+            was judged before, and by which worker, does not count; None: it draws nothing.
     """
 
     def __init__(
@@ -57,8 +62,10 @@ class Guard:
         ledger: str | os.PathLike[str],
         rate: float,
         draws: KeyedDraws,
+        *,
+        seed: int | None = None,
     ):
-        self._detector, self._tracer, self._rate, self._draws = detector, tracer, rate, draws
+        self._detector, self._tracer, self._rate, self._draws, self._seed = detector, tracer, rate, draws, seed
         self._database = sqlite3.connect(ledger, WAIT, isolation_level=None, check_same_thread=False)
         self.judge = self._own_judge()
         self._known = KnownHistories(self._database, self.judge)
@@ -92,7 +99,14 @@ class Guard:
 
     def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
         """Return whether each history is flagged by itself."""
-        return [bool(self._alarms([history])[0]) for history in histories]
+        return [self._is_flagged(history) for history in histories]
+
+    def _is_flagged(self, history: list[int]) -> bool:
+        if self._seed is None:
+            return bool(self._alarms([history])[0])
+        read = history[-self._tracer.longest :]
+        with _drawing, seeded(stage_seed(self._seed, f"detection of {read}")):
+            return bool(self._alarms([history])[0])
 
     def _alarms(self, histories: Sequence[list[int]]) -> Tensor:
         """Return after how many items [B] each history is flagged; 0 for one that is not."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recbole_gro.http_service.database import errors_named, opened, transaction
+from recbole_gro.http_service.open_file import OpenFile
 from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
@@ -56,6 +57,15 @@ class Ledger:
     def __init__(self, file: str | os.PathLike[str], may_write: bool = True):
         self.file = file
         self._database = opened(file, may_write)
+        self._place = OpenFile(file, self._database)
+
+    def check_in_place(self) -> None:
+        """Check that the file still lies where it was opened, which is done before a query is counted or given back.
+
+        Raises:
+            LedgerMoved: it was moved away or replaced.
+        """
+        self._place.check()
 
     def close(self) -> None:
         """Close the file."""
@@ -159,7 +169,9 @@ class Ledger:
 
         Raises:
             HttpRefusal: 401, unknown or revoked.
+            LedgerMoved: the file is not in its place, and keys may have been revoked in another one.
         """
+        self.check_in_place()
         found = self._database.execute("SELECT id FROM key WHERE hash = ? AND NOT revoked", (_hash(token),)).fetchone()
         if found is None:
             raise HttpRefusal(401, UNKNOWN_KEY)
@@ -169,7 +181,11 @@ class Ledger:
         """Count and log queries in one transaction; return the log line of each that may be answered, or its refusal.
 
         A query is admitted as a whole or not at all. The log has the sequences of admitted queries only.
+
+        Raises:
+            LedgerMoved: the file is not in its place; nothing is counted.
         """
+        self.check_in_place()
         with transaction(self._database):
             return [self._admit(entry, time.time()) for entry in entries]
 
@@ -213,7 +229,12 @@ class Ledger:
         return int(line or 0)
 
     def withdraw(self, lines: Sequence[int], status: int = 500) -> None:
-        """Give the lists of admitted queries back, which failed inside the service; the log has the status."""
+        """Give the lists of admitted queries back, which failed inside the service; the log has the status.
+
+        Raises:
+            LedgerMoved: the file is not in its place; nothing is given back.
+        """
+        self.check_in_place()
         execute = self._database.execute
         with transaction(self._database):
             for line in lines:

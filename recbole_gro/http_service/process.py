@@ -1,6 +1,7 @@
 """The processes of a service, under uvicorn."""
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,11 +17,13 @@ from starlette.applications import Starlette
 
 from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.http_service.app import create_app
+from recbole_gro.http_service.open_file import identity
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.watched_worker import watched_workers
 from recbole_gro.utils.errors import UserError
 
+logger = logging.getLogger("recbole_gro.http_service")
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
 SECONDS_TO_ANSWER = 60  # a ping, of a worker that imports torch first; while it makes its model a thread answers
 CONNECTIONS = 1000  # per worker; uvicorn answers others with 503
@@ -55,7 +58,8 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     with tempfile.TemporaryDirectory(prefix="recbole-gro-serve-") as folder:  # in reach of this user alone
         file = _saved(app.state.detector, Path(folder))
         del app
-        os.environ[VARIABLE] = json.dumps({"options": asdict(options), "detector_file": file})
+        handed = {"options": asdict(options), "detector_file": file, "ledger": identity(options.ledger_file)}
+        os.environ[VARIABLE] = json.dumps(handed)
         settings |= {"workers": workers, "timeout_worker_healthcheck": SECONDS_TO_ANSWER}
         with watched_workers():
             uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
@@ -105,8 +109,19 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def worker_app() -> Starlette:
-    """Return the application of a worker process."""
+    """Return the application of a worker process.
+
+    One that replaces another may find a ledger or checkpoint that was changed meanwhile: it ends with one line in the
+    log, and the parent starts another.
+
+    Raises:
+        SystemExit: something is invalid by now.
+    """
     given = json.loads(os.environ[VARIABLE])
     options = given["options"]
     options = Options(**{**options, "limits": Limits(**options["limits"])})
-    return create_app(options, given["detector_file"])
+    try:
+        return create_app(options, given["detector_file"], given["ledger"] and tuple(given["ledger"]))
+    except UserError as error:
+        logger.error("a worker cannot start, and is tried again: %s", error)
+        raise SystemExit(1) from None

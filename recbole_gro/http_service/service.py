@@ -10,6 +10,7 @@ import torch
 
 from recbole_gro.config.files import value_of
 from recbole_gro.config.models import sequential_model
+from recbole_gro.config.own_modules import is_own
 from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.config.values import as_names
@@ -25,6 +26,7 @@ from recbole_gro.http_service.batching import Outcome
 from recbole_gro.http_service.detect import calibrate, detection_settings
 from recbole_gro.http_service.guard import ON_ALARM, Guard
 from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.open_file import check_same
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.recommender import Recommender
 from recbole_gro.http_service.refusal import HttpRefusal
@@ -46,6 +48,7 @@ class DefendedService:
     Args:
         options: of the service.
         detector_file: the detector with its thresholds, as another process of the service saved it; None: computed.
+        ledger: identity of the ledger that another process of the service has open; None: it may be a new one.
 
     Attributes:
         detector: the one of the service, with its thresholds; None without `options.detector`.
@@ -54,7 +57,8 @@ class DefendedService:
         UserError: the checkpoint, defense, a setting or the ledger is invalid.
     """
 
-    def __init__(self, options: Options, detector_file: str | None = None):
+    def __init__(self, options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None):
+        check_same(options.ledger_file, ledger)
         torch.set_num_threads(options.threads)
         import_plugins({"plugins": options.plugins})
         model = sequential_model(options.model) if options.model else None
@@ -63,13 +67,14 @@ class DefendedService:
         self.recommender = Recommender(target, defense)
         catalogue = Catalogue.of(self.recommender.tokens[1:])
         if os.path.exists(options.ledger_file):  # before a detector is calibrated, which takes minutes
-            with contextlib.closing(Ledger(options.ledger_file)) as ledger:
-                ledger.check_catalogue(catalogue)
+            with contextlib.closing(Ledger(options.ledger_file)) as found:
+                found.check_catalogue(catalogue)
         judge = calibrated_detector(target, options, detector_file) if options.detector else None
         draws = KeyedDraws(target.config, "alarm")
         self.recommender.check()
         if judge and options.on_alarm == "decoy":
             defense_key(target.config)  # the draws read it at the first alarm
+        check_same(options.ledger_file, ledger)  # here, so that none is made in the place of one that was moved
         self.ledger = Ledger(options.ledger_file)  # last, so that invalid input leaves no file and binds none
         if self.ledger.bind(catalogue):
             logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
@@ -78,7 +83,9 @@ class DefendedService:
         self.guard = self.detector = None
         if judge:
             self.detector, tracer, rate = judge
-            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws)
+            # seeding takes longer than some detectors do, and those of this package draw nothing
+            seed = target.config["seed"] if is_own(type(self.detector.detector).__module__) else None
+            self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed=seed)
 
     def close(self) -> None:
         """Close the ledger, once the lists that are owed are given back."""

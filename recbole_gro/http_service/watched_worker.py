@@ -1,9 +1,11 @@
 """Workers of uvicorn whose end, or a signal to stop, is noticed while one of them is pinged.
 
-uvicorn's own ping blocks until the answer or the timeout, which has to be long enough for a worker to start.
+uvicorn's own ping blocks until the answer or the timeout, which has to be long enough for a worker to start. One that
+serves already gets less time.
 """
 
 import contextlib
+import logging
 import signal
 import socket
 import time
@@ -12,6 +14,8 @@ from multiprocessing.connection import wait
 
 from uvicorn.supervisors import multiprocess
 
+logger = logging.getLogger("recbole_gro.http_service")
+SECONDS_HUNG = 20.0  # without an answer of a worker that serves, after which it is replaced
 SECONDS_TO_STOP = 2.0  # for an answer, once a signal came; a worker that lives takes milliseconds
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -20,23 +24,28 @@ class _WatchedWorker(multiprocess.Process):
     """A worker whose pings end early; `signals` gets a byte for every signal that the parent handles."""
 
     signals: socket.socket
+    _serves = False  # whether it has said that it does
 
     def ping(self, timeout: float = 5) -> bool:
         """Return whether the worker answers in time; False also once it has ended, or is mute at a signal to stop."""
+        left, stops = min(timeout, SECONDS_HUNG) if self._serves else timeout, False
         try:
             self.parent_conn.send(b"ping")
-            deadline = time.monotonic() + timeout
-            while (left := deadline - time.monotonic()) > 0:
-                ready = wait([self.parent_conn, self.process.sentinel, self.signals], left)
+            while left > 0:
+                began = time.monotonic()
+                ready = wait([self.parent_conn, self.process.sentinel, self.signals], min(1, left))
                 if self.parent_conn in ready:
-                    self.parent_conn.recv()
+                    self._serves = self.parent_conn.recv() is True  # earlier uvicorns say b"pong" at any time
                     return True
                 if self.process.sentinel in ready:
                     return False
+                left -= min(1, time.monotonic() - began)  # a pause of the parent itself, as by Ctrl-Z, is one second
                 if self.signals in ready and {*self.signals.recv(4096)} & {*STOPPING}:
-                    deadline = min(deadline, time.monotonic() + SECONDS_TO_STOP)
+                    left, stops = min(left, SECONDS_TO_STOP), True
         except (OSError, EOFError):
-            pass
+            return False
+        if self._serves and not stops:
+            logger.error("worker %s has not answered for %d s and is replaced", self.process.pid, SECONDS_HUNG)
         return False
 
 

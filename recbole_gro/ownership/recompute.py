@@ -47,6 +47,7 @@ def recompute(
     """
     with _damage_named(file):
         results = json.loads(Path(file).read_text(encoding="utf-8"))
+        _check_verification(file, results)
         commitment, key, counts = results["commitment"], bytes.fromhex(results["key"]), dict(results["answers"])
         probes = Probes(results["probes"], results["expected"])
         counts = {name: counts[name] for name in ("repeated", "changed", "unknown", "failed")}
@@ -68,7 +69,7 @@ def recompute(
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
         try:
-            found_at = find_references(file, of_others, references)
+            found_at = find_references(file, of_others, references, of_owner)
             loaded = load_references([*found_at.values()], model)
             others = dict(zip(found_at, loaded.values(), strict=True))
             n, n_items = len(probes.histories), len(model.item_tokens or ())
@@ -84,6 +85,20 @@ def recompute(
             ]
             _check_equal(file, f"claim without the {len(left_out)} probes that come out differently here", *claims)
     return results | found | {"left_out": len(left_out)}
+
+
+def _check_verification(file: str, results: dict[str, Any]) -> None:
+    """Check that a file of results is that of a verification, and of one that has something to recompute."""
+    if not {"method", "suspect"} & results.keys():  # a run, an audit and detect write a results.json too
+        raise UserError(
+            f"recompute: {file} holds the results of another command; give the results.json in the --output_dir of "
+            "recbole-gro verify"
+        )
+    if results.get("refused") and "commitment" not in results:
+        raise UserError(
+            f"recompute: the verification of {file} ended before its commitment, so that there is nothing to "
+            f"recompute: {results['refused']}"
+        )
 
 
 def _check_probes(file: str, made: Probes, stored: Probes) -> list[int]:
@@ -106,7 +121,10 @@ def _damage_named(file: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (OSError, LookupError, TypeError, ValueError, RuntimeError) as error:  # a RecursionError is a RuntimeError
+    except IsADirectoryError as error:
+        raise UserError(f"recompute: {file} is a folder; name the results.json of a verification in it") from error
+    # a RecursionError is a RuntimeError
+    except (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
         reason = str(error.strerror) if isinstance(error, OSError) else reason
         reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason

@@ -90,6 +90,8 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
         described = read_description(suspect, _items_if_none(suspect, item_tokens), "suspect")
         if described["item_type"] == "int":
             check_numbers(item_tokens[1:])
+    elif Path(suspect).is_dir():
+        raise UserError(f"suspect: {suspect} is a folder; name the checkpoint in it, such as {suspect}/target.pth")
     elif suspect.count(":") != 1:
         raise UserError(f"suspect: {suspect!r} is neither a checkpoint (.pth), a yaml file nor module:function")
     else:  # the catalogue is the owner's; seeds stand for it where the file names none

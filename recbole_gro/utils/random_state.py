@@ -104,6 +104,23 @@ def global_state_restored() -> Iterator[None]:
             os.environ[VISIBLE_GPUS] = visible
 
 
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the process's generators for the block, and restore their states after it.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+    """
+    state = random_state()
+    try:
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        yield
+    finally:
+        set_random_state(state)
+
+
 def random_state() -> dict[str, Any]:
     """Return the states of the process's generators (Python's, numpy's, torch's on every device), as plain values and
     tensors."""

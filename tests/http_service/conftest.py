@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,13 +14,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import SMALL, WIDTHS
 from pipeline import untrained
 
 import recbole_gro
 from recbole_gro import Config
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.detection import detectors
+from recbole_gro.detection.base import Detector
 from recbole_gro.http_service.ledger import Ledger
 from recbole_gro.trainer.base import TargetTrainer
 
@@ -104,6 +109,30 @@ def start(tmp_path):
     for server, thread in running:
         server.should_exit = True
         thread.join()
+
+
+class Guess(Detector):
+    """A detector of one's own that draws its scores, with each of the process's generators."""
+
+    standardized = False
+
+    def fit(self, benign):
+        self.weight = 1 + torch.rand(()) / 9
+
+    def scores(self, traces):
+        shape = traces.items.shape
+        of_python = torch.tensor([random.random() for _ in range(shape.numel())]).view(shape)
+        return torch.rand(shape) * self.weight + torch.from_numpy(np.random.random(shape)).float() + of_python
+
+    def window_scores(self, traces, size):
+        return torch.rand(len(traces) // size) * self.weight
+
+
+@pytest.fixture
+def guess(monkeypatch):
+    """The name of a detector whose scores are draws."""
+    monkeypatch.setitem(detectors._entries, "guess", Guess)
+    return "guess"
 
 
 class Process:

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -177,6 +178,38 @@ def test_a_ledger_that_cannot_be_used_is_503_and_one_line(client, monkeypatch, c
     assert client.spent() == 0
     assert client.post(key, history=["i1"]).status == 200
     assert client.spent() == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_that_is_moved_away_gets_503_and_one_line_and_loses_nothing(
+    start, checkpoint_of, tmp_path, monkeypatch, caplog, replaced
+):
+    monkeypatch.setattr("recbole_gro.http_service.app.WATCH_SECONDS", 0.05)
+    client = start(checkpoint_of("GRU4Rec"))
+    key = client.key()
+    assert client.post(key, history=["i1"]).status == 200
+    place, away = Path(client.ledger), tmp_path / "away" / "service.db"
+    away.parent.mkdir()
+    place.rename(away)
+    if replaced:
+        place.write_bytes(b"")
+    answers = [client.post(key, history=["i2"]) for _ in range(3)]
+    assert {answer.status for answer in answers} == {503}
+    assert answers[0].headers["retry-after"] == "10"
+    time.sleep(0.3)
+    (line,) = caplog.messages
+    what = "was replaced by another file" if replaced else "was moved away or deleted"
+    assert line.startswith(f"ledger: {place} {what} while the service has it open; put the file back, or start the")
+    moved = away.parent / "seen.db"
+    moved.write_bytes(away.read_bytes())  # alone, without a write-ahead log
+    with contextlib.closing(Ledger(moved)) as ledger:
+        assert [line["lists"] for line in ledger.lines()] == [1]
+        assert ledger.all_keys()[0]["spent"] == 1
+    away.rename(place)
+    assert client.post(key, history=["i2"]).status == 200
+    assert client.spent() == 2
+    time.sleep(0.3)
+    assert caplog.messages[1:] == [f"ledger: {place} is back; requests are answered again"]
 
 
 def test_a_ledger_that_another_process_locks_is_503(start, checkpoint_of, monkeypatch, caplog):

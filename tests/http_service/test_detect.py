@@ -4,6 +4,7 @@ import json
 import random
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -225,3 +226,18 @@ def test_a_key_whose_thousands_of_histories_are_all_flagged_is_flagged(checkpoin
     results = run_detect(checkpoint_of("GRU4Rec"), str(file), output=str(tmp_path / "out"), settings=settings)
     [key] = results["detectors"]["coverage"]["keys"]
     assert (key["flagged"], key["alarm"]) == (2000, True)
+
+
+def test_a_detector_that_draws_gives_the_same_figures_again_and_leaves_the_generators(
+    checkpoint_of, log, tmp_path, guess
+):
+    checkpoint, settings = checkpoint_of("GRU4Rec"), {**SETTINGS, "detector": guess, "false_positive_rate": "0.95"}
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
+        found.append(run_detect(checkpoint, log, output=str(tmp_path / str(seed)), settings=settings))
+        after = float(torch.rand(())), np.random.random(), random.random()
+        torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
+        assert after == (float(torch.rand(())), np.random.random(), random.random())
+    assert found[0] == found[1]
+    assert 0 < found[0]["detectors"][guess]["flagged_histories"] < found[0]["histories"]

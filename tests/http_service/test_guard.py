@@ -360,3 +360,18 @@ def test_counts_of_mixed_clients_are_nearly_those_of_detect(guard, tmp_path, n_i
     _, histories, n_flagged, _ = state(tmp_path)[0]
     assert histories == pytest.approx(len(logged.rows), abs=1)
     assert n_flagged == pytest.approx(len(flagged), abs=1)
+
+
+def test_draws_of_a_detector_depend_on_the_history_and_not_on_what_was_judged_before(checkpoint_of, start, guess):
+    histories, verdicts = [[f"i{item}", f"i{item + 1}"] for item in range(25)], []
+    for order in (histories, histories[::-1]):  # of two processes, or of one before and after a restart
+        client = start(checkpoint_of("GRU4Rec"), detector=guess, on_alarm="refuse", false_positive_rate=0.95)
+        found = {}
+        for number, history in enumerate(order):  # each of a key of its own, of which none is flagged
+            found[tuple(history)] = client.post(client.key(f"ann{number}"), history=history).status
+        verdicts.append(found)
+        with sqlite3.connect(client.ledger) as database:
+            [thresholds] = database.execute("SELECT thresholds FROM judge").fetchall()
+            verdicts[-1]["thresholds"] = thresholds
+    assert verdicts[0] == verdicts[1]
+    assert {200, 429} <= {*verdicts[0].values()}

@@ -3,6 +3,8 @@
 import contextlib
 import http.client
 import itertools
+import json
+import os
 import re
 import signal
 import socket
@@ -11,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,15 +22,18 @@ import torch
 pytest.importorskip("starlette")
 
 from recbole_gro import UserError, load_target
+from recbole_gro.cli.main import main
 from recbole_gro.detection import detectors
 from recbole_gro.detection.coverage import CoverageDetector
 from recbole_gro.http_service.guard import alarm_totals
 from recbole_gro.http_service.known_histories import digests_of
 from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.open_file import identity
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.process import bound
 from recbole_gro.http_service.refusal import HttpRefusal
 from recbole_gro.http_service.service import DefendedService
+from recbole_gro.serving.catalogue import Catalogue
 
 
 def numbered(number):
@@ -143,10 +149,7 @@ def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoi
         if answer.status == 200:
             assert answer.body["list"] == target.recommend([history], k=5)[0]
     check_nothing_lost(client.ledger, checkpoint, [])
-    deadline, workers = time.monotonic() + 60, set()
-    while len(workers) < 2 and time.monotonic() < deadline:
-        workers |= set(re.findall(r'batches_total\{worker="(\d+)"', client.get("/metrics").body))
-    assert len(workers) == 2
+    assert len(two_serving(client)) == 2
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
@@ -237,6 +240,97 @@ def test_two_workers_judge_a_key_by_the_same_histories(checkpoint_of, start_proc
     assert "not like those of users" in refused[0].body["error"]
     assert client.spent() == 1
     assert 'recbole_gro_flagged{what="keys"} 1' in client.get("/metrics").body
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_ledger_of_another_catalogue_is_one_line_before_a_worker_starts(
+    checkpoint_of, tmp_path, monkeypatch, capsys, workers
+):
+    from recbole_gro.http_service import process
+
+    monkeypatch.setattr(process.uvicorn, "run", lambda *_, **__: pytest.fail("a worker starts"))
+    with contextlib.closing(Ledger(tmp_path / "other.db")) as ledger:
+        ledger.bind(Catalogue("00" * 32, 7))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [f"--ledger={tmp_path / 'other.db'}", f"--port={port}", f"--workers={workers}"]
+    assert main(["serve", checkpoint_of("GRU4Rec"), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "other.db is of another catalogue than the checkpoint's (7 items, not 30); name another file" in line
+
+
+def until(holds, seconds=120):
+    """Wait until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def two_serving(client):
+    """The ids of the two workers of a service, once both answer."""
+    found = set()
+
+    def both():
+        found.update(re.findall(r'batches_total\{worker="(\d+)"', client.get("/metrics").body))
+        return len(found) == 2
+
+    until(both)
+    return sorted(map(int, found))
+
+
+def test_a_worker_that_finds_the_ledger_of_another_catalogue_ends_with_one_line(
+    checkpoint_of, tmp_path, monkeypatch, caplog
+):
+    from recbole_gro.http_service import process
+
+    options = Options(checkpoint_of("GRU4Rec"), ledger=str(tmp_path / "other.db"))
+    with contextlib.closing(Ledger(options.ledger_file)) as ledger:
+        ledger.bind(Catalogue("00" * 32, 7))
+    handed = {"options": asdict(options), "detector_file": None, "ledger": identity(options.ledger_file)}
+    monkeypatch.setenv(process.VARIABLE, json.dumps(handed))
+    with pytest.raises(SystemExit) as ended:
+        process.worker_app()
+    assert ended.value.code == 1
+    (line,) = caplog.messages
+    assert line.startswith("a worker cannot start, and is tried again: ledger: ")
+    assert "is of another catalogue than the checkpoint's (7 items, not 30)" in line
+
+
+def test_a_worker_that_is_replaced_makes_no_ledger_in_the_place_of_one_that_was_moved(start_process, checkpoint_of):
+    service = start_process(checkpoint_of("GRU4Rec"), "--workers=2")
+    key, place = service.client.key(), Path(service.client.ledger)
+    killed, _ = two_serving(service.client)  # the other one answers meanwhile
+    assert service.client.post(key, history=["i1"]).status == 200
+    place.rename(place.with_name("away.db"))
+    os.kill(killed, signal.SIGKILL)
+
+    def text():
+        return Path(service.output.name).read_text()
+
+    until(lambda: "a worker cannot start, and is tried again: ledger: " in text())
+    assert not place.exists()
+    assert service.client.post(key, history=["i1"]).status == 503
+    place.with_name("away.db").rename(place)
+    assert service.client.post(key, history=["i1"]).status == 200
+    assert service.client.spent() == 2
+    said = text()
+    assert "Traceback" not in said
+    assert said.count("a worker cannot start") == said.count("\na worker cannot start")  # a line each
+
+
+@pytest.mark.every
+def test_a_worker_that_hangs_is_replaced(start_process, checkpoint_of):
+    service = start_process(checkpoint_of("GRU4Rec"), "--workers=2")
+    key, (hung, other) = service.client.key(), two_serving(service.client)
+    time.sleep(2)  # until both have been pinged
+    os.kill(hung, signal.SIGSTOP)
+    line = f"worker {hung} has not answered for 20 s and is replaced"
+    until(lambda: line in Path(service.output.name).read_text())
+    until(lambda: not Path(f"/proc/{hung}").exists())
+    assert {*two_serving(service.client)} > {other}
+    assert service.client.post(key, history=["i1"]).status == 200
 
 
 def test_connections_send_at_once():

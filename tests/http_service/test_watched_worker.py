@@ -1,5 +1,6 @@
 """Pings of workers that are mute; the processes here sleep, and the test answers for them."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ pytest.importorskip("uvicorn")
 
 from uvicorn.supervisors import multiprocess
 
+from recbole_gro.http_service import watched_worker
 from recbole_gro.http_service.watched_worker import watched_workers
 
 LONG = 60
@@ -83,6 +85,35 @@ def test_another_signal_does_not_end_it(worker):
         assert time.monotonic() - began >= 3
     finally:
         signal.signal(signal.SIGWINCH, before)
+
+
+def test_a_worker_that_serves_has_less_time_and_is_named_once_it_hangs(worker, monkeypatch, caplog):
+    monkeypatch.setattr(watched_worker, "SECONDS_HUNG", 1.0)
+    worker.child_conn.send(True)
+    assert worker.ping(LONG)
+    found, seconds = seconds_of(worker.ping, do=lambda: None)
+    assert not found
+    assert 1 <= seconds < LONG / 2
+    assert caplog.messages == [f"worker {worker.process.pid} has not answered for 1 s and is replaced"]
+
+
+def test_a_worker_that_still_starts_has_the_whole_time(worker, monkeypatch, caplog):
+    monkeypatch.setattr(watched_worker, "SECONDS_HUNG", 0.1)
+    worker.child_conn.send(False)  # it answers from a thread, and makes its model
+    assert worker.ping(LONG)
+    found, seconds = seconds_of(worker.ping, after=1, do=lambda: worker.child_conn.send(True))
+    assert found
+    assert 1 <= seconds < LONG / 2
+    assert not caplog.messages
+
+
+def test_a_pause_of_the_parent_is_no_silence_of_a_worker(worker, monkeypatch):
+    monkeypatch.setattr(watched_worker, "SECONDS_HUNG", 3.0)
+    monkeypatch.setattr(watched_worker.time, "monotonic", itertools.count(0, 1000).__next__)  # stopped at each wait
+    worker.child_conn.send(True)
+    assert worker.ping(LONG)
+    threading.Timer(1.5, lambda: worker.child_conn.send(True)).start()
+    assert worker.ping(LONG)
 
 
 def test_a_broken_connection_is_no_answer(worker):

@@ -61,3 +61,29 @@ def test_what_is_missing_or_another_file_is_named(committed, tmp_path):
     message = f"references: there is no {NAMES[1]} here, nor below the folder of r.json; name the references' files"
     with pytest.raises(UserError, match=re.escape(message)):
         find_references("r.json", committed, ())
+
+
+def test_the_owners_model_or_another_reference_in_the_place_of_one_is_no_wrong_file(committed, tmp_path):
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "target.pth").write_text("owner")
+    owner = digest_of("judge/target.pth")
+    (tmp_path / NAMES[1]).unlink()
+    message = (
+        f"references: there is no {NAMES[1]} here, nor below the folder of judge/results.json (judge/target.pth is the "
+        "owner's model); name the references' files"
+    )
+    with pytest.raises(UserError, match=re.escape(message)):
+        find_references("judge/results.json", committed, (), owner)
+    (tmp_path / "judge" / "target.pth").write_text(NAMES[0])
+    with pytest.raises(UserError, match=r"references: there is no .* below the folder of judge/results.json; name the"):
+        find_references("judge/results.json", committed, (), owner)
+    (tmp_path / "judge" / "target.pth").write_text("another")
+    message = f"the sha256 of judge/target.pth is not the stored one in judge/results.json of {NAMES[1]}: it is another"
+    with pytest.raises(UserError, match=re.escape(message)):
+        find_references("judge/results.json", committed, (), owner)
+
+
+def test_the_owners_model_that_is_given_as_a_reference_is_named_as_such(committed, tmp_path):
+    (tmp_path / "target.pth").write_text("owner")
+    with pytest.raises(UserError, match=r"references: target.pth is the owner's own model, none of those that r"):
+        find_references("r.json", committed, ["target.pth"], digest_of("target.pth"))

@@ -1,6 +1,7 @@
 import contextlib
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -91,6 +92,39 @@ def test_a_file_that_is_no_json_is_named(tmp_path):
     (tmp_path / "text.json").write_text("text")
     with pytest.raises(UserError, match=r"text.json holds no evidence of a verification: it is not JSON$"):
         recompute(str(tmp_path / "text.json"))
+
+
+@pytest.mark.parametrize(
+    ("results", "message"),
+    [
+        ({"model": "NARM", "results": []}, "holds the results of another command; give the results.json in the --outp"),
+        (
+            {"method": "fingerprint", "suspect": "s.pth", "verdict": None, "refused": "too few references"},
+            r"the verification of .* ended before its commitment, so that there is nothing to recompute: too few refer",
+        ),
+        ([1], "holds no evidence of a verification: a value is damaged$"),
+    ],
+)
+def test_results_that_hold_nothing_to_recompute_say_why(tmp_path, results, message):
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=f"^recompute: .*{message}"):
+        recompute(str(tmp_path / "results.json"))
+
+
+def test_a_folder_is_named_as_such(owner, tmp_path):
+    verified(owner)
+    with pytest.raises(UserError, match=r"^recompute: out is a folder; name the results.json of a verification in it$"):
+        recompute("out")
+    with pytest.raises(UserError, match=r"^checkpoint seed-1 is a folder; name the file in it, such as target.pth$"):
+        recompute("out/results.json", "seed-1")
+
+
+def test_beside_the_owners_model_references_that_are_missing_are_missing(owner, tmp_path):
+    verified(owner)
+    (tmp_path / "out" / "references").rename(tmp_path / "moved")
+    (tmp_path / "out" / "target.pth").write_bytes(Path(owner).read_bytes())
+    with pytest.raises(UserError, match=r"references: there is no .* \(out/target.pth is the owner's model\); name"):
+        recompute("out/results.json", "out/target.pth")
 
 
 @contextlib.contextmanager

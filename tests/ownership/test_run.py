@@ -174,6 +174,7 @@ def test_a_verdict_whose_assumptions_do_not_hold_is_refused_in_one_sentence(owne
         ),
         ({"suspect": "nothing.pth"}, "checkpoint nothing.pth: no such file"),
         ({"suspect": "run1"}, "suspect: 'run1' is neither a checkpoint (.pth), a yaml file nor module:function"),
+        ({"suspect": "seed-1"}, "suspect: seed-1 is a folder; name the checkpoint in it, such as seed-1/target.pth"),
         ({"suspect": "nothing.yaml"}, "suspect: nothing.yaml: no such file"),
         *(
             (
