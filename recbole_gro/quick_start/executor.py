@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -113,8 +114,9 @@ def _in_pool(run: Callable[..., Any], tasks: list[Task], workers: int) -> Genera
     Returns:
         None once all have ended; how a worker ended that gave no answer, in brackets or empty, and then all are gone.
     """
-    parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
-    calls = (delayed(_outcome_in_worker)(run, task, os.getpid()) for task in list(tasks))
+    begun = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
+    parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1, **begun)
+    calls = (delayed(_outcome_in_worker)(run, task) for task in list(tasks))
     try:
         with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as outcomes:
             # loky's, which replaces a worker whose memory has grown by 300 MB between two tasks
@@ -200,23 +202,22 @@ def _outcome_in_folder(run: Callable[..., Any], task: Task, folder: str) -> Outc
     return _outcome(run, task)
 
 
-def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outcome:
+def _begin_worker(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    finished = threading.Event()
-    threading.Thread(target=_end_with_parent, args=(parent, finished), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process once its parent has been killed; loky does so only after the task, or minutes without one."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:
     warnings.simplefilter("ignore", SettingWarning)  # which the parent has given, of the same settings
-    try:
-        return _outcome(run, task)
-    finally:
-        finished.set()
-
-
-def _end_with_parent(parent: int, finished: threading.Event) -> None:
-    """End this process once its parent has been killed; loky does so only after the task, which may take hours."""
-    while not finished.wait(1):
-        if os.getppid() != parent:
-            os._exit(1)
+    return _outcome(run, task)
 
 
 def _outcome(run: Callable[..., Any], task: Task) -> Outcome:

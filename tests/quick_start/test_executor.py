@@ -135,8 +135,11 @@ class TestWorkerProcesses(ExecutorCases):
         said = "a worker process ended without an answer (SIGKILL); what was under way is run again, one at a time\n"
         assert capsys.readouterr().out == said
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-    def test_no_worker_survives_the_parent(self, tmp_path, number):
+    @pytest.mark.parametrize(
+        ("number", "names"), [(signal.SIGINT, "ab"), (signal.SIGKILL, "ab"), (signal.SIGTERM, "a")]
+    )
+    def test_no_worker_survives_the_parent(self, tmp_path, number, names):
+        psutil = pytest.importorskip("psutil")
         script = (
             "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
@@ -144,22 +147,27 @@ class TestWorkerProcesses(ExecutorCases):
             "from recbole_gro.quick_start.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
-            "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"
+            "list(execute(run, [({'x': x}, 1) for x in sys.argv[3]], workers=2))"
         )
         tests = str(Path(__file__).parents[1])
-        started = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), tests], start_new_session=True)
+        started = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), tests, names], start_new_session=True)
         for _ in range(3000):
-            if len(files := [file for file in tmp_path.iterdir() if file.read_text()]) == 2:
+            if len(files := [file for file in tmp_path.iterdir() if file.read_text()]) == len(names):
                 break
             time.sleep(0.1)
+        workers = {int(file.read_text()) for file in files}
+        workers |= {
+            child.pid for child in psutil.Process(started.pid).children() if "LokyProcess" in child.cmdline()[-3]
+        }
         if number == signal.SIGINT:  # which a terminal sends to all
             os.killpg(started.pid, number)
         else:
             os.kill(started.pid, number)
         assert started.wait(120) != 0
-        assert len(files) == 2
+        assert len(files) == len(names)
+        assert len(workers) == 2  # one of them may have no task
         for _ in range(300):
-            if not (left := [file for file in files if is_running(int(file.read_text()))]):
+            if not (left := [worker for worker in workers if is_running(worker)]):
                 break
             time.sleep(0.1)
         assert not left
