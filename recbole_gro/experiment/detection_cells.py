@@ -138,6 +138,8 @@ def run_cells(experiment: Experiment, cells: list[Task], folder: Path, stages_di
     providers: list[ProviderUnderTest] = []  # the last one; an attack that fails leaves none to the next
 
     def run_cell(values: dict[str, Any], seed: int) -> None:
+        if _file(experiment, values, seed, folder).exists():  # of an attempt whose process was killed
+            return
         config = experiment.config(values, seed)
         config["show_progress"] = False
         config["checkpoint_dir"] = str(stages_dir)  # a folder that RecBole makes in any case

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -15,9 +17,11 @@ from typing import Any
 import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from recbole_gro.utils.command_line import is_debugging
 from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
+from recbole_gro.utils.log import say
 from recbole_gro.utils.own_code import fault_of_own_code
 
 EXECUTORS = ("local", "ray")
@@ -60,7 +64,9 @@ def execute(
 ) -> Generator[Outcome, None, None]:
     """Run `run(*task)` for every task and yield (task, its error or None) as they end.
 
-    A worker process that crashes ends the others: each task that has no outcome yet gets the crash as its error.
+    Tasks whose worker process ends without an answer are run again: on this machine all that were under way, as a
+    process that ends takes the others with it, each with no other beside it; on Ray that task alone. A task that ends
+    its process every time gets a UserError.
 
     Args:
         run: a function that other processes can import, or a partial of one.
@@ -81,21 +87,67 @@ def execute(
 
 
 def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) -> Generator[Outcome, None, None]:
-    parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1)
     unfinished = list(tasks)
     try:
-        calls = (delayed(_outcome_in_worker)(run, task, os.getpid()) for task in tasks)
-        with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as outcomes:
-            # loky's, which replaces a worker whose memory has grown by 300 MB between two tasks
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            for task, error in outcomes:
+        while unfinished:
+            lost = yield from _in_pool(run, unfinished, workers)
+            if lost is None:
+                return
+            # tasks are started in their order: these were under way, of which no one knows which ended its process
+            under_way = unfinished[:workers]
+            say(f"a worker process ended without an answer{lost}; what was under way is run again, one at a time")
+            for task in under_way:
+                again = yield from _in_pool(run, [task], workers)
                 unfinished.remove(task)
-                yield task, error
-    except BrokenExecutor as crash:  # it ends the other workers too
+                if again is not None:
+                    yield task, _no_answer(again)
+    except BrokenExecutor as crash:  # such as a function that workers cannot import, which holds for every task
         for task in unfinished:
             yield task, _in_one_line(crash)
     finally:
         get_reusable_executor(reuse=True).shutdown(kill_workers=bool(unfinished))
+
+
+def _in_pool(run: Callable[..., Any], tasks: list[Task], workers: int) -> Generator[Outcome, None, str | None]:
+    """Run tasks in a pool of workers, yield their outcomes and remove them from the list as they end.
+
+    Returns:
+        None once all have ended; how a worker ended that gave no answer, in brackets or empty, and then all are gone.
+    """
+    begun = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
+    parallel = Parallel(workers, backend="loky", return_as="generator_unordered", batch_size=1, **begun)
+    calls = (delayed(_outcome_in_worker)(run, task) for task in list(tasks))
+    try:
+        with warnings.catch_warnings(), contextlib.closing(parallel(calls)) as outcomes:
+            # loky's, which replaces a worker whose memory has grown by 300 MB between two tasks
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            for task, error in outcomes:
+                tasks.remove(task)
+                yield task, error
+    except TerminatedWorkerError as crash:
+        return _how_it_ended(crash)
+    return None
+
+
+def _how_it_ended(crash: TerminatedWorkerError) -> str:
+    """Return the signals or exit statuses that loky's message has, such as " (SIGKILL)"; empty where it has none.
+
+    >>> _how_it_ended(TerminatedWorkerError("The exit codes of the workers are {SIGKILL(-9), EXIT(3), UNKNOWN(255)}"))
+    ' (SIGKILL, exit status 3)'
+    """
+    found = re.findall(r"(SIG\w+|EXIT)\((-?\d+)\)", str(crash))
+    names = dict.fromkeys(f"exit status {code}" if name == "EXIT" else name for name, code in found)
+    return f" ({', '.join(names)})" if names else ""
+
+
+def _no_answer(how: str) -> UserError:
+    """Return the error of a task that ends its worker process every time."""
+    # the kernel ends whoever takes the last memory by SIGKILL; other signals and statuses have causes of their own
+    cause = ", most likely for want of memory" if not how or "SIGKILL" in how else ""
+    return UserError(
+        f"the worker process ended without an answer at every attempt{how}{cause}; fewer --workers and smaller batches "
+        f"take less memory, and the same command resumes from what is done"
+    )
 
 
 def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None) -> Generator[Outcome, None, None]:
@@ -116,8 +168,10 @@ def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None)
             task = waiting.pop(ready)
             try:
                 yield ray.get(ready)
+            except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
+                yield task, _no_answer("")
             except ray.exceptions.RayError as error:
-                yield task, error
+                yield task, _in_one_line(error)
     finally:
         with contextlib.suppress(Exception):
             ray.shutdown()
@@ -148,23 +202,22 @@ def _outcome_in_folder(run: Callable[..., Any], task: Task, folder: str) -> Outc
     return _outcome(run, task)
 
 
-def _outcome_in_worker(run: Callable[..., Any], task: Task, parent: int) -> Outcome:
+def _begin_worker(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    finished = threading.Event()
-    threading.Thread(target=_end_with_parent, args=(parent, finished), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process once its parent has been killed; loky does so only after the task, or minutes without one."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:
     warnings.simplefilter("ignore", SettingWarning)  # which the parent has given, of the same settings
-    try:
-        return _outcome(run, task)
-    finally:
-        finished.set()
-
-
-def _end_with_parent(parent: int, finished: threading.Event) -> None:
-    """End this process once its parent has been killed; loky does so only after the task, which may take hours."""
-    while not finished.wait(1):
-        if os.getppid() != parent:
-            os._exit(1)
+    return _outcome(run, task)
 
 
 def _outcome(run: Callable[..., Any], task: Task) -> Outcome:

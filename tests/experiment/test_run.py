@@ -1,6 +1,10 @@
 """Whole experiments: run, resumed and reported."""
 
 import csv
+import functools
+import os
+import signal
+import time
 import warnings
 
 import pytest
@@ -10,7 +14,7 @@ from experiment.grid import tiny
 
 from recbole_gro import UserError
 from recbole_gro.experiment import run as experiment_run
-from recbole_gro.experiment.cells import Cell
+from recbole_gro.experiment.cells import Cell, run_cell
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.random_state import global_state_kept
@@ -197,6 +201,33 @@ def test_a_failed_cell_is_reported_and_the_others_are_kept(settings, tmp_path, m
     capsys.readouterr()
     run_experiment("defenses", settings)
     assert "4 cells, 3 done, 1 to run" in capsys.readouterr().out
+
+
+def killed(marker, experiment, values, seed, **options):
+    """Run a cell whose process is killed once its stages are done: of `random` at first, of `reverse` every time."""
+    while values["defense"] == "reverse" and not marker.exists():  # else it could end the first attempt of `random`
+        time.sleep(0.05)
+    if values["defense"] == "reverse" or (values["defense"] == "random" and not marker.exists()):
+        marker.touch()
+        Cell.save = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    run_cell(experiment, values, seed, **options)
+
+
+def test_a_killed_worker_costs_no_cell_but_one_that_kills_it_every_time(settings, tmp_path, monkeypatch):
+    grid = {**settings, "defense": ["none", "random", "reverse"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment_run, "run_cell", functools.partial(killed, tmp_path / "marker"))
+        with pytest.raises(UserError) as caught:
+            run_experiment("defenses", grid, "two", workers=2)
+    assert str(caught.value) == (
+        "1 of the cells failed, the others are kept: defense reverse, seed 1: the worker process ended without an "
+        "answer at every attempt (SIGKILL), most likely for want of memory; fewer --workers and smaller batches take "
+        "less memory, and the same command resumes from what is done"
+    )
+    assert {cell.values["defense"] for cell in cells_of(tmp_path / "two")} == {"none", "random"}
+    assert "defense reverse, seed 1" in (tmp_path / "two" / "report.md").read_text()
+    one, two = run_experiment("defenses", grid, "one"), run_experiment("defenses", grid, "two")
+    assert (one / "results.csv").read_text() == (two / "results.csv").read_text()
 
 
 def test_a_folder_in_use_is_refused(settings, tmp_path):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 from pathlib import Path
 
@@ -81,11 +82,18 @@ def is_running(pid):
     return False
 
 
-def crash(folder, values, seed):
-    """Record the process, and end it at once in one of the tasks."""
-    record(folder, values, seed)
-    if values["x"] == "crash":
-        os._exit(3)
+def end(folder, values, seed):
+    """Note each attempt; the task `once` ends its process at the first one, `always` at every one that it lives to."""
+    with open(folder / values["x"], "a") as file:
+        file.write(f"{os.getpid()}\n")
+    while values["x"] == "always" and attempts(folder, "once") < 2:  # so that it is `once` that ends the first pool
+        time.sleep(0.05)
+    if values["x"] == "always" or (values["x"] == "once" and attempts(folder, "once") == 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def attempts(folder, name):
+    return len((folder / name).read_text().split()) if (folder / name).exists() else 0
 
 
 class TestWorkerProcesses(ExecutorCases):
@@ -113,17 +121,25 @@ class TestWorkerProcesses(ExecutorCases):
             thread.join(5)
         assert set(threading.enumerate()) <= before
 
-    def test_a_crash_is_reported_as_the_error_of_its_task(self, tmp_path):
-        tasks = [({"x": x}, 1) for x in ("a", "b", "crash")]
-        outcomes = {
-            values["x"]: error for (values, _), error in execute(functools.partial(crash, tmp_path), tasks, workers=2)
-        }
-        assert set(outcomes) == {"a", "b", "crash"}
-        assert "worker process" in str(outcomes["crash"])
-        assert "\n" not in str(outcomes["crash"])
+    def test_a_worker_that_is_killed_costs_no_other_task(self, tmp_path, capsys):
+        names = ["once", "always", "a", "b"]
+        outcomes = execute(functools.partial(end, tmp_path), [({"x": x}, 1) for x in names], workers=2)
+        errors = {values["x"]: error and str(error) for (values, _), error in outcomes}
+        assert sorted(errors) == sorted(names)
+        assert errors.pop("always") == (
+            "the worker process ended without an answer at every attempt (SIGKILL), most likely for want of memory; "
+            "fewer --workers and smaller batches take less memory, and the same command resumes from what is done"
+        )
+        assert set(errors.values()) == {None}
+        assert [attempts(tmp_path, name) for name in ("once", "a", "b")] == [2, 1, 1]
+        said = "a worker process ended without an answer (SIGKILL); what was under way is run again, one at a time\n"
+        assert capsys.readouterr().out == said
 
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-    def test_no_worker_survives_the_parent(self, tmp_path, number):
+    @pytest.mark.parametrize(
+        ("number", "names"), [(signal.SIGINT, "ab"), (signal.SIGKILL, "ab"), (signal.SIGTERM, "a")]
+    )
+    def test_no_worker_survives_the_parent(self, tmp_path, number, names):
+        psutil = pytest.importorskip("psutil")
         script = (
             "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
@@ -131,22 +147,27 @@ class TestWorkerProcesses(ExecutorCases):
             "from recbole_gro.quick_start.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
-            "list(execute(run, [({'x': x}, 1) for x in 'ab'], workers=2))"
+            "list(execute(run, [({'x': x}, 1) for x in sys.argv[3]], workers=2))"
         )
         tests = str(Path(__file__).parents[1])
-        started = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), tests], start_new_session=True)
+        started = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), tests, names], start_new_session=True)
         for _ in range(3000):
-            if len(files := [file for file in tmp_path.iterdir() if file.read_text()]) == 2:
+            if len(files := [file for file in tmp_path.iterdir() if file.read_text()]) == len(names):
                 break
             time.sleep(0.1)
+        workers = {int(file.read_text()) for file in files}
+        workers |= {
+            child.pid for child in psutil.Process(started.pid).children() if "LokyProcess" in child.cmdline()[-3]
+        }
         if number == signal.SIGINT:  # which a terminal sends to all
             os.killpg(started.pid, number)
         else:
             os.kill(started.pid, number)
         assert started.wait(120) != 0
-        assert len(files) == 2
+        assert len(files) == len(names)
+        assert len(workers) == 2  # one of them may have no task
         for _ in range(300):
-            if not (left := [file for file in files if is_running(int(file.read_text()))]):
+            if not (left := [worker for worker in workers if is_running(worker)]):
                 break
             time.sleep(0.1)
         assert not left
@@ -221,6 +242,36 @@ def test_a_missing_ray_is_reported_in_one_line(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_ray)
     with pytest.raises(UserError, match=r"executor: ray cannot be imported \(No module named 'ray'\); pip install ray"):
         list(execute(record, TASKS, "ray"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("WorkerCrashedError", "the worker process ended without an answer at every attempt, most likely for want of"),
+        ("OutOfMemoryError", "the worker process ended without an answer at every attempt, most likely for want of"),
+        ("OwnerDiedError", "OwnerDiedError: see the logs"),
+    ],
+)
+def test_a_worker_of_a_cluster_that_gives_no_answer_is_reported_in_one_line(monkeypatch, kind, message):
+    error = type("RayError", (Exception,), {})
+    names = "WorkerCrashedError", "OutOfMemoryError", "NodeDiedError", "OwnerDiedError"
+    exceptions = types.SimpleNamespace(RayError=error, **{name: type(name, (error,), {}) for name in names})
+
+    def get(_):
+        raise getattr(exceptions, kind)("see\nthe logs")
+
+    ray = types.SimpleNamespace(
+        exceptions=exceptions,
+        init=lambda **_: None,
+        remote=lambda **_: lambda _: types.SimpleNamespace(remote=lambda run, task, folder: str(task)),
+        wait=lambda waiting, num_returns: (waiting[:num_returns], waiting[num_returns:]),
+        get=get,
+        shutdown=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    outcomes = [*execute(record, TASKS[:2], "ray")]
+    assert [task for task, _ in outcomes] == TASKS[:2]
+    assert all(str(error).startswith(message) and "\n" not in str(error) for _, error in outcomes)
 
 
 @pytest.mark.every
