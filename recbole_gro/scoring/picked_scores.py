@@ -96,7 +96,7 @@ class ScoreRecorder(TorchFunctionMode):
         if FEW * items.shape[1] > self.n_items or not self.recognizes(scores):
             return scores.gather(1, items)
         product, _ = self._products[0]
-        return _Picked.apply(*product, items, scores.detach() if read else None)
+        return _Picked.apply(items, scores.detach() if read else None, *product)
 
 
 class PickedScores:
@@ -135,7 +135,8 @@ class _Picked(torch.autograd.Function):
     """Scores of some items per row; the gradient is computed from these alone."""
 
     @staticmethod
-    def forward(ctx, outputs, weights, bias, items, scores):
+    def forward(ctx, items, scores, *product):
+        outputs, weights, bias = product
         ctx.save_for_backward(outputs, weights, items)
         ctx.has_bias = bias is not None
         if scores is not None:
@@ -154,7 +155,7 @@ class _Picked(torch.autograd.Function):
         of_bias = None
         if ctx.has_bias:
             of_bias = gradient.new_zeros(len(weights)).index_add_(0, items.flatten(), gradient.flatten())
-        return of_outputs, of_weights, of_bias, None, None
+        return None, None, of_outputs, of_weights, of_bias
 
 
 def _products(outputs: Tensor, weights: Tensor, items: Tensor) -> Tensor:
