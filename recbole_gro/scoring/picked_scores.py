@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-FEW = 4  # items are few where a catalogue has this many times as many: below, dense products are as fast
+FEW = 4  # items are few where a catalogue has this many times as many; at 8 times little is gained, at 100 much
 PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
 
 
