@@ -26,7 +26,7 @@ def test_groups_give_the_same_columns(k, more, rows, seed, data):
     kind = data.draw(st.sampled_from(["spread", "tied", "close", "infinite", "nan", "all alike"]))
     if kind == "tied":
         scores = (3 * scores).round()
-    if kind == "close":  # they differ in the digits that the keys of groups lose
+    if kind == "close":  # they differ in their last digits
         scores = 1 + 1e-6 * scores
     if kind == "infinite":
         scores[:, data.draw(st.integers(0, k + more - 1)) :] = -torch.inf
@@ -41,6 +41,28 @@ def test_groups_give_the_same_columns(k, more, rows, seed, data):
     network = data.draw(st.sampled_from([vector_sort.NETWORK, {4: 16, 8: 32}, {4: 64, 8: 64}]))
     with replaced(vector_sort, "NETWORK", network):
         assert torch.equal(highest_by_groups(scores, k), expected)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda table: table[:, 1:],
+        lambda table: table[::2, 3:-4],
+        lambda table: table[:, ::3],
+        lambda table: table.t(),
+        lambda table: table[:1].expand(7, -1),
+    ],
+)
+def test_views_of_memory_are_ranked_as_copies_of_them(view):
+    scores = view(torch.randn(300, 400, generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(highest_by_groups(scores, 20), scores.topk(20).indices)
+
+
+def test_rows_of_many_equal_scores_leave_the_others_as_they_are():
+    scores = torch.randn(9, 1000, generator=torch.Generator().manual_seed(3))
+    scores[2], scores[5, 100:], scores[7, 3] = 0.5, -torch.inf, torch.nan
+    expected = scores.sort(dim=1, descending=True, stable=True).indices[:, :50]
+    assert torch.equal(highest_by_groups(scores, 50), expected)
 
 
 @given(st.integers(1, 700), st.integers(0, 700), st.sampled_from([torch.int32, torch.int64]), st.integers(0, 2**20))
