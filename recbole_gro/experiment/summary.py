@@ -118,7 +118,8 @@ class Setting:
     def gain(self, k: int) -> Interval:
         """Return NDCG@k that the surrogate has beyond the untrained one, over what the target has beyond that."""
         surrogate, target, untrained = (self.of_users("ndcg", side, k) for side in ("surrogate", "target", UNTRAINED))
-        return bootstrap_ratio(surrogate - untrained, target - untrained, np.random.default_rng(BOOTSTRAP_SEED))
+        beyond = surrogate - untrained, target - untrained
+        return bootstrap_ratio(*beyond, np.random.default_rng(BOOTSTRAP_SEED), signed=True)
 
 
 @dataclass(kw_only=True)

@@ -13,9 +13,10 @@ def assigned_targets(
     """Return swap targets that form a valid list: no item twice among the rows that are to change.
 
     Section 4.5 takes the largest entry of g_i S_j in each row separately, so a list's targets are one best and one
-    worst item, repeated. Here they are the assignment of different items to rows with the largest sum of
-    g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's best items, the larger g the
-    better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i stays.
+    worst item, repeated. Here, where no scores of the student are equal, they are the assignment of different items to
+    rows with the largest sum of g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's
+    best items, the larger g the better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i
+    stays.
 
     Args:
         student_scores: [N, n_items] S, column 0 (padding) is ignored.

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 FEW = 4  # items are few where a catalogue has this many times as many; at 8 times little is gained, at 100 much
+VIEWS = {"ViewBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0"}
 PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
 
 
@@ -80,7 +81,7 @@ class ScoreRecorder(TorchFunctionMode):
             return False
         product, result = self._products[0]
         return (
-            (scores.data_ptr(), scores.shape, scores.stride()) == (result.data_ptr(), result.shape, result.stride())
+            _is_unchanged(scores, result)
             and scores._version == 0  # nobody wrote to them
             and all(part.dtype == torch.float32 for part in (scores, *product) if part is not None)
         )
@@ -105,10 +106,12 @@ class PickedScores:
     Args:
         n_items: columns of the scores, padding included.
         device: of the scores.
+        scores_are_read: whether the model may read or change its scores before it returns them, as one of a user's own
+            may: all are then computed, and those of the items taken from them. Gradients are of these alone either way.
     """
 
-    def __init__(self, n_items: int, device: torch.device):
-        self.n_items, self.device = n_items, device
+    def __init__(self, n_items: int, device: torch.device, scores_are_read: bool = False):
+        self.n_items, self.device, self.scores_are_read = n_items, device, scores_are_read
         self._one_product = False  # whether the last batch's scores were one product
 
     def __call__(self, score: Callable[[], Tensor], items: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class PickedScores:
                 shows that they are not one product.
             items: ids.
         """
-        left_out = self._one_product and FEW * items.shape[1] <= self.n_items
+        left_out = self._one_product and FEW * items.shape[1] <= self.n_items and not self.scores_are_read
         state = torch.get_rng_state() if left_out else None
         with ScoreRecorder(self.n_items, self.device, computed=not left_out) as recorder:
             scores = score()
@@ -127,8 +130,19 @@ class PickedScores:
         if state is not None and not self._one_product:
             torch.set_rng_state(state)
             return self(score, items)
-        # not from the scores, so that they are the same to the last bit whether all were computed or not
-        return recorder.pick(scores, items, read=False)
+        # mostly not from the scores, so that they are the same to the last bit whether all were computed or not
+        return recorder.pick(scores, items, read=self.scores_are_read)
+
+
+def _is_unchanged(scores: Tensor, result: Tensor) -> bool:
+    """Return whether scores are the result of a product or a view of all of it, with the same gradient."""
+    if scores._backward_hooks or result._backward_hooks:
+        return False
+    if scores is result:
+        return True
+    by, of = scores.grad_fn, result.grad_fn
+    is_view = by is None or (type(by).__name__ in VIEWS and by.next_functions[0][0] is of)
+    return is_view and all(getter(scores) == getter(result) for getter in (Tensor.data_ptr, Tensor.size, Tensor.stride))
 
 
 class _Picked(torch.autograd.Function):

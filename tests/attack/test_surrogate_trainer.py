@@ -2,6 +2,7 @@ import pytest
 import torch
 from attack.cases import RuleService
 from pipeline import same_weights, weights_of
+from recbole.model.sequential_recommender import STAMP
 from recbole.trainer import Trainer
 
 from recbole_gro import (
@@ -28,17 +29,34 @@ class TruncatedService(RuleService):
 def make_trainer(make_config, tmp_path):
     """Make a trainer and its query batches: `trainer, queries, held_out = make_trainer("NARM", n_sequences=50)`."""
 
-    def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, service=None, **settings):
+    def make(model="NARM", n_sequences=12, cls=ExtractionTrainer, service=None, own_class=None, **settings):
         settings = {"output_dir": str(tmp_path / "run"), "data_path": "/no/such/folder", **settings}
         config = make_config(model, **{"surrogate_epochs": 2, "surrogate_batch_size": 64, **settings})
         box = BlackBox(service or RuleService())
         log = create_query_strategy("autoregressive").query(box, n_sequences, 6, torch.Generator().manual_seed(2))
         torch.manual_seed(8)
         surrogate, surrogate_config = create_surrogate(config, box.n_items)
+        surrogate.__class__ = own_class or type(surrogate)
         trainer = cls(surrogate_config, surrogate)
         return trainer, *trainer.loaders(log)
 
     return make
+
+
+class ReadsItsScores(STAMP):
+    """Refuse scores that are all 0."""
+
+    def full_sort_predict(self, interaction):
+        scores = super().full_sort_predict(interaction)
+        assert scores.detach().any()
+        return scores
+
+
+def test_a_model_of_ones_own_sees_its_own_scores(make_trainer):
+    service = RuleService()
+    service.k = (service.n_items - 1) // 10
+    trainer, queries, held_out = make_trainer("STAMP", own_class=ReadsItsScores, service=service)
+    trainer.fit(queries, held_out)
 
 
 @pytest.mark.parametrize("model", ["NARM", "BERT4Rec"])

@@ -285,3 +285,14 @@ def test_a_ratio_of_a_negative_mean_has_an_interval():
     assert not np.isnan([[*one] for one in intervals]).any()
     assert np.mean([one.low <= 0 <= one.high for one in intervals]) > 0.9
     assert np.isnan(bootstrap_ratio(np.zeros(9), np.ones(9), draw)[1:]).all()  # of no hit resamples show no spread
+
+
+def test_a_few_chance_hits_are_no_gain():
+    draw, above = np.random.default_rng(6), []
+    for _ in range(200):
+        surrogate, untrained, target = ((draw.random(400) < share) * 1.0 for share in (0.003, 0.003, 0.1))
+        above.append(bootstrap_ratio(surrogate - untrained, target, draw, resamples=200, signed=True).low > 0)
+    assert np.mean(above) <= 0.025
+    two_hits = np.concatenate([[1.0, 0.43], np.zeros(998)])
+    gain = bootstrap_ratio(two_hits, np.repeat([1.0, 0.0], [100, 900]), draw, signed=True)
+    assert gain.low <= 0 < gain.value < gain.high

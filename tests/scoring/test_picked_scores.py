@@ -159,6 +159,65 @@ def test_a_model_that_scores_otherwise_from_some_batch_on_starts_again_from_the_
     assert torch.equal(after, torch.rand(1))
 
 
+class HalvedGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, scores):
+        return scores.view_as(scores)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient / 2
+
+
+def clipped_by_a_hook(scores):
+    if scores.requires_grad:
+        scores.register_hook(lambda gradient: gradient.clamp(-0.1, 0.1))
+    return scores
+
+
+def lowered_unseen(scores):
+    scores.detach().numpy()[:, 1:4] -= 1
+    return scores
+
+
+def masked_unseen(scores):
+    scores.data[:, 1:4] = -5
+    return scores
+
+
+def doubled_where_all_are_small(scores):
+    return 2 * scores if scores.detach().abs().max() < 1 else scores
+
+
+def in_place_if_large(scores):
+    return scores.div_(2) if scores.detach().abs().max() > 1 else scores
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        HalvedGradient.apply,
+        clipped_by_a_hook,
+        lowered_unseen,
+        masked_unseen,
+        doubled_where_all_are_small,
+        in_place_if_large,
+    ],
+)
+def test_what_a_model_does_with_its_own_scores_counts(parts, change):
+    outputs, weights, _, items = parts
+    picked_scores = PickedScores(M, CPU, scores_are_read=True)
+    for factor in (1, 1e-3, 1, 1e-3):
+        leaves = [weights.clone().requires_grad_() for _ in range(2)]
+        results = [factor * outputs, factor * outputs]
+        picked = picked_scores(lambda of=(results[0], leaves[0]): change(of[0] @ of[1].t()), items)
+        expected = change(results[1] @ leaves[1].t()).gather(1, items)
+        assert torch.equal(picked, expected)
+        for scores in (picked, expected):
+            scores.sin().sum().backward()
+        assert torch.allclose(leaves[0].grad, leaves[1].grad, atol=1e-5)
+
+
 def test_scores_are_the_same_to_the_last_bit_with_and_without_the_other_items(parts):
     outputs, weights, _, items = parts
     picked_scores = PickedScores(M, CPU)
