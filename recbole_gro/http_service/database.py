@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from recbole_gro.http_service import row_ids
 from recbole_gro.utils.errors import UserError
 
 PAGE = 2**16  # bytes, the largest of SQLite
 WAIT = 30  # seconds for the transaction of another process
-TABLES = """
+TABLES = (
+    """
 CREATE TABLE IF NOT EXISTS key (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash BLOB NOT NULL UNIQUE, revoked INTEGER NOT NULL DEFAULT 0,
     budget INTEGER, spent INTEGER NOT NULL DEFAULT 0, rate REAL, allowance REAL NOT NULL, since REAL NOT NULL);
@@ -24,6 +26,8 @@ CREATE TABLE IF NOT EXISTS total (outcome TEXT PRIMARY KEY, queries INTEGER NOT 
 CREATE TABLE IF NOT EXISTS catalogue (
     id INTEGER PRIMARY KEY CHECK (id = 1), digest TEXT NOT NULL, items INTEGER NOT NULL);
 """
+    + row_ids.TABLES
+)
 READ = (  # what tells a ledger from another database
     "SELECT id, name, hash, revoked, budget, spent, rate, allowance, since FROM key LIMIT 0",
     "SELECT id, time, key, k, lists, refused, sequences FROM query LIMIT 0",

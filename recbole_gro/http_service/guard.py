@@ -136,8 +136,8 @@ class Guard:
         return flagged or noted.flagged_before or bool(alarm)
 
     def _warn(self, key: int, what: str) -> None:
-        (name,) = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()
-        logger.warning("detection: API key %r %s", name, what)
+        found = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()
+        logger.warning("detection: API key %r %s", found[0] if found else f"(deleted key {key})", what)
 
     def decoys(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
         """Return a list of k random items for each history, the first ones of the same list whenever it is queried."""

@@ -16,6 +16,7 @@ from typing import Any
 from recbole_gro.http_service.database import errors_named, opened, transaction
 from recbole_gro.http_service.open_file import OpenFile
 from recbole_gro.http_service.refusal import HttpRefusal
+from recbole_gro.http_service.row_ids import new_id
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
 
@@ -34,6 +35,23 @@ class Entry:
     key: int
     histories: list[list[int]]
     k: int
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Hold all that it takes to give the lists of an admitted query back, as its row may be deleted at any time.
+
+    Attributes:
+        line: id of its row in the log.
+        time: of its admission, in seconds since 1970.
+        key: id of the API key that its lists were counted for.
+        lists: their number.
+    """
+
+    line: int
+    time: float
+    key: int
+    lists: int
 
 
 class Ledger:
@@ -93,9 +111,10 @@ class Ledger:
         token = PREFIX + secrets.token_urlsafe(32)
         values = (name, _hash(token), budget, rate, rate or 0, time.time())
         with errors_named(self.file), transaction(self._database):
+            own = (new_id(self._database, "key"), *values)
             try:
                 self._database.execute(
-                    "INSERT INTO key (name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?)", values
+                    "INSERT INTO key (id, name, hash, budget, rate, allowance, since) VALUES (?, ?, ?, ?, ?, ?, ?)", own
                 )
             except sqlite3.IntegrityError:
                 taken = f"key: the name {name!r} is taken; revoked keys keep their names; choose another"
@@ -177,8 +196,8 @@ class Ledger:
             raise HttpRefusal(401, UNKNOWN_KEY)
         return found[0]
 
-    def admit(self, entries: Sequence[Entry]) -> list[int | HttpRefusal]:
-        """Count and log queries in one transaction; return the log line of each that may be answered, or its refusal.
+    def admit(self, entries: Sequence[Entry]) -> list[Admitted | HttpRefusal]:
+        """Count and log queries in one transaction; return what gives the lists of each back, or its refusal.
 
         A query is admitted as a whole or not at all. The log has the sequences of admitted queries only.
 
@@ -189,7 +208,7 @@ class Ledger:
         with transaction(self._database):
             return [self._admit(entry, time.time()) for entry in entries]
 
-    def _admit(self, entry: Entry, now: float) -> int | HttpRefusal:
+    def _admit(self, entry: Entry, now: float) -> Admitted | HttpRefusal:
         execute, lists = self._database.execute, len(entry.histories)
         columns = "revoked, budget, spent, rate, allowance, since"
         row = execute(f"SELECT {columns} FROM key WHERE id = ?", (entry.key,)).fetchone()
@@ -215,10 +234,11 @@ class Ledger:
             seconds = math.ceil((lists - allowance) * 60 / rate)
             refusal = HttpRefusal(429, f"this API key gets {rate:g} lists per minute", retry_after=max(1, seconds))
         sequences, reason = (json.dumps(entry.histories), None) if refusal is None else (None, str(refusal.status))
-        line = execute(
-            "INSERT INTO query (time, key, k, lists, refused, sequences) VALUES (?, ?, ?, ?, ?, ?)",
-            (now, entry.key, entry.k, lists, reason, sequences),
-        ).lastrowid
+        line = new_id(self._database, "query")
+        execute(
+            "INSERT INTO query (id, time, key, k, lists, refused, sequences) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (line, now, entry.key, entry.k, lists, reason, sequences),
+        )
         execute(NEW_TOTAL, (reason or "answered", 1, lists))
         if refusal is not None:
             return refusal
@@ -226,10 +246,10 @@ class Ledger:
             "UPDATE key SET spent = spent + ?, allowance = ?, since = ? WHERE id = ?",
             (lists, 0 if rate is None else allowance - lists, now, entry.key),
         )
-        return int(line or 0)
+        return Admitted(line, now, entry.key, lists)
 
-    def withdraw(self, lines: Sequence[int], status: int = 500) -> None:
-        """Give the lists of admitted queries back, which failed inside the service; the log has the status.
+    def withdraw(self, queries: Sequence[Admitted], status: int = 500) -> None:
+        """Give the lists of admitted queries back, which failed inside the service; rows that are left get the status.
 
         Raises:
             LedgerMoved: the file is not in its place; nothing is given back.
@@ -237,15 +257,17 @@ class Ledger:
         self.check_in_place()
         execute = self._database.execute
         with transaction(self._database):
-            for line in lines:
-                execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), line))
-                key, lists = execute("SELECT key, lists FROM query WHERE id = ?", (line,)).fetchone()
+            for query in queries:
+                execute(  # by more than its id, which an earlier version that writes too gives again after a deletion
+                    "UPDATE query SET refused = ? WHERE id = ? AND key = ? AND time = ?",
+                    (str(status), query.line, query.key, query.time),
+                )
                 execute(
                     "UPDATE key SET spent = spent - ?, allowance = MIN(COALESCE(rate, 0), allowance + ?) WHERE id = ?",
-                    (lists, lists, key),
+                    (query.lists, query.lists, query.key),
                 )
-                execute(NEW_TOTAL, ("answered", -1, -lists))
-                execute(NEW_TOTAL, (str(status), 1, lists))
+                execute(NEW_TOTAL, ("answered", -1, -query.lists))
+                execute(NEW_TOTAL, (str(status), 1, query.lists))
 
     def totals(self) -> dict[str, tuple[int, int]]:
         """Return {outcome: (queries, lists)} of all processes; an outcome is `answered` or a status of HTTP."""

@@ -25,7 +25,7 @@ from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.batching import Outcome
 from recbole_gro.http_service.detect import calibrate, detection_settings
 from recbole_gro.http_service.guard import ON_ALARM, Guard
-from recbole_gro.http_service.ledger import Entry, Ledger
+from recbole_gro.http_service.ledger import Admitted, Entry, Ledger
 from recbole_gro.http_service.open_file import check_same
 from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.recommender import Recommender
@@ -39,6 +39,7 @@ logger = logging.getLogger("recbole_gro.http_service")
 UNKNOWN_CATALOGUE = (
     "ledger: %s is of an earlier version, which noted no catalogue; from now on it is of the %d items of %s"
 )
+NOT_GIVEN_BACK = "%d lists of the API keys with ids %s are not given back: %r"
 DRAWN_PER_QUERY = {"defense_key": "secret", "random_keyed": True}  # a repeated query must not get a second draw
 
 
@@ -78,7 +79,7 @@ class DefendedService:
         self.ledger = Ledger(options.ledger_file)  # last, so that invalid input leaves no file and binds none
         if self.ledger.bind(catalogue):
             logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
-        self._owed: list[tuple[list[int], int]] = []  # lines of the log whose lists are to be given back, and status
+        self._owed: list[tuple[list[Admitted], int]] = []  # queries whose lists are to be given back, and status
         self.on_alarm = options.on_alarm
         self.guard = self.detector = None
         if judge:
@@ -88,9 +89,10 @@ class DefendedService:
             self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed=seed)
 
     def close(self) -> None:
-        """Close the ledger, once the lists that are owed are given back."""
-        with contextlib.suppress(sqlite3.Error):
-            self._settle()
+        """Close the ledger, once the lists that are owed are given back; the log says which are not."""
+        error = self._settle()
+        for queries, _ in self._owed:
+            logger.error(NOT_GIVEN_BACK, *_amount(queries), error)
         self.ledger.close()
         if self.guard:
             self.guard.close()
@@ -101,7 +103,9 @@ class DefendedService:
         Raises:
             sqlite3.Error: the ledger cannot be used; nothing is counted.
         """
-        self._settle()
+        error = self._settle()
+        if error and _is_locked(error):
+            raise error  # to wait for the lock once more would take as long again
         admitted = self.ledger.admit(entries)
         outcomes: list[Outcome] = [entry if isinstance(entry, HttpRefusal) else [] for entry in admitted]
         for k in {entry.k for entry in entries}:
@@ -136,18 +140,27 @@ class DefendedService:
                 self._give_back([admitted[place]], 429)
                 outcomes[place] = HttpRefusal(429, "these requests are not like those of users of this service")
 
-    def _give_back(self, lines: list[int], status: int) -> None:
+    def _give_back(self, queries: list[Admitted], status: int) -> None:
         """Give the lists of admitted queries back, now or as soon as the ledger can be used."""
-        self._owed.append((lines, status))
-        try:
-            self._settle()
-        except sqlite3.Error as error:
+        self._owed.append((queries, status))
+        if error := self._settle():
             logger.error("ledger: %s cannot be used: %s; lists are given back later", self.ledger.file, error)
 
-    def _settle(self) -> None:
-        while self._owed:
-            self.ledger.withdraw(*self._owed[0])
-            del self._owed[0]
+    def _settle(self) -> sqlite3.Error | None:
+        """Give back what is owed, and return why some of it is still owed; what fails here fails no query."""
+        owed, self._owed, reason = self._owed, [], None
+        for queries, status in owed:
+            if reason and _is_locked(reason):  # each would wait for the lock as long again
+                self._owed.append((queries, status))
+                continue
+            try:
+                self.ledger.withdraw(queries, status)
+            except sqlite3.Error as error:
+                reason = error
+                self._owed.append((queries, status))
+            except Exception as error:  # a fault of the service, which would fail alike each time
+                logger.exception(NOT_GIVEN_BACK, *_amount(queries), error)
+        return reason
 
     def _lists(self, histories: list[list[int]], alarms: list[bool], k: int) -> list[list[int]]:
         """Return the list of each history; random items for flagged ones where `on_alarm` says so."""
@@ -161,6 +174,16 @@ class DefendedService:
             for at, row in zip(decoyed, self.guard.decoys([histories[at] for at in decoyed], k), strict=True):
                 lists[at] = row
         return lists
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    """Return whether another process locked the ledger for as long as a transaction waits."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _amount(queries: Sequence[Admitted]) -> tuple[int, list[int]]:
+    """Return the number of lists of some queries, and the ids of their API keys."""
+    return sum(query.lists for query in queries), sorted({query.key for query in queries})
 
 
 def calibrated_detector(

@@ -289,3 +289,14 @@ def test_at_the_end_the_ledger_is_closed_and_no_thread_is_left(checkpoint_of, tm
     asyncio.run(start_and_end())
     assert not open_files()
     assert {*threading.enumerate()} <= threads
+
+
+def test_rows_that_are_deleted_while_their_requests_are_refused_fail_no_other_request(checkpoint_of, start):
+    client = start(checkpoint_of("GRU4Rec"), detector="coverage", on_alarm="refuse", false_positive_rate=0.05)
+    ann, bob = client.key("ann", budget=20), client.key("bob", budget=20)
+    with contextlib.closing(sqlite3.connect(client.ledger)) as other, other:
+        other.execute("CREATE TRIGGER gone AFTER INSERT ON query BEGIN DELETE FROM query WHERE id = NEW.id; END")
+    item = load_target(checkpoint_of("GRU4Rec")).item_tokens[3]
+    assert client.post(ann, history=[item] * 8).status == 429
+    assert [client.post(bob, history=[item]).status for _ in range(2)] == [200, 200]
+    assert (client.spent("ann"), client.spent("bob")) == (0, 2)

@@ -75,6 +75,14 @@ def test_a_flagged_key_is_flagged_for_all_its_histories_by_every_process(guard, 
     assert alarm_totals(tmp_path / "service.db") == {"histories": n_bad, "keys": 1}
 
 
+def test_the_flag_of_a_key_that_was_deleted_meanwhile_fails_no_other_query(guard, tmp_path, caplog):
+    own = guard()
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("DELETE FROM key WHERE name = 'bob'")
+    assert own.alarms([[1], [7]], [1, 2]) == [False, True]
+    assert "detection: API key '(deleted key 2)' has sent a history of 1 items that is flagged" in caplog.messages
+
+
 def test_decoys_are_different_items_the_same_for_a_history(guard):
     own = guard()
     first, second = own.decoys([[1, 2], [3]], 10)

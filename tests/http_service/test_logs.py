@@ -50,6 +50,10 @@ def test_queries_have_the_ids_of_the_ledger_after_rows_are_deleted(tmp_path, led
     with sqlite3.connect(tmp_path / "service.db") as database:
         database.execute("DELETE FROM query WHERE id = 1")
     assert read_log(tmp_path / "service.db", IDS).places == [(2, 1), (3, 1)]
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute("DELETE FROM query")
+    ledger.admit([Entry(1, [[1]], 5)])
+    assert read_log(tmp_path / "service.db", IDS).places == [(4, 1)]  # an earlier report names 3 others
 
 
 @pytest.mark.parametrize(

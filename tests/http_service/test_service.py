@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import sqlite3
 
 import pytest
@@ -60,7 +61,9 @@ def test_lists_that_cannot_be_given_back_at_once_are_given_back_later(service, m
     answer = service.recommender.answer
 
     def locked(*_):
-        raise sqlite3.OperationalError("database is locked")
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(service.recommender, "answer", lambda histories, k: 1 / 0 if k == 5 else answer(histories, k))
@@ -76,6 +79,49 @@ def test_lists_that_cannot_be_given_back_at_once_are_given_back_later(service, m
     service.respond([Entry(1, [[6]], 2)])
     assert service.ledger.all_keys()[0]["spent"] == 3
     assert service.ledger.totals() == {"500": (1, 1), "answered": (2, 3)}
+
+
+def test_lists_are_given_back_where_the_rows_of_their_queries_were_deleted(service, monkeypatch, tmp_path):
+    """Rows of `query` may be deleted at any time, also while the queries are answered."""
+    for name in ("ann", "bob"):
+        service.ledger.create_key(name, budget=9)
+
+    def fails_after_a_deletion(*_):
+        with contextlib.closing(sqlite3.connect(tmp_path / "service.db")) as other, other:
+            other.execute("DELETE FROM query")
+        raise UserError("scores are NaN")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.recommender, "answer", fails_after_a_deletion)
+        [failed] = service.respond([Entry(1, [[3], [4]], 5)])
+    assert failed.status == 500
+    assert service.respond([Entry(2, [[3]], 5)]) == [service.recommender.answer([[3]], 5)]
+    assert [key["spent"] for key in service.ledger.all_keys()] == [0, 1]
+    assert service.ledger.totals() == {"500": (1, 2), "answered": (1, 1)}
+    service.close()
+
+
+@pytest.mark.parametrize("fault", [TypeError("a defect"), sqlite3.DatabaseError("malformed")])
+def test_lists_that_cannot_be_given_back_fail_no_other_query_nor_the_shutdown(service, monkeypatch, caplog, fault):
+    for name in ("ann", "bob"):
+        service.ledger.create_key(name, budget=9)
+    answer, withdraw = service.recommender.answer, service.ledger.withdraw
+
+    def fails_for_ann(queries, status):
+        if queries[0].key == 1:
+            raise fault
+        withdraw(queries, status)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.ledger, "withdraw", fails_for_ann)
+        patch.setattr(service.recommender, "answer", lambda *_: 1 / 0)
+        for key in (1, 2):
+            assert service.respond([Entry(key, [[3], [4]], 5)])[0].status == 500
+        patch.setattr(service.recommender, "answer", answer)
+        assert len(service.respond([Entry(2, [[3]], 5)])[0]) == 1
+        assert [key["spent"] for key in service.ledger.all_keys()] == [2, 1]
+        service.close()
+    assert caplog.messages.count(f"2 lists of the API keys with ids [1] are not given back: {fault!r}") == 1
 
 
 def defense_of(file, name, **settings):
@@ -204,6 +250,23 @@ def test_flagged_requests_are_refused_and_not_counted(checkpoint_of, tmp_path):
     assert (odd.status, both.status) == (429, 429)
     assert own.ledger.all_keys()[0]["spent"] == 1
     assert own.ledger.totals() == {"429": (2, 3), "answered": (1, 1)}
+
+
+def test_flagged_requests_whose_rows_were_deleted_are_given_back(checkpoint_of, tmp_path, monkeypatch):
+    own = guarded(checkpoint_of, tmp_path, "refuse")
+    alarms = own.guard.alarms
+
+    def judged(*given):
+        with contextlib.closing(sqlite3.connect(tmp_path / "service.db")) as other, other:
+            other.execute("DELETE FROM query WHERE sequences IS NOT NULL")
+        return alarms(*given)
+
+    monkeypatch.setattr(own.guard, "alarms", judged)
+    plain, odd = own.respond([Entry(1, [PLAIN], 5), Entry(1, [ODD], 5)])
+    assert (plain, odd.status) == (own.recommender.answer([PLAIN], 5), 429)
+    assert own.ledger.all_keys()[0]["spent"] == 1
+    assert own.ledger.totals() == {"429": (1, 1), "answered": (1, 1)}
+    own.close()
 
 
 def test_lists_are_given_back_where_a_judgement_cannot_be_noted(checkpoint_of, tmp_path, monkeypatch, caplog):
