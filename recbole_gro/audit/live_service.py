@@ -174,7 +174,7 @@ def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserE
     wrong = f"the service returned no item in its first {n_lists} lists; check "
     wrong += "the function" if is_function else "request and items of service.yaml"
     if unknown:
-        such = ", ".join(map(repr, unknown))
+        such = client.description.hidden(", ".join(map(repr, unknown)))
         wrong = f"none of the items in its first {n_lists} lists is in the catalogue (such as {such}); check catalogue"
         wrong += " and item_type" if is_function else " and items of service.yaml"
     return UserError(f"{client.description.name}: {wrong}")

@@ -167,7 +167,7 @@ class HttpSource:
                             journal.release(ticket, len(histories))
                         raise
                 journal.release(ticket, len(histories))
-                reason = f"status {response.status_code}{_redirected(response)}"
+                reason = f"status {response.status_code}{self._redirected(response)}"
                 if response.status_code in OF_THE_ACCOUNT:
                     raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
                 if response.status_code != 429 and response.status_code < 500:
@@ -202,6 +202,16 @@ class HttpSource:
         except Unanswered as error:
             raise Unanswered(f"{error} {expression}") from None
 
+    def _redirected(self, response: Any) -> str:
+        """Return where a redirect leads, less its query and all secrets; nothing for another answer."""
+        if not response.has_redirect_location:
+            return ""
+        address = urlsplit(response.headers["Location"])
+        place = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+        place = self.description.hidden(place)[:LONGEST_PLACE]
+        shown = place if place and place.isprintable() else "another URL"
+        return f", a redirect to {shown}; redirects are not followed: set url to where the service is"
+
     def _demanded(self, response: Any, journal: Journal) -> float | None:
         """Return the seconds to wait that Retry-After demands, as a number or a date; None without one."""
         demand = response.headers.get("Retry-After", "").strip()
@@ -232,16 +242,6 @@ class HttpSource:
                     self._next = time.monotonic() + 1 / self.description["rate"]
                     return
             self._stopped.wait(wait)
-
-
-def _redirected(response: Any) -> str:
-    """Return where a redirect leads, less its query, which may hold a secret; nothing for another answer."""
-    if not response.has_redirect_location:
-        return ""
-    address = urlsplit(response.headers["Location"])
-    place = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))[:LONGEST_PLACE]
-    shown = place if place and place.isprintable() else "another URL"
-    return f", a redirect to {shown}; redirects are not followed: set url to where the service is"
 
 
 def as_tokens(lists: Any, n_histories: int) -> list[list[str]]:

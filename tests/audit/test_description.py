@@ -37,6 +37,14 @@ def test_public_facts_hold_no_secret_of_the_url(tmp_path):
     assert read_description(file, {}).public["url"] == "https://shop.example:8443/top"
 
 
+def test_texts_of_the_service_are_shown_without_secrets(tmp_path):
+    address = "https://me:pass-word@shop.example/${AUDIT_TOKEN}?key=literal-key&site=de"
+    headers = {"Authorization": "Bearer literal-token", "Accept": "*/*"}
+    description = read_description(service_file(tmp_path, address, headers=headers), {})
+    text = "/token/de/Bearer/pass-word/literal%2Dkey/literal-token/*/*"
+    assert description.hidden(text) == "/${AUDIT_TOKEN}/de/Bearer/.../.../.../*/*"
+
+
 @pytest.mark.parametrize("content", ['["a", "b", 3, "d", "e", "f"]', '{"items": ["a", "b", "3", "d", "e", "f"]}'])
 def test_a_catalogue_may_be_json(tmp_path, content):
     (tmp_path / "items.json").write_text(content)

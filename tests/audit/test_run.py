@@ -351,6 +351,23 @@ def test_secrets_of_the_request_stand_in_no_file(tmp_path):
         assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.parametrize("redirected", [range(99), [4]])  # requests by number
+def test_a_secret_in_the_path_that_a_redirect_repeats_stands_in_no_file_nor_output(tmp_path, capsys, redirected):
+    def redirect(number, histories):
+        return (307, {"Location": recommender.paths[number] + "/"}, "") if number in redirected else None
+
+    with Recommender(redirect) as recommender:
+        file = service_file(tmp_path, f"{recommender.url}/${{AUDIT_TOKEN}}/r", concurrency=1)
+        status = main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out", state="debug")])
+    assert status == (2 if 0 in redirected else 0)
+    assert SECRET in recommender.paths[0]
+    captured = "".join(capsys.readouterr())
+    texts = [file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert SECRET.encode() not in b"".join([*texts, captured.encode()])
+    shown = "a redirect to /recommend/${AUDIT_TOKEN}/r/; redirects are not followed"
+    assert shown in (captured if 0 in redirected else (tmp_path / "out" / "report.md").read_text())
+
+
 def test_failures_of_a_function_do_not_spend_the_budget(tmp_path, monkeypatch):
     (tmp_path / "failing_shop.py").write_text(
         "from audit.cases import ring\nbroken = True\ndef recommend(histories):\n    if broken:\n"

@@ -126,6 +126,17 @@ def test_permanent_failures(tmp_path, journal, answer, reason, requests, spent):
     assert journal.spent == spent
 
 
+@pytest.mark.parametrize("path", ["/hook/a%2Fb+c%20d/r/", "/hook/A%252fb%2bC%20D", "/x/" + "x" * 190 + "/a/b+c d"])
+def test_a_redirect_that_repeats_a_variable_of_the_url_is_named_without_its_value(tmp_path, monkeypatch, path):
+    monkeypatch.setenv("AUDIT_TOKEN", "a/b+c d")
+    journal = Journal(tmp_path / "answers.jsonl", 100)
+    with Recommender(lambda number, histories: (307, {"Location": path}, "")) as recommender:
+        source = http(tmp_path, recommender, url=f"{recommender.url}/${{AUDIT_TOKEN}}")
+        with pytest.raises(Unanswered, match=r"a redirect to /\S*\$\S*; redirects are not followed") as raised:
+            source.lists(H, journal)
+    assert "b+c" not in str(raised.value).lower().replace("%2b", "+")
+
+
 def test_a_service_that_nobody_runs_gives_no_list(tmp_path, journal):
     with Recommender() as recommender:
         source = http(tmp_path, recommender, retries=1)
