@@ -161,6 +161,13 @@ def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
     assert int((log.lists[:, :, 0] == 0).sum()) == 2
 
 
+def test_lists_behind_a_gateway_that_answers_in_their_place_count_towards_the_budget(tmp_path):
+    with Recommender(lambda number, histories: (504, {}, "late") if number % 3 == 1 else None) as recommender:
+        results = audit(tmp_path, recommender)
+    assert len(recommender.requests) == results["lists"]["given_out"] == results["lists"]["limit"] == ALL
+    assert results["failures"] == {"the list budget is spent": ALL // 3}
+
+
 def test_no_surrogate_of_a_round_trains_on_items_in_place_of_a_list(tmp_path, monkeypatch):
     logs, loaders = [], ExtractionTrainer.loaders
     monkeypatch.setattr(ExtractionTrainer, "loaders", lambda self, log: logs.append(log) or loaders(self, log))
