@@ -16,7 +16,7 @@ IRREGULAR = {
     "failed": "queries failed permanently and have no list",
     "empty": "lists have no item of the catalogue",
     "shorter": "lists have fewer than k items of the catalogue",
-    "longer": "lists have more than k items; the first k count",
+    "longer": "lists have more than k items; the first k count, here too",
     "duplicates": "lists name an item twice; its first place counts",
     "unknown": "lists have items that are not in the catalogue; they are left out",
     "unknown_items": "different items are not in the catalogue",
