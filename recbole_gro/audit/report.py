@@ -164,8 +164,8 @@ def _accuracy(own: dict[str, Any]) -> Iterator[Block]:
         shared = next(name for name in own if name.startswith("agreement"))
         yield Paragraph(f"{shared} of the surrogate with the service on these histories: {_percent(own[shared])}.")
     yield Paragraph(
-        f"{own['left_out']:,} users are left out: their test item is not in the catalogue, or their history has no "
-        "item of it, or the service gave no list."
+        f"{own['left_out']:,} users are left out: their test item is not in the catalogue, or their history is "
+        "empty or has no item of it, or the service gave no list."
     )
 
 

@@ -245,7 +245,8 @@ def test_histories_of_the_owner_measure_service_and_surrogate(tmp_path):
         settings = {name: str(value) for name, value in (TINY | {"output_dir": tmp_path / "out"}).items()}
         results = run_audit(file, str(tmp_path / "test.inter"), command_line=settings)
     own = results["histories"]
-    assert (own["users"], own["left_out"]) == (2, 1)
+    assert (own["users"], own["left_out"]) == (2, 2)  # c has no history, d's test item is unknown
+    assert results["lists"]["limit"] == ALL + 3
     # a: item-2 is the first item after item-1; b: item-12 the third after item-9
     assert own["service"] == {"hit@1": 0.5, "ndcg@1": 0.5, "hit@5": 1.0, "ndcg@5": round((1 + 1 / np.log2(4)) / 2, 4)}
     assert own["surrogate"].keys() == own["service"].keys()
