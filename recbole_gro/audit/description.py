@@ -186,9 +186,26 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     [(twice, times)] = Counter(tokens).most_common(1)
     if times > 1:
         raise UserError(f"{'seeds' if values['catalogue'] is None else 'catalogue'}: item {twice!r} is in it twice")
+    for token in tokens:
+        if not is_text(token):
+            key = "seeds" if values["catalogue"] is None else "catalogue"
+            raise UserError(f"{key}: item {token!r} has a lone surrogate, half of a character, which cannot be sent")
     if values["item_type"] == "int":
         check_numbers(tokens)
     return None if values["catalogue"] is None else tokens
+
+
+def is_text(token: str) -> bool:
+    r"""Return whether an item id can be sent and written: it has no half of a character, as the JSON "\ud800" has.
+
+    >>> is_text("\u65e5"), is_text("\ud800x")
+    (True, False)
+    """
+    try:
+        token.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_whole_number(token: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.audit.description import Description, is_whole_number
+from recbole_gro.audit.description import Description, is_text, is_whole_number
 from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
@@ -217,7 +217,8 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
 
 
 def _usable(client: Client, token: str) -> bool:
-    return client.description["item_type"] == "str" or is_whole_number(token)
+    """Return whether requests can hold an item id that the service listed."""
+    return is_text(token) if client.description["item_type"] == "str" else is_whole_number(token)
 
 
 def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:

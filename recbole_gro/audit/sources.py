@@ -123,10 +123,19 @@ class HttpSource:
         self._url, self._request = (expanded(description[key], key) for key in ("url", "request"))
         try:
             self._headers = httpx.Headers(expanded(description["headers"], "headers"))
-            httpx.URL(self._url)
-        except (httpx.InvalidURL, UnicodeError) as error:  # whose message may hold the value
-            key = "url" if isinstance(error, httpx.InvalidURL) else "headers"
-            raise UserError(f"{description.name}: {key}: it has characters that cannot be sent") from None
+        except UnicodeError:  # whose message may hold the value
+            raise UserError(f"{description.name}: headers: it has characters that cannot be sent") from None
+        try:
+            address = httpx.URL(self._url)
+        except httpx.InvalidURL:
+            raise UserError(f"{description.name}: url: it has characters that cannot be sent") from None
+        try:
+            address.host, address.raw_host.decode("ascii").encode("idna")  # as httpx and socket read it for a request
+        except UnicodeError:
+            raise UserError(
+                f"{description.name}: url: its host is no name of a host: each part between dots has 1 to 63 "
+                f"characters, and one that starts with xn-- is Punycode"
+            ) from None
         self._hangs = False  # every try of the latest request was lost
         self._client = client or httpx.Client(timeout=description["timeout"])
         self._next, self._lock = 0.0, threading.Lock()
@@ -152,7 +161,8 @@ class HttpSource:
             except (self._http.ConnectError, self._http.ConnectTimeout):
                 journal.release(ticket, len(histories))
                 reason = f"cannot connect to {self.description.public['url']}"
-            except self._http.HTTPError as error:  # the service may have given the lists
+            # UnicodeError, InvalidURL: of the host that a redirect names; the service may have given the lists
+            except (self._http.HTTPError, self._http.InvalidURL, UnicodeError) as error:
                 reason = type(error).__name__  # its message may hold a header
                 if self._is_lost_again(attempt == last):
                     break

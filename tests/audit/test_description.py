@@ -60,6 +60,12 @@ def test_json_that_is_no_catalogue_is_refused_in_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+def test_a_catalogue_with_half_of_a_character_is_refused(tmp_path):
+    (tmp_path / "items.json").write_text('["a", "b", "c", "d", "e", "\\ud800x"]')
+    with pytest.raises(UserError, match=r"catalogue: item '\\ud800x' has a lone surrogate"):
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {})
+
+
 def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
     file = service_file(tmp_path, "http://127.0.0.1:9/")
     (tmp_path / "items.txt").write_text("a\nb\nc\nd\ne\nf\nb\n")

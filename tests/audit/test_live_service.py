@@ -185,6 +185,17 @@ def test_a_small_catalogue_that_was_collected_in_full_is_no_matter_of_the_budget
     assert collected_catalogue(client, ["item-2", "item-3"], 2) == (["item-2", "item-3"], 2)
 
 
+def test_an_id_that_cannot_be_sent_is_unknown_and_not_collected(client_of):
+    client, _ = client_of(lambda history: ["\ud800x", *ring(history, 3)])
+    catalogue, _ = collected_catalogue(client, ["item-24"], 100)
+    assert sorted(catalogue) == sorted(CATALOGUE)
+    client, requests = client_of(ring)  # resumed
+    assert collected_catalogue(client, ["item-24"], 100)[0] == catalogue
+    live = LiveService(client, catalogue)
+    assert requests == []
+    assert irregularities(client.journal, live)["unknown_items"] == 1
+
+
 def test_irregular_answers_are_counted(client_of):
     answers = {
         "item-1": ["item-2"],

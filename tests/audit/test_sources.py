@@ -111,6 +111,7 @@ def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
         ((302, {"Location": "/v2/"}, "no"), "status 302, a redirect to /v2/; redirects are not followed", 1, 0),
         ((302, {"Location": "/\x9b"}, "no"), "status 302, a redirect to another URL; redirects are", 1, 0),
         ((302, {}, "no"), "^status 302$", 1, 0),
+        ((302, {"Location": "http://xn--a/"}, "no"), "^(InvalidCodepoint|status 302, a redirect)", 3, 3),
         ((503, {}, "no"), "status 503", 3, 0),
         ((504, {}, "no"), "status 504", 3, 3),
         ((408, {}, "no"), "status 408", 1, 1),
@@ -220,6 +221,8 @@ def test_a_function_may_return_tensors_and_numbers(journal):
 def test_a_function_that_raises_gives_no_list(journal):
     with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
         FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
+    with pytest.raises(Unanswered, match=r"SystemExit no \\ud800x$"):  # as files and terminals take it
+        FunctionSource(lambda histories: sys.exit("no \ud800x")).lists([["3"]], journal)
     with pytest.raises(Unanswered, match="SystemExit 0"):
         FunctionSource(lambda histories: sys.exit(0)).lists([["3"]], journal)
     assert journal.spent == 0
