@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from recbole_gro.audit.secret_values import hidden
 from recbole_gro.audit.template import read_template
 from recbole_gro.config.files import read_config_file
 from recbole_gro.config.plugins import imported_member
@@ -45,6 +46,7 @@ KEYS = {
 }
 REQUIRED = ("url", "request", "items")
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+LEAST_LITERAL = 8  # characters of a word in a header, or of a value in the query, that may be a secret
 
 
 @dataclass
@@ -85,6 +87,18 @@ class Description:
         url = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
         names = ("method", "request", "items", "batch")
         return shown | {"url": url, "headers": sorted(self["headers"])} | {name: self[name] for name in names}
+
+    def hidden(self, text: str) -> str:
+        """Return a text of the service with ${NAME} for environment variables, and ... for other secrets."""
+        if self.function:
+            return text
+        address, headers = urlsplit(expanded(self["url"], "url")), expanded(self["headers"], "headers")
+        words = [word for value in headers.values() for word in value.split()]
+        words += [value for _, value in parse_qsl(address.query)]
+        words += [value for value in (address.username, address.password) if value]
+        names = VARIABLE.findall(str([self["url"], self["headers"], self["request"]]))
+        secrets = {word: "..." for word in words if len(word) >= LEAST_LITERAL}
+        return hidden(text, secrets | {os.environ.get(name, ""): f"${{{name}}}" for name in names})
 
 
 def read_description(black_box: str, given: dict[str, Any], option: str = "black_box") -> Description:
@@ -172,9 +186,26 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
     [(twice, times)] = Counter(tokens).most_common(1)
     if times > 1:
         raise UserError(f"{'seeds' if values['catalogue'] is None else 'catalogue'}: item {twice!r} is in it twice")
+    for token in tokens:
+        if not is_text(token):
+            key = "seeds" if values["catalogue"] is None else "catalogue"
+            raise UserError(f"{key}: item {token!r} has a lone surrogate, half of a character, which cannot be sent")
     if values["item_type"] == "int":
         check_numbers(tokens)
     return None if values["catalogue"] is None else tokens
+
+
+def is_text(token: str) -> bool:
+    r"""Return whether an item id can be sent and written: it has no half of a character, as the JSON "\ud800" has.
+
+    >>> is_text("\u65e5"), is_text("\ud800x")
+    (True, False)
+    """
+    try:
+        token.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_whole_number(token: str) -> bool:

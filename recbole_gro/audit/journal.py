@@ -14,7 +14,14 @@ CountedQuery = tuple[tuple[str, ...], int]
 
 
 class Unanswered(Exception):
-    """A request that got no list, with the reason in a few words."""
+    """A request that got no list.
+
+    Args:
+        reason: in a few words; lone surrogates are escaped, which neither a file nor a terminal takes.
+    """
+
+    def __init__(self, reason: str):
+        super().__init__(reason.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 class Refused(Unanswered):

@@ -1,5 +1,6 @@
 """A live service as an attack sees it: item ids in and out, each answer obtained once and kept."""
 
+import itertools
 import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.audit.description import Description, is_whole_number
+from recbole_gro.audit.description import Description, is_text, is_whole_number
 from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
@@ -109,8 +110,8 @@ class Client:
 class LiveService:
     """Map histories of item numbers to lists of them, for a BlackBox.
 
-    A number is the place of an item in the catalogue, from 1. Of a list the first k known, different items count. The
-    list of a query without any is empty.
+    A number is the place of an item in the catalogue, from 1. Of a list the first k items count, and of these the
+    known, different ones. The list of a query without any is empty.
 
     Args:
         client: obtains answers.
@@ -140,9 +141,9 @@ class LiveService:
         return known
 
     def known(self, items: Iterable[str] | None) -> list[int]:
-        """Return the numbers of the first k known, different items; none for a query that failed."""
-        numbers = dict.fromkeys(self._numbers[token] for token in items or () if token in self._numbers)
-        return list(numbers)[: self.k]
+        """Return the numbers of the known, different items among the first k; none for a query that failed."""
+        first = itertools.islice(items or (), self.k)
+        return list(dict.fromkeys(self._numbers[token] for token in first if token in self._numbers))
 
     def _count(self, row: list[int], items: list[str] | None) -> None:
         """Count a query that failed or has no known item; MOST_STRANGE of the latter may end the audit."""
@@ -174,8 +175,9 @@ def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserE
     wrong = f"the service returned no item in its first {n_lists} lists; check "
     wrong += "the function" if is_function else "request and items of service.yaml"
     if unknown:
-        such = ", ".join(map(repr, unknown))
-        wrong = f"none of the items in its first {n_lists} lists is in the catalogue (such as {such}); check catalogue"
+        such = client.description.hidden(", ".join(map(repr, unknown)))
+        wrong = f"none of the first {client.description['k']} items of its first {n_lists} lists is in the catalogue "
+        wrong += f"(such as {such}); check catalogue"
         wrong += " and item_type" if is_function else " and items of service.yaml"
     return UserError(f"{client.description.name}: {wrong}")
 
@@ -215,11 +217,12 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
 
 
 def _usable(client: Client, token: str) -> bool:
-    return client.description["item_type"] == "str" or is_whole_number(token)
+    """Return whether requests can hold an item id that the service listed."""
+    return is_text(token) if client.description["item_type"] == "str" else is_whole_number(token)
 
 
 def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:
-    """Return how many queries failed, and how many lists and histories were out of the ordinary.
+    """Return how many queries failed, and how many lists and histories were out of the ordinary in the first k items.
 
     Args:
         journal: of the audit.
@@ -234,13 +237,14 @@ def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:
         counts["failed"] += items is None
         if items is None:
             continue
-        by_history.setdefault(history, []).append(items)
-        strange = {token for token in items if token not in live._numbers}
+        by_history.setdefault(history, []).append(items[: live.k])
+        first = items[: live.k]
+        strange = {token for token in first if token not in live._numbers}
         unknown |= strange
         counts["empty"] += not live.known(items)
         counts["shorter"] += 0 < len(live.known(items)) < live.k
         counts["longer"] += len(items) > live.k
-        counts["duplicates"] += len(set(items)) < len(items)
+        counts["duplicates"] += len(set(first)) < len(first)
         counts["unknown"] += bool(strange)
     several = [lists for lists in by_history.values() if len(lists) > 1]
     counts["repeated"] = len(several)

@@ -16,7 +16,7 @@ IRREGULAR = {
     "failed": "queries failed permanently and have no list",
     "empty": "lists have no item of the catalogue",
     "shorter": "lists have fewer than k items of the catalogue",
-    "longer": "lists have more than k items; the first k count",
+    "longer": "lists have more than k items; the first k count, here too",
     "duplicates": "lists name an item twice; its first place counts",
     "unknown": "lists have items that are not in the catalogue; they are left out",
     "unknown_items": "different items are not in the catalogue",
@@ -164,8 +164,8 @@ def _accuracy(own: dict[str, Any]) -> Iterator[Block]:
         shared = next(name for name in own if name.startswith("agreement"))
         yield Paragraph(f"{shared} of the surrogate with the service on these histories: {_percent(own[shared])}.")
     yield Paragraph(
-        f"{own['left_out']:,} users are left out: their test item is not in the catalogue, or their history has no "
-        "item of it, or the service gave no list."
+        f"{own['left_out']:,} users are left out: their test item is not in the catalogue, or their history is "
+        "empty or has no item of it, or the service gave no list."
     )
 
 

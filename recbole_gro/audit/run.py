@@ -54,7 +54,8 @@ def run_audit(
     """
     service = read_description(black_box, dict(description or {}))
     config = attack_config(service, dict(command_line or {}), histories is not None)
-    own = read_histories(histories, config) if histories else []
+    own = read_histories(histories, config, least=1) if histories else []
+    n_own = sum(len(items) > 1 for items in own)  # of a user with one item no history is left
     budget = len(attacks_of(config)) * query_budget(config)
     read = {"catalogue": service.catalogue, "histories": own, "seeds": service["seeds"], "url query": service.query}
     settings = settings_of_audit(config, service.public, read)
@@ -70,11 +71,11 @@ def run_audit(
             console.info("audit: finished already; its results are read")
             show(result_table(finished))
             return finished
-        limit = budget + len(own)
+        limit = budget + n_own
         journal = Journal(folder / "answers.jsonl", limit)
         console.info(f"audit: at most {limit:,} lists, {journal.spent:,} of them given out before")
         if not service.function:
-            requests = expected_requests(config, service["batch"]) + math.ceil(len(own) / service["batch"])
+            requests = expected_requests(config, service["batch"]) + math.ceil(n_own / service["batch"])
             requests = math.ceil(requests * (1 - journal.spent / limit))
             seconds = math.ceil(requests / service["rate"])
             console.info(

@@ -13,13 +13,13 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 from recbole_gro.audit.description import Description, expanded
+from recbole_gro.audit.http_status import OF_THE_ACCOUNT, is_refused, is_temporary
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.template import fill
 from recbole_gro.utils.errors import UserError, in_one_line
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
 LONGEST_PLACE = 200  # characters of a URL in a message
-OF_THE_ACCOUNT = {401: "not authorized", 402: "payment required: a budget is spent"}  # and so for every further request
 
 
 @contextlib.contextmanager
@@ -123,11 +123,20 @@ class HttpSource:
         self._url, self._request = (expanded(description[key], key) for key in ("url", "request"))
         try:
             self._headers = httpx.Headers(expanded(description["headers"], "headers"))
-            httpx.URL(self._url)
-        except (httpx.InvalidURL, UnicodeError) as error:  # whose message may hold the value
-            key = "url" if isinstance(error, httpx.InvalidURL) else "headers"
-            raise UserError(f"{description.name}: {key}: it has characters that cannot be sent") from None
-        self._hangs = False  # no try of the latest request had an answer
+        except UnicodeError:  # whose message may hold the value
+            raise UserError(f"{description.name}: headers: it has characters that cannot be sent") from None
+        try:
+            address = httpx.URL(self._url)
+        except httpx.InvalidURL:
+            raise UserError(f"{description.name}: url: it has characters that cannot be sent") from None
+        try:
+            address.host, address.raw_host.decode("ascii").encode("idna")  # as httpx and socket read it for a request
+        except UnicodeError:
+            raise UserError(
+                f"{description.name}: url: its host is no name of a host: each part between dots has 1 to 63 "
+                f"characters, and one that starts with xn-- is Punycode"
+            ) from None
+        self._hangs = False  # every try of the latest request was lost
         self._client = client or httpx.Client(timeout=description["timeout"])
         self._next, self._lock = 0.0, threading.Lock()
         self._stopped = threading.Event()
@@ -143,8 +152,8 @@ class HttpSource:
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
         body = fill(self._request, histories, self.description["k"], self.batch)
-        reason = ""
-        for attempt in range(self.description["retries"] + 1):
+        reason, last = "", self.description["retries"]
+        for attempt in range(last + 1):
             self._wait_for_turn()
             ticket = journal.reserve(len(histories))
             try:
@@ -152,32 +161,45 @@ class HttpSource:
             except (self._http.ConnectError, self._http.ConnectTimeout):
                 journal.release(ticket, len(histories))
                 reason = f"cannot connect to {self.description.public['url']}"
-            except self._http.HTTPError as error:  # the service may have given the lists
+            # UnicodeError, InvalidURL: of the host that a redirect names; the service may have given the lists
+            except (self._http.HTTPError, self._http.InvalidURL, UnicodeError) as error:
                 reason = type(error).__name__  # its message may hold a header
-                if self._hangs:  # retries would spend the budget before ten requests have failed
+                if self._is_lost_again(attempt == last):
                     break
-                self._hangs = attempt == self.description["retries"]
             else:
-                self._hangs = False
                 if response.is_success:
+                    self._hangs = False
                     try:
                         return self._read(response, len(histories))
                     except _NoJson as error:
                         if error.gave_none:
                             journal.release(ticket, len(histories))
                         raise
-                journal.release(ticket, len(histories))
-                reason = f"status {response.status_code}{_redirected(response)}"
-                if response.status_code in OF_THE_ACCOUNT:
-                    raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
-                if response.status_code != 429 and response.status_code < 500:
+                reason = f"status {response.status_code}{self._redirected(response)}"
+                if is_refused(response.status_code):
+                    self._hangs = False
+                    journal.release(ticket, len(histories))
+                    if response.status_code in OF_THE_ACCOUNT:
+                        raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
+                elif self._is_lost_again(attempt == last):
+                    break
+                if not is_temporary(response.status_code):
                     break
                 if (demanded := self._demanded(response, journal)) is not None:
                     self._delay_all(demanded)
                     continue
-            if attempt < self.description["retries"]:
+            if attempt < last:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
         raise Unanswered(reason)
+
+    def _is_lost_again(self, is_last: bool) -> bool:
+        """Note that a try was lost; return whether to try no more: retries would spend the budget of a service that
+        hangs before ten requests have failed.
+        """
+        if self._hangs:
+            return True
+        self._hangs = is_last
+        return False
 
     def _send(self, body: Any) -> Any:
         method, url = self.description["method"], self._http.URL(self._url)
@@ -201,6 +223,16 @@ class HttpSource:
             return as_tokens(found if self.batch > 1 else [found], n_histories)
         except Unanswered as error:
             raise Unanswered(f"{error} {expression}") from None
+
+    def _redirected(self, response: Any) -> str:
+        """Return where a redirect leads, less its query and all secrets; nothing for another answer."""
+        if not response.has_redirect_location:
+            return ""
+        address = urlsplit(response.headers["Location"])
+        place = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+        place = self.description.hidden(place)[:LONGEST_PLACE]
+        shown = place if place and place.isprintable() else "another URL"
+        return f", a redirect to {shown}; redirects are not followed: set url to where the service is"
 
     def _demanded(self, response: Any, journal: Journal) -> float | None:
         """Return the seconds to wait that Retry-After demands, as a number or a date; None without one."""
@@ -232,16 +264,6 @@ class HttpSource:
                     self._next = time.monotonic() + 1 / self.description["rate"]
                     return
             self._stopped.wait(wait)
-
-
-def _redirected(response: Any) -> str:
-    """Return where a redirect leads, less its query, which may hold a secret; nothing for another answer."""
-    if not response.has_redirect_location:
-        return ""
-    address = urlsplit(response.headers["Location"])
-    place = urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))[:LONGEST_PLACE]
-    shown = place if place and place.isprintable() else "another URL"
-    return f", a redirect to {shown}; redirects are not followed: set url to where the service is"
 
 
 def as_tokens(lists: Any, n_histories: int) -> list[list[str]]:

@@ -67,7 +67,8 @@ def read_template(template: Any, batch: int, query: bool) -> Any:
         template = json.loads(template) if isinstance(template, str) else template
         probe = [["<0>", "<1>"], ["<2>", "<3>"]][:batch]
         filled = fill(template, probe, 7, batch)
-        text = json.dumps(filled)
+        text = json.dumps(filled, ensure_ascii=False)
+        text.encode("utf-8")  # as it is sent: a lone surrogate cannot be
     except (TypeError, ValueError) as error:
         raise UserError(f"request: not JSON: {error}") from error
     except RecursionError:

@@ -11,12 +11,13 @@ from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
 
 
-def read_histories(file: str | os.PathLike[str], config: ConfigLike) -> list[list[str]]:
+def read_histories(file: str | os.PathLike[str], config: ConfigLike, least: int = 2) -> list[list[str]]:
     """Return the items of each user who has two or more, in time order, such as a history and a test item.
 
     Args:
         file: RecBole's NAME.inter.
         config: names of the columns, `field_separator` and `encoding`.
+        least: minimum number of items of a user; 1 returns those without a history too, to be counted.
 
     Raises:
         UserError: the file is invalid, or no user has two items.
@@ -30,7 +31,6 @@ def read_histories(file: str | os.PathLike[str], config: ConfigLike) -> list[lis
     by_user: pd.Series = (
         rows.sort_values("rank", kind="stable").groupby(user, sort=False, observed=True)[item].agg(list)
     )
-    histories = [items for items in by_user if len(items) > 1]
-    if not histories:
+    if all(len(items) < 2 for items in by_user):
         raise UserError(f"histories: {file} has no user with two or more items, a history and a test item")
-    return histories
+    return [items for items in by_user if len(items) >= least]

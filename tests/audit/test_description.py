@@ -37,6 +37,14 @@ def test_public_facts_hold_no_secret_of_the_url(tmp_path):
     assert read_description(file, {}).public["url"] == "https://shop.example:8443/top"
 
 
+def test_texts_of_the_service_are_shown_without_secrets(tmp_path):
+    address = "https://me:pass-word@shop.example/${AUDIT_TOKEN}?key=literal-key&site=de"
+    headers = {"Authorization": "Bearer literal-token", "Accept": "*/*"}
+    description = read_description(service_file(tmp_path, address, headers=headers), {})
+    text = "/token/de/Bearer/pass-word/literal%2Dkey/literal-token/*/*"
+    assert description.hidden(text) == "/${AUDIT_TOKEN}/de/Bearer/.../.../.../*/*"
+
+
 @pytest.mark.parametrize("content", ['["a", "b", 3, "d", "e", "f"]', '{"items": ["a", "b", "3", "d", "e", "f"]}'])
 def test_a_catalogue_may_be_json(tmp_path, content):
     (tmp_path / "items.json").write_text(content)
@@ -50,6 +58,12 @@ def test_json_that_is_no_catalogue_is_refused_in_one_line(tmp_path, content):
     with pytest.raises(UserError, match=r"catalogue: .*items\.json: .*") as caught:
         read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {})
     assert "\n" not in str(caught.value)
+
+
+def test_a_catalogue_with_half_of_a_character_is_refused(tmp_path):
+    (tmp_path / "items.json").write_text('["a", "b", "c", "d", "e", "\\ud800x"]')
+    with pytest.raises(UserError, match=r"catalogue: item '\\ud800x' has a lone surrogate"):
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.json"), {})
 
 
 def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):

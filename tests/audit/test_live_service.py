@@ -39,9 +39,23 @@ def test_a_history_that_is_queried_again_is_requested_again_but_not_after_a_rest
     assert requests == [[["item-3"]]]
 
 
-def test_lists_hold_the_first_k_known_different_items(client_of):
-    client, _ = client_of(lambda history: ["x", "item-2", "item-2", "item-9", *CATALOGUE])
-    assert LiveService(client, CATALOGUE)([[1]]) == [[2, 9, 1, 3, 4]]
+def test_lists_hold_the_known_different_items_among_the_first_k(client_of):
+    answers = [["x", "item-2", "item-2", "item-9", *CATALOGUE], [*"uvwxy", *CATALOGUE]]
+    client, _ = client_of(lambda history: answers[len(history) - 1])
+    live = LiveService(client, CATALOGUE)
+    assert live([[1], [1, 2]]) == [[2, 9, 1], []]
+    found = irregularities(client.journal, live)
+    assert {name: found[name] for name in ("empty", "shorter", "longer", "duplicates", "unknown", "unknown_items")} == {
+        "empty": 1, "shorter": 1, "longer": 2, "duplicates": 1, "unknown": 2, "unknown_items": 5,
+    }  # fmt: skip
+
+
+def test_items_beyond_the_first_k_change_no_list(client_of):
+    ends = iter(CATALOGUE[::-1])
+    client, _ = client_of(lambda history: [*ring(history), next(ends)])
+    live = LiveService(client, CATALOGUE)
+    live([[1], [1]])
+    assert irregularities(client.journal, live)["changed"] == 0
 
 
 @pytest.mark.parametrize("lists", [refusing("item-5"), lambda h: ["x"] if h[-1] == "item-5" else ring(h)])
@@ -171,6 +185,17 @@ def test_a_small_catalogue_that_was_collected_in_full_is_no_matter_of_the_budget
     assert collected_catalogue(client, ["item-2", "item-3"], 2) == (["item-2", "item-3"], 2)
 
 
+def test_an_id_that_cannot_be_sent_is_unknown_and_not_collected(client_of):
+    client, _ = client_of(lambda history: ["\ud800x", *ring(history, 3)])
+    catalogue, _ = collected_catalogue(client, ["item-24"], 100)
+    assert sorted(catalogue) == sorted(CATALOGUE)
+    client, requests = client_of(ring)  # resumed
+    assert collected_catalogue(client, ["item-24"], 100)[0] == catalogue
+    live = LiveService(client, catalogue)
+    assert requests == []
+    assert irregularities(client.journal, live)["unknown_items"] == 1
+
+
 def test_irregular_answers_are_counted(client_of):
     answers = {
         "item-1": ["item-2"],
@@ -184,7 +209,7 @@ def test_irregular_answers_are_counted(client_of):
     answers["item-6"] = ring(["item-6"])[::-1]
     live([[6], [1]])
     assert irregularities(client.journal, live) == {
-        "failed": 1, "empty": 1, "shorter": 2, "longer": 2, "duplicates": 1, "unknown": 2, "repeated": 2, "changed": 1,
+        "failed": 1, "empty": 1, "shorter": 4, "longer": 2, "duplicates": 1, "unknown": 2, "repeated": 2, "changed": 1,
         "unknown_items": 2,
     }  # fmt: skip
 
@@ -198,7 +223,9 @@ def test_a_source_without_a_list_per_history_gives_none(client_of):
 
 def test_lists_of_unknown_items_alone_end_the_audit_and_name_the_catalogue(client_of):
     client, requests = client_of(lambda history: ["x1", "x2"])
-    with pytest.raises(UserError, match=r"none of the items in its first 10 lists .*such as 'x1', 'x2'.*catalogue"):
+    with pytest.raises(
+        UserError, match=r"none of the first 5 items of its first 10 lists .*such as 'x1', 'x2'.*catalogue"
+    ):
         LiveService(client, CATALOGUE)([[number % 20 + 1, number % 7 + 1] for number in range(40)])
     assert len(requests) >= MOST_STRANGE
 
@@ -212,7 +239,7 @@ def test_empty_lists_alone_end_the_audit(client_of):
 
 def test_empty_lists_among_those_of_unknown_items_count_and_the_items_are_named(client_of):
     client, _ = client_of(lambda history: [] if int(history[-1][5:]) % 2 else ["x1"])
-    with pytest.raises(UserError, match=r"none of the items in its first 10 lists .*such as 'x1'\)"):
+    with pytest.raises(UserError, match=r"none of the first 5 items of its first 10 lists .*such as 'x1'\)"):
         LiveService(client, CATALOGUE)([[number] for number in range(1, 24)])
 
 

@@ -161,6 +161,13 @@ def test_lists_lost_in_timeouts_count_towards_the_budget(tmp_path):
     assert int((log.lists[:, :, 0] == 0).sum()) == 2
 
 
+def test_lists_behind_a_gateway_that_answers_in_their_place_count_towards_the_budget(tmp_path):
+    with Recommender(lambda number, histories: (504, {}, "late") if number % 3 == 1 else None) as recommender:
+        results = audit(tmp_path, recommender)
+    assert len(recommender.requests) == results["lists"]["given_out"] == results["lists"]["limit"] == ALL
+    assert results["failures"] == {"the list budget is spent": ALL // 3}
+
+
 def test_no_surrogate_of_a_round_trains_on_items_in_place_of_a_list(tmp_path, monkeypatch):
     logs, loaders = [], ExtractionTrainer.loaders
     monkeypatch.setattr(ExtractionTrainer, "loaders", lambda self, log: logs.append(log) or loaders(self, log))
@@ -208,13 +215,14 @@ def test_every_irregular_answer_is_handled_and_reported(tmp_path):
     assert found["duplicates"] == counts[2] == found["longer"] - counts[3]
     assert found["unknown"] == counts[3] + counts[4]
     assert found["unknown_items"] == 1
-    assert counts[1] <= found["shorter"] <= counts[1] + counts[5]
+    shorter = counts[1] + counts[2] + counts[3]  # of a longer list the first k items count
+    assert shorter <= found["shorter"] <= shorter + counts[5]
     assert found["repeated"] >= found["changed"] >= 1
     rows = log.lists.flatten(0, 1)
     assert bool((rows[last == 6] == 0).all())
     assert bool((rows[last == 4] == 0).all())
-    assert rows[last == 3].unique(dim=0).tolist() == [[4, 5, 6, 7, 8]]
-    assert rows[last == 2].unique(dim=0).tolist() == [[3, 4, 5, 6, 7]]
+    assert rows[last == 3].unique(dim=0).tolist() == [[4, 5, 6, 7, 0]]
+    assert rows[last == 2].unique(dim=0).tolist() == [[3, 4, 5, 6, 0]]
     assert rows[last == 1].unique(dim=0).tolist() == [[2, 3, 0, 0, 0]]
     assert "different items are not in the catalogue" in (tmp_path / "out" / "report.md").read_text()
 
@@ -237,7 +245,8 @@ def test_histories_of_the_owner_measure_service_and_surrogate(tmp_path):
         settings = {name: str(value) for name, value in (TINY | {"output_dir": tmp_path / "out"}).items()}
         results = run_audit(file, str(tmp_path / "test.inter"), command_line=settings)
     own = results["histories"]
-    assert (own["users"], own["left_out"]) == (2, 1)
+    assert (own["users"], own["left_out"]) == (2, 2)  # c has no history, d's test item is unknown
+    assert results["lists"]["limit"] == ALL + 3
     # a: item-2 is the first item after item-1; b: item-12 the third after item-9
     assert own["service"] == {"hit@1": 0.5, "ndcg@1": 0.5, "hit@5": 1.0, "ndcg@5": round((1 + 1 / np.log2(4)) / 2, 4)}
     assert own["surrogate"].keys() == own["service"].keys()
@@ -349,6 +358,23 @@ def test_secrets_of_the_request_stand_in_no_file(tmp_path):
     assert results["service"]["request"] == request
     for file in (tmp_path / "out").rglob("*"):
         assert file.is_dir() or SECRET.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize("redirected", [range(99), [4]])  # requests by number
+def test_a_secret_in_the_path_that_a_redirect_repeats_stands_in_no_file_nor_output(tmp_path, capsys, redirected):
+    def redirect(number, histories):
+        return (307, {"Location": recommender.paths[number] + "/"}, "") if number in redirected else None
+
+    with Recommender(redirect) as recommender:
+        file = service_file(tmp_path, f"{recommender.url}/${{AUDIT_TOKEN}}/r", concurrency=1)
+        status = main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out", state="debug")])
+    assert status == (2 if 0 in redirected else 0)
+    assert SECRET in recommender.paths[0]
+    captured = "".join(capsys.readouterr())
+    texts = [file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert SECRET.encode() not in b"".join([*texts, captured.encode()])
+    shown = "a redirect to /recommend/${AUDIT_TOKEN}/r/; redirects are not followed"
+    assert shown in (captured if 0 in redirected else (tmp_path / "out" / "report.md").read_text())
 
 
 def test_failures_of_a_function_do_not_spend_the_budget(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import contextlib
 import datetime
 import email.utils
 import logging
@@ -49,13 +50,15 @@ def first(*answers):
     return lambda number, histories: answers[number] if number < len(answers) else None
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_requests_are_repeated_more_slowly_each_time(tmp_path, journal, status):
+@pytest.mark.parametrize(
+    ("status", "spent"), [(429, 1), (503, 1), (529, 1), (521, 1), (500, 4), (502, 4), (504, 4), (520, 4), (524, 4)]
+)
+def test_requests_are_repeated_more_slowly_each_time(tmp_path, journal, status, spent):
     with Recommender(first(*[(status, {}, "no")] * 3)) as recommender:
         assert http(tmp_path, recommender, backoff=0.1).lists(H, journal) == [ring(H[0])]
     waits = [after - before for before, after in zip(recommender.times, recommender.times[1:], strict=False)]
     assert [wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4), strict=True)] == [True] * 3
-    assert journal.spent == 1
+    assert journal.spent == spent
 
 
 @pytest.mark.parametrize(("status", "reason"), [(401, "not authorized"), (402, "payment required: a budget is spent")])
@@ -108,7 +111,11 @@ def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
         ((302, {"Location": "/v2/"}, "no"), "status 302, a redirect to /v2/; redirects are not followed", 1, 0),
         ((302, {"Location": "/\x9b"}, "no"), "status 302, a redirect to another URL; redirects are", 1, 0),
         ((302, {}, "no"), "^status 302$", 1, 0),
-        ((500, {}, "no"), "status 500", 3, 0),
+        ((302, {"Location": "http://xn--a/"}, "no"), "^(InvalidCodepoint|status 302, a redirect)", 3, 3),
+        ((503, {}, "no"), "status 503", 3, 0),
+        ((504, {}, "no"), "status 504", 3, 3),
+        ((408, {}, "no"), "status 408", 1, 1),
+        ((499, {}, "no"), "status 499", 1, 1),
         ((200, {}, b"\n<html>"), "no JSON", 1, 0),
         ((200, {}, b"busy"), "no JSON", 1, 0),
         ((200, {}, b' {"result": [{"it'), "no JSON", 1, 1),
@@ -126,6 +133,17 @@ def test_permanent_failures(tmp_path, journal, answer, reason, requests, spent):
     assert journal.spent == spent
 
 
+@pytest.mark.parametrize("path", ["/hook/a%2Fb+c%20d/r/", "/hook/A%252fb%2bC%20D", "/x/" + "x" * 190 + "/a/b+c d"])
+def test_a_redirect_that_repeats_a_variable_of_the_url_is_named_without_its_value(tmp_path, monkeypatch, path):
+    monkeypatch.setenv("AUDIT_TOKEN", "a/b+c d")
+    journal = Journal(tmp_path / "answers.jsonl", 100)
+    with Recommender(lambda number, histories: (307, {"Location": path}, "")) as recommender:
+        source = http(tmp_path, recommender, url=f"{recommender.url}/${{AUDIT_TOKEN}}")
+        with pytest.raises(Unanswered, match=r"a redirect to /\S*\$\S*; redirects are not followed") as raised:
+            source.lists(H, journal)
+    assert "b+c" not in str(raised.value).lower().replace("%2b", "+")
+
+
 def test_a_service_that_nobody_runs_gives_no_list(tmp_path, journal):
     with Recommender() as recommender:
         source = http(tmp_path, recommender, retries=1)
@@ -138,6 +156,18 @@ def test_a_list_that_comes_too_late_may_have_been_given(tmp_path, journal):
     with Recommender(lambda number, histories: time.sleep(0.5) if number == 0 else None) as recommender:
         assert http(tmp_path, recommender, timeout=0.2).lists(H, journal) == [ring(H[0])]
     assert journal.spent == 2
+
+
+@pytest.mark.parametrize(("between", "n_requests"), [((200, {}, None), 3 + 1 + 3), ((504, {}, "no"), 3 + 1 + 1)])
+def test_after_a_request_that_was_lost_in_every_try_the_next_is_sent_once_until_one_is_answered(
+    tmp_path, journal, between, n_requests
+):
+    with Recommender(lambda number, histories: between if number == 3 else (504, {}, "no")) as recommender:
+        source = http(tmp_path, recommender, retries=2)
+        for _ in range(3):
+            with contextlib.suppress(Unanswered):
+                source.lists(H, journal)
+    assert len(recommender.requests) == n_requests
 
 
 def test_rate_and_concurrency_hold(tmp_path, journal):
@@ -191,6 +221,8 @@ def test_a_function_may_return_tensors_and_numbers(journal):
 def test_a_function_that_raises_gives_no_list(journal):
     with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
         FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
+    with pytest.raises(Unanswered, match=r"SystemExit no \\ud800x$"):  # as files and terminals take it
+        FunctionSource(lambda histories: sys.exit("no \ud800x")).lists([["3"]], journal)
     with pytest.raises(Unanswered, match="SystemExit 0"):
         FunctionSource(lambda histories: sys.exit(0)).lists([["3"]], journal)
     assert journal.spent == 0

@@ -27,6 +27,13 @@ def _token(monkeypatch):
         ({"url": "http:///path"}, "service.yaml: url: it starts with http"),
         ({"url": "http://["}, "service.yaml: url: it starts with http"),
         ({"url": "http://here:x/"}, "service.yaml: url: it has characters that cannot be sent"),
+        *(
+            ({"url": f"http://{host}/r"}, "service.yaml: url: its host is no name of a host: each part between dots")
+            for host in ("shop..example", ".example", "a" * 64 + ".example", "xn--", "xn--a")
+        ),
+        ({"url": "http://\u00e9..x/r"}, "service.yaml: url: it has characters that cannot be sent"),
+        ({"catalogue": None, "seeds": ["a", "\ud800x"]}, "service.yaml: seeds: item '\\ud800x' has a lone surrogate"),
+        ({"request": {"histories": "{histories}", "of": "\ud800"}}, "service.yaml: request: not JSON: 'utf-8' codec"),
         ({"ulr": "http://here"}, "service.yaml: unknown key 'ulr'. Did you mean 'url'?"),
         ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number > 0"),
         ({"concurrency": "x"}, "service.yaml: concurrency: 'x' is not allowed"),

@@ -15,6 +15,7 @@ def test_histories_are_in_exact_time_order(tmp_path, config):
     rows = ["b\tq\t1700000000000000001", "a\tx\t3", "b\tp\t1700000000000000000", "a\tx\t1", "a\tz\t2", "c\tp\t1"]
     file.write_text("\n".join(["user_id:token\titem_id:token\ttimestamp:float", *rows, ""]))
     assert sorted(read_histories(file, config)) == [["p", "q"], ["x", "z", "x"]]
+    assert sorted(read_histories(file, config, least=1)) == [["p"], ["p", "q"], ["x", "z", "x"]]
 
 
 @pytest.mark.parametrize(
