@@ -2,6 +2,7 @@
 
 from recbole_gro.utils import terminal
 from recbole_gro.utils.command_line import Parser, options_and_settings
+from recbole_gro.utils.errors import UserError
 
 EXAMPLES = {
     "recbole-gro dataset statistics ml-1m": "beside Table 1 of the paper",
@@ -33,6 +34,9 @@ def work(words: list[str]) -> None:
     from recbole_gro.data.loaders import build_dataset
     from recbole_gro.data.statistics import ANY_MODEL, dataset_statistics, table
 
+    if "dataset" in settings:
+        raise UserError(f"dataset: it is the first word of the command, here {given.name}; leave --dataset out")
+    unread = {*of_sections("Attack", "Defense"), "model"}
+    refuse_unread(settings, unread, "recbole-gro dataset statistics", "recbole-gro run")
     config = Config(ANY_MODEL, given.name, command_line=settings)
-    refuse_unread(settings, of_sections("Attack", "Defense"), "recbole-gro dataset statistics", "recbole-gro run")
     print(terminal.for_output(table(given.name, dataset_statistics(build_dataset(config)))))

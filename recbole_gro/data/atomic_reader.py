@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import union_categoricals
 
 from recbole_gro.data.atomic_header import columns_of, splitter
+from recbole_gro.data.categories import NUL, categories_of, joined_categories
 from recbole_gro.data.typed_columns import tokens, typed_columns
 from recbole_gro.utils.errors import UserError
 
@@ -92,7 +92,7 @@ class AtomicTable:
         for place, (name, kind) in enumerate(self.columns.items()):
             if name in names:
                 texts = values[place::stride]
-                read: Any = self._floats(name, texts, numbers) if kind == "float" else _tokens(texts)
+                read: Any = self._floats(name, texts, numbers) if kind == "float" else tokens(categories_of(texts))
                 if name in complete:
                     finite = np.isfinite(read) if kind == "float" else ~pd.isna(read)
                     if (wrong := np.flatnonzero(~finite)).size:
@@ -105,7 +105,7 @@ class AtomicTable:
         return part, pd.Index(numbers)
 
     def sequences(self, column: pd.Series, separator: str) -> list[np.ndarray]:
-        """Return one array per row of a token_seq or float_seq column.
+        """Return one array per row of a token_seq or float_seq column; of objects where a text of it has a NUL.
 
         Args:
             column: of `read`.
@@ -115,9 +115,12 @@ class AtomicTable:
             UserError: a float of a line, reported with its number, is no number.
         """
         floats = self.columns[str(column.name)] == "float_seq"
-        rows = [[value for value in text.split(separator) if value] for text in column.fillna("")]
+        texts = column.fillna("")
+        rows = [[value for value in text.split(separator) if value] for text in texts]
+        # numpy's own texts drop a NUL at the end
+        kind = np.float64 if floats else object if any(NUL in text for text in texts) else str
         try:
-            return [np.array(row, dtype=np.float64 if floats else str) for row in rows]
+            return [np.array(row, dtype=kind) for row in rows]
         except ValueError:
             cells = ((line, value) for line, row in zip(column.index, rows, strict=True) for value in row)
             line, wrong = next((line, value) for line, value in cells if not _is_decimal(value))
@@ -205,14 +208,10 @@ def _is_decimal(text: str) -> bool:
         return False
 
 
-def _tokens(texts: list[str]) -> pd.Categorical:
-    return tokens(pd.Categorical.from_codes(*pd.factorize(np.array(texts, dtype=object))))
-
-
 def _joined_parts(parts: list[Any]) -> Any:
     """Return the parts of a column as one; exact numbers of several types as texts of the same decimal value."""
     if isinstance(parts[0], pd.Categorical):
-        return union_categoricals(parts)
+        return joined_categories(parts)
     if len({part.dtype for part in parts}) > 1:
         parts = [part if part.dtype == object else part.astype(str).astype(object) for part in parts]
     return np.concatenate(parts)

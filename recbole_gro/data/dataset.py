@@ -10,7 +10,7 @@ from torch import Tensor
 from recbole_gro.data.interactions import InteractionDataset
 from recbole_gro.data.presplit import distinct_interactions, joined_histories
 from recbole_gro.data.settings import DataSettings
-from recbole_gro.data.training_rows import prefix_rows, train_rows_of, window_rows
+from recbole_gro.data.training_rows import check_rows_left, prefix_rows, train_rows_of, window_rows
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import process_generator
 
@@ -122,8 +122,13 @@ class SequenceDataset(InteractionDataset):
         self.first_of_user[users[first]] = torch.from_numpy(first)
 
     def build(self) -> list["SequenceDataset"]:
-        """Return training, validation and test part."""
+        """Return training, validation and test part.
+
+        Raises:
+            UserError: no row is left for training; torch's sampler of rows refuses that with a traceback.
+        """
         train, *held_out = super().build()
+        check_rows_left(self.config, train, "training")
         train.is_training_part = True
         for part in (self, train, *held_out):
             times = part.inter_feat.interaction.pop(ROUNDED_TIME, None)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from pandas.api.types import union_categoricals
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_gro.data.atomic_header import check_columns
 from recbole_gro.data.atomic_reader import AtomicTable
+from recbole_gro.data.categories import NUL, categories_of, joined_categories, names_have_nul
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.data.named_columns import check_distinct_names, check_named_columns
 from recbole_gro.data.presplit import PADDING, unpadded
@@ -147,8 +147,20 @@ class InteractionDataset(SequentialDataset):
         """Return tokens as RecBole does, but as categories where they are, instead of one text per row."""
         parts = [feat[field] for feat, field, _ in remap_list]
         if all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
-            return union_categoricals(parts), np.cumsum([len(part) for part in parts])[:-1]
-        return super()._concat_remaped_tokens(remap_list)
+            return joined_categories([part.array for part in parts]), np.cumsum([len(part) for part in parts])[:-1]
+        values, split = super()._concat_remaped_tokens(remap_list)
+        return (categories_of(values) if any(map(_has_nul, parts)) else values), split
+
+    def _remap(self, remap_list):
+        """Number tokens as RecBole does; its array of names would drop a NUL at the end of one."""
+        names = None
+        if any(_has_nul(feat[field]) for feat, field, _ in remap_list):
+            names = np.array(["[PAD]", *pd.factorize(self._concat_remaped_tokens(remap_list)[0])[1]], dtype=object)
+        super()._remap(remap_list)
+        if names is not None:
+            for _, field, _ in remap_list:
+                self.field2id_token[field] = names
+                self.field2token_id[field] = {name: place for place, name in enumerate(names)}
 
     def _reset_index(self):
         for name in self.feat_name_list:
@@ -193,3 +205,12 @@ class InteractionDataset(SequentialDataset):
         return [
             self.copy(Interaction({k: v[index] for k, v in self.inter_feat.interaction.items()})) for index in indices
         ]
+
+
+def _has_nul(tokens: pd.Series) -> bool:
+    """Return whether a text of a token or token_seq column has a NUL; arrays are objects then alone."""
+    if isinstance(tokens.dtype, pd.CategoricalDtype):
+        return names_have_nul(tokens.array)
+    if any(isinstance(value, np.ndarray) for value in tokens.iloc[:1]):
+        return any(values.dtype.kind == "O" for values in tokens)
+    return any(isinstance(value, str) and NUL in value for value in tokens)

@@ -14,7 +14,7 @@ from recbole_gro.config.settings import setting
 from recbole_gro.data.availability import check_obtainable
 from recbole_gro.data.dataset import SequenceDataset
 from recbole_gro.data.masking import WindowMask
-from recbole_gro.data.training_rows import train_rows_of
+from recbole_gro.data.training_rows import check_rows_left, train_rows_of
 from recbole_gro.data.whole_sequences import SequenceLoader
 from recbole_gro.scoring import scorer_class
 from recbole_gro.utils.compat import no_pickled_loaders, no_process_group
@@ -122,12 +122,7 @@ def build_loaders(config: ConfigLike, dataset: SequenceDataset) -> tuple[Any, An
     elif scorer_class(config.model_class).any_length:
         train._dataset.trimmed = True
     for name, loader in (("validation", valid), ("test", test)):
-        if not len(loader._dataset):
-            raise UserError(
-                f"dataset {config['dataset']}: no user is left for {name} by the split of eval_args, "
-                f"{config['eval_args']['split']}. Leave-one-out (LS: valid_and_test) needs users with at least 4 "
-                f"interactions, ratios (RS, TS) three parts and long histories"
-            )
+        check_rows_left(config, loader._dataset, name)
     check_served_k(setting(config, "served_k"), dataset.item_num)
     return train, valid, test
 

@@ -134,3 +134,10 @@ def _check_unused(dataset: Any) -> None:
             raise UserError(f"unused_col: no columns of a file .{suffix} are loaded; leave it out")
         for column in {dataset.uid_field, dataset.iid_field} & set(columns):
             raise UserError(f"unused_col: {column} is always used; leave it out")
+        there = dataset.file_columns[suffix]
+        made = [dataset.label_field] if suffix == "inter" and dataset.config["threshold"] else []
+        for column in columns:
+            if column not in [*there, *made]:
+                raise UserError(
+                    f"unused_col: {dataset.dataset_name}.{suffix} has no column {column!r}; it has {', '.join(there)}"
+                )

@@ -46,23 +46,28 @@ def time_ranks(times: np.ndarray) -> np.ndarray:
 def warn_of_rounded_times(dataset: Dataset) -> None:
     """Log a warning where RecBole's own dataset may have lost the order of interactions.
 
-    It may where successive times of a user are equal and so large that float32 rounds seconds. A `SequenceDataset`
-    sorts before it rounds and is skipped.
+    It may where successive times of a user are equal and float32 may have rounded them: they are at least `COARSE`, or
+    the dataset has times that are no whole numbers. A `SequenceDataset` sorts before it rounds, and pre-split files
+    are not sorted; both are skipped.
 
     Args:
         dataset: the training part of a split dataset.
     """
     rows, time = dataset.inter_feat, dataset.time_field
-    if hasattr(dataset, "history") or time not in rows or rows[time].dim() > 1:
+    presplit = dataset.benchmark_filename_list is not None
+    if hasattr(dataset, "history") or presplit or time not in rows or rows[time].dim() > 1:
         return
-    users, times = rows[dataset.uid_field].numpy(), rows[time].numpy()
-    order = np.lexsort((times, users))
-    users, times = users[order], times[order]
-    rounded = (users[1:] == users[:-1]) & (times[1:] == times[:-1]) & (np.abs(times[1:]) >= COARSE)
+    last = rows[dataset.item_list_length_field].unsqueeze(1) - 1
+    # of a user's first row too, the earliest item of whose history is no row
+    before = rows[getattr(dataset, f"{time}_list_field")].gather(1, last).squeeze(1).numpy()
+    times = rows[time].numpy()
+    # from COARSE / 2 on float32 has whole numbers alone, which say nothing about the file's
+    whole = (times == times.round()).all() and np.abs(times).min(initial=np.inf) < COARSE / 2
+    rounded = (times == before) & ((not whole) | (np.abs(times) >= COARSE))
     if rounded.any():
         console.warning(
             f"dataset {dataset.dataset_name}: {rounded.sum()} of {len(times)} interactions have the {time} of the "
             f"same user's one before; RecBole rounds times to float32 before it sorts, here to steps of "
             f"{np.spacing(np.abs(times).max()):g}, so that histories may be out of order; build the dataset with "
-            f"recbole_gro.data.build_dataset, which sorts by the file's own values, or subtract a start time"
+            f"recbole_gro.data.build_dataset in place of create_dataset, which sorts by the file's own values"
         )

@@ -1,5 +1,6 @@
 """Which rows a model trains on (`train_rows`), and where rows start and end in histories."""
 
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,25 @@ def train_rows_of(config: ConfigLike) -> str:
         return chosen
     windows = masks and "LS" in config["eval_args"]["split"]
     return "windows" if windows else "sequences" if reads_all_prefixes else "prefixes"
+
+
+def check_rows_left(config: ConfigLike, rows: Sized, part: str) -> None:
+    """Check that a split leaves rows for a part.
+
+    Args:
+        config: `dataset` and `eval_args`.
+        rows: of the part.
+        part: its name in the message: training, validation or test.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not len(rows):
+        raise UserError(
+            f"dataset {config['dataset']}: no user is left for {part} by the split of eval_args, "
+            f"{config['eval_args']['split']}. Leave-one-out (LS: valid_and_test) needs users with at least 4 "
+            f"interactions, ratios (RS, TS) three parts and long histories"
+        )
 
 
 def prefix_rows(first: np.ndarray, count: np.ndarray, longest: int) -> Rows:

@@ -39,7 +39,7 @@ class Cell:
         seed: of the run.
         target_ranks: [U] rank of each user's test item in the served list, from 1; 0 where the list lacks it.
         surrogate_ranks: [U] the same for the surrogate's lists.
-        agreement: {k: share of common items in the top k of both lists, mean over the test users}.
+        agreement: {k: share of common items in the top k of both lists, mean over the test rows}.
         facts: models, dataset, k, query budget, epochs, seconds per stage, versions.
         reference_ranks: the same ranks by reference.
         reference_agreement: agreement with the undefended target's lists by reference; empty where it was not measured.

@@ -17,9 +17,11 @@ from recbole.utils import init_seed
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders, reseed
 from recbole_gro.data.loaders import check_served_k
 from recbole_gro.utils import ranking
+from recbole_gro.utils.compat import SPLITS_BY_TIME
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import generators_of
 
+BY_TIME = pytest.mark.skipif(not SPLITS_BY_TIME, reason="RecBole 1.2.0 has no split TS")
 MASK_FIELDS = {"Mask_item_id_list", "Pos_item_id", "Neg_item_id", "MASK_INDEX"}
 
 
@@ -127,6 +129,25 @@ def test_a_split_without_users_to_evaluate_is_reported(write_dataset, make_confi
     config = make_config(data_path=str(path), train_rows=rows)
     with pytest.raises(UserError, match=r"dataset tiny: no user is left for validation by .* at least 4 interactions"):
         loaders_of(config)
+
+
+@pytest.mark.parametrize(
+    ("split", "users", "part"),
+    [
+        pytest.param({"split": {"TS": [0.8, 0.1, 0.1]}}, 40, "training", marks=BY_TIME),
+        pytest.param({"split": {"TS": [0.1, 0.1, 0.8]}, "group_by": None}, 40, "training", marks=BY_TIME),
+        ({"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "user"}, 40, "validation"),
+        ({"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": None}, 1, "validation"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("model", ["GRU4Rec", "SASRec", "BERT4Rec"])
+def test_a_split_that_leaves_a_part_empty_is_one_line(write_dataset, make_config, model, split, users, part):
+    # every user's first item has no row, so two items are one row, which TS gives to validation or test
+    events = {f"u{n}": [(f"i{n}", 10 * n), (f"i{n + 1}", 10 * n + 1)] for n in range(users)}
+    with pytest.raises(UserError, match=rf"^dataset tiny: no user is left for {part} by the split") as caught:
+        loaders_of(make_config(model, data_path=str(write_dataset(events)), eval_args=split))
+    assert one_line(caught.value)
 
 
 def one_line(error):

@@ -57,6 +57,7 @@ WRONG = [
     ({"seq_len": {"city": 1}}, "seq_len: column city is token; it takes token_seq or float_seq"),
     ({"seq_len": {"tag": 1}}, "seq_len: no loaded column is called 'tag'; did you mean tags"),
     ({"unused_col": {"inter": ["item_id"]}}, "unused_col: item_id is always used"),
+    ({"unused_col": {"inter": ["timestamp", "tmestamp"]}}, r"unused_col: \w+\.inter has no column 'tmestamp'; it has "),
     ({"unused_col": {"user": ["age"]}}, "unused_col: no columns of a file .user are loaded"),
     ({"unused_col": {"itme": ["price"]}}, r"unused_col: no file ends in \.itme; did you mean item\?"),
     ({"unload_col": {"inter": ["stars"]}}, r"unload_col: .*shop\.inter has no column 'stars'; it has user_id"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recbole.data import create_dataset, data_preparation
 
-from recbole_gro.data import SequenceDataset
+from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.data.time_order import time_ranks, warn_of_rounded_times
 from recbole_gro.defense.gro.trainer import GROTrainer
 from recbole_gro.utils.compat import SPLITS_BY_TIME
@@ -181,6 +181,28 @@ def test_rounded_times_in_recboles_dataset_are_one_warning(tmp_path, make_config
     warnings = [record.message for record in caplog.records if "float32" in record.message]
     assert len(warnings) == warned
     assert all("of the same user's one before" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("unit", [3600, 86400, 1e10])
+@pytest.mark.parametrize("length", [4, 20])
+def test_the_warning_covers_fractions_and_its_advice_helps(write_dataset, make_config, caplog, unit, length):
+    # clicks every 7 seconds in another order in the file; with 4 of them a user has one training row
+    events = {f"u{n}": [(f"i{n + m}", f"{(1.6e9 + 7 * m) / unit!r}") for m in range(length)][::-1] for n in range(9)}
+    config = make_config("NARM", data_path=str(write_dataset(events)))
+    warn_of_rounded_times(own_loaders(config)[0]._dataset)
+    (warning,) = [record.message for record in caplog.records if "float32" in record.message]
+    assert "build the dataset with recbole_gro.data.build_dataset in place of create_dataset" in warning
+    caplog.clear()
+    train, _, test = data_preparation(config, build_dataset(config))
+    warn_of_rounded_times(train._dataset)
+    assert not [record for record in caplog.records if "float32" in record.message]
+    assert histories(test._dataset) == {user: [item for item, _ in rows][::-1] for user, rows in events.items()}
+
+
+def test_fractions_that_float32_tells_apart_are_no_warning(write_dataset, make_config, caplog):
+    events = {f"u{n}": [(f"i{n + m}", 0.25 * m) for m in range(6)] for n in range(9)}
+    warn_of_rounded_times(own_loaders(make_config("NARM", data_path=str(write_dataset(events))))[0]._dataset)
+    assert not [record for record in caplog.records if "float32" in record.message]
 
 
 def test_equal_small_times_and_our_own_dataset_are_no_warning(tmp_path, write_dataset, make_config, caplog):
