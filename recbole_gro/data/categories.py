@@ -18,7 +18,7 @@ def categories_of(texts: Sequence[Any] | np.ndarray) -> pd.Categorical:
     """
     place_of = _places(filter(_is_text, texts))
     codes = np.fromiter((place_of[text] if _is_text(text) else -1 for text in texts), np.int64, len(texts))
-    return pd.Categorical.from_codes(codes, _as_objects(place_of))  # type: ignore[call-overload, no-any-return]
+    return pd.Categorical.from_codes(codes, _as_objects(place_of))
 
 
 def joined_categories(parts: Sequence[pd.Categorical]) -> pd.Categorical:
@@ -27,7 +27,7 @@ def joined_categories(parts: Sequence[pd.Categorical]) -> pd.Categorical:
         return union_categoricals(parts)
     place_of = _places(name for part in parts for name in part.categories)
     codes = [np.array([*map(place_of.__getitem__, part.categories), -1])[part.codes] for part in parts]
-    return pd.Categorical.from_codes(np.concatenate(codes), _as_objects(place_of))  # type: ignore[call-overload, no-any-return]
+    return pd.Categorical.from_codes(np.concatenate(codes), _as_objects(place_of))
 
 
 def names_have_nul(values: pd.Categorical) -> bool:
