@@ -183,8 +183,7 @@ def test_rounded_times_in_recboles_dataset_are_one_warning(tmp_path, make_config
     assert all("of the same user's one before" in warning for warning in warnings)
 
 
-@pytest.mark.parametrize("unit", [3600, 86400, 1e10])
-@pytest.mark.parametrize("length", [4, 20])
+@pytest.mark.parametrize(("unit", "length"), [(3600, 4), (3600, 20), (86400, 20), (1e10, 4), (1e10, 20)])
 def test_the_warning_covers_fractions_and_its_advice_helps(write_dataset, make_config, caplog, unit, length):
     # clicks every 7 seconds in another order in the file; with 4 of them a user has one training row
     events = {f"u{n}": [(f"i{n + m}", f"{(1.6e9 + 7 * m) / unit!r}") for m in range(length)][::-1] for n in range(9)}
