@@ -112,25 +112,29 @@ def result_table(results: dict[str, Any]) -> TextTable:
     """Return what each attack extracted, for the terminal, from the contents of results.json."""
     attacks, n_items = results["attacks"], results["service"]["catalogue"]
     head, shares, before = _agreement(attacks)
-    notes = [
+    trained = [row | {"strongest": False} for row in attacks]  # its mark has a note of its own here
+    found = [
         f"agreement@{at} on held-out queries; untrained: before the first epoch, without any list of the service; "
         f"lists of random items would agree on {_percent(at / n_items)}."
         for at in dict.fromkeys(row["agreement_at"] for row in attacks)
     ]
     if len(attacks) > 1:
-        notes.append("* the strongest attack, on held-out queries that are the same for all.")
+        found.append("* the strongest attack, on held-out queries that are the same for all.")
     if "service" in (own := results.get("histories") or {}):
         metric = list(own["service"])[-1]
         of_both = f"{_percent(own['service'][metric])} of the service, {_percent(own['surrogate'][metric])} of the "
-        notes.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
+        found.append(f"{label(metric)} on {own['users']:,} histories of the owner: {of_both}surrogate.")
     return TextTable(
         ("attack", "lists", "surrogate", head, "untrained"),
         [
             [row["attacker"], f"{row['lists']:,}", row["surrogate_model"], *cells]
             for row, *cells in zip(attacks, shares, before, strict=True)
         ],
-        marks=["*" if row["strongest"] and len(attacks) > 1 else "" for row in attacks],
-        notes=notes,
+        marks=[
+            " ".join([*["*"] * (row["strongest"] and len(attacks) > 1), *footnotes(one)])
+            for row, one in zip(attacks, trained, strict=True)
+        ],
+        notes=found + list(filter(None, notes(trained))),
     )
 
 

@@ -1,16 +1,11 @@
 """Expected duration of cells: from finished stages of the same setting, else from a few timed training steps."""
 
-import contextlib
-import itertools
 import json
 import math
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import torch
 
@@ -24,6 +19,7 @@ from recbole_gro.data.availability import is_downloaded_first
 from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
+from recbole_gro.experiment.timing import REPETITIONS, STEPS_TIMED, clock_of, shortest_seconds, step_seconds
 from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
@@ -32,7 +28,6 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.random_state import global_state_kept
 
-STEPS_TIMED = 2  # after a first one, which is slower
 LISTS_TIMED = 256
 EPOCHS_TO_CONVERGENCE = 60  # of a surrogate; early stopping usually ends it sooner, on ml-100k after 9 to 68
 AVERAGED = 2  # times as many, of a surrogate that is the mean of its weights (results/attacks.md)
@@ -165,74 +160,35 @@ def unit_seconds(config: ConfigLike, defense: Defense) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         config["output_dir"] = config["checkpoint_dir"] = folder
         config["show_progress"], config["gro_min_quality"] = False, None
-        start = time.perf_counter()
+        clock = clock_of(config["device"])
+        start = clock()
         data = build_dataset(config)
         train, valid, _ = build_loaders(config, data)
         preflight(config, data, {config["defense"][0]: defense}, train)
-        unit = {"set-up": time.perf_counter() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
+        unit = {"set-up": clock() - start, "steps per epoch": len(train), "users": len(valid._dataset)}
         model = config.model_class(config, train._dataset).to(config["device"])
-        unit["target step"] = unit["defense step"] = _step_seconds(TargetTrainer(config, model).fit, train)
+        unit["target step"] = unit["defense step"] = step_seconds(clock, TargetTrainer(config, model).fit, train)
         if isinstance(part := defense.parts[0], GRODefense):
-            unit["defense step"] = _step_seconds(part.trainer(config, model).fit_gro, train)
+            unit["defense step"] = step_seconds(clock, part.trainer(config, model).fit_gro, train)
         length = query_length(config)
         sequences = torch.randint(1, data.item_num, (LISTS_TIMED, length))
-        _list_seconds(Service(model, config["served_k"]), sequences)
-        unit["user"] = _list_seconds(Service(model, config["served_k"]), sequences)
+        Service(model, config["served_k"]).recommend(sequences)  # the first is slower
+        of_users = shortest_seconds(clock, lambda: Service(model, config["served_k"]).recommend(sequences))
+        unit["user"] = of_users / len(sequences)
         # for models that continue from the prefix before, as in a query sequence: one item more
         service, half = Service(model, config["served_k"]), length // 2 + 1
         queries = sequences[: config["query_sequences"], : half + 1]
-        service.recommend(queries[:, :half])
-        unit["list"] = _list_seconds(service, queries)
+        unit["list"] = shortest_seconds(
+            clock, lambda: service.recommend(queries), before=lambda: service.recommend(queries[:, :half])
+        ) / len(queries)
         surrogate, surrogate_config = create_surrogate(config, data.item_num, train._dataset)
         trainer = ExtractionTrainer(surrogate_config, surrogate)
-        n = 2 + math.ceil((STEPS_TIMED + 2) * trainer.batch_size / length)
+        n = 2 + math.ceil((REPETITIONS * STEPS_TIMED + 2) * trainer.batch_size / length)
         lists = torch.randint(1, data.item_num, (n, length, config["served_k"]))
         batches, _ = trainer.loaders(QueryLog(torch.randint(1, data.item_num, (n, length)), lists))
-        unit["surrogate list"] = _step_seconds(trainer.fit, batches) / (batches.prefixes * batches.sequences_at_once)
+        per_step = batches.prefixes * batches.sequences_at_once
+        unit["surrogate list"] = step_seconds(clock, trainer.fit, batches) / per_step
         return unit
-
-
-def _list_seconds(service: Service, sequences: torch.Tensor) -> float:
-    start = time.perf_counter()
-    service.recommend(sequences)
-    return (time.perf_counter() - start) / len(sequences)
-
-
-def _step_seconds(fit: Callable[..., Any], batches: Any) -> float:
-    """Return the mean seconds of a few steps of a trainer's `fit` on a loader's batches."""
-    few = _FewBatches(batches)
-    with contextlib.suppress(_Enough):
-        fit(few, None, verbose=False, saved=False)
-    return (few.ends[-1] - few.ends[1]) / STEPS_TIMED
-
-
-class _Enough(Exception):
-    """The timed steps are over."""
-
-
-class _FewBatches:
-    """A loader that ends the training after a few batches and records the end of each step.
-
-    Args:
-        loader: source of the batches; read again if it has too few.
-    """
-
-    def __init__(self, loader: Any):
-        self.loader = loader
-        self.ends: list[float] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.loader, name)
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        for batch in itertools.chain.from_iterable(itertools.repeat(self.loader)):
-            self.ends.append(time.perf_counter())
-            if len(self.ends) == STEPS_TIMED + 2:
-                raise _Enough
-            yield batch
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The settings of an experiment, and the facts that its cells recorded, as tables."""
+"""The settings of an experiment, and the facts that its cells recorded, as tables and warnings."""
 
 from collections.abc import Iterator, Sequence
 from numbers import Real
@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.summary import Setting
-from recbole_gro.report.document import Block, Bullets, Heading, Table
+from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Table
 
 SHOWN_VALUES = 6
 
@@ -68,3 +68,21 @@ def _summed_up(facts: Sequence[Any]) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
+    """Yield a warning where targets or surrogates reached the maximum number of epochs before early stopping."""
+    cells = [cell for setting in settings for cell in setting.cells]
+    n_early = sum(bool(cell.facts.get("target_still_improving")) for cell in cells)
+    if n_early:
+        yield Paragraph(
+            f"In {n_early} of {len(cells)} cells the undefended target reached its maximum number of epochs before "
+            "early stopping, and may still have been improving: a defense that trains it further then looks like a "
+            "gain."
+        )
+    n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
+    if n_cut:
+        yield Paragraph(
+            f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still improving at "
+            "the maximum of surrogate_epochs. With more of them its metrics rise: the service leaks more than shown."
+        )

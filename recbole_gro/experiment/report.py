@@ -7,21 +7,22 @@ import numpy as np
 
 from recbole_gro.experiment.budget import budget_blocks
 from recbole_gro.experiment.cells import Cell
-from recbole_gro.experiment.facts import facts_table, settings_blocks
+from recbole_gro.experiment.facts import facts_table, settings_blocks, unconverged
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
 from recbole_gro.experiment.statistics import FEW, LEVEL, RESAMPLES, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
     BOTH,
-    CUT_OFFS,
     METRICS,
     SIDES,
     Setting,
     agreement_k,
     comparisons,
+    cut_offs,
     gather,
     headline_k,
+    longest_k,
 )
 from recbole_gro.experiment.trade_off import trade_off_blocks
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
@@ -61,23 +62,17 @@ def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
         [*setting.values.values(), cell.seed, *measurement]
         for setting in settings
         for cell in setting.cells
-        for measurement in _measurements(setting.with_seeds([cell.seed]), _cut_offs(experiment))
+        for measurement in _measurements(setting.with_seeds([cell.seed]), cut_offs(experiment))
     )
     return csv_text([*experiment.vary, "seed", "side", "metric", "k", "value"], rows)
 
 
-def _cut_offs(experiment: Experiment) -> list[int]:
-    """Return the cut-offs of results.csv: those of every experiment, and those of its `topk`."""
-    given = experiment.fixed.get("topk", [])
-    return sorted({*CUT_OFFS, *([given] if isinstance(given, int) else given)})
-
-
-def _measurements(setting: Setting, cut_offs: Sequence[int]) -> Iterator[tuple[str, str, int, float]]:
+def _measurements(setting: Setting, measured_at: Sequence[int]) -> Iterator[tuple[str, str, int, float]]:
     """Yield (side, metric, k, value) of a setting with one seed."""
     (cell,) = setting.cells
     for side in cell.ranks:
         for metric in METRICS:
-            for k in cut_offs:
+            for k in measured_at:
                 if k <= setting.served_k:
                     yield side, metric, k, setting.spread(metric, side, k).mean
     for side, agreement in {"surrogate": cell.agreement, **cell.reference_agreement}.items():
@@ -95,7 +90,7 @@ def _blocks(experiment: Experiment, settings: Sequence[Setting], missing: Sequen
         "users alone, with one seed)."
     )
     yield results_table(experiment, settings, k)
-    yield from _unconverged(settings)
+    yield from unconverged(settings)
     yield Heading("Paired comparisons")
     yield comparison_table(experiment, settings, k)
     yield Heading("Pictures")
@@ -132,11 +127,14 @@ def missing_cells(missing: Sequence[str]) -> Iterator[Block]:
 def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Table:
     """Return one row per setting and per reference.
 
-    Columns are HR@k and NDCG@k of target and surrogate, agreement, the ratio of NDCG@k of both, and the gain.
+    Columns are HR@k and NDCG@k of target and surrogate, NDCG of the target at the longest cut-off, agreement, the ratio
+    of NDCG@k of both, and the gain.
     """
-    columns = [(side, metric) for side in SIDES for metric in METRICS]
+    columns = [(side, metric, k) for side in SIDES for metric in METRICS]
+    if longest := longest_k(experiment, settings, k):
+        columns.insert(len(METRICS), ("target", "ndcg", longest))
     agreement_at = agreement_k(settings, k)
-    head = [*_named_by(experiment), *(f"{side} {LABELS[metric]}@{k}" for side, metric in columns)]
+    head = [*_named_by(experiment), *(f"{side} {LABELS[metric]}@{at}" for side, metric, at in columns)]
     if agreement_at:
         head.append(f"agreement@{agreement_at}")
     gained = all(setting.has_untrained for setting in settings)
@@ -145,13 +143,13 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
     splits = dict.fromkeys(cell.facts["split"] for setting in settings for cell in setting.cells)
     for setting in settings:
         row = [*map(str, setting.values.values())] or [str(experiment.fixed.get("defense", UNDEFENDED))]
-        row += [_mean(setting.spread(metric, side, k)) for side, metric in columns]
+        row += [_mean(setting.spread(metric, side, at)) for side, metric, at in columns]
         if agreement_at:
             row.append(_mean(setting.agreement(agreement_at)))
         row += [_interval(setting.ratio(k)), *([_interval(setting.gain(k))] if gained else [])]
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     references = list(reference_rows(settings))
-    rows += [_reference_row(reference, head, k, agreement_at) for reference in references]
+    rows += [_reference_row(reference, head, columns, agreement_at) for reference in references]
     caption = (
         "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
         f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
@@ -160,6 +158,8 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         f"metric of one; it does not cover the variance between seeds. {UNDEFINED} in its place: in some resample the "
         "target's metric is 0, or at most one user has the surrogate's."
     )
+    if longest:
+        caption += f" NDCG@{longest} of the target: what users pay for a defense that changes lists below {k}."
     if gained:
         caption += (
             f" Gain: NDCG@{k} that the surrogate has beyond the untrained one, over what the target has beyond that, "
@@ -186,14 +186,16 @@ def _named_by(experiment: Experiment) -> list[str]:
     return list(experiment.vary) or ["defense"]
 
 
-def _reference_row(row: ReferenceRow, head: list[str], k: int, agreement_at: int | None) -> list[str]:
+def _reference_row(
+    row: ReferenceRow, head: list[str], columns: Sequence[tuple[str, str, int]], agreement_at: int | None
+) -> list[str]:
     """Return the cells of a reference: in the columns of what it is compared with, target or surrogate."""
     side = "target" if create_references({"references": row.name})[row.name].is_service else "surrogate"
     cells = dict.fromkeys(head, "") | row.labels
     named = "defense" if "defense" in cells else head[0]
     cells[named] = f"{row.title} ({cells[named]})" if cells[named] and named != "defense" else row.title
-    for metric in METRICS:
-        cells[f"{side} {LABELS[metric]}@{k}"] = _mean(row.setting.spread(metric, row.name, k))
+    for _, metric, at in (column for column in columns if column[0] == side):
+        cells[f"{side} {LABELS[metric]}@{at}"] = _mean(row.setting.spread(metric, row.name, at))
     agreement = [cell.reference_agreement.get(row.name, {}) for cell in row.setting.cells]
     if side == "surrogate" and agreement_at and all(agreement):
         cells[f"agreement@{agreement_at}"] = _mean(spread([of_seed[agreement_at] for of_seed in agreement]))
@@ -201,27 +203,10 @@ def _reference_row(row: ReferenceRow, head: list[str], k: int, agreement_at: int
     return list(cells.values())
 
 
-def _unconverged(settings: Sequence[Setting]) -> Iterator[Block]:
-    """Yield a warning where targets or surrogates reached the maximum number of epochs before early stopping."""
-    cells = [cell for setting in settings for cell in setting.cells]
-    n_early = sum(bool(cell.facts.get("target_still_improving")) for cell in cells)
-    if n_early:
-        yield Paragraph(
-            f"In {n_early} of {len(cells)} cells the undefended target reached its maximum number of epochs before "
-            "early stopping, and may still have been improving: a defense that trains it further then looks like a "
-            "gain."
-        )
-    n_cut = sum(bool(cell.facts.get("surrogate_still_improving")) for cell in cells)
-    if n_cut:
-        yield Paragraph(
-            f"In {n_cut} of {len(cells)} cells the surrogate was not trained to convergence: it was still improving at "
-            "the maximum of surrogate_epochs. With more of them its metrics rise: the service leaks more than shown."
-        )
-
-
 def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int) -> Block:
     """Return one row per setting, baseline and side: differences from the baseline, their p-values, and ratios."""
-    compared = comparisons(settings, experiment.against, k)
+    longest = longest_k(experiment, settings, k)
+    compared = comparisons(settings, experiment.against, k, longest)
     baselines = in_words({key: " or ".join(map(str, values)) for key, values in experiment.against.items()})
     if not compared:
         without = f"no setting has a baseline ({baselines}) with the same other values, seed and users"
@@ -233,7 +218,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
     head = [*experiment.vary, "against", "side"]
     for metric in METRICS:
         head += [f"{LABELS[metric]}@{k} difference", f"p of {LABELS[metric]}@{k}", f"{LABELS[metric]}@{k} ratio"]
-    head += ["seeds", "users"]
+    head += [*([f"NDCG@{longest} difference"] if longest else []), "seeds", "users"]
     rows = []
     for comparison in compared:
         setting = comparison.setting
@@ -241,9 +226,11 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         for metric in METRICS:
             test = ["", ""]
             if comparison in tested:
-                difference = Interval(*(100 * end for end in comparison.differences[metric]))
-                test = [_interval(difference, "+.2f"), _p_value(corrected[comparison.values_digest, metric])]
+                difference = _points(comparison.differences[metric])
+                test = [difference, _p_value(corrected[comparison.values_digest, metric])]
             row += [*test, _interval(comparison.ratios[metric])]
+        if longest:
+            row.append(_points(comparison.longest) if comparison.longest else "")
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     caption = (
         f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
@@ -255,6 +242,8 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         f"above. {BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
         "the surrogate lost more than the target did."
     )
+    if longest:
+        caption += f" NDCG@{longest}: of the target alone, and without a test; a defense of the tail shows there."
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)
 
 
@@ -289,6 +278,10 @@ def _interval(interval: Interval, digits: str = ".3f") -> str:
         return UNDEFINED
     ends = UNDEFINED if np.isnan(interval.low) else f"{interval.low:{digits}}, {interval.high:{digits}}"
     return f"{interval.value:{digits}} [{ends}]"
+
+
+def _points(difference: Interval) -> str:
+    return _interval(Interval(*(100 * end for end in difference)), "+.2f")
 
 
 def _p_value(p: float) -> str:

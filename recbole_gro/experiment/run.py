@@ -32,6 +32,7 @@ from recbole_gro.experiment.plan import (
     read_experiment,
 )
 from recbole_gro.experiment.report import write_report
+from recbole_gro.experiment.timing import busy
 from recbole_gro.quick_start.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
@@ -125,6 +126,8 @@ def run_grid(
     threads = threads_per_worker(executor, workers)
     say(heading(experiment, len(files), len(missing), folder))
     if dry_run:
+        if line := busy():
+            print(line)
         print_downloads(experiment.config(values, seed) for values, seed in missing)
         with global_state_kept():
             torch.set_num_threads(threads)  # as each cell will have

@@ -136,6 +136,7 @@ class BaselineComparison:
             and seeds.
         values_digest: of the values that are compared; equal where two rows of a table have the same test, as those
             of a target that several attacks were run on.
+        longest: difference of NDCG at the longest cut-off, where a tail defense shows; of the target alone.
     """
 
     setting: Setting
@@ -145,6 +146,7 @@ class BaselineComparison:
     p_values: dict[str, float]
     ratios: dict[str, Interval]
     values_digest: str = ""
+    longest: Interval | None = None
 
 
 def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
@@ -176,13 +178,27 @@ def headline_k(settings: Sequence[Setting]) -> int:
     return min(HEADLINE_K, *(setting.served_k for setting in settings))
 
 
+def cut_offs(experiment: Experiment) -> list[int]:
+    """Return the cut-offs of results.csv: those of every experiment, and those of its `topk`."""
+    given = experiment.fixed.get("topk", [])
+    return sorted({*CUT_OFFS, *([given] if isinstance(given, int) else given)})
+
+
+def longest_k(experiment: Experiment, settings: Sequence[Setting], k: int) -> int | None:
+    """Return the largest cut-off of results.csv that all served lists have, or None where it is not above k."""
+    shortest = min(setting.served_k for setting in settings)
+    return max((cut_off for cut_off in cut_offs(experiment) if k < cut_off <= shortest), default=None)
+
+
 def agreement_k(settings: Sequence[Setting], k: int) -> int | None:
     """Return the largest cut-off <= k for which every cell has the agreement, or None."""
     common = set.intersection(*(set(cell.agreement) for setting in settings for cell in setting.cells))
     return max((measured for measured in common if measured <= k), default=None)
 
 
-def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int) -> list[BaselineComparison]:
+def comparisons(
+    settings: Sequence[Setting], against: Mapping[str, list], k: int, longest: int | None = None
+) -> list[BaselineComparison]:
     """Compare target and surrogate of each setting with those of its baselines.
 
     A baseline differs in the value of one varied key. Baselines are compared with those before them. Settings without a
@@ -192,6 +208,7 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
         settings: of one experiment.
         against: {varied key: its values that are baselines}.
         k: cut-off of the metrics.
+        longest: of the target's NDCG besides; None: not measured.
     """
     compared = []
     for setting, (key, baselines) in itertools.product(settings, against.items()):
@@ -202,7 +219,11 @@ def comparisons(settings: Sequence[Setting], against: Mapping[str, list], k: int
                 continue
             if seeds := [seed for seed in setting.seeds if seed in other.seeds]:
                 pair = setting.with_seeds(seeds), other.with_seeds(seeds)
-                compared += [_compare(*pair, str(baseline), side, k) for side in SIDES]
+                target, surrogate = (_compare(*pair, str(baseline), side, k) for side in SIDES)
+                if longest:
+                    own_values, other_values = (one.measured("ndcg", "target", longest) for one in pair)
+                    target.longest = paired_difference(own_values, other_values)
+                compared += [target, surrogate]
                 compared.append(
                     BaselineComparison(
                         setting=pair[0],

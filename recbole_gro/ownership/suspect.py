@@ -180,8 +180,9 @@ def query_suspect(
         console.info(f"verification: {n:,} queries failed: {reason}")
     ids = {token: item for item, token in enumerate(item_tokens) if item}
     k = description["k"]
-    listed = [token for answer in answers for token in (answer or ())[:k]]
-    known = [list(dict.fromkeys(ids[token] for token in answer or () if token in ids))[:k] for answer in answers]
+    lists = [(answer or [])[:k] for answer in answers]
+    listed = [token for tokens in lists for token in tokens]
+    known = [list(dict.fromkeys(ids[token] for token in tokens if token in ids)) for tokens in lists]
     compared = list if reads_order else set
     changed = [
         compared((answer_to[query] or ())[:k]) != compared(two[:k])

@@ -66,6 +66,13 @@ def test_attacks_whose_agreement_is_at_other_positions_have_them_in_their_rows(t
     ]
 
 
+def test_the_terminal_has_the_marks_of_the_report_and_their_meaning():
+    table = result_table(RESULTS)
+    assert table.marks == ["(+)", "*"]
+    assert table.notes[-1].startswith("(+) This surrogate was still improving")
+    assert sum(note.startswith("*") for note in table.notes) == 1
+
+
 def test_a_surrogate_that_extracted_nothing_needs_no_number_of_lists(tmp_path):
     save_results(RESULTS | {"lists_needed": dict.fromkeys(RESULTS["lists_needed"])}, tmp_path)
     page = (tmp_path / "report.md").read_text()
