@@ -11,7 +11,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.packaged import listed_keys, packaged_properties
 
 EXAMPLES = {
-    "recbole-gro serve runs/NAME/target.pth --defense=tail_decoy --port=8000": "lists of 100, the first 20 unchanged",
+    "recbole-gro serve runs/NAME/target.pth --defense=tail_decoy --port=8000": "the first head_k unchanged",
     "recbole-gro serve runs/NAME/target-gro.pth --workers=2 --served_k=50": "a model that a defense trained",
 }
 
@@ -22,7 +22,8 @@ def parser() -> Parser:
         prog="recbole-gro serve",
         usage="recbole-gro serve CHECKPOINT [--defense=NAME] [--KEY=VALUE ...]",
         description="Serve a model through a defense over HTTP, with API keys, budgets and an access log.\n"
-        "--KEY=VALUE sets served_k or a setting of the defense. Clients need a key: recbole-gro keys --help.",
+        "--KEY=VALUE sets served_k or a setting of the defense; others are those of the checkpoint's run.\n"
+        "Clients need a key: recbole-gro keys --help.",
         examples=EXAMPLES,
     )
     add = made.add_argument

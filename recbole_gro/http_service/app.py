@@ -174,7 +174,9 @@ class Routes:
 
 
 def create_app(options: Options, detector_file: str | None = None, ledger: tuple[int, int] | None = None) -> Starlette:
-    """Return the application of a service; its `state.detector` is the one that judges queries, or None.
+    """Return the application of a service.
+
+    Its `state.detector` judges queries, or is None, and its `state.lists` says in words what it serves.
 
     Args:
         options: of the service.
@@ -206,4 +208,5 @@ def create_app(options: Options, detector_file: str | None = None, ledger: tuple
     handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, sqlite3.Error, Exception), routes.refused)
     app = Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)
     app.state.detector = routes.service.detector
+    app.state.lists = routes.service.lists
     return app

@@ -22,6 +22,7 @@ from recbole_gro.http_service.options import Options
 from recbole_gro.http_service.query import Limits
 from recbole_gro.http_service.watched_worker import watched_workers
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.log import say
 
 logger = logging.getLogger("recbole_gro.http_service")
 VARIABLE = "RECBOLE_GRO_SERVE"  # hands the options to worker processes
@@ -48,6 +49,7 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     except BaseException:
         listener.close()
         raise
+    say(app.state.lists)
     announce()
     settings: dict[str, Any] = {"fd": listener.fileno(), "log_level": "warning", "access_log": False}
     settings |= {"server_header": False, "limit_concurrency": CONNECTIONS, "ws": "none"}

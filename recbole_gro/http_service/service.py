@@ -66,6 +66,8 @@ class DefendedService:
         target = load_target(options.checkpoint, model, device=options.device)
         defense = output_defense(target, options)
         self.recommender = Recommender(target, defense)
+        heads = [f", {part.name}: head_k {part.head_k}" for part in defense.parts if hasattr(part, "head_k")]
+        self.lists = f"lists of {target.config['served_k']} items{''.join(heads)}"
         catalogue = Catalogue.of(self.recommender.tokens[1:])
         if os.path.exists(options.ledger_file):  # before a detector is calibrated, which takes minutes
             with contextlib.closing(Ledger(options.ledger_file)) as found:

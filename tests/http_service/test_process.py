@@ -159,6 +159,7 @@ def test_the_command_says_where_it_serves_and_stops_at_a_signal(start_process, c
     assert service.process.wait(60) == 0
     text = Path(service.output.name).read_text()
     assert f"through tail_decoy on http://127.0.0.1:{service.client.port}" in text
+    assert re.search(r"lists of \d+ items, tail_decoy: head_k 3\n", text)
     assert "no client has a key yet: recbole-gro keys " in text
     assert "Traceback" not in text
 
