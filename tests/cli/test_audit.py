@@ -140,10 +140,7 @@ def test_quiet_shows_the_table_alone_and_a_finished_audit_shows_it_again(tmp_pat
     assert first == again
     assert first.strip() in loud
     lines = first.splitlines()
-    assert [line.split("|")[1].strip().removesuffix(r" \*").removesuffix(" *") for line in lines[2:4]] == [
-        "standard",
-        "head",
-    ]
+    assert [line.split("|")[1].split()[0] for line in lines[2:4]] == ["standard", "head"]  # marks may follow
     assert sum("*" in line for line in lines[2:4]) == 1
     assert "lists of random items would agree on 20.8 %" in first
 
