@@ -31,7 +31,9 @@ def clock_of(device: torch.device) -> Callable[[], float]:
     return time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
 
 
-def shortest_seconds(clock: Callable[[], float], work: Callable[[], Any], before: Callable[[], Any] = int) -> float:
+def shortest_seconds(
+    clock: Callable[[], float], work: Callable[[], Any], before: Callable[[], Any] = lambda: None
+) -> float:
     """Return the least seconds of several repetitions.
 
     Args:

@@ -38,6 +38,12 @@ def test_an_equal_history_is_sent_once_and_repeated_once(tmp_path):
     assert (answers.lists.shape, answers.repeated, journal.spent) == ((4, 10), 2, 4)
 
 
+def test_the_first_k_items_of_a_longer_list_count_known_or_not(tmp_path):
+    answers = answered(describe_suspect("ownership.runs:longer", TOKENS), tmp_path, [[5, 3]])
+    assert answers.lists.tolist() == [[3, 4, 5, 6, 7, 8, 9, 10, 0, 0]]
+    assert answers.unknown == 0.2
+
+
 @pytest.mark.parametrize(("reads_order", "changed"), [(True, 30), (False, 0)])
 def test_another_order_is_another_list_for_methods_that_read_ranks(tmp_path, reads_order, changed):
     journal = Journal(tmp_path / "answers.jsonl", 1000)
