@@ -29,6 +29,8 @@ def work(words: list[str]) -> None:
         UserError: an invalid word, setting or file.
     """
     given, settings = options_and_settings(parser(), words)
+    from recbole.utils.argument_list import evaluation_arguments, training_arguments
+
     from recbole_gro.config import Config
     from recbole_gro.config.settings import of_sections, refuse_unread
     from recbole_gro.data.loaders import build_dataset
@@ -36,7 +38,7 @@ def work(words: list[str]) -> None:
 
     if "dataset" in settings:
         raise UserError(f"dataset: it is the first word of the command, here {given.name}; leave --dataset out")
-    unread = {*of_sections("Attack", "Defense"), "model"}
+    unread = {*of_sections("Attack", "Defense", "Target"), *evaluation_arguments, *training_arguments, "model"}
     refuse_unread(settings, unread, "recbole-gro dataset statistics", "recbole-gro run")
     config = Config(ANY_MODEL, given.name, command_line=settings)
     print(terminal.for_output(table(given.name, dataset_statistics(build_dataset(config)))))

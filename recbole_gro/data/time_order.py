@@ -43,31 +43,42 @@ def time_ranks(times: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def warn_of_rounded_times(dataset: Dataset) -> None:
+def warn_of_rounded_times(*parts: Dataset) -> None:
     """Log a warning where RecBole's own dataset may have lost the order of interactions.
 
     It may where successive times of a user are equal and float32 may have rounded them: they are at least `COARSE`, or
-    the dataset has times that are no whole numbers. A `SequenceDataset` sorts before it rounds, and pre-split files
+    the part has times that are no whole numbers. A `SequenceDataset` sorts before it rounds, and pre-split files
     are not sorted; both are skipped.
 
     Args:
-        dataset: the training part of a split dataset.
+        parts: of one split dataset, such as those to train and to validate with.
     """
-    rows, time = dataset.inter_feat, dataset.time_field
-    presplit = dataset.benchmark_filename_list is not None
-    if hasattr(dataset, "history") or presplit or time not in rows or rows[time].dim() > 1:
+    found = [(part, *_rounded(part)) for part in parts if _may_be_rounded(part)]
+    if not (rounded := sum(int(rows.sum()) for _, _, rows in found)):
         return
-    last = rows[dataset.item_list_length_field].unsqueeze(1) - 1
+    first, n = found[0][0], sum(len(times) for _, times, _ in found)
+    largest = max(np.abs(times).max(initial=0) for _, times, _ in found)
+    console.warning(
+        f"dataset {first.dataset_name}: {rounded} of {n} interactions have the {first.time_field} of the "
+        f"same user's one before; RecBole rounds times to float32 before it sorts, here to steps of "
+        f"{np.spacing(largest):g}, so that histories may be out of order; build the dataset with "
+        f"recbole_gro.data.build_dataset in place of create_dataset, which sorts by the file's own values"
+    )
+
+
+def _may_be_rounded(part: Dataset) -> bool:
+    rows, time = part.inter_feat, part.time_field
+    presplit = part.benchmark_filename_list is not None
+    return not (hasattr(part, "history") or presplit or time not in rows or rows[time].dim() > 1)
+
+
+def _rounded(part: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times [n] of a part's interactions, and whether each equals the one before and may be rounded [n]."""
+    rows, time = part.inter_feat, part.time_field
+    last = rows[part.item_list_length_field].unsqueeze(1) - 1
     # of a user's first row too, the earliest item of whose history is no row
-    before = rows[getattr(dataset, f"{time}_list_field")].gather(1, last).squeeze(1).numpy()
+    before = rows[getattr(part, f"{time}_list_field")].gather(1, last).squeeze(1).numpy()
     times = rows[time].numpy()
     # from COARSE / 2 on float32 has whole numbers alone, which say nothing about the file's
     whole = (times == times.round()).all() and np.abs(times).min(initial=np.inf) < COARSE / 2
-    rounded = (times == before) & ((not whole) | (np.abs(times) >= COARSE))
-    if rounded.any():
-        console.warning(
-            f"dataset {dataset.dataset_name}: {rounded.sum()} of {len(times)} interactions have the {time} of the "
-            f"same user's one before; RecBole rounds times to float32 before it sorts, here to steps of "
-            f"{np.spacing(np.abs(times).max()):g}, so that histories may be out of order; build the dataset with "
-            f"recbole_gro.data.build_dataset in place of create_dataset, which sorts by the file's own values"
-        )
+    return times, (times == before) & ((not whole) | (np.abs(times) >= COARSE))

@@ -183,6 +183,22 @@ def test_rounded_times_in_recboles_dataset_are_one_warning(tmp_path, make_config
     assert all("of the same user's one before" in warning for warning in warnings)
 
 
+def test_times_that_merge_among_validation_rows_alone_are_a_warning(write_dataset, make_config, caplog):
+    # the last three clicks of a user, of which validation and test have the later two, are one second apart each
+    times = [1_700_000_000 + 1000 * place for place in range(8)]
+    times += [times[-1] + 1, times[-1] + 2]
+    events = {f"u{n}": [(f"i{n + place}", time) for place, time in enumerate(times)][::-1] for n in range(9)}
+    config = make_config("NARM", data_path=str(write_dataset(events)), gro_epochs=1, served_k=5, train_rows="prefixes")
+    train, valid, _ = own_loaders(config)
+    warn_of_rounded_times(train._dataset)
+    assert not [record for record in caplog.records if "float32" in record.message]
+    trainer = GROTrainer(config, config.model_class(config, train._dataset))
+    with caplog.at_level(logging.WARNING, "recbole_gro"):
+        trainer.fit(train, valid, saved=False)
+    (warning,) = [record.message for record in caplog.records if "float32" in record.message]
+    assert "9 of 72 interactions have the timestamp of the same user's one before" in warning
+
+
 @pytest.mark.parametrize(("unit", "length"), [(3600, 4), (3600, 20), (86400, 20), (1e10, 4), (1e10, 20)])
 def test_the_warning_covers_fractions_and_its_advice_helps(write_dataset, make_config, caplog, unit, length):
     # clicks every 7 seconds in another order in the file; with 4 of them a user has one training row

@@ -112,7 +112,7 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
-        warn_of_rounded_times(train_data._dataset)
+        warn_of_rounded_times(*(data._dataset for data in (train_data, valid_data) if data is not None))
         if self.gro_start == "untrained":
             return self.fit_gro(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         final, plain = Path(self.saved_model_file), self.plain_trainer(self.config, self.model)
