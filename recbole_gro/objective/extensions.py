@@ -13,10 +13,9 @@ def assigned_targets(
     """Return swap targets that form a valid list: no item twice among the rows that are to change.
 
     Section 4.5 takes the largest entry of g_i S_j in each row separately, so a list's targets are one best and one
-    worst item, repeated. Here, where no scores of the student are equal, they are the assignment of different items to
-    rows with the largest sum of g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's
-    best items, the larger g the better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i
-    stays.
+    worst item, repeated. Here they are the assignment of different items to rows with the largest sum of
+    g_i S_{a'_i}: by the rearrangement inequality the rows with g > 0 take the student's best items, the larger g the
+    better, and the rows with g < 0 its worst, the smaller g the worse. Where g_i = 0 a_i stays.
 
     Args:
         student_scores: [N, n_items] S, column 0 (padding) is ignored.
@@ -27,13 +26,25 @@ def assigned_targets(
     Returns:
         [N, k] a', item ids.
     """
-    k, upwards, downwards = served.shape[1], student_scores, -student_scores
-    if excluded is not None:
-        upwards, downwards = (scores.scatter(1, excluded, -torch.inf) for scores in (upwards, downwards))
-    best, worst = top_k(upwards, k), top_k(downwards, k)
+    best, worst = _both_ends(student_scores, served.shape[1], excluded)
     place = listed_gradient.argsort(dim=1, descending=True, stable=True).argsort(1)
-    upper, lower = best.gather(1, place), worst.gather(1, k - 1 - place)
+    upper, lower = best.gather(1, place), worst.gather(1, served.shape[1] - 1 - place)
     return torch.where(listed_gradient > 0, upper, torch.where(listed_gradient < 0, lower, served))
+
+
+def _both_ends(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the best and the worst k items [N, k], best and worst first, as of one order of all items of a row."""
+    upwards, downwards = scores, -scores
+    if excluded is not None:
+        upwards, downwards = (one.scatter(1, excluded, -torch.inf) for one in (upwards, downwards))
+    best, worst = top_k(upwards, k), top_k(downwards, k)
+    # equal scores may stand in another order in the other direction, so that an item is at both ends
+    tied = (scores.gather(1, best[:, -1:]) <= scores.gather(1, worst[:, -1:])).squeeze(1)
+    if tied.any():
+        best[tied] = upwards[tied, 1:].argsort(dim=1, descending=True, stable=True)[:, :k] + 1
+        last = scores.shape[1] - 1
+        worst[tied] = last - downwards[tied, 1:].flip(1).argsort(dim=1, descending=True, stable=True)[:, :k]
+    return best, worst
 
 
 def swap_targets_outside(

@@ -15,12 +15,14 @@ few = settings(max_examples=60, deadline=None)
 
 
 @st.composite
-def lists_of_a_student(draw):
+def lists_of_a_student(draw, fewest=lambda k: 2 * k + 1, tied=False):
     """Scores T and S [N, n_items], the list [N, k] that T serves, and a gradient [N, k] with zeros among it."""
     n, k = draw(st.integers(1, 3)), draw(st.integers(1, 6))
-    n_items = 2 * k + 2 + draw(st.integers(0, 8))
+    n_items = 1 + fewest(k) + draw(st.integers(0, 8))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     target, student = torch.randn(2, n, n_items, generator=generator)
+    if tied:
+        student = student.round()
     gradient = torch.randn(n, k, generator=generator)
     gradient[torch.rand(n, k, generator=generator) < 0.2] = 0
     return target, student, top_k(target, k), gradient
@@ -34,8 +36,12 @@ def highest_sum(student, gradient, allowed):
     return float(gains[chosen].sum())
 
 
+# of equal scores, and of fewer than 2 k items, an item may be among the best and among the worst
+any_student = st.one_of(lists_of_a_student(), lists_of_a_student(lambda k: k + 2, tied=True))
+
+
 @few
-@given(lists_of_a_student(), st.integers(0, 2))
+@given(any_student, st.integers(0, 2))
 def test_assigned_targets_are_the_best_assignment(case, n_excluded):
     _, student, served, gradient = case
     excluded = served[:, :n_excluded] if n_excluded else None
@@ -56,6 +62,19 @@ def test_assigned_targets_of_one_row_are_the_papers(case):
     _, student, served, gradient = case
     one = served[:, :1], gradient[:, :1]
     assert torch.equal(assigned_targets(student, *one), swap_targets(student, *one))
+
+
+@pytest.mark.parametrize("n_items", [9, 40])
+def test_equal_scores_assign_no_item_twice(n_items):
+    generator = torch.Generator().manual_seed(3)
+    student = torch.randn(1000, n_items, generator=generator).mul(0.5).round()
+    served = torch.rand(1000, n_items - 1, generator=generator).argsort(1)[:, :6] + 1
+    gradient = torch.randn(1000, 6, generator=generator)
+    swapped = assigned_targets(student, served, gradient)
+    assert all(len(set(row)) == 6 for row in swapped.tolist())
+    for own, scores, gains in zip(student.gather(1, swapped), student, gradient, strict=True):
+        found = float((own * gains).sum())
+        assert found == pytest.approx(highest_sum(scores, gains, torch.arange(1, n_items)), abs=1e-5)
 
 
 def test_assigned_targets_by_hand():
