@@ -35,6 +35,9 @@ def parser() -> Parser:
     made.add_argument("--key", metavar="FILE", help="secret that decides the probes; made where there is none")
     made.add_argument("--method", default="fingerprint", help="verification method (default fingerprint)")
     made.add_argument("--probes", default="2000", metavar="N", help="histories that the suspect answers (default 2000)")
+    made.add_argument(
+        "--k", metavar="N", help="items of a list that count (default 10); a service's are in its yaml file"
+    )
     made.add_argument("--references", metavar="FILES|N", help="checkpoints, separated by commas, or how many to train")
     made.add_argument(
         "--data_path", metavar="FOLDER", help="of the dataset's folder, for methods and references that need data"
@@ -71,7 +74,7 @@ def work(words: list[str]) -> int:
     for name in ("owner", "key") if is_self_check else ("owner", "suspect", "key"):
         if not given[name]:
             raise UserError(f"{name}: not set; {parser().prog} --help describes it")
-    given["probes"] = value_of("probes", given["probes"])
+    given |= {name: value_of(name, given[name]) for name in ("probes", "k") if given[name] is not None}
     settings = {name: value_of(name, value) for name, value in settings.items()}
     if is_self_check:
         return _check_marks(given, settings)
@@ -99,7 +102,11 @@ def _check_marks(given: dict[str, Any], settings: dict[str, Any]) -> int:
     )
     owner, method = given["owner"], given["method"]
     found = check_marks(
-        owner, given["key"], method, probes=given["probes"], data_path=given["data_path"], settings=settings
+        owner,
+        given["key"],
+        method,
+        **{name: given[name] for name in ("probes", "k", "data_path")},
+        settings=settings,
     )
     print(self_check_text(owner, method, found))
     return int(bool(found["refused"]))
@@ -107,10 +114,10 @@ def _check_marks(given: dict[str, Any], settings: dict[str, Any]) -> int:
 
 def _recompute(file: str, given: dict[str, Any], settings: dict[str, Any]) -> int:
     from recbole_gro.ownership.recompute import recompute
-    from recbole_gro.ownership.report import summary
+    from recbole_gro.ownership.report import dated_hashes, summary
 
     advice = "--recompute does not read it; it takes --owner, --references and --data_path"
-    _check_read(given, ("suspect", "key", "method", "probes", "output_dir", "only_commit"), advice)
+    _check_read(given, ("suspect", "key", "method", "probes", "k", "output_dir", "only_commit"), advice)
     if settings:
         raise UserError(f"{next(iter(settings))}: {advice}")
     results = recompute(file, given["owner"], given["data_path"], _files(given["references"]))
@@ -120,6 +127,7 @@ def _recompute(file: str, given: dict[str, Any], settings: dict[str, Any]) -> in
     if left_out:
         differs = f"the claim is the same without {left_out:,} of {n:,} probes that come out differently here"
     print(f"{summary(results)} Recomputed: {differs} ({checked}).")
+    print(dated_hashes(results))
     return int(bool(results["refused"]))
 
 

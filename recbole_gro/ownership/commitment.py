@@ -67,9 +67,18 @@ def committed(folder: Path, commitment: Mapping[str, Any]) -> dict[str, Any]:
         plain = earlier
     else:
         plain["time"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        write_whole(file, json.dumps(plain, indent=2) + "\n")
+        write_whole(file, _text(plain))
     show(Text(f"commitment: sha256 {digest_of(file)} of {file}; publish it before the suspect is queried"))
     return plain
+
+
+def _text(commitment: Mapping[str, Any]) -> str:
+    return json.dumps(commitment, indent=2) + "\n"
+
+
+def commitment_digest(commitment: Mapping[str, Any]) -> str:
+    """Return the sha256 of the commitment.json whose contents results hold."""
+    return sha256(_text(commitment).encode())
 
 
 def digest_of(file: str | Path) -> str:

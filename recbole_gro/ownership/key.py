@@ -2,8 +2,11 @@
 
 import contextlib
 import hashlib
+import re
 from pathlib import Path
 
+from recbole_gro.defense.settings import KeyedSettings
+from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console
@@ -26,6 +29,36 @@ def read_key(file: Path) -> tuple[bytes, bool]:
     if len(key) < SHORTEST_KEY:
         raise UserError(f"key: {file} holds {len(key)} bytes; a secret takes {SHORTEST_KEY} or more")
     return key, is_new
+
+
+def check_file_name(key: str) -> None:
+    """Check that a key is named by its file and is not given itself, which messages would show and a file be named by.
+
+    Raises:
+        UserError: it looks like a secret, and there is no file of this name.
+    """
+    if re.fullmatch(r"\s*[0-9a-fA-F]{32,}\s*", key) and not Path(key).exists():
+        raise UserError(
+            "key: it takes a file; what is given looks like the secret itself, which command lines reveal: write it "
+            "to a file that others cannot read, and name that"
+        )
+
+
+def check_secret_marks(file: str, owner: SavedTarget) -> None:
+    """Check that the marks of a model, if it has any, come from a secret key.
+
+    Args:
+        file: checkpoint of the model.
+        owner: that model.
+
+    Raises:
+        UserError: they follow from the seed, of which one can be chosen that fits a suspect, whatever file is the key.
+    """
+    if owner.marks is not None and KeyedSettings.of(owner.config).defense_key == "seed":
+        raise UserError(
+            f"owner: the marks of {file} follow from its seed, as with defense_key=seed, so that no key in a file "
+            "binds them; train it with --defense_key=secret"
+        )
 
 
 def check_planted_key(key: str, method: str) -> None:

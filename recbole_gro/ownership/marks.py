@@ -32,6 +32,8 @@ class MarkVerification(VerificationMethod):
     assumptions: ClassVar[tuple[str, ...]] = (
         "The suspect's training did not depend on the owner's key, other than through the owner's model.",
         "The owner's commitment to the key is older than the suspect, so that no key was chosen to fit it.",
+        "So is the owner's checkpoint, whose sha256 somebody dated: it holds the candidates, which could be chosen to "
+        "fit a suspect by any key.",
     )
     keys: ClassVar[tuple[Key, ...]] = (
         Key("level", LEVEL, "float 0<..<1", "maximum rate of false claims; a copy is claimed at or below this p-value"),
@@ -105,7 +107,8 @@ class MarkVerification(VerificationMethod):
         if not bool(by_chance.any()):
             raise NoVerdict(
                 f"the suspect lists none of the items among which the key chose the {len(items)} marked ones, so its "
-                "lists say nothing about the key; longer lists may, and a defense may have hidden these items"
+                "lists say nothing about the key. This is usual for a model that is no copy, in short lists; longer "
+                "lists (k) may say something"
             )
         evidence, n = -shares.log().sum(), len(items)
         p_value = gamma_tail(evidence, n)

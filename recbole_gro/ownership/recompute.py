@@ -11,7 +11,7 @@ import torch
 
 from recbole_gro.ownership.commitment import digest_of, probes_digest
 from recbole_gro.ownership.found_references import find_references
-from recbole_gro.ownership.key import sha256
+from recbole_gro.ownership.key import check_secret_marks, sha256
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 from recbole_gro.ownership.method_output import checked_probes
 from recbole_gro.ownership.outcome import outcome
@@ -59,6 +59,7 @@ def recompute(
         _check_equal(file, "sha256 of the key", sha256(key), commitment["key_sha256"])
         _check_equal(file, "sha256 of the probes", probes_digest(probes), commitment["probes_sha256"])
         lists = torch.tensor(results["suspect_lists"])
+        _check_equal(file, "number of histories without a list", int((lists == 0).all(1).sum()), counts["failed"])
         found = outcome(method, probes, Answers(lists=lists, **counts))
         _check_equal(file, "verdict", found["verdict"], results["verdict"])
         of_owner, of_others = commitment["owner"], dict(commitment["references"])
@@ -68,6 +69,8 @@ def recompute(
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
+        if method.key_was_planted:
+            check_secret_marks(owner, model)
         try:
             found_at = find_references(file, of_others, references, of_owner)
             loaded = load_references([*found_at.values()], model)

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from recbole_gro.ownership.commitment import commitment_digest
 from recbole_gro.ownership.method import methods
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import SURROGATE_COLOUR, png
@@ -61,6 +62,15 @@ def self_check_text(owner: str, method: str, outcome: dict[str, Any]) -> str:
         f"{owner} {shows}: p {_p_value(verdict['p_value'])}, level {verdict['level']:g}. "
         f"{effect_text(method, verdict)} No suspect was named: nobody was queried, nothing is written, and the key is "
         "not revealed."
+    )
+
+
+def dated_hashes(results: dict[str, Any]) -> str:
+    """Return the hashes that a judge compares with those which a third party dated, in one sentence."""
+    commitment = results["commitment"]
+    return (
+        f"Compare with the hashes that were dated before: commitment.json {commitment_digest(commitment)}, key "
+        f"{commitment['key_sha256']}, the owner's checkpoint {commitment['owner']} (sha256)."
     )
 
 
@@ -128,9 +138,13 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         if results["failures"]:
             yield Bullets([f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()])
         yield Paragraph(
-            f"The key was committed to at {commitment['time']} by its sha256 {commitment['key_sha256']}, together with "
-            "the checkpoints and the probes (commitment.json). recbole-gro verify --recompute=results.json checks key, "
-            "probes and verdict; with --owner=FILE it makes the probes anew."
+            f"By its own clock, commitment.json was written at {commitment['time']}, with the sha256 of the key, the "
+            "probes and the checkpoints. Who dated a hash says when it was there, not this time. "
+            f"{dated_hashes(results)}"
+        )
+        yield Paragraph(
+            "recbole-gro verify --recompute=results.json checks key, probes and verdict; with --owner=FILE it makes "
+            "the probes anew."
         )
 
 

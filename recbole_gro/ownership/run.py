@@ -9,7 +9,16 @@ from typing import Any
 from recbole_gro.audit.description import Description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.ownership.commitment import COMMITMENT, check_committed, committed, digest_of, probes_digest
-from recbole_gro.ownership.key import check_planted_key, note_revealed, read_key, revealed_by, sha256, warn_if_revealed
+from recbole_gro.ownership.key import (
+    check_file_name,
+    check_planted_key,
+    check_secret_marks,
+    note_revealed,
+    read_key,
+    revealed_by,
+    sha256,
+    warn_if_revealed,
+)
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
 from recbole_gro.ownership.method_output import check_repeated, checked_probes
 from recbole_gro.ownership.outcome import outcome, without_verdict
@@ -57,6 +66,7 @@ def run_verification(
     method: str = "fingerprint",
     probes: int = 2000,
     references: Sequence[str] | int = (),
+    k: int | None = None,
     data_path: str | None = None,
     output_dir: str | None = None,
     only_commit: bool = False,
@@ -73,6 +83,8 @@ def run_verification(
         method: name of a verification method.
         probes: number of histories that the suspect answers.
         references: checkpoints of models that differ from the owner's by their seed alone, or how many to train.
+        k: items of a list that count, of a suspect that is a checkpoint or a function; None: 10. A yaml file has its
+            own.
         data_path: folder of the dataset's folder, for the training of references.
         output_dir: folder of everything that is written; None: runs/verify-TIME.
         only_commit: whether to end before the suspect is queried, once the commitment is written.
@@ -86,11 +98,14 @@ def run_verification(
     """
     made = create_method(method, settings or {})
     _check_arguments(made, probes, references)
+    check_file_name(key)
     model = owners_model(owner, data_path)
+    if made.key_was_planted:
+        check_secret_marks(owner, model)
     folder = work_folder(output_dir, "verify")
     _check_files(made, key, folder)
     # what is wrong with the suspect, a reference or the key leaves no folder
-    line_up = _line_up(made, owner, model, suspect, references)
+    line_up = _line_up(made, (owner, model), references, (suspect, k))
     secret, is_new = read_key(Path(key))
     make_folder(folder)
     with (
@@ -173,34 +188,38 @@ def _check_files(method: VerificationMethod, key: str, folder: Path) -> None:
 
 
 def _line_up(
-    method: VerificationMethod, file: str, owner: SavedTarget, suspect: str, references: Sequence[str] | int
+    method: VerificationMethod,
+    owner: tuple[str, SavedTarget],
+    references: Sequence[str] | int,
+    suspect: tuple[str, int | None],
 ) -> LineUp | NoVerdict:
     """Return the models and the suspect, or why there can be no verdict on them.
 
     Args:
         method: of verification.
-        file: checkpoint of the owner's model.
-        owner: that model.
-        suspect: as of `run_verification`.
+        owner: the owner's checkpoint, and its model.
         references: as of `run_verification`.
+        suspect: and its k, as of `run_verification`.
 
     Raises:
         UserError: the suspect or a reference is invalid.
     """
     given, n_trained = dict[str, SavedTarget](), 0
+    file, model = owner
+    name, k = suspect
     try:
-        method.check_owner(owner)
+        method.check_owner(model)
         if not isinstance(references, int):
-            given = load_references(references, owner)
+            given = load_references(references, model)
         elif method.needs_references:
-            check_trainable(owner)
+            check_trainable(model)
             n_trained = references
         return LineUp(
-            owner=owner,
+            owner=model,
             owner_file=file,
             references=given,
             n_trained=n_trained,
-            suspect=describe_suspect(suspect, owner.item_tokens or ()),
+            suspect=describe_suspect(name, model.item_tokens or (), k),
         )
     except NoVerdict as reason:
         return reason

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from recbole_gro.ownership.key import check_planted_key, read_key
+from recbole_gro.ownership.key import check_file_name, check_planted_key, check_secret_marks, read_key
 from recbole_gro.ownership.method import NoVerdict, create_method
 from recbole_gro.ownership.method_output import checked_probes
 from recbole_gro.ownership.outcome import outcome
 from recbole_gro.ownership.run import owners_model
-from recbole_gro.ownership.suspect import LONGEST, Answers
+from recbole_gro.ownership.suspect import Answers, list_length
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -23,6 +23,7 @@ def check_marks(
     method: str,
     *,
     probes: int = 2000,
+    k: int | None = None,
     data_path: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -36,6 +37,7 @@ def check_marks(
         key: file with the key that it was trained with.
         method: name of a method whose key was planted in training, such as `aow`.
         probes: maximum number of histories.
+        k: items of a list that count; None: 10.
         data_path: folder of the dataset's folder, for models that read data to be built.
         settings: of the method.
 
@@ -50,7 +52,10 @@ def check_marks(
         raise UserError(f"suspect: not set; the method {method} finds no marks that it could look for in {owner}")
     if type(probes) is not int or probes < 1:
         raise UserError(f"probes: {probes!r} is not allowed; it takes a whole number >= 1")
+    read = list_length(k)
+    check_file_name(key)
     model = owners_model(owner, data_path)
+    check_secret_marks(owner, model)
     check_planted_key(key, method)
     try:
         made.check_owner(model)
@@ -60,6 +65,6 @@ def check_marks(
     except NoVerdict as reason:
         return {"verdict": None, "refused": str(reason)}
     histories = [torch.tensor(row) for row in chosen.histories]
-    k = min(LONGEST, n_items - 1)  # as of a suspect that is a checkpoint
-    lists = model.recommend(torch.nn.utils.rnn.pad_sequence(histories, batch_first=True), k)
+    # as of a suspect that is a checkpoint
+    lists = model.recommend(torch.nn.utils.rnn.pad_sequence(histories, batch_first=True), min(read, n_items - 1))
     return outcome(made, chosen, Answers(lists=lists, sent_twice=0, repeated=0, changed=0, unknown=0.0, failed=0))

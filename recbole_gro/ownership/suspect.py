@@ -23,7 +23,6 @@ REPEATED = 50  # maximum probes that are sent twice
 LEAST_REPEATED = 0.8  # share of them that both answers are needed of
 MOST_CHANGED = 0.05  # share of those with both answers whose lists may differ
 MOST_UNKNOWN = 0.1  # share of items, or of lists, that may lack a counterpart
-LONGEST = 10  # items of a list, where nothing else is said
 
 
 @dataclass(frozen=True)
@@ -73,20 +72,35 @@ class Answers:
             )
 
 
-def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
+def list_length(k: int | None) -> int:
+    """Return how many items of a list are read of a suspect whose description does not say, by default 10.
+
+    Raises:
+        UserError: k is no number that a description may hold.
+    """
+    if k is None:
+        return int(KEYS["k"].default)
+    KEYS["k"].check(k)
+    return k
+
+
+def describe_suspect(suspect: str, item_tokens: Sequence[str], k: int | None = None) -> Description:
     """Return the description of a suspect, after a check of its catalogue where that is known.
 
     Args:
         suspect: a yaml file as of an audit, module:function, or a checkpoint (.pth).
         item_tokens: of the owner by item id, padding first.
+        k: as of `list_length`; None for a yaml file, which has its own.
 
     Raises:
         UserError: it is none of these, or invalid.
         NoVerdict: it lacks more than a tenth of the owner's items.
     """
     if suspect.endswith(".pth"):
-        described = _checkpoint(suspect, item_tokens)
+        described = _checkpoint(suspect, item_tokens, list_length(k))
     elif suspect.endswith((".yaml", ".yml")):
+        if k is not None:
+            raise UserError(f"k: {suspect} says how long its lists are; leave --k out, and set k in this file")
         described = read_description(suspect, _items_if_none(suspect, item_tokens), "suspect")
         if described["item_type"] == "int":
             check_numbers(item_tokens[1:])
@@ -95,7 +109,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str]) -> Description:
     elif suspect.count(":") != 1:
         raise UserError(f"suspect: {suspect!r} is neither a checkpoint (.pth), a yaml file nor module:function")
     else:  # the catalogue is the owner's; seeds stand for it where the file names none
-        described = read_description(suspect, {"seeds": [item_tokens[1]]}, "suspect")
+        described = read_description(suspect, {"seeds": [item_tokens[1]], "k": list_length(k)}, "suspect")
     if described.catalogue is not None:
         lacking = len({*item_tokens[1:]} - {*described.catalogue})
         if lacking > MOST_UNKNOWN * (len(item_tokens) - 1):
@@ -112,7 +126,7 @@ def _items_if_none(file: str, item_tokens: Sequence[str]) -> dict[str, Any]:
     return {} if named else {"seeds": [item_tokens[1]]}
 
 
-def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
+def _checkpoint(file: str, item_tokens: Sequence[str], k: int) -> Description:
     model = load_target(file)
     if model.item_tokens is None:  # a surrogate's, which numbers items as the service that it was trained on
         if model.model.n_items != len(item_tokens):
@@ -125,10 +139,10 @@ def _checkpoint(file: str, item_tokens: Sequence[str]) -> Description:
 
     def lists(histories: list[list[Any]]) -> list[list[str]]:
         rows = [[token for token in row if token in known] for row in histories]
-        found = model.recommend([row or tokens[1:2] for row in rows], min(LONGEST, len(tokens) - 1))
+        found = model.recommend([row or tokens[1:2] for row in rows], min(k, len(tokens) - 1))
         return [items if row else [] for row, items in zip(rows, found, strict=True)]
 
-    values = {name: key.default for name, key in KEYS.items()} | {"k": LONGEST}
+    values = {name: key.default for name, key in KEYS.items()} | {"k": k}
     return Description(file, values, tokens[1:], lists)
 
 
@@ -166,7 +180,7 @@ def query_suspect(
     missing = {*sent} - journal.answers.keys()  # an equal query is sent once
     console.info(
         f"verification: {len(missing) + twice - sum(before for _, before in journal.answers):,} lists of "
-        f"{description.name} are to be obtained"
+        f"{description.name} are to be obtained, of which {description['k']} items count"
     )
     with open_source(description) as source:
         client = Client(source, journal, description)

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -23,7 +24,37 @@ def test_verify_and_recompute(make_loaders, tmp_path, monkeypatch, capsys):
     assert said[1].startswith(f"{owner} is claimed to be a copy of the owner's model: p ")
     assert len(said) == 2
     assert main(["verify", "--recompute=out/results.json"]) == 0
-    assert "Recomputed: nothing differs (" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Recomputed: nothing differs (" in said
+    for file in ("out/commitment.json", "verify.key", owner):
+        content = Path(file).read_bytes()
+        assert hashlib.sha256(content.strip() if file == "verify.key" else content).hexdigest() in said
+        assert hashlib.sha256(content.strip() if file == "verify.key" else content).hexdigest() in Path(
+            "out/report.md"
+        ).read_text().replace("\n", " ")
+
+
+def test_a_secret_in_place_of_a_file_is_not_shown(make_loaders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [f"--owner={trained(make_loaders, tmp_path)}", "--suspect=a.pth", f"--key={'ab' * 32}"]
+    assert main(["verify", *words]) == 2
+    said = "".join(capsys.readouterr())
+    assert "key: it takes a file; what is given looks like the secret itself" in said
+    assert "abab" not in said
+
+
+def test_longer_lists_are_read_where_k_says_so(make_loaders, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    owner = trained(make_loaders, tmp_path)
+    words = [f"--owner={owner}", f"--suspect={owner}", "--key=verify.key", "--probes=40", "--references=5"]
+    assert main(["verify", *words, "--output_dir=out", "--k=20"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {len(row) for row in results["suspect_lists"]} == {20}
+    assert results["commitment"]["suspect"]["k"] == 20
+    capsys.readouterr()
+    assert main(["verify", *words, "--output_dir=out", "--k=12"]) == 2
+    assert "holds a commitment to something else (suspect)" in capsys.readouterr().err
+    assert main(["verify", "--recompute=out/results.json", f"--owner={owner}"]) == 0
 
 
 def test_without_a_suspect_a_marked_model_is_checked_alone(make_loaders, make_model, tmp_path, monkeypatch, capsys):

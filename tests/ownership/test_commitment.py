@@ -4,7 +4,14 @@ import re
 
 import pytest
 
-from recbole_gro.ownership.commitment import COMMITMENT, check_committed, committed, digest_of, probes_digest
+from recbole_gro.ownership.commitment import (
+    COMMITMENT,
+    check_committed,
+    commitment_digest,
+    committed,
+    digest_of,
+    probes_digest,
+)
 from recbole_gro.ownership.method import Probes
 from recbole_gro.utils.errors import UserError
 
@@ -18,6 +25,11 @@ def test_a_commitment_is_written_once_and_then_kept(tmp_path):
     before = (tmp_path / COMMITMENT).read_bytes()
     assert committed(tmp_path, PARTS) == first
     assert (tmp_path / COMMITMENT).read_bytes() == before
+
+
+def test_the_contents_in_results_have_the_digest_of_the_file(tmp_path):
+    held = committed(tmp_path, PARTS | {"suspect": {"black_box": "d\u00fc.yaml", "rate": 0.1}})
+    assert commitment_digest(json.loads(json.dumps(held))) == digest_of(tmp_path / COMMITMENT)
 
 
 def test_a_folder_without_a_commitment_holds_none(tmp_path):

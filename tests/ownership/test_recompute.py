@@ -32,6 +32,10 @@ def owner(make_loaders, tmp_path, monkeypatch):
         ),
         (lambda results: results["answers"].update(changed=50), "the verdict is not the stored one$"),
         (lambda results: results["answers"].update(repeated=9, sent_twice=9), "the verdict is not the stored one$"),
+        (
+            lambda results: [row.__setitem__(slice(None), [0] * len(row)) for row in results["suspect_lists"][:2]],
+            "the number of histories without a list is not the stored one: 2 here, 0 there",
+        ),
         (lambda results: results.pop("key"), "holds no evidence of a verification: it lacks key$"),
         (lambda results: results["commitment"].pop("probes_sha256"), "verification: it lacks probes_sha256$"),
         (lambda results: results["suspect_lists"].pop(), "verification: a value is damaged$"),

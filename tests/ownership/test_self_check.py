@@ -33,6 +33,22 @@ def test_it_measures_what_a_verification_of_the_checkpoint_does(owner):
     assert found["verdict"] == results["verdict"]
 
 
+def test_longer_lists_show_more_marked_items(owner):
+    listed = [check_marks(owner, "defense.key", "aow", k=k)["verdict"]["facts"]["listed"] for k in (2, 10, 30)]
+    assert listed == sorted(listed)
+    assert listed[0] < listed[-1] == 1
+
+
+def test_marks_that_follow_from_the_seed_are_refused(make_loaders, make_model, tmp_path):
+    owner = marked(make_loaders, make_model, tmp_path, defense_key="seed")
+    (tmp_path / "any.key").write_text("a key that somebody dated years ago")
+    message = f"^owner: the marks of {re.escape(owner)} follow from its seed, .* train it with --defense_key=secret$"
+    for check in (check_marks, lambda *words: verified(owner, key=words[1], method=words[2], references=())):
+        with pytest.raises(UserError, match=message):
+            check(owner, "any.key", "aow")
+    assert not (tmp_path / "out").exists()
+
+
 def test_marks_that_did_not_take_are_not_shown(make_loaders, make_model, tmp_path):
     owner = marked(make_loaders, make_model, tmp_path, aow_epochs=1, aow_learning_rate=1e-9)
     found = check_marks(owner, "defense.key", "aow")
@@ -54,6 +70,8 @@ def test_another_key_and_too_few_probes_are_a_reason(owner, tmp_path):
         ({"method": "awo"}, "unknown verification method 'awo'. Did you mean 'aow'?"),
         ({"key": "no.key"}, "key: no file no.key; aow takes the key that the owner's model was trained with"),
         ({"probes": 0}, "probes: 0 is not allowed"),
+        ({"k": 1}, "k: 1 is not allowed"),
+        ({"key": "ab" * 32}, "key: it takes a file; what is given looks like the secret itself"),
         ({"settings": {"levle": 0.1}}, "unknown setting of aow 'levle'"),
         ({"owner": "no.pth"}, "checkpoint no.pth: no such file"),
     ],

@@ -44,6 +44,28 @@ def test_the_first_k_items_of_a_longer_list_count_known_or_not(tmp_path):
     assert answers.unknown == 0.2
 
 
+def test_longer_lists_count_where_k_says_so(make_loaders, tmp_path):
+    answers = answered(describe_suspect("ownership.runs:longer", TOKENS, 12), tmp_path, [[5, 3]])
+    assert answers.lists.tolist() == [[3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0, 0]]
+    file = runs.trained(make_loaders, tmp_path)
+    model = load_target(file)
+    (tmp_path / "checkpoint").mkdir()
+    answers = answered(describe_suspect(file, model.item_tokens, 25), tmp_path / "checkpoint", [[1]], model.item_tokens)
+    assert [[model.item_tokens[item] for item in row] for row in answers.lists.tolist()] == model.recommend(
+        [[model.item_tokens[1]]], 25
+    )
+
+
+def test_a_service_has_its_own_k(tmp_path):
+    file = service_file(tmp_path, "http://localhost:1")
+    with pytest.raises(
+        UserError, match=r"^k: .*service\.yaml says how long its lists are; leave --k out, and set k in"
+    ):
+        describe_suspect(file, TOKENS, 20)
+    with pytest.raises(UserError, match=r"^k: 1 is not allowed; it takes a whole number >= 2"):
+        describe_suspect("ownership.runs:longer", TOKENS, 1)
+
+
 @pytest.mark.parametrize(("reads_order", "changed"), [(True, 30), (False, 0)])
 def test_another_order_is_another_list_for_methods_that_read_ranks(tmp_path, reads_order, changed):
     journal = Journal(tmp_path / "answers.jsonl", 1000)
