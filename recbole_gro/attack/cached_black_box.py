@@ -13,7 +13,7 @@ from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.serving.access_log import AccessLog
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import load_state, save_state
+from recbole_gro.utils.files import ANEW, load_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import random_state, set_random_state
 
@@ -83,7 +83,7 @@ class CachedBlackBox(BlackBox):
             super()._log(sequences, refused)
 
     def _read(self, file: Path, digest: str) -> Tensor:
-        response = load_state(file)
+        response = load_state(file, remedy=ANEW)
         if response["query"] != digest:
             raise UserError(
                 f"{file} holds the response to another query; the attack is not deterministic here, "

@@ -22,12 +22,11 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.files import undamaged, written
+from recbole_gro.utils.files import ANEW, undamaged, written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
 AGREEMENT_AT = (1, 5, 10, 100)
-REMEDY = "delete it, and run the command again"  # for a damaged file of a cell
 
 
 @dataclass(kw_only=True)
@@ -83,7 +82,7 @@ class Cell:
         Raises:
             UserError: it is damaged.
         """
-        with undamaged(file, REMEDY):
+        with undamaged(file, ANEW):
             with np.load(Path(file), allow_pickle=False) as stored:
                 plain = json.loads(stored["plain"].item())
                 names = [name for name in stored.files if name.endswith("_ranks")]

@@ -12,7 +12,6 @@ import torch
 
 from recbole_gro.data.availability import is_downloaded_first
 from recbole_gro.data.digests import data_fingerprint
-from recbole_gro.experiment.cells import REMEDY
 from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
@@ -25,7 +24,7 @@ from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, undamaged, write_whole
+from recbole_gro.utils.files import ANEW, make_folder, undamaged, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
@@ -116,7 +115,7 @@ def _named(cells: Sequence[Task], error: Exception) -> str:
 
 def _read(file: Path, kind: Kind) -> list[Any]:
     """Return the rows of a cell's file."""
-    with undamaged(file, REMEDY):
+    with undamaged(file, ANEW):
         return [kind.row(**one) for one in json.loads(file.read_text(encoding="utf-8"))]
 
 

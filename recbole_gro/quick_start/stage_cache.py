@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.trainer import processes
-from recbole_gro.utils.files import load_state, one_at_a_time, save_state
+from recbole_gro.utils.files import ANEW, load_state, one_at_a_time, save_state
 from recbole_gro.utils.log import console
 
 
@@ -72,6 +72,7 @@ class StageCache:
         lock.enter_context(one_at_a_time(file))
         if file.exists():
             console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
+            shutil.rmtree(file.with_suffix(".work"), ignore_errors=True)  # of a process that was killed in `_finish`
             return False
         file.with_suffix(".work").mkdir(parents=True, exist_ok=True)
         return True
@@ -92,7 +93,7 @@ class StageCache:
                 console.info(f"{stage}: done in {seconds:.0f} s")
         # whoever waits for the lock, or makes a new one, finds the result
         Path(f"{file}.lock").unlink(missing_ok=True)
-        return load_state(file)
+        return load_state(file, remedy=ANEW)
 
 
 def start_anew_elsewhere(work: Path, output_dir: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from recbole_gro.utils.files import make_folder, undamaged, write_whole
+from recbole_gro.utils.files import ANEW, make_folder, undamaged, write_whole
 from recbole_gro.utils.table import markdown_table
 
 TEMPLATES = Environment(
@@ -41,7 +41,7 @@ def read_rows(file: Path, words: Collection[str]) -> list[dict[str, Any]]:
     Raises:
         UserError: it is damaged.
     """
-    with undamaged(file, "delete it, and run the command again"), open(file, newline="", encoding="utf-8") as stream:
+    with undamaged(file, ANEW), open(file, newline="", encoding="utf-8") as stream:
         return [
             {name: text if name in words else json.loads(text.lower()) if text else None for name, text in row.items()}
             for row in csv.DictReader(stream)

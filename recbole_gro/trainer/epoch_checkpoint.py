@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import other_parameter
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import load_state, plain_state, save_state
+from recbole_gro.utils.files import ANEW, load_state, plain_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import generators_of, random_state, set_generator_state, set_random_state
 
@@ -44,7 +44,7 @@ class EpochCheckpoint:
         if self.file is None or not processes.by_first(self.file.exists):
             return False
         file, trainer = self.file, self.trainer
-        saved = processes.by_first(lambda: load_state(file))
+        saved = processes.by_first(lambda: load_state(file, remedy=ANEW))
         try:
             for name, part in trainer.resumed_parts().items():
                 # an optimizer moves its tensors itself, except its count of steps, which stays on the CPU

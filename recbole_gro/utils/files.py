@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
 
+ANEW = "delete it, and run the command again"  # remedy for a damaged file of the package's own
 PART = ".part"  # suffix of a file that is being written
 _UNSUPPORTED = re.compile(r"Unsupported global: GLOBAL (\S+)")  # torch's words for an object of another class
 
@@ -201,24 +202,43 @@ def whole_lines(file: str | os.PathLike) -> int:
     return lines
 
 
-def load_state(file: str | os.PathLike, kind: str = "a file of this run") -> Any:
+def load_state(file: str | os.PathLike, kind: str = "a file of this run", remedy: str = "") -> Any:
     """Load a file of `save_state` on the CPU.
 
     Args:
         file: its path.
         kind: what it should be, for the message.
+        remedy: what to do where it is damaged, such as `ANEW`.
 
     Raises:
-        UserError: it cannot be read, or holds anything but plain values and tensors.
+        UserError: it cannot be read, its contents are not those that were written, or it holds anything but plain
+            values and tensors.
     """
     try:
+        _check_sums(file)
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # damage ends in any of Python's
+        if shortage := out_of_memory(error):
+            raise shortage from error
         # torch's own messages advise weights_only=False
-        reason = f": {error.strerror}" if isinstance(error, OSError) else ""
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
         if other := _UNSUPPORTED.search(str(error)):
             reason = f": it holds a {other[1]}, which is neither a plain value nor a tensor"
-        raise UserError(f"{file} is damaged or not {kind}{reason}") from error
+        advice = f"; {remedy}" if remedy else ""
+        raise UserError(f"{file} is damaged or not {kind}{reason}{advice}") from error
+
+
+def _check_sums(file: str | os.PathLike) -> None:
+    """Check the contents of a file of torch.save by the checksums in it, which torch.load does not read.
+
+    Raises:
+        BadZipFile: they are others than those that were written.
+    """
+    if not zipfile.is_zipfile(file):  # of torch before 1.6, or no file of torch's at all
+        return
+    with zipfile.ZipFile(file) as archive:
+        if damaged := archive.testzip():
+            raise zipfile.BadZipFile(damaged)
 
 
 def write_whole(file: Path, content: str | bytes) -> None:

@@ -11,6 +11,7 @@ from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.plan import Experiment
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
+from recbole_gro.utils.errors import UserError
 
 
 def test_a_stage_is_computed_once_and_read_again(tmp_path):
@@ -39,6 +40,25 @@ def test_an_interrupted_stage_keeps_its_work_folder(tmp_path):
         cache.once("queries", "abc", stopped)
     assert cache.once("queries", "abc", lambda work: {"left": (work / "half").read_text()}) == {"left": "done"}
     assert not list(tmp_path.glob("*.work"))
+
+
+def test_a_finished_stage_leaves_no_work_folder_of_a_killed_process(tmp_path):
+    cache = StageCache(tmp_path)
+    cache.once("queries", "abc", lambda work: {"n": 1})
+    (tmp_path / "queries-abc.work").mkdir()
+    assert cache.once("queries", "abc", lambda work: {"n": 2}) == {"n": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["queries-abc.pth"]
+
+
+def test_a_damaged_stage_says_what_to_do(tmp_path):
+    cache = StageCache(tmp_path)
+    cache.once("queries", "abc", lambda work: {"ids": torch.arange(300)})
+    file = tmp_path / "queries-abc.pth"
+    content = file.read_bytes()
+    place = content.index(torch.arange(300).numpy().tobytes())
+    file.write_bytes(content[:place] + bytes(512) + content[place + 512 :])
+    with pytest.raises(UserError, match=r"queries-abc\.pth is damaged .*; delete it, and run the command again$"):
+        cache.once("queries", "abc", lambda work: {})
 
 
 def test_a_stage_inside_another_counts_its_own_seconds(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ import errno
 import json
 import multiprocessing
 import os
+import random
 import time
 from pathlib import Path
 
@@ -53,6 +54,26 @@ def test_what_is_no_plain_data_is_refused(tmp_path):
         assert str(error.value).endswith(": No such file or directory") == (name == "absent.pth")
         found = ": it holds a pathlib.Path, which is neither a plain value nor a tensor"
         assert str(error.value).endswith(found) == (name == "code.pth")
+
+
+def test_a_changed_bit_is_never_read_as_other_contents(tmp_path):
+    state = {"weights": torch.randn(40, 5), "names": [f"i{item}" for item in range(20)], "seconds": 1.5}
+    save_state(tmp_path / "whole.pth", state)
+    whole, flipped = (tmp_path / "whole.pth").read_bytes(), tmp_path / "flipped.pth"
+    draw, refused = random.Random(1), 0
+    for _ in range(300):
+        content = bytearray(whole)
+        content[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+        flipped.write_bytes(content)
+        try:
+            found = load_state(flipped, remedy="delete it")
+        except UserError as error:
+            refused += str(error).startswith(f"{flipped} is damaged or not a file of this run; delete it")
+        else:  # a bit that says nothing, such as of a time or of the space between two entries
+            assert found.keys() == state.keys()
+            assert torch.equal(found.pop("weights"), state["weights"])
+            assert found == {name: value for name, value in state.items() if name != "weights"}
+    assert refused > 200
 
 
 @pytest.mark.parametrize(
