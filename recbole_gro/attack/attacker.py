@@ -23,6 +23,7 @@ from recbole_gro.config.settings import Settings
 from recbole_gro.config.values import as_names
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.random_state import SEEDS, stage_seed
 from recbole_gro.utils.registry import Registry
 
@@ -203,7 +204,7 @@ class Attacker:
         trainer = self.trainer(config, surrogate, candidate.stage)
         trainer.genuine_k = candidate.genuine_k
         if candidate.folder:
-            candidate.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(candidate.folder, "surrogate")
             trainer.saved_model_file = str(candidate.folder / f"{candidate.stage}.pth")
         train, held_out = trainer.loaders(candidate.log)
         if candidate.number:

@@ -13,7 +13,7 @@ from recbole_gro.attack.black_box import BlackBox
 from recbole_gro.serving.access_log import AccessLog
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import ANEW, load_state, save_state
+from recbole_gro.utils.files import ANEW, load_state, make_folder, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import random_state, set_random_state
 
@@ -46,7 +46,7 @@ class CachedBlackBox(BlackBox):
         super().__init__(service, budget=budget, access_log=access_log)
         self.folder, self.defense = folder, defense
         self._unfollowed: list[Tensor] = []  # cached queries that the service has not seen in this process
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "queries")
         n_cached = len(list(folder.glob("*.pth")))
         # queries repeat in order, so the log holds the first ones; a query that was cached but not yet logged at the
         # interruption is logged when its response is read

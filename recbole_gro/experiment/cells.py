@@ -22,7 +22,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.files import ANEW, undamaged, written
+from recbole_gro.utils.files import ANEW, make_folder, undamaged, written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -164,7 +164,7 @@ def run_cell(
     if file.exists():
         return Cell.load(file)
     logs = folder / "logs" / file.stem
-    logs.mkdir(parents=True, exist_ok=True)
+    make_folder(logs)
     with logged_to(logs), no_scaler_warning():
         config = experiment.config(values, seed)
         config["show_progress"] = show_progress
@@ -172,7 +172,7 @@ def run_cell(
         cell = measure_cell(config, values, seed, StageCache(stages_dir or folder / "stages"))
         if not given:  # the fingerprint of data that this cell downloaded is known only now
             file = cell_file(experiment, values, seed, folder)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         cell.save(file)
     return cell
 

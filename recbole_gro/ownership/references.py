@@ -17,6 +17,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.files import make_folder
 from recbole_gro.utils.log import console
 
 MAY_DIFFER = {"seed", "use_gpu"}
@@ -41,7 +42,7 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         loaders = build_loaders(config, build_dataset(config))
         _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)
         out = folder / f"seed-{seed}"
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         Stages(config, loaders, StageCache(folder / "stages"), Fingerprints(config, UNDEFENDED), out).target()
         files.append(out / "target.pth")
     return files

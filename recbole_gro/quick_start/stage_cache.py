@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.trainer import processes
-from recbole_gro.utils.files import ANEW, load_state, one_at_a_time, save_state
+from recbole_gro.utils.files import ANEW, load_state, make_folder, one_at_a_time, save_state, write_whole
 from recbole_gro.utils.log import console
 
 
@@ -74,7 +74,7 @@ class StageCache:
             console.log(logging.INFO if self.announce else logging.DEBUG, f"{stage}: read from {file}")
             shutil.rmtree(file.with_suffix(".work"), ignore_errors=True)  # of a process that was killed in `_finish`
             return False
-        file.with_suffix(".work").mkdir(parents=True, exist_ok=True)
+        make_folder(file.with_suffix(".work"), "stages")
         return True
 
     def _finish(self, file: Path, stage: str, made: dict[str, Any] | None, seconds: float | None) -> dict[str, Any]:
@@ -104,4 +104,4 @@ def start_anew_elsewhere(work: Path, output_dir: Path | None) -> None:
     place, here = work / "output_dir", str(output_dir and output_dir.resolve())
     if place.exists() and place.read_text(encoding="utf-8") != here:
         shutil.rmtree(work / "resume", ignore_errors=True)
-    place.write_text(here, encoding="utf-8")
+    write_whole(place, here)

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.catalogue import other_parameter
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import ANEW, load_state, plain_state, save_state
+from recbole_gro.utils.files import ANEW, load_state, make_folder, plain_state, save_state
 from recbole_gro.utils.log import console
 from recbole_gro.utils.random_state import generators_of, random_state, set_generator_state, set_random_state
 
@@ -94,7 +94,7 @@ class EpochCheckpoint:
             if not isinstance(part, nn.Module | Optimizer):  # a swap rule, or a part of a callback
                 plain_state(state["parts"][name], f"state_dict of {type(part).__name__}")
         plain_state(state["values"], f"resumed_values of {type(trainer).__name__}: one")
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent, "resume checkpoint")
         processes.by_first(lambda: save_state(file, state))
         trainer.logger.info(
             f"{self.file.stem}: resume checkpoint after epoch {epoch}{', the last' if finished else ''}"

@@ -1,5 +1,7 @@
 """A stage is computed once for all runs and experiments that share a folder."""
 
+import errno
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +11,7 @@ from pipeline import TINY_RUN, drop_fields
 from recbole_gro import run_recbole_gro
 from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.trainer.epoch_checkpoint import EpochCheckpoint
 from recbole_gro.utils.errors import UserError
 
@@ -59,6 +61,18 @@ def test_a_damaged_stage_says_what_to_do(tmp_path):
     file.write_bytes(content[:place] + bytes(512) + content[place + 512 :])
     with pytest.raises(UserError, match=r"queries-abc\.pth is damaged .*; delete it, and run the command again$"):
         cache.once("queries", "abc", lambda work: {})
+
+
+def test_a_full_disk_names_the_folder_or_file(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"/output_dir cannot be written: No space left on device$"):
+        start_anew_elsewhere(tmp_path, None)
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(UserError, match=r"queries-abc\.work cannot be made: No space left on device$"):
+        StageCache(tmp_path).once("queries", "abc", lambda work: {})
 
 
 def test_a_stage_inside_another_counts_its_own_seconds(tmp_path, monkeypatch):
