@@ -1,26 +1,20 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
 import codecs
-import contextlib
-import csv
-import datetime
 import json
-import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.http_service.log_values import seconds, tokens
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError
 
 SQLITE = b"SQLite format 3\0"
-COLUMNS = ("key", "time", "history")  # of a csv file
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
-YEAR_10000 = 253_402_300_800  # in seconds since 1970
-TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
 
 
 @dataclass
@@ -87,7 +81,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
                 _add_lines(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids))
         else:
             _add_csv(found, file, ids)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
@@ -143,7 +137,7 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
         if line["refused"] is not None:
             found.left_out += line["lists"]
             continue
-        _seconds(f"{place} {number}", str(line["time"]))
+        seconds(f"{place} {number}", line["time"])
         for at, history in enumerate(line["sequences"], 1):
             found.add(str(line.get("key", "")), str(line["time"]), history, (number, at))
 
@@ -181,61 +175,15 @@ def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tupl
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
-    with open(file, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text)
-        if "history" not in (rows.fieldnames or []):
-            names = ", ".join(rows.fieldnames or []) or "none"
-            raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
-        if twice := [name for name, n in Counter(rows.fieldnames).items() if n > 1]:
-            raise UserError(f"log: {file} has two columns {twice[0]}; rename one")
-        numbered = list(enumerate(rows, 1))
-        for number, row in numbered:
-            if None in row or None in row.values():
-                n_fields = len(rows.fieldnames or [])
-                amount = "more" if None in row else "fewer"
-                raise UserError(
-                    f"log: {file}, row {number} has {amount} than the {n_fields} fields of the first line; the items "
-                    "of a history stand between blanks"
-                )
-        if "time" in (rows.fieldnames or []):
-            numbered.sort(key=lambda one: _seconds(f"{file}, row {one[0]}", one[1]["time"] or ""))  # stable
-        for number, row in numbered:
-            history = [ids.get(token, 0) for token in _tokens(row["history"] or "")]
-            found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
+    numbered = list(enumerate(csv_rows(file), 1))
+    if numbered and "time" in numbered[0][1][1]:
+        numbered.sort(key=lambda one: seconds(f"{file}, line {one[1][0]}", one[1][1]["time"]))  # stable
+    for number, (_, row) in numbered:
+        history = [0 if token is None else ids.get(token, 0) for token in tokens(row["history"])]
+        found.add(row.get("key", ""), row.get("time", ""), history, (number, 1))
     n_items = found.unknown + sum(map(len, found.histories))
     if found.histories and found.unknown > n_items / 2:
         raise UserError(
             f"log: {file} is of another catalogue than the target's: {found.unknown:,} of its {n_items:,} items are "
             "not in it; give a checkpoint of the model that was served"
         )
-
-
-def _tokens(text: str) -> list[str]:
-    """Return the items of a history: those of a JSON list, which may have blanks, else what stands between blanks.
-
-    >>> _tokens('["a b", 7]'), _tokens("a b"), _tokens("[a] b")
-    (['a b', '7'], ['a', 'b'], ['[a]', 'b'])
-    """
-    if text.lstrip().startswith("["):
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(text)
-            if isinstance(found, list) and all(type(item) in (str, int) for item in found):
-                return [str(item) for item in found]
-    return text.split()
-
-
-def _seconds(place: str, text: str) -> float:
-    """Return a time in seconds since 1970; one without a zone is of UTC."""
-    seconds = math.nan
-    try:
-        seconds = float(text)
-    except ValueError:
-        with contextlib.suppress(ValueError):
-            when = datetime.datetime.fromisoformat(text)
-            seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
-    if not 0 <= seconds < math.inf:
-        raise UserError(f"log: {place}: time {text!r} is not {TIME}")
-    if seconds >= YEAR_10000:
-        raise UserError(f"log: {place}: time {text!r} is beyond the year 9999; it takes seconds since 1970, and this "
-                        "seems to be milliseconds or a smaller unit")  # fmt: skip
-    return seconds
