@@ -9,12 +9,14 @@ from typing import Any
 
 from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
-from recbole_gro.http_service.log_values import seconds, tokens
+from recbole_gro.http_service.log_values import quoted, seconds, tokens, unread_names
 from recbole_gro.serving.catalogue import Catalogue
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.log import say
 
 SQLITE = b"SQLite format 3\0"
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
+KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
 
 
 @dataclass
@@ -138,8 +140,9 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
             found.left_out += line["lists"]
             continue
         seconds(f"{place} {number}", line["time"])
+        key = line.get("key")
         for at, history in enumerate(line["sequences"], 1):
-            found.add(str(line.get("key", "")), str(line["time"]), history, (number, at))
+            found.add("" if key is None else str(key), str(line["time"]), history, (number, at))
 
 
 def _wrong(line: Any, catalogue: Catalogue) -> str:
@@ -147,31 +150,47 @@ def _wrong(line: Any, catalogue: Catalogue) -> str:
     if not isinstance(line, dict):
         return f"it is no object with {', '.join(FIELDS)}, such as a line of access-NAME.jsonl"
     if absent := [name for name in FIELDS if name not in line]:
-        return f"it has no {absent[0]}"
-    if line.get("catalogue", catalogue.digest) != catalogue.digest:
+        meant = nearest(absent[0], [name for name in line if name not in KEYS])
+        return f"it has no {absent[0]}" + (f"; did you mean {quoted(meant)}?" if meant else "")
+    if line.get("catalogue") not in (None, catalogue.digest):
         return "it is of another catalogue than the target's; give a checkpoint of the run that wrote it"
+    if type(line.get("key")) not in (str, int, type(None)):
+        return f"key {quoted(line['key'])} is no text"
+    if not isinstance(line["refused"], str | None):
+        return f"refused {quoted(line['refused'])} is no text with a reason, nor null"
     if line["refused"] is not None:
-        return "" if type(line.get("lists")) is int else "it has no number of lists"
+        lists = line.get("lists")
+        return "" if type(lists) is int and lists >= 0 else "it has no number of lists"
     if not isinstance(line["sequences"], list) or not all(isinstance(row, list) for row in line["sequences"]):
         return "sequences is no list of lists of item ids"
     n_items = catalogue.n_items
     wrong = [item for row in line["sequences"] for item in row if type(item) is not int or not 0 < item <= n_items]
     if wrong and type(wrong[0]) is int:
-        return f"item id {wrong[0]} is not in the target's catalogue of {n_items} items"
-    return f"{wrong[0]!r} is no item id, a whole number from 1 to {n_items}" if wrong else ""
+        return f"item id {quoted(wrong[0])} is not in the target's catalogue of {n_items} items"
+    return f"{quoted(wrong[0])} is no item id, a whole number from 1 to {n_items}" if wrong else ""
 
 
 def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the content of each line that is not blank."""
+    """Yield the number and the content of each line that is not blank; say at the end which keys are not read."""
+    names: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            content = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"log: {file}, line {number} is no JSON: {error.msg}, character {error.colno}") from None
         except RecursionError:
             raise UserError(f"log: {file}, line {number} is JSON that is nested too deeply") from None
+        except ValueError:  # of int, which limits what it converts
+            raise UserError(
+                f"log: {file}, line {number} has a number of thousands of digits; item ids are whole numbers of the "
+                "target's catalogue, times are of ISO 8601 or in seconds since 1970"
+            ) from None
+        yield number, content
+        names.update(dict.fromkeys(content))
+    if unread := unread_names(names, KEYS):
+        say(f"log: {file}: keys of its lines that are not read: {unread}")
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:

@@ -87,3 +87,51 @@ def test_a_history_may_be_longer_than_fields_of_the_csv_module(tmp_path, quote):
 
 def test_columns_that_are_not_read_may_be_there_twice(tmp_path):
     assert rows_of(tmp_path, "history,,\na,x,y\n") == [(2, {"history": "a"})]
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("Timestamp,api_key", "'Timestamp' (did you mean time?), 'api_key' (did you mean key?); known are"),
+        ("Time,KEY", "'Time' (did you mean time?), 'KEY' (did you mean key?); known are"),
+        ("agent,request_time", "'request_time' (did you mean time?), 'agent'; known are key, time, history"),
+        ("server_time,key_id", "'server_time' (did you mean time?), 'key_id' (did you mean key?); known are"),
+        ("ip,", "'ip'; known are key, time, history"),
+        ("key,time", None),
+    ],
+)
+def test_columns_that_are_not_read_are_named(tmp_path, capsys, head, said):
+    file = tmp_path / "own.csv"
+    file.write_text(f"{head},history\n5,5,a\n")
+    assert [row["history"] for _, row in csv_rows(file)] == ["a"]
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"log: {file}: columns that are not read: {said}") if said else not printed
+    assert printed.count("\n") == bool(said)
+
+
+def test_a_known_column_is_suggested_where_it_is_absent_alone(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text("time,Time,history\n5,x,a\n")
+    csv_rows(tmp_path / "own.csv")
+    assert "columns that are not read: 'Time'; known are" in capsys.readouterr().out
+
+
+def test_many_columns_that_are_not_read_are_counted(tmp_path, capsys):
+    (tmp_path / "own.csv").write_text(",".join(["history", *(f"c{n}" for n in range(30)), "Key"]) + "\na" + ",1" * 31)
+    csv_rows(tmp_path / "own.csv")
+    assert "read: 'Key' (did you mean key?), 'c0', 'c1'" in (printed := capsys.readouterr().out)
+    assert "'c8' and 21 more; known are" in printed
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [
+        ("key,History", "this one key, History; did you mean 'History'? call it history"),
+        ("key;history", "this one key;history; commas separate the columns"),
+        ("user,item", "this one user, item"),
+    ],
+)
+def test_a_csv_file_without_a_history_gets_a_hint(tmp_path, head, hint):
+    (tmp_path / "own.csv").write_text(f"{head}\nx,y\n")
+    with pytest.raises(UserError) as error:
+        csv_rows(tmp_path / "own.csv")
+    assert str(error.value).endswith(hint)

@@ -193,6 +193,17 @@ LINE = {"time": "1970-01-02", "lists": 1, "refused": None, "sequences": [[1, 2],
         (LINE | {"refused": "budget", "lists": None}, "it has no number of lists"),
         ({"sequences": [[1]]}, "it has no time"),
         ({"sequences": [[1]], "time": "1970-01-02"}, "it has no refused"),
+        ({"sequences": [[1]], "Time": "1970-01-02"}, "it has no time; did you mean 'Time'?"),
+        (LINE | {"time": None}, "time None is not a time since 1970"),
+        (LINE | {"time": True}, "time True is not a time since 1970"),
+        (LINE | {"time": ["1970"]}, "time a list is not a time since 1970"),
+        (LINE | {"sequences": None}, "sequences is no list of lists of item ids"),
+        (LINE | {"sequences": [None]}, "sequences is no list of lists of item ids"),
+        (LINE | {"sequences": [[10**400]]}, "item id 1000000000000000000000000000000000000000000000000000000000"),
+        (LINE | {"key": {"name": "ann"}}, "key an object is no text"),
+        (LINE | {"key": True}, "key True is no text"),
+        (LINE | {"refused": False}, "refused False is no text with a reason, nor null"),
+        (LINE | {"refused": "budget", "lists": -3}, "it has no number of lists"),
         ([], "it is no object with time, refused, sequences"),
         ([LINE], "it is no object with time, refused, sequences"),
     ],
@@ -283,3 +294,44 @@ def test_a_csv_file_with_a_column_twice_is_refused(tmp_path):
     (tmp_path / "own.csv").write_text("history,history\na,b\n")
     with pytest.raises(UserError, match="two columns history; rename one"):
         read_log(tmp_path / "own.csv", IDS)
+
+
+def test_null_is_no_key_and_no_catalogue(tmp_path):
+    own = [{"key": None}, {}, {"key": ""}, {"key": "None"}, {"key": 7}, {"catalogue": None}]
+    lines = [LINE | one | {"sequences": [[1]]} for one in own]
+    (tmp_path / "access.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert read_log(tmp_path / "access.jsonl", IDS).keys == ["", "", "", "None", "7", ""]
+
+
+def test_null_in_a_history_of_a_csv_file_is_no_item_of_that_name(tmp_path):
+    (tmp_path / "own.csv").write_text('history\n"[""a"", null]"\n')
+    found = read_log(tmp_path / "own.csv", IDS | {"null": 4, "None": 5})
+    assert (found.histories, found.unknown) == ([[1]], 1)
+
+
+@pytest.mark.parametrize("field", ["time", "sequences"])
+def test_a_number_of_thousands_of_digits_is_reported_with_its_line(tmp_path, field):
+    text = json.dumps(LINE | {field: "it"}).replace('"it"', "9" * 5000)
+    (tmp_path / "access.jsonl").write_text(f"{json.dumps(LINE)}\n{text}\n")
+    with pytest.raises(UserError, match=r"jsonl, line 2 has a number of thousands of digits; item ids are") as error:
+        read_log(tmp_path / "access.jsonl", IDS)
+    assert len(str(error.value)) < 400
+
+
+def test_keys_of_lines_that_are_not_read_are_named_once(tmp_path, capsys):
+    file = tmp_path / "access.jsonl"
+    file.write_text("".join(f"{json.dumps(LINE | {'api_key': 'ann', 'ip': n})}\n" for n in range(3)))
+    assert read_log(file, IDS).keys == [""] * 6
+    assert capsys.readouterr().out == (
+        f"log: {file}: keys of its lines that are not read: 'api_key' (did you mean key?), 'ip'; known are time, "
+        "refused, sequences, lists, key, catalogue\n"
+    )
+
+
+def test_logs_of_the_package_have_no_key_that_is_not_read(tmp_path, ledger, capsys):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5)])
+    read_log(tmp_path / "service.db", IDS)
+    AccessLog(tmp_path / "access.jsonl", Catalogue.of(IDS)).add([[3, 1]])
+    read_log(tmp_path / "access.jsonl", IDS)
+    assert not capsys.readouterr().out
