@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import itertools
 import json
 import math
 import re
@@ -10,6 +11,7 @@ from typing import Any
 
 from recbole_gro.utils.errors import UserError, nearest
 
+NOTATION = "items stand between blanks, those with blanks in a JSON list"
 SHOWN_NAMES = 10
 YEAR_10000 = 253_402_300_800  # in seconds since 1970
 TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
@@ -70,6 +72,25 @@ def tokens(text: str) -> list[str | None]:
             if isinstance(found, list):
                 return [str(item) if type(item) in (str, int) else None for item in found]
     return [*text.split()]
+
+
+def unknown_item(history: str, token: str | None, ids: Collection[str]) -> str:
+    """Return what is wrong with an item of a history that is not in the catalogue, and how items are written.
+
+    Args:
+        history: as the log has it.
+        token: of `tokens`.
+        ids: tokens of the catalogue.
+
+    >>> unknown_item("a,b", "a,b", ["c", "a"])
+    "'a,b' is no item of the catalogue, which has 'a'; items stand between blanks, those with blanks in a JSON list"
+    """
+    pieces = [piece.strip() for piece in re.split(r"""[][(){}<>,;|'"]+""", history)]
+    pieces += [" ".join(pair) for pair in itertools.pairwise(history.split())]
+    meant = next((piece for piece in pieces if piece in ids and piece != token), next(iter(ids), ""))
+    shown = "null, or another value" if token is None else quoted(token)
+    where = "" if token == history else f" in the history {quoted(history)}"
+    return f"{shown}{where} is no item of the catalogue, which has {quoted(meant)}; {NOTATION}"
 
 
 def seconds(place: str, value: Any) -> float:

@@ -9,13 +9,15 @@ from typing import Any
 
 from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
-from recbole_gro.http_service.log_values import quoted, seconds, tokens, unread_names
+from recbole_gro.http_service.log_values import quoted, seconds, tokens, unknown_item, unread_names
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import say
+from recbole_gro.utils.units import counted
 
 SQLITE = b"SQLite format 3\0"
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
+CHECKPOINT = "if they do, give a checkpoint of the model that was served"
 KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
 
 
@@ -30,7 +32,10 @@ class LoggedQueries:
         places: the number, from 1, of the query of each in the log, and of the history in its query.
         left_out: number of histories without an item of the catalogue, or refused before they reached the model.
         unanswered: number of histories that reached the model and got no list.
+        refused: those of `left_out` that were refused.
         unknown: number of items that are not in the catalogue.
+        incomplete: number of histories that have such items.
+        example: one of them, where it stands, and how items are written; empty where there are none.
     """
 
     histories: list[list[int]] = field(default_factory=list)
@@ -39,12 +44,16 @@ class LoggedQueries:
     places: list[tuple[int, int]] = field(default_factory=list)
     left_out: int = 0
     unanswered: int = 0
+    refused: int = 0
     unknown: int = 0
+    incomplete: int = 0
+    example: str = ""
 
     def add(self, key: str, time: str, history: list[int], place: tuple[int, int]) -> None:
         """Add a history, less its items that are 0: those outside the catalogue; arguments as the attributes."""
         known = [item for item in history if item]
         self.unknown += len(history) - len(known)
+        self.incomplete += len(known) < len(history)
         if not known:
             self.left_out += 1
             return
@@ -91,7 +100,9 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             reason = "it is not UTF-8 text; unpack or convert it"
         raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
     if not found.histories:
-        raise UserError(f"log: {file} has no query with an item of the catalogue, or all were refused")
+        refused = f"; {counted(found.refused, 'history was', 'histories were')} refused" if found.refused else ""
+        example = f"; {found.example}; {CHECKPOINT}" if found.example else ""
+        raise UserError(f"log: {file} has no query with an item of the catalogue{refused}{example}")
     return found
 
 
@@ -138,6 +149,7 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
             raise UserError(f"log: {place} {number}: {wrong}")
         if line["refused"] is not None:
             found.left_out += line["lists"]
+            found.refused += line["lists"]
             continue
         seconds(f"{place} {number}", line["time"])
         key = line.get("key")
@@ -197,12 +209,15 @@ def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[st
     numbered = list(enumerate(csv_rows(file), 1))
     if numbered and "time" in numbered[0][1][1]:
         numbered.sort(key=lambda one: seconds(f"{file}, line {one[1][0]}", one[1][1]["time"]))  # stable
-    for number, (_, row) in numbered:
-        history = [0 if token is None else ids.get(token, 0) for token in tokens(row["history"])]
+    for number, (line, row) in numbered:
+        read = tokens(row["history"])
+        history = [0 if token is None else ids.get(token, 0) for token in read]
+        if not found.example and 0 in history:
+            found.example = f"line {line}: {unknown_item(row['history'], read[history.index(0)], ids)}"
         found.add(row.get("key", ""), row.get("time", ""), history, (number, 1))
     n_items = found.unknown + sum(map(len, found.histories))
     if found.histories and found.unknown > n_items / 2:
         raise UserError(
-            f"log: {file} is of another catalogue than the target's: {found.unknown:,} of its {n_items:,} items are "
-            "not in it; give a checkpoint of the model that was served"
+            f"log: {file} is of another catalogue than the target's, or in another notation: {found.unknown:,} of its "
+            f"{n_items:,} items are not in it; {found.example}; {CHECKPOINT}"
         )

@@ -143,7 +143,8 @@ def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
     ("text", "message"),
     [
         ("key,items\nann,a\n", "has no column history; a csv file has key, time, history, this one key, items"),
-        ("history\nz\n", "has no query with an item of the catalogue, or all were refused"),
+        ("history\nz\n", "has no query with an item of the catalogue; line 2: 'z' is no item of the catalogue"),
+        ("history\n", "log has no query with an item of the catalogue$"),
         ("key,history\nbob,a\nbob,a,b\n", "log: .*log, line 3 has more than the 2 fields of the first line"),
         ("key,history\nbob,a\nbob\n", "log: .*log, line 3 has fewer than the 2 fields of the first line"),
         ('{"refused": null, "sequences": [[1]], "time": "1970"}\n{"refused', "log: .*log, line 2 is no JSON: "),
@@ -280,7 +281,7 @@ def test_a_csv_file_of_another_catalogue_is_refused(tmp_path):
     file = tmp_path / "own.csv"
     file.write_text("history\na x y\nz\n")
     with pytest.raises(
-        UserError, match=r"own\.csv is of another catalogue than the target's: 3 of its 4 items are not"
+        UserError, match=r"another catalogue than the target's, or in another notation: 3 of its 4 items are not in"
     ):
         read_log(file, IDS)
     file.write_text("history\na x\nb z\n")  # half of them
@@ -335,3 +336,41 @@ def test_logs_of_the_package_have_no_key_that_is_not_read(tmp_path, ledger, caps
     AccessLog(tmp_path / "access.jsonl", Catalogue.of(IDS)).add([[3, 1]])
     read_log(tmp_path / "access.jsonl", IDS)
     assert not capsys.readouterr().out
+
+
+def test_refusals_are_named_where_a_log_has_no_other_queries(tmp_path):
+    log = AccessLog(tmp_path / "access.jsonl")
+    log.add([[3, 1], [2]], refused="budget")
+    with pytest.raises(UserError, match=r"no query with an item of the catalogue; 2 histories were refused$"):
+        read_log(tmp_path / "access.jsonl", IDS)
+    log.add([[1]])
+    found = read_log(tmp_path / "access.jsonl", IDS)
+    assert (found.left_out, found.refused, found.incomplete, found.example) == (2, 2, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        (["B-1", "B-1,B-2", "B-1,B-2,B-3"], "'B-1,B-2' is no item of the catalogue, which has 'B-1'; items stand"),
+        (["['B-2']", "['B-2', 'B-1']"], "\"['B-2']\" is no item of the catalogue, which has 'B-2'; items stand"),
+        (["B-3|B-2"], "'B-3|B-2' is no item of the catalogue, which has 'B-3'; items stand"),
+        (["B-1", "a b c d"], "'a' in the history 'a b c d' is no item of the catalogue, which has 'a b'; items"),
+        (["[[1, 2]]"], "null, or another value in the history '[[1, 2]]' is no item of the catalogue, which has 'B-1'"),
+        (["x" * 999], f"'{'x' * 60}...' is no item of the catalogue, which has 'B-1'; items stand"),
+    ],
+)
+def test_histories_in_another_notation_are_shown_with_what_is_expected(tmp_path, histories, message):
+    with (tmp_path / "own.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["history"], *([history] for history in histories)])
+    with pytest.raises(UserError) as error:
+        read_log(tmp_path / "own.csv", {"B-1": 1, "B-2": 2, "B-3": 3, "a b": 4})
+    text = str(error.value)
+    assert message in text
+    assert text.index("blanks in a JSON list; if they do, give a checkpoint") > text.index(message)
+
+
+def test_histories_with_an_unknown_item_are_counted(tmp_path):
+    (tmp_path / "own.csv").write_text("time,history\n3,a x y\n2,a b\n1,b z c\n4,q\n")
+    found = read_log(tmp_path / "own.csv", IDS)
+    assert (found.unknown, found.incomplete, found.left_out, found.refused) == (4, 3, 1, 0)
+    assert found.example.startswith("line 4: 'z' in the history 'b z c' is no item")  # the first by time
