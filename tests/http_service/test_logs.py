@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -374,3 +376,18 @@ def test_histories_with_an_unknown_item_are_counted(tmp_path):
     found = read_log(tmp_path / "own.csv", IDS)
     assert (found.unknown, found.incomplete, found.left_out, found.refused) == (4, 3, 1, 0)
     assert found.example.startswith("line 4: 'z' in the history 'b z c' is no item")  # the first by time
+
+
+@pytest.mark.parametrize(("grouped", "key"), [('"user"', ""), ('["key", "user"]', "k,")])
+def test_the_recipe_of_the_documentation_makes_a_log_of_an_event_log(tmp_path, monkeypatch, grouped, key):
+    monkeypatch.chdir(tmp_path)
+    rows = ["07,a b,30", "bob,NA,20", "07,b,40", '07,"say ""c"", d",10', "bob,b,20", "null,b,5"]
+    head = f"{'key,' if key else ''}user,item,time"
+    (tmp_path / "views.csv").write_text("\n".join([head, *(key + row for row in rows)]))
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "detect.md").read_text(encoding="utf-8")
+    recipe = re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1].replace('groupby("user"', f"groupby({grouped}")
+    exec(recipe.replace('.rename_axis("key")', "") if key else recipe, {})
+    found = read_log(tmp_path / "requests.csv", {"a b": 1, "b": 2, 'say "c", d': 3, "NA": 4})
+    assert (found.histories, found.unknown) == ([[2], [3, 1, 2], [4, 2]], 0)
+    assert found.times == ["5", "10", "20"]
+    assert found.keys == (["k"] * 3 if key else ["null", "07", "bob"])
