@@ -3,6 +3,7 @@
 import codecs
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from recbole_gro.utils.units import counted
 SQLITE = b"SQLite format 3\0"
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
 CHECKPOINT = "if they do, give a checkpoint of the model that was served"
+NO_NAME = re.compile(r"[\n\r\ud800-\udfff]")  # line breaks and halves of characters, which no report can show
 KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
 
 
@@ -166,8 +168,9 @@ def _wrong(line: Any, catalogue: Catalogue) -> str:
         return f"it has no {absent[0]}" + (f"; did you mean {quoted(meant)}?" if meant else "")
     if line.get("catalogue") not in (None, catalogue.digest):
         return "it is of another catalogue than the target's; give a checkpoint of the run that wrote it"
-    if type(line.get("key")) not in (str, int, type(None)):
-        return f"key {quoted(line['key'])} is no text"
+    key = line.get("key")
+    if type(key) not in (str, int, type(None)) or NO_NAME.search(str(key)):
+        return f"key {quoted(key)} is no text of one line"
     if not isinstance(line["refused"], str | None):
         return f"refused {quoted(line['refused'])} is no text with a reason, nor null"
     if line["refused"] is not None:

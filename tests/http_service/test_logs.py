@@ -203,7 +203,9 @@ LINE = {"time": "1970-01-02", "lists": 1, "refused": None, "sequences": [[1, 2],
         (LINE | {"sequences": None}, "sequences is no list of lists of item ids"),
         (LINE | {"sequences": [None]}, "sequences is no list of lists of item ids"),
         (LINE | {"sequences": [[10**400]]}, "item id 1000000000000000000000000000000000000000000000000000000000"),
-        (LINE | {"key": {"name": "ann"}}, "key an object is no text"),
+        (LINE | {"key": {"name": "ann"}}, "key an object is no text of one line"),
+        (LINE | {"key": "ann\nbob"}, "key 'ann\\nbob' is no text of one line"),
+        (LINE | {"key": "\ud800"}, "key '\\ud800' is no text of one line"),
         (LINE | {"key": True}, "key True is no text"),
         (LINE | {"refused": False}, "refused False is no text with a reason, nor null"),
         (LINE | {"refused": "budget", "lists": -3}, "it has no number of lists"),
@@ -391,3 +393,16 @@ def test_the_recipe_of_the_documentation_makes_a_log_of_an_event_log(tmp_path, m
     assert (found.histories, found.unknown) == ([[2], [3, 1, 2], [4, 2]], 0)
     assert found.times == ["5", "10", "20"]
     assert found.keys == (["k"] * 3 if key else ["null", "07", "bob"])
+
+
+@pytest.mark.parametrize(
+    "damage", ["time = 'noon'", "time = 1e20", "time = 9e999", "sequences = '[1'", "sequences = x'ff'",
+               "sequences = '[[' || replace(hex(zeroblob(2500)), '0', '9') || ']]'"]
+)  # fmt: skip
+def test_a_damaged_query_of_a_ledger_is_reported_with_its_number(tmp_path, ledger, damage):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5), Entry(1, [[2]], 5)])
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute(f"UPDATE query SET {damage} WHERE id = 2")
+    with pytest.raises(UserError, match=r"^log: .*service\.db, query 2: its time or histories are damaged$"):
+        read_log(tmp_path / "service.db", IDS)
