@@ -40,10 +40,20 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -
     shares = sorted({*(share for times in SHARES if rate < (share := min(highest, times * rate))), highest})
     ratios = [flagged * math.log(share) + (histories - flagged) * math.log1p(-share) - null for share in shares]
     shape = (1 + flagged).numpy(), (1 + histories - flagged).numpy()
-    with np.errstate(divide="ignore"):  # no share above the rate explains few flagged histories
-        of_uniform = betaln(*shape) + np.log1p(-betainc(*shape, rate)) - math.log1p(-rate)
+    of_uniform = betaln(*shape) + _log_above(*shape, rate) - math.log1p(-rate)
     ratios.append(torch.from_numpy(of_uniform) - null)
     return torch.stack(ratios).logsumexp(0) - math.log(len(ratios))
+
+
+def _log_above(a: np.ndarray, b: np.ndarray, rate: float) -> np.ndarray:
+    """Return the logarithm of the probability that Beta(a, b) has above a rate; -inf where it is below the floats.
+
+    Few flagged histories of many leave next to none above a high rate: 1 less the rest has no digits of it then, while
+    the law of the benign share, Beta(b, a) below 1 - rate, has all. scipy names it betaincc from 1.11 on.
+    """
+    below = betainc(a, b, rate)
+    with np.errstate(divide="ignore"):
+        return np.where(below < HALF, np.log1p(-below), np.log(betainc(b, a, 1 - rate)))
 
 
 def highest_evidence(keys: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:

@@ -97,13 +97,14 @@ def run_detect(
 
 def _left_out(queries: LoggedQueries) -> str:
     """Return one line on what of a log is not judged; nothing where all of it is."""
-    parts = []
-    if n := queries.left_out:
-        parts.append(f"{counted(n, 'history', 'histories')} refused, or without an item of the target's catalogue")
+    parts, without = [], queries.left_out - queries.refused
+    if n := queries.refused:
+        parts.append(counted(n, "refused history", "refused histories"))
+    if without:
+        parts.append(f"{counted(without, 'history', 'histories')} without an item of the target's catalogue")
     if n := queries.unknown:
-        parts.append(
-            f"{counted(n, 'item')} that the catalogue does not have; an item with blanks stands in a JSON list"
-        )
+        own = counted(queries.incomplete, "history", "histories")
+        parts.append(f"{counted(n, 'item')} of {own} that the catalogue does not have; {queries.example}")
     return f"log: left out: {', and '.join(parts)}" if parts else ""
 
 

@@ -285,9 +285,12 @@ class Ledger:
                 "LEFT JOIN key ON key.id = key ORDER BY query.id"
             )
             for number, seconds, key, name, k, lists, refused, sequences in rows:
-                when = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
+                try:
+                    when = datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="microseconds")
+                    histories = json.loads(sequences) if sequences else None
+                except (TypeError, ValueError, OverflowError, RecursionError):
+                    raise UserError(f"log: {self.file}, query {number}: its time or histories are damaged") from None
                 line = {"id": number, "time": when, "key": f"(deleted key {key})" if name is None else name}
-                histories = json.loads(sequences) if sequences else None
                 yield {**line, "k": k, "lists": lists, "refused": refused, "sequences": histories}
 
 

@@ -1,26 +1,26 @@
 """Access logs: the ledger of a service, the jsonl file of a run, or a csv file."""
 
 import codecs
-import contextlib
-import csv
-import datetime
 import json
-import math
 import os
-from collections import Counter
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.http_service.log_values import quoted, seconds, tokens, unknown_item, unread_names
 from recbole_gro.serving.catalogue import Catalogue
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.log import say
+from recbole_gro.utils.units import counted
 
 SQLITE = b"SQLite format 3\0"
-COLUMNS = ("key", "time", "history")  # of a csv file
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
-YEAR_10000 = 253_402_300_800  # in seconds since 1970
-TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
+CHECKPOINT = "if they do, give a checkpoint of the model that was served"
+NO_NAME = re.compile(r"[\n\r\ud800-\udfff]")  # line breaks and halves of characters, which no report can show
+KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
 
 
 @dataclass
@@ -34,7 +34,10 @@ class LoggedQueries:
         places: the number, from 1, of the query of each in the log, and of the history in its query.
         left_out: number of histories without an item of the catalogue, or refused before they reached the model.
         unanswered: number of histories that reached the model and got no list.
+        refused: those of `left_out` that were refused.
         unknown: number of items that are not in the catalogue.
+        incomplete: number of histories that have such items.
+        example: one of them, where it stands, and how items are written; empty where there are none.
     """
 
     histories: list[list[int]] = field(default_factory=list)
@@ -43,12 +46,16 @@ class LoggedQueries:
     places: list[tuple[int, int]] = field(default_factory=list)
     left_out: int = 0
     unanswered: int = 0
+    refused: int = 0
     unknown: int = 0
+    incomplete: int = 0
+    example: str = ""
 
     def add(self, key: str, time: str, history: list[int], place: tuple[int, int]) -> None:
         """Add a history, less its items that are 0: those outside the catalogue; arguments as the attributes."""
         known = [item for item in history if item]
         self.unknown += len(history) - len(known)
+        self.incomplete += len(known) < len(history)
         if not known:
             self.left_out += 1
             return
@@ -87,7 +94,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
                 _add_lines(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids))
         else:
             _add_csv(found, file, ids)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
@@ -95,7 +102,9 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             reason = "it is not UTF-8 text; unpack or convert it"
         raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
     if not found.histories:
-        raise UserError(f"log: {file} has no query with an item of the catalogue, or all were refused")
+        refused = f"; {counted(found.refused, 'history was', 'histories were')} refused" if found.refused else ""
+        example = f"; {found.example}; {CHECKPOINT}" if found.example else ""
+        raise UserError(f"log: {file} has no query with an item of the catalogue{refused}{example}")
     return found
 
 
@@ -142,10 +151,12 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
             raise UserError(f"log: {place} {number}: {wrong}")
         if line["refused"] is not None:
             found.left_out += line["lists"]
+            found.refused += line["lists"]
             continue
-        _seconds(f"{place} {number}", str(line["time"]))
+        seconds(f"{place} {number}", line["time"])
+        key = line.get("key")
         for at, history in enumerate(line["sequences"], 1):
-            found.add(str(line.get("key", "")), str(line["time"]), history, (number, at))
+            found.add("" if key is None else str(key), str(line["time"]), history, (number, at))
 
 
 def _wrong(line: Any, catalogue: Catalogue) -> str:
@@ -153,89 +164,63 @@ def _wrong(line: Any, catalogue: Catalogue) -> str:
     if not isinstance(line, dict):
         return f"it is no object with {', '.join(FIELDS)}, such as a line of access-NAME.jsonl"
     if absent := [name for name in FIELDS if name not in line]:
-        return f"it has no {absent[0]}"
-    if line.get("catalogue", catalogue.digest) != catalogue.digest:
+        meant = nearest(absent[0], [name for name in line if name not in KEYS])
+        return f"it has no {absent[0]}" + (f"; did you mean {quoted(meant)}?" if meant else "")
+    if line.get("catalogue") not in (None, catalogue.digest):
         return "it is of another catalogue than the target's; give a checkpoint of the run that wrote it"
+    key = line.get("key")
+    if type(key) not in (str, int, type(None)) or NO_NAME.search(str(key)):
+        return f"key {quoted(key)} is no text of one line"
+    if not isinstance(line["refused"], str | None):
+        return f"refused {quoted(line['refused'])} is no text with a reason, nor null"
     if line["refused"] is not None:
-        return "" if type(line.get("lists")) is int else "it has no number of lists"
+        lists = line.get("lists")
+        return "" if type(lists) is int and lists >= 0 else "it has no number of lists"
     if not isinstance(line["sequences"], list) or not all(isinstance(row, list) for row in line["sequences"]):
         return "sequences is no list of lists of item ids"
     n_items = catalogue.n_items
     wrong = [item for row in line["sequences"] for item in row if type(item) is not int or not 0 < item <= n_items]
     if wrong and type(wrong[0]) is int:
-        return f"item id {wrong[0]} is not in the target's catalogue of {n_items} items"
-    return f"{wrong[0]!r} is no item id, a whole number from 1 to {n_items}" if wrong else ""
+        return f"item id {quoted(wrong[0])} is not in the target's catalogue of {n_items} items"
+    return f"{quoted(wrong[0])} is no item id, a whole number from 1 to {n_items}" if wrong else ""
 
 
 def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the content of each line that is not blank."""
+    """Yield the number and the content of each line that is not blank; say at the end which keys are not read."""
+    names: dict[str, None] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            content = json.loads(line)
         except json.JSONDecodeError as error:
             raise UserError(f"log: {file}, line {number} is no JSON: {error.msg}, character {error.colno}") from None
         except RecursionError:
             raise UserError(f"log: {file}, line {number} is JSON that is nested too deeply") from None
+        except ValueError:  # of int, which limits what it converts
+            raise UserError(
+                f"log: {file}, line {number} has a number of thousands of digits; item ids are whole numbers of the "
+                "target's catalogue, times are of ISO 8601 or in seconds since 1970"
+            ) from None
+        yield number, content
+        names.update(dict.fromkeys(content))
+    if unread := unread_names(names, KEYS):
+        say(f"log: {file}: keys of its lines that are not read: {unread}")
 
 
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
-    with open(file, encoding="utf-8-sig", newline="") as text:
-        rows = csv.DictReader(text)
-        if "history" not in (rows.fieldnames or []):
-            names = ", ".join(rows.fieldnames or []) or "none"
-            raise UserError(f"log: {file} has no column history; a csv file has {', '.join(COLUMNS)}, this one {names}")
-        if twice := [name for name, n in Counter(rows.fieldnames).items() if n > 1]:
-            raise UserError(f"log: {file} has two columns {twice[0]}; rename one")
-        numbered = list(enumerate(rows, 1))
-        for number, row in numbered:
-            if None in row or None in row.values():
-                n_fields = len(rows.fieldnames or [])
-                amount = "more" if None in row else "fewer"
-                raise UserError(
-                    f"log: {file}, row {number} has {amount} than the {n_fields} fields of the first line; the items "
-                    "of a history stand between blanks"
-                )
-        if "time" in (rows.fieldnames or []):
-            numbered.sort(key=lambda one: _seconds(f"{file}, row {one[0]}", one[1]["time"] or ""))  # stable
-        for number, row in numbered:
-            history = [ids.get(token, 0) for token in _tokens(row["history"] or "")]
-            found.add(row.get("key") or "", row.get("time") or "", history, (number, 1))
+    numbered = list(enumerate(csv_rows(file), 1))
+    if numbered and "time" in numbered[0][1][1]:
+        numbered.sort(key=lambda one: seconds(f"{file}, line {one[1][0]}", one[1][1]["time"]))  # stable
+    for number, (line, row) in numbered:
+        read = tokens(row["history"])
+        history = [0 if token is None else ids.get(token, 0) for token in read]
+        if not found.example and 0 in history:
+            found.example = f"line {line}: {unknown_item(row['history'], read[history.index(0)], ids)}"
+        found.add(row.get("key", ""), row.get("time", ""), history, (number, 1))
     n_items = found.unknown + sum(map(len, found.histories))
     if found.histories and found.unknown > n_items / 2:
         raise UserError(
-            f"log: {file} is of another catalogue than the target's: {found.unknown:,} of its {n_items:,} items are "
-            "not in it; give a checkpoint of the model that was served"
+            f"log: {file} is of another catalogue than the target's, or in another notation: {found.unknown:,} of its "
+            f"{n_items:,} items are not in it; {found.example}; {CHECKPOINT}"
         )
-
-
-def _tokens(text: str) -> list[str]:
-    """Return the items of a history: those of a JSON list, which may have blanks, else what stands between blanks.
-
-    >>> _tokens('["a b", 7]'), _tokens("a b"), _tokens("[a] b")
-    (['a b', '7'], ['a', 'b'], ['[a]', 'b'])
-    """
-    if text.lstrip().startswith("["):
-        with contextlib.suppress(ValueError, RecursionError):
-            found = json.loads(text)
-            if isinstance(found, list) and all(type(item) in (str, int) for item in found):
-                return [str(item) for item in found]
-    return text.split()
-
-
-def _seconds(place: str, text: str) -> float:
-    """Return a time in seconds since 1970; one without a zone is of UTC."""
-    seconds = math.nan
-    try:
-        seconds = float(text)
-    except ValueError:
-        with contextlib.suppress(ValueError):
-            when = datetime.datetime.fromisoformat(text)
-            seconds = when.replace(tzinfo=when.tzinfo or datetime.UTC).timestamp()
-    if not 0 <= seconds < math.inf:
-        raise UserError(f"log: {place}: time {text!r} is not {TIME}")
-    if seconds >= YEAR_10000:
-        raise UserError(f"log: {place}: time {text!r} is beyond the year 9999; it takes seconds since 1970, and this "
-                        "seems to be milliseconds or a smaller unit")  # fmt: skip
-    return seconds

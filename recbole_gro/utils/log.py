@@ -43,7 +43,12 @@ def say(line: str) -> None:
 
 
 def _write(text: str) -> None:
-    """Print text above the progress bars; the work does not end where it cannot be written, on a full disk."""
+    """Print text above the progress bars; the work does not end where it cannot be written, on a full disk.
+
+    Characters that the terminal's encoding lacks, as an item of a log may have, are escaped.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
         tqdm.write(text)
         sys.stdout.flush()  # else a later line would fail, of whoever prints it

@@ -1,11 +1,14 @@
 import math
+from fractions import Fraction
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from scipy.integrate import quad
 
 from recbole_gro.detection.api_keys import highest_evidence, key_is_flagged, log_evidence
-from recbole_gro.detection.calibration import conformal_quantile
+from recbole_gro.detection.calibration import conformal_quantile, conformal_rank
 
 MANY = 10**7  # benign users: the rate is as good as known
 
@@ -87,3 +90,37 @@ def test_the_highest_evidence_is_that_after_any_history_of_a_key():
         slow.append(max(float(log_evidence(*pair, 0.01, 943)) for pair in counts))
     assert highest_evidence(keys, flagged, 0.01, 943).tolist() == pytest.approx(slow)
     assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), 0.01, 943)) == 0
+
+
+def exact_log_evidence(m, x, rate, n):
+    """Return the evidence in exact arithmetic: integrals of polynomials, and rising factorials of the beta-binomial."""
+    above, below = n + 1 - conformal_rank(n, rate), conformal_rank(n, rate)
+    null = Fraction(
+        math.prod(range(above, above + x)) * math.prod(range(below, below + m - x)),
+        math.prod(range(n + 1, n + 1 + m)),
+    )
+    half = 0.5 if rate < 0.5 else (1 + rate) / 2
+    shares = {Fraction(min(half, times * rate)) for times in (2, 5, 10, 30) if min(half, times * rate) > rate}
+    ratios = [p**x * (1 - p) ** (m - x) for p in shares | {Fraction(half)}]
+    p = Fraction(rate)  # the integral of q^x (1 - q)^(m - x) above p is a sum over a binomial distribution
+    terms = (math.comb(m + 1, j) * p**j * (1 - p) ** (m + 1 - j) for j in range(x + 1))
+    ratios.append(sum(terms) / ((m + 1) * math.comb(m, x)) / (1 - p))
+    mean = sum(ratios) / len(ratios) / null
+    return math.log(mean.numerator) - math.log(mean.denominator)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.5, 0.9, 0.95]),
+    st.sampled_from([99, 100, 400, 2000]),
+    st.integers(0, 200),
+    st.floats(0, 1),
+)
+@example(0.5, 2000, 196, 0.01)
+@example(0.9, 100, 39, 0.36)
+@example(0.3, 400, 193, 0.02)
+@example(0.01, 99, 200, 0)
+def test_evidence_is_that_of_exact_arithmetic_at_any_rate(rate, benign, histories, share):
+    flagged = round(share * histories)
+    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, benign)
+    assert float(found) == pytest.approx(exact_log_evidence(histories, flagged, rate, benign), rel=1e-9, abs=1e-9)

@@ -1,6 +1,8 @@
 import csv
 import json
+import re
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -143,25 +145,25 @@ def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
     ("text", "message"),
     [
         ("key,items\nann,a\n", "has no column history; a csv file has key, time, history, this one key, items"),
-        ("history\nz\n", "has no query with an item of the catalogue, or all were refused"),
-        ("key,history\nbob,a\nbob,a,b\n", "log: .*log, row 2 has more than the 2 fields of the first line"),
-        ("key,history\nbob,a\nbob\n", "log: .*log, row 2 has fewer than the 2 fields of the first line"),
+        ("history\nz\n", "has no query with an item of the catalogue; line 2: 'z' is no item of the catalogue"),
+        ("history\n", "log has no query with an item of the catalogue$"),
+        ("key,history\nbob,a\nbob,a,b\n", "log: .*log, line 3 has more than the 2 fields of the first line"),
+        ("key,history\nbob,a\nbob\n", "log: .*log, line 3 has fewer than the 2 fields of the first line"),
         ('{"refused": null, "sequences": [[1]], "time": "1970"}\n{"refused', "log: .*log, line 2 is no JSON: "),
         (
             "history,time\na,10\na,yesterday\n",
-            r"log: .*log, row 2: time 'yesterday' is not a time since 1970, of ISO 8601 such as 2",
+            r"log: .*log, line 3: time 'yesterday' is not a time since 1970, of ISO 8601 such as 2",
         ),
-        ("history,time\na,\n", "row 1: time '' is not"),
-        ("history,time\na,1\na,1700000000000\n", "log: .*log, row 2: time '1700000000000' is beyond the year 9999"),
+        ("history,time\na,\n", "line 2: time '' is not"),
+        ("history,time\na,1\na,1700000000000\n", "log: .*log, line 3: time '1700000000000' is beyond the year 9999"),
         ("history,time\na,253402300800\n", "it takes seconds since 1970, and this seems to be milliseconds"),
         ("", "log: .*log is empty; it takes a ledger, a jsonl file, or a csv file with the column history$"),
         (b"\xef\xbb\xbf \n\n", "log is empty; it takes"),
         (" " * 40 + "\n" * 9, "log is empty; it takes"),
-        ("history,time\na,nan\n", "row 1: time 'nan' is not"),
+        ("history,time\na,nan\n", "line 2: time 'nan' is not"),
         ("{no json", "line 1 is no JSON: Expecting property name"),
-        ("history,time\na,5\na,-5\n", "log: .*log, row 2: time '-5' is not a time since 1970"),
-        ("history,time\na,1969-12-31\n", "log: .*log, row 1: time '1969-12-31' is not"),
-        ("history\n" + "a" * 200_000, "cannot be read as a ledger, jsonl or csv file: Error field larger than"),
+        ("history,time\na,5\na,-5\n", "log: .*log, line 3: time '-5' is not a time since 1970"),
+        ("history,time\na,1969-12-31\n", "log: .*log, line 2: time '1969-12-31' is not"),
         (b"history\n\xff", "csv file: it is not UTF-8 text; unpack or convert it$"),
     ],
 )
@@ -188,12 +190,25 @@ LINE = {"time": "1970-01-02", "lists": 1, "refused": None, "sequences": [[1, 2],
         (LINE | {"sequences": [[1.0]]}, "1.0 is no item id"),
         (LINE | {"sequences": [1, 2]}, "sequences is no list of lists of item ids"),
         (LINE | {"sequences": "1 2"}, "sequences is no list of lists of item ids"),
-        (LINE | {"time": -5}, "time '-5' is not a time since 1970"),
-        (LINE | {"time": 1700000000000}, "time '1700000000000' is beyond the year 9999; it takes seconds"),
+        (LINE | {"time": -5}, "time -5 is not a time since 1970"),
+        (LINE | {"time": 1700000000000}, "time 1700000000000 is beyond the year 9999; it takes seconds"),
         (LINE | {"time": "noon"}, "time 'noon' is not a time since 1970"),
         (LINE | {"refused": "budget", "lists": None}, "it has no number of lists"),
         ({"sequences": [[1]]}, "it has no time"),
         ({"sequences": [[1]], "time": "1970-01-02"}, "it has no refused"),
+        ({"sequences": [[1]], "Time": "1970-01-02"}, "it has no time; did you mean 'Time'?"),
+        (LINE | {"time": None}, "time None is not a time since 1970"),
+        (LINE | {"time": True}, "time True is not a time since 1970"),
+        (LINE | {"time": ["1970"]}, "time a list is not a time since 1970"),
+        (LINE | {"sequences": None}, "sequences is no list of lists of item ids"),
+        (LINE | {"sequences": [None]}, "sequences is no list of lists of item ids"),
+        (LINE | {"sequences": [[10**400]]}, "item id 1000000000000000000000000000000000000000000000000000000000"),
+        (LINE | {"key": {"name": "ann"}}, "key an object is no text of one line"),
+        (LINE | {"key": "ann\nbob"}, "key 'ann\\nbob' is no text of one line"),
+        (LINE | {"key": "\ud800"}, "key '\\ud800' is no text of one line"),
+        (LINE | {"key": True}, "key True is no text"),
+        (LINE | {"refused": False}, "refused False is no text with a reason, nor null"),
+        (LINE | {"refused": "budget", "lists": -3}, "it has no number of lists"),
         ([], "it is no object with time, refused, sequences"),
         ([LINE], "it is no object with time, refused, sequences"),
     ],
@@ -270,7 +285,7 @@ def test_a_csv_file_of_another_catalogue_is_refused(tmp_path):
     file = tmp_path / "own.csv"
     file.write_text("history\na x y\nz\n")
     with pytest.raises(
-        UserError, match=r"own\.csv is of another catalogue than the target's: 3 of its 4 items are not"
+        UserError, match=r"another catalogue than the target's, or in another notation: 3 of its 4 items are not in"
     ):
         read_log(file, IDS)
     file.write_text("history\na x\nb z\n")  # half of them
@@ -284,3 +299,110 @@ def test_a_csv_file_with_a_column_twice_is_refused(tmp_path):
     (tmp_path / "own.csv").write_text("history,history\na,b\n")
     with pytest.raises(UserError, match="two columns history; rename one"):
         read_log(tmp_path / "own.csv", IDS)
+
+
+def test_null_is_no_key_and_no_catalogue(tmp_path):
+    own = [{"key": None}, {}, {"key": ""}, {"key": "None"}, {"key": 7}, {"catalogue": None}]
+    lines = [LINE | one | {"sequences": [[1]]} for one in own]
+    (tmp_path / "access.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert read_log(tmp_path / "access.jsonl", IDS).keys == ["", "", "", "None", "7", ""]
+
+
+def test_null_in_a_history_of_a_csv_file_is_no_item_of_that_name(tmp_path):
+    (tmp_path / "own.csv").write_text('history\n"[""a"", null]"\n')
+    found = read_log(tmp_path / "own.csv", IDS | {"null": 4, "None": 5})
+    assert (found.histories, found.unknown) == ([[1]], 1)
+
+
+@pytest.mark.parametrize("field", ["time", "sequences"])
+def test_a_number_of_thousands_of_digits_is_reported_with_its_line(tmp_path, field):
+    text = json.dumps(LINE | {field: "it"}).replace('"it"', "9" * 5000)
+    (tmp_path / "access.jsonl").write_text(f"{json.dumps(LINE)}\n{text}\n")
+    with pytest.raises(UserError, match=r"jsonl, line 2 has a number of thousands of digits; item ids are") as error:
+        read_log(tmp_path / "access.jsonl", IDS)
+    assert len(str(error.value)) < 400
+
+
+def test_keys_of_lines_that_are_not_read_are_named_once(tmp_path, capsys):
+    file = tmp_path / "access.jsonl"
+    file.write_text("".join(f"{json.dumps(LINE | {'api_key': 'ann', 'ip': n})}\n" for n in range(3)))
+    assert read_log(file, IDS).keys == [""] * 6
+    assert capsys.readouterr().out == (
+        f"log: {file}: keys of its lines that are not read: 'api_key' (did you mean key?), 'ip'; known are time, "
+        "refused, sequences, lists, key, catalogue\n"
+    )
+
+
+def test_logs_of_the_package_have_no_key_that_is_not_read(tmp_path, ledger, capsys):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5)])
+    read_log(tmp_path / "service.db", IDS)
+    AccessLog(tmp_path / "access.jsonl", Catalogue.of(IDS)).add([[3, 1]])
+    read_log(tmp_path / "access.jsonl", IDS)
+    assert not capsys.readouterr().out
+
+
+def test_refusals_are_named_where_a_log_has_no_other_queries(tmp_path):
+    log = AccessLog(tmp_path / "access.jsonl")
+    log.add([[3, 1], [2]], refused="budget")
+    with pytest.raises(UserError, match=r"no query with an item of the catalogue; 2 histories were refused$"):
+        read_log(tmp_path / "access.jsonl", IDS)
+    log.add([[1]])
+    found = read_log(tmp_path / "access.jsonl", IDS)
+    assert (found.left_out, found.refused, found.incomplete, found.example) == (2, 2, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("histories", "message"),
+    [
+        (["B-1", "B-1,B-2", "B-1,B-2,B-3"], "'B-1,B-2' is no item of the catalogue, which has 'B-1'; items stand"),
+        (["['B-2']", "['B-2', 'B-1']"], "\"['B-2']\" is no item of the catalogue, which has 'B-2'; items stand"),
+        (["B-3|B-2"], "'B-3|B-2' is no item of the catalogue, which has 'B-3'; items stand"),
+        (["B-1", "a b c d"], "'a' in the history 'a b c d' is no item of the catalogue, which has 'a b'; items"),
+        (["[[1, 2]]"], "null, or another value in the history '[[1, 2]]' is no item of the catalogue, which has 'B-1'"),
+        (["x" * 999], f"'{'x' * 60}...' is no item of the catalogue, which has 'B-1'; items stand"),
+    ],
+)
+def test_histories_in_another_notation_are_shown_with_what_is_expected(tmp_path, histories, message):
+    with (tmp_path / "own.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["history"], *([history] for history in histories)])
+    with pytest.raises(UserError) as error:
+        read_log(tmp_path / "own.csv", {"B-1": 1, "B-2": 2, "B-3": 3, "a b": 4})
+    text = str(error.value)
+    assert message in text
+    assert text.index("blanks in a JSON list; if they do, give a checkpoint") > text.index(message)
+
+
+def test_histories_with_an_unknown_item_are_counted(tmp_path):
+    (tmp_path / "own.csv").write_text("time,history\n3,a x y\n2,a b\n1,b z c\n4,q\n")
+    found = read_log(tmp_path / "own.csv", IDS)
+    assert (found.unknown, found.incomplete, found.left_out, found.refused) == (4, 3, 1, 0)
+    assert found.example.startswith("line 4: 'z' in the history 'b z c' is no item")  # the first by time
+
+
+@pytest.mark.parametrize(("grouped", "key"), [('"user"', ""), ('["key", "user"]', "k,")])
+def test_the_recipe_of_the_documentation_makes_a_log_of_an_event_log(tmp_path, monkeypatch, grouped, key):
+    monkeypatch.chdir(tmp_path)
+    rows = ["07,a b,30", "bob,NA,20", "07,b,40", '07,"say ""c"", d",10', "bob,b,20", "null,b,5"]
+    head = f"{'key,' if key else ''}user,item,time"
+    (tmp_path / "views.csv").write_text("\n".join([head, *(key + row for row in rows)]))
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "detect.md").read_text(encoding="utf-8")
+    recipe = re.search(r"```python\n(.*?)```", page, flags=re.DOTALL)[1].replace('groupby("user"', f"groupby({grouped}")
+    exec(recipe.replace('.rename_axis("key")', "") if key else recipe, {})
+    found = read_log(tmp_path / "requests.csv", {"a b": 1, "b": 2, 'say "c", d': 3, "NA": 4})
+    assert (found.histories, found.unknown) == ([[2], [3, 1, 2], [4, 2]], 0)
+    assert found.times == ["5", "10", "20"]
+    assert found.keys == (["k"] * 3 if key else ["null", "07", "bob"])
+
+
+@pytest.mark.parametrize(
+    "damage", ["time = 'noon'", "time = 1e20", "time = 9e999", "sequences = '[1'", "sequences = x'ff'",
+               "sequences = '[[' || replace(hex(zeroblob(2500)), '0', '9') || ']]'"]
+)  # fmt: skip
+def test_a_damaged_query_of_a_ledger_is_reported_with_its_number(tmp_path, ledger, damage):
+    ledger.create_key("ann")
+    ledger.admit([Entry(1, [[1]], 5), Entry(1, [[2]], 5)])
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        database.execute(f"UPDATE query SET {damage} WHERE id = 2")
+    with pytest.raises(UserError, match=r"^log: .*service\.db, query 2: its time or histories are damaged$"):
+        read_log(tmp_path / "service.db", IDS)

@@ -1,5 +1,6 @@
 """What a run logs, and where."""
 
+import io
 import logging
 
 import pytest
@@ -48,6 +49,18 @@ def test_quiet_shows_results_and_errors_alone_and_logs_all(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[:2] == ["an error", "| dataset   |   users |"]
     for line in ("the stage", "a warning"):
         assert line in (tmp_path / "run.log").read_text()
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    say("log: 'ä' is no item")
+    with shown_on_console():
+        console.info("key Ω")
+        show(TextTable(["key"], [["ü"]]))
+    printed = stream.buffer.getvalue().decode()
+    assert printed.startswith("log: '\\xe4' is no item\nkey \\u03a9\n")
+    assert "\\xfc" in printed
 
 
 def test_logging_is_left_as_it_was_after_an_error_too(tmp_path):
