@@ -9,8 +9,10 @@ from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.own_code import fault_of_own_code
 
 # where code is wrong; other exceptions, such as OSError and those of libraries, may mean a service that is down
-OF_CODE = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError)
-OF_CODE += (NotImplementedError, SyntaxError, SystemExit, UserError)
+OF_CODE = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError),
+    *(NotImplementedError, SyntaxError, SystemExit, UserError),
+)
 
 
 class FunctionSource:
