@@ -199,9 +199,23 @@ class NextItemScorer:
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def _scores_of(self, interaction: Interaction) -> Tensor:
-        """Return the model's scores [B, n_items] for the rows of a batch or a query."""
+        """Return the model's scores [B, n_items] for the rows of a batch or a query.
+
+        Raises:
+            UserError: `full_sort_predict` returns anything else.
+        """
         with self.fused():
-            return self.model.full_sort_predict(interaction).view(-1, self.n_items)
+            scores = self.model.full_sort_predict(interaction)
+        what = f"model: full_sort_predict of {type(self.model).__name__} returned"
+        if not isinstance(scores, Tensor):
+            raise UserError(f"{what} a {type(scores).__name__}, and a tensor of scores is needed")
+        rows = len(interaction[self.model.ITEM_SEQ])
+        if scores.numel() != rows * self.n_items:  # it may return them in one dimension
+            each = scores.shape[-1] if scores.dim() > 1 else scores.numel() // max(1, rows)
+            if each == self.n_items or scores.dim() == 0:
+                raise UserError(f"{what} scores {list(scores.shape)} for {rows} rows and {self.n_items} items")
+            raise UserError(f"{what} {each} scores per row, and the model has {self.n_items} items, padding included")
+        return scores.view(-1, self.n_items)
 
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """Return scores [S P, n_items] after P prefixes of each of S sequences, those of a sequence together.
