@@ -209,11 +209,10 @@ class NextItemScorer:
         what = f"model: full_sort_predict of {type(self.model).__name__} returned"
         if not isinstance(scores, Tensor):
             raise UserError(f"{what} a {type(scores).__name__}, and a tensor of scores is needed")
-        rows = len(interaction[self.model.ITEM_SEQ])
-        if scores.numel() != rows * self.n_items:  # it may return them in one dimension
-            each = scores.shape[-1] if scores.dim() > 1 else scores.numel() // max(1, rows)
-            if each == self.n_items or scores.dim() == 0:
-                raise UserError(f"{what} scores {list(scores.shape)} for {rows} rows and {self.n_items} items")
+        each = scores.shape[-1] if scores.dim() > 1 else self.n_items
+        if scores.dim() < 2 and scores.numel() % self.n_items:  # those of all rows may be in one dimension
+            each = scores.numel() // len(interaction[self.model.ITEM_SEQ])
+        if each != self.n_items:
             raise UserError(f"{what} {each} scores per row, and the model has {self.n_items} items, padding included")
         return scores.view(-1, self.n_items)
 
