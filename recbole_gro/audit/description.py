@@ -1,5 +1,6 @@
 """The description of a service under audit: service.yaml, or a Python function and its catalogue."""
 
+import base64
 import json
 import os
 import re
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from recbole_gro.audit.secret_values import hidden
 from recbole_gro.audit.template import read_template
@@ -93,12 +94,16 @@ class Description:
         if self.function:
             return text
         address, headers = urlsplit(expanded(self["url"], "url")), expanded(self["headers"], "headers")
-        words = [word for value in headers.values() for word in value.split()]
+        # whole, and what follows the name in session=..
+        words = [word for value in headers.values() for word in [*value.split(), *re.split(r"[\s=;,:\"]+", value)]]
         words += [value for _, value in parse_qsl(address.query)]
         words += [value for value in (address.username, address.password) if value]
+        user = f"{unquote(address.username or '')}:{unquote(address.password or '')}"
+        words.append(base64.b64encode(user.encode()).decode())  # as it is sent
         names = VARIABLE.findall(str([self["url"], self["headers"], self["request"]]))
         secrets = {word: "..." for word in words if len(word) >= LEAST_LITERAL}
-        return hidden(text, secrets | {os.environ.get(name, ""): f"${{{name}}}" for name in names})
+        secrets |= {os.environ.get(name, ""): f"${{{name}}}" for name in names}
+        return hidden(text, {unquote(value): shown for value, shown in secrets.items()} | secrets)
 
 
 def read_description(black_box: str, given: dict[str, Any], option: str = "black_box") -> Description:

@@ -17,11 +17,28 @@ class Unanswered(Exception):
     """A request that got no list.
 
     Args:
-        reason: in a few words; lone surrogates are escaped, which neither a file nor a terminal takes.
+        reason: in a few words, for the journal; lone surrogates are escaped, which neither a file nor a terminal takes.
+        came: what came in place of lists.
+        said: what the service says in its answer, without secrets; for the message that ends the work alone.
+        status: of the answer over HTTP; 0: none.
+        mended_by_resuming: whether another try may succeed with the same code of the user's.
     """
 
-    def __init__(self, reason: str):
-        super().__init__(reason.encode("utf-8", "backslashreplace").decode("utf-8"))
+    def __init__(
+        self, reason: str, came: Any = None, *, said: str = "", status: int = 0, mended_by_resuming: bool = True
+    ):
+        super().__init__(_writable(reason))
+        self.came, self.said, self.status = came, _writable(said), status
+        self.mended_by_resuming = mended_by_resuming
+
+    @property
+    def in_full(self) -> str:
+        """The reason and what the service says."""
+        return f"{self}: {self.said}" if self.said else str(self)
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Refused(Unanswered):

@@ -17,6 +17,7 @@ from recbole_gro.utils.errors import UserError
 
 MOST_STRANGE = 10  # lists without a known item, from the first on, that end the audit
 MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
+FUNCTION = "it is called with a list of histories, once per batch, and returns a list of item ids for each of them"
 AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
 
 
@@ -71,7 +72,7 @@ class Client:
         except Refused as error:
             self._ended = True
             raise UserError(
-                f"{self.description.name}: the service refuses this account ({error}); {self.journal.resume}"
+                f"{self.description.name}: the service refuses this account ({error.in_full}); {self.journal.resume}"
             ) from error
         except Unanswered as error:
             with self._lock:
@@ -80,9 +81,8 @@ class Client:
                 if self._in_a_row and (not self._any or self._in_a_row >= MOST_FAILED):
                     self._ended = True
                     what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
-                    raise UserError(
-                        f"{self.description.name}: {what} failed ({error}); {self.journal.resume}{self._if_changed()}"
-                    ) from error
+                    advice = "".join(f"; {part}" for part in self._advice(error))
+                    raise UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}") from error
         else:
             self.journal.answered(queries, lists)
             with self._lock:
@@ -100,11 +100,16 @@ class Client:
             self.journal.failed(queries, reason)
         self._failed = []
 
-    def _if_changed(self) -> str:
-        """Return what to do where the description is to be mended: the folder is bound to what it says."""
-        if self._any or self.description.function:
-            return ""
-        return f"; if url, request or items of {self.description.name} are to be changed, name another folder"
+    def _advice(self, error: Unanswered) -> list[str]:
+        """Return what to do after the failure that ended the work."""
+        resume, name = [self.journal.resume], self.description.name
+        if self._any:
+            return resume
+        if self.description.function:
+            return [FUNCTION] * (not name.endswith(".pth")) + resume * error.mended_by_resuming
+        # the folder is bound to what the description says
+        keys = "url, request, k or items" if 400 <= error.status < 500 else "url, request or items"
+        return [*resume, f"if {keys} of {name} are to be changed, name another folder"]
 
 
 class LiveService:

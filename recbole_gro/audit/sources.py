@@ -3,23 +3,26 @@
 import contextlib
 import datetime
 import email.utils
+import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
-from numbers import Integral
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from recbole_gro.audit.answer_text import MOST_READ, as_tokens, beginning, sentence
 from recbole_gro.audit.description import Description, expanded
+from recbole_gro.audit.function_source import FunctionSource
 from recbole_gro.audit.http_status import OF_THE_ACCOUNT, is_refused, is_temporary
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.template import fill
-from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.errors import UserError
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
 LONGEST_PLACE = 200  # characters of a URL in a message
+LARGEST = 2**28  # bytes of an answer with lists; what is longer is no answer of a recommender
 
 
 @contextlib.contextmanager
@@ -61,37 +64,12 @@ class _NoJson(Unanswered):
 
     Args:
         gave_none: whether it holds no list either, as a maintenance page; else it may be the first part of JSON.
+        said: what the service says in it.
     """
 
-    def __init__(self, *, gave_none: bool):
-        super().__init__("an answer that is no JSON")
+    def __init__(self, *, gave_none: bool, said: str):
+        super().__init__("an answer that is no JSON", said=said)
         self.gave_none = gave_none
-
-
-class FunctionSource:
-    """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
-
-    Args:
-        function: is called by one thread at a time.
-    """
-
-    batch, concurrency = 64, 1
-
-    def __init__(self, function: Callable[[list[list[Any]]], Any]):
-        self.function = function
-
-    def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
-        """Return a list of item ids per history."""
-        ticket = journal.reserve(len(histories))
-        try:
-            answer = self.function(histories)
-        except (Exception, SystemExit) as error:
-            journal.release(ticket, len(histories))
-            raise Unanswered(in_one_line(error)) from error
-        return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
-
-    def stop(self) -> None:
-        """Do nothing: one request at a time is sent."""
 
 
 class HttpSource:
@@ -152,45 +130,47 @@ class HttpSource:
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
         body = fill(self._request, histories, self.description["k"], self.batch)
-        reason, last = "", self.description["retries"]
+        failure, last = Unanswered(""), self.description["retries"]
         for attempt in range(last + 1):
             self._wait_for_turn()
             ticket = journal.reserve(len(histories))
             try:
-                response = self._send(body)
+                response, content = self._send(body)
             except (self._http.ConnectError, self._http.ConnectTimeout):
                 journal.release(ticket, len(histories))
-                reason = f"cannot connect to {self.description.public['url']}"
+                failure = Unanswered(f"cannot connect to {self.description.public['url']}")
             # UnicodeError, InvalidURL: of the host that a redirect names; the service may have given the lists
             except (self._http.HTTPError, self._http.InvalidURL, UnicodeError) as error:
-                reason = type(error).__name__  # its message may hold a header
+                failure = Unanswered(type(error).__name__)  # its message may hold a header
                 if self._is_lost_again(attempt == last):
                     break
             else:
                 if response.is_success:
                     self._hangs = False
                     try:
-                        return self._read(response, len(histories))
+                        return self._read(response, content, len(histories))
                     except _NoJson as error:
                         if error.gave_none:
                             journal.release(ticket, len(histories))
                         raise
-                reason = f"status {response.status_code}{self._redirected(response)}"
-                if is_refused(response.status_code):
+                status = response.status_code
+                reason, said = f"status {status}{self._redirected(response)}", self._said(response, content)
+                failure = Unanswered(reason, said=said, status=status)
+                if is_refused(status):
                     self._hangs = False
                     journal.release(ticket, len(histories))
-                    if response.status_code in OF_THE_ACCOUNT:
-                        raise Refused(f"{reason}, {OF_THE_ACCOUNT[response.status_code]}")
+                    if status in OF_THE_ACCOUNT:
+                        raise Refused(f"{reason}, {OF_THE_ACCOUNT[status]}", said=said, status=status)
                 elif self._is_lost_again(attempt == last):
                     break
-                if not is_temporary(response.status_code):
+                if not is_temporary(status):
                     break
                 if (demanded := self._demanded(response, journal)) is not None:
                     self._delay_all(demanded)
                     continue
             if attempt < last:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
-        raise Unanswered(reason)
+        raise failure
 
     def _is_lost_again(self, is_last: bool) -> bool:
         """Note that a try was lost; return whether to try no more: retries would spend the budget of a service that
@@ -201,17 +181,40 @@ class HttpSource:
         self._hangs = is_last
         return False
 
-    def _send(self, body: Any) -> Any:
+    def _send(self, body: Any) -> tuple[Any, bytes]:
+        """Return the answer to a request and its body, of which a failure has MOST_READ bytes at most."""
         method, url = self.description["method"], self._http.URL(self._url)
         if method == "GET":
             url, body = url.copy_merge_params(body), None  # where the argument params would replace a query of the URL
-        return self._client.request(method, url, headers=self._headers, json=body)
+        content = bytearray()
+        with self._client.stream(method, url, headers=self._headers, json=body) as response:
+            most, until = LARGEST, float("inf")
+            if not response.is_success:
+                most, until = MOST_READ, time.monotonic() + self.description["timeout"]
+            try:
+                for part in response.iter_bytes():
+                    content += part
+                    if len(content) >= most or time.monotonic() > until:
+                        break
+            except self._http.HTTPError:
+                if response.is_success:  # else its status says enough
+                    raise
+        return response, bytes(content[:most])
 
-    def _read(self, response: Any, n_histories: int) -> list[list[str]]:
+    def _said(self, response: Any, content: bytes) -> str:
+        """Return what a service says in an answer without lists; nothing of a redirect, whose place is named."""
+        if response.has_redirect_location:
+            return ""
+        return sentence(content, response.charset_encoding or "utf-8", self.description.hidden)
+
+    def _read(self, response: Any, content: bytes, n_histories: int) -> list[list[str]]:
+        if len(content) >= LARGEST:
+            raise Unanswered(f"an answer of more than {LARGEST // 2**20} MiB")
         try:
-            answer = response.json()
+            answer = json.loads(content)
         except ValueError:
-            raise _NoJson(gave_none=not response.content.lstrip().startswith((b"[", b"{"))) from None
+            gave_none = not content.lstrip().startswith((b"[", b"{"))
+            raise _NoJson(gave_none=gave_none, said=self._said(response, content[:MOST_READ])) from None
         except RecursionError:
             raise Unanswered("an answer of JSON that is nested too deeply") from None
         expression = f"where the JMESPath expression of items looks, {self.description['items']}"
@@ -222,7 +225,8 @@ class HttpSource:
         try:
             return as_tokens(found if self.batch > 1 else [found], n_histories)
         except Unanswered as error:
-            raise Unanswered(f"{error} {expression}") from None
+            came = answer if found is None else error.came
+            raise Unanswered(f"{error} {expression}", said=beginning(came, self.description.hidden)) from None
 
     def _redirected(self, response: Any) -> str:
         """Return where a redirect leads, less its query and all secrets; nothing for another answer."""
@@ -264,19 +268,3 @@ class HttpSource:
                     self._next = time.monotonic() + 1 / self.description["rate"]
                     return
             self._stopped.wait(wait)
-
-
-def as_tokens(lists: Any, n_histories: int) -> list[list[str]]:
-    """Return lists of item ids as texts.
-
-    Raises:
-        Unanswered: anything but one list of texts or whole numbers per history.
-    """
-    if not isinstance(lists, list | tuple) or len(lists) != n_histories:
-        raise Unanswered("an answer without one list per history")
-    for row in lists:
-        if not isinstance(row, list | tuple) or any(
-            isinstance(item, bool) or not isinstance(item, str | Integral) for item in row
-        ):
-            raise Unanswered("an answer that is no list of item ids")
-    return [[str(item) for item in row] for row in lists]

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
+from recbole_gro.config.own_modules import is_own
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
 from recbole_gro.config.settings import Settings, declared_keys
 from recbole_gro.utils.errors import SettingWarning, UserError, nearest
@@ -87,6 +88,29 @@ def names_in(model_class: type) -> frozenset[str]:
             elif isinstance(node, ast.Name):
                 found.update(_names_of(getattr(sys.modules.get(cls.__module__), node.id, None)))
     return frozenset(found - SET_BY_RECBOLE | set(getattr(model_class, "config_keys", ())))
+
+
+def keys_read(model_class: type) -> list[str]:
+    """Return the settings that a model class of a user's own reads, by `config["width"]` in its source, in its order.
+
+    Those that RecBole or this package reads too have defaults, which may be None.
+    """
+    found: dict[str, None] = {}
+    for cls in model_class.__mro__:
+        if not is_own(cls.__module__):
+            continue
+        try:
+            source = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+        except (OSError, TypeError, SyntaxError):
+            continue
+        for node in ast.walk(source):
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("config", "self.config"):
+                if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                    found[node.slice.value] = None
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
+                found[node.attr] = None
+    general = recbole_names() | declared_keys().keys() | SET_BY_RECBOLE
+    return [key for key in found if key not in general and not hasattr(dict, key)]
 
 
 def _names_of(member: Any) -> tuple[str, ...]:

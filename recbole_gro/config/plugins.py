@@ -14,7 +14,7 @@ from recbole_gro.config.own_modules import is_own, reached, source
 from recbole_gro.config.settings import Settings, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
-from recbole_gro.utils.own_code import note_own
+from recbole_gro.utils.own_code import note_own, place_in_own_code
 from recbole_gro.utils.registry import registering_module
 
 GROUP = "recbole_gro.plugins"
@@ -96,7 +96,9 @@ def imported_module(name: str, setting: str) -> Any:
             f"{setting}: importing {name} ends the process; put its script part under if __name__ == '__main__'"
         ) from error
     except Exception as error:
-        raise UserError(f"{setting}: importing {name} failed: {in_one_line(error)}") from error
+        place = place_in_own_code(error)
+        reason = in_one_line(error) + (f" ({place})" if place else "")
+        raise UserError(f"{setting}: importing {name} failed: {reason}") from error
     finally:
         if here in sys.path:  # the module may have changed it
             sys.path.remove(here)

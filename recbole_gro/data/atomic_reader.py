@@ -19,7 +19,8 @@ from recbole_gro.utils.errors import UserError
 BLOCK = 2**24  # characters that are split into values at once
 REPEATED = "; the line repeats the header, as where files were joined: remove it"
 SHOWN = 60  # characters of a value or a line in a message
-DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}\b")
+DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?!\d)")  # in ISO 8601 a T may follow
+SECONDS = "seconds since 1970, such as 1514678400"
 
 
 class AtomicTable:
@@ -92,7 +93,9 @@ class AtomicTable:
         for place, (name, kind) in enumerate(self.columns.items()):
             if name in names:
                 texts = values[place::stride]
-                read: Any = self._floats(name, texts, numbers) if kind == "float" else tokens(categories_of(texts))
+                read: Any = (
+                    self._floats(name, texts, numbers, exact) if kind == "float" else tokens(categories_of(texts))
+                )
                 if name in complete:
                     finite = np.isfinite(read) if kind == "float" else ~pd.isna(read)
                     if (wrong := np.flatnonzero(~finite)).size:
@@ -182,7 +185,7 @@ class AtomicTable:
                 )
         return values, n, np.array(numbers, dtype=np.int64)
 
-    def _floats(self, name: str, texts: list[str], numbers: np.ndarray) -> np.ndarray:
+    def _floats(self, name: str, texts: list[str], numbers: np.ndarray, time: str | None) -> np.ndarray:
         try:
             if "_" not in "".join(texts):  # Python reads 1_000 as a number
                 return np.array(texts, dtype=np.float64)
@@ -190,8 +193,9 @@ class AtomicTable:
             pass
         for number, text in zip(numbers, texts, strict=True):
             if text.strip() and not _is_decimal(text):
-                date = "; write dates as seconds since 1970, such as 1514678400" if DATE.match(text.strip()) else ""
-                hint = REPEATED if text.strip() == f"{name}:float" else date
+                hint = f"; times are numbers, as {SECONDS}" if name == time else ""
+                hint = f"; write dates as {SECONDS}" if DATE.match(text.strip()) else hint
+                hint = REPEATED if text.strip() == f"{name}:float" else hint
                 raise self._error(number, f"{name} {text[:SHOWN]!r} is no number{hint}")
         return np.array([text if text.strip() else "nan" for text in texts], dtype=np.float64)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from recbole_gro.config.models import CANNOT_SERVE, reference_to
 from recbole_gro.data import train_rows_of
+from recbole_gro.quick_start.model_fault import fault_of_model
 from recbole_gro.quick_start.model_trials import TRIALS_BY_ROLE, ModelTrials, TrialFailed
 from recbole_gro.scoring import AnonymousUserScorer, MaskedScorer, create_scorer
-from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
-from recbole_gro.utils.own_code import place_in_own_code
+from recbole_gro.utils.errors import UserError, out_of_memory
 from recbole_gro.utils.table import TextTable
 
 TRAINED_ON_ROWS = ("target", "student")  # roles that read training rows; a surrogate reads a query log
@@ -78,11 +78,9 @@ def _outcome(passes: Iterable[Callable[[ModelTrials], None]], trials: ModelTrial
     except (Exception, SystemExit) as error:  # RecBole's CPR models end the process at settings they do not support
         if ":" not in reference_to(trials.config.model_class) and not settings:
             raise
-        ends = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
-        place = place_in_own_code(error)
         given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        remarks = [place, f"given: {given}" if given else ""]
-        return " ".join([f"no: {out_of_memory(error) or ends}", *(f"({remark})" for remark in remarks if remark)])
+        reason = out_of_memory(error) or fault_of_model(error, trials.config.model_class, trials.config)
+        return f"no: {reason}" + (f" (given: {given})" if given else "")
     return "works"
 
 

@@ -16,13 +16,14 @@ from recbole_gro.config.known_names import own_names
 from recbole_gro.config.models import copied_model, models_of, sequential_model
 from recbole_gro.data import train_rows_of
 from recbole_gro.defense import GRODefense, create_student
+from recbole_gro.quick_start.model_fault import fault_of_model
 from recbole_gro.quick_start.repeatable import check_repeatable
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
-from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
-from recbole_gro.utils.own_code import fault_of_own_code, place_in_own_code
+from recbole_gro.utils.errors import UserError, out_of_memory
+from recbole_gro.utils.own_code import fault_of_own_code
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -167,7 +168,5 @@ def _named(role: str, model: Any, config: ConfigLike) -> Iterator[None]:
         model_class: Any = sequential_model(model)
         own = {*own_names(model_class), f"{role}_config"}
         given = ", ".join(f"{key}={value!r}" for key, value in config.external_config_dict.items() if key in own)
-        cause = "it ends the process" if isinstance(error, SystemExit) else in_one_line(error)
-        place = place_in_own_code(error)
-        reason = cause + (f" ({place})" if place else "") + (f" (given: {given})" if given else "")
+        reason = fault_of_model(error, model_class, config) + (f" (given: {given})" if given else "")
         raise UserError(f"{role}: cannot work with these settings: {name}: {reason}") from error

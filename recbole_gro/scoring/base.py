@@ -199,9 +199,22 @@ class NextItemScorer:
             raise UserError(f"model: {name} reads {field} too; a query is an item sequence and no more") from field
 
     def _scores_of(self, interaction: Interaction) -> Tensor:
-        """Return the model's scores [B, n_items] for the rows of a batch or a query."""
+        """Return the model's scores [B, n_items] for the rows of a batch or a query.
+
+        Raises:
+            UserError: `full_sort_predict` returns anything else.
+        """
         with self.fused():
-            return self.model.full_sort_predict(interaction).view(-1, self.n_items)
+            scores = self.model.full_sort_predict(interaction)
+        what = f"model: full_sort_predict of {type(self.model).__name__} returned"
+        if not isinstance(scores, Tensor):
+            raise UserError(f"{what} a {type(scores).__name__}, and a tensor of scores is needed")
+        each = scores.shape[-1] if scores.dim() > 1 else self.n_items
+        if scores.dim() < 2 and scores.numel() % self.n_items:  # those of all rows may be in one dimension
+            each = scores.numel() // len(interaction[self.model.ITEM_SEQ])
+        if each != self.n_items:
+            raise UserError(f"{what} {each} scores per row, and the model has {self.n_items} items, padding included")
+        return scores.view(-1, self.n_items)
 
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """Return scores [S P, n_items] after P prefixes of each of S sequences, those of a sequence together.

@@ -2,9 +2,9 @@ import pytest
 from audit.cases import service_file
 
 from recbole_gro.audit.description import read_description
+from recbole_gro.audit.function_source import FunctionSource
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
-from recbole_gro.audit.sources import FunctionSource
 
 
 @pytest.fixture

@@ -4,10 +4,13 @@ from audit.cases import CATALOGUE, K, ring
 
 from recbole_gro import BlackBox, create_query_strategy
 from recbole_gro.attack.repeat import AggregatedBlackBox
-from recbole_gro.audit.journal import Refused, Unanswered
+from recbole_gro.audit.description import Description
+from recbole_gro.audit.function_source import FunctionSource
+from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.live_service import (
     MOST_FAILED,
     MOST_STRANGE,
+    Client,
     LiveService,
     collected_catalogue,
     irregularities,
@@ -109,6 +112,55 @@ def test_a_service_that_fails_ends_the_audit_and_its_failures_are_repeated(clien
     client, requests = client_of(ring)
     assert client.lists([((token,), 0) for token in CATALOGUE]) == [ring([token]) for token in CATALOGUE]
     assert len(requests) == len(CATALOGUE) - (first - 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (Unanswered("status 422", said="k is 100", status=422), r"\(status 422: k is 100\); .* request, k or items of"),
+        (Unanswered("status 503", said="busy", status=503), r"\(status 503: busy\); .*; if url, request or items of"),
+    ],
+)  # fmt: skip
+def test_a_first_failure_has_what_the_service_says_and_what_may_be_wrong(client_of, failure, message):
+    client, _ = client_of(ring)
+
+    def fails(histories, journal):
+        raise failure
+
+    client.source.lists = fails
+    with pytest.raises(UserError, match="the first request failed " + message):
+        client.lists([(("item-4",), 0)])
+
+
+def fails_with(error):
+    def function(histories):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "advice"),
+    [
+        (
+            "mine:one",
+            TypeError("no"),
+            r"\(TypeError no\); it is called with a list of histories, .* of them",
+        ),
+        (
+            "mine:one",
+            OSError("no"),
+            r"\(OSError no\); it is called .* of them; the same .* this audit",
+        ),
+        ("run/target.pth", TypeError("no"), r"\(TypeError no\)"),
+    ],
+)
+def test_a_function_whose_first_call_fails_has_a_line_on_how_it_is_called(tmp_path, name, error, advice):
+    function = fails_with(error)
+    description = Description(name, {"item_type": "str"}, CATALOGUE, function)
+    client = Client(FunctionSource(function), Journal(tmp_path / "answers.jsonl", 100), description)
+    with pytest.raises(UserError, match=f"^{name}: the first request failed {advice}$"):
+        client.lists([(("item-4",), 0)])
 
 
 @pytest.mark.parametrize("step", [1, 3])

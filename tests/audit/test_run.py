@@ -525,7 +525,9 @@ def test_a_service_that_fails_ends_the_audit_which_is_resumed(tmp_path):
         return (503, {}, "down") if number >= 5 else None
 
     with Recommender(misbehave) as recommender:
-        with pytest.raises(UserError, match=r"10 requests in a row failed \(status 503\); the same command with"):
+        with pytest.raises(
+            UserError, match=r"10 requests in a row failed \(status 503: \"down\"\); the same command with"
+        ):
             audit(tmp_path, recommender, {"retries": 0, "concurrency": 1}, query_sequences=20)
         recommender.misbehave = lambda number, histories: None
         results = audit(tmp_path, recommender, {"retries": 0, "concurrency": 1}, query_sequences=20)

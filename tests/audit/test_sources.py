@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import torch
 from audit.cases import Recommender, ring, service_file
 
+from recbole_gro.audit.answer_text import MOST_READ
 from recbole_gro.audit.description import read_description
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
-from recbole_gro.audit.sources import FunctionSource, HttpSource, open_source
+from recbole_gro.audit.sources import HttpSource, open_source
 from recbole_gro.utils.errors import UserError
 
 H = [["item-3"]]
@@ -144,6 +144,75 @@ def test_a_redirect_that_repeats_a_variable_of_the_url_is_named_without_its_valu
     assert "b+c" not in str(raised.value).lower().replace("%2b", "+")
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (422, {"detail": "k must be\tbetween 1 and 10"}, r'{"detail": "k must be\tbetween 1 and 10"}'),
+        (503, b"<html><title>Busy</title><p>Come\nback</p></html>", "Busy Come back"),
+        (422, b"\x00\x01\xff\xfe" * 9, ""),
+        (422, {"key": "Bearer word-4711-word"}, '{"key": "Bearer ${AUDIT_TOKEN}"}'),
+        (402, {"sent": "d29yZC00NzExLXdvcmQ= bWU6d29yZC00NzEy"}, '{"sent": "... ..."}'),
+    ],
+)
+def test_what_a_service_says_in_a_failure_is_shown_without_secrets(tmp_path, monkeypatch, journal, status, body, said):
+    monkeypatch.setenv("AUDIT_TOKEN", "word-4711-word")
+    headers = {"Authorization": "Bearer ${AUDIT_TOKEN}", "X-Twice": "d29yZC00NzExLXdvcmQ="}
+    with Recommender(lambda number, histories: (status, {}, body)) as recommender:
+        url = recommender.url.replace("//", "//me:word-4712@")
+        source = http(tmp_path, recommender, url=url, headers=headers, retries=0)
+        with pytest.raises(Unanswered) as raised:
+            source.lists(H, journal)
+    assert raised.value.said == said
+    assert raised.value.status == status
+    assert raised.value.in_full.startswith(f"status {status}")
+    assert raised.value.in_full.endswith(f": {said}" if said else "422")
+    assert not said or said not in str(raised.value)  # the journal has reasons alone
+
+
+@pytest.mark.parametrize(("status", "read"), [(422, MOST_READ), (200, 2**20)])
+def test_no_answer_is_read_without_a_bound(tmp_path, monkeypatch, journal, status, read):
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("jmespath")
+    monkeypatch.setattr("recbole_gro.audit.sources.LARGEST", 2**20)
+    sent = 0
+
+    def body():
+        nonlocal sent
+        while True:
+            sent += 1024
+            yield b"no! " * 256
+
+    transport = httpx.MockTransport(lambda request: httpx.Response(status, content=body()))
+    description = read_description(service_file(tmp_path, "http://127.0.0.1:9/", retries=0), {})
+    with pytest.raises(Unanswered, match=r"status 422|an answer of more than 1 MiB"):
+        HttpSource(description, httpx.Client(transport=transport)).lists(H, journal)
+    assert sent <= read + 1024
+
+
+def test_a_failure_whose_body_breaks_off_is_one_of_its_status(tmp_path, journal):
+    answer = (422, {"Content-Encoding": "gzip"}, b"no gzip")
+    with Recommender(lambda *_: answer) as recommender, pytest.raises(Unanswered, match=r"^status 422$") as raised:
+        http(tmp_path, recommender).lists(H, journal)
+    assert raised.value.in_full == "status 422"
+    assert journal.spent == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"other": 1}, "{'other': 1}"),
+        ({"result": [{"items": [["item-1", 0.5]]}]}, "[['item-1', 0.5]]"),
+        ({"result": [{"items": ["word-4711-word", 0.5]}]}, "['${AUDIT_TOKEN}', 0.5]"),
+        (b"we are closed", "we are closed"),
+    ],
+)
+def test_an_answer_without_item_ids_is_shown_by_its_beginning(tmp_path, monkeypatch, journal, answer, said):
+    monkeypatch.setenv("AUDIT_TOKEN", "word-4711-word")
+    with Recommender(lambda *_: (200, {}, answer)) as recommender, pytest.raises(Unanswered) as raised:
+        http(tmp_path, recommender).lists(H, journal)
+    assert raised.value.said == said
+
+
 def test_a_service_that_nobody_runs_gives_no_list(tmp_path, journal):
     with Recommender() as recommender:
         source = http(tmp_path, recommender, retries=1)
@@ -210,28 +279,6 @@ def test_a_batch_is_answered_in_order(tmp_path, journal):
         with pytest.raises(Unanswered, match="without one list per history"):
             source.lists([["item-3"], ["item-9"]], journal)
     assert journal.spent == 4
-
-
-def test_a_function_may_return_tensors_and_numbers(journal):
-    source = FunctionSource(lambda histories: torch.tensor([[int(h[-1]) + 1, 7] for h in histories]))
-    assert source.lists([["3"], ["4"]], journal) == [["4", "7"], ["5", "7"]]
-    assert journal.spent == 2
-
-
-def test_a_function_that_raises_gives_no_list(journal):
-    with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
-        FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
-    with pytest.raises(Unanswered, match=r"SystemExit no \\ud800x$"):  # as files and terminals take it
-        FunctionSource(lambda histories: sys.exit("no \ud800x")).lists([["3"]], journal)
-    with pytest.raises(Unanswered, match="SystemExit 0"):
-        FunctionSource(lambda histories: sys.exit(0)).lists([["3"]], journal)
-    assert journal.spent == 0
-
-
-def test_an_answer_of_a_function_that_cannot_be_read_may_have_held_lists(journal):
-    with pytest.raises(Unanswered, match="without one list per history"):
-        FunctionSource(lambda histories: []).lists([["3"]], journal)
-    assert journal.spent == 1
 
 
 def test_connections_are_closed_at_the_end(tmp_path):

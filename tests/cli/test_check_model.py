@@ -90,6 +90,59 @@ def test_settings_of_a_users_model_are_given_with_it(capsys, monkeypatch, tmp_pa
     ]
 
 
+OWN = """from recbole.model.abstract_recommender import SequentialRecommender
+from torch import nn
+class Mean(SequentialRecommender):
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.width, self.depth = config["width"], config["depth"]
+        self.emb = nn.Embedding(self.n_items, self.width, padding_idx=0)
+    def calculate_loss(self, interaction):
+        scores = self.full_sort_predict(interaction)
+        return nn.functional.cross_entropy(scores, interaction[self.POS_ITEM_ID])
+    def full_sort_predict(self, interaction):
+        return self.emb(interaction[self.ITEM_SEQ]).sum(1) @ self.emb.weight.T
+class Short(Mean):
+    def calculate_loss(self, interaction):
+        return self.emb.weight.square().mean()
+    def full_sort_predict(self, interaction):
+        return super().full_sort_predict(interaction)[:, 1:]
+class Flat(Mean):
+    def full_sort_predict(self, interaction):
+        return super().full_sort_predict(interaction)[:, 1:].flatten()
+class Nothing(Short):
+    def full_sort_predict(self, interaction):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["Mean"], "no: TypeError: width, depth are not set; give --width= --depth= (.*line 7, in Mean.__init__)"),
+        (
+            ["Mean", "--depth=2"],
+            "no: TypeError: width is not set; give --width= (.*line 7, in Mean.__init__) (given: .*)",
+        ),
+        (["Mean", "--width=[]"], "no: TypeError .* (.*line 7, in Mean.__init__) (given: width=[])"),
+        (
+            ["Short", "--width=4"],
+            "no: model: full_sort_predict of Short returned 1126 scores per row, and the model has 1127 items, padding "
+            "included",
+        ),
+        (["Flat", "--width=4"], "no: model: full_sort_predict of Flat returned 1126 scores per row, .*"),
+        (["Nothing", "--width=4"], "no: model: full_sort_predict of Nothing returned a NoneType, .*"),
+    ],
+)
+def test_a_fault_of_a_users_model_is_a_short_line(capsys, monkeypatch, tmp_path, words, reason):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faulty_models.py").write_text(OWN)
+    assert main(["check-model", f"faulty_models:{words[0]}", *words[1:]]) == 1
+    for cell in cells(capsys.readouterr().out.splitlines()[-1])[2:5]:
+        assert re.fullmatch(re.escape(reason).replace(r"\.\*", ".*"), cell)
+        assert len(cell) < 320
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -3,7 +3,8 @@
 import pytest
 from recbole.model.sequential_recommender import FPMC, NARM, SASRec
 
-from recbole_gro.config.known_names import GONE, TODAY, check_names, is_known, names_in, recbole_names
+from recbole_gro.config.known_names import GONE, TODAY, check_names, is_known, keys_read, names_in, recbole_names
+from recbole_gro.config.models import sequential_models
 from recbole_gro.utils.errors import SettingWarning
 
 
@@ -65,3 +66,14 @@ def test_a_class_of_ones_own_may_read_nothing():
 
     with pytest.warns(SettingWarning, match="unknown key 'zzz'; Plain reads no settings of its own"):
         check_names(["zzz"], [Plain])
+
+
+class OwnModel:
+    def __init__(self, config):
+        self.sizes = config["width"], config["depth"], config.height, config["learning_rate"], config["device"]
+        self.name = config.get("name", "mean")
+
+
+def test_the_settings_that_a_users_class_reads_for_itself_are_those_of_its_subscripts():
+    assert keys_read(OwnModel) == ["width", "depth", "height"]
+    assert keys_read(sequential_models()["SASRec"]) == []

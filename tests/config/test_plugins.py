@@ -87,7 +87,7 @@ def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data
     ("text", "reason"),
     [
         (None, "plugins: No module named 'plugin_absent'"),
-        ("1 / 0", "plugins: importing plugin_bad failed: ZeroDivision"),
+        ("1 / 0", "plugins: importing plugin_bad failed: ZeroDivisionError division by zero ("),
         (
             "raise SystemExit(3)",
             "plugins: importing plugin_bad ends the process; put its script part under if __name__",
@@ -99,6 +99,7 @@ def test_a_plugin_that_cannot_be_imported_is_named(plugin, text, reason):
     with pytest.raises(UserError) as error:
         import_plugins({"plugins": [name]})
     assert str(error.value).startswith(reason)
+    assert (", line 1, in <module>)" in str(error.value)) == (text == "1 / 0")
     assert "\n" not in str(error.value)
 
 

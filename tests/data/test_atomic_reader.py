@@ -1,6 +1,7 @@
 """What is read is what stands in the file; what cannot be read is reported with its line."""
 
 import codecs
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,25 @@ def test_a_line_that_cannot_be_read_is_reported(tmp_path, line, reason, blank):
     (tmp_path / "t").write_text("\t".join(HEADER) + "\n" + good + "\n" * blank + line + "\n" + good)
     with pytest.raises(UserError, match=f"t, line {11 + blank}: {reason}"):
         AtomicTable(tmp_path / "t", "\t").read(NAMES, complete=NAMES)
+
+
+@pytest.mark.parametrize("date", ["2025-02-04T00:00:00+02:00", "2025-02-04T00:00:00Z", "4.2.2025", "2025-02-04"])
+def test_a_date_is_one_whatever_follows_it_in_any_column(tmp_path, date):
+    (tmp_path / "t").write_text(f"u:token\tbought:float\nx\t{date}\n")
+    message = re.escape(f"bought '{date}' is no number; write dates as seconds since 1970, such as 1514678400")
+    with pytest.raises(UserError, match=f"line 2: {message}$"):
+        AtomicTable(tmp_path / "t", "\t").read(["bought"])
+
+
+@pytest.mark.parametrize("text", ["noon", "Feb 4, 2025", "20250204 10:00", "10:30", "1_000", "NA"])
+def test_what_is_no_number_in_the_column_of_times_has_a_line_on_what_is_expected(tmp_path, text):
+    (tmp_path / "t").write_text(f"u:token\tbought:float\tprice:float\nx\t{text}\t1\n")
+    table = AtomicTable(tmp_path / "t", "\t")
+    message = re.escape(f"bought '{text}' is no number")
+    with pytest.raises(UserError, match=f"{message}; times are numbers, as seconds since 1970, such as 1514678400$"):
+        table.read(["bought", "price"], exact="bought")
+    with pytest.raises(UserError, match=f"{message}$"):
+        table.read(["bought", "price"], exact="price")
 
 
 @pytest.mark.usefixtures("block")

@@ -278,8 +278,8 @@ def test_a_wrong_url_is_answered_at_once_with_what_to_do(owner, tmp_path, random
     with Recommender(lambda number, _: (404, {}, "no"), randomized) as recommender:
         given = service(tmp_path, recommender, retries=5, backoff=10)
         message = (
-            r"the first request failed \(status 404\); the same command with --output_dir=out resumes this "
-            r"verification; if url, request or items of \S*service.yaml are to be changed, name another folder$"
+            r"the first request failed \(status 404: \"no\"\); the same command with --output_dir=out resumes this "
+            r"verification; if url, request, k or items of \S*service.yaml are to be changed, name another folder$"
         )
         with pytest.raises(UserError, match=message):
             verified(owner, given)

@@ -162,3 +162,17 @@ def test_a_model_that_ends_the_process_is_an_error(make_config, model):
         UserError, match=f"model: cannot work with these settings: {model}: it ends the process .*'BPR'"
     ):
         run_recbole_gro(model, "tiny", config_dict={**given, "attack": False})
+
+
+class Unset(GRU4Rec):
+    """Reads a setting of its own."""
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        self.own = torch.nn.Linear(config["my_width"], 2)
+
+
+def test_a_setting_that_is_not_set_is_named(checked):
+    with pytest.raises(UserError, match=r"Unset: TypeError: my_width is not set; give --my_width="):
+        checked(Unset)
+    checked(Unset, my_width=3)

@@ -1,0 +1,46 @@
+"""A Python function of a user's own as what answers histories."""
+
+from collections.abc import Callable
+from typing import Any
+
+from recbole_gro.audit.answer_text import as_tokens, beginning
+from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.own_code import fault_of_own_code
+
+# where code is wrong; other exceptions, such as OSError and those of libraries, may mean a service that is down
+OF_CODE = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError),
+    *(NotImplementedError, SyntaxError, SystemExit, UserError),
+)
+
+
+class FunctionSource:
+    """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
+
+    Args:
+        function: is called by one thread at a time.
+    """
+
+    batch, concurrency = 64, 1
+
+    def __init__(self, function: Callable[[list[list[Any]]], Any]):
+        self.function = function
+
+    def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
+        """Return a list of item ids per history."""
+        ticket = journal.reserve(len(histories))
+        try:
+            answer = self.function(histories)
+        except (Exception, SystemExit) as error:
+            journal.release(ticket, len(histories))
+            reason = str(fault_of_own_code(error) or in_one_line(error))
+            of_code = isinstance(error, OF_CODE) or type(error) is ValueError  # JSON of a service that is down is one
+            raise Unanswered(reason, mended_by_resuming=not of_code) from error
+        try:
+            return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
+        except Unanswered as error:
+            raise Unanswered(str(error), said=beginning(error.came), mended_by_resuming=False) from None
+
+    def stop(self) -> None:
+        """Do nothing: one request at a time is sent."""

@@ -1,0 +1,80 @@
+"""A Python function as what answers histories."""
+
+import re
+import sys
+
+import pytest
+import torch
+
+from recbole_gro.audit.function_source import FunctionSource
+from recbole_gro.audit.journal import Journal, Unanswered
+from recbole_gro.config.plugins import imported_member
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "answers.jsonl", 100)
+
+
+def test_a_function_may_return_tensors_and_numbers(journal):
+    source = FunctionSource(lambda histories: torch.tensor([[int(h[-1]) + 1, 7] for h in histories]))
+    assert source.lists([["3"], ["4"]], journal) == [["4", "7"], ["5", "7"]]
+    assert journal.spent == 2
+
+
+def test_a_function_that_raises_gives_no_list(journal):
+    with pytest.raises(Unanswered, match="ZeroDivisionError division by zero"):
+        FunctionSource(lambda histories: 1 / 0).lists([["3"]], journal)
+    with pytest.raises(Unanswered, match=r"SystemExit no \\ud800x$"):  # as files and terminals take it
+        FunctionSource(lambda histories: sys.exit("no \ud800x")).lists([["3"]], journal)
+    with pytest.raises(Unanswered, match="SystemExit 0"):
+        FunctionSource(lambda histories: sys.exit(0)).lists([["3"]], journal)
+    assert journal.spent == 0
+
+
+def test_an_answer_of_a_function_that_cannot_be_read_may_have_held_lists(journal):
+    with pytest.raises(Unanswered, match="without one list per history"):
+        FunctionSource(lambda histories: []).lists([["3"]], journal)
+    assert journal.spent == 1
+
+
+OWN = """ITEMS = {"a": 1}
+def look(history):
+    return ITEMS[history[-1]]
+def one(history):
+    return [look([history])]
+def scored(histories):
+    return [[("a", 0.5)] for _ in histories]
+def ends(histories):
+    raise SystemExit("no items")
+def down(histories):
+    raise ConnectionError("refused")
+def number(histories):
+    return [[int("x")]]
+def two(history, k):
+    return []
+def nothing(histories):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "mended"),
+    [
+        ("one", r"^TypeError: .*unhashable type: 'list'.* \(\S*own_shop.py, line 3, in look\)$", False),
+        ("scored", r"^an answer that is no list of item ids: \[\('a', 0.5\)\]$", False),
+        ("ends", r"^it ends the process \(SystemExit: no items\), .*own_shop.py, line 9, in ends\)$", False),
+        ("down", r"^ConnectionError: refused \(\S*own_shop.py, line 11, in down\)$", True),
+        ("number", r"^ValueError: invalid literal .* \(\S*own_shop.py, line 13, in number\)$", False),
+        ("two", r"^TypeError two\(\) missing 1 required positional argument: 'k'$", False),
+        ("nothing", "^an answer without one list per history: None$", False),
+    ],
+)
+def test_a_fault_in_a_users_function_has_its_place(tmp_path, monkeypatch, journal, name, reason, mended):
+    (tmp_path / "own_shop.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    function = imported_member(f"own_shop:{name}", "black_box")
+    with pytest.raises(Unanswered) as raised:
+        FunctionSource(function).lists([["a"]], journal)
+    assert re.search(reason, raised.value.in_full)
+    assert raised.value.mended_by_resuming is mended
