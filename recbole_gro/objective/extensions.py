@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, relu
 
 ABSENT = -1e4  # a score that softmax gives no share
+LOWEST = torch.iinfo(torch.int64).min
 
 
 def assigned_targets(
@@ -34,17 +35,15 @@ def assigned_targets(
 
 def _both_ends(scores: Tensor, k: int, excluded: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the best and the worst k items [N, k], best and worst first, as of one order of all items of a row."""
-    upwards, downwards = scores, -scores
+    # whole numbers in the order of the scores, of equal ones the first item highest: no two of a row are equal, or an
+    # item could be at both ends
+    bits = scores.float().view(torch.int32)
+    counting = bits ^ ((bits >> 31) & (2**31 - 1))  # the bits of floats count upwards as they do, but for negative ones
+    upwards = (counting.long() << 32) - torch.arange(scores.shape[1], device=scores.device)
+    downwards = -upwards
     if excluded is not None:
-        upwards, downwards = (one.scatter(1, excluded, -torch.inf) for one in (upwards, downwards))
-    best, worst = top_k(upwards, k), top_k(downwards, k)
-    # equal scores may stand in another order in the other direction, so that an item is at both ends
-    tied = (scores.gather(1, best[:, -1:]) <= scores.gather(1, worst[:, -1:])).squeeze(1)
-    if tied.any():
-        best[tied] = upwards[tied, 1:].argsort(dim=1, descending=True, stable=True)[:, :k] + 1
-        last = scores.shape[1] - 1
-        worst[tied] = last - downwards[tied, 1:].flip(1).argsort(dim=1, descending=True, stable=True)[:, :k]
-    return best, worst
+        upwards, downwards = (one.scatter(1, excluded, LOWEST) for one in (upwards, downwards))
+    return top_k(upwards, k), top_k(downwards, k)
 
 
 def swap_targets_outside(

@@ -126,7 +126,7 @@ def test_the_first_line_says_whose_services_it_is_for(tmp_path, capsys):
         assert main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out")]) == 2
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0] == NOTICE
-    assert "the service refuses this account (status 401, not authorized)" in captured.err
+    assert 'the service refuses this account (status 401, not authorized: "no")' in captured.err
     assert captured.err.count("\n") == 1
 
 
