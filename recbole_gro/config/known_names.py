@@ -1,11 +1,12 @@
 """Names of the keys that RecBole, this plugin or a model class reads, and suggestions for unknown ones."""
 
 import ast
+import contextlib
 import inspect
 import sys
 import textwrap
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -76,14 +77,10 @@ def names_in(model_class: type) -> frozenset[str]:
     for cls in model_class.__mro__:
         if cls.__module__.split(".")[0] in ("builtins", "torch") or cls.__module__.endswith("abstract_recommender"):
             continue
-        try:
-            source = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):
-            continue  # a class without a source file
-        for node in ast.walk(source):
+        for node in _nodes(cls):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)
-            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
+            elif isinstance(node, ast.Attribute) and _is_config(node.value):
                 found.add(node.attr)
             elif isinstance(node, ast.Name):
                 found.update(_names_of(getattr(sys.modules.get(cls.__module__), node.id, None)))
@@ -91,26 +88,28 @@ def names_in(model_class: type) -> frozenset[str]:
 
 
 def keys_read(model_class: type) -> list[str]:
-    """Return the settings that a model class of a user's own reads, by `config["width"]` in its source, in its order.
+    """Return the settings that a model class of a user's own reads for certain, by `config["width"]` in its source.
 
     Those that RecBole or this package reads too have defaults, which may be None.
     """
     found: dict[str, None] = {}
-    for cls in model_class.__mro__:
-        if not is_own(cls.__module__):
-            continue
-        try:
-            source = ast.parse(textwrap.dedent(inspect.getsource(cls)))
-        except (OSError, TypeError, SyntaxError):
-            continue
-        for node in ast.walk(source):
-            if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("config", "self.config"):
-                if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-                    found[node.slice.value] = None
-            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("config", "self.config"):
-                found[node.attr] = None
+    for node in (node for cls in model_class.__mro__ if is_own(cls.__module__) for node in _nodes(cls)):
+        if isinstance(node, ast.Attribute) and _is_config(node.value):
+            found[node.attr] = None
+        elif isinstance(node, ast.Subscript) and _is_config(node.value) and isinstance(node.slice, ast.Constant):
+            found[str(node.slice.value)] = None
     general = recbole_names() | declared_keys().keys() | SET_BY_RECBOLE
     return [key for key in found if key not in general and not hasattr(dict, key)]
+
+
+def _nodes(cls: type) -> Iterator[ast.AST]:
+    """Yield the parts of a class's source; nothing where it has no source file."""
+    with contextlib.suppress(OSError, TypeError, SyntaxError):
+        yield from ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls))))
+
+
+def _is_config(node: ast.AST) -> bool:
+    return ast.unparse(node) in ("config", "self.config")
 
 
 def _names_of(member: Any) -> tuple[str, ...]:

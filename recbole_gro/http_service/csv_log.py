@@ -1,5 +1,7 @@
-"""Rows of an access log in csv: one line each, with the quotes of RFC 4180."""
+"""Rows of an access log in csv, each in one line."""
 
+import contextlib
+import csv
 import os
 import re
 from collections import Counter
@@ -10,16 +12,14 @@ from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import say
 
 COLUMNS = ("key", "time", "history")
-QUOTED = re.compile(r'"([^"]*+(?:""[^"]*+)*+)"')
 RULE = "a row stands in one line; a field with a comma or a quote is quoted as a whole, its own quotes doubled"
+LONGEST_FIELD = 2**31 - 1  # that the csv module takes on every system
 
 
 def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
     """Return the number of the line and the fields of each row; those of COLUMNS that the file has.
 
-    A row ends with its line. The csv module lets a quote that nobody closed take all rows that follow for one field,
-    and limits the length of a field for the whole process. Blank lines are skipped. A log line says which columns are
-    not read.
+    Blank lines are skipped. A log line says which columns are not read.
 
     Args:
         file: text in UTF-8, whose first line names the columns.
@@ -28,19 +28,12 @@ def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
         UserError: it has no column history, a column twice, or a line of another form.
     """
     found: list[tuple[int, dict[str, str]]] = []
-    with open(file, encoding="utf-8-sig", newline="") as text:
-        lines = _lines(text)
-        number, line = next(lines, (1, ""))
-        names, wrong = fields_of(line)
-        if wrong:
-            raise UserError(f"log: {file}, line {number}, the names of the columns: {wrong}; {RULE}")
+    with open(file, encoding="utf-8-sig", newline="") as text, _fields_of_any_length():
+        rows = _rows_of_one_line(file, text)
+        _, names = next(rows, (1, []))
         _check_names(file, names)
         places = {names.index(name): name for name in COLUMNS if name in names}
-        for number, line in lines:
-            fields, wrong = fields_of(line)
-            if wrong:
-                column = f", column {names[len(fields)]}" if len(fields) < len(names) else ""
-                raise UserError(f"log: {file}, line {number}{column}: {wrong}; {RULE}")
+        for number, fields in rows:
             if len(fields) != len(names):
                 amount = "more" if len(fields) > len(names) else "fewer"
                 raise UserError(
@@ -51,11 +44,37 @@ def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
     return found
 
 
-def _lines(text: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Yield the number and the text of each line that is not empty."""
-    for number, line in enumerate(text, 1):
-        if line := line.rstrip("\r\n"):
-            yield number, line
+@contextlib.contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    """Lift the csv module's limit on a field, which is that of the process, inside the block."""
+    before = csv.field_size_limit(LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _rows_of_one_line(file: str | os.PathLike[str], text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of the line and the fields of each row that is not blank.
+
+    Raises:
+        UserError: a row has several lines: a quote that nobody closed takes all rows that follow for one field.
+    """
+    reader, number = csv.reader(text, strict=True), 1
+    while True:
+        try:
+            fields = next(reader, None)
+            wrong = "" if reader.line_num <= number else "a quote opens and does not close"
+        except csv.Error as error:
+            unclosed = reader.line_num > number or "end of data" in str(error)
+            wrong = "a quote opens and does not close" if unclosed else str(error)
+        if wrong:
+            raise UserError(f"log: {file}, line {number}: {wrong}; {RULE}")
+        if fields is None:
+            return
+        if fields:
+            yield number, fields
+        number = reader.line_num + 1
 
 
 def _check_names(file: str | os.PathLike[str], names: list[str]) -> None:
@@ -73,35 +92,3 @@ def _check_names(file: str | os.PathLike[str], names: list[str]) -> None:
         raise UserError(f"log: {file} has two columns {twice[0]}; rename one")
     if unread := unread_names(names, COLUMNS):
         say(f"log: {file}: columns that are not read: {unread}")
-
-
-def fields_of(line: str) -> tuple[list[str], str]:
-    """Return the fields of a line, and nothing; or those before the one that is wrong, and what is wrong with it.
-
-    >>> fields_of('ann,"i1 ""x"", i2",')
-    (['ann', 'i1 "x", i2', ''], '')
-    >>> fields_of('ann,"i1 i2')
-    (['ann'], 'a quote opens and does not close')
-    """
-    if '"' not in line:
-        return line.split(","), ""
-    found: list[str] = []
-    place = 0
-    while True:
-        if line.startswith('"', place):
-            match = QUOTED.match(line, place)
-            if match is None:
-                return found, "a quote opens and does not close"
-            place = match.end()
-            if not line.startswith(",", place) and place < len(line):
-                return found, f"{quoted(line[place:], 20)} follows a closing quote"
-            field = match[1].replace('""', '"')
-        else:
-            end = line.find(",", place)
-            field, place = (line[place:], len(line)) if end < 0 else (line[place:end], end)
-            if '"' in field:
-                return found, f"a quote inside {quoted(field, 40)}, which begins without one"
-        found.append(field)
-        if place == len(line):
-            return found, ""
-        place += 1
