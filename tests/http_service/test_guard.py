@@ -31,9 +31,9 @@ def guard(checkpoint_of, tmp_path):
     for name in ("ann", "bob", "cay", "dan", "eve", "fay"):
         ledger.create_key(name)
 
-    def make():
+    def make(rate=0.01):
         draws = KeyedDraws(target.config, "alarm")
-        made.append(Guard(LongIsBad(), Tracer(target.model, 12), tmp_path / "service.db", 0.01, draws))
+        made.append(Guard(LongIsBad(), Tracer(target.model, 12), tmp_path / "service.db", rate, draws))
         return made[-1]
 
     yield make
@@ -73,6 +73,15 @@ def test_a_flagged_key_is_flagged_for_all_its_histories_by_every_process(guard, 
     assert [own.alarms([[29, 30]], [1]) for own in (one, other)] == [[True], [True]]
     assert other.alarms([[29, 30]], [2]) == [False]
     assert alarm_totals(tmp_path / "service.db") == {"histories": n_bad, "keys": 1}
+
+
+def test_a_flagged_key_stays_flagged_whatever_it_sends_later(guard, tmp_path):
+    own = guard()
+    assert own.alarms([[8, 7], [9, 7]], [1, 1]) == [True, True]
+    benign = [[n % 6 + 1, n // 6 + 8] for n in range(60)]
+    assert not key_is_flagged(torch.tensor([62]), torch.tensor([2]), 0.01, 943)  # were it judged anew
+    assert own.alarms(benign, [1] * 60) == [True] * 60
+    assert state(tmp_path) == [(1, 62, 2, 1)]
 
 
 def test_the_flag_of_a_key_that_was_deleted_meanwhile_fails_no_other_query(guard, tmp_path, caplog):
@@ -145,6 +154,14 @@ def test_what_other_thresholds_judged_is_kept_apart(guard, tmp_path, monkeypatch
     assert guard().judge == first.judge
     assert state(tmp_path) == [(1, 1, 1, 0), (1, 1, 0, 0)]
     assert alarm_totals(tmp_path / "service.db", first.judge) == {"histories": 1, "keys": 0}
+
+
+def test_what_another_rate_judged_is_kept_apart(guard, tmp_path):
+    first, second = guard(), guard(0.3)
+    first.alarms([[7], [8, 7]], [1, 1])
+    assert alarm_totals(tmp_path / "service.db", first.judge) == {"histories": 2, "keys": 1}
+    assert second.alarms([[1]], [1]) == [False]
+    assert alarm_totals(tmp_path / "service.db", second.judge) == {"histories": 0, "keys": 0}
 
 
 def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):

@@ -243,6 +243,14 @@ def test_withdrawn_lists_return_to_the_rate(ledger, monkeypatch):
     assert statuses(ledger.admit([free])) == [200]
 
 
+def test_withdrawn_lists_of_a_key_without_a_rate_count_in_no_later_one(ledger, monkeypatch):
+    at(monkeypatch, 1000.0)
+    wanted = entry(ledger, ledger.create_key("ann"))
+    ledger.withdraw(ledger.admit([wanted]))
+    ledger.change_key("ann", rate=10)
+    assert statuses(ledger.admit([wanted])) == [429]  # a new rate starts with nothing
+
+
 def test_a_transaction_that_fails_leaves_nothing(ledger):
     wanted = entry(ledger, ledger.create_key("ann"))
     with pytest.raises(TypeError):

@@ -14,6 +14,7 @@ LIMITS = Limits(histories=3, history=4, k=12)
     [
         ({"history": ["a", "b"]}, RequestedLists([[1, 2]], 10, True)),
         ({"histories": [["b"], ["a", "a"]], "k": 12}, RequestedLists([[2], [1, 1]], 12, False)),
+        ({"histories": [["b"], ["a"], ["a", "a", "b", "b"]]}, RequestedLists([[2], [1], [1, 1, 2, 2]], 10, False)),
     ],
 )
 def test_one_history_or_many_are_read(given, expected):

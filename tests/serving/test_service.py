@@ -212,6 +212,7 @@ def test_state_is_kept_for_queries_of_few_sequences_only(make_model, monkeypatch
         (lambda ranked: ranked.float(), r"defense: its lists are float32 \[2, 5\]; int64"),
         (lambda ranked: None, "defense: its lists are NoneType; int64"),
         (lambda ranked: ranked + 1000, r"defense: its lists have ids from 10\d\d to 10\d\d; items are 1 to 30"),
+        (lambda ranked: ranked + 31 - ranked.max(), r"defense: its lists have ids from \d+ to 31; items are 1 to 30"),
         (lambda ranked: ranked[:, :1].expand(2, 5), "defense: its lists have an item twice; the items of a list"),
         (lambda ranked: ranked.fill_(3), "defense: its lists have an item twice"),
         (lambda ranked: ranked * torch.tensor([1, 1, 0, 0, 1]), "defense: its lists have 0 before an item; 0 pads"),
