@@ -6,8 +6,6 @@ import re
 import signal
 import socket
 import sys
-import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -22,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from recbole_gro.utils.command_line import is_debugging
 from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
 from recbole_gro.utils.log import say
+from recbole_gro.utils.orphan import end_with_parent
 from recbole_gro.utils.own_code import fault_of_own_code
 
 EXECUTORS = ("local", "ray")
@@ -205,14 +204,7 @@ def _outcome_in_folder(run: Callable[..., Any], task: Task, folder: str) -> Outc
 def _begin_worker(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process once its parent has been killed; loky does so only after the task, or minutes without one."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    end_with_parent(parent)  # loky ends them only after the task, or minutes without one
 
 
 def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:

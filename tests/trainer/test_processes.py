@@ -166,7 +166,8 @@ def run(tiny_data_path, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_twice_resumes_and_ends_with_the_numbers_of_one_process(run, tiny_data_path, tmp_path):
-    command = ["-m", "recbole_gro", *run]
+    (tmp_path / "packaged.yaml").write_text("workers: 2\n")  # as gro.yaml has it, for one process
+    command = ["-m", "recbole_gro", *run, "--config_files=packaged.yaml"]
     codes, _, errors = in_two(command, tmp_path, AT="target-gro 1", HOW="invalid")
     assert (codes, errors) == ([2, 2], ("", "recbole-gro: error: the second process cannot\n"))
     codes, _, errors = in_two(command, tmp_path, AT="surrogate-gro 1", HOW="killed")
@@ -232,6 +233,12 @@ def test_sys_exit_in_own_code_is_an_error_of_its_process(monkeypatch, capsys, tm
     assert capsys.readouterr().err.startswith("recbole-gro: error: it ends the process (SystemExit: 0)")
     with pytest.raises(SystemExit):  # as of --help
         processes.exit_code_of_all("recbole-gro", lambda words: sys.exit(0), [])
+
+
+def test_workers_of_the_command_line_are_refused(run, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert main([*run, "--workers=2"]) == 2
+    assert "workers: torchrun started several processes" in capsys.readouterr().err
 
 
 def test_experiments_are_refused(monkeypatch, capsys):
