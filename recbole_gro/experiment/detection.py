@@ -53,8 +53,8 @@ class Detected:
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
         user_windows: share of windows of random test users that are flagged at one of these lengths.
         users_flagged_ever: share of test users flagged by one of the windows of their history that clients may send
-            (`BenignHistories.windows`), twice as many as give thresholds; None in files of earlier versions.
-        rate: of false positives, `false_positive_rate`; None in files of earlier versions, which do not say it.
+            (`BenignHistories.windows`), twice as many as give thresholds.
+        rate: of false positives, `false_positive_rate`.
     """
 
     values: dict[str, Any]
@@ -71,8 +71,8 @@ class Detected:
     windows: float | None
     window_items: float | None
     user_windows: float | None
-    rate: float | None = None
-    users_flagged_ever: float | None = None
+    rate: float
+    users_flagged_ever: float
 
 
 class ProviderUnderTest:

@@ -101,7 +101,7 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         labels=2,
     )
     rates = {one.rate for own in found.values() for detected in own.values() for one in detected}
-    rate = f"{100 * rate:g} %" if len(rates) == 1 and (rate := rates.pop()) is not None else "the set rate of"
+    rate = f"{100 * rates.pop():g} %" if len(rates) == 1 else "the set rate of"
     for measure, title in {"auc": "AUC", "true_positives": f"True positives at {rate} false positives"}.items():
         yield Heading(title)
         yield Table(
@@ -156,12 +156,10 @@ def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
     names = dict.fromkeys((target, name) for (target, _), by_detector in found.items() for name in by_detector)
     for target, name in names:
         own = _of_users(found, target, name)
-        ever = [one.users_flagged_ever for one in own if one.users_flagged_ever is not None]
-        shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
+        shares = [_mean(own, "users_flagged_ever"), float(np.mean([one.users_flagged[-1] for one in own]))]
         shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
         shares.append(_mean(own, "user_windows"))
-        first = f"{100 * np.mean(ever):.2f}" if ever else ""
-        yield [target, name, f"{len(own)}", first, *(f"{100 * share:.2f}" for share in shares)]
+        yield [target, name, f"{len(own)}", *(f"{100 * share:.2f}" for share in shares)]
 
 
 def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":
