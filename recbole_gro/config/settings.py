@@ -140,9 +140,14 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
+def import_parts() -> None:
+    """Import all parts of this package, which register themselves as plugins do, and declare their settings."""
+    importlib.import_module("recbole_gro.public")
+
+
 def of_sections(*names: str) -> set[str]:
     """Return the names of the plugin's keys in some sections, whatever has been imported so far."""
-    importlib.import_module("recbole_gro.public")
+    import_parts()
     return {key.name for name in names for key in sections().get(name, [])} & plugin_keys().keys()
 
 
