@@ -125,6 +125,11 @@ def setting(config: SettingsSource, name: str) -> Any:
     return config[name] if name in config else _declared[name].default
 
 
+def names_of(member: Any) -> tuple[str, ...]:
+    """Return the names of the settings that a class of settings declares; none for anything else."""
+    return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
+
+
 def declared_keys() -> dict[str, Key]:
     """Return all declared keys by name: this plugin's, and RecBole's own whose default here is another."""
     return dict(_declared)
