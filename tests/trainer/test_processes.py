@@ -13,7 +13,6 @@ from pipeline import TINY_RUN, drop_fields
 from trainer import process_cases
 
 from recbole_gro import Config
-from recbole_gro.cli.experiment import main as experiment
 from recbole_gro.cli.main import main
 from recbole_gro.config.plugins import imported_module
 from recbole_gro.scoring import create_scorer
@@ -244,7 +243,7 @@ def test_workers_of_the_command_line_are_refused(run, monkeypatch, capsys):
 def test_experiments_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert experiment(["defenses"]) == 2
+    assert main(["experiment", "defenses"]) == 2
     assert "torchrun starts single runs" in capsys.readouterr().err
 
 
