@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from attack.cases import AttackerCases, RuleService
@@ -51,6 +53,24 @@ class TestStandard(AttackerCases):
         init_seed(attacker.config["seed"], True)  # as RecBole's quick start does before it builds a target
         target = create_surrogate(attacker.config, 31)[0].state_dict()
         assert not torch.equal(first["item_embedding.weight"], target["item_embedding.weight"])
+
+    def test_members_of_an_ensemble_differ_from_the_first_weights_on_and_hold_out_the_same_queries(self):
+        starts, held_out, seeds = [], [], []
+
+        class Watched(ExtractionTrainer):
+            def fit(self, train, valid, **kwargs):
+                starts.append(self.model.state_dict()["item_embedding.weight"].clone())
+                held_out.append(valid.log.sequences)
+                seeds.append((train.generator.initial_seed(), self.generator.initial_seed()))
+                return super().fit(train, valid, **kwargs)
+
+        attacker = self.attacker(surrogate_epochs=1, surrogate_ensemble=3, query_sequences=10, query_length=3)
+        attacker.trainer = Watched
+        attacker.train_surrogate(self.query(attacker), 31)
+        assert not any(torch.equal(*pair) for pair in itertools.combinations(starts, 2))
+        assert len(starts) == 3
+        assert all(len(set(of)) == 3 for of in zip(*seeds, strict=True))  # order of the lists, and negatives
+        assert all(torch.equal(queries, held_out[0]) for queries in held_out)
 
     def test_a_trainer_of_a_subclass_trains_the_surrogate(self):
         class LastEpoch(ExtractionTrainer):

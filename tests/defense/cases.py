@@ -5,6 +5,7 @@ import torch
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import BlackBox, Service, create_defense, register_defense
+from recbole_gro.defense.base import defenses
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.ranking import top_k
 
@@ -19,11 +20,11 @@ def synthetic(rows=6, k=10, n_items=31, seed=0):
     return top_k(scores, k), Query(sequences * (torch.arange(5) < lengths.unsqueeze(1)), lengths, scores)
 
 
-class DefenseCases:
-    """The suite of a defense, in one line: `class TestMyDefense(DefenseCases): name = "my_defense"`.
+class AnyDefenseCases:
+    """What holds for one defense (`DefenseCases`) and for a combination of several (`CombinedCases`).
 
     Attributes:
-        name: as registered.
+        name: as `create_defense` takes it.
         target: RecBole model that it protects.
         keeps_items: whether a list holds the items of the ranking, in any order.
         items: number of items in a list of 10.
@@ -86,9 +87,23 @@ class DefenseCases:
         torch.manual_seed(2)
         assert torch.equal(one, self.defense().answer(*synthetic()))
 
+
+class DefenseCases(AnyDefenseCases):
+    """The suite of a defense, in one line: `class TestMyDefense(DefenseCases): name = "my_defense"`."""
+
     def test_name_is_taken(self):
         with pytest.raises(ValueError, match=f"{self.name}.*registered already"):
             register_defense(self.name)(object)
+
+
+class CombinedCases(AnyDefenseCases):
+    """The suite of a combination, in one line: `class TestMine(CombinedCases): name = "one+other"`."""
+
+    keeps_items = False
+
+    def test_its_parts_are_registered_and_its_name_is_not(self):
+        assert self.name not in defenses
+        assert set(self.name.split("+")) <= set(defenses)
 
 
 class TailCases(DefenseCases):

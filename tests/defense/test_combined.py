@@ -1,23 +1,12 @@
 import pytest
 import torch
-from defense.cases import DefenseCases, synthetic
+from defense.cases import CombinedCases, synthetic
 from pipeline import same_weights, untrained, weights_of
 
 from recbole_gro import Defense, Service, UserError, create_defense, register_defense
-from recbole_gro.defense.base import defenses
 from recbole_gro.defense.list_level import RandomDefense
 
 SETTINGS = {"seed": 7, "served_k": 10, "head_k": 4}
-
-
-class CombinedCases(DefenseCases):
-    """The suite of a combination, whose name is not registered."""
-
-    keeps_items = False
-
-    def test_name_is_taken(self):
-        assert self.name not in defenses
-        assert set(self.name.split("+")) <= set(defenses)
 
 
 class TestTrainAndServe(CombinedCases):

@@ -96,7 +96,8 @@ class DetectorCases:
 
     def test_windows_of_users_are_flagged_at_the_stated_rate_at_most(self, calibrated):
         _, flagged = calibrated.window_alarms(whole(users(2000, seed=6), 10))
-        assert float(flagged.float().mean()) <= 0.2
+        assert len(flagged) == 200
+        assert int(flagged.sum()) <= 10  # 5 %; at a rate of 2 %, as high as any measured, 11 of 200 have p = 0.003
 
     def test_an_attack_is_flagged(self, calibrated):
         assert float((calibrated.alarms(attack(200)) > 0).float().mean()) >= self.found

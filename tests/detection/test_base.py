@@ -15,6 +15,13 @@ def test_a_profile_is_a_density_and_has_the_observed_shares():
     assert float(profile.log_probability(torch.tensor([40])).exp()) < 0.001
 
 
+def test_the_bins_of_a_profile_widen_by_half():
+    profile = RankProfile(torch.tensor([0]), 20)
+    bins = [[1], [2], [3], [4, 5], [6, 7, 8], [9, 10, 11, 12], [*range(13, 19)], [19, 20]]
+    for number, ranks in enumerate(bins):
+        assert profile.bins(torch.tensor(ranks)).tolist() == [number] * len(ranks)
+
+
 def test_the_divergence_of_the_own_histogram_is_smallest():
     ranks = users(500).ranks
     profile = RankProfile(ranks, 200)

@@ -46,6 +46,14 @@ def test_windows_are_those_of_clients_that_send_all_or_recent_items(tracer):
     assert tuple(listed[2][-15:]) in found[2]
 
 
+def test_windows_along_a_history_are_a_fifth_of_their_length_apart(make_model):
+    tracer, [history] = Tracer(make_model("GRU4Rec", MAX_ITEM_LIST_LENGTH=20), 5), histories(60)
+    found = {tuple(row) for traces, _ in BenignHistories(tracer, [history]).windows() for row in traces.items.tolist()}
+    for n, step in {SLIDING: 2, 20: 4}.items():
+        ends = range(n, 61, step)
+        assert {window for window in found if len(window) == n} == {tuple(history[end - n : end]) for end in ends}
+
+
 def test_the_highest_score_is_that_of_the_worst_window(tracer):
     listed = histories(4, 40, 25)
     listed[1][5] = listed[2][20] = 30

@@ -160,3 +160,70 @@ def test_any_value_may_stand_in_padding(mean_item):
     plain = thresholds_of("mean_item", benign).alarms(benign)
     mean_item.scores = scores
     assert torch.equal(thresholds_of("mean_item", benign).alarms(benign), plain)
+
+
+@pytest.fixture
+def with_detector(monkeypatch):
+    """Return what registers a detector for one test."""
+    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
+    return register_detector
+
+
+def test_users_are_scored_by_the_detector_that_was_fitted_without_them(with_detector):
+    """A detector that knows who it was fitted on gives no benign user the score of a new one, unless it is split."""
+
+    @with_detector("memory")
+    class Memory(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            self.seen = benign.embeddings[:, 0, 0]
+
+        def scores(self, traces):
+            return self._is_new(traces).unsqueeze(1).expand(traces.items.shape)
+
+        def window_scores(self, traces, size):
+            return self._is_new(traces).view(-1, size).mean(1)
+
+        def _is_new(self, traces):
+            return (~torch.isin(traces.embeddings[:, 0, 0], self.seen)).float()
+
+    benign, others = users(400), users(100, seed=5)
+    benign.embeddings[:] = torch.arange(400).view(-1, 1, 1)  # who they are
+    others.embeddings[:] = -1
+    calibrated = thresholds_of("memory", benign)
+    assert calibrated.threshold == 1
+    assert not calibrated.alarms(others).any()
+    assert not calibrated.window_alarms(whole(others, 10))[1].any()
+
+
+def test_a_window_is_compared_with_benign_ones_of_about_its_longest_history(with_detector):
+    """The benign score rises by a constant per item, so that scores show how many benign items were subtracted."""
+
+    @with_detector("longest")
+    class Longest(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            """Take nothing."""
+
+        def scores(self, traces):
+            return traces.items.float()
+
+        def window_scores(self, traces, size):
+            mean = traces.items[:, 0].view(-1, size).double().mean(1)  # which gives every length the same deviation
+            return 1000 * traces.lengths.view(-1, size).amax(1) + mean
+
+    benign = users(400, longest=30)
+    benign.items[:] = benign.items[:, :1].clamp(min=1)  # all have 30 items
+    calibrated = thresholds_of("longest", Benign(benign))
+
+    def score(longest):
+        lengths = torch.ones(10, dtype=torch.long)
+        lengths[3] = longest
+        return float(calibrated.window_alarms(benign.whole(torch.arange(10), lengths))[0])
+
+    per_item = (score(4) - score(3)) / (4 - 3)
+    assert per_item > 0
+    for longest, subtracted in {1: 1, 4: 3, 5: 5, 19: 10, 20: 20, 25: 20, 29: 20, 30: 30}.items():
+        assert (score(longest) - score(1)) / per_item == pytest.approx(longest - subtracted, abs=1e-2)

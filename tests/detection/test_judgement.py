@@ -4,6 +4,7 @@ from detection.cases import attack, thresholds_of, users
 
 from recbole_gro.detection.judgement import first_alarms, judge, window_starts
 from recbole_gro.detection.settings import DetectionSettings
+from recbole_gro.detection.traces import Traces
 
 
 def test_a_window_has_the_histories_of_one_key():
@@ -35,3 +36,26 @@ def test_the_first_alarm_of_any_version_counts():
     for number, found in enumerate(first_alarms(alarms, left_out, history, 10).tolist()):
         rows = zip(alarms.tolist(), left_out.tolist(), history.tolist(), strict=True)
         assert found == min((n + before for n, before, own in rows if own == number and n), default=0)
+
+
+def test_the_highest_score_of_any_version_counts():
+    class ItemIds:
+        """A detector whose score is the item's id."""
+
+        benign_users = 400
+
+        def scores(self, traces):
+            return traces.items.float()
+
+        def alarms(self, traces):
+            return torch.zeros(len(traces), dtype=torch.long)
+
+        def window_alarms(self, traces):
+            return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+
+    items = torch.tensor([[5, 9], [7, 3], [2, 4]])
+    versions = Traces(items, torch.zeros_like(items), torch.zeros(3, 2, 1), 10, 5)
+    own = DetectionSettings.of({"detection_window": 10, "false_positive_rate": 0.05})
+    history = torch.tensor([0, 0, 1])
+    found = judge({"ids": ItemIds()}, [versions], torch.tensor([0, 0]), own, history=history)["ids"]
+    assert found["scores"].tolist() == [9, 4]

@@ -43,3 +43,17 @@ def test_unlikely_steps_and_repeats_raise_the_score_and_likely_ones_lower_it():
     _, repeating = score_of([15, 15, 15], [1, 2, 3, 2])
     _, plain = score_of([15, 15, 15], [1, 2, 3, 4])
     assert float(repeating[3]) > float(plain[3]) + 3
+
+
+def test_the_score_of_a_window_by_hand():
+    """Items 1 to 4 have 4, 2, 1 and 1 of 8 occurrences; steps have the ranks 1, 1, 2 and 4 among benign users."""
+    detector = create_detector("transitions")
+    benign, ranks = torch.tensor([[1, 1], [1, 2], [2, 3], [1, 4]]), torch.tensor([[0, 1], [0, 2], [0, 1], [0, 4]])
+    detector.fit(Traces(benign, ranks, torch.zeros(4, 2, 1), 5, K))
+    items, steps = torch.tensor([[3, 4], [1, 0], [1, 2], [1, 3]]), torch.tensor([[0, 3], [0, 0], [0, 1], [0, 4]])
+    scores = detector.window_scores(Traces(items, steps, torch.zeros(4, 1, 1), 5, K), 2)
+    popular = {1: 4.5 / 10, 3: 1.5 / 10}  # of first items; each bin has half a count more
+    step = {1: 2.5 / 6, 3: 0.5 / 6, 4: 1.5 / 6}
+    first = math.log(1 / step[3]) + 0.5 * math.log(0.5 / popular[3]) + 0.5 * math.log(0.5 / popular[1])
+    second = 0.5 * math.log(0.5 / step[1]) + 0.5 * math.log(0.5 / step[4]) + math.log(1 / popular[1])
+    assert scores.tolist() == pytest.approx([first, second], abs=1e-5)

@@ -56,8 +56,9 @@ def test_metrics_and_agreement_are_those_of_unseen_items(make_loaders):
 @pytest.mark.parametrize("split", [{"LS": "valid_and_test"}, {"RS": [0.8, 0.1, 0.1]}])
 def test_items_that_the_model_no_longer_reads_are_seen_too(make_loaders, split):
     args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
-    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=2, eval_args=args)
-    _, *long = make_loaders("NARM", MAX_ITEM_LIST_LENGTH=50, eval_args=args)
+    shared = {"eval_args": args, "eval_batch_size": 7}  # several batches: the rows of each follow those before
+    config, *loaders = make_loaders("NARM", served_k=12, exclude_seen=True, MAX_ITEM_LIST_LENGTH=2, **shared)
+    _, *long = make_loaders("NARM", MAX_ITEM_LIST_LENGTH=50, **shared)
     service = Service(untrained(config, loaders[0]), 12)
     _, lists = evaluate_service(config, service, *loaders)
     for part, loader, complete in zip(("valid", "test"), loaders[1:], long[1:], strict=True):
@@ -65,6 +66,7 @@ def test_items_that_the_model_no_longer_reads_are_seen_too(make_loaders, split):
         histories = torch.cat([batch[0]["item_id_list"] for batch in complete])
         assert int((histories != 0).sum(1).max()) > 2
         served = service.recommend(sent).tolist()
+        assert len(loader) > 1
         expected = [reference(items, set(history)) for items, history in zip(served, histories.tolist(), strict=True)]
         assert lists[part].tolist() == expected
 

@@ -287,6 +287,19 @@ def test_a_ratio_of_a_negative_mean_has_an_interval():
     assert np.isnan(bootstrap_ratio(np.zeros(9), np.ones(9), draw)[1:]).all()  # of no hit resamples show no spread
 
 
+def test_the_interval_of_a_few_signed_values_reaches_to_the_farther_end(monkeypatch):
+    """Few users in the denominator: the t interval reaches farther down, the percentiles farther up."""
+    values = np.concatenate([[1.0, 1.0, 1.0, -0.2], np.zeros(296)])
+    denominators = np.repeat([0.0, 1.0], [290, 10])
+    ratio = values.mean() / denominators.mean()
+    by_t = paired_difference(*(part[None] / denominators.mean() for part in (values, ratio * denominators)))
+    found = bootstrap_ratio(values, denominators, np.random.default_rng(5), signed=True)
+    monkeypatch.setattr(statistics, "FEW", 0)
+    percentiles = bootstrap_ratio(values, denominators, np.random.default_rng(5), signed=True)
+    assert ratio + by_t.low < percentiles.low < ratio + by_t.high < percentiles.high
+    assert found == pytest.approx((ratio, ratio + by_t.low, percentiles.high))
+
+
 def test_a_few_chance_hits_are_no_gain():
     draw, above = np.random.default_rng(6), []
     for _ in range(200):

@@ -34,6 +34,16 @@ def test_an_excess_within_the_margin_is_not_claimed():
     assert not judged(generated, users, margin=0.1).is_claim
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.1])
+def test_the_turning_point_is_the_margin_and_what_chance_gives_at_the_level(margin):
+    generated, users = [8, 7, 9, 8] * 10, [4, 5, 3, 4] * 10
+    error = ((0.5 / 39 * 40 + 0.5 / 39 * 40) / 100 / 40) ** 0.5  # both have a variance of 0.5 of 10 items
+    needed = margin + stats.norm.isf(0.01) * error
+    verdict = judged(generated, users, margin=margin, level=0.01)
+    expected = f"a difference of about {needed:.3f}, in place of 0.400, is where a claim begins"
+    assert verdict.turning_point == expected
+
+
 def test_p_values_are_uniform_where_both_kinds_are_alike():
     draw = np.random.default_rng(1)
     p_values = [judged(*draw.integers(0, 11, (2, 30)).tolist(), margin=0, permutations=199).p_value for _ in range(150)]

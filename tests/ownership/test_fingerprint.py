@@ -4,7 +4,7 @@ import torch
 from ownership.candidates import N_ITEMS, Table, references
 from scipy import stats
 
-from recbole_gro.ownership.fingerprint import LENGTHS, DistinctiveItems, distinctive_hits
+from recbole_gro.ownership.fingerprint import LENGTHS, DistinctiveItems, distinctive_hits, generate_histories
 from recbole_gro.ownership.method import NoVerdict, Probes
 
 KEY = b"0123456789abcdef"
@@ -108,6 +108,14 @@ def test_probes_are_secret_and_repeat_for_the_same_key(owner):
     assert {len(row) for row in probes.histories} <= set(LENGTHS)
     assert all(0 < item < N_ITEMS for row in probes.histories for item in row)
     assert list(probes.expected["lists"]) == ["owner", *others]
+
+
+def test_each_next_item_is_drawn_from_the_first_quarter_of_a_list(owner):
+    draw = torch.Generator().manual_seed(1)
+    histories = generate_histories([owner], torch.full((200,), LENGTHS.stop - 1), draw)
+    whole = owner.recommend(histories[:, :1], N_ITEMS - 1)
+    places = (whole == histories[:, 1:2]).int().argmax(1)
+    assert set(places.tolist()) == set(range(N_ITEMS // 4))
 
 
 def test_histories_single_out_no_candidate(owner):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from defense.cases import DefenseCases
+from defense.cases import CombinedCases, DefenseCases
 from pipeline import TINY_RUN, untrained
 
 from recbole_gro import UserError, create_defense, load_target, run_recbole_gro
@@ -14,7 +14,9 @@ SMALL = {"aow_sequences": 2, "aow_length": 4, "aow_lowest": 10, "aow_epochs": 1}
 KEY = b"k" * 32
 
 
-class AOWCases(DefenseCases):
+class SmallMarks:
+    """Marks that fit the tiny catalogue."""
+
     name = "aow"
 
     @pytest.fixture(autouse=True)
@@ -23,20 +25,16 @@ class AOWCases(DefenseCases):
             self.config[name] = value
 
 
-class TestAOW(AOWCases):
+class TestAOW(SmallMarks, DefenseCases):
     pass
 
 
-class TestAOWOfACausalModel(AOWCases):
+class TestAOWOfACausalModel(SmallMarks, DefenseCases):
     target = "SASRec"
 
 
-class TestWithATail(AOWCases):
+class TestWithATail(SmallMarks, CombinedCases):
     name = "aow+tail_decoy"
-    keeps_items = False
-
-    def test_name_is_taken(self):
-        """A combination is not registered."""
 
 
 def marks_of(model, key=KEY, **settings):
