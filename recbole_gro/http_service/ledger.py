@@ -233,7 +233,10 @@ class Ledger:
         return Admitted(line, entry.key, lists)
 
     def withdraw(self, queries: Sequence[Admitted], status: int = 500) -> None:
-        """Give the lists of admitted queries back, which failed inside the service; rows that are left get the status.
+        """Give the lists of admitted queries back, which failed inside the service or were refused.
+
+        A query that was refused (429) reached the model, so it counts for the rate of its key: a flagged key would
+        otherwise send as many as it likes.
 
         Raises:
             LedgerMoved: the file is not in its place; nothing is given back.
@@ -245,7 +248,7 @@ class Ledger:
                 execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), query.line))
                 execute(
                     "UPDATE key SET spent = spent - ?, allowance = MIN(COALESCE(rate, 0), allowance + ?) WHERE id = ?",
-                    (query.lists, query.lists, query.key),
+                    (query.lists, 0 if status == 429 else query.lists, query.key),
                 )
                 execute(NEW_TOTAL, ("answered", -1, -query.lists))
                 execute(NEW_TOTAL, (str(status), 1, query.lists))

@@ -231,6 +231,17 @@ def test_withdrawn_lists_return_to_the_rate(ledger, monkeypatch):
     assert statuses(ledger.admit([free])) == [200]
 
 
+def test_refused_lists_return_to_the_budget_and_not_to_the_rate(ledger, monkeypatch):
+    at(monkeypatch, 1000.0)
+    wanted = entry(ledger, ledger.create_key("ann", budget=10, rate=10), 6)
+    (line,) = ledger.admit([wanted])
+    ledger.withdraw([line], 429)  # flagged by a detector, once the query had reached the model
+    assert [key["spent"] for key in ledger.all_keys()] == [0]
+    assert statuses(ledger.admit([wanted])) == [429]
+    at(monkeypatch, 1060.0)
+    assert statuses(ledger.admit([wanted])) == [200]
+
+
 def test_a_transaction_that_fails_leaves_nothing(ledger):
     wanted = entry(ledger, ledger.create_key("ann"))
     with pytest.raises(TypeError):
