@@ -16,7 +16,7 @@ from recbole_gro.audit.answer_text import MOST_READ, as_tokens, beginning, sente
 from recbole_gro.audit.description import Description, expanded
 from recbole_gro.audit.function_source import FunctionSource
 from recbole_gro.audit.http_status import OF_THE_ACCOUNT, is_refused, is_temporary
-from recbole_gro.audit.journal import Journal, Refused, Unanswered
+from recbole_gro.audit.journal import BudgetReached, Journal, Refused, Unanswered
 from recbole_gro.audit.template import fill
 from recbole_gro.audit.transport_errors import transport_failure
 from recbole_gro.utils.errors import UserError
@@ -132,10 +132,13 @@ class HttpSource:
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
         body = fill(self._request, histories, self.description["k"], self.batch)
-        failure, last = Unanswered(""), self.description["retries"]
+        failure, last = None, self.description["retries"]
         for attempt in range(last + 1):
             self._wait_for_turn()
-            ticket = journal.reserve(len(histories))
+            try:
+                ticket = journal.reserve(len(histories))
+            except BudgetReached:
+                raise BudgetReached(failure) from None  # what its tries met says more
             try:
                 response, content = self._send(body)
             # UnicodeError, InvalidURL: of the host that a redirect names; the service may have given the lists
@@ -172,6 +175,7 @@ class HttpSource:
                     continue
             if attempt < last:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
+        assert failure is not None  # the first try was made
         raise failure
 
     def _is_lost_again(self, is_last: bool) -> bool:

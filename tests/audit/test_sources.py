@@ -111,12 +111,7 @@ def test_a_demand_to_wait_for_hours_ends_the_audit(tmp_path, journal):
         ((302, {"Location": "/v2/"}, "no"), "status 302, a redirect to /v2/; redirects are not followed", 1, 0),
         ((302, {"Location": "/\x9b"}, "no"), "status 302, a redirect to another URL; redirects are", 1, 0),
         ((302, {}, "no"), "^status 302$", 1, 0),
-        (
-            (302, {"Location": "http://xn--a/"}, "no"),
-            "^(an answer that redirects to an invalid URL|status 302, a redirect)",
-            3,
-            3,
-        ),
+        ((302, {"Location": "http://xn--a/"}, "no"), "^(an answer that redirects to an invalid URL|status 302)", 3, 3),
         ((503, {}, "no"), "status 503", 3, 0),
         ((504, {}, "no"), "status 504", 3, 3),
         ((408, {}, "no"), "status 408", 1, 1),
