@@ -55,9 +55,13 @@ def parts_outside_the_package(own_parts):
         training_settings = ()
         output_settings = (NoiseSettings,)
 
+        def shown(self, ranked):
+            return ranked.flip(1)
+
     @register_defense("fingerprint_undeclared")
     class UndeclaredDefense(Defense):
-        pass
+        def shown(self, ranked):
+            return ranked.flip(1)
 
 
 @pytest.fixture
@@ -392,6 +396,9 @@ class Model(BERT4Rec): ...
 
 class Part(Defense):
     training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.flip(1)
 
 
 class Adversary(Attacker):
