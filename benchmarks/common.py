@@ -1,6 +1,7 @@
 """What the benchmarks share: the command, paired timing, peak memory, the machine's name, tables of results."""
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import itertools
@@ -110,6 +111,33 @@ def epoch(fit: Callable[..., object], loader: Any, batches: int | None = None, w
     timed = Timed(loader, batches, warm_up)
     fit(timed, verbose=False, saved=False)
     return timed.seconds[0]
+
+
+class _Enough(Exception):
+    """A curve is complete."""
+
+
+def curve(
+    fit: Callable[..., object], train: Any, valid: Any, until: Callable[[float, float], bool]
+) -> list[tuple[float, float]]:
+    """Return the seconds and the validation score of a training at each validation, whose own time is left out.
+
+    Args:
+        fit: of a trainer.
+        train: loader of its training rows.
+        valid: loader of its validation rows.
+        until: ends the training where it is true of seconds and score.
+    """
+    timed, points = Timed(train), list[tuple[float, float]]()
+
+    def validated(_: int, score: float) -> None:
+        points.append((sum(timed.seconds), float(score)))
+        if until(*points[-1]):
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        fit(timed, valid, verbose=False, saved=False, callback_fn=validated)
+    return points
 
 
 def paired(

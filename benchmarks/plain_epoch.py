@@ -13,7 +13,7 @@ score. Settings are of both sides, such as --dataset.
 import tempfile
 
 import torch
-from common import Timed, command, epoch, machine, output_file, positive, ratio_line, write_below
+from common import command, curve, epoch, machine, output_file, positive, ratio_line, write_below
 from recbole.config import Config as RecBoleConfig
 from recbole.data import create_dataset, data_preparation
 from recbole.model.sequential_recommender import BERT4Rec
@@ -29,10 +29,6 @@ from recbole_gro.utils.compat import no_tensorboard
 BATCHES = 4  # of the stock epoch that are timed; an epoch is scaled up from them
 PATIENCE = 600  # seconds after which ours gives up
 ENDLESS = {"epochs": 10**6, "stopping_step": 10**6, "topk": [10], "show_progress": False}
-
-
-class Enough(Exception):
-    """The curve is complete."""
 
 
 def stock(settings, folder):
@@ -67,22 +63,11 @@ def one_epoch(make, settings, batches):
         return epoch(trainer.fit, train, batches), len(train._dataset)
 
 
-def curve(make, settings, until):
+def scores(make, settings, until):
     """Return [(seconds, validation NDCG@10)] until `until(seconds, score)` is true; validation's time is left out."""
-    points = []
-
-    def validated(_, score):
-        points.append((sum(timed.seconds), float(score)))
-        if until(*points[-1]):
-            raise Enough
-
     with tempfile.TemporaryDirectory() as folder, torch.autograd.set_detect_anomaly(make is stock):
         trainer, train, valid = make(settings, folder)
-        timed = Timed(train)
-        try:
-            trainer.fit(timed, valid, verbose=False, saved=False, callback_fn=validated)
-        except Enough:
-            return points
+        return curve(trainer.fit, train, valid, until)
 
 
 def draw_picture(slow, fast, file):
@@ -108,10 +93,10 @@ def main(words):
     print(f"rows per epoch: stock {times[0][0][1]}, ours {times[0][1][1]}")
     sides = ([spent for spent, _ in side] for side in zip(*times, strict=True))
     print(ratio_line("epoch, stock / ours", *sides), flush=True)
-    slow = curve(stock, settings, lambda spent, _: spent > 60 * given.minutes)
+    slow = scores(stock, settings, lambda spent, _: spent > 60 * given.minutes)
     reached = max(score for _, score in slow)
     at = next(spent for spent, score in slow if score == reached)
-    fast = curve(ours, settings, lambda spent, score: score >= reached or spent > PATIENCE)
+    fast = scores(ours, settings, lambda spent, score: score >= reached or spent > PATIENCE)
     print(f"stock: validation NDCG@10 {reached:.4f} at {at:.0f} s, of {slow[-1][0]:.0f} s in {len(slow)} epochs")
     print(f"ours: {max(score for _, score in fast):.4f} at {fast[-1][0]:.0f} s")
     print(f"time to that quality, stock / ours: {at / fast[-1][0]:.1f}")

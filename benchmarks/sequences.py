@@ -9,7 +9,7 @@ until it has no better score for `--patience` epochs or has spent `--seconds`, v
 
 import tempfile
 
-from common import Timed, command, epoch, machine, paired, positive, ratio_line, write_below
+from common import command, curve, epoch, machine, paired, positive, ratio_line, write_below
 from recbole.utils import init_seed
 
 from recbole_gro import Config
@@ -19,10 +19,6 @@ from recbole_gro.utils.command_line import Parser, options_and_settings
 
 ROWS = ("prefixes", "sequences")
 BATCHES = 6  # of an epoch on prefixes that are timed; the epoch is scaled up from them
-
-
-class TimeIsUp(Exception):
-    """A curve has spent its seconds."""
 
 
 def prepared(model, rows, settings, folder):
@@ -47,28 +43,18 @@ def epochs(model, settings, rounds, folder):
     print("  " + ratio_line("epoch, prefixes / sequences", *paired(*calls, rounds, lambda call: call())), flush=True)
 
 
-def curve(model, rows, settings, seconds, patience, folder):
+def scores(model, rows, settings, seconds, patience, folder):
     """Return [(seconds, validation score) of each epoch], and what ended the training."""
     trainer, train, valid = prepared(model, rows, {**settings, "epochs": 10**6, "stopping_step": patience}, folder)
-    timed, points = Timed(train), []
-
-    def validated(_, score):
-        points.append((sum(timed.seconds), float(score)))
-        if points[-1][0] >= seconds:
-            raise TimeIsUp
-
-    try:
-        trainer.fit(timed, valid, verbose=False, saved=False, callback_fn=validated)
-    except TimeIsUp:
-        return points, "time was up"
-    return points, f"{patience} epochs without a better one"
+    points = curve(trainer.fit, train, valid, lambda spent, _: spent >= seconds)
+    return points, "time was up" if points[-1][0] >= seconds else f"{patience} epochs without a better one"
 
 
 def curves(model, settings, seconds, patience, folder):
     """Print how soon training on sequences reaches the best score of training on prefixes."""
     best = {}
     for rows in ROWS:
-        points, why = curve(model, rows, settings, seconds, patience, folder)
+        points, why = scores(model, rows, settings, seconds, patience, folder)
         at, score = best[rows] = max(points, key=lambda point: point[1])
         print(f"  {rows}: best validation score {score:.4f} at {at:.0f} s; {len(points)} epochs, {why}")
     at, reached = best["prefixes"]

@@ -58,7 +58,12 @@ def attack_config(service: Description, settings: dict[str, Any], histories: boo
         raise UserError("served_k: the length of lists is k of the service's description")
     known = recbole_keys() | declared_keys().keys()
     if of_service := [name for name in settings if name in KEYS and name not in known]:
-        raise UserError(f"{of_service[0]}: a key of service.yaml, the description of a service over HTTP; set it there")
+        if service.function:
+            raise UserError(
+                f"{of_service[0]}: a key of the yaml file that describes a service over HTTP; {service.name} is a "
+                "function"
+            )
+        raise UserError(f"{of_service[0]}: a key of {service.name}, the description of the service; set it there")
     refuse_unread(settings, DetectionSettings.names, "recbole-gro audit", READER)
     refuse_unread(
         settings,

@@ -11,6 +11,7 @@ from typing import Any
 
 from recbole.evaluator.register import metrics_dict
 
+from recbole_gro import __version__
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.attack.surrogate_model import surrogate_models
 from recbole_gro.config.config import plain
@@ -38,8 +39,6 @@ def settings_of_audit(config: ConfigLike, service: dict[str, Any], contents: dic
         service: what results may hold of its description.
         contents: catalogue, histories and others by name, of which digests are kept.
     """
-    from recbole_gro import __version__
-
     own = plugin_keys().keys()
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own})
     settings |= plain(fingerprint_inputs(config, own))

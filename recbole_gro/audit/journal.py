@@ -46,7 +46,16 @@ class Refused(Unanswered):
 
 
 class BudgetReached(Unanswered):
-    """A request that was not sent, since the lists allowed are given out."""
+    """A request that was not sent, or not sent again, since the lists allowed are given out.
+
+    Args:
+        failure: of its last try; None: it was not sent at all.
+    """
+
+    def __init__(self, failure: Unanswered | None = None):
+        reason = "the list budget is spent" if failure is None else str(failure)
+        super().__init__(reason, said=failure.said if failure else "", status=failure.status if failure else 0)
+        self.was_sent = failure is not None
 
 
 class Journal:
@@ -94,6 +103,19 @@ class Journal:
         """How the work is resumed, for messages."""
         return f"the same command with --output_dir={os.path.dirname(self.file)} resumes this {self.work}"
 
+    @property
+    def exhausted(self) -> str:
+        """What to do where tries without an answer have left nothing of the limit, for messages."""
+        return (
+            f"{self.spent:,} of the {self.limit or 0:,} lists of the budget may have been given out, too many for "
+            "another request; name another folder once the service answers, and a larger query_sequences if it "
+            "breaks off often"
+        )
+
+    def is_spent(self, lists: int) -> bool:
+        """Return whether so many lists more exceed the limit."""
+        return self.limit is not None and self.spent + lists > self.limit
+
     def reserve(self, lists: int) -> int:
         """Count the lists of a request that is about to be sent, and return its number.
 
@@ -101,8 +123,8 @@ class Journal:
             BudgetReached: they exceed the limit.
         """
         with self._lock:
-            if self.limit is not None and self.spent + lists > self.limit:
-                raise BudgetReached("the list budget is spent")
+            if self.is_spent(lists):
+                raise BudgetReached
             self._add({"sent": self.tickets, "lists": lists})
             return self.tickets - 1
 

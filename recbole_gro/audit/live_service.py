@@ -45,7 +45,7 @@ class Client:
 
         Raises:
             UserError: the service refuses the account, the first request failed, or MOST_FAILED in a row. They are
-                repeated when the audit is resumed.
+                repeated when the audit is resumed. Or the budget leaves no request before any answer.
         """
         failed = {query for part, _ in self._failed for query in part}
         known = self.journal.answers
@@ -61,6 +61,8 @@ class Client:
                 self.source.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
+        if self._failed and not self._any:  # of an earlier process that got no answer
+            raise UserError(f"{self.description.name}: no request can be sent: {self.journal.exhausted}")
         return [known.get(query) for query in queries]
 
     def _request(self, queries: Sequence[CountedQuery]) -> None:
@@ -77,11 +79,12 @@ class Client:
         except Unanswered as error:
             with self._lock:
                 self._failed.append((queries, str(error)))
-                self._in_a_row += not isinstance(error, BudgetReached)
-                if self._in_a_row and (not self._any or self._in_a_row >= MOST_FAILED):
+                was_sent = not isinstance(error, BudgetReached) or error.was_sent
+                self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
+                if (was_sent and not self._any) or self._in_a_row >= MOST_FAILED:
                     self._ended = True
                     what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
-                    advice = "".join(f"; {part}" for part in self._advice(error))
+                    advice = "".join(f"; {part}" for part in self._advice(error, len(queries)))
                     raise UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}") from error
         else:
             self.journal.answered(queries, lists)
@@ -100,13 +103,21 @@ class Client:
             self.journal.failed(queries, reason)
         self._failed = []
 
-    def _advice(self, error: Unanswered) -> list[str]:
-        """Return what to do after the failure that ended the work."""
+    @property
+    def last_failure(self) -> str:
+        """Why the latest request that failed permanently did; empty where none did."""
+        return self._failed[-1][1] if self._failed else next(reversed(self.journal.reasons), "")
+
+    def _advice(self, error: Unanswered, n_lists: int) -> list[str]:
+        """Return what to do after the failure of a request for so many lists that ended the work."""
         resume, name = [self.journal.resume], self.description.name
         if self._any:
             return resume
+        exhausted = [self.journal.exhausted] * self.journal.is_spent(n_lists)
         if self.description.function:
-            return [FUNCTION] * (not name.endswith(".pth")) + resume * error.mended_by_resuming
+            return [FUNCTION] * (not name.endswith(".pth")) + (exhausted or resume * error.mended_by_resuming)
+        if exhausted:
+            return exhausted
         # the folder is bound to what the description says
         keys = "url, request, k or items" if 400 <= error.status < 500 else "url, request or items"
         return [*resume, f"if {keys} of {name} are to be changed, name another folder"]
@@ -164,6 +175,11 @@ class LiveService:
         Raises:
             UserError: none had; the message has some of the items.
         """
+        if not self._any_known and not self._strange:
+            journal = self.client.journal
+            wrong = f"none of {self.n_without} queries got a list ({self.client.last_failure})"
+            advice = journal.exhausted if journal.is_spent(1) else journal.resume
+            raise UserError(f"{self.client.description.name}: {wrong}; {advice}")
         if not self._any_known:
             raise no_items(self.client, self._strange, self._unknown)
 
@@ -176,15 +192,17 @@ def no_items(client: Client, n_lists: int, unknown: Sequence[str] = ()) -> UserE
         n_lists: number of lists.
         unknown: some of their items; none: the lists are empty.
     """
-    is_function = client.description.function is not None
+    is_function, name = client.description.function is not None, client.description.name
+    bound = "the folder keeps these lists"
     wrong = f"the service returned no item in its first {n_lists} lists; check "
-    wrong += "the function" if is_function else "request and items of service.yaml"
+    wrong += "the function" if is_function else f"request and items of {name}"
     if unknown:
         such = client.description.hidden(", ".join(map(repr, unknown)))
         wrong = f"none of the first {client.description['k']} items of its first {n_lists} lists is in the catalogue "
         wrong += f"(such as {such}); check catalogue"
-        wrong += " and item_type" if is_function else " and items of service.yaml"
-    return UserError(f"{client.description.name}: {wrong}")
+        wrong += " and item_type" if is_function else f" and items of {name}"
+        bound = "the folder is bound to the catalogue"
+    return UserError(f"{name}: {wrong}; {bound}, so name another one once this is mended")
 
 
 def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[list[str], int]:

@@ -50,62 +50,86 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
     Args:
         results: contents of results.json.
     """
-    service, lists, best = results["service"], results["lists"], results["curve"][-1]
-    [strongest] = [attack for attack in results["attacks"] if attack["strongest"]]
-    at = f"agreement@{strongest['agreement_at']}"
-    least = results["curve"][0]["lists"]
+    attacks, curve = results["attacks"], results["curve"]
+    [strongest] = [attack for attack in attacks if attack["strongest"]]
+    chance, untrained = strongest["agreement_at"] / results["service"]["catalogue"], strongest["untrained_agreement"]
+    at, start = f"agreement@{strongest['agreement_at']}", max(untrained, chance)
+    yield Paragraph(
+        f"A surrogate that was trained on {curve[-1]['lists']:,} lists of the service has {at} of "
+        f"{_percent(curve[-1]['agreement'])} with it on held-out queries. The same surrogate before its first epoch "
+        f"has {_percent(untrained)}, lists of random items would agree on {_percent(chance)}: what is beyond the "
+        "higher of the two was gained from the lists."
+    )
+    yield _gain(results, start)
+    yield _lists_given_out(results)
+    yield Heading("Attacks")
+    trained = [row | {"strongest": False} for row in attacks]  # its mark speaks of a defense
+    yield _attacks_table(attacks, trained)
+    yield from map(Paragraph, filter(None, notes(trained)))
+    yield Heading("Budget curve")
+    yield _budget_picture(curve, at, start)
+    yield _curve_table(curve, at)
+    if own := results.get("histories"):
+        yield from _accuracy(own)
+    yield Heading("Irregular answers")
+    yield Bullets(irregular_lines(results))
+
+
+def _gain(results: dict[str, Any], start: float) -> Paragraph:
+    least, best = results["curve"][0]["lists"], results["curve"][-1]["agreement"]
     needed = [
         f"{share} of it with {'at most ' * (n == least)}{n:,}" for share, n in results["lists_needed"].items() if n
     ]
-    chance, untrained = strongest["agreement_at"] / service["catalogue"], strongest["untrained_agreement"]
-    yield Paragraph(
-        f"A surrogate that was trained on {best['lists']:,} lists of the service has {at} of "
-        f"{_percent(best['agreement'])} with it on held-out queries. The same surrogate before its first epoch has "
-        f"{_percent(untrained)}, lists of random items would agree on {_percent(chance)}: what is beyond the higher of "
-        "the two was gained from the lists."
-    )
-    yield Paragraph(
-        f"The gain is {100 * (best['agreement'] - max(untrained, chance)):.1f} points; {', '.join(needed)} lists."
+    return Paragraph(
+        f"The gain is {100 * (best - start):.1f} points; {', '.join(needed)} lists."
         if needed
         else "The attack gained nothing, in agreement or in its loss on held-out queries: no number of lists is given."
     )
-    yield Paragraph(
+
+
+def _lists_given_out(results: dict[str, Any]) -> Paragraph:
+    service, lists = results["service"], results["lists"]
+    return Paragraph(
         f"The service gave out at most {lists['given_out']:,} lists of k={service['k']} items, {lists['limit']:,} were "
         f"allowed. Its catalogue of {service['catalogue']:,} items was "
         + ("given." if service["catalogue_given"] else f"collected with {lists['for_catalogue']:,} of these lists.")
     )
-    yield Heading("Attacks")
-    trained = [row | {"strongest": False} for row in results["attacks"]]  # its mark speaks of a defense
-    head, shares, before = _agreement(results["attacks"])
-    yield Table(
+
+
+def _attacks_table(attacks: list[dict[str, Any]], trained: list[dict[str, Any]]) -> Table:
+    head, shares, before = _agreement(attacks)
+    marked = [
+        " ".join([row["attacker"], *["*"] * row["strongest"], *footnotes(one)])
+        for row, one in zip(attacks, trained, strict=True)
+    ]
+    return Table(
         f"{head} of each attack's surrogate with its own held-out queries, in percent; untrained: before its first "
         "epoch. *: the strongest attack, on held-out queries that are the same for all.",
         ["attack", "lists", "surrogate", head, "untrained"],
         [
-            [" ".join([row["attacker"], *["*"] * (row is strongest), *footnotes(one)]), f"{row['lists']:,}",
-             row["surrogate_model"], *cells]
-            for row, one, *cells in zip(results["attacks"], trained, shares, before, strict=True)
+            [name, f"{row['lists']:,}", row["surrogate_model"], *cells]
+            for name, row, *cells in zip(marked, attacks, shares, before, strict=True)
         ],
-    )  # fmt: skip
-    yield from map(Paragraph, filter(None, notes(trained)))
-    yield Heading("Budget curve")
-    yield Picture(
+    )
+
+
+def _budget_picture(curve: list[dict[str, Any]], at: str, start: float) -> Picture:
+    return Picture(
         "budget.png",
-        png(_picture(results["curve"], at, max(untrained, chance))),
+        png(_picture(curve, at, start)),
         f"{at} of the surrogate against the number of lists",
         f"x axis: lists that the surrogate was trained on, growing parts of one query log; y axis: {at} with the lists "
         "of held-out queries, the same for all points. Dashed: what an untrained surrogate or random items have, "
         "whichever is higher.",
     )
-    yield Table(
+
+
+def _curve_table(curve: list[dict[str, Any]], at: str) -> Table:
+    return Table(
         f"{at} with held-out queries against the number of lists, of the strongest attack.",
         ["lists", at],
-        [[f"{point['lists']:,}", _percent(point["agreement"])] for point in results["curve"]],
+        [[f"{point['lists']:,}", _percent(point["agreement"])] for point in curve],
     )
-    if own := results.get("histories"):
-        yield from _accuracy(own)
-    yield Heading("Irregular answers")
-    yield Bullets(irregular_lines(results))
 
 
 def result_table(results: dict[str, Any]) -> TextTable:

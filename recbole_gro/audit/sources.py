@@ -16,8 +16,9 @@ from recbole_gro.audit.answer_text import MOST_READ, as_tokens, beginning, sente
 from recbole_gro.audit.description import Description, expanded
 from recbole_gro.audit.function_source import FunctionSource
 from recbole_gro.audit.http_status import OF_THE_ACCOUNT, is_refused, is_temporary
-from recbole_gro.audit.journal import Journal, Refused, Unanswered
+from recbole_gro.audit.journal import BudgetReached, Journal, Refused, Unanswered
 from recbole_gro.audit.template import fill
+from recbole_gro.audit.transport_errors import transport_failure
 from recbole_gro.utils.errors import UserError
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
@@ -92,6 +93,7 @@ class HttpSource:
         for name in ("httpx", "httpcore"):  # whose lines hold URLs, and headers at the level debug
             logging.getLogger(name).setLevel(logging.WARNING)
         self.description, self._http = description, httpx
+        self._not_sent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)  # such a try gave no list
         self.batch, self.concurrency = description["batch"], description["concurrency"]
         try:
             self._items = jmespath.compile(description["items"])
@@ -130,19 +132,22 @@ class HttpSource:
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
         body = fill(self._request, histories, self.description["k"], self.batch)
-        failure, last = Unanswered(""), self.description["retries"]
+        failure, last = None, self.description["retries"]
         for attempt in range(last + 1):
             self._wait_for_turn()
-            ticket = journal.reserve(len(histories))
+            try:
+                ticket = journal.reserve(len(histories))
+            except BudgetReached:
+                raise BudgetReached(failure) from None  # what its tries met says more
             try:
                 response, content = self._send(body)
-            except (self._http.ConnectError, self._http.ConnectTimeout):
-                journal.release(ticket, len(histories))
-                failure = Unanswered(f"cannot connect to {self.description.public['url']}")
             # UnicodeError, InvalidURL: of the host that a redirect names; the service may have given the lists
             except (self._http.HTTPError, self._http.InvalidURL, UnicodeError) as error:
-                failure = Unanswered(type(error).__name__)  # its message may hold a header
-                if self._is_lost_again(attempt == last):
+                url, timeout = self.description.public["url"], self.description["timeout"]
+                failure = Unanswered(transport_failure(error, url, timeout))
+                if isinstance(error, self._not_sent):
+                    journal.release(ticket, len(histories))
+                elif self._is_lost_again(attempt == last):
                     break
             else:
                 if response.is_success:
@@ -170,6 +175,7 @@ class HttpSource:
                     continue
             if attempt < last:
                 self._stopped.wait(self.description["backoff"] * 2**attempt)
+        assert failure is not None  # the first try was made
         raise failure
 
     def _is_lost_again(self, is_last: bool) -> bool:

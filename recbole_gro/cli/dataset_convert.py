@@ -1,4 +1,4 @@
-"""The command `recbole-gro dataset convert`, which is `python -m recbole_gro.data.convert` too."""
+"""The command `recbole-gro dataset convert`."""
 
 from recbole_gro.utils.command_line import Parser
 

@@ -1,4 +1,4 @@
-"""The command `recbole-gro dataset statistics`, which is `python -m recbole_gro.data.statistics` too."""
+"""The command `recbole-gro dataset statistics`."""
 
 from recbole_gro.utils import terminal
 from recbole_gro.utils.command_line import Parser, options_and_settings

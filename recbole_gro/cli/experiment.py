@@ -1,4 +1,4 @@
-"""The command of experiments: `recbole-gro experiment`, `recbole-gro-experiment`, `python run_gro_experiment.py`."""
+"""The command `recbole-gro experiment`."""
 
 import argparse
 from collections.abc import Sequence
@@ -80,10 +80,3 @@ def work(words: list[str]) -> None:
     except KeyboardInterrupt as error:
         error.add_note("finished cells and stages are kept; the same command resumes the experiment")
         raise
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `recbole-gro experiment` under its other names; as `main` of the command."""
-    from recbole_gro.cli.main import run_subcommand
-
-    return run_subcommand("experiment", arguments)

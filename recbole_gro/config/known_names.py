@@ -13,7 +13,7 @@ from typing import Any
 from recbole_gro.config.models import sequential_models
 from recbole_gro.config.own_modules import is_own
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings
-from recbole_gro.config.settings import Settings, declared_keys
+from recbole_gro.config.settings import declared_keys, names_of
 from recbole_gro.utils.errors import SettingWarning, UserError, nearest
 
 READ_UNLISTED = {"encoding", "tail_ratio", "eta", "local_rank"}  # keys that RecBole reads but does not list
@@ -83,7 +83,7 @@ def names_in(model_class: type) -> frozenset[str]:
             elif isinstance(node, ast.Attribute) and _is_config(node.value):
                 found.add(node.attr)
             elif isinstance(node, ast.Name):
-                found.update(_names_of(getattr(sys.modules.get(cls.__module__), node.id, None)))
+                found.update(names_of(getattr(sys.modules.get(cls.__module__), node.id, None)))
     return frozenset(found - SET_BY_RECBOLE | set(getattr(model_class, "config_keys", ())))
 
 
@@ -102,18 +102,20 @@ def keys_read(model_class: type) -> list[str]:
     return [key for key in found if key not in general and not hasattr(dict, key)]
 
 
+def trees_of(classes: Iterable[type]) -> Iterator[ast.AST]:
+    """Yield the syntax of classes that have a source."""
+    for each in classes:
+        with contextlib.suppress(OSError, TypeError, SyntaxError):
+            yield ast.parse(textwrap.dedent(inspect.getsource(each)))
+
+
 def _nodes(cls: type) -> Iterator[ast.AST]:
-    """Yield the parts of a class's source; nothing where it has no source file."""
-    with contextlib.suppress(OSError, TypeError, SyntaxError):
-        yield from ast.walk(ast.parse(textwrap.dedent(inspect.getsource(cls))))
+    """Yield the parts of a class's source; nothing where it has none."""
+    return (node for tree in trees_of([cls]) for node in ast.walk(tree))
 
 
 def _is_config(node: ast.AST) -> bool:
     return ast.unparse(node) in ("config", "self.config")
-
-
-def _names_of(member: Any) -> tuple[str, ...]:
-    return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
 
 
 def is_known(name: str, models: Iterable[type]) -> bool:

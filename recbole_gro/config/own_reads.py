@@ -5,16 +5,13 @@ decided for a key: one too many costs a computation, one too few a wrong result.
 """
 
 import ast
-import contextlib
-import inspect
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from recbole_gro.config.known_names import names_in
+from recbole_gro.config.known_names import names_in, trees_of
 from recbole_gro.config.own_modules import is_own, reached, tree_of
-from recbole_gro.config.settings import Settings, declared_keys
+from recbole_gro.config.settings import Settings, declared_keys, names_of
 from recbole_gro.utils.registry import registered
 
 DECLARING = ("settings", "training_settings", "output_settings")  # attributes of parts
@@ -35,7 +32,7 @@ def undeclared_keys(classes: Iterable[type], declared: Iterable[Sequence[type[Se
         return set()
     modules = {base.__module__ for cls in own for base in cls.__mro__ if is_own(base.__module__)}
     found = modules | reached({cls.__module__ for cls in own} & modules, modules)
-    read = {name for cls in own for name in names_in(cls)}.union(*(_named(tree, found) for tree in _trees_of(own)))
+    read = {name for cls in own for name in names_in(cls)}.union(*(_named(tree, found) for tree in trees_of(own)))
     read = read.union(_of_no_part(found), *(_undeclared_in_module(name, found) for name in modules))
     known = {name for settings in declared for each in settings or () for name in each.names}
     return (read & declared_keys().keys()) - known
@@ -45,7 +42,7 @@ def _undeclared_in_module(name: str, imported: set[str]) -> set[str]:
     """Return what functions, constants and classes of a module name, but for what its parts declare."""
     members = [*vars(sys.modules[name]).values()] if name in sys.modules else []
     tree = tree_of(name)
-    read = (_named(tree, imported) if tree else set()).union(*map(_names_of, members))
+    read = (_named(tree, imported) if tree else set()).union(*map(names_of, members))
     return read - {each for member in members for each in _declared_by(member)}
 
 
@@ -58,7 +55,7 @@ def _of_no_part(modules: set[str]) -> set[str]:
 def _declared_by(part: Any) -> set[str]:
     """Return the names of the settings that a part declares; none for what is no class."""
     declared = [getattr(part, kind, None) for kind in DECLARING] if isinstance(part, type) else []
-    return {name for each in declared if isinstance(each, tuple) for settings in each for name in _names_of(settings)}
+    return {name for each in declared if isinstance(each, tuple) for settings in each for name in names_of(settings)}
 
 
 def _named(tree: ast.AST, modules: set[str]) -> set[str]:
@@ -84,14 +81,3 @@ def _own_settings(modules: set[str]) -> Iterator[type[Settings]]:
             waiting.append(settings)
             if settings.__module__ in modules:
                 yield settings
-
-
-def _names_of(member: Any) -> tuple[str, ...]:
-    return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
-
-
-def _trees_of(classes: Iterable[type]) -> Iterator[ast.AST]:
-    """Yield the syntax of classes that have a source."""
-    for each in classes:
-        with contextlib.suppress(OSError, TypeError, SyntaxError):
-            yield ast.parse(textwrap.dedent(inspect.getsource(each)))

@@ -11,7 +11,7 @@ from typing import Any
 from recbole_gro.config.compiled_code import compiled_class
 from recbole_gro.config.files import read_config_file, value_of
 from recbole_gro.config.own_modules import is_own, reached, source
-from recbole_gro.config.settings import Settings, key
+from recbole_gro.config.settings import Settings, import_parts, key
 from recbole_gro.config.values import as_names
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.own_code import note_own, place_in_own_code
@@ -58,7 +58,7 @@ def import_installed() -> None:
     Raises:
         UserError: a module fails when it is imported.
     """
-    importlib.import_module("recbole_gro.public")  # registers itself as a plugin does
+    import_parts()
     for entry in metadata.entry_points(group=GROUP):
         note_own(entry.value.partition(":")[0])
         try:

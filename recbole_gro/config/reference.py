@@ -1,13 +1,12 @@
 """The declared settings as text: properties/overall.yaml, the reference page, --help and the search of settings."""
 
-import importlib
 import textwrap
 from typing import Any
 
 from recbole_gro.config.models import sequential_models
 from recbole_gro.config.properties import model_keys, recbole_keys
 from recbole_gro.config.recbole_settings import type_of
-from recbole_gro.config.settings import Key, Settings, declared_keys, plugin_keys, sections
+from recbole_gro.config.settings import Key, Settings, declared_keys, import_parts, plugin_keys, sections
 from recbole_gro.utils import terminal
 from recbole_gro.utils.packaged import ListedKey, listed_keys, recbole_properties
 
@@ -21,15 +20,10 @@ ORDER = ("Data", "Target", "Defense", "Attack", "Output")
 
 def overall_yaml() -> str:
     """Return the text of properties/overall.yaml."""
-    _declare_all()
+    import_parts()
     declared = sections()
     blocks = [f"# {section}\n" + "".join(map(_yaml_line, declared[section])) for section in ORDER]
     return "\n".join([HEAD, *blocks])
-
-
-def _declare_all() -> None:
-    """Import the package's parts, which declare their settings."""
-    importlib.import_module("recbole_gro.public")
 
 
 def _yaml_line(key: Key) -> str:
@@ -50,7 +44,7 @@ def value_in_words(value: Any) -> str:
 
 def markdown_table() -> str:
     """Return the plugin's keys as the markdown table of the reference page."""
-    _declare_all()
+    import_parts()
     lines = ["| key | default | type | meaning |", "|---|---|---|---|"]
     declared, known = sections(), plugin_keys()
     lines += [

@@ -125,6 +125,11 @@ def setting(config: SettingsSource, name: str) -> Any:
     return config[name] if name in config else _declared[name].default
 
 
+def names_of(member: Any) -> tuple[str, ...]:
+    """Return the names of the settings that a class of settings declares; none for anything else."""
+    return tuple(member.names) if isinstance(member, type) and issubclass(member, Settings) else ()
+
+
 def declared_keys() -> dict[str, Key]:
     """Return all declared keys by name: this plugin's, and RecBole's own whose default here is another."""
     return dict(_declared)
@@ -140,9 +145,14 @@ def sections() -> dict[str, list[Key]]:
     return {section: [_declared[name] for name in names] for section, names in _sections.items()}
 
 
+def import_parts() -> None:
+    """Import all parts of this package, which register themselves as plugins do, and declare their settings."""
+    importlib.import_module("recbole_gro.public")
+
+
 def of_sections(*names: str) -> set[str]:
     """Return the names of the plugin's keys in some sections, whatever has been imported so far."""
-    importlib.import_module("recbole_gro.public")
+    import_parts()
     return {key.name for name in names for key in sections().get(name, [])} & plugin_keys().keys()
 
 

@@ -1,8 +1,6 @@
-"""Published datasets as RecBole's atomic files: `python -m recbole_gro.data.convert NAME PATH [--output FOLDER]`."""
+"""Published datasets as RecBole's atomic files."""
 
-import importlib
 import shlex
-import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -146,7 +144,3 @@ def summary(name: str, output: str, conversions: Sequence[Conversion]) -> str:
             f"Use it:     recbole-gro -m BERT4Rec -d {name} {data_path}",
         ]
     )
-
-
-if __name__ == "__main__":
-    sys.exit(importlib.import_module("recbole_gro.cli.main").main(["dataset", "convert", *sys.argv[1:]]))

@@ -1,7 +1,5 @@
-"""Size of a dataset beside Table 1 of the paper: `python -m recbole_gro.data.statistics NAME [--KEY=VALUE ...]`."""
+"""Size of a dataset beside Table 1 of the paper."""
 
-import importlib
-import sys
 from dataclasses import astuple, dataclass
 
 from recbole_gro.data.dataset import SequenceDataset
@@ -74,7 +72,3 @@ def rows(name: str, found: Statistics) -> dict[str, list[str]]:
 def table(name: str, found: Statistics) -> TextTable:
     """Return the table of the dataset and, if Table 1 has it, the paper's row and the difference."""
     return TextTable(HEAD, [[name if row == "here" else row, *cells] for row, cells in rows(name, found).items()])
-
-
-if __name__ == "__main__":
-    sys.exit(importlib.import_module("recbole_gro.cli.main").main(["dataset", "statistics", *sys.argv[1:]]))

@@ -74,7 +74,8 @@ def over_seeds(values: Sequence[float]) -> Interval:
 def needed(own: Sequence[Setting], level: float, k: int) -> list[float]:
     """Return the lists that an attack needs for a share of the target's NDCG@k, per seed that has all its budgets.
 
-    The number is that of the smallest budget where this has the share already, and infinite where none has it.
+    The number is that of the smallest budget where this has the share already, and infinite where none has it. A seed
+    whose target has no hit is left out: nothing is a share of 0.
 
     Args:
         own: settings of one defense and attack in ascending order of budget.
@@ -87,7 +88,7 @@ def needed(own: Sequence[Setting], level: float, k: int) -> list[float]:
     for seed in seeds:
         cells = [setting.with_seeds([seed]) for setting in own]
         reached, target = ([cell.spread("ndcg", side, k).mean for cell in cells] for side in ("surrogate", "target"))
-        with np.errstate(divide="ignore", invalid="ignore"):  # a target without a hit has no share
+        if all(target):
             per_seed.append(lists_needed(lists, np.divide(reached, target), level))
     return per_seed
 
@@ -116,7 +117,7 @@ def budget_blocks(settings: Sequence[Setting], k: int, planned: Sequence[Mapping
         f"Lists from which on a surrogate has a share of its target's NDCG@{k}: geometric mean over seeds and its "
         f"{LEVEL:.0%} interval, linear between budgets in the logarithm of lists. A bound, without an interval, where "
         "some seeds have the share with the smallest budget already, or lack it with the largest. Seeds that lack a "
-        "budget are left out.",
+        "budget, or whose target has no hit, are left out.",
         ["defense", "attack", *(f"{level:.0%}" for level in SHARES), "seeds"],
         rows,
         labels=2,
@@ -126,7 +127,8 @@ def budget_blocks(settings: Sequence[Setting], k: int, planned: Sequence[Mapping
         png(picture(found, k)),
         f"NDCG@{k} and agreement@{k} of the surrogate against the number of lists",
         "x axis: lists that the service returned to the attack. Left: NDCG of the surrogate over that of its target; "
-        "right: share of common items in the top of both lists. Bars: deviation over seeds.",
+        "right: share of common items in the top of both lists. Bars: deviation over seeds. Seeds whose target has no "
+        "hit have no share.",
     )
 
 
@@ -158,6 +160,12 @@ def in_lists(per_seed: Sequence[float], least: float, most: float) -> str:
     return f"{mean:,.0f}" if math.isnan(ends[0]) else f"{mean:,.0f} [{ends[0]:,.0f}, {ends[1]:,.0f}]"
 
 
+def _shares(setting: Setting, k: int) -> np.ndarray:
+    """Return the share of the target's NDCG@k that the surrogate has, per seed whose target has a hit."""
+    surrogate, target = (setting.measured("ndcg", side, k).mean(1) for side in ("surrogate", "target"))
+    return surrogate[target > 0] / target[target > 0]
+
+
 def picture(found: Curves, k: int) -> Figure:
     """Return the figure of the budget curves: one line per defense and attack.
 
@@ -172,17 +180,15 @@ def picture(found: Curves, k: int) -> Figure:
     at = agreement_k([setting for own in found.values() for setting in own], k) or k
     for (defense, attack), own in found.items():
         lists = [n_lists(setting) for setting in own]
-        with np.errstate(divide="ignore", invalid="ignore"):  # as in `needed`
-            shares = [
-                setting.measured("ndcg", "surrogate", k).mean(1) / setting.measured("ndcg", "target", k).mean(1)
-                for setting in own
-            ]
         agreement = [np.array([cell.agreement[at] for cell in setting.cells]) for setting in own]
-        for axes, values in zip(panels, (shares, agreement), strict=True):
+        for axes, values in zip(panels, ([_shares(setting, k) for setting in own], agreement), strict=True):
+            drawn = [(n, each) for n, each in zip(lists, values, strict=True) if len(each)]
+            if not drawn:  # which matplotlib cannot put on a logarithmic axis
+                continue
             axes.errorbar(
-                lists,
-                [of_seeds.mean() for of_seeds in values],
-                yerr=[of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0 for of_seeds in values],
+                [n for n, _ in drawn],
+                [of_seeds.mean() for _, of_seeds in drawn],
+                yerr=[of_seeds.std(ddof=1) if len(of_seeds) > 1 else 0.0 for _, of_seeds in drawn],
                 label=f"{defense}, {attack}".strip(", "),
                 color=COLOURS[defenses.index(defense) % len(COLOURS)],
                 marker=MARKERS[attacks.index(attack) % len(MARKERS)],
@@ -192,9 +198,9 @@ def picture(found: Curves, k: int) -> Figure:
     panels[0].axhline(1, color="#bbbbbb", linewidth=0.8)
     names = (f"NDCG@{k} of the surrogate / target", f"agreement@{at}")
     for axes, name in zip(panels, names, strict=True):
-        axes.set(xscale="log", xlabel="lists returned to the attack", ylabel=name)
+        axes.set(xscale="log" if axes.containers else "linear", xlabel="lists returned to the attack", ylabel=name)
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
-    handles, labels = panels[0].get_legend_handles_labels()
+    handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     return figure

@@ -39,12 +39,11 @@ class Cell:
         target_ranks: [U] rank of each user's test item in the served list, from 1; 0 where the list lacks it.
         surrogate_ranks: [U] the same for the surrogate's lists.
         agreement: {k: share of common items in the top k of both lists, mean over the test rows}.
+        test_rows: digest of the users and items of the test rows, by which cells can be compared.
         facts: models, dataset, k, query budget, epochs, seconds per stage, versions.
         reference_ranks: the same ranks by reference.
         reference_agreement: agreement with the undefended target's lists by reference; empty where it was not measured.
         row_users: [N] number of each test row's user; None where each has one row, in ascending order.
-        test_rows: digest of the users and items of the test rows, by which cells can be compared; "" in files of
-            earlier versions.
     """
 
     values: dict[str, Any]
@@ -52,11 +51,11 @@ class Cell:
     target_ranks: np.ndarray
     surrogate_ranks: np.ndarray
     agreement: dict[int, float]
+    test_rows: str
     facts: dict[str, Any] = field(default_factory=dict)
     reference_ranks: dict[str, np.ndarray] = field(default_factory=dict)
     reference_agreement: dict[str, dict[int, float]] = field(default_factory=dict)
     row_users: np.ndarray | None = None
-    test_rows: str = ""
 
     @property
     def ranks(self) -> dict[str, np.ndarray]:

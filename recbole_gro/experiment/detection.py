@@ -15,7 +15,7 @@ from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import key_is_flagged
-from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
+from recbole_gro.detection.benign import BENIGN_WINDOWS, LOOKS, STEPS, BenignHistories, Score
 from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
@@ -27,7 +27,6 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 
-LENGTHS = (1, 2, 3, 5, 10, 20)  # items of real users' histories
 USER_WINDOWS = 100  # windows of random test users
 
 
@@ -53,8 +52,8 @@ class Detected:
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
         user_windows: share of windows of random test users that are flagged at one of these lengths.
         users_flagged_ever: share of test users flagged by one of the windows of their history that clients may send
-            (`BenignHistories.windows`), twice as many as give thresholds; None in files of earlier versions.
-        rate: of false positives, `false_positive_rate`; None in files of earlier versions, which do not say it.
+            (`BenignHistories.windows`), twice as many as give thresholds.
+        rate: of false positives, `false_positive_rate`.
     """
 
     values: dict[str, Any]
@@ -71,8 +70,8 @@ class Detected:
     windows: float | None
     window_items: float | None
     user_windows: float | None
-    rate: float | None = None
-    users_flagged_ever: float | None = None
+    rate: float
+    users_flagged_ever: float
 
 
 class ProviderUnderTest:
@@ -103,7 +102,7 @@ class ProviderUnderTest:
         users, tested, self.test_items = self._test_users(config, calibrating, False)
         self.users = users.whole
         longest = int(self.users.lengths.max())
-        self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LENGTHS if n <= longest}
+        self.recent = {n: self.tracer.trace(_last(tested, n)) for n in LOOKS if n <= longest}
         start_stage(config, "detectors")  # one of a user's own may draw
         self.detectors = calibrated(as_names(own.detector), config, benign, self.rate, self.window)
         start_stage(config, "detection of users")
@@ -179,7 +178,7 @@ class ProviderUnderTest:
         lengths, most = traces.lengths[rows], int(traces.lengths.max())
         items = lengths.view(-1, self.window).double().mean(1)
         never = torch.ones(len(items), dtype=torch.bool)
-        for n in (*(n for n in LENGTHS if n < most), most):
+        for n in (*(n for n in LOOKS if n < most), most):
             flagged = detector.window_alarms(traces.whole(rows, lengths.clamp(max=n)))[1]
             items[flagged & never] = n
             never &= ~flagged

@@ -1,7 +1,7 @@
 """The report of experiment detection."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +47,8 @@ def write_detection_report(
         lines += [[*named, "flagged", len(one.flagged), one.flagged[-1]]]
     head = [*experiment.vary, "seed", "detector", "measure", "items", "value"]
     n_done = len({(in_words(one.values), one.seed) for one in found})
-    blocks = [
-        *unfinished(missing, n_done), *_blocks(grouped(found)), *settings_blocks(experiment), *missing_cells(missing)
-    ]  # fmt: skip
+    about = [*settings_blocks(experiment), *missing_cells(missing)]
+    blocks = [*unfinished(missing, n_done), *_blocks(grouped(found)), *about]
     write_document(experiment.title, blocks, csv_text(head, lines), folder)
 
 
@@ -67,54 +66,13 @@ def _blocks(found: Grouped) -> Iterator[Block]:
     of_all = [set(one.auc) for by_detector in found.values() for own in by_detector.values() for one in own]
     lengths = sorted(set.intersection(*of_all), key=int)
     yield Heading("Lists answered before the alarm")
-    yield Table(
-        "Mean items of a history that are answered before it is flagged, at the threshold of each detector from "
-        "validation users; all its items where it never is. In brackets the share of histories that are flagged. Means "
-        "over seeds.",
-        ["target", "attack", "seeds", *names],
-        [
-            [*attack, _seeds(own), *(f"{_mean(own[name], 'items'):.1f} ({np.mean([one.flagged[-1] for one in own[name]]):.0%})" for name in names)]  # noqa: E501
-            for attack, own in found.items()
-        ],
-        labels=2,
-    )  # fmt: skip
-    yield Table(
-        "Mean items of a history that are answered before its window is flagged, looked at whenever its histories have "
-        "1, 2, 3, 5, 10, 20 and all items. In brackets the share of windows that are flagged.",
-        ["target", "attack", "seeds", *names],
-        [[*attack, _seeds(own), *(_window_in_words(own[name]) for name in names)] for attack, own in found.items()],
-        labels=2,
-    )
-    yield Table(
-        "Lists answered before the API key of the attack is flagged, all histories growing side by side; never: at no "
-        "seed.",
-        ["target", "attack", "seeds", *names],
-        [[*attack, _seeds(own), *(_key_in_words(own[name]) for name in names)] for attack, own in found.items()],
-        labels=2,
-    )
-    yield Table(
-        "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
-        "send the whole history or its most recent items at each step; where they send it once, and where they send "
-        "the most recent n items once. Last column: windows of random test users. Means over seeds.",
-        ["target", "detector", "seeds", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
-        list(_users(found, lengths)),
-        labels=2,
-    )
-    rates = {one.rate for own in found.values() for detected in own.values() for one in detected}
-    rate = f"{100 * rate:g} %" if len(rates) == 1 and (rate := rates.pop()) is not None else "the set rate of"
-    for measure, title in {"auc": "AUC", "true_positives": f"True positives at {rate} false positives"}.items():
+    yield _histories_table(found)
+    yield _windows_table(found)
+    yield _keys_table(found)
+    yield _users_table(found, lengths)
+    for measure, title in {"auc": "AUC", "true_positives": f"True positives at {_rate(found)} false positives"}.items():
         yield Heading(title)
-        yield Table(
-            f"{title} of histories of n items: the attack's against the most recent n items of test users. Means over "
-            "seeds.",
-            ["target", "attack", "detector", "seeds", *(f"n = {n}" for n in lengths)],
-            [
-                [*attack, name, _seeds(own), *(_mean_after(own[name], measure, n) for n in lengths)]
-                for attack, own in found.items()
-                for name in names
-            ],
-            labels=3,
-        )
+        yield _lengths_table(found, measure, title, lengths)
     yield Heading("Picture")
     yield Picture(
         "detection.png",
@@ -123,6 +81,78 @@ def _blocks(found: Grouped) -> Iterator[Block]:
         f"x axis: items of a history; y axis: share of histories that {names[0]} has flagged, mean over seeds. Grey: "
         "real users.",
     )
+
+
+def _histories_table(found: Grouped) -> Table:
+    return _attacks_table(
+        "Mean items of a history that are answered before it is flagged, at the threshold of each detector from "
+        "validation users; all its items where it never is. In brackets the share of histories that are flagged. Means "
+        "over seeds.",
+        found,
+        _history_in_words,
+    )
+
+
+def _windows_table(found: Grouped) -> Table:
+    return _attacks_table(
+        "Mean items of a history that are answered before its window is flagged, looked at whenever its histories have "
+        "1, 2, 3, 5, 10, 20 and all items. In brackets the share of windows that are flagged.",
+        found,
+        _window_in_words,
+    )
+
+
+def _keys_table(found: Grouped) -> Table:
+    return _attacks_table(
+        "Lists answered before the API key of the attack is flagged, all histories growing side by side; never: at no "
+        "seed.",
+        found,
+        _key_in_words,
+    )
+
+
+def _attacks_table(caption: str, found: Grouped, cell: "Callable[[Sequence[Detected]], str]") -> Table:
+    """Return a table with a row per attack and what each detector sees of it."""
+    names = list(next(iter(found.values())))
+    return Table(
+        caption,
+        ["target", "attack", "seeds", *names],
+        [[*attack, _seeds(own), *(cell(own[name]) for name in names)] for attack, own in found.items()],
+        labels=2,
+    )
+
+
+def _users_table(found: Grouped, lengths: Sequence[str]) -> Table:
+    return Table(
+        "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
+        "send the whole history or its most recent items at each step; where they send it once, and where they send "
+        "the most recent n items once. Last column: windows of random test users. Means over seeds.",
+        ["target", "detector", "seeds", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
+        list(_users(found, lengths)),
+        labels=2,
+    )
+
+
+def _lengths_table(found: Grouped, measure: str, title: str, lengths: Sequence[str]) -> Table:
+    """Return a table of a measure by length of histories, with a row per attack and detector."""
+    names = list(next(iter(found.values())))
+    return Table(
+        f"{title} of histories of n items: the attack's against the most recent n items of test users. Means over "
+        "seeds.",
+        ["target", "attack", "detector", "seeds", *(f"n = {n}" for n in lengths)],
+        [
+            [*attack, name, _seeds(own), *(_mean_after(own[name], measure, n) for n in lengths)]
+            for attack, own in found.items()
+            for name in names
+        ],
+        labels=3,
+    )
+
+
+def _rate(found: Grouped) -> str:
+    """Return the rate of false positives, where all cells have the same, in words."""
+    rates = {one.rate for own in found.values() for detected in own.values() for one in detected}
+    return f"{100 * rates.pop():g} %" if len(rates) == 1 else "the set rate of"
 
 
 def _seeds(by_detector: "dict[str, list[Detected]]") -> str:
@@ -135,6 +165,10 @@ def _mean(own: "Sequence[Detected]", measure: str) -> float:
 
 def _mean_after(own: "Sequence[Detected]", measure: str, n: str) -> str:
     return f"{np.mean([getattr(one, measure)[n] for one in own]):.2f}"
+
+
+def _history_in_words(own: "Sequence[Detected]") -> str:
+    return f"{_mean(own, 'items'):.1f} ({np.mean([one.flagged[-1] for one in own]):.0%})"
 
 
 def _window_in_words(own: "Sequence[Detected]") -> str:
@@ -156,12 +190,10 @@ def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
     names = dict.fromkeys((target, name) for (target, _), by_detector in found.items() for name in by_detector)
     for target, name in names:
         own = _of_users(found, target, name)
-        ever = [one.users_flagged_ever for one in own if one.users_flagged_ever is not None]
-        shares = [float(np.mean([one.users_flagged[-1] for one in own]))]
+        shares = [_mean(own, "users_flagged_ever"), float(np.mean([one.users_flagged[-1] for one in own]))]
         shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
         shares.append(_mean(own, "user_windows"))
-        first = f"{100 * np.mean(ever):.2f}" if ever else ""
-        yield [target, name, f"{len(own)}", first, *(f"{100 * share:.2f}" for share in shares)]
+        yield [target, name, f"{len(own)}", *(f"{100 * share:.2f}" for share in shares)]
 
 
 def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":

@@ -188,6 +188,17 @@ def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
 
 
 def _check_values(experiment: Experiment) -> None:
+    _check_seeds(experiment)
+    _check_varied(experiment)
+    _check_fixed(experiment)
+    _check_equal(experiment)
+    _check_groups(experiment)
+    _check_output_settings(experiment)
+    _check_varied_once(experiment)
+    _check_figure(experiment)
+
+
+def _check_seeds(experiment: Experiment) -> None:
     if experiment.figure == TABLE:
         if list(experiment.vary) != ["dataset"]:
             raise UserError(f"experiment {experiment.name}: figure {TABLE} takes dataset as its only varied key")
@@ -195,6 +206,9 @@ def _check_values(experiment: Experiment) -> None:
             raise UserError(f"seeds: experiment {experiment.name} draws no random numbers and takes no seeds")
     elif not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
         raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers >= 0")
+
+
+def _check_varied(experiment: Experiment) -> None:
     for key, values in [*experiment.vary.items(), ("seeds", experiment.seeds)]:
         if not isinstance(values, (list, dict)) or (not values and key in experiment.vary):
             raise UserError(
@@ -203,29 +217,58 @@ def _check_values(experiment: Experiment) -> None:
         values = list(values)
         if any(value in values[:place] or str(value) in map(str, values[:place]) for place, value in enumerate(values)):
             raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
+
+
+def _check_fixed(experiment: Experiment) -> None:
     if both := experiment.fixed.keys() & {*experiment.vary, "seed"}:
         other = "seeds" if "seed" in both else "vary"
         raise UserError(f"experiment {experiment.name}: fixed and {other} both set {min(both)}; remove one")
-    set_by = [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
+
+
+def _varied_alone(experiment: Experiment) -> list[str]:
+    """Return the keys whose values vary one by one, seed included."""
+    return [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
+
+
+def _check_equal(experiment: Experiment) -> None:
     for key, other in experiment.equal.items():
-        if key in {*experiment.fixed, *experiment.vary} or other not in [*experiment.fixed, *set_by]:
+        known = [*experiment.fixed, *_varied_alone(experiment)]
+        if key in {*experiment.fixed, *experiment.vary} or other not in known:
             raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
+
+
+def _check_groups(experiment: Experiment) -> None:
     for key, groups in _groups(experiment):
         for name, group in groups.items():
             if not isinstance(group, dict):
                 raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
-        set_by += set().union(*groups.values())
+
+
+def _varying(experiment: Experiment) -> list[str]:
+    """Return the keys that vary, once for each way in which they do: alone, by seeds, or by one of the groups."""
+    in_groups = (set().union(*groups.values()) for _, groups in _groups(experiment))
+    return [*_varied_alone(experiment), *(key for keys in in_groups for key in keys)]
+
+
+def _check_output_settings(experiment: Experiment) -> None:
     of_suspects = [*experiment.ownership.get("small", {})]
     for part in ("copies", "changed", "avoiding", "cleansed"):
         entries = [*experiment.ownership.get(part, []), *experiment.marks.get(part, [])]
         of_suspects += [key for entry in entries for key in entry]
     for key in OutputSettings.names:
-        if key in (*experiment.fixed, *experiment.equal, *set_by, *of_suspects):
+        if key in (*experiment.fixed, *experiment.equal, *_varying(experiment), *of_suspects):
             raise UserError(
                 f"{key}: cells do not read it; it is an option of the command (--{key}), an argument of run_experiment"
             )
-    if twice := {key for key in set_by if set_by.count(key) > 1}:
+
+
+def _check_varied_once(experiment: Experiment) -> None:
+    varying = _varying(experiment)
+    if twice := {key for key in varying if varying.count(key) > 1}:
         raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
+
+
+def _check_figure(experiment: Experiment) -> None:
     if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
         raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
     varied = VARIED_BY.get(experiment.figure)

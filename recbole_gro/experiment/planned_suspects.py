@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from recbole_gro.utils.command_line import is_debugging
-from recbole_gro.utils.errors import UserError, in_one_line, out_of_memory
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import say
-from recbole_gro.utils.own_code import fault_of_own_code
+from recbole_gro.utils.own_code import fault_of
 from recbole_gro.utils.random_state import global_state_kept
 
 Made = TypeVar("Made")
@@ -52,22 +52,12 @@ class PlannedSuspect(Generic[Made]):
             with global_state_kept():  # no suspect leaves modes to the next one
                 return then(self.make())
         except BaseException as error:
-            if (reason := reason_of(error)) is None:
+            if (fault := fault_of(error)) is None:
                 raise
             if is_debugging():
                 traceback.print_exc()
-            say(f"{time.strftime('%H:%M:%S')} {self.name}: {reason}")
-            return Absent(self.name, self.group, reason)
-
-
-def reason_of(error: BaseException) -> str | None:
-    """Return why something failed, in one line; None for an interrupt, which ends everything.
-
-    Args:
-        error: an exception that was caught.
-    """
-    fault = error if isinstance(error, UserError) else out_of_memory(error) or fault_of_own_code(error)
-    return str(fault or in_one_line(error)) if isinstance(error, Exception) or fault else None
+            say(f"{time.strftime('%H:%M:%S')} {self.name}: {fault}")
+            return Absent(self.name, self.group, str(fault))
 
 
 def itself(made: Made) -> Made:
@@ -88,6 +78,6 @@ def suspect_named(name: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if (reason := reason_of(error)) is None:
+        if (fault := fault_of(error)) is None:
             raise
-        raise UserError(f"{name}: {reason}") from error
+        raise UserError(f"{name}: {fault}") from error

@@ -4,6 +4,7 @@ Two things vary: the sample of test users and the seed of a training. Ratios her
 models; the deviation over seeds covers the training, and the interval and the test of a difference cover both.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +89,7 @@ def paired_p(values: np.ndarray, others: np.ndarray) -> float:
 
     def margin_beyond(log_p: float) -> float:
         margins = [stats.t.isf(np.exp(log_p) / 2, freedom) * error for error, freedom in errors]
-        return float(np.linalg.norm(margins)) - value
+        return math.hypot(*margins) - value  # their squares overflow at the lowest p
 
     return float(np.exp(optimize.brentq(margin_beyond, LOWEST_LOG_P, 0.0))) if margin_beyond(LOWEST_LOG_P) > 0 else 0.0
 

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -89,9 +89,9 @@ class Setting:
         return values if owners is None else by_user(values, owners)
 
     def same_rows(self, other: "Setting") -> bool:
-        """Return whether another setting has the same test rows, as far as the cells say."""
-        own, others = ({cell.test_rows for cell in setting.cells} - {""} for setting in (self, other))
-        return self.rows == other.rows and (own == others or not own or not others)
+        """Return whether another setting has the same test rows."""
+        own, others = ({cell.test_rows for cell in setting.cells} for setting in (self, other))
+        return own == others
 
     def of_users(self, metric: str, side: str, k: int) -> np.ndarray:
         """Return a metric [U] per user, mean over seeds; arguments as of `measured`."""
@@ -159,8 +159,6 @@ def gather(experiment: Experiment, cells: Sequence[Cell]) -> list[Setting]:
     Raises:
         ValueError: a cell of another experiment, or two of a setting with the same seed.
     """
-    if not all(cell.test_rows for cell in cells):  # users are paired by the order of rows in all files, or in none
-        cells = [replace(cell, row_users=None) for cell in cells]
     planned = experiment.settings()
     settings = [Setting(values, []) for values in planned]
     for cell in sorted(cells, key=lambda cell: cell.seed):

@@ -70,7 +70,7 @@ def step_seconds(clock: Callable[[], float], fit: Callable[..., Any], batches: A
 def busy() -> str | None:
     """Return a line on the load of the machine where it exceeds the number of cores, else None."""
     cores = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    load = os.getloadavg()[0]
     if load <= cores:
         return None
     return f"the machine is busy (load {load:.1f}, cores: {cores}): estimates are of an idle one and less certain now"

@@ -12,7 +12,7 @@ from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.data import SequenceDataset, build_dataset, build_loaders
 from recbole_gro.experiment.kept_loaders import loaders_key
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.planned_suspects import reason_of, suspect_named
+from recbole_gro.experiment.planned_suspects import suspect_named
 from recbole_gro.quick_start.comparison import attack_service, serve_defended
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
@@ -20,6 +20,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.own_code import fault_of
 
 
 class _TriedOnce(StageCache):
@@ -43,8 +44,8 @@ class _TriedOnce(StageCache):
         try:
             return super().once(stage, fingerprint, make, together)
         except BaseException as error:
-            if (reason := reason_of(error)) is not None:
-                self._failed[file] = reason
+            if fault := fault_of(error):
+                self._failed[file] = str(fault)
             raise
 
 

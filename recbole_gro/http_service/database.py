@@ -32,6 +32,7 @@ READ = (  # what tells a ledger from another database
     "SELECT id, name, hash, revoked, budget, spent, rate, allowance, since FROM key LIMIT 0",
     "SELECT id, time, key, k, lists, refused, sequences FROM query LIMIT 0",
     "SELECT outcome, queries, lists FROM total LIMIT 0",
+    "SELECT digest, items FROM catalogue LIMIT 0",
 )
 
 
@@ -84,8 +85,8 @@ def opened(file: str | os.PathLike[str], may_write: bool = True) -> sqlite3.Conn
 
     Args:
         file: of SQLite.
-        may_write: whether the file is made where it is absent, readable by its owner only, and tables that an earlier
-            version did not have are added; False: it is read alone, in a folder that cannot be written too.
+        may_write: whether the file is made where it is absent, readable by its owner only; False: it is read alone, in
+            a folder that cannot be written too.
 
     Raises:
         UserError: it is no ledger, or cannot be opened; nothing is written into it then.

@@ -43,62 +43,78 @@ def report_blocks(results: dict[str, Any]) -> Iterator[Block]:
     Args:
         results: contents of results.json.
     """
-    rate, window, found = results["false_positive_rate"], results["window"], results["detectors"]
+    yield _received(results)
+    yield Heading("Flagged")
+    yield _flagged_table(results)
+    for name, found in results["detectors"].items():
+        yield Heading(name)
+        yield Paragraph(
+            f"Scores above {found['threshold']} flag a history, scores above {found['window_threshold']} a window."
+        )
+        yield _keys_table(found["keys"], results["false_positive_rate"])
+        if windows := found["flagged_windows"]:
+            yield _windows_table(windows)
+        if histories := found["histories"]:
+            yield _histories_table(histories)
+
+
+def _received(results: dict[str, Any]) -> Paragraph:
     unknown = results["unknown_items"]
     rest = f" Histories are judged without their {unknown:,} items that are not in it." if unknown else ""
     if n := results["unanswered"]:
         rest += f" {n:,} of the queries got no list: the service's own detection refused them, or they failed in it."
-    yield Paragraph(
+    return Paragraph(
         f"{counted(results['queries'], 'query makes', 'queries make')} "
         f"{counted(results['histories'], 'history', 'histories')}, of which one that extends another counts "
         f"once; {results['left_out']:,} more were refused or have no item of the catalogue.{rest}"
     )
-    yield Heading("Flagged")
-    yield Table(
-        f"What each detector flags. Thresholds flag at most {rate:.1%} of benign users ({results['benign']}), of "
-        f"benign windows of {window} histories, and of benign keys.",
+
+
+def _flagged_table(results: dict[str, Any]) -> Table:
+    def row(name: str, found: dict[str, Any]) -> list[str]:
+        n, windows = found["flagged_histories"], f"{len(found['flagged_windows'])} of {found['windows']}"
+        keys = ", ".join(_key_name(key) for key in found["keys"] if key["alarm"])
+        return [name, f"{n:,}", f"{n / results['histories']:.1%}", windows, keys or "none"]
+
+    return Table(
+        f"What each detector flags. Thresholds flag at most {results['false_positive_rate']:.1%} of benign users "
+        f"({results['benign']}), of benign windows of {results['window']} histories, and of benign keys.",
         ["detector", "histories", "share", "windows", "keys"],
-        [
-            [name, f"{one['flagged_histories']:,}", f"{one['flagged_histories'] / results['histories']:.1%}",
-             f"{len(one['flagged_windows'])} of {one['windows']}",
-             ", ".join(key["key"] or "(no key)" for key in one["keys"] if key["alarm"]) or "none"]
-            for name, one in found.items()
-        ],
-    )  # fmt: skip
-    for name, one in found.items():
-        yield Heading(name)
-        yield Paragraph(
-            f"Scores above {one['threshold']} flag a history, scores above {one['window_threshold']} a window."
-        )
-        yield Table(
-            "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
-            f"{-math.log(rate):.2f}.",
-            ["key", "histories", "flagged", "evidence", "alarm"],
-            [
-                [key["key"] or "(no key)", f"{key['histories']:,}", f"{key['flagged']:,}", f"{key['log_evidence']}",
-                 "yes" if key["alarm"] else "no"]
-                for key in sorted(one["keys"], key=lambda key: -key["log_evidence"])[:SHOWN]
-            ],
-        )  # fmt: skip
-        if windows := one["flagged_windows"]:
-            yield Table(
-                f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
-                ["key", "first query", "time", "score"],
-                [[part["key"], f"{part['query']}", part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
-                labels=3,
-            )
-        if rows := one["histories"]:
-            yield Table(
-                f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
-                ["key", "query", "time", "items", "flagged after", "score"],
-                [
-                    [
-                        row["key"],
-                        f"{row['query']}",
-                        row["time"],
-                        *(f"{row[name]}" for name in ("items", "alarm_after", "score")),
-                    ]
-                    for row in rows[:SHOWN]
-                ],
-                labels=3,
-            )
+        [row(name, found) for name, found in results["detectors"].items()],
+    )
+
+
+def _keys_table(keys: list[dict[str, Any]], rate: float) -> Table:
+    def row(key: dict[str, Any]) -> list[str]:
+        counts = f"{key['histories']:,}", f"{key['flagged']:,}"
+        return [_key_name(key), *counts, f"{key['log_evidence']}", "yes" if key["alarm"] else "no"]
+
+    return Table(
+        "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
+        f"{-math.log(rate):.2f}.",
+        ["key", "histories", "flagged", "evidence", "alarm"],
+        [row(key) for key in sorted(keys, key=lambda key: -key["log_evidence"])[:SHOWN]],
+    )
+
+
+def _key_name(key: dict[str, Any]) -> str:
+    return key["key"] or "(no key)"
+
+
+def _windows_table(windows: list[dict[str, Any]]) -> Table:
+    return Table(
+        f"Flagged windows, {min(SHOWN, len(windows))} of {len(windows)}.",
+        ["key", "first query", "time", "score"],
+        [[part["key"], f"{part['query']}", part["time"], f"{part['score']}"] for part in windows[:SHOWN]],
+        labels=3,
+    )
+
+
+def _histories_table(rows: list[dict[str, Any]]) -> Table:
+    figures = ("items", "alarm_after", "score")
+    return Table(
+        f"Flagged histories, {min(SHOWN, len(rows))} of {len(rows)} (all: results.csv), highest scores first.",
+        ["key", "query", "time", "items", "flagged after", "score"],
+        [[row["key"], f"{row['query']}", row["time"], *(f"{row[name]}" for name in figures)] for row in rows[:SHOWN]],
+        labels=3,
+    )

@@ -23,7 +23,6 @@ from recbole_gro.utils.random_state import seeded, stage_seed
 from recbole_gro.utils.ranking import random_others
 
 logger = logging.getLogger("recbole_gro.http_service")
-OF_KEYS = ("judge", "beginning", "ending", "line", "history", "suspicion")  # tables of what keys have sent
 _drawing = threading.Lock()  # of the service whose detector draws; the generators are those of the process
 ON_ALARM = ("log", "decoy", "refuse")
 TABLES = (
@@ -76,10 +75,6 @@ class Guard:
         # in few digits: the last ones differ with the number of threads and the device
         own = repr((judge.name, self._rate, f"{judge.threshold:.4g}", judge.benign_users))
         with transaction(self._database):
-            columns = {table: {row[1] for row in execute(f"PRAGMA table_info({table})")} for table in OF_KEYS}
-            if columns["beginning"] and "history" not in columns["line"]:  # of an earlier version
-                for table in OF_KEYS:
-                    execute(f"DROP TABLE IF EXISTS {table}")
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)
             execute("INSERT OR IGNORE INTO judge (thresholds) VALUES (?)", (own,))

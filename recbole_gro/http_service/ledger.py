@@ -43,13 +43,11 @@ class Admitted:
 
     Attributes:
         line: id of its row in the log.
-        time: of its admission, in seconds since 1970.
         key: id of the API key that its lists were counted for.
         lists: their number.
     """
 
     line: int
-    time: float
     key: int
     lists: int
 
@@ -65,8 +63,7 @@ class Ledger:
 
     Args:
         file: of SQLite. Each thread opens its own Ledger.
-        may_write: whether the file is made where it is absent, readable by its owner only, and tables that an earlier
-            version did not have are added; False: it is read alone.
+        may_write: whether the file is made where it is absent, readable by its owner only; False: it is read alone.
 
     Raises:
         UserError: it is no ledger, or cannot be opened.
@@ -143,8 +140,6 @@ class Ledger:
     def catalogue(self) -> Catalogue | None:
         """Return the catalogue whose item ids the log has; None where no service was started on the file."""
         with errors_named(self.file):
-            if self._database.execute("SELECT 1 FROM sqlite_master WHERE name = 'catalogue'").fetchone() is None:
-                return None
             row = self._database.execute("SELECT digest, items FROM catalogue").fetchone()
         return row and Catalogue(*row)
 
@@ -161,27 +156,16 @@ class Ledger:
                 "another file with --ledger=FILE"
             )
 
-    def bind(self, catalogue: Catalogue) -> bool:
+    def bind(self, catalogue: Catalogue) -> None:
         """Bind the ledger to the catalogue of a service, which it keeps; concurrent services agree on one.
-
-        Returns:
-            Whether the log had histories and no catalogue, as an earlier version writes it.
 
         Raises:
             UserError: it is bound to another one.
         """
         with errors_named(self.file), transaction(self._database):
             self.check_catalogue(catalogue)
-            was_unknown = self.has_histories() and self.catalogue() is None
             values = (catalogue.digest, catalogue.n_items)
             self._database.execute("INSERT OR IGNORE INTO catalogue VALUES (1, ?, ?)", values)
-        return was_unknown
-
-    def has_histories(self) -> bool:
-        """Return whether the log has a history."""
-        with errors_named(self.file):
-            found = self._database.execute("SELECT 1 FROM query WHERE sequences IS NOT NULL LIMIT 1").fetchone()
-        return found is not None
 
     def key_of(self, token: str) -> int:
         """Return the id of an API key.
@@ -246,10 +230,13 @@ class Ledger:
             "UPDATE key SET spent = spent + ?, allowance = ?, since = ? WHERE id = ?",
             (lists, 0 if rate is None else allowance - lists, now, entry.key),
         )
-        return Admitted(line, now, entry.key, lists)
+        return Admitted(line, entry.key, lists)
 
     def withdraw(self, queries: Sequence[Admitted], status: int = 500) -> None:
-        """Give the lists of admitted queries back, which failed inside the service; rows that are left get the status.
+        """Give the lists of admitted queries back, which failed inside the service or were refused.
+
+        A query that was refused (429) reached the model, so it counts for the rate of its key: a flagged key would
+        otherwise send as many as it likes.
 
         Raises:
             LedgerMoved: the file is not in its place; nothing is given back.
@@ -258,13 +245,10 @@ class Ledger:
         execute = self._database.execute
         with transaction(self._database):
             for query in queries:
-                execute(  # by more than its id, which an earlier version that writes too gives again after a deletion
-                    "UPDATE query SET refused = ? WHERE id = ? AND key = ? AND time = ?",
-                    (str(status), query.line, query.key, query.time),
-                )
+                execute("UPDATE query SET refused = ? WHERE id = ?", (str(status), query.line))
                 execute(
                     "UPDATE key SET spent = spent - ?, allowance = MIN(COALESCE(rate, 0), allowance + ?) WHERE id = ?",
-                    (query.lists, query.lists, query.key),
+                    (query.lists, 0 if status == 429 else query.lists, query.key),
                 )
                 execute(NEW_TOTAL, ("answered", -1, -query.lists))
                 execute(NEW_TOTAL, (str(status), 1, query.lists))

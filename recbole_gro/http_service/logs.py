@@ -125,11 +125,6 @@ def _add_ledger(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping
                 f"log: {file} is of another catalogue than the target's ({own.unlike(catalogue)}); give a checkpoint "
                 "of the model that was served"
             )
-        if own is None and ledger.has_histories():
-            raise UserError(
-                f"log: {file} is of an earlier version, which noted no catalogue; start recbole-gro serve on it once, "
-                "with the checkpoint that it was written for"
-            )
         _add_lines(found, f"{file}, query", _admitted(found, ledger.lines()), catalogue)
     finally:
         ledger.close()

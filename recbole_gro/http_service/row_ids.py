@@ -2,17 +2,8 @@
 
 import sqlite3
 
-# SQLite gives the ids of the last rows again once these are deleted; AUTOINCREMENT, which would not, cannot be added to
-# a table. In a ledger of an earlier version, `total` has as many queries as ids were given, or more.
-TABLES = """
-CREATE TABLE IF NOT EXISTS last_id (name TEXT PRIMARY KEY, id INTEGER NOT NULL);
-INSERT INTO last_id SELECT 'query', MAX(
-    (SELECT COALESCE(MAX(id), 0) FROM query), (SELECT COALESCE(SUM(queries), 0) FROM total))
-WHERE NOT EXISTS (SELECT 1 FROM last_id WHERE name = 'query');
-INSERT INTO last_id SELECT 'key', MAX(
-    (SELECT COALESCE(MAX(id), 0) FROM key), (SELECT COALESCE(MAX(key), 0) FROM query))
-WHERE NOT EXISTS (SELECT 1 FROM last_id WHERE name = 'key');
-"""
+# SQLite gives the ids of the last rows again once these are deleted; the highest ones that were given are kept here.
+TABLES = "CREATE TABLE IF NOT EXISTS last_id (name TEXT PRIMARY KEY, id INTEGER NOT NULL);\n"
 
 
 def new_id(database: sqlite3.Connection, table: str) -> int:
@@ -22,9 +13,9 @@ def new_id(database: sqlite3.Connection, table: str) -> int:
         database: a ledger.
         table: `query` or `key`.
     """
-    database.execute(  # no less than the rows have, as an earlier version that writes too counts none
+    database.execute(  # no less than the rows have, as the count may have been deleted by hand
         f"INSERT INTO last_id SELECT ?, COALESCE(MAX(id), 0) + 1 FROM {table} WHERE true "
-        "ON CONFLICT (name) DO UPDATE SET id = MAX(last_id.id + 1, excluded.id)",
+        "ON CONFLICT (name) DO UPDATE SET id = last_id.id + 1",
         (table,),
     )
     (number,) = database.execute("SELECT id FROM last_id WHERE name = ?", (table,)).fetchone()

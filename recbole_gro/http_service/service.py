@@ -36,9 +36,6 @@ from recbole_gro.serving.settings import ServiceSettings
 from recbole_gro.utils.errors import UserError
 
 logger = logging.getLogger("recbole_gro.http_service")
-UNKNOWN_CATALOGUE = (
-    "ledger: %s is of an earlier version, which noted no catalogue; from now on it is of the %d items of %s"
-)
 NOT_GIVEN_BACK = "%d lists of the API keys with ids %s are not given back: %r"
 DRAWN_PER_QUERY = {"defense_key": "secret", "random_keyed": True}  # a repeated query must not get a second draw
 
@@ -79,8 +76,7 @@ class DefendedService:
             defense_key(target.config)  # the draws read it at the first alarm
         check_same(options.ledger_file, ledger)  # here, so that none is made in the place of one that was moved
         self.ledger = Ledger(options.ledger_file)  # last, so that invalid input leaves no file and binds none
-        if self.ledger.bind(catalogue):
-            logger.warning(UNKNOWN_CATALOGUE, options.ledger_file, catalogue.n_items, options.checkpoint)
+        self.ledger.bind(catalogue)
         self._owed: list[tuple[list[Admitted], int]] = []  # queries whose lists are to be given back, and status
         self.on_alarm = options.on_alarm
         self.guard = self.detector = None

@@ -6,8 +6,6 @@ import re
 import signal
 import socket
 import sys
-import threading
-import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Sequence
@@ -20,9 +18,10 @@ from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from recbole_gro.utils.command_line import is_debugging
-from recbole_gro.utils.errors import SettingWarning, UserError, out_of_memory
+from recbole_gro.utils.errors import SettingWarning, UserError
 from recbole_gro.utils.log import say
-from recbole_gro.utils.own_code import fault_of_own_code
+from recbole_gro.utils.orphan import end_with_parent
+from recbole_gro.utils.own_code import fault_of, with_type
 
 EXECUTORS = ("local", "ray")
 Task = tuple[Any, ...]  # arguments of a call
@@ -103,7 +102,7 @@ def _in_processes(run: Callable[..., Any], tasks: Sequence[Task], workers: int) 
                     yield task, _no_answer(again)
     except BrokenExecutor as crash:  # such as a function that workers cannot import, which holds for every task
         for task in unfinished:
-            yield task, _in_one_line(crash)
+            yield task, RuntimeError(with_type(crash))
     finally:
         get_reusable_executor(reuse=True).shutdown(kill_workers=bool(unfinished))
 
@@ -171,7 +170,7 @@ def _on_ray(run: Callable[..., Any], tasks: Sequence[Task], address: str | None)
             except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError):
                 yield task, _no_answer("")
             except ray.exceptions.RayError as error:
-                yield task, _in_one_line(error)
+                yield task, RuntimeError(with_type(error))
     finally:
         with contextlib.suppress(Exception):
             ray.shutdown()
@@ -205,14 +204,7 @@ def _outcome_in_folder(run: Callable[..., Any], task: Task, folder: str) -> Outc
 def _begin_worker(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; only the parent acts on it, by ending its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process once its parent has been killed; loky does so only after the task, or minutes without one."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    end_with_parent(parent)  # loky ends them only after the task, or minutes without one
 
 
 def _outcome_in_worker(run: Callable[..., Any], task: Task) -> Outcome:
@@ -225,14 +217,9 @@ def _outcome(run: Callable[..., Any], task: Task) -> Outcome:
     try:
         run(*task)
     except BaseException as error:
-        fault = error if isinstance(error, UserError) else out_of_memory(error) or fault_of_own_code(error)
-        if not isinstance(error, Exception) and not fault:  # an interrupt, which ends the other tasks too
+        if (fault := fault_of(error)) is None:
             raise
         if is_debugging():
             traceback.print_exc()
-        return task, fault or _in_one_line(error)
+        return task, fault
     return task, None
-
-
-def _in_one_line(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"{type(error).__name__}: {' '.join(str(error).split())}")

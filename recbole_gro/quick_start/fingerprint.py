@@ -11,6 +11,7 @@ import recbole
 import torch
 from recbole.evaluator.register import metrics_dict
 
+from recbole_gro import __version__
 from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
@@ -275,8 +276,6 @@ def fingerprint(*before: str, **inputs: Any) -> str:
         before: name of the stage, and fingerprints of the stages before it.
         inputs: plain values, such as settings.
     """
-    from recbole_gro import __version__
-
     build_free = torch.__version__.partition("+")[0]  # as the device, which does not count
     versions = [__version__, recbole.__version__, build_free]
     text = json.dumps([versions, *before, plain(inputs)], sort_keys=True)

@@ -23,7 +23,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError, out_of_memory
-from recbole_gro.utils.own_code import fault_of_own_code
+from recbole_gro.utils.own_code import part_named
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -98,7 +98,7 @@ def preflight(config: ConfigLike, data: Any, defenses: dict[str, Any], train: An
                 trainers = {create_attacker(attack, config).trainer: attack for attack in attacks_of(config)}
                 for own, attack in trainers.items():
                     if own is not ExtractionTrainer:  # whose faults are none of the surrogate's
-                        with _of_attacker(attack):
+                        with part_named(f"attacker {attack}"):
                             _train_surrogate(own, derived, copied_model(surrogate))
         finally:
             set_random_state(process_state)
@@ -137,19 +137,6 @@ def _for_a_step(config: ConfigLike, folder: str) -> Any:
 def _two_queries(k: int) -> QueryLog:
     """Return a log of two sequences of two items, with a list of k items per prefix."""
     return QueryLog(torch.tensor([[1, 2], [2, 1]]), torch.arange(1, k + 1).expand(2, 2, k))
-
-
-@contextlib.contextmanager
-def _of_attacker(name: str) -> Iterator[None]:
-    """Raise an exception of a user's own trainer in the block as a UserError with the name of its attacker."""
-    try:
-        yield
-    except UserError:
-        raise
-    except BaseException as error:
-        if fault := out_of_memory(error) or fault_of_own_code(error, f"attacker {name}"):
-            raise fault from error
-        raise
 
 
 @contextlib.contextmanager

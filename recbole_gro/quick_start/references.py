@@ -168,7 +168,7 @@ class Untrained(Reference):
 class OwnHistory(Reference):
     """The items of each row, latest first."""
 
-    meaning = "each user's own items that the target reads, latest first, without repeats; high where items repeat"
+    meaning = "each user's latest MAX_ITEM_LIST_LENGTH items, latest first, without repeats; high where items repeat"
     settings = ()
 
     def service(self, stages: "Stages") -> Service:

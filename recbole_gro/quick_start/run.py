@@ -72,8 +72,10 @@ def run_recbole_gro(
     config = Config(model, dataset, config_file_list, config_dict, command_line)
     check_parts(config)
     processes.join(config["device"])
-    if config["workers"] > 1 and processes.count() > 1:
-        raise UserError("workers: torchrun started several processes; leave workers at 1 there")
+    several = processes.count() > 1
+    if several and config["workers"] > 1 and "workers" in config.cmd_config_dict:
+        raise UserError("workers: torchrun started several processes, which train each stage together; leave it out")
+    workers = 1 if several else config["workers"]  # packaged files have several
     start = time.perf_counter()
     with shown_on_console():
         with Stopwatch() as reading:
@@ -86,8 +88,8 @@ def run_recbole_gro(
                 show(_result_table(results, config))
                 return results
             measure_own_references(config, loaders, cache)
-            if config["workers"] > 1:
-                compute_side_by_side(config, cache, folder if saved else None, config["workers"])
+            if workers > 1:
+                compute_side_by_side(config, cache, folder if saved else None, workers)
                 cache.announce = False
             compared = []
             for name in config["defense"]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole_gro import __version__
 from recbole_gro.config.config import plain
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
@@ -123,8 +124,6 @@ def settings_of_run(config: ConfigLike) -> dict[str, Any]:
 
     It holds no secret: of a key in the environment it has a digest from which the key cannot be computed.
     """
-    from recbole_gro import __version__
-
     own, unread = plugin_keys().keys(), {*WITHOUT_EFFECT, *AccessLogSettings.names, "stages_dir", "workers"}
     settings = plain({name: value for name, value in config.final_config_dict.items() if name not in own | unread})
     settings |= plain(fingerprint_inputs(config, own - unread))

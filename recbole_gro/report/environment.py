@@ -3,7 +3,6 @@
 import platform
 import resource
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ PACKAGES = ("recbole-gro", "recbole", "torch", "numpy", "scipy", "pandas")
 
 def environment(config: ConfigLike) -> dict[str, Any]:
     """Return the settings, seed, device, versions, git revision and peak memory of this process as plain values."""
-    # ru_maxrss counts KiB on Linux, bytes on macOS
-    unit = 1 if sys.platform == "darwin" else 1024
     return {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -28,7 +25,7 @@ def environment(config: ConfigLike) -> dict[str, Any]:
         "revision": _revision(),
         "device": str(config["device"]),
         "processes": processes.count(),
-        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),  # it is in KiB
     }
 
 

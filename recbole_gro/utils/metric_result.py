@@ -1,17 +1,16 @@
 """What a metric of a user's own returns, checked."""
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recbole.evaluator import Evaluator
 from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.register import metrics_dict
 
-from recbole_gro.utils.errors import UserError, out_of_memory
-from recbole_gro.utils.own_code import fault_of_own_code
+from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.own_code import part_named
 
 LIBRARIES = "recbole.", "recbole_gro."  # whose metrics change nothing that they read
 
@@ -28,7 +27,7 @@ class CheckedEvaluator(Evaluator):
         found: dict[str, tuple[str, Any]] = {}
         self.metric_class: dict[str, Any] = {}
         for name in self.metrics:
-            with _of_metric(name):
+            with part_named(f"metric {name}"):
                 self.metric_class[name] = _CheckedMetric(name, metrics_dict[name](config), found)
 
 
@@ -46,7 +45,7 @@ class _CheckedMetric:
         """
         if not self.metric.__class__.__module__.startswith(LIBRARIES):
             dataobject = _Copies(dataobject)
-        with _of_metric(self.name):
+        with part_named(f"metric {self.name}"):
             values = self.metric.calculate_metric(dataobject)
         if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
             raise UserError(
@@ -80,19 +79,6 @@ class _Copies(DataStruct):
             self._data_dict[name] = copy.deepcopy(self._data_dict[name])
             self._copied.add(name)
         return super().__getitem__(name)
-
-
-@contextlib.contextmanager
-def _of_metric(name: str) -> Iterator[None]:
-    """Raise an exception of a user's own metric in the block as a UserError with its name."""
-    try:
-        yield
-    except UserError:
-        raise
-    except BaseException as error:
-        if fault := out_of_memory(error) or fault_of_own_code(error, f"metric {name}"):
-            raise fault from error
-        raise
 
 
 def checked_result(result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:

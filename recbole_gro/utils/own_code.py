@@ -1,11 +1,12 @@
 """Faults in code of a user's own: parts of a plugin, models and functions that settings name."""
 
+import contextlib
 import os
 import traceback
 from collections.abc import Iterator
 from types import FrameType
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, out_of_memory
 from recbole_gro.utils.registry import registered_as
 
 _packages: set[str] = set()
@@ -51,10 +52,53 @@ def fault_of_own_code(error: BaseException, part: str = "") -> UserError | None:
     if not place or isinstance(error, KeyboardInterrupt):
         return None
     part = next(_parts(error), part)
-    reason = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    reason = with_type(error)
     if isinstance(error, SystemExit):
         reason = f"it ends the process ({reason}), where it should raise an exception or return"
     return UserError(f"{part}: {reason} ({place})" if part else f"{reason} ({place})")
+
+
+@contextlib.contextmanager
+def part_named(part: str) -> Iterator[None]:
+    """Raise an exception of a user's own code in the block as a UserError that names a part.
+
+    Args:
+        part: kind and name of what runs in the block, as of `fault_of_own_code`.
+
+    Raises:
+        UserError: memory is short, or the user's own code raised.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except BaseException as error:
+        if fault := out_of_memory(error) or fault_of_own_code(error, part):
+            raise fault from error
+        raise
+
+
+def fault_of(error: BaseException) -> Exception | None:
+    """Return the error of work whose failure ends no other; None for an interrupt, which ends everything.
+
+    Args:
+        error: an exception that was caught.
+
+    Returns:
+        It, where it is a UserError; the UserError that users read in its place; else its type and message, of a kind
+        that other processes can unpickle.
+    """
+    fault = error if isinstance(error, UserError) else out_of_memory(error) or fault_of_own_code(error)
+    return fault or (RuntimeError(with_type(error)) if isinstance(error, Exception) else None)
+
+
+def with_type(error: BaseException) -> str:
+    """Return the type and message of an exception in one line, with a colon between them.
+
+    >>> with_type(ValueError("too long")), with_type(KeyError())
+    ('ValueError: too long', 'KeyError')
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 def _is_own(frame: FrameType) -> bool:

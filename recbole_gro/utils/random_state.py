@@ -26,8 +26,7 @@ def _not_running() -> None:
     _running = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_not_running)
+os.register_at_fork(after_in_child=_not_running)
 
 
 def stage_seed(seed: int, stage: str) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from recbole_gro.utils.errors import unknown_name
+from recbole_gro.utils.overrides import check_overrides
 
 Entry = TypeVar("Entry")
 _names: dict[Any, str] = {}  # kind and name by entry
@@ -30,8 +31,11 @@ def registered() -> list[Any]:
 class Registry(Generic[Entry]):
     """A mapping from names to entries that refuses duplicate names and reports unknown ones.
 
+    A class of a user's own is checked when it is looked up, which every command does before it trains anything.
+
     Args:
         kind: of the entries, for messages.
+        acting: methods of which a class overrides at least one; none: it need not.
 
     >>> shapes = Registry("shape")
     >>> @shapes.register("square")
@@ -44,8 +48,9 @@ class Registry(Generic[Entry]):
     recbole_gro.utils.errors.UserError: unknown shape 'squary'. Did you mean 'square'? Known: square.
     """
 
-    def __init__(self, kind: str):
+    def __init__(self, kind: str, acting: tuple[str, ...] = ()):
         self.kind = kind
+        self._acting = acting
         self._entries: dict[str, Entry] = {}
 
     def register(self, name: str) -> Callable[[Entry], Entry]:
@@ -68,7 +73,10 @@ class Registry(Generic[Entry]):
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
             raise unknown_name(self.kind, name, self._entries, extensible=True)
-        return self._entries[name]
+        entry = self._entries[name]
+        if isinstance(entry, type):
+            check_overrides(f"{self.kind} {name}", entry, self._acting)
+        return entry
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

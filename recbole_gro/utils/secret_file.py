@@ -47,7 +47,7 @@ def check_owner_only(file: Path, setting: str) -> None:
         UserError: others can.
     """
     rights = stat.S_IMODE(file.stat().st_mode)
-    if os.name == "posix" and rights & ~OWNER_ONLY & 0o777:
+    if rights & ~OWNER_ONLY & 0o777:
         raise UserError(f"{setting}: {file} is open to others (mode {rights:03o}); run chmod 600 on it")
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from audit.cases import service_file
 
@@ -12,7 +14,7 @@ def client_of(tmp_path, monkeypatch):
     """A client of `lists`, from a history to a list, and the requests that it got."""
     monkeypatch.setenv("AUDIT_TOKEN", "token")
 
-    def make(lists, limit=100, batch=1):
+    def make(lists, limit=100, batch=1, name="service.yaml"):
         requests = []
 
         def function(histories):
@@ -21,7 +23,8 @@ def client_of(tmp_path, monkeypatch):
 
         source = FunctionSource(function)
         source.batch = batch
-        description = read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {})
+        file = Path(service_file(tmp_path, "http://127.0.0.1:9/")).rename(tmp_path / name)
+        description = read_description(str(file), {})
         return Client(source, Journal(tmp_path / "answers.jsonl", limit), description), requests
 
     return make

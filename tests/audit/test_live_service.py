@@ -274,17 +274,23 @@ def test_a_source_without_a_list_per_history_gives_none(client_of):
 
 
 def test_lists_of_unknown_items_alone_end_the_audit_and_name_the_catalogue(client_of):
-    client, requests = client_of(lambda history: ["x1", "x2"])
-    with pytest.raises(
-        UserError, match=r"none of the first 5 items of its first 10 lists .*such as 'x1', 'x2'.*catalogue"
-    ):
+    client, requests = client_of(lambda history: ["x1", "x2"], name="shop.yaml")
+    message = (
+        r"none of the first 5 items of its first 10 lists is in the catalogue \(such as 'x1', 'x2'\); check catalogue "
+        r"and items of \S*/shop\.yaml; the folder is bound to the catalogue, so name another one once this is mended$"
+    )
+    with pytest.raises(UserError, match=message):
         LiveService(client, CATALOGUE)([[number % 20 + 1, number % 7 + 1] for number in range(40)])
     assert len(requests) >= MOST_STRANGE
 
 
 def test_empty_lists_alone_end_the_audit(client_of):
-    client, requests = client_of(lambda history: [])
-    with pytest.raises(UserError, match=r"the service returned no item in its first 10 lists; check request and"):
+    client, requests = client_of(lambda history: [], name="shop.yaml")
+    message = (
+        r"no item in its first 10 lists; check request and items of \S*/shop\.yaml; the folder keeps these lists, so "
+        r"name another one once this is mended$"
+    )
+    with pytest.raises(UserError, match=message):
         LiveService(client, CATALOGUE)([[number % 20 + 1, number % 7 + 1] for number in range(40)])
     assert len(requests) >= MOST_STRANGE
 
@@ -306,3 +312,46 @@ def test_one_known_item_lets_an_audit_go_on(client_of):
     client, _ = client_of(lambda history: ["x1", CATALOGUE[0]] if history[-1] == CATALOGUE[0] else ["x1"])
     live = LiveService(client, CATALOGUE)
     assert len(live([[1], *([number] for number in range(2, 22))])) == 21
+
+
+def test_an_attack_whose_queries_all_failed_names_the_failure_and_no_lists(client_of):
+    client, _ = client_of(refusing(*CATALOGUE[1:]))
+    LiveService(client, CATALOGUE)([[1]])  # of the attack before
+    live = LiveService(client, CATALOGUE)
+    live([[2], [3]])
+    with pytest.raises(UserError, match=r"none of 2 queries got a list \(ValueError no\); the same command with"):
+        live.check()
+
+
+def test_an_attack_that_found_the_budget_spent_says_so(client_of):
+    client, _ = client_of(ring, limit=1)
+    LiveService(client, CATALOGUE)([[1]])
+    live = LiveService(client, CATALOGUE)
+    live([[2]])
+    message = r"none of 1 queries got a list \(the list budget is spent\); 1 of the 1 lists of the budget may have"
+    with pytest.raises(UserError, match=message):
+        live.check()
+
+
+def test_a_budget_that_was_spent_without_an_answer_is_named(client_of):
+    client, requests = client_of(ring, limit=7, batch=6)
+    client.journal.reserve(6)  # by an earlier process
+    queries = [((token,), 0) for token in CATALOGUE[:6]]
+    message = (
+        r"service\.yaml: no request can be sent: 6 of the 7 lists of the budget may have been given out, too many for "
+        r"another request; name another folder once the service answers, and a larger query_sequences if it breaks "
+        r"off often$"
+    )
+    with pytest.raises(UserError, match=message):
+        client.lists(queries)
+    assert requests == []
+    client, requests = client_of(ring, limit=7, batch=6)
+    assert client.lists(queries[:1]) == [ring(["item-1"])]  # a smaller request can be sent
+
+
+def test_a_function_that_spent_the_budget_with_answers_of_another_kind_says_so(client_of):
+    client, _ = client_of(ring, limit=1)
+    client.source.function = lambda histories: [1]
+    message = r"the first request failed \(an answer that .*\); 1 of the 1 lists of the budget may have been given out"
+    with pytest.raises(UserError, match=message):
+        client.lists([(("item-4",), 0)])

@@ -542,13 +542,55 @@ def test_a_service_that_hangs_ends_the_audit_before_retries_have_spent_its_budge
 
     given = {"timeout": 0.1, "concurrency": 1}
     with Recommender(hang) as recommender:
-        with pytest.raises(UserError, match=r"10 requests in a row failed \(ReadTimeout\); the same command with"):
+        with pytest.raises(
+            UserError,
+            match=r"10 requests in a row failed \(the service sent nothing for 0.1 s\); the same command with",
+        ):
             audit(tmp_path, recommender, given, query_sequences=20)
         assert len(recommender.requests) == 5 + 6 + 9  # one is retried, the others are not
         recommender.misbehave = lambda number, histories: None
         results = audit(tmp_path, recommender, given, query_sequences=20)
     assert results["lists"]["given_out"] == results["lists"]["limit"] == 60
     assert results["irregularities"]["failed"] == 15
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_budget_that_the_first_requests_spend_without_an_answer_is_named_with_their_failure(tmp_path, concurrency):
+    given = {"batch": 6, "items": "result[].items", "concurrency": concurrency}
+    settings = {"query_length": 2}  # 12 lists
+    with Recommender(lambda number, histories: (500, {}, "down")) as recommender:
+        spent = r"12 of the 12 lists of the budget may have been given out, too many for another request; name another"
+        with pytest.raises(UserError, match=rf'yaml: the first request failed \(status 500: "down"\); {spent} folder'):
+            audit(tmp_path, recommender, given, **settings)
+        recommender.misbehave = lambda number, histories: None
+        with pytest.raises(UserError, match=f"yaml: no request can be sent: {spent} folder"):
+            audit(tmp_path, recommender, given, **settings)
+        assert len(recommender.requests) == 2
+        results = audit(tmp_path, recommender, given, **settings, output_dir=tmp_path / "other")
+    assert results["irregularities"]["failed"] == 0
+
+
+def test_a_first_request_whose_tries_left_budget_is_sent_again(tmp_path):
+    given = {"batch": 6, "items": "result[].items", "retries": 0}
+    with Recommender(lambda number, histories: (500, {}, "down")) as recommender:
+        with pytest.raises(UserError, match=r'the first request failed \(status 500: "down"\); the same command with'):
+            audit(tmp_path, recommender, given)
+        recommender.misbehave = lambda number, histories: None
+        results = audit(tmp_path, recommender, given)
+    assert results["failures"] == {"the list budget is spent": 6}  # of the last step: the first one was sent twice
+    assert results["lists"]["given_out"] == ALL
+
+
+def test_a_mended_catalogue_takes_another_folder_as_the_message_says(tmp_path):
+    with Recommender() as recommender:
+        (tmp_path / "other.txt").write_text("\n".join(CATALOGUE[:2] + [f"other-{n}" for n in range(20)]) + "\n")
+        recommender.lists = lambda history: ["item-9"]
+        with pytest.raises(UserError, match=r"the folder is bound to the catalogue, so name another one once"):
+            audit(tmp_path, recommender, {"catalogue": "other.txt"})
+        with pytest.raises(UserError, match=r"out holds an audit with other settings \(catalogue\); name another"):
+            audit(tmp_path, recommender)
+        recommender.lists = ring
+        assert audit(tmp_path, recommender, output_dir=tmp_path / "mended")["irregularities"]["unknown"] == 0
 
 
 OWN_ATTACK = """

@@ -71,9 +71,9 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
     [
         (["--query_sequences=1"], "query_sequences: 1 is not allowed"),
         (["--query_sequenzes=2"], "unknown key 'query_sequenzes'"),
-        (["--rate=8"], "rate: a key of service.yaml, the description of a service over HTTP; set it there"),
-        (["--timeout=8"], "timeout: a key of service.yaml"),
-        (["--headers={'a': 'b'}"], "headers: a key of service.yaml"),
+        (["--rate=8"], "service.yaml, the description of the service; set it there"),
+        (["--timeout=8"], "timeout: a key of "),
+        (["--headers={'a': 'b'}"], "headers: a key of "),
         (["--attacker=oracle"], "attacker: oracle needs histories of users"),
         (["--attacker=few_shot"], "attacker: few_shot needs histories of users"),
         (["--attacker=nobody"], "unknown attacker 'nobody'"),
@@ -109,6 +109,22 @@ def test_invalid_arguments_end_in_one_line_and_nothing_is_written(tmp_path, caps
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_key_of_a_description_on_the_command_line_is_one_of_the_file_that_was_given(tmp_path, monkeypatch, capsys):
+    file = Path(service_file(tmp_path, "http://127.0.0.1:9/")).rename(tmp_path / "shop.yaml")
+    (tmp_path / "described_shop.py").write_text("def recommend(histories):\n    return []\n")
+    monkeypatch.chdir(tmp_path)
+    for box, message in (
+        ([f"--black_box={file}"], f"rate: a key of {file}, the description of the service; set it there"),
+        (
+            ["--black_box=described_shop:recommend", "--catalogue=items.txt", "--k=5"],
+            "rate: a key of the yaml file that describes a service over HTTP; described_shop:recommend is a function",
+        ),
+    ):
+        assert main(["audit", *box, "--rate=8", *words(output_dir=tmp_path / "out")]) == 2
+        assert message in (error := capsys.readouterr().err)
+        assert error.count("\n") == 1
 
 
 def test_a_budget_without_a_list_for_the_catalogue_is_named(tmp_path, capsys):

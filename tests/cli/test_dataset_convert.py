@@ -1,8 +1,5 @@
 """The command that converts a published dataset."""
 
-import subprocess
-import sys
-
 import pytest
 
 from recbole_gro.cli.main import main
@@ -36,9 +33,3 @@ def test_the_command_ends_in_one_line(tmp_path, capsys):
     errors = capsys.readouterr().err
     assert errors.startswith("recbole-gro dataset convert: error: ")
     assert len(errors.splitlines()) == 1
-
-
-def test_the_module_is_the_command_too(raw, tmp_path):
-    command = [sys.executable, "-m", "recbole_gro.data.convert", "ml-1m", "raw"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("raw/ratings.dat -> dataset/ml-1m/ml-1m.inter: 4 rows")

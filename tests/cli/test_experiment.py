@@ -3,15 +3,19 @@
 import csv
 import re
 import sys
+from functools import partial
 
 import pytest
 from experiment.grid import tiny
 
 from recbole_gro.attack.attacker import _attackers
-from recbole_gro.cli.experiment import main, parse
+from recbole_gro.cli.experiment import parse
+from recbole_gro.cli.main import run_subcommand
 from recbole_gro.defense.base import defenses
 from recbole_gro.experiment import run
 from recbole_gro.utils.errors import UserError
+
+main = partial(run_subcommand, "experiment")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 import recbole_gro
-from recbole_gro.cli.experiment import main as experiment
 from recbole_gro.cli.main import main
 from recbole_gro.config import plugins
 from recbole_gro.config.plugins import import_plugins
@@ -79,7 +78,7 @@ def test_a_part_of_a_plugin_is_reachable_from_worker_processes(plugin, tiny_data
     fixed = "\n".join(f"  {key}: {value}" for key, value in tiny(tiny_data_path).fixed.items())
     grid = f"title: Turned\nfigure: k\nvary: {{defense: [none, {name}]}}\nseeds: [1, 2]\nfixed:\n{fixed}\n"
     (tmp_path / "grid.yaml").write_text(grid)
-    assert experiment(["grid.yaml", f"--plugins=[{plugin(name)}]", *executor, "--output_dir=out"]) == 0
+    assert main(["experiment", "grid.yaml", f"--plugins=[{plugin(name)}]", *executor, "--output_dir=out"]) == 0
     assert len(list((tmp_path / "out" / "cells").iterdir())) == 4
 
 

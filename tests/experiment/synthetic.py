@@ -40,6 +40,7 @@ def cell(values, seed, users=600, served_k=100, quality=None):
         agreement={
             k: float(share) for k, share in zip((1, 10, 100), draw.uniform(0.2, 0.6, 3), strict=True) if k <= served_k
         },
+        test_rows=f"of {users} users",
         facts={
             "served_k": served_k,
             "model": "BERT4Rec",

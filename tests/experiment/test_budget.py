@@ -79,11 +79,15 @@ def test_seeds_are_those_that_have_all_budgets():
     assert table.rows == [["none", "standard", "15,811", "> 50,000", "> 50,000", "1"]]
 
 
-def test_a_budget_at_which_the_target_has_no_hit_leaves_a_number():
-    own = [setting(n, share) for n, share in zip(BUDGETS, (0.0, 0.4, 0.6), strict=True)]
-    for of_seed in own[0].cells:
-        of_seed.target_ranks = np.zeros(100, dtype=int)
-    assert needed(own, 0.3, 10) == [100 * 50] * 3
+def test_a_seed_whose_target_has_no_hit_has_no_number():
+    own = [setting(n, share) for n, share in zip(BUDGETS, (0.2, 0.4, 0.6), strict=True)]
+    for of_budget in own:
+        of_budget.cells[1].target_ranks = np.zeros(100, dtype=int)
+    assert needed(own, 0.5, 10) == pytest.approx([500 * 10**1.5] * 2, rel=1e-6)
+    left, right = picture(curves(own), 10).axes
+    assert left.get_xscale() == right.get_xscale() == "log"
+    line = left.containers[0].lines[0]
+    assert line.get_ydata() == pytest.approx([0.2, 0.4, 0.6])
 
 
 def test_the_report_of_a_budget_experiment_needs_its_key(tmp_path):
@@ -111,11 +115,10 @@ def test_a_target_without_a_hit_has_no_share_and_lists_below_ten_have_their_own_
         for of_seed in of_budget.cells:
             of_seed.target_ranks = np.zeros(100, dtype=int)
             of_seed.agreement = {1: 0.5}
-    assert needed(settings, 0.5, 5) == [10 * 50] * 3  # any surrogate has infinitely many times nothing
-    for of_budget in settings:
-        for of_seed in of_budget.cells:
-            of_seed.surrogate_ranks = np.zeros(100, dtype=int)
-    assert needed(settings, 0.5, 5) == [math.inf] * 3
+    assert needed(settings, 0.5, 5) == []
+    table, image = budget_blocks(settings, 5)
+    assert table.rows == [["none", "standard", "", "", "", "0"]]
+    assert image.png.startswith(b"\x89PNG")
     assert picture(curves(settings), 5).axes[1].get_ylabel() == "agreement@1"
 
 

@@ -6,7 +6,7 @@ from urllib.error import URLError
 import pytest
 from pipeline import files_below
 
-from recbole_gro.cli.experiment import main
+from recbole_gro.cli.main import main
 from recbole_gro.data.statistics import PAPER
 from recbole_gro.experiment.plan import read_experiment
 
@@ -25,7 +25,7 @@ def table(write_dataset, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("urllib.request.urlopen", lambda url: (_ for _ in ()).throw(URLError("no network")))
 
     def run(*words, name="datasets", output=True):
-        code = main([name, f"--data_path={tmp_path}", *["--output_dir=made"] * output, *words])
+        code = main(["experiment", name, f"--data_path={tmp_path}", *["--output_dir=made"] * output, *words])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -26,7 +26,7 @@ from recbole_gro.utils.errors import UserError
 CHANGED = OWNERSHIP.replace("changed: []", "changed: [{attacker: standard+mixed}]").replace("[1, 2]", "[1]")
 CHANGED = CHANGED.replace("references: [3,", "references: [2, 3,")
 BOTH = MARKS.replace("[aow]", "[aow, injected]").replace("changed: []", "changed: [{attacker: standard+mixed}]")
-FAULT = "ValueError own failure"
+FAULT = "ValueError: own failure"
 
 
 def model_of(stages, stage, broken):

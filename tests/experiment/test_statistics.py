@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,6 +37,17 @@ def test_paired_tests_find_a_difference_that_an_unpaired_one_misses():
     assert stats.ttest_ind(defended, undefended).pvalue > 0.3
     assert paired_p(defended[None], undefended[None]) < 1e-9
     assert sign_test(defended, undefended) < 1e-9
+
+
+def test_p_of_two_seeds_is_found_without_a_warning():
+    draw = np.random.default_rng(4)
+    values = 0.1 + 0.1 * draw.normal(size=(2, 60))
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        p = paired_p(values, np.zeros_like(values))
+    interval = paired_difference(values, np.zeros_like(values), 1 - p)  # the level whose interval ends at 0
+    assert 0 < p < 0.5
+    assert interval.low == pytest.approx(0, abs=1e-9)
 
 
 def test_seeds_in_another_order_differ_for_no_user():

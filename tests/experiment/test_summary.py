@@ -115,8 +115,6 @@ def test_a_users_test_items_count_together():
     assert (setting.users, setting.rows) == (2, 3)
     assert setting.measured("ndcg", "target", 10).tolist() == [[0.0, 1.0]]  # 3 has 0, 7 has (1 + 0.5) 2 / 3
     assert setting.spread("ndcg", "target", 10).mean == 0.5
-    [earlier] = gather(plan, [replace(one, test_rows="")])  # whose rows are not known by user
-    assert earlier.users == 3
 
 
 def test_hits_of_several_test_rows_per_user_are_tested_by_their_mean():

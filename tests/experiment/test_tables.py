@@ -59,9 +59,9 @@ def test_a_table_that_fails_leaves_no_file_and_the_others_are_made(tmp_path, cap
 
     tables = planned(tmp_path, one=half, two=lambda: [{"a": 2}])
     failed = make_tables(tables, tmp_path / "stages")
-    assert failed == ["one: suspect x: ValueError own failure"]
+    assert failed == ["one: suspect x: ValueError: own failure"]
     assert [file.name for file in (tmp_path / "tables").iterdir()] == ["two.csv"]
-    assert "one: suspect x: ValueError own failure\n" in capsys.readouterr().out
+    assert "one: suspect x: ValueError: own failure\n" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"^1 of 2 tables failed, finished ones are kept: one: suspect x: ValueError"):
         refuse_failed(failed, len(tables))
     tables = planned(tmp_path, one=lambda: [{"a": 1}], two=lambda: raised(AssertionError))

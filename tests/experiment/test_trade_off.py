@@ -28,6 +28,7 @@ def ranked(values, target, surrogate, untrained=None, seed=1, served_k=100):
         target_ranks=np.array(target),
         surrogate_ranks=np.array(surrogate),
         agreement={10: 0.5},
+        test_rows=f"of {len(target)} users",
         facts=facts,
         reference_ranks=beside,
     )

@@ -170,25 +170,6 @@ def test_the_last_digits_of_a_threshold_make_no_other_one(guard, monkeypatch):
     assert guard().judge == first.judge
 
 
-@pytest.mark.parametrize(
-    "tables",
-    [
-        ["beginning (judge, key, digest, flagged, last)"],
-        ["beginning (judge, key, digest, line, last)", "line (number, judge, key, flagged_at, joined, fork_of)"],
-    ],
-    ids=["without lines", "without chains"],
-)
-def test_tables_of_an_earlier_version_are_replaced(guard, tmp_path, tables):
-    with sqlite3.connect(tmp_path / "service.db") as database:
-        database.execute("CREATE TABLE judge (id INTEGER PRIMARY KEY CHECK (id = 1), thresholds TEXT)")
-        for table in tables:
-            database.execute(f"CREATE TABLE {table}")
-        database.execute("CREATE TABLE ending (judge, key, digest, whole)")
-        database.execute("CREATE TABLE suspicion (judge, key, histories, flagged, alarm)")
-    assert guard().alarms([[7]], [1]) == [True]
-    assert state(tmp_path) == [(1, 1, 1, 0)]
-
-
 def test_windows_that_slide_along_a_history_count_once_and_stay_flagged(guard, tmp_path):
     own, history = guard(), [*range(10, 20), 7, *range(20, 29)]
     windows = [history[max(0, end - 6) : end] for end in range(1, len(history) + 1)]

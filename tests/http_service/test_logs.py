@@ -74,20 +74,6 @@ def test_a_ledger_of_another_catalogue_is_refused(tmp_path, ledger, ids, what):
         read_log(tmp_path / "service.db", ids)
 
 
-def test_a_ledger_of_an_earlier_version_takes_a_service_first(tmp_path, ledger):
-    with sqlite3.connect(tmp_path / "service.db") as database:
-        database.execute("DROP TABLE catalogue")
-    with pytest.raises(UserError, match="has no query with an item of the catalogue"):
-        read_log(tmp_path / "service.db", IDS)
-    ledger.create_key("ann")
-    ledger.admit([Entry(1, [[1]], 5)])
-    with pytest.raises(UserError, match="earlier version, which noted no catalogue; start recbole-gro serve on it"):
-        read_log(tmp_path / "service.db", IDS)
-    again = Ledger(tmp_path / "service.db")
-    again.bind(Catalogue.of(IDS))
-    assert read_log(tmp_path / "service.db", IDS).histories == [[1]]
-
-
 def test_the_access_log_of_a_run_on_another_catalogue_is_refused(tmp_path):
     file = tmp_path / "access.jsonl"
     AccessLog(file, Catalogue.of(IDS)).add([[3, 1]])

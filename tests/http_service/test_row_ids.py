@@ -48,16 +48,6 @@ def test_lists_are_given_back_to_their_key_where_the_row_was_deleted(ledger, fil
     assert refused.status == 402
 
 
-def test_no_other_row_is_changed_where_an_earlier_version_gave_an_id_again(ledger, file):
-    of_ann = ledger.admit([Entry(1, [[1]] * 5, 10)])
-    delete(file, "query")
-    with contextlib.closing(sqlite3.connect(file)) as other, other:
-        other.execute("INSERT INTO query (time, key, k, lists, sequences) VALUES (1, 2, 10, 1, '[[2]]')")
-    ledger.withdraw(of_ann)
-    assert queries(ledger) == [(1, "bob", 1, None)]
-    assert spent(ledger)["ann"] == 0
-
-
 def test_workers_that_share_a_file_give_each_id_once_while_rows_are_deleted(ledger, file):
     def admitted(_):
         with contextlib.closing(Ledger(file)) as own:
@@ -82,32 +72,6 @@ def test_ids_are_given_once_after_the_file_is_opened_again_and_compacted(ledger,
     assert query.line == 4
 
 
-@pytest.mark.parametrize("totals", [True, False])
-def test_a_ledger_of_an_earlier_version_gives_ids_above_all_that_it_gave(ledger, file, totals):
-    ledger.admit([Entry(2, [[1]], 10)] * 6)
-    ledger.close()
-    with contextlib.closing(sqlite3.connect(file)) as other, other:
-        other.execute("DROP TABLE last_id")
-        other.execute("DELETE FROM query WHERE id > 4")
-        if not totals:
-            other.execute("DELETE FROM total")
-    assert len(list(Ledger(file, may_write=False).lines())) == 4  # which reads the old form
-    again = Ledger(file)
-    [query] = again.admit([Entry(1, [[1]], 10)])
-    assert query.line == (7 if totals else 5)
-    assert [line["id"] for line in again.lines()] == [1, 2, 3, 4, query.line]
-    assert Ledger(file).admit([Entry(1, [[1]], 10)])[0].line == query.line + 1
-
-
-def test_rows_that_an_earlier_version_adds_keep_their_ids(ledger, file):
-    ledger.admit([Entry(1, [[1]], 10)])
-    with contextlib.closing(sqlite3.connect(file)) as other, other:
-        for _ in range(3):
-            other.execute("INSERT INTO query (time, key, k, lists) VALUES (1, 2, 10, 1)")
-    [query] = ledger.admit([Entry(1, [[1]], 10)])
-    assert query.line == 5
-
-
 def test_ids_are_counted_on_where_their_count_was_deleted(ledger, file):
     ledger.admit([Entry(1, [[1]], 10)])
     delete(file, "last_id")
@@ -123,16 +87,6 @@ def test_a_new_key_is_not_taken_for_one_that_was_deleted(ledger, file):
     ledger.withdraw(of_bob)
     assert queries(ledger) == [(1, "(deleted key 2)", 2, "500"), (2, "cay", 1, None)]
     assert spent(ledger) == {"ann": 0, "cay": 1}
-
-
-def test_a_new_key_of_an_earlier_ledger_is_not_taken_for_one_that_its_log_names(ledger, file):
-    ledger.admit([Entry(2, [[1]], 10)])
-    ledger.close()
-    delete(file, "key WHERE name = 'bob'")
-    with contextlib.closing(sqlite3.connect(file)) as other, other:
-        other.execute("DROP TABLE last_id")
-    again = Ledger(file)
-    assert again.key_of(again.create_key("cay")) == 3
 
 
 def test_a_key_that_is_not_kept_takes_no_id(ledger):

@@ -203,17 +203,6 @@ def test_services_of_one_catalogue_share_a_ledger_and_one_of_another_is_refused(
         started(str(tmp_path / "other.pth"), tmp_path)
 
 
-def test_the_ledger_of_an_earlier_version_is_warned_of_once(checkpoint_of, tmp_path, caplog):
-    own = started(checkpoint_of("GRU4Rec"), tmp_path)
-    own.ledger.create_key("ann")
-    own.respond([Entry(1, [[3]], 5)])
-    with sqlite3.connect(tmp_path / "service.db") as database:
-        database.execute("DROP TABLE catalogue")
-    for n in (1, 1):
-        started(checkpoint_of("GRU4Rec"), tmp_path)
-        assert sum("earlier version, which noted no catalogue" in line for line in caplog.messages) == n
-
-
 def test_the_ledger_lies_beside_the_checkpoint():
     assert Options("runs/a/target.pth").ledger_file == "runs/a/service.db"
     assert Options("runs/a/target.pth", ledger="b.db").ledger_file == "b.db"

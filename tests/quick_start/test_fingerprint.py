@@ -55,9 +55,13 @@ def parts_outside_the_package(own_parts):
         training_settings = ()
         output_settings = (NoiseSettings,)
 
+        def shown(self, ranked):
+            return ranked.flip(1)
+
     @register_defense("fingerprint_undeclared")
     class UndeclaredDefense(Defense):
-        pass
+        def shown(self, ranked):
+            return ranked.flip(1)
 
 
 @pytest.fixture
@@ -204,10 +208,10 @@ def test_the_data_count_and_not_where_they_are(prints, make_config, tmp_path):
     assert set(data_fingerprint(make_config(data_path=str(here)))) == {"tiny.inter", "tiny.item"}
 
 
-@pytest.mark.parametrize("package", ["recbole_gro", "recbole", "torch"])
-def test_versions_count(prints, monkeypatch, package):
+@pytest.mark.parametrize("module", ["recbole_gro.quick_start.fingerprint", "recbole", "torch"])
+def test_versions_count(prints, monkeypatch, module):
     before = prints()
-    monkeypatch.setattr(f"{package}.__version__", "0.0.0")
+    monkeypatch.setattr(f"{module}.__version__", "0.0.0")
     assert changed(before, prints()) == set(STAGES)
 
 
@@ -392,6 +396,9 @@ class Model(BERT4Rec): ...
 
 class Part(Defense):
     training_settings = output_settings = ()
+
+    def shown(self, ranked):
+        return ranked.flip(1)
 
 
 class Adversary(Attacker):

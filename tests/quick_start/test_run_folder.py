@@ -160,7 +160,9 @@ def test_other_data_under_the_same_name_are_other_settings(make_config, tmp_path
 
 def test_edited_code_of_a_users_part_is_another_run(make_config, tmp_path, monkeypatch, own_parts):
     file = tmp_path / "own_defense_of_a_user.py"
-    file.write_text("from recbole_gro import Defense\n\n\nclass Own(Defense): ...\n")
+    file.write_text(
+        "from recbole_gro import Defense\n\n\nclass Own(Defense):\n    def shown(self, ranked): return ranked.flip(1)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     register_defense("own_defense")(importlib.import_module(file.stem).Own)
     config = {"output_dir": str(tmp_path / "run"), "defense": ["own_defense"]}

@@ -13,7 +13,6 @@ from pipeline import TINY_RUN, drop_fields
 from trainer import process_cases
 
 from recbole_gro import Config
-from recbole_gro.cli.experiment import main as experiment
 from recbole_gro.cli.main import main
 from recbole_gro.config.plugins import imported_module
 from recbole_gro.scoring import create_scorer
@@ -166,7 +165,8 @@ def run(tiny_data_path, tmp_path, monkeypatch):
 
 
 def test_a_run_that_fails_twice_resumes_and_ends_with_the_numbers_of_one_process(run, tiny_data_path, tmp_path):
-    command = ["-m", "recbole_gro", *run]
+    (tmp_path / "packaged.yaml").write_text("workers: 2\n")  # as gro.yaml has it, for one process
+    command = ["-m", "recbole_gro", *run, "--config_files=packaged.yaml"]
     codes, _, errors = in_two(command, tmp_path, AT="target-gro 1", HOW="invalid")
     assert (codes, errors) == ([2, 2], ("", "recbole-gro: error: the second process cannot\n"))
     codes, _, errors = in_two(command, tmp_path, AT="surrogate-gro 1", HOW="killed")
@@ -234,10 +234,16 @@ def test_sys_exit_in_own_code_is_an_error_of_its_process(monkeypatch, capsys, tm
         processes.exit_code_of_all("recbole-gro", lambda words: sys.exit(0), [])
 
 
+def test_workers_of_the_command_line_are_refused(run, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert main([*run, "--workers=2"]) == 2
+    assert "workers: torchrun started several processes" in capsys.readouterr().err
+
+
 def test_experiments_are_refused(monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert experiment(["defenses"]) == 2
+    assert main(["experiment", "defenses"]) == 2
     assert "torchrun starts single runs" in capsys.readouterr().err
 
 

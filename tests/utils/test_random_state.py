@@ -138,7 +138,6 @@ def test_a_state_with_gpus_that_are_not_here_is_taken():
     assert draws() == expected
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_forked_while_another_thread_runs_may_run():
     def status_of_a_fork():
