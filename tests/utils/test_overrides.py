@@ -89,7 +89,7 @@ def test_a_helper_is_no_misspelled_member(part, text, has_source):
 
 def test_a_defense_that_overrides_no_method_by_which_it_acts_does_nothing(part):
     made = part("class Part(Defense):\n    summary = 'nothing'\n    def list_of(self, ranked): ...")
-    with pytest.raises(UserError, match="^part own: Part does nothing, since it overrides none of protect, "):
+    with pytest.raises(UserError, match=r"^part own: Part does nothing, since it overrides none of protect, "):
         check_overrides("part own", made, ACTING)
     check_overrides("part own", part("class Part(Attacker): ..."))
 
