@@ -17,7 +17,7 @@ def test_a_stage_that_fails_is_tried_once_by_each_process(tmp_path):
     cache = Workshop(experiment, tmp_path).cache
     with pytest.raises(ValueError, match=r"^own failure$"):
         cache.once("target", "x", make)
-    with pytest.raises(UserError, match=r"^ValueError own failure$"):
+    with pytest.raises(UserError, match=r"^ValueError: own failure$"):
         cache.once("target", "x", make)
     assert len(calls) == 1
     broken = False
