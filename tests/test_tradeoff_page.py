@@ -20,7 +20,7 @@ GAINS = [
     ("averaged/mixed", "standard+mixed"),
 ]
 SERVICES = {"none": "none", "decoys for flagged histories": "history", "and for the flagged API key": "key"}
-ATTACKS = "standard+mixed", "standard+mimic", "few_shot+mimic"
+ATTACKS = "standard+mixed", "standard+mimic", "few_shot+mimic", "standard+mixed+5"
 
 
 @functools.cache
@@ -68,7 +68,8 @@ def test_costs_and_gains_of_a_defense_are_those_of_the_csv(defense):
 @pytest.mark.parametrize("service", SERVICES)
 def test_what_is_left_after_an_alarm_is_that_of_the_csv(service):
     def alarms(**wanted):
-        return values("detection/alarms/results.csv", model="BERT4Rec", **wanted)
+        folder = "alarms/short" if wanted["attacker"].endswith("+5") else "alarms"
+        return values(f"detection/{folder}/results.csv", model="BERT4Rec", **wanted)
 
     ndcg = {"of": "surrogate", "measure": "ndcg@10"}
     untrained = statistics.mean(measured("untrained", defense="none", attacker="standard+mixed"))
