@@ -160,12 +160,6 @@ def in_lists(per_seed: Sequence[float], least: float, most: float) -> str:
     return f"{mean:,.0f}" if math.isnan(ends[0]) else f"{mean:,.0f} [{ends[0]:,.0f}, {ends[1]:,.0f}]"
 
 
-def _shares(setting: Setting, k: int) -> np.ndarray:
-    """Return the share of the target's NDCG@k that the surrogate has, per seed whose target has a hit."""
-    surrogate, target = (setting.measured("ndcg", side, k).mean(1) for side in ("surrogate", "target"))
-    return surrogate[target > 0] / target[target > 0]
-
-
 def picture(found: Curves, k: int) -> Figure:
     """Return the figure of the budget curves: one line per defense and attack.
 
@@ -181,8 +175,14 @@ def picture(found: Curves, k: int) -> Figure:
     for (defense, attack), own in found.items():
         lists = [n_lists(setting) for setting in own]
         agreement = [np.array([cell.agreement[at] for cell in setting.cells]) for setting in own]
-        for axes, values in zip(panels, ([_shares(setting, k) for setting in own], agreement), strict=True):
-            drawn = [(n, each) for n, each in zip(lists, values, strict=True) if len(each)]
+        with np.errstate(divide="ignore", invalid="ignore"):  # as in `needed`, a target without a hit has no share
+            shares = [
+                setting.measured("ndcg", "surrogate", k).mean(1) / setting.measured("ndcg", "target", k).mean(1)
+                for setting in own
+            ]
+        for axes, values in zip(panels, (shares, agreement), strict=True):
+            finite = [of_seeds[np.isfinite(of_seeds)] for of_seeds in values]  # all others have no place on an axis
+            drawn = [(n, of_seeds) for n, of_seeds in zip(lists, finite, strict=True) if len(of_seeds)]
             if not drawn:  # which matplotlib cannot put on a logarithmic axis
                 continue
             axes.errorbar(

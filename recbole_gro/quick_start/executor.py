@@ -20,8 +20,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from recbole_gro.utils.command_line import is_debugging
 from recbole_gro.utils.errors import SettingWarning, UserError
 from recbole_gro.utils.log import say
-from recbole_gro.utils.orphan import end_with_parent
 from recbole_gro.utils.own_code import fault_of, with_type
+from recbole_gro.utils.parent_process import end_with_parent
 
 EXECUTORS = ("local", "ray")
 Task = tuple[Any, ...]  # arguments of a call

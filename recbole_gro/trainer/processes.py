@@ -26,8 +26,8 @@ from torch.optim import Optimizer
 from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.utils.command_line import exit_code, launched
 from recbole_gro.utils.errors import UserError, out_of_memory
-from recbole_gro.utils.orphan import end_with_parent
 from recbole_gro.utils.own_code import fault_of_own_code
+from recbole_gro.utils.parent_process import end_with_parent
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=30)  # for the first process, which queries and evaluates for hours
@@ -63,7 +63,8 @@ def join(device: torch.device) -> None:
     """
     if not launched() or dist.is_initialized():
         return
-    end_with_parent()  # torchrun ends its processes, unless it was killed itself
+    if dist.is_torchelastic_launched():  # a shell that starts processes may end before them, torchrun does not
+        end_with_parent()  # it ends them, unless it was killed itself
     store, rank, size = _store(), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     store.set(f"device {rank}", device.type)
     kinds = [store.get(f"device {other}").decode() for other in range(size)]

@@ -90,6 +90,15 @@ def test_a_seed_whose_target_has_no_hit_has_no_number():
     assert line.get_ydata() == pytest.approx([0.2, 0.4, 0.6])
 
 
+def test_a_curve_without_a_finite_number_leaves_its_axis_empty():
+    own = [setting(n, 0.5) for n in BUDGETS]
+    for of_seed in (each for of_budget in own for each in of_budget.cells):
+        of_seed.agreement = {10: math.nan}
+    left, right = picture(curves(own), 10).axes
+    assert (len(left.containers), len(right.containers)) == (1, 0)
+    assert len([*budget_blocks(own, 10)]) == 2
+
+
 def test_the_report_of_a_budget_experiment_needs_its_key(tmp_path):
     from recbole_gro.experiment.plan import read_experiment
 

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import os, time
-from recbole_gro.utils.orphan import end_with_parent
+from recbole_gro.utils.parent_process import end_with_parent
 end_with_parent()
 print(os.getpid(), flush=True)
 time.sleep(60)
