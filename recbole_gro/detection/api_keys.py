@@ -1,16 +1,53 @@
-"""Decisions about API keys: how many of a key's histories are flagged, against what benign users would have."""
+"""Decisions about API keys: how many of a key's histories are flagged, or unusual, against what benign users have."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.special import betainc, betaln
 from torch import Tensor
 
-from recbole_gro.detection.calibration import conformal_rank
+from recbole_gro.detection.calibration import CalibratedDetector, conformal_rank, users_needed
+from recbole_gro.detection.looks import LOOK_LEVEL, NOT_REACHED
 
 SHARES = (2, 5, 10, 30)  # flagged shares under H1, as multiples of the rate; HALF; and all above it, drawn uniformly
 HALF = 0.5
+LEAST_UNUSUAL = 0.3  # share above the threshold of a look under H1, at least: three times that of benign users
+
+
+@dataclass(frozen=True)
+class KeyCounts:
+    """Hold what B keys have sent.
+
+    Attributes:
+        histories: [B] different histories of each key; one that extends another counts once.
+        flagged: [B] those that are flagged.
+        reached: [B, looks] those that had the items of each look.
+        unusual: [B, looks] those of these that were above its threshold.
+    """
+
+    histories: Tensor
+    flagged: Tensor
+    reached: Tensor
+    unusual: Tensor
+
+
+def key_evidence(counts: KeyCounts, detector: CalibratedDetector, rate: float) -> Tensor:
+    """Return the logarithm of the e-value [B] that a key is no benign one: the mean over flags and looks.
+
+    A mean of e-values is one, and exceeds 1 / alpha with probability alpha at most however often it is looked at.
+
+    Args:
+        counts: of each key.
+        detector: with its thresholds.
+        rate: of false positives.
+    """
+    found = [log_evidence(counts.histories, counts.flagged, rate, detector.benign_users)]
+    for reached, unusual, users in zip(counts.reached.T, counts.unusual.T, detector.look_users, strict=True):
+        if users >= users_needed(LOOK_LEVEL):
+            found.append(look_evidence(reached, unusual, users))
+    return torch.stack(found).logsumexp(0) - math.log(len(found))
 
 
 def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
@@ -31,18 +68,43 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -
         benign: number n of benign users whose scores gave the threshold.
     """
     histories, flagged = histories.double(), flagged.double()
-    place = conformal_rank(benign, rate)
-    above, below = benign + 1 - place, place
-    null = torch.from_numpy(
-        betaln((above + flagged).numpy(), (below + histories - flagged).numpy()) - betaln(above, below)
-    )
+    null = _log_null(histories, flagged, rate, benign)
     highest = HALF if rate < HALF else (1 + rate) / 2  # an alternative lies above the rate
     shares = sorted({*(share for times in SHARES if rate < (share := min(highest, times * rate))), highest})
     ratios = [flagged * math.log(share) + (histories - flagged) * math.log1p(-share) - null for share in shares]
-    shape = (1 + flagged).numpy(), (1 + histories - flagged).numpy()
-    of_uniform = betaln(*shape) + _log_above(*shape, rate) - math.log1p(-rate)
-    ratios.append(torch.from_numpy(of_uniform) - null)
+    ratios.append(_log_uniform(histories, flagged, rate) - null)
     return torch.stack(ratios).logsumexp(0) - math.log(len(ratios))
+
+
+def look_evidence(reached: Tensor, unusual: Tensor, benign: int) -> Tensor:
+    """Return the logarithm of the e-value [B] that a key with so many unusual histories at a look is no benign one.
+
+    As `log_evidence`, with one alternative, which draws the share of unusual histories uniformly above LEAST_UNUSUAL.
+    It lies that far above LOOK_LEVEL for keys whose histories depend on each other, as those of one user do, or come
+    from somewhat other users than the benign ones: evidence grows where the share stays above 0.2 or so.
+
+    Args:
+        reached: [B] histories of each key that had the items of the look.
+        unusual: [B] those of these that were above its threshold.
+        benign: number of benign users whose scores gave it.
+    """
+    reached, unusual = reached.double(), unusual.double()
+    return _log_uniform(reached, unusual, LEAST_UNUSUAL) - _log_null(reached, unusual, LOOK_LEVEL, benign)
+
+
+def _log_null(histories: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
+    """Return the logarithm of the probability [B] of a sequence of flags under the law of benign histories."""
+    place = conformal_rank(benign, rate)
+    over, below = benign + 1 - place, place
+    return torch.from_numpy(
+        betaln((over + flagged).numpy(), (below + histories - flagged).numpy()) - betaln(over, below)
+    )
+
+
+def _log_uniform(histories: Tensor, flagged: Tensor, least: float) -> Tensor:
+    """Return the logarithm of the mean probability [B] of a sequence of flags over shares between `least` and 1."""
+    shape = (1 + flagged).numpy(), (1 + histories - flagged).numpy()
+    return torch.from_numpy(betaln(*shape) + _log_above(*shape, least) - math.log1p(-least))
 
 
 def _log_above(a: np.ndarray, b: np.ndarray, rate: float) -> np.ndarray:
@@ -56,35 +118,28 @@ def _log_above(a: np.ndarray, b: np.ndarray, rate: float) -> np.ndarray:
         return np.where(below < HALF, np.log1p(-below), np.log(betainc(b, a, 1 - rate)))
 
 
-def highest_evidence(keys: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
+def highest_evidence(keys: Tensor, flagged: Tensor, looks: Tensor, detector: CalibratedDetector, rate: float) -> Tensor:
     """Return the highest logarithm of the e-value [K] that each key has had after any of its histories.
 
     Args:
         keys: [N] number of the key of each history, in ascending order, those of a key as they arrived.
         flagged: [N] whether each history is.
-        rate: as above.
-        benign: as above.
-
-    >>> highest_evidence(torch.tensor([0, 1, 1]), torch.tensor([False, True, False]), 0.5, 99) > 0
-    tensor([False,  True])
+        looks: [N, looks] whether it was above the threshold of each look, 0 or 1; NOT_REACHED.
+        detector: with its thresholds.
+        rate: of false positives.
     """
     n_keys = int(keys.max()) + 1 if len(keys) else 0
-    histories = keys.bincount(minlength=n_keys)
-    before = histories.cumsum(0) - histories
-    n_flagged = flagged.long().cumsum(0)
-    n_flagged_before = torch.cat([n_flagged.new_zeros(1), n_flagged])[before]
-    seen = torch.arange(1, len(keys) + 1) - before[keys]
-    evidence = log_evidence(seen, n_flagged - n_flagged_before[keys], rate, benign)
+    if not n_keys:
+        return torch.zeros(0, dtype=torch.double)
+    of_key = keys.bincount(minlength=n_keys)
+    counted = torch.cat([torch.ones(len(keys), 1), flagged.unsqueeze(1), looks != NOT_REACHED, looks == 1], 1).long()
+    seen = counted.cumsum(0)
+    before = torch.cat([torch.zeros_like(seen[:1]), seen])[of_key.cumsum(0) - of_key]
+    seen -= before[keys]
+    n_looks = looks.shape[1]
+    counts = KeyCounts(seen[:, 0], seen[:, 1], *seen[:, 2:].split(n_looks, 1))
+    evidence = key_evidence(counts, detector, rate)
     return torch.full((n_keys,), -torch.inf, dtype=evidence.dtype).scatter_reduce(0, keys, evidence, "amax")
-
-
-def key_is_flagged(histories: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
-    """Return whether each key is flagged [B], for at most a share `rate` of benign keys; arguments as above.
-
-    >>> key_is_flagged(torch.tensor([100, 100, 1]), torch.tensor([1, 9, 1]), 0.01, 2000)
-    tensor([False,  True, False])
-    """
-    return log_evidence(histories, flagged, rate, benign) > threshold_of(rate)
 
 
 def threshold_of(rate: float) -> float:

@@ -54,14 +54,21 @@ class BenignHistories:
         yield self.whole, users
         with progress_bar("windows of benign users", sum(map(len, sliding.values())), "windows") as bar:
             for n, places in sliding.items():
-                for first in range(0, len(places), AT_ONCE):
-                    part = places[first : first + AT_ONCE]
-                    windows = padded([self._histories[user][end - n : end] for user, end in part], n)
-                    yield self._tracer.trace(windows), torch.tensor([user for user, _ in part])
-                    bar.update(len(part))
+                for part in self._traced(n, places):
+                    yield part
+                    bar.update(len(part[1]))
         for n in ONCE:
             if n < longest:
                 yield self.recent[n], users
+
+    def sliding(self, n: int, step: int) -> Iterator[tuple[Traces, Tensor]]:
+        """Yield traces [m] of the windows of n items along the longer histories, and the user [m] of each.
+
+        Args:
+            n: items of a window.
+            step: items between windows, or more (`ends_of_windows`).
+        """
+        yield from self._traced(n, self._places(n, step))
 
     def highest(self, scored: Mapping[str, Score], steps: int = STEPS) -> dict[str, Tensor]:
         """Return the highest score [N] that windows of each user have, by name.
@@ -75,6 +82,13 @@ class BenignHistories:
             for name, scores in scored.items():
                 found[name].scatter_reduce_(0, users, scores(traces, users).amax(1), "amax")
         return found
+
+    def _traced(self, n: int, places: list[tuple[int, int]]) -> Iterator[tuple[Traces, Tensor]]:
+        """Yield traces of windows of n items, some at a time, and the user of each."""
+        for first in range(0, len(places), AT_ONCE):
+            part = places[first : first + AT_ONCE]
+            windows = padded([self._histories[user][end - n : end] for user, end in part], n)
+            yield self._tracer.trace(windows), torch.tensor([user for user, _ in part])
 
     def _places(self, n: int, step: int) -> list[tuple[int, int]]:
         """Return user and end of the windows of n items along the histories that have more."""

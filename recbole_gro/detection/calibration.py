@@ -3,17 +3,38 @@
 import functools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.detection.benign import LOOKS, BenignHistories
+from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL, above, scores_at_looks
 from recbole_gro.detection.standardized import StandardizedDetector
 from recbole_gro.detection.traces import Traces
 from recbole_gro.utils.errors import UserError
 
 WINDOWS = 200  # random benign windows of each half, at least, which give the threshold of windows
+
+
+class Judged(NamedTuple):
+    """Hold what a detector says of N histories.
+
+    Attributes:
+        alarms: [N] items after which each is flagged; 0 for one that is not.
+        highest: [N] highest score up to any of its items.
+        looks: [N, looks] whether it is above the threshold of each look, 0 or 1, NOT_REACHED with fewer items.
+    """
+
+    alarms: Tensor
+    highest: Tensor
+    looks: Tensor
+
+
+def joined_judgements(parts: Sequence[Judged]) -> Judged:
+    """Return what a detector says of the histories of several parts."""
+    return Judged(*map(torch.cat, zip(*parts, strict=True)))
 
 
 class CalibratedDetector:
@@ -28,6 +49,8 @@ class CalibratedDetector:
     split conformal prediction (Vovk et al., 2005). As the detector that is used is fitted on both halves, and not every
     window of a user is scored, this holds nearly; windows of histories are drawn again and again from the same users,
     so for these it is the aim alone.
+    For decisions on keys, the threshold of each look (`looks.KEY_LOOKS`) is the score that LOOK_LEVEL of benign users
+    exceed with their first so many items or with their most recent ones.
 
     Args:
         fitted: on all benign users.
@@ -39,6 +62,8 @@ class CalibratedDetector:
 
     Attributes:
         benign_users: number of benign users whose scores gave the threshold.
+        look_thresholds: of each look.
+        look_users: number of benign users whose scores gave each of them; too few give a threshold of infinity.
     """
 
     def __init__(
@@ -55,6 +80,9 @@ class CalibratedDetector:
         self.name, self.window, self.benign_users, self._fitted = name, window, len(benign), fitted
         self.detector, self._longest = fitted.detector, benign.whole.items.shape[1]
         self.threshold = conformal_quantile(highest, rate)
+        at_looks = _look_scores(halves, benign)
+        self.look_thresholds = [conformal_quantile(scores, LOOK_LEVEL) for scores in at_looks]
+        self.look_users = [len(scores) for scores in at_looks]
         draw = torch.Generator().manual_seed(0)
         n_windows = max(WINDOWS, math.ceil(users_needed(rate) / 2))
         drawn = [_window_scores(half, benign, users[_random(len(users), n_windows * window, draw)], window)
@@ -72,10 +100,12 @@ class CalibratedDetector:
         """Return the highest score [N, L] that a history has had up to each of its items."""
         return self.scores(traces).cummax(1).values
 
-    def alarms(self, traces: Traces) -> Tensor:
-        """Return after how many items [N] each history is flagged; 0 for one that is not."""
-        flagged = self.scores(traces) > self.threshold
-        return (flagged.int().argmax(1) + 1) * flagged.any(1)
+    def judged(self, traces: Traces) -> Judged:
+        """Return what the detector says of each history by itself."""
+        scores = self.scores(traces)
+        flagged = scores > self.threshold
+        alarms = (flagged.int().argmax(1) + 1) * flagged.any(1)
+        return Judged(alarms, scores.amax(1), above(scores, traces.lengths, self.look_thresholds))
 
     def window_alarms(self, traces: Traces) -> tuple[Tensor, Tensor]:
         """Return the score [W] of each window, and whether it is flagged [W]; `traces` as of `Traces.whole`.
@@ -136,6 +166,20 @@ def _by_other_half(halves: Sequence[tuple[StandardizedDetector, Tensor]], traces
         if len(rows):
             scores[rows] = detector.scores(traces[rows])
     return scores
+
+
+def _look_scores(halves: Sequence[tuple[StandardizedDetector, Tensor]], benign: BenignHistories) -> list[Tensor]:
+    """Return by look the scores [n] of the benign users who have as many items, by the detector of the other half."""
+    whole = benign.whole
+    found = torch.full((len(whole), len(KEY_LOOKS)), -torch.inf)
+    for detector, users in halves:
+        found[users] = scores_at_looks(detector.scores(whole[users]), whole.lengths[users])
+        for place, n in enumerate(KEY_LOOKS):
+            if n in benign.recent:
+                recent = detector.scores(benign.recent[n][users])
+                found[users, place] = found[users, place].maximum(recent.amax(1))
+    reached = whole.lengths.unsqueeze(1) >= torch.tensor(KEY_LOOKS)
+    return [found[reached[:, place], place] for place in range(len(KEY_LOOKS))]
 
 
 def _window_scores(

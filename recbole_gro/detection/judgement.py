@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from recbole_gro.detection.api_keys import highest_evidence, threshold_of
-from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.calibration import CalibratedDetector, Judged, joined_judgements
+from recbole_gro.detection.looks import NOT_REACHED, of_first_versions
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Traces, joined_traces
 
@@ -35,8 +36,9 @@ def judge(
 
     Returns:
         By name: `alarms` [N] items after which a history is flagged, 0 for none; `scores` [N]; by key [K] `histories`,
-        `flagged`, `evidence`, the highest after any history, and `key_flagged`; by window [W] `window_start` (row of
-        its first history), `window_scores` and `window_flagged`.
+        `flagged`, `evidence`, the highest after any history, and `key_flagged`, and [K, looks] `reached` and `unusual`,
+        histories that had the items of a look and those of them above its threshold; by window [W] `window_start` (row
+        of its first history), `window_scores` and `window_flagged`.
     """
     history = torch.arange(len(keys)) if history is None else history
     left_out = torch.zeros_like(history) if left_out is None else left_out
@@ -46,16 +48,19 @@ def judge(
     members = (starts.unsqueeze(1) + torch.arange(size)).flatten()
     found = {}
     for name, detector in calibrated.items():
-        version_alarms, version_scores = of_versions[name]
-        alarms = first_alarms(version_alarms, left_out, history, len(keys))
+        versions = of_versions[name]
+        alarms = first_alarms(versions.alarms, left_out, history, len(keys))
+        looks = of_first_versions(versions.looks, history, len(keys))
         flagged = torch.zeros_like(histories).scatter_add_(0, keys, (alarms > 0).long())
-        evidence = highest_evidence(keys, alarms > 0, own.false_positive_rate, detector.benign_users)
+        evidence = highest_evidence(keys, alarms > 0, looks, detector, own.false_positive_rate)
         in_windows, window_flagged = detector.window_alarms(whole[members])
         found[name] = {
             "alarms": alarms,
-            "scores": torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, version_scores, "amax"),
+            "scores": torch.full(keys.shape, -torch.inf).scatter_reduce(0, history, versions.highest, "amax"),
             "histories": histories,
             "flagged": flagged,
+            "reached": _by_key(looks != NOT_REACHED, keys, len(histories)),
+            "unusual": _by_key(looks == 1, keys, len(histories)),
             "evidence": evidence,
             "key_flagged": evidence > threshold_of(own.false_positive_rate),
             "window_start": starts,
@@ -65,23 +70,26 @@ def judge(
     return found
 
 
+def _by_key(marks: Tensor, keys: Tensor, n_keys: int) -> Tensor:
+    """Return how many histories [K, looks] of each key are marked [N, looks]."""
+    counts = torch.zeros(n_keys, marks.shape[1], dtype=torch.long)
+    return counts.index_add_(0, keys, marks.long())
+
+
 def _judged_versions(
     calibrated: Mapping[str, CalibratedDetector], traces: Iterable[Traces], history: Tensor
-) -> tuple[dict[str, tuple[Tensor, Tensor]], Traces]:
-    """Return alarm and highest score [n] of each version by name, and the traces [N] of the last versions."""
+) -> tuple[dict[str, Judged], Traces]:
+    """Return what each detector says of each version by itself, and the traces [N] of the last versions."""
     is_last = history != torch.cat([history[1:], torch.tensor([-1])])
-    by_name: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in calibrated}
+    by_name: dict[str, list[Judged]] = {name: [] for name in calibrated}
     last_versions, n_traced = [], 0
     for part in traces:
         for name, detector in calibrated.items():
-            by_name[name].append((detector.alarms(part), detector.scores(part).amax(1)))
+            by_name[name].append(detector.judged(part))
         last = is_last[n_traced : n_traced + len(part)].nonzero().squeeze(1)
         last_versions.append(part.whole(last, part.lengths[last]))
         n_traced += len(part)
-    joined = {
-        name: (torch.cat([alarms for alarms, _ in parts]), torch.cat([scores for _, scores in parts]))
-        for name, parts in by_name.items()
-    }
+    joined = {name: joined_judgements(parts) for name, parts in by_name.items()}
     return joined, joined_traces(last_versions)
 
 

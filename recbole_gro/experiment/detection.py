@@ -14,11 +14,13 @@ from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
-from recbole_gro.detection.api_keys import key_is_flagged
+from recbole_gro.detection.api_keys import LEAST_UNUSUAL
 from recbole_gro.detection.benign import BENIGN_WINDOWS, LOOKS, STEPS, BenignHistories, Score
-from recbole_gro.detection.calibration import CalibratedDetector, calibrated
+from recbole_gro.detection.calibration import CalibratedDetector, Judged, calibrated
+from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
+from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
 from recbole_gro.experiment.detection_users import calibrating_users, rows_of_users
 from recbole_gro.experiment.plan import in_words
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -54,6 +56,9 @@ class Detected:
         users_flagged_ever: share of test users flagged by one of the windows of their history that clients may send
             (`BenignHistories.windows`), twice as many as give thresholds.
         rate: of false positives, `false_positive_rate`.
+        own_keys_flagged: share of test users who are flagged where each has an API key (`own_keys_flagged`).
+        shared_keys_flagged: share of API keys that are flagged, each with the histories of `detection_window` random
+            test users.
     """
 
     values: dict[str, Any]
@@ -72,6 +77,8 @@ class Detected:
     user_windows: float | None
     rate: float
     users_flagged_ever: float
+    own_keys_flagged: float
+    shared_keys_flagged: float
 
 
 class ProviderUnderTest:
@@ -116,6 +123,14 @@ class ProviderUnderTest:
         self.user_windows = {
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
+        start_stage(config, "detection of keys")
+        self.own_keys_flagged = {
+            name: own_keys_flagged(detector, users, self.tracer.longest, self.rate)
+            for name, detector in self.detectors.items()
+        }
+        self.shared_keys_flagged = {
+            name: self._shared_keys(detector, rows) for name, detector in self.detectors.items()
+        }
 
     def stages_of(self, config: ConfigLike, variant: Mapping[str, str] | None = None) -> Stages:
         """Return the stages of an attack on this service; `variant` as of `Fingerprints`."""
@@ -147,8 +162,9 @@ class ProviderUnderTest:
         start_stage(config, "detection")
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():
-            alarms, of_users = detector.alarms(traces), detector.alarms(self.users)
-            lists, key_flagged = lists_before_alarm(alarms, traces.lengths, self.rate, detector.benign_users)
+            judged = detector.judged(traces)
+            alarms, of_users = judged.alarms, detector.judged(self.users).alarms
+            lists, key_flagged = lists_before_alarm(judged, traces.lengths, detector, self.rate)
             rows = torch.arange(len(traces) // self.window * self.window)
             window_items, flagged_windows = self._windows(detector, traces, rows)
             auc, true_positives, false_positives = self._by_length(detector, traces)
@@ -168,8 +184,16 @@ class ProviderUnderTest:
                 window_items=window_items,
                 user_windows=self.user_windows[name],
                 users_flagged_ever=self.users_flagged_ever[name],
+                own_keys_flagged=self.own_keys_flagged[name],
+                shared_keys_flagged=self.shared_keys_flagged[name],
                 rate=self.rate,
             )
+
+    def _shared_keys(self, detector: CalibratedDetector, rows: Tensor) -> float:
+        """Return the share of keys that are flagged, of those that send the histories of users, each window's one."""
+        judged, keys = detector.judged(self.users), torch.arange(USER_WINDOWS).repeat_interleave(self.window)
+        of_rows = Judged(*(part[rows] for part in judged))
+        return float(keys_flagged(of_rows, keys, detector, self.rate).double().mean())
 
     def _windows(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[float | None, float | None]:
         """Return mean items per history before the window of some histories is flagged, and the share of windows."""
@@ -248,32 +272,11 @@ def so_far(alarms: Tensor, most: int) -> list[float]:
     return [round(float(count) / len(alarms), 4) for count in counts]
 
 
-def lists_before_alarm(alarms: Tensor, lengths: Tensor, rate: float, benign: int) -> tuple[int, bool]:
-    """Return the lists answered before the key of an attack is flagged, and whether it is.
-
-    The histories grow side by side, one item each in turn, as the query strategies do.
-
-    Args:
-        alarms: [S] items after which each history is flagged; 0 for never.
-        lengths: [S] items of each.
-        rate: of false positives.
-        benign: number of users who gave the threshold.
-    """
-    most = int(lengths.max())
-    step = torch.arange(1, most + 1).unsqueeze(1)
-    answered = (step <= lengths).flatten().long().cumsum(0)  # by step, then by history
-    flagged = ((step == alarms) & (alarms > 0)).flatten().long().cumsum(0)
-    alarm = key_is_flagged(answered.clamp(max=len(lengths)), flagged, rate, benign)
-    if not bool(alarm.any()):
-        return int(lengths.sum()), False
-    return int(answered[int(alarm.int().argmax())]), True
-
-
 def settings_read(config: ConfigLike) -> dict[str, Any]:
     """Return what thresholds depend on: settings of detectors, the source of those that a user wrote, and windows."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
-    windows = {"benign windows": BENIGN_WINDOWS, "of": "different users"}
+    windows = {"benign windows": BENIGN_WINDOWS, "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL]}
     return read | undeclared | sources_of(*named) | windows

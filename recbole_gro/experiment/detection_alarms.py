@@ -15,13 +15,14 @@ from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
+from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.experiment.detection import ProviderUnderTest, settings_read
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.report import missing_cells, settings_blocks, unfinished
 from recbole_gro.experiment.statistics import spread
-from recbole_gro.http_service.guard import Guard
+from recbole_gro.http_service.guard import Found, Guard
 from recbole_gro.quick_start.comparison import measure_references
 from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.seeding import start_stage
@@ -60,18 +61,10 @@ class AlarmFigure:
 class QueryGuard(Guard):
     """A guard in memory that judges the histories of a query together, and none that follows from an earlier alarm."""
 
-    _flagged: frozenset[tuple[int, ...]] = frozenset()  # histories of the query before
-
-    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
+    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[Found]:
         if self._database.execute("SELECT 1 FROM suspicion WHERE key = ? AND alarm", (keys[0],)).fetchone():
-            return [True] * len(histories)
-        judged = [tuple(history[:-1]) in self._flagged for history in histories]
-        unknown = [place for place, flagged in enumerate(judged) if not flagged]
-        if unknown:
-            for place, after in zip(unknown, self._alarms([histories[at] for at in unknown]).tolist(), strict=True):
-                judged[place] = after > 0
-        self._flagged = frozenset(tuple(history) for history, flagged in zip(histories, judged, strict=True) if flagged)
-        return judged
+            return [Found(True, [NOT_REACHED] * len(KEY_LOOKS))] * len(histories)
+        return self._found(histories)
 
     def _warn(self, key: int, what: str) -> None:
         pass  # the report has what a log would

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from recbole_gro.experiment.detection import Detected
 
 BY_LENGTH = ("auc", "true_positives", "false_positives")
-SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_windows", "users_flagged_ever")
+OF_KEYS = ("own_keys_flagged", "shared_keys_flagged")
+SINGLE = ("items", "lists", "key_flagged", "windows", "window_items", "user_windows", "users_flagged_ever", *OF_KEYS)
 Grouped = dict[tuple[str, str], dict[str, list["Detected"]]]  # of all seeds, by target and attack, by detector
 
 
@@ -126,8 +127,20 @@ def _users_table(found: Grouped, lengths: Sequence[str]) -> Table:
     return Table(
         "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
         "send the whole history or its most recent items at each step; where they send it once, and where they send "
-        "the most recent n items once. Last column: windows of random test users. Means over seeds.",
-        ["target", "detector", "seeds", "ever", "once", *(f"n = {n}" for n in lengths), "windows"],
+        "the most recent n items once. Windows: of random test users. Own keys: users with an API key each, whose "
+        "queries lie several items apart or are of 4 items, so that each counts as a history. Shared keys: API keys "
+        "that send histories of random test users, as many as a window has. Means over seeds.",
+        [
+            "target",
+            "detector",
+            "seeds",
+            "ever",
+            "once",
+            *(f"n = {n}" for n in lengths),
+            "windows",
+            "own keys",
+            "shared keys",
+        ],
         list(_users(found, lengths)),
         labels=2,
     )
@@ -192,7 +205,7 @@ def _users(found: Grouped, lengths: Sequence[str]) -> Iterator[list[Any]]:
         own = _of_users(found, target, name)
         shares = [_mean(own, "users_flagged_ever"), float(np.mean([one.users_flagged[-1] for one in own]))]
         shares += [float(np.mean([one.false_positives[n] for one in own])) for n in lengths]
-        shares.append(_mean(own, "user_windows"))
+        shares += [_mean(own, measure) for measure in ("user_windows", *OF_KEYS)]
         yield [target, name, f"{len(own)}", *(f"{100 * share:.2f}" for share in shares)]
 
 

@@ -16,6 +16,7 @@ from recbole_gro.detection.benign import BenignHistories
 from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.histories import LoggedHistories, logged_histories, padded, versions_read
 from recbole_gro.detection.judgement import judge
+from recbole_gro.detection.looks import KEY_LOOKS
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.detect_report import write_detection
@@ -30,6 +31,7 @@ from recbole_gro.utils.work_folder import refuse_other_work, work_folder
 
 MOST_BENIGN = 2000  # users that thresholds come from
 AT_ONCE = 2**12  # histories that are traced at a time
+OF_KEYS = ("histories", "flagged", "reached", "unusual", "evidence", "key_flagged")
 
 
 @global_state_kept()
@@ -213,12 +215,14 @@ def _facts(
                 "key": name,
                 "histories": int(n),
                 "flagged": int(bad),
+                "looks": {
+                    str(n): {"histories": had, "unusual": unusual}
+                    for n, had, unusual in zip(KEY_LOOKS, reached.tolist(), of_these.tolist(), strict=True)
+                },
                 "log_evidence": round(float(e), 2),
                 "alarm": bool(a),
             }
-            for name, n, bad, e, a in zip(
-                names, *(found[part] for part in ("histories", "flagged", "evidence", "key_flagged")), strict=True
-            )
+            for name, n, bad, reached, of_these, e, a in zip(names, *(found[part] for part in OF_KEYS), strict=True)
         ],
         "windows": len(starts),
         "flagged_windows": [

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
 from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console, show, shown_on_console
@@ -86,15 +87,20 @@ def _flagged_table(results: dict[str, Any]) -> Table:
 
 def _keys_table(keys: list[dict[str, Any]], rate: float) -> Table:
     def row(key: dict[str, Any]) -> list[str]:
-        counts = f"{key['histories']:,}", f"{key['flagged']:,}"
+        counts = f"{key['histories']:,}", f"{key['flagged']:,}", *map(_share, key["looks"].values())
         return [_key_name(key), *counts, f"{key['log_evidence']}", "yes" if key["alarm"] else "no"]
 
     return Table(
-        "API keys. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
+        f"API keys. At n items: histories that are unusual there, as {LOOK_LEVEL:.0%} of benign users' are, of those "
+        "that had as many. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
         f"{-math.log(rate):.2f}.",
-        ["key", "histories", "flagged", "evidence", "alarm"],
+        ["key", "histories", "flagged", *(f"at {n} items" for n in KEY_LOOKS), "evidence", "alarm"],
         [row(key) for key in sorted(keys, key=lambda key: -key["log_evidence"])[:SHOWN]],
     )
+
+
+def _share(look: dict[str, int]) -> str:
+    return f"{look['unusual']:,} of {look['histories']:,}" if look["histories"] else "none"
 
 
 def _key_name(key: dict[str, Any]) -> str:

@@ -6,18 +6,21 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.detection.api_keys import key_is_flagged
-from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.api_keys import KeyCounts, key_evidence, threshold_of
+from recbole_gro.detection.calibration import CalibratedDetector, Judged
 from recbole_gro.detection.histories import padded
+from recbole_gro.detection.looks import KEY_LOOKS
 from recbole_gro.detection.traces import Tracer
-from recbole_gro.http_service import known_histories
+from recbole_gro.http_service import known_histories, look_counts
 from recbole_gro.http_service.database import WAIT, transaction
 from recbole_gro.http_service.known_histories import KnownHistories
+from recbole_gro.http_service.look_counts import LookCounts
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.random_state import seeded, stage_seed
 from recbole_gro.utils.ranking import random_others
@@ -33,7 +36,15 @@ CREATE TABLE IF NOT EXISTS suspicion (
     alarm INTEGER NOT NULL, PRIMARY KEY (judge, key));
 """
     + known_histories.TABLES
+    + look_counts.TABLES
 )
+
+
+class Found(NamedTuple):
+    """Hold what the detector says of a history by itself: whether it is flagged, and of each look as `Judged`."""
+
+    flagged: bool
+    looks: list[int]
 
 
 class Guard:
@@ -68,12 +79,14 @@ class Guard:
         self._database = sqlite3.connect(ledger, WAIT, isolation_level=None, check_same_thread=False)
         self.judge = self._own_judge()
         self._known = KnownHistories(self._database, self.judge)
+        self._counts = LookCounts(self._database, self.judge)
 
     def _own_judge(self) -> int:
         """Return the number of these thresholds in the file."""
         execute, judge = self._database.execute, self._detector
         # in few digits: the last ones differ with the number of threads and the device
-        own = repr((judge.name, self._rate, f"{judge.threshold:.4g}", judge.benign_users))
+        thresholds = [f"{score:.4g}" for score in (judge.threshold, *judge.look_thresholds)]
+        own = repr((judge.name, self._rate, thresholds, judge.benign_users, judge.look_users))
         with transaction(self._database):
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)
@@ -92,25 +105,26 @@ class Guard:
         with transaction(self._database):
             return [self._noted(*one) for one in zip(keys, histories, own, strict=True)]
 
-    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[bool]:
-        """Return whether each history is flagged by itself."""
-        return [self._is_flagged(history) for history in histories]
+    def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[Found]:
+        """Return what the detector says of each history by itself."""
+        return [self._found_alone(history) for history in histories]
 
-    def _is_flagged(self, history: list[int]) -> bool:
+    def _found_alone(self, history: list[int]) -> Found:
         if self._seed is None:
-            return bool(self._alarms([history])[0])
+            return self._found([history])[0]
         read = history[-self._tracer.longest :]
         with _drawing, seeded(stage_seed(self._seed, f"detection of {read}")):
-            return bool(self._alarms([history])[0])
+            return self._found([history])[0]
 
-    def _alarms(self, histories: Sequence[list[int]]) -> Tensor:
-        """Return after how many items [B] each history is flagged; 0 for one that is not."""
-        return self._detector.alarms(self._tracer.trace(padded(histories, self._tracer.longest)))
+    def _found(self, histories: Sequence[list[int]]) -> list[Found]:
+        judged: Judged = self._detector.judged(self._tracer.trace(padded(histories, self._tracer.longest)))
+        return list(map(Found, (judged.alarms > 0).tolist(), judged.looks.tolist()))
 
-    def _noted(self, key: int, history: list[int], flagged: bool) -> bool:
+    def _noted(self, key: int, history: list[int], found: Found) -> bool:
         """Note a history of a key, and return whether it or the key is flagged."""
         execute, judge = self._database.execute, self.judge
-        noted = self._known.note(key, history, flagged)
+        noted = self._known.note(key, history, found.flagged)
+        more_looks = noted.line is not None and self._counts.note(key, noted.line, noted.window, found.looks)
         execute("INSERT OR IGNORE INTO suspicion VALUES (?, ?, 0, 0, 0)", (judge, key))
         execute(
             # no less than 0, and no more flagged ones than histories, where rows were deleted by hand
@@ -121,14 +135,27 @@ class Guard:
         histories, bad, alarm = execute(
             "SELECT histories, flagged, alarm FROM suspicion WHERE judge = ? AND key = ?", (judge, key)
         ).fetchone()
-        judged = torch.tensor([histories]), torch.tensor([bad]), self._rate, self._detector.benign_users
-        if not alarm and bool(key_is_flagged(*judged)[0]):
+        changed = noted.histories or noted.flagged or more_looks
+        if not alarm and changed and self._is_alarm(key, histories, bad):
             alarm = 1
             execute("UPDATE suspicion SET alarm = 1 WHERE judge = ? AND key = ?", (judge, key))
-            self._warn(key, f"is flagged, {bad} of its {histories} histories are")
         elif noted.flagged > 0 and not noted.flagged_before:
             self._warn(key, f"has sent a history of {len(history)} items that is flagged")
-        return flagged or noted.flagged_before or bool(alarm)
+        return found.flagged or noted.flagged_before or bool(alarm)
+
+    def _is_alarm(self, key: int, histories: int, flagged: int) -> bool:
+        """Return whether a key with so many histories and flagged ones is flagged, which the log says then."""
+        at_looks = torch.tensor(self._counts.of(key, len(KEY_LOOKS)))
+        reached, unusual = at_looks.T
+        counts = KeyCounts(torch.tensor([histories]), torch.tensor([flagged]), reached[None], unusual[None])
+        if float(key_evidence(counts, self._detector, self._rate)) <= threshold_of(self._rate):
+            return False
+        what = f"is flagged: {flagged} of its {histories} histories are"
+        if unusual.any():
+            worst = int((unusual / reached.clamp(min=1)).argmax())
+            what += f", and {unusual[worst]} of the {reached[worst]} with {KEY_LOOKS[worst]} items are unusual"
+        self._warn(key, what)
+        return True
 
     def _warn(self, key: int, what: str) -> None:
         found = self._database.execute("SELECT name FROM key WHERE id = ?", (key,)).fetchone()

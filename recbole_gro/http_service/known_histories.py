@@ -33,11 +33,15 @@ class Noted:
         histories: number of histories that it adds; negative where it shows that two are one.
         flagged: number of flagged histories that it adds, likewise.
         flagged_before: whether it is, extends, or follows in sliding a version that was flagged before.
+        line: of the versions of its history; None: it was sent before, or a longer version was.
+        window: line of the window whose next one it is; None: it is none.
     """
 
     histories: int
     flagged: int
     flagged_before: bool
+    line: int | None = None
+    window: int | None = None
 
 
 class KnownHistories:
@@ -87,7 +91,7 @@ class KnownHistories:
             self._flag_from(line, length)
         if window is not None:
             change += self._walks.join(window, line)
-        return Noted(change.histories, change.flagged, before or after_window)
+        return Noted(change.histories, change.flagged, before or after_window, line, window)
 
     def _flag(self, line: int, length: int) -> Change:
         """Flag the versions of a line from a length on, and count it."""

@@ -90,7 +90,7 @@ class DetectorCases:
         return detector
 
     def test_users_are_flagged_at_the_stated_rate_at_most(self, calibrated):
-        share = float((calibrated.alarms(users(2000, seed=5)) > 0).float().mean())
+        share = float((calibrated.judged(users(2000, seed=5)).alarms > 0).float().mean())
         assert share <= 0.05 + 5 * (0.05 * 0.95 / 400) ** 0.5  # the threshold comes from 400 users
         assert share > 0
 
@@ -100,7 +100,7 @@ class DetectorCases:
         assert int(flagged.sum()) <= 10  # 5 %; at a rate of 2 %, as high as any measured, 11 of 200 have p = 0.003
 
     def test_an_attack_is_flagged(self, calibrated):
-        assert float((calibrated.alarms(attack(200)) > 0).float().mean()) >= self.found
+        assert float((calibrated.judged(attack(200)).alarms > 0).float().mean()) >= self.found
         _, flagged = calibrated.window_alarms(whole(attack(200), 10))
         assert float(flagged.float().mean()) >= self.windows_found
 

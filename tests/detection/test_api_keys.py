@@ -7,10 +7,29 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from recbole_gro.detection.api_keys import highest_evidence, key_is_flagged, log_evidence
+from recbole_gro.detection.api_keys import (
+    KeyCounts,
+    highest_evidence,
+    key_evidence,
+    log_evidence,
+    look_evidence,
+    threshold_of,
+)
 from recbole_gro.detection.calibration import conformal_quantile, conformal_rank
+from recbole_gro.detection.looks import NOT_REACHED
 
 MANY = 10**7  # benign users: the rate is as good as known
+
+
+class Calibrated:
+    """A detector with thresholds from so many benign users, and at the looks from so many of these."""
+
+    def __init__(self, benign_users, look_users=(0, 0, 0, 0)):
+        self.benign_users, self.look_users = benign_users, list(look_users)
+
+
+def key_is_flagged(histories, flagged, rate, benign):
+    return log_evidence(histories, flagged, rate, benign) > threshold_of(rate)
 
 
 def test_evidence_is_the_mean_likelihood_ratio_over_what_earlier_histories_predict():
@@ -88,8 +107,74 @@ def test_the_highest_evidence_is_that_after_any_history_of_a_key():
         own = flagged[keys == key]
         counts = [(torch.tensor([n]), own[:n].sum().view(1)) for n in range(1, len(own) + 1)]
         slow.append(max(float(log_evidence(*pair, 0.01, 943)) for pair in counts))
-    assert highest_evidence(keys, flagged, 0.01, 943).tolist() == pytest.approx(slow)
-    assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), 0.01, 943)) == 0
+    none = torch.full((300, 4), NOT_REACHED)
+    assert highest_evidence(keys, flagged, none, Calibrated(943), 0.01).tolist() == pytest.approx(slow)
+    assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), none[:0], Calibrated(943), 0.01)) == 0
+
+
+def test_the_evidence_of_a_key_is_the_mean_over_flags_and_the_looks_with_enough_users():
+    draw = torch.Generator().manual_seed(6)
+    keys, flagged = torch.randint(3, (90,), generator=draw).sort().values, torch.rand(90, generator=draw) < 0.05
+    looks = torch.randint(-1, 2, (90, 4), generator=draw)
+    detector, slow = Calibrated(400, (300, 8, 99, 9)), []  # 8 are too few
+    for key in range(3):
+        best = -math.inf
+        for n in range(1, int((keys == key).sum()) + 1):
+            rows = (keys == key).nonzero()[:n, 0]
+            parts = [math.exp(log_evidence(torch.tensor([n]), flagged[rows].sum().view(1), 0.05, 400))]
+            for place, users in ((0, 300), (2, 99), (3, 9)):
+                reached, unusual = ((looks[rows, place] != -1).sum(), (looks[rows, place] == 1).sum())
+                parts.append(math.exp(look_evidence(reached.view(1), unusual.view(1), users)))
+            best = max(best, math.log(sum(parts) / 4))
+        slow.append(best)
+    assert highest_evidence(keys, flagged, looks, detector, 0.05).tolist() == pytest.approx(slow)
+
+
+@pytest.mark.parametrize(("reached", "unusual", "benign"), [(0, 0, 400), (30, 12, 400), (200, 21, 99), (50, 50, 9)])
+def test_evidence_at_a_look_is_the_mean_likelihood_ratio_of_shares_above_three_times_that_of_benign_users(
+    reached, unusual, benign
+):
+    rank = conformal_rank(benign, 0.1)
+    own = quad(lambda p: p**unusual * (1 - p) ** (reached - unusual), 0.3, 1, epsabs=0)[0] / 0.7
+    null = math.prod(range(benign + 1 - rank, benign + 1 - rank + unusual)) * math.prod(
+        range(rank, rank + reached - unusual)
+    )
+    expected = math.log(own) + math.log(math.prod(range(benign + 1, benign + 1 + reached))) - math.log(null)
+    found = look_evidence(torch.tensor([reached]), torch.tensor([unusual]), benign)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("benign", [9, 30, 943])
+def test_benign_keys_are_flagged_at_the_rate_at_most_with_all_looks(benign):
+    rate, keys, histories = 0.05, 1000, 2000
+    draw = torch.Generator().manual_seed(2)
+    detector = Calibrated(MANY, (benign,) * 4)
+    scores = torch.rand(keys, benign, generator=draw, dtype=torch.float64)
+    thresholds = torch.tensor([conformal_quantile(row, 0.1) for row in scores], dtype=torch.float64)
+    seen = torch.arange(1, histories + 1)
+    none = torch.zeros_like(seen)
+    ever = 0
+    for threshold in thresholds:
+        bad = (torch.rand(histories, 4, generator=draw, dtype=torch.float64) > threshold).long().cumsum(0)
+        counts = KeyCounts(seen, none, seen.unsqueeze(1).expand(-1, 4), bad)
+        ever += bool((key_evidence(counts, detector, rate) > threshold_of(rate)).any())
+    assert ever / keys <= rate + 2 * math.sqrt(rate * (1 - rate) / keys)
+
+
+def test_a_key_with_up_to_twice_the_unusual_histories_of_benign_users_gathers_no_evidence():
+    for histories in (20, 200, 2000):
+        for share in (0.1, 0.15, 0.18):
+            counts = torch.tensor([histories]), torch.tensor([int(share * histories)])
+            assert float(look_evidence(*counts, MANY)) < 0
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 1.0])
+def test_a_key_of_unusual_histories_is_flagged_though_none_of_them_is(share):
+    none = torch.zeros(1, dtype=torch.long)
+    for histories in (60, 1000, 100_000):
+        unusual = torch.tensor([[0, int(share * histories), 0, 0]])
+        counts = KeyCounts(torch.tensor([histories]), none, torch.tensor([[0, histories, 0, 0]]), unusual)
+        assert float(key_evidence(counts, Calibrated(943, (943,) * 4), 0.01)) > threshold_of(0.01)
 
 
 def exact_log_evidence(m, x, rate, n):

@@ -44,11 +44,11 @@ def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
     traces = attack(2)
     traces.items[0, :4] = torch.tensor([3, 150, 151, 200])
     traces.items[1] = 5
-    assert calibrated.alarms(traces).tolist() == [3, 0]
+    assert calibrated.judged(traces).alarms.tolist() == [3, 0]
     running = calibrated.running(traces)[0]
     assert torch.equal(running, running.cummax(0).values)
     traces.items[0, 2:] = 0  # padding raises no alarm
-    assert calibrated.alarms(traces).tolist() == [0, 0]
+    assert calibrated.judged(traces).alarms.tolist() == [0, 0]
 
 
 def test_scores_of_each_length_are_standardized(mean_item):
@@ -157,9 +157,9 @@ def test_any_value_may_stand_in_padding(mean_item):
         return (traces.items - self.mean).masked_fill(traces.items == 0, math.nan)
 
     benign = users(400)
-    plain = thresholds_of("mean_item", benign).alarms(benign)
+    plain = thresholds_of("mean_item", benign).judged(benign).alarms
     mean_item.scores = scores
-    assert torch.equal(thresholds_of("mean_item", benign).alarms(benign), plain)
+    assert torch.equal(thresholds_of("mean_item", benign).judged(benign).alarms, plain)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_users_are_scored_by_the_detector_that_was_fitted_without_them(with_dete
     others.embeddings[:] = -1
     calibrated = thresholds_of("memory", benign)
     assert calibrated.threshold == 1
-    assert not calibrated.alarms(others).any()
+    assert not calibrated.judged(others).alarms.any()
     assert not calibrated.window_alarms(whole(others, 10))[1].any()
 
 

@@ -2,7 +2,9 @@ import pytest
 import torch
 from detection.cases import attack, thresholds_of, users
 
+from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.judgement import first_alarms, judge, window_starts
+from recbole_gro.detection.looks import above
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Traces
 
@@ -42,13 +44,11 @@ def test_the_highest_score_of_any_version_counts():
     class ItemIds:
         """A detector whose score is the item's id."""
 
-        benign_users = 400
+        benign_users, look_users = 400, [0] * 4
 
-        def scores(self, traces):
-            return traces.items.float()
-
-        def alarms(self, traces):
-            return torch.zeros(len(traces), dtype=torch.long)
+        def judged(self, traces):
+            nothing = torch.zeros(len(traces), dtype=torch.long)
+            return Judged(nothing, traces.items.float().amax(1), torch.zeros(len(traces), 4, dtype=torch.long))
 
         def window_alarms(self, traces):
             return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
@@ -59,3 +59,30 @@ def test_the_highest_score_of_any_version_counts():
     history = torch.tensor([0, 0, 1])
     found = judge({"ids": ItemIds()}, [versions], torch.tensor([0, 0]), own, history=history)["ids"]
     assert found["scores"].tolist() == [9, 4]
+
+
+def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
+    """The detector's scores are ranks: benign ones up to 1000, those of the second key in the top fifth."""
+
+    class Ranks:
+        benign_users, look_users = 999, [999] * 4
+
+        def judged(self, traces):
+            scores = traces.items.float()
+            flags = (scores.amax(1) > 990).long()
+            return Judged(flags, scores.amax(1), above(scores, traces.lengths, [900.0] * 4))
+
+        def window_alarms(self, traces):
+            return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+
+    draw = torch.Generator().manual_seed(7)
+    items = torch.ones(120, 3, dtype=torch.long)
+    items[:60, 2] = torch.randint(1, 990, (60,), generator=draw)
+    items[60:, 2] = torch.randint(800, 990, (60,), generator=draw)
+    parts = [Traces(items, torch.zeros_like(items), torch.zeros(120, 3, 1), 1001, 5)]
+    own = DetectionSettings.of({"detection_window": 100, "false_positive_rate": 0.01})
+    found = judge({"ranks": Ranks()}, parts, torch.tensor([0] * 60 + [1] * 60), own)["ranks"]
+    assert found["flagged"].tolist() == [0, 0]
+    assert found["reached"].tolist() == [[60, 0, 0, 0]] * 2
+    assert found["unusual"].tolist() == [[int((part > 900).sum()), 0, 0, 0] for part in items[:, 2].split(60)]
+    assert found["key_flagged"].tolist() == [False, True]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recbole_gro.experiment.detection import area, lists_before_alarm, random_windows, so_far
+from recbole_gro.experiment.detection import area, random_windows, so_far
 from recbole_gro.experiment.plan import read_experiment
 
 
@@ -26,16 +26,6 @@ def test_area_is_the_probability_of_the_right_order():
 
 def test_shares_flagged_so_far():
     assert so_far(torch.tensor([1, 3, 3, 0]), 4) == [0.25, 0.25, 0.75, 0.75]
-
-
-def test_lists_are_counted_up_to_the_alarm_of_the_key():
-    lengths = torch.full((10,), 4)
-    # all histories are flagged after two items: the key is when the second one of these is answered
-    lists, flagged = lists_before_alarm(torch.full((10,), 2), lengths, 0.01, 943)
-    assert flagged
-    assert 11 <= lists <= 14
-    assert lists_before_alarm(torch.zeros(10).long(), lengths, 0.01, 943) == (40, False)
-    assert lists_before_alarm(torch.zeros(2).long(), torch.tensor([1, 3]), 0.01, 943) == (4, False)
 
 
 def test_the_users_of_a_window_are_different_where_there_are_as_many():

@@ -23,6 +23,8 @@ def found(attacker, seed, detector="mmd", items=4.0, lists=30, key_flagged=True)
         window_items=2.0,
         user_windows=0.03,
         users_flagged_ever=0.015,
+        own_keys_flagged=0.002,
+        shared_keys_flagged=0.001,
         rate=0.1,
     )
 
@@ -37,7 +39,7 @@ def test_the_report_has_means_over_seeds(tmp_path):
     assert ["model NARM", "a", "2", "2.0 (100%)"] in rows
     assert ["model NARM", "a", "2", "30"] in rows
     assert ["model NARM", "b", "2", "30, 1 of 2 seeds"] in rows
-    assert ["model NARM", "mmd", "2", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows
+    assert ["model NARM", "mmd", "2", "1.50", "2.00", "0.00", "1.00", "3.00", "0.20", "0.10"] in rows
     assert ["model NARM", "a", "mmd", "2", "0.50", "0.75"] in rows
     assert "missing" not in report
     assert "True positives at 10 % false positives" in report
@@ -86,7 +88,18 @@ def test_a_report_without_some_cells_lists_them_and_has_the_seeds_of_each_row(tm
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines() if "NARM" in line]
     assert ["model NARM", "a", "1", "4.0 (50%)"] in rows
     assert ["model NARM", "b", "2", "4.0 (50%)"] in rows
-    assert ["model NARM", "mmd", "2", "1.50", "2.00", "0.00", "1.00", "3.00"] in rows  # users, of both attacks' seeds
+    assert [
+        "model NARM",
+        "mmd",
+        "2",
+        "1.50",
+        "2.00",
+        "0.00",
+        "1.00",
+        "3.00",
+        "0.20",
+        "0.10",
+    ] in rows  # users, of both attacks' seeds
 
 
 def test_the_figure_has_the_users_of_every_panel_and_the_attacks_of_all(tmp_path):

@@ -7,10 +7,12 @@ import torch
 
 from recbole_gro import load_target
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.detection.api_keys import key_is_flagged
-from recbole_gro.detection.histories import logged_histories
+from recbole_gro.detection.api_keys import log_evidence, threshold_of
+from recbole_gro.detection.calibration import Judged
+from recbole_gro.detection.histories import logged_histories, padded, versions_read
+from recbole_gro.detection.looks import NOT_REACHED, above, of_first_versions
 from recbole_gro.detection.traces import Tracer
-from recbole_gro.http_service.guard import Guard, alarm_totals
+from recbole_gro.http_service.guard import Found, Guard, alarm_totals
 from recbole_gro.http_service.known_histories import digests_of
 from recbole_gro.http_service.ledger import Ledger
 
@@ -19,9 +21,23 @@ class LongIsBad:
     """Flags histories with item 7 after as many items as come before it, and one."""
 
     name, threshold, benign_users = "stub", 1.0, 943
+    look_thresholds, look_users = [5.0] * 4, [0] * 4  # too few for decisions by looks
 
-    def alarms(self, traces):
-        return ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
+    def judged(self, traces):
+        alarms = ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
+        unusual = above((traces.items >= 25).float() * 9, traces.lengths, self.look_thresholds)
+        return Judged(alarms, alarms.float(), unusual)
+
+
+def key_is_flagged(histories, flagged, rate, benign):
+    """Return whether a key is flagged by its flagged histories alone."""
+    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, benign)
+    return float(found) > threshold_of(rate)
+
+
+def found(histories, is_flagged):
+    """Return what a detector says that flags some histories, and has no looks."""
+    return [Found(is_flagged(history), [NOT_REACHED] * 4) for history in histories]
 
 
 @pytest.fixture
@@ -66,7 +82,7 @@ def test_a_flagged_key_is_flagged_for_all_its_histories_by_every_process(guard, 
     one, other = guard(), guard()
     benign = [[n % 6 + 1, n // 6 % 6 + 1, n // 36 + 8] for n in range(40)]
     assert one.alarms(benign, [1] * 40) == [False] * 40
-    n_bad = next(n for n in range(1, 40) if key_is_flagged(torch.tensor([40 + n]), torch.tensor([n]), 0.01, 943))
+    n_bad = next(n for n in range(1, 40) if key_is_flagged(40 + n, n, 0.01, 943))
     for n in range(n_bad):
         (one, other)[n % 2].alarms([[8 + n, 7]], [1])
     assert state(tmp_path) == [(1, 40 + n_bad, n_bad, 1)]
@@ -79,7 +95,7 @@ def test_a_flagged_key_stays_flagged_whatever_it_sends_later(guard, tmp_path):
     own = guard()
     assert own.alarms([[8, 7], [9, 7]], [1, 1]) == [True, True]
     benign = [[n % 6 + 1, n // 6 + 8] for n in range(60)]
-    assert not key_is_flagged(torch.tensor([62]), torch.tensor([2]), 0.01, 943)  # were it judged anew
+    assert not key_is_flagged(62, 2, 0.01, 943)  # were it judged anew
     assert own.alarms(benign, [1] * 60) == [True] * 60
     assert state(tmp_path) == [(1, 62, 2, 1)]
 
@@ -105,7 +121,7 @@ def test_decoys_are_different_items_the_same_for_a_history(guard):
 def test_what_fails_notes_nothing(guard, tmp_path, monkeypatch):
     own = guard()
     own.alarms([[1]], [1])
-    monkeypatch.setattr("recbole_gro.http_service.guard.key_is_flagged", lambda *_: 1 / 0)
+    monkeypatch.setattr("recbole_gro.http_service.guard.key_evidence", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         own.alarms([[2]], [1])
     assert state(tmp_path) == [(1, 1, 0, 0)]
@@ -132,7 +148,7 @@ def test_counts_are_those_of_detect(guard, tmp_path):
         torch.randint(1, 9, (int(n),), generator=draw).tolist() for n in torch.randint(1, 5, (200,), generator=draw)
     ]
     own = guard()
-    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own._judged = lambda histories, keys: found(histories, lambda history: 7 in history)
     own.alarms(sent, [1] * len(sent))
     different = {tuple(history) for history in sent}
     longest = [one for one in different if not any(o[: len(one)] == one and o != one for o in different)]
@@ -197,7 +213,7 @@ def test_windows_counted_are_those_of_detect(guard, tmp_path):
     sent = [row for place, row in enumerate(sent) if not any(row == o[: len(row)] or o == row[: len(o)]
                                                              for o in sent[:place])]  # fmt: skip
     own = guard()
-    own._judged = lambda histories, keys: [False] * len(histories)
+    own._judged = lambda histories, keys: found(histories, lambda _: False)
     own.alarms(sent, [1] * len(sent))
     logged = logged_histories(sent, torch.ones(len(sent)).long())
     assert state(tmp_path)[0][1] == len(logged.rows) < len(sent)
@@ -326,7 +342,7 @@ def slid_from_a_growing_history(n):
 def test_walks_that_branch_off_a_sliding_history_count_each(guard, tmp_path, sent):
     """Else an adversary makes one history of any number of flagged ones, and the key is never flagged."""
     own = guard()
-    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own._judged = lambda histories, keys: found(histories, lambda history: 7 in history)
     own.alarms(sent, [5] * len(sent))
     logged = logged_histories(sent, torch.ones(len(sent)).long())
     flagged = {int(number) for number, history in zip(logged.history, sent, strict=True) if 7 in history}
@@ -338,7 +354,7 @@ def test_a_growing_history_and_its_windows_count_as_flagged_by_themselves(guard,
     own, history = guard(), [*range(10, 15), 7, *range(16, 28)]
     sent = [query for end in range(6, 19) for query in (history[:end], history[end - 6 : end])]
     sent = [*dict.fromkeys(map(tuple, sent))]
-    own._judged = lambda histories, keys: [history[:6] == sent[0] for history in map(tuple, histories)]
+    own._judged = lambda histories, keys: found(histories, lambda history: tuple(history[:6]) == sent[0])
     assert all(own.alarms(sent[:2], [5, 5]))
     own.alarms([*sent[2:]], [5] * len(sent[2:]))
     assert state(tmp_path)[0][1:3] == (2, 1)
@@ -359,7 +375,7 @@ def test_counts_of_mixed_clients_are_nearly_those_of_detect(guard, tmp_path, n_i
                 sent.append(user[end - 1 : end])
             sent.append(user[max(0, end - (6 if number % 2 else 16)) : end])
     own = guard()
-    own._judged = lambda histories, keys: [7 in history for history in histories]
+    own._judged = lambda histories, keys: found(histories, lambda history: 7 in history)
     own.alarms(sent, [5] * len(sent))
     logged = logged_histories(sent, torch.ones(len(sent)).long())
     flagged = {int(number) for number, history in zip(logged.history, sent, strict=True) if 7 in history}
@@ -381,3 +397,66 @@ def test_draws_of_a_detector_depend_on_the_history_and_not_on_what_was_judged_be
             verdicts[-1]["thresholds"] = thresholds
     assert verdicts[0] == verdicts[1]
     assert {200, 429} <= {*verdicts[0].values()}
+
+
+def counts_at_looks(tmp_path):
+    with sqlite3.connect(tmp_path / "service.db") as database:
+        return database.execute("SELECT key, look, reached, unusual FROM look_count ORDER BY key, look").fetchall()
+
+
+def test_each_history_counts_once_per_look_when_it_has_as_many_items(guard, tmp_path):
+    own = guard()
+    for end in range(1, 7):
+        own.alarms([[1, 2, 25, 3, 4, 5][:end], [6, 2, 3, 4, 26, 5][:end]], [5, 5])
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 1), (5, 1, 2, 2)]
+    own.alarms([[1, 2, 25, 3, 4], [6, 2, 3]], [5, 5])  # sent again
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 1), (5, 1, 2, 2)]
+    own.alarms([[1, 2, 25, 8], [9, 8, 27, 1, 2]], [5, 6])  # another one that begins alike, and another key
+    assert counts_at_looks(tmp_path) == [(5, 0, 3, 2), (5, 1, 2, 2), (6, 0, 1, 1), (6, 1, 1, 1)]
+
+
+def test_windows_along_a_history_count_once_per_look_and_walks_that_branch_off_them_each(guard, tmp_path):
+    own, history = guard(), [*range(1, 20)]
+    own.alarms([history[max(0, end - 5) : end] for end in range(1, 15)], [5] * 14)
+    assert counts_at_looks(tmp_path) == [(5, 0, 1, 0), (5, 1, 1, 0)]
+    own.alarms([[*history[start : start + 5], 25] for start in range(1, 8)], [5] * 7)
+    assert counts_at_looks(tmp_path) == [(5, 0, 8, 0), (5, 1, 8, 0)]
+
+
+def test_a_key_is_flagged_by_unusual_histories_of_which_none_is(guard, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(LongIsBad, "look_users", [943] * 4)
+    one, other = guard(), guard()  # two processes
+    benign = [[n % 6 + 1, n // 6 % 6 + 8, 9] for n in range(30)]
+    assert one.alarms(benign, [1] * 30) == [False] * 30
+    alarms = []
+    for n in range(40):
+        alarms += (one, other)[n % 2].alarms([[n % 6 + 1, n // 6 + 14, 25]], [2])
+    first = alarms.index(True)
+    assert 3 <= first <= 12
+    assert alarms == [False] * first + [True] * (40 - first)
+    assert one.alarms([[1, 1]], [1]) == [False]
+    assert alarm_totals(tmp_path / "service.db") == {"histories": 0, "keys": 1}
+    [message] = caplog.messages
+    assert message == (
+        f"detection: API key 'bob' is flagged: 0 of its {first + 1} histories are, and {first + 1} of the {first + 1} "
+        "with 3 items are unusual"
+    )
+
+
+def test_counts_at_looks_are_those_of_detect(guard, tmp_path):
+    draw = torch.Generator().manual_seed(5)
+    walks = torch.randint(8, 31, (30, 11), generator=draw).tolist()
+    sent = [(walk[:end] if place % 2 else walk[max(0, end - 6) : end])
+            for end in range(1, 12) for place, walk in enumerate(walks)]  # fmt: skip
+    own = guard()
+    own.alarms(sent, [1] * len(sent))
+    keys = torch.zeros(len(sent)).long()
+    logged = logged_histories(sent, keys)
+    longest = own._tracer.longest
+    read, history = versions_read(sent, keys, logged, longest)
+    looks = LongIsBad().judged(own._tracer.trace(padded([sent[row] for row in read.tolist()], longest))).looks
+    found = of_first_versions(looks, history, len(logged.rows))
+    assert longest < 11  # the model reads the most recent items of the longest
+    expected = [(1, place, int((column >= 0).sum()), int((column == 1).sum()))
+                for place, column in enumerate(found.T) if bool((column >= 0).any())]  # fmt: skip
+    assert counts_at_looks(tmp_path) == expected

@@ -1,0 +1,75 @@
+"""API keys of an experiment on detection: when that of an attack is flagged, and how many of users' keys are."""
+
+import torch
+from torch import Tensor
+
+from recbole_gro.detection.api_keys import KeyCounts, highest_evidence, key_evidence, threshold_of
+from recbole_gro.detection.benign import SLIDING, STEPS, BenignHistories
+from recbole_gro.detection.calibration import CalibratedDetector, Judged, joined_judgements
+from recbole_gro.detection.histories import SHORTEST_SLIDING
+from recbole_gro.detection.looks import KEY_LOOKS
+
+
+def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDetector, rate: float) -> tuple[int, bool]:
+    """Return the lists answered before the key of an attack is flagged, and whether it is.
+
+    The histories grow side by side, one item each in turn, as the query strategies do.
+
+    Args:
+        judged: what the detector says of the S histories.
+        lengths: [S] items of each.
+        detector: with its thresholds.
+        rate: of false positives.
+    """
+    step = torch.arange(1, int(lengths.max()) + 1).unsqueeze(1)
+
+    def so_many(marks: Tensor) -> Tensor:
+        """Count marks [steps, S] by step, then by history."""
+        return marks.flatten().long().cumsum(0)
+
+    answered = so_many(step <= lengths)
+    at_look = [(step == n) & (lengths >= n) for n in KEY_LOOKS]
+    counts = KeyCounts(
+        answered.clamp(max=len(lengths)),
+        so_many((step == judged.alarms) & (judged.alarms > 0)),
+        torch.stack([so_many(marks) for marks in at_look], 1),
+        torch.stack([so_many(marks & (look == 1)) for marks, look in zip(at_look, judged.looks.T, strict=True)], 1),
+    )
+    alarm = key_evidence(counts, detector, rate) > threshold_of(rate)
+    if not bool(alarm.any()):
+        return int(lengths.sum()), False
+    return int(answered[int(alarm.int().argmax())]), True
+
+
+def own_keys_flagged(detector: CalibratedDetector, users: BenignHistories, longest: int, rate: float) -> float:
+    """Return the share of users who are flagged where each has an API key, by any of three kinds of clients.
+
+    These are the ones whose queries count as many histories, though they are of one user: the most recent 4 items are
+    sent at each step, 10 items at every second step, or all that the model reads whenever a fifth of it is new.
+
+    Args:
+        detector: with its thresholds.
+        users: who gave no threshold.
+        longest: items that the model reads.
+        rate: of false positives.
+    """
+    flagged = torch.zeros(len(users), dtype=torch.bool)
+    for n, step in ((SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS), (longest, max(1, longest // STEPS))):
+        parts = [(detector.judged(traces), owners) for traces, owners in users.sliding(n, step)] if n <= longest else []
+        if parts:
+            judged = joined_judgements([own for own, _ in parts])
+            found = keys_flagged(judged, torch.cat([owners for _, owners in parts]), detector, rate)
+            flagged[: len(found)] |= found
+    return float(flagged.double().mean())
+
+
+def keys_flagged(judged: Judged, keys: Tensor, detector: CalibratedDetector, rate: float) -> Tensor:
+    """Return whether each key [K] is flagged after any of its histories.
+
+    Args:
+        judged: what the detector says of the N histories.
+        keys: [N] number of the key of each, in ascending order.
+        detector: with its thresholds.
+        rate: of false positives.
+    """
+    return highest_evidence(keys, judged.alarms > 0, judged.looks, detector, rate) > threshold_of(rate)
