@@ -124,10 +124,7 @@ class ProviderUnderTest:
             name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
         }
         start_stage(config, "detection of keys")
-        self.own_keys_flagged = {
-            name: own_keys_flagged(detector, users, self.tracer.longest, self.rate)
-            for name, detector in self.detectors.items()
-        }
+        self.own_keys_flagged = own_keys_flagged(self.detectors, users, self.tracer.longest, self.rate)
         self.shared_keys_flagged = {
             name: self._shared_keys(detector, rows) for name, detector in self.detectors.items()
         }

@@ -1,5 +1,7 @@
 """API keys of an experiment on detection: when that of an attack is flagged, and how many of users' keys are."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -41,26 +43,33 @@ def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDete
     return int(answered[int(alarm.int().argmax())]), True
 
 
-def own_keys_flagged(detector: CalibratedDetector, users: BenignHistories, longest: int, rate: float) -> float:
-    """Return the share of users who are flagged where each has an API key, by any of three kinds of clients.
+def own_keys_flagged(
+    detectors: Mapping[str, CalibratedDetector], users: BenignHistories, longest: int, rate: float
+) -> dict[str, float]:
+    """Return by detector the share of users who are flagged where each has an API key, by any of three clients.
 
     These are the ones whose queries count as many histories, though they are of one user: the most recent 4 items are
     sent at each step, 10 items at every second step, or all that the model reads whenever a fifth of it is new.
 
     Args:
-        detector: with its thresholds.
+        detectors: with their thresholds.
         users: who gave no threshold.
         longest: items that the model reads.
         rate: of false positives.
     """
-    flagged = torch.zeros(len(users), dtype=torch.bool)
+    flagged = {name: torch.zeros(len(users), dtype=torch.bool) for name in detectors}
     for n, step in ((SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS), (longest, max(1, longest // STEPS))):
-        parts = [(detector.judged(traces), owners) for traces, owners in users.sliding(n, step)] if n <= longest else []
-        if parts:
-            judged = joined_judgements([own for own, _ in parts])
-            found = keys_flagged(judged, torch.cat([owners for _, owners in parts]), detector, rate)
-            flagged[: len(found)] |= found
-    return float(flagged.double().mean())
+        parts: dict[str, list[Judged]] = {name: [] for name in detectors}
+        owners = []
+        for traces, of_part in users.sliding(n, step) if n <= longest else ():
+            owners.append(of_part)
+            for name, detector in detectors.items():
+                parts[name].append(detector.judged(traces))
+        if owners:
+            for name, detector in detectors.items():
+                found = keys_flagged(joined_judgements(parts[name]), torch.cat(owners), detector, rate)
+                flagged[name][: len(found)] |= found
+    return {name: float(of_users.double().mean()) for name, of_users in flagged.items()}
 
 
 def keys_flagged(judged: Judged, keys: Tensor, detector: CalibratedDetector, rate: float) -> Tensor:

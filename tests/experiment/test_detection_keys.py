@@ -4,7 +4,7 @@ from detection.cases import attack, thresholds_of, users
 
 from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
-from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm
+from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
 
 
 class Calibrated:
@@ -43,3 +43,29 @@ def test_keys_of_users_are_not_flagged_and_those_of_an_attack_are(traces, expect
     detector = thresholds_of("transitions", users(400))
     found = keys_flagged(detector.judged(traces), torch.arange(4).repeat_interleave(100), detector, 0.01)
     assert found.tolist() == [expected] * 4
+
+
+def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
+    class Users:
+        """Windows of 4 items of users 0 and 2, of 10 of user 2, and of 12 of users 1, 2 and 3."""
+
+        def __len__(self):
+            return 5
+
+        def sliding(self, n, step):
+            owners = {4: [0] * 30 + [2] * 30, 10: [2] * 20, 12: [1] * 10 + [2] * 10 + [3] * 40}[n]
+            for part in (owners[:25], owners[25:]):
+                yield (n, len(part)), torch.tensor(part, dtype=torch.long)
+
+    class Unusual(Calibrated):
+        def __init__(self, lengths):
+            self.lengths = lengths
+
+        def judged(self, traces):
+            n, size = traces
+            return judged(torch.zeros(size).long(), torch.full((size,), n), unusual=int(n in self.lengths))
+
+    detectors = {"never": Unusual([]), "of 4": Unusual([4]), "of 12": Unusual([12]), "both": Unusual([4, 12])}
+    found = own_keys_flagged(detectors, Users(), 12, 0.01)
+    assert found == {"never": 0.0, "of 4": 0.4, "of 12": 0.6, "both": 0.8}
+    assert own_keys_flagged({"of 4": Unusual([4])}, Users(), 4, 0.01) == {"of 4": 0.4}
