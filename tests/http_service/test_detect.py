@@ -197,7 +197,7 @@ def test_a_history_that_grows_beyond_what_the_model_reads_counts_once(checkpoint
         assert found["windows"] == 0
         after = {}  # the first alarm of any version, each of them judged alone
         for key, row in versions:
-            alarm = int(detector.alarms(tracer.trace(padded([[ids[item] for item in row]], tracer.longest)))[0])
+            alarm = int(detector.judged(tracer.trace(padded([[ids[item] for item in row]], tracer.longest))).alarms[0])
             if alarm:
                 after.setdefault(key, []).append(max(0, len(row) - tracer.longest) + alarm)
         assert {one["key"]: one["alarm_after"] for one in found["histories"]} == {
@@ -222,7 +222,9 @@ def test_windows_that_slide_along_histories_are_judged_as_those(checkpoint_of, t
 
 
 def test_a_key_whose_thousands_of_histories_are_all_flagged_is_flagged(checkpoint_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(CalibratedDetector, "alarms", lambda self, traces: torch.ones(len(traces)).long())
+    judged = CalibratedDetector.judged
+    all_flagged = {"alarms": torch.ones(2000, dtype=torch.long)}
+    monkeypatch.setattr(CalibratedDetector, "judged", lambda *own: judged(*own)._replace(**all_flagged))
     histories = itertools.islice(itertools.product(range(30), repeat=3), 2000)
     file = tmp_path / "own.csv"
     file.write_text("history\n" + "\n".join(" ".join(f"i{item}" for item in row) for row in histories) + "\n")
@@ -230,6 +232,7 @@ def test_a_key_whose_thousands_of_histories_are_all_flagged_is_flagged(checkpoin
     results = run_detect(checkpoint_of("GRU4Rec"), str(file), output=str(tmp_path / "out"), settings=settings)
     [key] = results["detectors"]["coverage"]["keys"]
     assert (key["flagged"], key["alarm"]) == (2000, True)
+    assert {n: of["histories"] for n, of in key["looks"].items()} == {"3": 2000, "5": 0, "10": 0, "20": 0}
 
 
 def test_a_detector_that_draws_gives_the_same_figures_again_and_leaves_the_generators(

@@ -1,10 +1,12 @@
 from recbole_gro.http_service.detect_report import report_blocks, write_detection
 
 THRESHOLDS = {"threshold": 1.5, "window_threshold": 2.5}
+NONE = {"histories": 0, "unusual": 0}
+LOOKS = {"3": {"histories": 30, "unusual": 4}, "5": {"histories": 2, "unusual": 0}, "10": NONE, "20": NONE}
 
 
 def test_a_report_without_an_alarm_says_none():
-    key = {"key": "", "histories": 3, "flagged": 0, "log_evidence": -0.5, "alarm": False}
+    key = {"key": "", "histories": 3, "flagged": 0, "looks": LOOKS, "log_evidence": -0.5, "alarm": False}
     found = {"flagged_histories": 0, "keys": [key], "windows": 0, "flagged_windows": [], "histories": []} | THRESHOLDS
     results = {
         "false_positive_rate": 0.01,
@@ -27,7 +29,7 @@ def test_a_report_without_an_alarm_says_none():
 def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     same = {"key": "ann", "history": 1, "items": 5, "alarm_after": 2}
     rows = [{**same, "time": f"t{n}", "query": n + 100, "score": 9.0 - n} for n in range(25)]
-    key = {"key": "ann", "histories": 30, "flagged": 25, "log_evidence": 50.0, "alarm": True}
+    key = {"key": "ann", "histories": 30, "flagged": 25, "looks": LOOKS, "log_evidence": 50.0, "alarm": True}
     window = {"key": "ann", "time": "t3", "query": 103, "history": 1, "score": 4.5}
     found = {
         "flagged_histories": 25,
@@ -51,6 +53,8 @@ def test_all_flagged_histories_are_in_the_csv_file(tmp_path, capsys):
     assert len(lines) == 26
     report = (tmp_path / "report.md").read_text()
     assert "an alarm above 4.61" in report
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.splitlines()]
+    assert ["ann", "30", "25", "4 of 30", "0 of 2", "none", "none", "50.0", "yes"] in rows
     assert "30 queries make 30 histories" in report
     assert "Scores above 1.5 flag a history, scores above 2.5 a window." in report
     assert sum("| ann" in line for line in report.splitlines()) == 1 + 1 + 20
