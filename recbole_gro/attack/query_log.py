@@ -2,8 +2,6 @@
 
 import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +12,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.files import written
 from recbole_gro.utils.ranking import has_item_twice
 
@@ -73,8 +71,10 @@ class QueryLog:
                 sequences, lists = (torch.from_numpy(stored[name].astype(np.int64)) for name in ("sequences", "lists"))
             if lists.dim() != 3 or lists.shape[:2] != sequences.shape:
                 raise ValueError(f"lists {tuple(lists.shape)} do not belong to sequences {tuple(sequences.shape)}")
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"query log {file}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # damage ends in any of Python's
+            raise UserError(f"query log {file}: {in_one_line(error)}") from error
         return cls(sequences, lists)
 
     def split(self, held_out: float, generator: torch.Generator) -> tuple["QueryLog", "QueryLog"]:

@@ -28,12 +28,14 @@ class BenignHistories:
 
     Attributes:
         whole: traces [N] of the most recent items that the model reads.
+        beginnings: traces [N] of as many first items.
         recent: {n: traces [N] of the most recent n items}.
     """
 
     def __init__(self, tracer: Tracer, histories: Sequence[Sequence[int]]):
         self._tracer, self._histories = tracer, histories
         self.whole = tracer.trace(padded(histories, tracer.longest))
+        self.beginnings = tracer.trace(padded([history[: tracer.longest] for history in histories], tracer.longest))
         self.recent = {n: tracer.trace(padded(histories, n)) for n in LOOKS if n < tracer.longest}
 
     def __len__(self) -> int:

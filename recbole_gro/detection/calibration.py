@@ -173,7 +173,7 @@ def _look_scores(halves: Sequence[tuple[StandardizedDetector, Tensor]], benign: 
     whole = benign.whole
     found = torch.full((len(whole), len(KEY_LOOKS)), -torch.inf)
     for detector, users in halves:
-        found[users] = scores_at_looks(detector.scores(whole[users]), whole.lengths[users])
+        found[users] = scores_at_looks(detector.scores(benign.beginnings[users]), whole.lengths[users])
         for place, n in enumerate(KEY_LOOKS):
             if n in benign.recent:
                 recent = detector.scores(benign.recent[n][users])
@@ -186,12 +186,12 @@ def _window_scores(
     detector: StandardizedDetector, benign: BenignHistories, users: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
     """Return the scores [W, looks] of windows of users' histories, with the first and with the most recent items."""
-    whole = benign.whole
-    first = [whole.whole(users, whole.lengths[users].clamp(max=n)) for n in LOOKS]
+    whole, beginnings = benign.whole, benign.beginnings
+    first = [beginnings.whole(users, whole.lengths[users].clamp(max=n)) for n in (*LOOKS, whole.items.shape[1])]
     recent = [part.whole(users, part.lengths[users]) for n in LOOKS for part in (benign.recent.get(n, whole),)]
     last = detector.window_scores(whole.whole(users, whole.lengths[users]), size)
     of_first, of_recent = ([detector.window_scores(traces, size) for traces in looks] for looks in (first, recent))
-    return torch.stack([*of_first, last], 1), torch.stack([*of_recent, last], 1)
+    return torch.stack(of_first, 1), torch.stack([*of_recent, last], 1)
 
 
 def _random(n: int, size: int, generator: torch.Generator) -> Tensor:

@@ -22,7 +22,7 @@ from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning
-from recbole_gro.utils.files import ANEW, make_folder, undamaged, written
+from recbole_gro.utils.files import ANEW, check_sums, make_folder, undamaged, written
 from recbole_gro.utils.log import logged_to
 from recbole_gro.utils.random_state import global_state_kept
 
@@ -72,6 +72,7 @@ class Cell:
         with written(file) as stream:
             ranks: dict[str, Any] = {f"{side}_ranks": found.astype(np.int32) for side, found in self.ranks.items()}
             users = {} if self.row_users is None else {"row_users": self.row_users}
+            plain["arrays"] = [*ranks, *users]
             np.savez_compressed(stream, plain=np.array(json.dumps(plain, sort_keys=True)), **ranks, **users)
 
     @classmethod
@@ -82,8 +83,11 @@ class Cell:
             UserError: it is damaged.
         """
         with undamaged(file, ANEW):
+            check_sums(file)
             with np.load(Path(file), allow_pickle=False) as stored:
                 plain = json.loads(stored["plain"].item())
+                if {*plain.pop("arrays", stored.files), "plain"} != {*stored.files}:  # files of 0.1.0 name none
+                    raise ValueError("an array is missing")
                 names = [name for name in stored.files if name.endswith("_ranks")]
                 ranks = {name.removesuffix("_ranks"): stored[name] for name in names}
                 plain["row_users"] = stored["row_users"] if "row_users" in stored.files else None

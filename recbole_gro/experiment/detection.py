@@ -52,7 +52,8 @@ class Detected:
         windows: share of the attack's windows that are flagged; None where its histories make none.
         window_items: mean items of a history that are answered before its window is flagged, looked at whenever all
             its histories have 1, 2, 3, 5, 10, 20 and all items; all where it never is.
-        user_windows: share of windows of random test users that are flagged at one of these lengths.
+        user_windows: share of windows of random test users that are flagged at one of these lengths, whether their
+            histories begin or have the most recent items.
         users_flagged_ever: share of test users flagged by one of the windows of their history that clients may send
             (`BenignHistories.windows`), twice as many as give thresholds.
         rate: of false positives, `false_positive_rate`.
@@ -120,9 +121,10 @@ class ProviderUnderTest:
             for name, detector in self.detectors.items()
         }
         rows = random_windows(len(self.users), USER_WINDOWS, self.window, draw)  # of a log, where equal ones count once
-        self.user_windows = {
-            name: self._windows(detector, self.users, rows)[1] for name, detector in self.detectors.items()
-        }
+        self.user_windows = {}
+        for name, detector in self.detectors.items():  # of users whose clients send all items, or that begin
+            flagged = [self._windows_flagged(detector, of, rows)[1] for of in (users.whole, users.beginnings)]
+            self.user_windows[name] = float((flagged[0] | flagged[1]).double().mean())
         start_stage(config, "detection of keys")
         self.own_keys_flagged = own_keys_flagged(self.detectors, users, self.tracer.longest, self.rate)
         self.shared_keys_flagged = {
@@ -196,6 +198,11 @@ class ProviderUnderTest:
         """Return mean items per history before the window of some histories is flagged, and the share of windows."""
         if not len(rows):
             return None, None
+        items, flagged = self._windows_flagged(detector, traces, rows)
+        return float(items.mean()), float(flagged.double().mean())
+
+    def _windows_flagged(self, detector: CalibratedDetector, traces: Traces, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean items per history before each window of some histories is flagged, and whether it is, [W]."""
         lengths, most = traces.lengths[rows], int(traces.lengths.max())
         items = lengths.view(-1, self.window).double().mean(1)
         never = torch.ones(len(items), dtype=torch.bool)
@@ -203,7 +210,7 @@ class ProviderUnderTest:
             flagged = detector.window_alarms(traces.whole(rows, lengths.clamp(max=n)))[1]
             items[flagged & never] = n
             never &= ~flagged
-        return float(items.mean()), float((~never).double().mean())
+        return items, ~never
 
     def _by_length(self, detector: CalibratedDetector, traces: Traces) -> tuple[dict[str, float], ...]:
         """Return AUC, true positives at the rate of false ones, and false positives, by length of history."""
@@ -275,5 +282,5 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
-    windows = {"benign windows": BENIGN_WINDOWS, "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL]}
+    windows = {"benign windows": [*BENIGN_WINDOWS, "beginnings"], "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL]}
     return read | undeclared | sources_of(*named) | windows

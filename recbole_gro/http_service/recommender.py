@@ -62,6 +62,7 @@ class Recommender:
             )
         heads = [self.served_k if type(part) is NoDefense else getattr(part, "head_k", 0) for part in defense.parts]
         self._head = min(heads)  # items at the front of a list that are those of the ranking
+        self.longest_list = self.served_k  # items of a list, unless the defense cuts it: `check` finds out
         self.noise = self._measured_noise() if self._batches else 0.0
 
     def check(self) -> None:
@@ -72,7 +73,7 @@ class Recommender:
                 cannot be read or made.
         """
         state = self.defense.state_dict()
-        self.answer([[1]], self.served_k)
+        self.longest_list = len(self.answer([[1]], self.served_k)[0])
         self.defense.load_state_dict(state)
 
     def answer(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:

@@ -169,8 +169,9 @@ class DefendedService:
             for at, row in zip(kept, answered, strict=True):
                 lists[at] = row
         if self.guard and decoyed and self.on_alarm == "decoy":
-            for at, row in zip(decoyed, self.guard.decoys([histories[at] for at in decoyed], k), strict=True):
-                lists[at] = row
+            decoys = self.guard.decoys([histories[at] for at in decoyed], k)
+            for at, row in zip(decoyed, decoys, strict=True):
+                lists[at] = row[: self.recommender.longest_list]  # as long as the others, which a defense may cut
         return lists
 
 

@@ -42,7 +42,7 @@ class Benign(BenignHistories):
     """Benign users of known traces: of whole histories, and of windows of these."""
 
     def __init__(self, traces, *windows):
-        self.whole, self._windows = traces, windows
+        self.whole, self.beginnings, self._windows = traces, traces, windows
         parts = (traces.items, traces.ranks, traces.embeddings)
         self.recent = {
             n: Traces(*(part[:, :n].clone() for part in parts), N_ITEMS, K) for n in LOOKS if n < parts[0].shape[1]

@@ -1,6 +1,7 @@
 """Cells, their files, and the stages that they share."""
 
 import json
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -236,6 +237,27 @@ def test_a_damaged_file_of_a_cell_is_named(tmp_path, content):
     file.write_bytes(file.read_bytes()[:-200] if content is None else content)
     with pytest.raises(UserError, match=r"cell\.npz is damaged; delete it, and run the command again$"):
         Cell.load(file)
+
+
+def test_a_cell_with_a_changed_bit_is_never_read_as_another(tmp_path):
+    saved = synthetic.cell({"defense": "gro"}, 3)
+    saved.save(tmp_path / "cell.npz")
+    whole, file = (tmp_path / "cell.npz").read_bytes(), tmp_path / "changed.npz"
+    directory = whole.index(b"PK\x01\x02")  # names and places of the arrays
+    draw, refused = random.Random(1), 0
+    for n in range(500):
+        content = bytearray(whole)
+        content[draw.randrange(directory * (n % 2), len(whole))] ^= 1 << draw.randrange(8)
+        file.write_bytes(content)
+        try:
+            read = Cell.load(file)
+        except UserError as error:
+            refused += str(error).startswith(f"{file} is damaged; delete it")
+        else:  # a bit that says nothing, such as of a time
+            assert {*read.ranks} == {*saved.ranks}, content.hex()
+            assert all(np.array_equal(read.ranks[side], found) for side, found in saved.ranks.items())
+            assert (read.seed, read.agreement, read.facts) == (3, saved.agreement, saved.facts)
+    assert refused > 250
 
 
 def test_rows_that_come_in_another_order_are_paired_by_user(tiny_data_path, tmp_path):

@@ -308,3 +308,11 @@ def test_an_invalid_detection_is_refused(checkpoint_of, tmp_path, more, message)
     with pytest.raises(UserError, match=message):
         guarded(checkpoint_of, tmp_path, **more)
     assert not (tmp_path / "service.db").exists()
+
+
+def test_decoys_are_as_long_as_the_lists_that_a_defense_cuts(checkpoint_of, tmp_path):
+    own = guarded(checkpoint_of, tmp_path, "decoy", defense="truncate", settings={"head_k": 4})
+    true = own._lists([[1, 2], [3]], [False, False], 9)
+    decoys = own._lists([[1, 2], [3]], [True, True], 9)
+    assert [len(row) for row in true + decoys] == [4] * 4
+    assert [len(row) for row in own._lists([[1, 2], [3]], [True, False], 2)] == [2, 2]

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_a_changed_bit_is_never_read_as_other_contents(tmp_path):
             assert torch.equal(found.pop("weights"), state["weights"])
             assert found == {name: value for name, value in state.items() if name != "weights"}
     assert refused > 200
+
+
+def test_a_tensor_that_is_marked_as_a_folder_is_not_read_as_whatever_is_in_memory(tmp_path):
+    save_state(tmp_path / "a.pth", {"weights": torch.randn(40, 5)})
+    content = bytearray((tmp_path / "a.pth").read_bytes())
+    name = content.rindex(b"data/0")
+    entry = content.rindex(b"PK\x01\x02", 0, name)
+    content[entry + 38] |= 0x10
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.pth is damaged or not a file of this run"):
+        load_state(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +159,7 @@ def test_a_lock_ends_with_its_process_and_refuses_who_does_not_wait(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), EOFError(), TypeError("x"), AttributeError("x")])
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), EOFError(), zlib.error("x"), RuntimeError("x")])
 def test_a_damaged_file_is_one_line_with_its_remedy(error):
     with pytest.raises(UserError) as raised, undamaged("a.json", "delete it"):
         raise error
