@@ -175,9 +175,8 @@ def _look_scores(halves: Sequence[tuple[StandardizedDetector, Tensor]], benign: 
     for detector, users in halves:
         found[users] = scores_at_looks(detector.scores(benign.beginnings[users]), whole.lengths[users])
         for place, n in enumerate(KEY_LOOKS):
-            if n in benign.recent:
-                recent = detector.scores(benign.recent[n][users])
-                found[users, place] = found[users, place].maximum(recent.amax(1))
+            recent = benign.recent.get(n, whole)[users]  # `whole` where the model reads as many
+            found[users, place] = found[users, place].maximum(detector.scores(recent).amax(1))
     reached = whole.lengths.unsqueeze(1) >= torch.tensor(KEY_LOOKS)
     return [found[reached[:, place], place] for place in range(len(KEY_LOOKS))]
 

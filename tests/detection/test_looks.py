@@ -2,6 +2,8 @@ import pytest
 import torch
 from detection.cases import Benign, attack, thresholds_of, users
 
+from recbole_gro import Detector, register_detector
+from recbole_gro.detection.base import detectors
 from recbole_gro.detection.calibration import conformal_quantile
 from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED, above, of_first_versions, scores_at_looks
 from recbole_gro.detection.traces import Traces
@@ -65,3 +67,29 @@ def test_a_look_that_too_few_users_reached_has_a_threshold_that_nothing_exceeds(
     assert detector.look_users[3] == 0
     assert detector.look_thresholds[3] == conformal_quantile(torch.zeros(0), 0.1) == torch.inf
     assert float((detector.judged(attack(200)).looks[:, 1] == 1).double().mean()) > 0.5
+
+
+@pytest.mark.parametrize("longest", [5, 12])
+def test_the_most_recent_items_that_the_model_reads_count_at_their_look(longest, monkeypatch):
+    """Users who go on with other items than they began with."""
+    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
+
+    @register_detector("item_ids")
+    class ItemIds(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            pass
+
+        def scores(self, traces):
+            return traces.items.float()
+
+        def window_scores(self, traces, size):
+            return traces.items[:, 0].float().view(-1, size).mean(1)
+
+    benign = Benign(users(400, longest=longest))
+    before = thresholds_of("item_ids", benign).look_thresholds
+    whole = benign.whole
+    benign.whole = Traces(whole.items + 100 * (whole.items != 0), whole.ranks, *recent_rest(whole))
+    after = thresholds_of("item_ids", benign).look_thresholds
+    assert after[1] == before[1] + 100 * (longest == 5)
