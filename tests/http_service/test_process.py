@@ -127,7 +127,7 @@ def check_no_flag_lost(ledger, checkpoint, answered):
         )
         histories, flagged, alarm = database.execute("SELECT histories, flagged, alarm FROM suspicion").fetchone()
     sent = [[ids[token] for token in numbered(number)] for number in answered]
-    judged = own.guard._judged(sent, [1] * len(sent))
+    judged = [found.flagged for found in own.guard._judged(sent, [1] * len(sent))]
     assert [noted[digests_of(history)[-1]] for history in sent] == judged
     assert (histories, flagged, alarm) == (len(noted), sum(noted.values()), 1)
     plain = [ids[token] for token in ("i3", "i4", "i5")]
