@@ -59,7 +59,7 @@ class AlarmFigure:
 
 
 class QueryGuard(Guard):
-    """A guard in memory that judges the histories of a query together, and none that follows from an earlier alarm."""
+    """A guard in memory that judges the histories of a query together, and none once the key is flagged."""
 
     def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[Found]:
         if self._database.execute("SELECT 1 FROM suspicion WHERE key = ? AND alarm", (keys[0],)).fetchone():

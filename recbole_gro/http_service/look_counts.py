@@ -36,7 +36,8 @@ class LookCounts:
             window: line of the window whose next one it is; None: it is none.
             looks: whether it is above the threshold of each look, 0 or 1; NOT_REACHED.
         """
-        own, before = self._counted(line)[0], 0
+        known = self._counted(line)
+        own, before = known[0], 0
         if window is not None:
             of_window = self._counted(window)
             before = of_window[0] | of_window[1]
@@ -47,7 +48,8 @@ class LookCounts:
             [(self._judge, key, place, looks[place]) for place in new],
         )
         own |= sum(1 << place for place in new)
-        self._database.execute("INSERT OR REPLACE INTO looked VALUES (?, ?, ?)", (line, own, before))
+        if (own, before) != known:  # most versions reach no look
+            self._database.execute("INSERT OR REPLACE INTO looked VALUES (?, ?, ?)", (line, own, before))
         return bool(new)
 
     def of(self, key: int, n_looks: int) -> list[tuple[int, int]]:
