@@ -8,10 +8,11 @@ import torch
 from scipy.special import betainc, betaln
 from torch import Tensor
 
-from recbole_gro.detection.calibration import CalibratedDetector, conformal_rank, users_needed
-from recbole_gro.detection.looks import LOOK_LEVEL, NOT_REACHED
+from recbole_gro.detection.calibration import CalibratedDetector
+from recbole_gro.detection.conformal import ShareLaw
+from recbole_gro.detection.looks import NOT_REACHED
 
-SHARES = (2, 5, 10, 30)  # flagged shares under H1, as multiples of the rate; HALF; and all above it, drawn uniformly
+SHARES = (5, 10, 30)  # flagged shares under H1, as multiples of the rate; HALF; and all above the first, uniformly
 HALF = 0.5
 LEAST_UNUSUAL = 0.3  # share above the threshold of a look under H1, at least: three times that of benign users
 
@@ -36,28 +37,31 @@ class KeyCounts:
 def key_evidence(counts: KeyCounts, detector: CalibratedDetector, rate: float) -> Tensor:
     """Return the logarithm of the e-value [B] that a key is no benign one: the mean over flags and looks.
 
-    A mean of e-values is one, and exceeds 1 / alpha with probability alpha at most however often it is looked at.
+    A mean of e-values is one, and exceeds 1 / alpha with probability alpha at most however often it is looked at. So is
+    0, which each has from the limit of its law on: what was flagged before remains so.
 
     Args:
         counts: of each key.
         detector: with its thresholds.
         rate: of false positives.
     """
-    found = [log_evidence(counts.histories, counts.flagged, rate, detector.benign_users)]
-    for reached, unusual, users in zip(counts.reached.T, counts.unusual.T, detector.look_users, strict=True):
-        if users >= users_needed(LOOK_LEVEL):
-            found.append(look_evidence(reached, unusual, users))
+    found = [log_evidence(counts.histories, counts.flagged, rate, detector.history_law)]
+    at_looks = zip(counts.reached.T, counts.unusual.T, detector.look_thresholds, detector.look_laws, strict=True)
+    for reached, unusual, threshold, law in at_looks:
+        if math.isfinite(threshold):
+            found.append(look_evidence(reached, unusual, law))
     return torch.stack(found).logsumexp(0) - math.log(len(found))
 
 
-def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
+def log_evidence(histories: Tensor, flagged: Tensor, rate: float, law: ShareLaw) -> Tensor:
     """Return the logarithm of the e-value [B] that a key with so many flagged histories is no benign one.
 
     It is the mean over alternative shares p of the likelihood ratio of p against benign histories. One alternative
-    draws p uniformly above the rate: fixed ones alone would hold a key of thousands of histories, nearly all flagged,
-    for benign. What share of benign histories a threshold flags is not known: it exceeds all but r - 1 of n benign
-    scores, so that this share has the law Beta(r, n + 1 - r), and x flagged ones of m have that of a beta-binomial
-    distribution: E = mean_p p^x (1 - p)^(m - x) B(r, n + 1 - r) / B(r + x, n + 1 - r + m - x).
+    draws p uniformly above the least of them: fixed ones alone would hold a key of thousands of histories, nearly all
+    flagged, for benign. The least is five times the rate for keys of users somewhat unlike the benign ones: evidence
+    grows where 2.5 times as many are flagged. What share of benign histories a threshold flags is not known: it exceeds
+    all but r - 1 of n benign scores, so that this share has the law Beta(r, n + 1 - r), and x flagged ones of m have
+    that of a beta-binomial distribution: E = mean_p p^x (1 - p)^(m - x) B(r, n + 1 - r) / B(r + x, n + 1 - r + m - x).
     Of independent benign histories it exceeds 1 / alpha with probability alpha at most, over thresholds too, however
     often it is looked at (Ville's inequality).
 
@@ -65,18 +69,18 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, benign: int) -
         histories: [B] different histories of each key; one that extends another counts once.
         flagged: [B] those that are flagged.
         rate: share of benign histories that are flagged at most.
-        benign: number n of benign users whose scores gave the threshold.
+        law: of the share of benign histories that are flagged.
     """
     histories, flagged = histories.double(), flagged.double()
-    null = _log_null(histories, flagged, rate, benign)
+    null = _log_null(histories, flagged, law)
     highest = HALF if rate < HALF else (1 + rate) / 2  # an alternative lies above the rate
     shares = sorted({*(share for times in SHARES if rate < (share := min(highest, times * rate))), highest})
     ratios = [flagged * math.log(share) + (histories - flagged) * math.log1p(-share) - null for share in shares]
-    ratios.append(_log_uniform(histories, flagged, rate) - null)
+    ratios.append(_log_uniform(histories, flagged, shares[0]) - null)
     return torch.stack(ratios).logsumexp(0) - math.log(len(ratios))
 
 
-def look_evidence(reached: Tensor, unusual: Tensor, benign: int) -> Tensor:
+def look_evidence(reached: Tensor, unusual: Tensor, law: ShareLaw) -> Tensor:
     """Return the logarithm of the e-value [B] that a key with so many unusual histories at a look is no benign one.
 
     As `log_evidence`, with one alternative, which draws the share of unusual histories uniformly above LEAST_UNUSUAL.
@@ -86,19 +90,17 @@ def look_evidence(reached: Tensor, unusual: Tensor, benign: int) -> Tensor:
     Args:
         reached: [B] histories of each key that had the items of the look.
         unusual: [B] those of these that were above its threshold.
-        benign: number of benign users whose scores gave it.
+        law: of the share of benign histories above it.
     """
     reached, unusual = reached.double(), unusual.double()
-    return _log_uniform(reached, unusual, LEAST_UNUSUAL) - _log_null(reached, unusual, LOOK_LEVEL, benign)
+    return _log_uniform(reached, unusual, LEAST_UNUSUAL) - _log_null(reached, unusual, law)
 
 
-def _log_null(histories: Tensor, flagged: Tensor, rate: float, benign: int) -> Tensor:
-    """Return the logarithm of the probability [B] of a sequence of flags under the law of benign histories."""
-    place = conformal_rank(benign, rate)
-    over, below = benign + 1 - place, place
-    return torch.from_numpy(
-        betaln((over + flagged).numpy(), (below + histories - flagged).numpy()) - betaln(over, below)
-    )
+def _log_null(histories: Tensor, flagged: Tensor, law: ShareLaw) -> Tensor:
+    """Return the logarithm of the probability [B] of a sequence of flags of benign histories; inf beyond the limit."""
+    over, below = law.over, law.below
+    null = betaln((over + flagged).numpy(), (below + histories - flagged).numpy()) - betaln(over, below)
+    return torch.from_numpy(null).masked_fill(histories > law.limit, torch.inf)
 
 
 def _log_uniform(histories: Tensor, flagged: Tensor, least: float) -> Tensor:

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.detection.benign import LOOKS, BenignHistories
-from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL, above, scores_at_looks
+from recbole_gro.detection.conformal import conformal_quantile, different, share_law, threshold_at, users_needed
+from recbole_gro.detection.look_thresholds import look_thresholds
+from recbole_gro.detection.looks import above
 from recbole_gro.detection.standardized import StandardizedDetector
 from recbole_gro.detection.traces import Traces
 from recbole_gro.utils.errors import UserError
@@ -49,8 +51,7 @@ class CalibratedDetector:
     split conformal prediction (Vovk et al., 2005). As the detector that is used is fitted on both halves, and not every
     window of a user is scored, this holds nearly; windows of histories are drawn again and again from the same users,
     so for these it is the aim alone.
-    For decisions on keys, the threshold of each look (`looks.KEY_LOOKS`) is the score that LOOK_LEVEL of benign users
-    exceed with their first so many items or with their most recent ones.
+    Decisions on keys have thresholds of their own (`look_thresholds`).
 
     Args:
         fitted: on all benign users.
@@ -62,8 +63,9 @@ class CalibratedDetector:
 
     Attributes:
         benign_users: number of benign users whose scores gave the threshold.
-        look_thresholds: of each look.
-        look_users: number of benign users whose scores gave each of them; too few give a threshold of infinity.
+        history_law: what is known of the share of benign histories that are flagged.
+        look_thresholds: of each look; infinity where too few benign users have the items.
+        look_laws: what is known of the share of benign histories above each of them.
     """
 
     def __init__(
@@ -79,10 +81,10 @@ class CalibratedDetector:
     ):
         self.name, self.window, self.benign_users, self._fitted = name, window, len(benign), fitted
         self.detector, self._longest = fitted.detector, benign.whole.items.shape[1]
-        self.threshold = conformal_quantile(highest, rate)
-        at_looks = _look_scores(halves, benign)
-        self.look_thresholds = [conformal_quantile(scores, LOOK_LEVEL) for scores in at_looks]
-        self.look_users = [len(scores) for scores in at_looks]
+        self.threshold = threshold_at((highest, fitted.scores(benign.whole).amax(1)), rate)
+        kept = different(benign.whole.items)  # equal histories of a key count once
+        self.history_law = share_law(highest[kept], self.threshold, len(benign))
+        self.look_thresholds, self.look_laws = look_thresholds(fitted, halves, benign)
         draw = torch.Generator().manual_seed(0)
         n_windows = max(WINDOWS, math.ceil(users_needed(rate) / 2))
         drawn = [_window_scores(half, benign, users[_random(len(users), n_windows * window, draw)], window)
@@ -168,19 +170,6 @@ def _by_other_half(halves: Sequence[tuple[StandardizedDetector, Tensor]], traces
     return scores
 
 
-def _look_scores(halves: Sequence[tuple[StandardizedDetector, Tensor]], benign: BenignHistories) -> list[Tensor]:
-    """Return by look the scores [n] of the benign users who have as many items, by the detector of the other half."""
-    whole = benign.whole
-    found = torch.full((len(whole), len(KEY_LOOKS)), -torch.inf)
-    for detector, users in halves:
-        found[users] = scores_at_looks(detector.scores(benign.beginnings[users]), whole.lengths[users])
-        for place, n in enumerate(KEY_LOOKS):
-            recent = benign.recent.get(n, whole)[users]  # `whole` where the model reads as many
-            found[users, place] = found[users, place].maximum(detector.scores(recent).amax(1))
-    reached = whole.lengths.unsqueeze(1) >= torch.tensor(KEY_LOOKS)
-    return [found[reached[:, place], place] for place in range(len(KEY_LOOKS))]
-
-
 def _window_scores(
     detector: StandardizedDetector, benign: BenignHistories, users: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
@@ -197,34 +186,3 @@ def _random(n: int, size: int, generator: torch.Generator) -> Tensor:
     # with replacement: windows of different users of a few hundreds share so many that they differ less from each other
     # than windows of new users differ from them
     return torch.randint(n, (size,), generator=generator)
-
-
-def users_needed(rate: float) -> int:
-    """Return the number of benign users whose scores a threshold at a rate of false positives takes.
-
-    >>> users_needed(0.01), users_needed(0.9)
-    (99, 2)
-
-    Args:
-        rate: of false positives, above 0.
-    """
-    return max(2, math.ceil(1 / rate - 1e-9) - 1)
-
-
-def conformal_quantile(benign: Tensor, rate: float) -> float:
-    """Return the score that a further benign one exceeds with probability `rate` at most; inf where n is too small.
-
-    >>> conformal_quantile(torch.arange(1.0, 100.0), 0.01), conformal_quantile(torch.arange(1.0, 100.0), 0.5)
-    (99.0, 50.0)
-    """
-    place = conformal_rank(len(benign), rate)
-    return float(benign.sort().values[place - 1]) if place <= len(benign) else math.inf
-
-
-def conformal_rank(n: int, rate: float) -> int:
-    """Return the rank, from the smallest, of that score among n: ceil((n + 1) (1 - rate)); n + 1 where there is none.
-
-    >>> conformal_rank(99, 0.01), conformal_rank(50, 0.01)
-    (99, 51)
-    """
-    return math.ceil((n + 1) * (1 - rate) - 1e-9)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-KEY_LOOKS = (3, 5, 10, 20)  # items; shorter histories of different users coincide too often to be counted once each
+KEY_LOOKS = (2, 3, 5, 10, 20)  # items
 LOOK_LEVEL = 0.1  # share of benign users above the threshold of a look
 NOT_REACHED = -1  # by a history with fewer items
 

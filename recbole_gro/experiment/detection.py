@@ -14,7 +14,7 @@ from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
-from recbole_gro.detection.api_keys import LEAST_UNUSUAL
+from recbole_gro.detection.api_keys import LEAST_UNUSUAL, SHARES
 from recbole_gro.detection.benign import BENIGN_WINDOWS, LOOKS, STEPS, BenignHistories, Score
 from recbole_gro.detection.calibration import CalibratedDetector, Judged, calibrated
 from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
@@ -282,5 +282,8 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
-    windows = {"benign windows": [*BENIGN_WINDOWS, "beginnings"], "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL]}
+    windows = {
+        "benign windows": [*BENIGN_WINDOWS, "beginnings"],
+        "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL, SHARES],
+    }
     return read | undeclared | sources_of(*named) | windows

@@ -46,10 +46,10 @@ def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDete
 def own_keys_flagged(
     detectors: Mapping[str, CalibratedDetector], users: BenignHistories, longest: int, rate: float
 ) -> dict[str, float]:
-    """Return by detector the share of users who are flagged where each has an API key, by any of three clients.
+    """Return by detector the share of users who are flagged where each has an API key, by any of four clients.
 
-    These are the ones whose queries count as many histories, though they are of one user: the most recent 4 items are
-    sent at each step, 10 items at every second step, or all that the model reads whenever a fifth of it is new.
+    These are the ones whose queries count as many histories, though they are of one user: the most recent 2 or 4
+    items are sent at each step, 10 items at every second step, or all that the model reads whenever a fifth is new.
 
     Args:
         detectors: with their thresholds.
@@ -58,7 +58,8 @@ def own_keys_flagged(
         rate: of false positives.
     """
     flagged = {name: torch.zeros(len(users), dtype=torch.bool) for name in detectors}
-    for n, step in ((SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS), (longest, max(1, longest // STEPS))):
+    clients = [(KEY_LOOKS[0], 1), (SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS)]
+    for n, step in (*clients, (longest, max(1, longest // STEPS))):
         parts: dict[str, list[Judged]] = {name: [] for name in detectors}
         owners = []
         for traces, of_part in users.sliding(n, step) if n <= longest else ():

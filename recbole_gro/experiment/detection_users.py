@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.detection.calibration import users_needed
+from recbole_gro.detection.conformal import users_needed
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.utils.errors import UserError
 

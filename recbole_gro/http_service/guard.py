@@ -86,7 +86,8 @@ class Guard:
         execute, judge = self._database.execute, self._detector
         # in few digits: the last ones differ with the number of threads and the device
         thresholds = [f"{score:.4g}" for score in (judge.threshold, *judge.look_thresholds)]
-        own = repr((judge.name, self._rate, thresholds, judge.benign_users, judge.look_users))
+        sizes = [(law.over + law.below, law.limit) for law in (judge.history_law, *judge.look_laws)]
+        own = repr((judge.name, self._rate, thresholds, sizes))
         with transaction(self._database):
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)

@@ -6,6 +6,8 @@ import torch
 from recbole_gro import create_detector
 from recbole_gro.detection.benign import LOOKS, BenignHistories
 from recbole_gro.detection.calibration import calibrated
+from recbole_gro.detection.conformal import WITHOUT_LIMIT, ShareLaw, conformal_rank
+from recbole_gro.detection.looks import KEY_LOOKS
 from recbole_gro.detection.traces import Traces
 
 N_ITEMS, K, DIMENSIONS = 201, 20, 4
@@ -65,6 +67,22 @@ def whole(traces, size):
     """Return the first histories of traces as windows of `size`."""
     rows = torch.arange(len(traces) // size * size)
     return traces.whole(rows, traces.lengths[rows])
+
+
+def law_of(n, rate, limit=WITHOUT_LIMIT):
+    """Return the law of the share above a threshold that n different benign scores gave."""
+    rank = conformal_rank(n, rate)
+    return ShareLaw(n + 1 - rank, rank, limit)
+
+
+class Thresholds:
+    """What decisions on keys read of a detector: thresholds from so many benign users, at each look from so many."""
+
+    def __init__(self, benign_users=943, look_users=0, rate=0.01):
+        self.history_law = law_of(benign_users, rate)
+        of_looks = [look_users] * len(KEY_LOOKS) if isinstance(look_users, int) else look_users
+        self.look_thresholds = [5.0 if n >= 9 else torch.inf for n in of_looks]
+        self.look_laws = [law_of(n, 0.1) for n in of_looks]
 
 
 class DetectorCases:

@@ -3,6 +3,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from detection.cases import Thresholds, law_of
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -15,49 +16,42 @@ from recbole_gro.detection.api_keys import (
     look_evidence,
     threshold_of,
 )
-from recbole_gro.detection.calibration import conformal_quantile, conformal_rank
+from recbole_gro.detection.conformal import WITHOUT_LIMIT, conformal_quantile, conformal_rank, share_law
 from recbole_gro.detection.looks import NOT_REACHED
 
 MANY = 10**7  # benign users: the rate is as good as known
 
 
-class Calibrated:
-    """A detector with thresholds from so many benign users, and at the looks from so many of these."""
-
-    def __init__(self, benign_users, look_users=(0, 0, 0, 0)):
-        self.benign_users, self.look_users = benign_users, list(look_users)
-
-
 def key_is_flagged(histories, flagged, rate, benign):
-    return log_evidence(histories, flagged, rate, benign) > threshold_of(rate)
+    return log_evidence(histories, flagged, rate, law_of(benign, rate)) > threshold_of(rate)
 
 
 def test_evidence_is_the_mean_likelihood_ratio_over_what_earlier_histories_predict():
     rate, benign, r = 0.01, 943, 9  # 9 of 944 exceed the threshold
-    shares = (0.02, 0.05, 0.1, 0.3, 0.5)
+    shares = (0.05, 0.1, 0.3, 0.5)
     flags = [1, 0, 0, 1, 0, 1, 0, 0, 0, 0]
     products = dict.fromkeys(shares, 1.0)
     for n, flag in enumerate(flags):
         predicted = (r + sum(flags[:n])) / (benign + 1 + n)  # Polya's urn
         for p in shares:
             products[p] *= p / predicted if flag else (1 - p) / (1 - predicted)
-    found = log_evidence(torch.tensor([10]), torch.tensor([3]), rate, benign)
+    found = log_evidence(torch.tensor([10]), torch.tensor([3]), rate, law_of(benign, rate))
     uniform = (
-        quad(lambda p: p**3 * (1 - p) ** 7, rate, 1)[0]
-        / (1 - rate)
+        quad(lambda p: p**3 * (1 - p) ** 7, 0.05, 1)[0]
+        / 0.95
         * math.prod(
             1 / ((r + sum(flags[:n])) / (benign + 1 + n) if flag else 1 - (r + sum(flags[:n])) / (benign + 1 + n))
             for n, flag in enumerate(flags)
         )
     )
-    assert float(found) == pytest.approx(math.log((sum(products.values()) + uniform) / 6))
+    assert float(found) == pytest.approx(math.log((sum(products.values()) + uniform) / 5))
 
 
 def test_with_many_benign_users_the_rate_is_known():
-    shares = (0.02, 0.05, 0.1, 0.3, 0.5)
-    uniform = quad(lambda p: p**3 * (1 - p) ** 7, 0.01, 1)[0] / 0.99 / (0.01**3 * 0.99**7)
-    expected = (sum((p / 0.01) ** 3 * ((1 - p) / 0.99) ** 7 for p in shares) + uniform) / 6
-    found = log_evidence(torch.tensor([10]), torch.tensor([3]), 0.01, MANY)
+    shares = (0.05, 0.1, 0.3, 0.5)
+    uniform = quad(lambda p: p**3 * (1 - p) ** 7, 0.05, 1)[0] / 0.95 / (0.01**3 * 0.99**7)
+    expected = (sum((p / 0.01) ** 3 * ((1 - p) / 0.99) ** 7 for p in shares) + uniform) / 5
+    found = log_evidence(torch.tensor([10]), torch.tensor([3]), 0.01, law_of(MANY, 0.01))
     assert float(found) == pytest.approx(math.log(expected), abs=1e-3)
 
 
@@ -84,7 +78,7 @@ def test_a_key_with_more_than_the_rate_is_flagged_in_time():
 
 @pytest.mark.parametrize("rate", [0.3, 0.5, 0.6, 0.9])
 def test_at_any_rate_the_key_with_more_flagged_histories_is_the_suspect(rate):
-    found = log_evidence(torch.tensor([100, 100, 100]), torch.tensor([0, 50, 100]), rate, 1000)
+    found = log_evidence(torch.tensor([100, 100, 100]), torch.tensor([0, 50, 100]), rate, law_of(1000, rate))
     assert found.argmax() == 2
     assert key_is_flagged(torch.tensor([100, 100]), torch.tensor([20, 100]), rate, 1000).tolist() == [False, True]
 
@@ -93,7 +87,7 @@ def test_at_any_rate_the_key_with_more_flagged_histories_is_the_suspect(rate):
 @pytest.mark.parametrize("share", [0.6, 0.8, 0.95, 1])
 def test_a_key_stays_the_more_suspect_the_more_flagged_histories_it_has(benign, share):
     histories = torch.tensor([100, 1000, 5000, 20_000, 100_000])
-    found = log_evidence(histories, (histories * share).long(), 0.01, benign)
+    found = log_evidence(histories, (histories * share).long(), 0.01, law_of(benign, 0.01))
     assert bool((found.diff() > 0).all())
     assert float(found[0]) > -math.log(0.01)
 
@@ -106,25 +100,25 @@ def test_the_highest_evidence_is_that_after_any_history_of_a_key():
     for key in range(4):
         own = flagged[keys == key]
         counts = [(torch.tensor([n]), own[:n].sum().view(1)) for n in range(1, len(own) + 1)]
-        slow.append(max(float(log_evidence(*pair, 0.01, 943)) for pair in counts))
-    none = torch.full((300, 4), NOT_REACHED)
-    assert highest_evidence(keys, flagged, none, Calibrated(943), 0.01).tolist() == pytest.approx(slow)
-    assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), none[:0], Calibrated(943), 0.01)) == 0
+        slow.append(max(float(log_evidence(*pair, 0.01, law_of(943, 0.01))) for pair in counts))
+    none = torch.full((300, 5), NOT_REACHED)
+    assert highest_evidence(keys, flagged, none, Thresholds(943), 0.01).tolist() == pytest.approx(slow)
+    assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), none[:0], Thresholds(943), 0.01)) == 0
 
 
 def test_the_evidence_of_a_key_is_the_mean_over_flags_and_the_looks_with_enough_users():
     draw = torch.Generator().manual_seed(6)
     keys, flagged = torch.randint(3, (90,), generator=draw).sort().values, torch.rand(90, generator=draw) < 0.05
-    looks = torch.randint(-1, 2, (90, 4), generator=draw)
-    detector, slow = Calibrated(400, (300, 8, 99, 9)), []  # 8 are too few
+    looks = torch.randint(-1, 2, (90, 5), generator=draw)
+    detector, slow = Thresholds(400, (300, 8, 99, 9, 0), 0.05), []  # 8 are too few
     for key in range(3):
         best = -math.inf
         for n in range(1, int((keys == key).sum()) + 1):
             rows = (keys == key).nonzero()[:n, 0]
-            parts = [math.exp(log_evidence(torch.tensor([n]), flagged[rows].sum().view(1), 0.05, 400))]
+            parts = [math.exp(log_evidence(torch.tensor([n]), flagged[rows].sum().view(1), 0.05, law_of(400, 0.05)))]
             for place, users in ((0, 300), (2, 99), (3, 9)):
                 reached, unusual = ((looks[rows, place] != -1).sum(), (looks[rows, place] == 1).sum())
-                parts.append(math.exp(look_evidence(reached.view(1), unusual.view(1), users)))
+                parts.append(math.exp(look_evidence(reached.view(1), unusual.view(1), law_of(users, 0.1))))
             best = max(best, math.log(sum(parts) / 4))
         slow.append(best)
     assert highest_evidence(keys, flagged, looks, detector, 0.05).tolist() == pytest.approx(slow)
@@ -140,7 +134,7 @@ def test_evidence_at_a_look_is_the_mean_likelihood_ratio_of_shares_above_three_t
         range(rank, rank + reached - unusual)
     )
     expected = math.log(own) + math.log(math.prod(range(benign + 1, benign + 1 + reached))) - math.log(null)
-    found = look_evidence(torch.tensor([reached]), torch.tensor([unusual]), benign)
+    found = look_evidence(torch.tensor([reached]), torch.tensor([unusual]), law_of(benign, 0.1))
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
@@ -148,15 +142,15 @@ def test_evidence_at_a_look_is_the_mean_likelihood_ratio_of_shares_above_three_t
 def test_benign_keys_are_flagged_at_the_rate_at_most_with_all_looks(benign):
     rate, keys, histories = 0.05, 1000, 2000
     draw = torch.Generator().manual_seed(2)
-    detector = Calibrated(MANY, (benign,) * 4)
+    detector = Thresholds(MANY, benign, rate)
     scores = torch.rand(keys, benign, generator=draw, dtype=torch.float64)
     thresholds = torch.tensor([conformal_quantile(row, 0.1) for row in scores], dtype=torch.float64)
     seen = torch.arange(1, histories + 1)
     none = torch.zeros_like(seen)
     ever = 0
     for threshold in thresholds:
-        bad = (torch.rand(histories, 4, generator=draw, dtype=torch.float64) > threshold).long().cumsum(0)
-        counts = KeyCounts(seen, none, seen.unsqueeze(1).expand(-1, 4), bad)
+        bad = (torch.rand(histories, 5, generator=draw, dtype=torch.float64) > threshold).long().cumsum(0)
+        counts = KeyCounts(seen, none, seen.unsqueeze(1).expand(-1, 5), bad)
         ever += bool((key_evidence(counts, detector, rate) > threshold_of(rate)).any())
     assert ever / keys <= rate + 2 * math.sqrt(rate * (1 - rate) / keys)
 
@@ -165,16 +159,53 @@ def test_a_key_with_up_to_twice_the_unusual_histories_of_benign_users_gathers_no
     for histories in (20, 200, 2000):
         for share in (0.1, 0.15, 0.18):
             counts = torch.tensor([histories]), torch.tensor([int(share * histories)])
-            assert float(look_evidence(*counts, MANY)) < 0
+            assert float(look_evidence(*counts, law_of(MANY, 0.1))) < 0
+
+
+def test_a_key_with_up_to_twice_the_flagged_histories_of_benign_users_gathers_no_evidence():
+    for histories in (50, 500, 5000):
+        flagged = torch.tensor([0, int(0.01 * histories), int(0.02 * histories)])
+        found = log_evidence(torch.tensor([histories] * 3), flagged, 0.01, law_of(2000, 0.01))
+        assert bool((found < 0).all())
+
+
+def distinct(items):
+    """Return the first row of each item."""
+    return sorted({item: row for row, item in reversed([*enumerate(items.tolist())])}.values())
+
+
+def key_of_coinciding_users(draw, limited):
+    """Return the highest evidence of a key of 20,000 users, of whom many have the same histories, which are usual."""
+    frequency = torch.arange(1, 20_001).double() ** -1.3
+    scores = -frequency.log() + 0.5 * torch.randn(20_000, generator=draw, dtype=torch.double)
+    benign = torch.multinomial(frequency, 400, replacement=True, generator=draw)
+    of_key = torch.multinomial(frequency, 20_000, replacement=True, generator=draw)
+    of_benign = scores[benign[distinct(benign)]]
+    threshold = conformal_quantile(of_benign, 0.1)
+    detector = Thresholds(MANY, (len(of_benign), 0, 0, 0, 0))
+    law = share_law(of_benign, threshold, 400)
+    detector.look_laws[0] = law if limited else law._replace(limit=WITHOUT_LIMIT)
+    looks = torch.full((len(kept := distinct(of_key)), 5), NOT_REACHED)
+    looks[:, 0] = scores[of_key[kept]] > threshold
+    none = torch.zeros(len(kept))
+    return float(highest_evidence(none.long(), none.bool(), looks, detector, 0.01)[0])
+
+
+@pytest.mark.parametrize(("limited", "flagged"), [(True, 0), (False, 20)])
+def test_a_key_of_users_whose_histories_coincide_is_flagged_beyond_the_limit_alone(limited, flagged):
+    """Equal histories count once, so that of ever more users the rare ones do."""
+    draw = torch.Generator().manual_seed(8)
+    found = [key_of_coinciding_users(draw, limited) > threshold_of(0.01) for _ in range(40)]
+    assert sum(found) <= flagged if limited else sum(found) >= flagged
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 1.0])
 def test_a_key_of_unusual_histories_is_flagged_though_none_of_them_is(share):
     none = torch.zeros(1, dtype=torch.long)
     for histories in (60, 1000, 100_000):
-        unusual = torch.tensor([[0, int(share * histories), 0, 0]])
-        counts = KeyCounts(torch.tensor([histories]), none, torch.tensor([[0, histories, 0, 0]]), unusual)
-        assert float(key_evidence(counts, Calibrated(943, (943,) * 4), 0.01)) > threshold_of(0.01)
+        unusual = torch.tensor([[0, int(share * histories), 0, 0, 0]])
+        counts = KeyCounts(torch.tensor([histories]), none, torch.tensor([[0, histories, 0, 0, 0]]), unusual)
+        assert float(key_evidence(counts, Thresholds(943, 943), 0.01)) > threshold_of(0.01)
 
 
 def exact_log_evidence(m, x, rate, n):
@@ -185,9 +216,11 @@ def exact_log_evidence(m, x, rate, n):
         math.prod(range(n + 1, n + 1 + m)),
     )
     half = 0.5 if rate < 0.5 else (1 + rate) / 2
-    shares = {Fraction(min(half, times * rate)) for times in (2, 5, 10, 30) if min(half, times * rate) > rate}
+    shares = {Fraction(min(half, times * rate)) for times in (5, 10, 30) if min(half, times * rate) > rate}
     ratios = [p**x * (1 - p) ** (m - x) for p in shares | {Fraction(half)}]
-    p = Fraction(rate)  # the integral of q^x (1 - q)^(m - x) above p is a sum over a binomial distribution
+    p = min(
+        shares | {Fraction(half)}
+    )  # the integral of q^x (1 - q)^(m - x) above p is a sum over a binomial distribution
     terms = (math.comb(m + 1, j) * p**j * (1 - p) ** (m + 1 - j) for j in range(x + 1))
     ratios.append(sum(terms) / ((m + 1) * math.comb(m, x)) / (1 - p))
     mean = sum(ratios) / len(ratios) / null
@@ -198,14 +231,14 @@ def exact_log_evidence(m, x, rate, n):
 @given(
     st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.5, 0.9, 0.95]),
     st.sampled_from([99, 100, 400, 2000]),
-    st.integers(0, 200),
+    st.integers(0, 150),  # at a rate of 0.95 more of them, none flagged, leave no floats
     st.floats(0, 1),
 )
-@example(0.5, 2000, 196, 0.01)
+@example(0.5, 2000, 146, 0.01)
 @example(0.9, 100, 39, 0.36)
-@example(0.3, 400, 193, 0.02)
-@example(0.01, 99, 200, 0)
+@example(0.3, 400, 143, 0.02)
+@example(0.01, 99, 150, 0)
 def test_evidence_is_that_of_exact_arithmetic_at_any_rate(rate, benign, histories, share):
     flagged = round(share * histories)
-    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, benign)
+    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, law_of(benign, rate))
     assert float(found) == pytest.approx(exact_log_evidence(histories, flagged, rate, benign), rel=1e-9, abs=1e-9)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from detection.cases import attack, thresholds_of, users
+from detection.cases import attack, law_of, thresholds_of, users
 
 from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.judgement import first_alarms, judge, window_starts
@@ -44,11 +44,11 @@ def test_the_highest_score_of_any_version_counts():
     class ItemIds:
         """A detector whose score is the item's id."""
 
-        benign_users, look_users = 400, [0] * 4
+        history_law, look_thresholds, look_laws = law_of(400, 0.05), [torch.inf] * 5, [law_of(400, 0.1)] * 5
 
         def judged(self, traces):
             nothing = torch.zeros(len(traces), dtype=torch.long)
-            return Judged(nothing, traces.items.float().amax(1), torch.zeros(len(traces), 4, dtype=torch.long))
+            return Judged(nothing, traces.items.float().amax(1), torch.zeros(len(traces), 5, dtype=torch.long))
 
         def window_alarms(self, traces):
             return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
@@ -65,12 +65,12 @@ def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
     """The detector's scores are ranks: benign ones up to 1000, those of the second key in the top fifth."""
 
     class Ranks:
-        benign_users, look_users = 999, [999] * 4
+        history_law, look_thresholds, look_laws = law_of(999, 0.01), [900.0] * 5, [law_of(999, 0.1)] * 5
 
         def judged(self, traces):
             scores = traces.items.float()
             flags = (scores.amax(1) > 990).long()
-            return Judged(flags, scores.amax(1), above(scores, traces.lengths, [900.0] * 4))
+            return Judged(flags, scores.amax(1), above(scores, traces.lengths, self.look_thresholds))
 
         def window_alarms(self, traces):
             return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
@@ -83,6 +83,6 @@ def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
     own = DetectionSettings.of({"detection_window": 100, "false_positive_rate": 0.01})
     found = judge({"ranks": Ranks()}, parts, torch.tensor([0] * 60 + [1] * 60), own)["ranks"]
     assert found["flagged"].tolist() == [0, 0]
-    assert found["reached"].tolist() == [[60, 0, 0, 0]] * 2
-    assert found["unusual"].tolist() == [[int((part > 900).sum()), 0, 0, 0] for part in items[:, 2].split(60)]
+    assert found["reached"].tolist() == [[60, 60, 0, 0, 0]] * 2
+    assert found["unusual"].tolist() == [[0, int((part > 900).sum()), 0, 0, 0] for part in items[:, 2].split(60)]
     assert found["key_flagged"].tolist() == [False, True]

@@ -1,18 +1,14 @@
 import pytest
 import torch
-from detection.cases import attack, thresholds_of, users
+from detection.cases import Thresholds, attack, thresholds_of, users
 
 from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
 from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
 
 
-class Calibrated:
-    benign_users, look_users = 943, [943] * 4
-
-
 def judged(alarms, lengths, unusual=0):
-    looks = torch.full((len(alarms), 4), unusual)
+    looks = torch.full((len(alarms), 5), unusual)
     looks[lengths.unsqueeze(1) < torch.tensor(KEY_LOOKS)] = NOT_REACHED
     return Judged(alarms, alarms.float(), looks)
 
@@ -20,22 +16,22 @@ def judged(alarms, lengths, unusual=0):
 def test_lists_are_counted_up_to_the_alarm_of_the_key():
     lengths = torch.full((10,), 4)
     # all histories are flagged after two items: the key is when the second or third one of these is answered
-    lists, flagged = lists_before_alarm(judged(torch.full((10,), 2), lengths), lengths, Calibrated, 0.01)
+    lists, flagged = lists_before_alarm(judged(torch.full((10,), 2), lengths), lengths, Thresholds(943, 943), 0.01)
     assert flagged
     assert 11 <= lists <= 15
     none = torch.zeros(10).long()
-    assert lists_before_alarm(judged(none, lengths), lengths, Calibrated, 0.01) == (40, False)
+    assert lists_before_alarm(judged(none, lengths), lengths, Thresholds(943, 943), 0.01) == (40, False)
     short = torch.tensor([1, 3])
-    assert lists_before_alarm(judged(none[:2], short), short, Calibrated, 0.01) == (4, False)
+    assert lists_before_alarm(judged(none[:2], short), short, Thresholds(943, 943), 0.01) == (4, False)
 
 
 def test_unusual_histories_give_the_key_away_when_they_have_the_items_of_a_look():
-    lengths = torch.tensor([4] * 30 + [2] * 10)
+    lengths = torch.tensor([4] * 30 + [1] * 10)
     none = torch.zeros(40).long()
-    lists, flagged = lists_before_alarm(judged(none, lengths, unusual=1), lengths, Calibrated, 0.01)
+    lists, flagged = lists_before_alarm(judged(none, lengths, unusual=1), lengths, Thresholds(943, 943), 0.01)
     assert flagged
-    assert 82 <= lists <= 90  # 80 lists are of fewer than three items
-    assert lists_before_alarm(judged(none, lengths), lengths, Calibrated, 0.01) == (140, False)
+    assert 42 <= lists <= 50  # 40 lists are of one item
+    assert lists_before_alarm(judged(none, lengths), lengths, Thresholds(943, 943), 0.01) == (130, False)
 
 
 @pytest.mark.parametrize(("traces", "expected"), [(users(400, seed=9), False), (attack(400, seed=9), True)])
@@ -47,25 +43,32 @@ def test_keys_of_users_are_not_flagged_and_those_of_an_attack_are(traces, expect
 
 def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
     class Users:
-        """Windows of 4 items of users 0 and 2, of 10 of user 2, and of 12 of users 1, 2 and 3."""
+        """Windows of 2 items of user 4, of 4 of users 0 and 2, of 10 of user 2, and of 12 of users 1, 2 and 3."""
 
         def __len__(self):
             return 5
 
         def sliding(self, n, step):
-            owners = {4: [0] * 30 + [2] * 30, 10: [2] * 20, 12: [1] * 10 + [2] * 10 + [3] * 40}[n]
+            owners = {2: [4] * 30, 4: [0] * 30 + [2] * 30, 10: [2] * 20, 12: [1] * 10 + [2] * 10 + [3] * 40}[n]
             for part in (owners[:25], owners[25:]):
                 yield (n, len(part)), torch.tensor(part, dtype=torch.long)
 
-    class Unusual(Calibrated):
+    class Unusual(Thresholds):
         def __init__(self, lengths):
+            super().__init__(943, 943)
             self.lengths = lengths
 
         def judged(self, traces):
             n, size = traces
             return judged(torch.zeros(size).long(), torch.full((size,), n), unusual=int(n in self.lengths))
 
-    detectors = {"never": Unusual([]), "of 4": Unusual([4]), "of 12": Unusual([12]), "both": Unusual([4, 12])}
+    detectors = {
+        "never": Unusual([]),
+        "of 2": Unusual([2]),
+        "of 4": Unusual([4]),
+        "of 12": Unusual([12]),
+        "both": Unusual([4, 12]),
+    }
     found = own_keys_flagged(detectors, Users(), 12, 0.01)
-    assert found == {"never": 0.0, "of 4": 0.4, "of 12": 0.6, "both": 0.8}
+    assert found == {"never": 0.0, "of 2": 0.2, "of 4": 0.4, "of 12": 0.6, "both": 0.8}
     assert own_keys_flagged({"of 4": Unusual([4])}, Users(), 4, 0.01) == {"of 4": 0.4}

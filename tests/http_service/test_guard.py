@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from detection.cases import law_of
 
 from recbole_gro import load_target
 from recbole_gro.defense.keyed_randomness import KeyedDraws
@@ -20,24 +21,25 @@ from recbole_gro.http_service.ledger import Ledger
 class LongIsBad:
     """Flags histories with item 7 after as many items as come before it, and one."""
 
-    name, threshold, benign_users = "stub", 1.0, 943
-    look_thresholds, look_users = [5.0] * 4, [0] * 4  # too few for decisions by looks
+    name, threshold = "stub", 1.0
+    look_thresholds = [torch.inf] * 5  # of too few users for decisions by looks
+    history_law, look_laws = law_of(943, 0.01), [law_of(943, 0.1)] * 5
 
     def judged(self, traces):
         alarms = ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
-        unusual = above((traces.items >= 25).float() * 9, traces.lengths, self.look_thresholds)
+        unusual = above((traces.items >= 25).float() * 9, traces.lengths, [5.0] * 5)
         return Judged(alarms, alarms.float(), unusual)
 
 
 def key_is_flagged(histories, flagged, rate, benign):
     """Return whether a key is flagged by its flagged histories alone."""
-    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, benign)
+    found = log_evidence(torch.tensor([histories]), torch.tensor([flagged]), rate, law_of(benign, rate))
     return float(found) > threshold_of(rate)
 
 
 def found(histories, is_flagged):
     """Return what a detector says that flags some histories, and has no looks."""
-    return [Found(is_flagged(history), [NOT_REACHED] * 4) for history in histories]
+    return [Found(is_flagged(history), [NOT_REACHED] * 5) for history in histories]
 
 
 @pytest.fixture
@@ -155,7 +157,10 @@ def test_counts_are_those_of_detect(guard, tmp_path):
     assert state(tmp_path)[0][:3] == (1, len(longest), sum(7 in one for one in longest))
 
 
-@pytest.mark.parametrize("changed", [{"name": "other"}, {"threshold": 2.0}, {"benign_users": 500}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"name": "other"}, {"threshold": 2.0}, {"look_thresholds": [2.0] * 5}, {"history_law": law_of(500, 0.01)}],
+)
 def test_what_other_thresholds_judged_is_kept_apart(guard, tmp_path, monkeypatch, changed):
     """As of two services of one ledger with other detectors: neither loses its flags, nor counts the other's."""
     first = guard()
@@ -408,23 +413,25 @@ def test_each_history_counts_once_per_look_when_it_has_as_many_items(guard, tmp_
     own = guard()
     for end in range(1, 7):
         own.alarms([[1, 2, 25, 3, 4, 5][:end], [6, 2, 3, 4, 26, 5][:end]], [5, 5])
-    assert counts_at_looks(tmp_path) == [(5, 0, 2, 1), (5, 1, 2, 2)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 1), (5, 2, 2, 2)]
     own.alarms([[1, 2, 25, 3, 4], [6, 2, 3]], [5, 5])  # sent again
-    assert counts_at_looks(tmp_path) == [(5, 0, 2, 1), (5, 1, 2, 2)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 1), (5, 2, 2, 2)]
     own.alarms([[1, 2, 25, 8], [9, 8, 27, 1, 2]], [5, 6])  # another one that begins alike, and another key
-    assert counts_at_looks(tmp_path) == [(5, 0, 3, 2), (5, 1, 2, 2), (6, 0, 1, 1), (6, 1, 1, 1)]
+    # a fork counts again at looks before it, as another user who begins alike
+    of_others = [(6, 0, 1, 0), (6, 1, 1, 1), (6, 2, 1, 1)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 3, 0), (5, 1, 3, 2), (5, 2, 2, 2), *of_others]
 
 
 def test_windows_along_a_history_count_once_per_look_and_walks_that_branch_off_them_each(guard, tmp_path):
     own, history = guard(), [*range(1, 20)]
     own.alarms([history[max(0, end - 5) : end] for end in range(1, 15)], [5] * 14)
-    assert counts_at_looks(tmp_path) == [(5, 0, 1, 0), (5, 1, 1, 0)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 1, 0), (5, 1, 1, 0), (5, 2, 1, 0)]
     own.alarms([[*history[start : start + 5], 25] for start in range(1, 8)], [5] * 7)
-    assert counts_at_looks(tmp_path) == [(5, 0, 8, 0), (5, 1, 8, 0)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 8, 0), (5, 1, 8, 0), (5, 2, 8, 0)]
 
 
 def test_a_key_is_flagged_by_unusual_histories_of_which_none_is(guard, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(LongIsBad, "look_users", [943] * 4)
+    monkeypatch.setattr(LongIsBad, "look_thresholds", [5.0] * 5)
     one, other = guard(), guard()  # two processes
     benign = [[n % 6 + 1, n // 6 % 6 + 8, 9] for n in range(30)]
     assert one.alarms(benign, [1] * 30) == [False] * 30

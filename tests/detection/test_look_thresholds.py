@@ -1,0 +1,71 @@
+import pytest
+import torch
+from detection.cases import Benign, attack, thresholds_of, users
+
+from recbole_gro import Detector, register_detector
+from recbole_gro.detection.base import detectors
+from recbole_gro.detection.conformal import most_counted
+from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
+from recbole_gro.detection.traces import Traces
+
+
+@pytest.mark.parametrize("name", ["transitions", "coverage", "mmd"])
+def test_a_tenth_of_users_at_most_are_above_the_thresholds_whether_first_or_most_recent_items_are_sent(name):
+    benign = Benign(users(3000))
+    detector = thresholds_of(name, benign)
+    for law, n in zip(detector.look_laws, KEY_LOOKS, strict=True):
+        rows = [tuple(row[:n]) for row in benign.whole.items.tolist() if row[n - 1 : n] > [0]]
+        assert law.over + law.below - 1 in (len(rows), len({*rows}))
+        assert law.limit == most_counted(len(rows), len({*rows}))
+    for traces in (users(3000, seed=5), benign.recent[2], benign.recent[3], benign.recent[5]):
+        looks = detector.judged(traces).looks
+        for place in range(4):
+            own = looks[looks[:, place] != NOT_REACHED, place]
+            if len(own):
+                assert float(own.double().mean()) <= 0.12  # 0.1 and three deviations
+
+
+def test_most_recent_items_raise_the_threshold_of_their_look_alone():
+    benign = Benign(users(400))
+    before = thresholds_of("transitions", benign).look_thresholds
+    recent = benign.recent[5]
+    benign.recent[5] = Traces(recent.items, recent.ranks.clamp(min=150) * (recent.items != 0), *recent_rest(recent))
+    after = thresholds_of("transitions", benign).look_thresholds
+    assert [new > old for new, old in zip(after, before, strict=True)] == [False, False, True, False, False]
+
+
+def recent_rest(traces):
+    return traces.embeddings, traces.n_items, traces.k
+
+
+def test_a_look_that_too_few_users_reached_has_a_threshold_that_nothing_exceeds():
+    detector = thresholds_of("transitions", users(400))
+    assert detector.look_laws[4][:2] == (1, 0)
+    assert detector.look_thresholds[4] == torch.inf
+    assert float((detector.judged(attack(200)).looks[:, 2] == 1).double().mean()) > 0.5
+
+
+@pytest.mark.parametrize("longest", [5, 12])
+def test_the_most_recent_items_that_the_model_reads_count_at_their_look(longest, monkeypatch):
+    """Users who go on with other items than they began with."""
+    monkeypatch.setattr(detectors, "_entries", dict(detectors._entries))
+
+    @register_detector("item_ids")
+    class ItemIds(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            pass
+
+        def scores(self, traces):
+            return traces.items.float()
+
+        def window_scores(self, traces, size):
+            return traces.items[:, 0].float().view(-1, size).mean(1)
+
+    benign = Benign(users(400, longest=longest))
+    before = thresholds_of("item_ids", benign).look_thresholds
+    whole = benign.whole
+    benign.whole = Traces(whole.items + 100 * (whole.items != 0), whole.ranks, *recent_rest(whole))
+    after = thresholds_of("item_ids", benign).look_thresholds
+    assert after[2] == pytest.approx(before[2] + 100 * (longest == 5), rel=1e-3)
