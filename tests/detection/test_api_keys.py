@@ -169,6 +169,17 @@ def test_a_key_with_up_to_twice_the_flagged_histories_of_benign_users_gathers_no
         assert bool((found < 0).all())
 
 
+def test_beyond_the_limit_of_its_law_a_number_of_items_is_no_evidence_and_what_came_before_stands():
+    detector = Thresholds(943, 943)
+    detector.look_laws[1] = law_of(943, 0.1, limit=50)
+    looks = torch.full((80, 5), NOT_REACHED)
+    keys, none = torch.arange(3).repeat_interleave(80), torch.zeros(240).bool()
+    early, late, elsewhere = looks.clone(), looks.clone(), looks.clone()
+    early[:, 1], late[:, 1], elsewhere[:, 2] = torch.arange(80) < 50, torch.arange(80) >= 50, torch.arange(80) >= 50
+    found = highest_evidence(keys, none, torch.cat([early, late, elsewhere]), detector, 0.01) > threshold_of(0.01)
+    assert found.tolist() == [True, False, True]
+
+
 def distinct(items):
     """Return the first row of each item."""
     return sorted({item: row for row, item in reversed([*enumerate(items.tolist())])}.values())
