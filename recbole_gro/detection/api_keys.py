@@ -38,14 +38,18 @@ def key_evidence(counts: KeyCounts, detector: CalibratedDetector, rate: float) -
     """Return the logarithm of the e-value [B] that a key is no benign one: the mean over flags and looks.
 
     A mean of e-values is one, and exceeds 1 / alpha with probability alpha at most however often it is looked at. So is
-    0, which each has from the limit of its law on: what was flagged before remains so.
+    0, which each has from the limit of its law on: what was flagged before remains so. That of flags has it where the
+    key has more histories of some length than the law holds for.
 
     Args:
         counts: of each key.
         detector: with its thresholds.
         rate: of false positives.
     """
-    found = [log_evidence(counts.histories, counts.flagged, rate, detector.history_law)]
+    reached = torch.cat([counts.histories.unsqueeze(1), counts.reached, torch.zeros_like(counts.reached[:, :1])], 1)
+    is_known = (-reached.diff(dim=1) <= torch.tensor(detector.history_limits)).all(1)
+    flags = log_evidence(counts.histories, counts.flagged, rate, detector.history_law)
+    found = [flags.masked_fill(~is_known, -torch.inf)]
     at_looks = zip(counts.reached.T, counts.unusual.T, detector.look_thresholds, detector.look_laws, strict=True)
     for reached, unusual, threshold, law in at_looks:
         if math.isfinite(threshold):
@@ -58,10 +62,11 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, law: ShareLaw)
 
     It is the mean over alternative shares p of the likelihood ratio of p against benign histories. One alternative
     draws p uniformly above the least of them: fixed ones alone would hold a key of thousands of histories, nearly all
-    flagged, for benign. The least is five times the rate for keys of users somewhat unlike the benign ones: evidence
-    grows where 2.5 times as many are flagged. What share of benign histories a threshold flags is not known: it exceeds
-    all but r - 1 of n benign scores, so that this share has the law Beta(r, n + 1 - r), and x flagged ones of m have
-    that of a beta-binomial distribution: E = mean_p p^x (1 - p)^(m - x) B(r, n + 1 - r) / B(r + x, n + 1 - r + m - x).
+    flagged, for benign. The least is five times the rate, or the mean share of benign histories where that is larger,
+    for keys of users somewhat unlike the benign ones: evidence grows where 2.5 times as many are flagged. What share of
+    benign histories a threshold flags is not known: it exceeds all but r - 1 of n benign scores, so that this share has
+    the law Beta(r, n + 1 - r), and x flagged ones of m have that of a beta-binomial distribution:
+    E = mean_p p^x (1 - p)^(m - x) B(r, n + 1 - r) / B(r + x, n + 1 - r + m - x).
     Of independent benign histories it exceeds 1 / alpha with probability alpha at most, over thresholds too, however
     often it is looked at (Ville's inequality).
 
@@ -73,8 +78,9 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, law: ShareLaw)
     """
     histories, flagged = histories.double(), flagged.double()
     null = _log_null(histories, flagged, law)
-    highest = HALF if rate < HALF else (1 + rate) / 2  # an alternative lies above the rate
-    shares = sorted({*(share for times in SHARES if rate < (share := min(highest, times * rate))), highest})
+    benign = max(rate, law.mean())
+    highest = HALF if benign < HALF else (1 + benign) / 2  # an alternative lies above the share of benign ones
+    shares = sorted({*(share for times in SHARES if benign < (share := min(highest, times * benign))), highest})
     ratios = [flagged * math.log(share) + (histories - flagged) * math.log1p(-share) - null for share in shares]
     ratios.append(_log_uniform(histories, flagged, shares[0]) - null)
     return torch.stack(ratios).logsumexp(0) - math.log(len(ratios))

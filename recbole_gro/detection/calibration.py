@@ -10,7 +10,15 @@ from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.detection.benign import LOOKS, BenignHistories
-from recbole_gro.detection.conformal import conformal_quantile, different, share_law, threshold_at, users_needed
+from recbole_gro.detection.conformal import (
+    ShareLaw,
+    conformal_quantile,
+    different,
+    most_counted,
+    share_law,
+    threshold_at,
+    users_needed,
+)
 from recbole_gro.detection.look_thresholds import look_thresholds
 from recbole_gro.detection.looks import above
 from recbole_gro.detection.standardized import StandardizedDetector
@@ -64,6 +72,8 @@ class CalibratedDetector:
     Attributes:
         benign_users: number of benign users whose scores gave the threshold.
         history_law: what is known of the share of benign histories that are flagged.
+        history_limits: numbers of histories of a key that it holds for: of those of one item, and of those that have
+            the items of each look, but not of the next one.
         look_thresholds: of each look; infinity where too few benign users have the items.
         look_laws: what is known of the share of benign histories above each of them.
     """
@@ -82,9 +92,11 @@ class CalibratedDetector:
         self.name, self.window, self.benign_users, self._fitted = name, window, len(benign), fitted
         self.detector, self._longest = fitted.detector, benign.whole.items.shape[1]
         self.threshold = threshold_at((highest, fitted.scores(benign.whole).amax(1)), rate)
-        kept = different(benign.whole.items)  # equal histories of a key count once
-        self.history_law = share_law(highest[kept], self.threshold, len(benign))
-        self.look_thresholds, self.look_laws = look_thresholds(fitted, halves, benign)
+        self.look_thresholds, self.look_laws, of_lengths = look_thresholds(fitted, halves, benign, self.threshold)
+        once = highest[different(benign.whole.items)]
+        laws = [share_law(scores, self.threshold, most_counted(len(benign), len(once))) for scores in (highest, once)]
+        self.history_law = max([*laws, *of_lengths], key=ShareLaw.observed)
+        self.history_limits = [law.limit for law in of_lengths]
         draw = torch.Generator().manual_seed(0)
         n_windows = max(WINDOWS, math.ceil(users_needed(rate) / 2))
         drawn = [_window_scores(half, benign, users[_random(len(users), n_windows * window, draw)], window)

@@ -69,17 +69,25 @@ class ShareLaw(NamedTuple):
     below: int
     limit: int
 
+    def mean(self) -> float:
+        """Return the mean share."""
+        return self.over / (self.over + self.below)
 
-def share_law(scores: Tensor, threshold: float, n: int) -> ShareLaw:
+    def observed(self) -> float:
+        """Return the share of the benign histories that are above it."""
+        return (self.over - 1) / max(1, self.over + self.below - 1)
+
+
+def share_law(scores: Tensor, threshold: float, limit: int = WITHOUT_LIMIT) -> ShareLaw:
     """Return what is known of the share above a threshold.
 
     Args:
-        scores: [D] of the different ones of benign histories.
+        scores: [D] of benign histories.
         threshold: of them.
-        n: number of the benign histories, equal ones included.
+        limit: as of `ShareLaw`.
     """
     above = int((scores > threshold).sum())
-    return ShareLaw(above + 1, len(scores) - above, most_counted(n, len(scores)))
+    return ShareLaw(above + 1, len(scores) - above, limit)
 
 
 def most_counted(n: int, n_different: int) -> int:

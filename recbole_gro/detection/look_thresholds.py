@@ -6,49 +6,62 @@ import torch
 from torch import Tensor
 
 from recbole_gro.detection.benign import BenignHistories
-from recbole_gro.detection.conformal import ShareLaw, different, share_law, threshold_at
-from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL, scores_at_looks
+from recbole_gro.detection.conformal import ShareLaw, different, most_counted, share_law, threshold_at
+from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
 from recbole_gro.detection.standardized import StandardizedDetector
 from recbole_gro.detection.traces import Traces
 
 
 def look_thresholds(
-    fitted: StandardizedDetector, halves: Sequence[tuple[StandardizedDetector, Tensor]], benign: BenignHistories
-) -> tuple[list[float], list[ShareLaw]]:
-    """Return the threshold of each look, and what is known of the share of benign histories above it.
+    fitted: StandardizedDetector,
+    halves: Sequence[tuple[StandardizedDetector, Tensor]],
+    benign: BenignHistories,
+    flagged_above: float,
+) -> tuple[list[float], list[ShareLaw], list[ShareLaw]]:
+    """Return the threshold of each look, the law of the share of benign histories above it, and that of flagged ones.
 
-    It is the score that LOOK_LEVEL of benign histories exceed at most, whether clients send the first items or the most
-    recent ones, by the detectors of the other halves and by the one that judges. Equal items of different users count
-    each, as histories of a key do that differ later, and once, as those do that do not.
+    A threshold is the score that LOOK_LEVEL of benign histories exceed at most, whether clients send the first items or
+    the most recent ones, by the detectors of the other halves and by the one that judges. Equal items of different
+    users count each, as histories of a key do that differ later, and once, as those do that do not. The laws are of the
+    kind of these with most above.
 
     Args:
         fitted: on all benign users.
         halves: fitted on each half of them, and the users [n] of the other half.
         benign: the users.
+        flagged_above: the threshold of histories.
+
+    Returns:
+        Thresholds [looks], laws [looks] of the share above them, and laws [1 + looks] of the share of histories of one
+        item, and of as many as each look has, that are flagged.
     """
     whole, everyone = benign.whole, torch.arange(len(benign.whole))
-    recent = [benign.recent.get(n, whole) for n in KEY_LOOKS]  # `whole` where the model reads no more
-    kinds: list[tuple[Sequence[Traces], Tensor]] = []
-    for scorers in (halves, [(fitted, everyone)]):
-        first = torch.full((len(whole), len(KEY_LOOKS)), -torch.inf)
-        last = first.clone()
-        for detector, users in scorers:
-            first[users] = scores_at_looks(detector.scores(benign.beginnings[users]), whole.lengths[users])
-            for place, windows in enumerate(recent):
-                last[users, place] = detector.scores(windows[users]).amax(1)
-        kinds += [([benign.beginnings] * len(KEY_LOOKS), first), (recent, last)]
-    found = [_at_look(place, n, kinds, whole.lengths >= n) for place, n in enumerate(KEY_LOOKS)]
-    return [threshold for threshold, _ in found], [law for _, law in found]
+    scorers: list[Sequence[tuple[StandardizedDetector, Tensor]]] = [halves, [(fitted, everyone)]]
+    thresholds, laws, of_flagged = [], [], []
+    running = [_running(own, benign.beginnings) for own in scorers]
+    for n in (1, *KEY_LOOKS):
+        rows = (whole.lengths >= n).nonzero().squeeze(1)
+        recent = benign.recent.get(n, whole)  # `whole` where the model reads no more
+        last = [_running(own, recent)[rows, -1] for own in scorers]
+        first = [one[rows, min(n, one.shape[1]) - 1] for one in running]
+        once = [different(traces.items[rows, :n]) for traces in (benign.beginnings, recent)]
+        kinds = [*first, *last, *(one[once[0]] for one in first), *(one[once[1]] for one in last)]
+        limit = most_counted(len(rows), min(map(len, once)))
+        of_flagged.append(_law(kinds, flagged_above, limit))
+        if n in KEY_LOOKS:
+            thresholds.append(threshold_at(kinds, LOOK_LEVEL))
+            laws.append(_law(kinds, thresholds[-1], limit))
+    return thresholds, laws, of_flagged
 
 
-def _at_look(
-    place: int, n: int, kinds: Sequence[tuple[Sequence[Traces], Tensor]], have: Tensor
-) -> tuple[float, ShareLaw]:
-    """Return the threshold of a look at n items, and the law of the share above it, of the kind with most above it."""
-    rows = have.nonzero().squeeze(1)
-    kept = [(of_users, rows[different(traces[place].items[rows, :n])]) for traces, of_users in kinds]
-    scores = [of_users[those, place] for of_users, once in kept for those in (rows, once)]
-    threshold = threshold_at(scores, LOOK_LEVEL)
-    laws = [share_law(one, threshold, len(rows)) for one in scores]
-    most = max(laws, key=lambda law: law.over / (law.over + law.below))
-    return threshold, most._replace(limit=min(law.limit for law in laws))
+def _running(scorers: Sequence[tuple[StandardizedDetector, Tensor]], traces: Traces) -> Tensor:
+    """Return the highest score [N, L] that histories have had up to each of their items, by their users' detectors."""
+    scores = torch.full(traces.items.shape, -torch.inf)
+    for detector, users in scorers:
+        scores[users] = detector.scores(traces[users])
+    return scores.cummax(1).values
+
+
+def _law(kinds: Sequence[Tensor], threshold: float, limit: int) -> ShareLaw:
+    """Return the law of the share above a threshold, of the kind that has most above it."""
+    return max((share_law(scores, threshold, limit) for scores in kinds), key=ShareLaw.observed)

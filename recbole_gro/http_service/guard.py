@@ -87,7 +87,7 @@ class Guard:
         # in few digits: the last ones differ with the number of threads and the device
         thresholds = [f"{score:.4g}" for score in (judge.threshold, *judge.look_thresholds)]
         sizes = [(law.over + law.below, law.limit) for law in (judge.history_law, *judge.look_laws)]
-        own = repr((judge.name, self._rate, thresholds, sizes))
+        own = repr((judge.name, self._rate, thresholds, sizes, judge.history_limits))
         with transaction(self._database):
             for statement in filter(str.strip, TABLES.split(";")):
                 execute(statement)

@@ -79,7 +79,7 @@ class Thresholds:
     """What decisions on keys read of a detector: thresholds from so many benign users, at each look from so many."""
 
     def __init__(self, benign_users=943, look_users=0, rate=0.01):
-        self.history_law = law_of(benign_users, rate)
+        self.history_law, self.history_limits = law_of(benign_users, rate), [WITHOUT_LIMIT] * (1 + len(KEY_LOOKS))
         of_looks = [look_users] * len(KEY_LOOKS) if isinstance(look_users, int) else look_users
         self.look_thresholds = [5.0 if n >= 9 else torch.inf for n in of_looks]
         self.look_laws = [law_of(n, 0.1) for n in of_looks]

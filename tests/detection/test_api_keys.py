@@ -16,7 +16,7 @@ from recbole_gro.detection.api_keys import (
     look_evidence,
     threshold_of,
 )
-from recbole_gro.detection.conformal import WITHOUT_LIMIT, conformal_quantile, conformal_rank, share_law
+from recbole_gro.detection.conformal import WITHOUT_LIMIT, conformal_quantile, conformal_rank, most_counted, share_law
 from recbole_gro.detection.looks import NOT_REACHED
 
 MANY = 10**7  # benign users: the rate is as good as known
@@ -194,7 +194,7 @@ def key_of_coinciding_users(draw, limited):
     of_benign = scores[benign[distinct(benign)]]
     threshold = conformal_quantile(of_benign, 0.1)
     detector = Thresholds(MANY, (len(of_benign), 0, 0, 0, 0))
-    law = share_law(of_benign, threshold, 400)
+    law = share_law(of_benign, threshold, most_counted(400, len(of_benign)))
     detector.look_laws[0] = law if limited else law._replace(limit=WITHOUT_LIMIT)
     looks = torch.full((len(kept := distinct(of_key)), 5), NOT_REACHED)
     looks[:, 0] = scores[of_key[kept]] > threshold

@@ -17,7 +17,7 @@ from recbole_gro.detection.conformal import (
 @given(st.integers(9, 300), st.sampled_from([0.01, 0.1, 0.3]))
 def test_the_law_of_the_share_above_a_conformal_threshold_is_that_of_its_rank(n, rate):
     scores = torch.randn(n, generator=torch.Generator().manual_seed(n))
-    law, rank = share_law(scores, conformal_quantile(scores, rate), n), conformal_rank(n, rate)
+    law, rank = share_law(scores, conformal_quantile(scores, rate)), conformal_rank(n, rate)
     assert (law.over, law.below) == ((n + 1 - rank, rank) if rank <= n else (1, n))
     assert law.limit == WITHOUT_LIMIT
 

@@ -44,7 +44,8 @@ def test_the_highest_score_of_any_version_counts():
     class ItemIds:
         """A detector whose score is the item's id."""
 
-        history_law, look_thresholds, look_laws = law_of(400, 0.05), [torch.inf] * 5, [law_of(400, 0.1)] * 5
+        history_law, history_limits = law_of(400, 0.05), [400] * 6
+        look_thresholds, look_laws = [torch.inf] * 5, [law_of(400, 0.1)] * 5
 
         def judged(self, traces):
             nothing = torch.zeros(len(traces), dtype=torch.long)
@@ -65,7 +66,8 @@ def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
     """The detector's scores are ranks: benign ones up to 1000, those of the second key in the top fifth."""
 
     class Ranks:
-        history_law, look_thresholds, look_laws = law_of(999, 0.01), [900.0] * 5, [law_of(999, 0.1)] * 5
+        history_law, history_limits = law_of(999, 0.01), [999] * 6
+        look_thresholds, look_laws = [900.0] * 5, [law_of(999, 0.1)] * 5
 
         def judged(self, traces):
             scores = traces.items.float()

@@ -23,7 +23,7 @@ class LongIsBad:
 
     name, threshold = "stub", 1.0
     look_thresholds = [torch.inf] * 5  # of too few users for decisions by looks
-    history_law, look_laws = law_of(943, 0.01), [law_of(943, 0.1)] * 5
+    history_law, history_limits, look_laws = law_of(943, 0.01), [10**9] * 6, [law_of(943, 0.1)] * 5
 
     def judged(self, traces):
         alarms = ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
@@ -159,7 +159,13 @@ def test_counts_are_those_of_detect(guard, tmp_path):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"name": "other"}, {"threshold": 2.0}, {"look_thresholds": [2.0] * 5}, {"history_law": law_of(500, 0.01)}],
+    [
+        {"name": "other"},
+        {"threshold": 2.0},
+        {"look_thresholds": [2.0] * 5},
+        {"history_law": law_of(500, 0.01)},
+        {"history_limits": [9] * 6},
+    ],
 )
 def test_what_other_thresholds_judged_is_kept_apart(guard, tmp_path, monkeypatch, changed):
     """As of two services of one ledger with other detectors: neither loses its flags, nor counts the other's."""
