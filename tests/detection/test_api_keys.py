@@ -16,7 +16,14 @@ from recbole_gro.detection.api_keys import (
     look_evidence,
     threshold_of,
 )
-from recbole_gro.detection.conformal import WITHOUT_LIMIT, conformal_quantile, conformal_rank, most_counted, share_law
+from recbole_gro.detection.conformal import (
+    WITHOUT_LIMIT,
+    ShareLaw,
+    conformal_quantile,
+    conformal_rank,
+    most_counted,
+    share_law,
+)
 from recbole_gro.detection.looks import NOT_REACHED
 
 MANY = 10**7  # benign users: the rate is as good as known
@@ -178,6 +185,22 @@ def test_beyond_the_limit_of_its_law_a_number_of_items_is_no_evidence_and_what_c
     early[:, 1], late[:, 1], elsewhere[:, 2] = torch.arange(80) < 50, torch.arange(80) >= 50, torch.arange(80) >= 50
     found = highest_evidence(keys, none, torch.cat([early, late, elsewhere]), detector, 0.01) > threshold_of(0.01)
     assert found.tolist() == [True, False, True]
+
+
+def test_fewer_flagged_histories_than_benign_ones_are_no_evidence_though_these_exceed_the_rate():
+    """As where users' short histories coincide, and many of the different ones are flagged."""
+    for flagged in (0, 4, 16):
+        found = log_evidence(torch.tensor([40]), torch.tensor([flagged]), 0.05, ShareLaw(84, 97, WITHOUT_LIMIT))
+        assert float(found) < 0
+
+
+def test_flags_are_no_evidence_where_a_key_has_more_histories_of_some_length_than_their_law_holds_for():
+    detector = Thresholds(943)
+    detector.history_limits[1] = 30  # of those with 2 items
+    histories, flagged = torch.tensor([60, 60, 60]), torch.tensor([30, 30, 30])
+    reached = torch.tensor([[60, 30, 0, 0, 0], [60, 29, 0, 0, 0], [0, 0, 0, 0, 0]])
+    counts = KeyCounts(histories, flagged, reached, torch.zeros_like(reached))
+    assert (key_evidence(counts, detector, 0.01) > threshold_of(0.01)).tolist() == [True, False, True]
 
 
 def distinct(items):

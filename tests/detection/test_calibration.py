@@ -6,7 +6,7 @@ from detection.cases import Benign, attack, thresholds_of, users, whole
 
 from recbole_gro import Detector, UserError, register_detector
 from recbole_gro.detection.base import detectors
-from recbole_gro.detection.conformal import conformal_quantile
+from recbole_gro.detection.conformal import conformal_quantile, most_counted
 from recbole_gro.detection.traces import Traces
 
 
@@ -218,6 +218,30 @@ def test_scores_of_few_values_are_not_above_a_threshold_that_is_one_of_them(with
     others = calibrated.judged(users(2000, seed=5))
     assert not others.alarms.any()  # 0 or 1, of which many have 1
     assert not (others.looks == 1).any()
+
+
+def test_the_law_of_flags_is_also_that_of_users_who_send_a_few_items(with_detector):
+    """First items that few users have are flagged: 1 user in 100, but more of the different ones, which count once."""
+
+    @with_detector("rare_first")
+    class RareFirst(Detector):
+        standardized = False
+
+        def fit(self, benign):
+            pass
+
+        def scores(self, traces):
+            return traces.items[:, :1].float().expand(traces.items.shape)
+
+        def window_scores(self, traces, size):
+            return traces.items[:, 0].float().view(-1, size).mean(1)
+
+    traces = users(2000)
+    calibrated = thresholds_of("rare_first", traces)
+    kept = traces.items[:, 0].unique()
+    assert calibrated.history_law.observed() == pytest.approx(float((kept > calibrated.threshold).double().mean()))
+    assert calibrated.history_law.observed() > 0.2
+    assert calibrated.history_limits[0] == most_counted(2000, len(kept)) < calibrated.history_limits[1]
 
 
 def test_a_window_is_compared_with_benign_ones_of_about_its_longest_history(with_detector):
