@@ -33,8 +33,8 @@ def above(scores: Tensor, lengths: Tensor, thresholds: Sequence[float]) -> Tenso
         lengths: as above.
         thresholds: of the looks.
 
-    >>> above(torch.tensor([[0.0, 9.0, 1.0]]), torch.tensor([3]), [5.0, 5.0, 5.0, 5.0])
-    tensor([[ 1, -1, -1, -1]])
+    >>> above(torch.tensor([[0.0, 1.0, 9.0]]), torch.tensor([3]), [5.0, 5.0, 5.0, 5.0, 5.0])
+    tensor([[ 0,  1, -1, -1, -1]])
     """
     found = (scores_at_looks(scores, lengths) > torch.tensor(thresholds, dtype=scores.dtype)).long()
     return found.masked_fill(lengths.unsqueeze(1) < torch.tensor(KEY_LOOKS), NOT_REACHED)
