@@ -12,7 +12,7 @@ from recbole_gro.detection.calibration import CalibratedDetector
 from recbole_gro.detection.conformal import ShareLaw
 from recbole_gro.detection.looks import NOT_REACHED
 
-SHARES = (5, 10, 30)  # flagged shares under H1, as multiples of the rate; HALF; and all above the first, uniformly
+SHARES = (5, 10, 30)  # flagged shares under H1, as multiples of that under H0; HALF; and all above the first
 HALF = 0.5
 LEAST_UNUSUAL = 0.3  # share above the threshold of a look under H1, at least: three times that of benign users
 
@@ -62,10 +62,11 @@ def log_evidence(histories: Tensor, flagged: Tensor, rate: float, law: ShareLaw)
 
     It is the mean over alternative shares p of the likelihood ratio of p against benign histories. One alternative
     draws p uniformly above the least of them: fixed ones alone would hold a key of thousands of histories, nearly all
-    flagged, for benign. The least is five times the rate, or the mean share of benign histories where that is larger,
-    for keys of users somewhat unlike the benign ones: evidence grows where 2.5 times as many are flagged. What share of
-    benign histories a threshold flags is not known: it exceeds all but r - 1 of n benign scores, so that this share has
-    the law Beta(r, n + 1 - r), and x flagged ones of m have that of a beta-binomial distribution:
+    flagged, for benign. The least is five times the rate, or five times the mean of the law where that is larger, and
+    HALF at most, for keys of users somewhat unlike the benign ones: at small rates evidence grows where 2.5 times as
+    many are flagged. A rate or mean of HALF or more has one alternative, midway to 1. What share of benign histories a
+    threshold flags is not known: it exceeds all but r - 1 of n benign scores, so that this share has the law
+    Beta(r, n + 1 - r), and x flagged ones of m have that of a beta-binomial distribution:
     E = mean_p p^x (1 - p)^(m - x) B(r, n + 1 - r) / B(r + x, n + 1 - r + m - x).
     Of independent benign histories it exceeds 1 / alpha with probability alpha at most, over thresholds too, however
     often it is looked at (Ville's inequality).
