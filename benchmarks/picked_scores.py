@@ -55,36 +55,51 @@ def gro_stage(config, n_items, length, steps):
 STAGES = {"GRO": gro_stage, "surrogate": surrogate_stage}
 
 
-def first_pass(new, steps, few):
+def first_pass(new, steps, change):
     """Return the seconds of the first `steps` batches of a new trainer, and the loss that it reports for them."""
     torch.manual_seed(1)
     trainer, fit, loader = new()
     timed = Timed(loader, steps, warm_up=1)
-    with replaced(picked_scores, "FEW", few):
+    with change:
         fit(timed, verbose=False, saved=False)
     loss = next(iter(trainer.train_loss_dict.values()))
     return timed.seconds[0], sum(loss) if isinstance(loss, tuple) else loss
 
 
-def main(words):
-    parser = Parser(prog="picked_scores")
+def few_is(few):
+    """Let items be few where a catalogue has `few` times as many, inside the block."""
+    return replaced(picked_scores, "FEW", few)
+
+
+def compare(words, name, stages, items, **sides):
+    """Print a table of the ratios of two sides for each stage, model and size of the catalogue.
+
+    Args:
+        words: of the command line.
+        name: of the command.
+        stages: functions from a config, the number of items, the length and the steps to one that starts the stage.
+        items: sizes of the catalogue.
+        sides: two functions from the number of items to a block, by name.
+    """
+    parser = Parser(prog=name)
     parser.add_argument("--models", nargs="+", default=["BERT4Rec", "GRU4Rec", "NARM", "SASRec"])
-    parser.add_argument("--items", nargs="+", type=positive, default=[1682, 3416, 20000])
-    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=list(STAGES))
+    parser.add_argument("--items", nargs="+", type=positive, default=items)
+    parser.add_argument("--stages", nargs="+", default=list(stages), choices=list(stages))
     parser.add_argument("--steps", type=positive, default=10, help="that are timed, after one")
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--length", type=positive, default=50, help="items of a sequence")
     given, settings = options_and_settings(parser, words)
     print(machine())
-    print("| model | stage | items | all scores / picked | difference of the losses |\n|---|---|---:|---:|---:|")
-    for items in given.items:
+    print(f"| model | stage | items | {' / '.join(sides)} | difference of the losses |\n|---|---|---:|---:|---:|")
+    for n in given.items:
         for model in given.models:
             for stage in given.stages:
-                print(line(model, stage, items, given, settings), flush=True)
+                print(line((model, stage, n), stages[stage], sides, given, settings), flush=True)
 
 
-def line(model, stage, items, given, settings):
+def line(cells, stage, sides, given, settings):
     """Return the row of a table for one stage of one model at one size of the catalogue."""
+    model, stage_name, items = cells
     with tempfile.TemporaryDirectory() as folder:
         users = max((given.steps + 2) * MOST // given.length, -(-items // given.length))
         sample(Path(folder), "sample", items, given.length, users)
@@ -92,17 +107,23 @@ def line(model, stage, items, given, settings):
         fixed |= {"surrogate_epochs": 1, "epochs": 1, "surrogate_model": model, "gro_start": "untrained"}
         config = Config(model, "sample", config_dict=fixed, command_line=settings)
         write_below(config, folder)
-        new = STAGES[stage](config, items + 1, given.length, given.steps)
-        losses = {}
+        new = stage(config, items + 1, given.length, given.steps)
+        losses = []
 
-        def side(name, few):
-            spent, losses[name] = first_pass(new, given.steps, few)
+        def side(change):
+            spent, loss = first_pass(new, given.steps, change(items))
+            losses.append(loss)
             return spent
 
-        sides = functools.partial(side, "all", items), functools.partial(side, "picked", picked_scores.FEW)
-        ratios = [a / b for a, b in zip(*paired(*sides, given.rounds, lambda run: run()), strict=True)]
+        runs = [functools.partial(side, change) for change in sides.values()]
+        ratios = [a / b for a, b in zip(*paired(*runs, given.rounds, lambda run: run()), strict=True)]
     span = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    return f"| {model} | {stage} | {items:,} | {span} | {abs(losses['all'] / losses['picked'] - 1):.0e} |"
+    return f"| {model} | {stage_name} | {items:,} | {span} | {max(losses) / min(losses) - 1:.0e} |"
+
+
+def main(words):
+    sides = {"all scores": few_is, "picked": lambda _: few_is(picked_scores.FEW)}
+    compare(words, "picked_scores", STAGES, [1682, 3416, 20000], **sides)
 
 
 if __name__ == "__main__":

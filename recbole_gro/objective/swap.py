@@ -23,12 +23,23 @@ def swap_targets(
     Returns:
         [N, k] a', item ids.
     """
-    best, worst = _best_and_worst(student_scores)
-    unmoved = torch.ones_like(served) if paper_code_ties else served
+    best, worst = best_and_worst(student_scores)
+    return chosen_targets(best, worst, torch.ones_like(served) if paper_code_ties else served, listed_gradient)
+
+
+def chosen_targets(best: Tensor, worst: Tensor, unmoved: Tensor, listed_gradient: Tensor) -> Tensor:
+    """Return [N, k] `best` [N, 1] where g > 0, `worst` [N, 1] where g < 0 and `unmoved` [N, k] where g = 0.
+
+    Args:
+        best: the student's best item, or what belongs to it, such as its score.
+        worst: of the student's worst item.
+        unmoved: of the served items.
+        listed_gradient: [N, k] g, as of `swap_targets`.
+    """
     return torch.where(listed_gradient > 0, best, torch.where(listed_gradient < 0, worst, unmoved))
 
 
-def _best_and_worst(scores: Tensor) -> tuple[Tensor, Tensor]:
+def best_and_worst(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Return the items [N, 1] of the highest and of the lowest of scores [N, n_items], the first ones of equal."""
     if scores.device.type != "cpu" or scores.dtype not in (torch.float32, torch.float64):
         items = scores[:, 1:]
@@ -63,5 +74,10 @@ def swap_loss(target_scores: Tensor, served: Tensor, swapped: Tensor, margin: fl
         [] the mean over positions and lists.
     """
     # one gather: each costs a table of zeros [N, n_items] in the backward pass
-    listed, raised = target_scores.gather(1, torch.cat([served, swapped], 1)).float().chunk(2, 1)
+    return swap_loss_of(target_scores.gather(1, torch.cat([served, swapped], 1)), margin)
+
+
+def swap_loss_of(scores: Tensor, margin: float = 0.0) -> Tensor:
+    """Compute Eq. 5 from the target's scores [N, 2 k] of the served items and of their swap targets, in this order."""
+    listed, raised = scores.float().chunk(2, 1)
     return relu(listed - raised + margin).mean()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_gro.scoring.activation import fused_gelu, gelu_layers
+from recbole_gro.scoring.loss_in_blocks import LossInBlocks
 from recbole_gro.scoring.sequences import keep_recent, length_groups
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
@@ -102,8 +103,14 @@ class NextItemScorer:
 
     def loss(self, interaction: Interaction) -> Tensor:
         """Return the model's own training loss on a training batch."""
-        with self.fused():
+        with self.fused(), self.in_blocks():
             return self.model.calculate_loss(interaction)
+
+    def in_blocks(self) -> contextlib.AbstractContextManager[Any]:
+        """Compute the loss of a model of RecBole's inside the block without a table of all scores (`LossInBlocks`)."""
+        if not type(self.model).calculate_loss.__module__.startswith("recbole."):
+            return contextlib.nullcontext()  # a user's model may keep its scores
+        return LossInBlocks(self.n_items, next(self.model.parameters()).device)
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         """Return scores [N, n_items] at the training positions of a batch, differentiable."""
@@ -116,12 +123,17 @@ class NextItemScorer:
             interaction: a training batch.
             left_out: [n_items] bool, items that cross-entropy ignores unless they are the row's positive.
         """
-        if self._loss_is_cross_entropy is None:
-            self._loss_is_cross_entropy = self._probe(interaction)
+        is_cross_entropy = self.loss_is_cross_entropy(interaction)
         scores = self.position_scores(interaction)
-        if self._loss_is_cross_entropy:
+        if is_cross_entropy:
             return cross_entropy(scores, self.positives(interaction), left_out), scores
         return self.loss(interaction), scores
+
+    def loss_is_cross_entropy(self, interaction: Interaction) -> bool:
+        """Return whether the model's loss is the cross-entropy of its scores, as its first training batch shows."""
+        if self._loss_is_cross_entropy is None:
+            self._loss_is_cross_entropy = self._probe(interaction)
+        return self._loss_is_cross_entropy
 
     def _probe(self, interaction: Interaction) -> bool:
         """Return whether the model's loss is the cross-entropy of its scores, in training too: with equal dropout.

@@ -32,7 +32,7 @@ class CausalScorer(TrimmedScorer):
     def loss(self, interaction: Interaction) -> Tensor:
         if SLOTS not in interaction:
             return super().loss(interaction)
-        with self._outputs_of(interaction):
+        with self._outputs_of(interaction), self.in_blocks():
             positives = {self.model.POS_ITEM_ID: interaction[NEXT_ITEMS]}
             return self.model.calculate_loss(Interaction({**interaction.interaction, **positives}))
 

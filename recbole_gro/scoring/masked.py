@@ -45,13 +45,14 @@ class MaskedScorer(NextItemScorer):
         self.longest = self.max_length - self.extra_places
 
     def loss(self, interaction: Interaction) -> Tensor:
-        return self.loss_and_scores(interaction)[0]
+        with self.in_blocks():
+            return self.loss_and_scores(interaction)[0]
 
     def loss_and_scores(self, interaction: Interaction, left_out: Tensor | None = None) -> tuple[Tensor, Tensor]:
         slots = self._slots(interaction)
         scores = self.position_scores(interaction)
-        positives = interaction[self.model.POS_ITEMS].flatten()[slots]
-        if self.model.loss_type == "CE":
+        positives = self.positives(interaction)
+        if self.loss_is_cross_entropy(interaction):
             return cross_entropy(scores, positives, left_out), scores
         if not len(slots):
             return scores.sum(), scores
@@ -59,6 +60,12 @@ class MaskedScorer(NextItemScorer):
         return BPRLoss(gamma=1e-14)(
             scores.gather(1, positives.unsqueeze(1)), scores.gather(1, negatives.unsqueeze(1))
         ), scores
+
+    def loss_is_cross_entropy(self, interaction: Interaction) -> bool:
+        return self.model.loss_type == "CE"
+
+    def positives(self, interaction: Interaction) -> Tensor:
+        return interaction[self.model.POS_ITEMS].flatten()[self._slots(interaction)]
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         masked, index = interaction[self.model.MASK_ITEM_SEQ], interaction[self.model.MASK_INDEX]

@@ -32,6 +32,26 @@ class Product(NamedTuple):
     bias: Tensor | None = None
 
 
+def product_of(func: Any, args: tuple[Any, ...], n_items: int) -> Product | None:
+    """Return the operands of a call of PyTorch if it is a product of `n_items` columns, else None."""
+    if func in PRODUCTS and all(arg.ndim == 2 for arg in args) and args[1].shape[1] == n_items:
+        return Product(args[0], args[1].t())
+    if func is functional.linear and args[0].ndim == 2 and args[1].shape[:-1] == (n_items,):
+        return Product(*args)
+    return None
+
+
+def picked_by(product: Product, items: Tensor, values: Tensor | None = None) -> Tensor:
+    """Return the scores [N, j] of some items of each row by a product, differentiable.
+
+    Args:
+        product: the operands, in float32 on a CPU.
+        items: [N, j] ids.
+        values: these scores, where they are known; None: compute them.
+    """
+    return _Picked.apply(items, values, *product)
+
+
 class ScoreRecorder(TorchFunctionMode):
     """Record the operands of the matrix product that scores all items, inside a `with` block.
 
@@ -59,21 +79,13 @@ class ScoreRecorder(TorchFunctionMode):
             super().__exit__(*error)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        product = None if kwargs else self._operands(func, args)
+        product = None if kwargs else product_of(func, args, self.n_items)
         if product is None:
             return func(*args, **(kwargs or {}))
         outputs = product.outputs
         result = func(*args) if self.computed else outputs.new_zeros(1, 1).expand(len(outputs), self.n_items)
         self._products.append((product, result))
         return result
-
-    def _operands(self, func: Any, args: tuple[Any, ...]) -> Product | None:
-        """Return the operands of a function of PyTorch if it is a product of `n_items` columns."""
-        if func in PRODUCTS and all(arg.ndim == 2 for arg in args) and args[1].shape[1] == self.n_items:
-            return Product(args[0], args[1].t())
-        if func is functional.linear and args[0].ndim == 2 and args[1].shape[:-1] == (self.n_items,):
-            return Product(*args)
-        return None
 
     def recognizes(self, scores: Tensor) -> bool:
         """Return whether scores [N, n_items] are the only such product of the block, as it was computed, in float32."""
@@ -86,6 +98,10 @@ class ScoreRecorder(TorchFunctionMode):
             and all(part.dtype == torch.float32 for part in (scores, *product) if part is not None)
         )
 
+    def product(self, scores: Tensor) -> Product | None:
+        """Return the operands of scores [N, n_items] if `recognizes` is true of them, else None."""
+        return self._products[0][0] if self.recognizes(scores) else None
+
     def pick(self, scores: Tensor, items: Tensor, read: bool = True) -> Tensor:
         """Return the scores [N, j] of some items of each row, differentiable, as `scores.gather(1, items)`.
 
@@ -94,10 +110,10 @@ class ScoreRecorder(TorchFunctionMode):
             items: [N, j] ids.
             read: take them from `scores`; False: compute them from the operands, if `recognizes` is true.
         """
-        if FEW * items.shape[1] > self.n_items or not self.recognizes(scores):
+        product = self.product(scores)
+        if FEW * items.shape[1] > self.n_items or product is None:
             return scores.gather(1, items)
-        product, _ = self._products[0]
-        return _Picked.apply(items, scores.detach() if read else None, *product)
+        return picked_by(product, items, scores.detach().gather(1, items) if read else None)
 
 
 class PickedScores:
@@ -149,12 +165,12 @@ class _Picked(torch.autograd.Function):
     """Scores of some items per row; the gradient is computed from these alone."""
 
     @staticmethod
-    def forward(ctx, items, scores, *product):
+    def forward(ctx, items, values, *product):
         outputs, weights, bias = product
         ctx.save_for_backward(outputs, weights, items)
         ctx.has_bias = bias is not None
-        if scores is not None:
-            return scores.gather(1, items)
+        if values is not None:
+            return values.clone()
         picked = _products(outputs, weights, items)
         return picked if bias is None else picked + bias[items]
 

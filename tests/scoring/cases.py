@@ -6,10 +6,11 @@ from recbole.data.interaction import Interaction
 from torch.nn import functional
 
 from recbole_gro import create_scorer
-from recbole_gro.scoring import NextItemScorer, packing, pad_sequences
+from recbole_gro.scoring import NextItemScorer, packing, pad_sequences, score_blocks
 from recbole_gro.scoring import sequences as grouping
 from recbole_gro.scoring.causal import NEXT_ITEMS, SLOTS
 from recbole_gro.scoring.picked_scores import PickedScores
+from recbole_gro.utils.patching import replaced
 
 LONGEST = 8  # MAX_ITEM_LIST_LENGTH of the tiny models
 
@@ -88,6 +89,19 @@ class ScorerCases:
 
     def test_loss_is_the_models_own(self, model, scorer, batch):
         assert torch.allclose(scorer.loss(batch), self.own_loss(model, batch), rtol=1e-4)
+
+    def test_loss_in_blocks_is_the_models_own(self, model, scorer, batch):
+        with replaced(score_blocks, "LARGE", 1), replaced(score_blocks, "AT_ONCE", 3):
+            loss = scorer.loss(batch)
+        expected = self.own_loss(model, batch)
+        assert torch.allclose(loss, expected, rtol=1e-4)
+        ours, theirs = (
+            torch.autograd.grad(value, [*owner.parameters()], allow_unused=True)
+            for value, owner in ((loss, scorer.model), (expected, model))
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            zero = torch.zeros(())
+            assert torch.allclose(zero if one is None else one, zero if other is None else other, atol=1e-4)
 
     def test_loss_and_scores_belong_together(self, model, scorer, batch):
         loss, scores = scorer.loss_and_scores(batch)

@@ -16,6 +16,7 @@ from recbole_gro.data.loaders import check_served_k
 from recbole_gro.data.time_order import warn_of_rounded_times
 from recbole_gro.defense.gro.callback import callback_settings, checked_target_loss, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
+from recbole_gro.defense.gro.step_in_blocks import StepInBlocks
 from recbole_gro.defense.gro.swap_rules import create_swap_rule, swap_term
 from recbole_gro.objective.extraction import BatchPart, extraction_loss, sample_negatives
 from recbole_gro.scoring import NextItemScorer, create_scorer
@@ -90,6 +91,8 @@ class GROTrainer(StageTrainer):
         self.student_scorer: Any = None
         self._contexts: tuple[Tensor, Tensor] | None = None  # of this step, besides the training positions
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
+        all_scores = GROTrainer._target_loss, GROTrainer.served_lists, GROTrainer.with_contexts
+        self._in_blocks = StepInBlocks(self, all_scores)
         check_served_k(self.served_k, self.scorer.n_items)
 
     @classmethod
@@ -208,6 +211,8 @@ class GROTrainer(StageTrainer):
         """
         found = (callback.contexts(self, interaction) for callback in self.callbacks)
         self._contexts = next((contexts for contexts in found if contexts), None)
+        if self._contexts is None and (losses := self._in_blocks.losses(interaction)) is not None:
+            return losses
         target_loss, target_scores = self._target_loss(interaction)
         with ScoreRecorder(self.scorer.n_items, self.device) as recorder:
             student_scores = self.with_contexts(self.student_scorer, self._student_scores(interaction))

@@ -1,0 +1,76 @@
+"""A model's own cross-entropy, computed in blocks of positions without a change of its code."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from recbole_gro.scoring.picked_scores import Product, product_of
+from recbole_gro.scoring.score_blocks import blocks_are_faster, cross_entropy_in_blocks
+
+
+class LossInBlocks(TorchFunctionMode):
+    """Compute the cross-entropy of a model's loss without a table of all scores, inside a `with` block.
+
+    RecBole's models multiply N outputs and the embeddings of all items, and take the cross-entropy of the table. With
+    its gradient, this is most of a training step where there are many items. Here the product waits until something
+    reads it. If that is `cross_entropy`, it is computed by `score_blocks`; if it is anything else, all scores are
+    computed, as without this block.
+
+    For models whose loss keeps no scores: one that does would keep a table of zeros. Without effect where blocks are
+    not faster, and without gradients.
+
+    Args:
+        n_items: columns of the scores, padding included.
+        device: of the scores.
+    """
+
+    def __init__(self, n_items: int, device: torch.device):
+        super().__init__()
+        self.n_items, self.enabled = n_items, blocks_are_faster(n_items, device) and torch.is_grad_enabled()
+        self._waiting: dict[int, tuple[Product, Tensor]] = {}  # by the id of what stands for the scores
+        self._computed: dict[int, Tensor] = {}
+
+    def __enter__(self):
+        return super().__enter__() if self.enabled else self
+
+    def __exit__(self, *error):
+        if self.enabled:
+            super().__exit__(*error)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is functional.cross_entropy and args and id(args[0]) in self._waiting:
+            waiting, _ = self._waiting[id(args[0])]
+            if _is_mean_of_positives(waiting, args, kwargs):
+                return cross_entropy_in_blocks(waiting, args[1])
+        if self._waiting:
+            args, kwargs = tree_map(self._scores, (args, kwargs))
+        product = None if kwargs else product_of(func, args, self.n_items)
+        if product is None or any(part.dtype != torch.float32 for part in product if part is not None):
+            return func(*args, **kwargs)
+        stands_for = product.outputs.new_zeros(1, 1).expand(len(product.outputs), self.n_items)
+        self._waiting[id(stands_for)] = product, stands_for  # which is kept, so that no other tensor gets its id
+        return stands_for
+
+    def _scores(self, value: Any) -> Any:
+        """Return the scores that a value stands for, or the value."""
+        key = id(value)
+        if key not in self._waiting:
+            return value
+        if key not in self._computed:
+            self._computed[key] = functional.linear(*self._waiting[key][0])
+        return self._computed[key]
+
+
+def _is_mean_of_positives(product: Product, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Return whether a call of `functional.cross_entropy` is the mean over rows, with one positive item in each."""
+    plain = {"reduction": "mean", "ignore_index": -100, "label_smoothing": 0.0}
+    if len(args) != 2 or any(isinstance(v, Tensor) or v != plain.get(name) for name, v in kwargs.items()):
+        return False
+    positives = args[1]
+    return positives.shape == (len(product.outputs),) and len(positives) > 0 and bool((positives >= 0).all())
