@@ -13,7 +13,6 @@ from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, Que
 from recbole_gro.attack.settings import AveragingSettings, SurrogateSettings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.loss_settings import ExtractionLossSettings
-from recbole_gro.config.own_modules import is_own
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.scoring.picked_scores import PickedScores
@@ -67,9 +66,7 @@ class ExtractionTrainer(StageTrainer):
         decay = AveragingSettings.of(config).surrogate_averaging
         self.averaged = AveragedWeights(model, self.optimizer, decay) if decay else None
         self.generator = torch.Generator(self.device).manual_seed(config["seed"])
-        classes = (*type(model).__mro__, *type(self.scorer).__mro__)
-        of_own = any(is_own(each.__module__) for each in classes)
-        self.picked_scores = PickedScores(self.scorer.n_items, self.device, scores_are_read=of_own)
+        self.picked_scores = PickedScores(self.scorer.n_items, self.device, scores_are_read=self.scorer.has_own_code)
 
     def resumed_parts(self):
         return super().resumed_parts() | ({"averaged": self.averaged} if self.averaged else {})

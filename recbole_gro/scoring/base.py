@@ -9,6 +9,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 from torch.nn import functional
 
+from recbole_gro.config.own_modules import is_own
 from recbole_gro.scoring.activation import fused_gelu, gelu_layers
 from recbole_gro.scoring.loss_in_blocks import LossInBlocks
 from recbole_gro.scoring.sequences import keep_recent, length_groups
@@ -97,6 +98,11 @@ class NextItemScorer:
         """Most recent items, at most `longest`, that the scores depend on."""
         return self.longest
 
+    @property
+    def has_own_code(self) -> bool:
+        """Whether code of a user's own is in the model or the scorer, which may read, change or keep its scores."""
+        return any(is_own(cls.__module__) for cls in (*type(self.model).__mro__, *type(self).__mro__))
+
     def fused(self) -> contextlib.AbstractContextManager[None]:
         """Run the model's forward passes inside the block with fused activations (`fused_gelu`)."""
         return fused_gelu(self._gelu_layers)
@@ -107,9 +113,9 @@ class NextItemScorer:
             return self.model.calculate_loss(interaction)
 
     def in_blocks(self) -> contextlib.AbstractContextManager[Any]:
-        """Compute the loss of a model of RecBole's inside the block without a table of all scores (`LossInBlocks`)."""
-        if not type(self.model).calculate_loss.__module__.startswith("recbole."):
-            return contextlib.nullcontext()  # a user's model may keep its scores
+        """Compute the loss of a model of RecBole inside the block without a table of all scores (`LossInBlocks`)."""
+        if self.has_own_code:
+            return contextlib.nullcontext()
         return LossInBlocks(self.n_items, next(self.model.parameters()).device)
 
     def position_scores(self, interaction: Interaction) -> Tensor:

@@ -45,7 +45,7 @@ class StepInBlocks:
     Lists, negatives, swap targets and the gradient of the target's cross-entropy are computed for a block of positions
     while its scores are in the cache. The rest reads the scores of few items.
 
-    For Eq. 6 of the paper in one process, with models that multiply outputs by all embeddings, as RecBole's do.
+    For Eq. 6 of the paper in one process, with models of RecBole's that multiply outputs by all embeddings.
 
     Args:
         trainer: whose models, settings and generator are used.
@@ -84,6 +84,7 @@ class StepInBlocks:
             and rule.left_out is None
             and not trainer.paper_code_ties
             and all(getattr(type(trainer), method.__name__) is method for method in self.overridable)
+            and not (trainer.scorer.has_own_code or trainer.student_scorer.has_own_code)
             and all(type(callback).target_loss is GROCallback.target_loss for callback in trainer.callbacks)
         )
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from defense.gro.cases import KeepsStudent, with_student
 from pipeline import same_weights, weights_of
+from recbole.model.sequential_recommender import SASRec
 
 from recbole_gro import GROTrainer
 from recbole_gro.defense.gro.step_in_blocks import StepInBlocks
@@ -24,28 +25,34 @@ def blocks_of(positions):
         yield
 
 
+def taken():
+    """Count the steps that are taken in blocks, inside a block."""
+    return mock.patch.object(StepInBlocks, "_terms", autospec=True, side_effect=StepInBlocks._terms)
+
+
 def trained(make_trainer, model, block, **settings):
     """Return the losses of an epoch, and the weights of target, student and generator after it."""
     trainer, train, _ = make_trainer(model, KeepsStudent, **BRIEF, **settings)
-    with block:
+    with block, taken() as blocks:
         torch.manual_seed(4)
         trainer.fit_gro(train)
     losses = torch.tensor([*trainer.train_loss_dict.values()])
-    return losses, weights_of(trainer.model), weights_of(trainer.student), trainer.generator.get_state()
+    weights = weights_of(trainer.model), weights_of(trainer.student)
+    return losses, *weights, trainer.generator.get_state(), blocks.called
 
 
 @pytest.mark.parametrize("student_model", [None, "NARM", "BERT4Rec"])
 @pytest.mark.parametrize("model", MODELS)
 def test_an_epoch_is_the_same_but_for_rounding(make_trainer, model, student_model):
     settings = {"learner": "sgd", "student_model": student_model, "gro_lambda": 0.5, "margin_swap": 0.1}
-    losses, *ours, drawn = trained(make_trainer, model, blocks_of(3), **settings)
-    expected, *theirs, also_drawn = trained(make_trainer, model, contextlib.nullcontext(), **settings)
+    losses, *ours, drawn, in_blocks = trained(make_trainer, model, blocks_of(3), **settings)
+    expected, *theirs, also_drawn, not_in_blocks = trained(make_trainer, model, contextlib.nullcontext(), **settings)
     assert torch.allclose(losses, expected, rtol=1e-4)
     assert torch.equal(drawn, also_drawn)
     for one, other in zip(ours, theirs, strict=True):
         assert all(torch.allclose(one[name], other[name], atol=1e-4) for name in other)
     in_groups = (model, student_model) == ("BERT4Rec", "NARM")  # which reads prefixes of similar lengths together
-    assert same_weights(ours[0], theirs[0]) == in_groups  # blocks sum in another order
+    assert (in_blocks, not_in_blocks) == (not in_groups, False)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -56,16 +63,15 @@ def test_each_term_has_the_gradient_that_it_has_without_blocks(make_trainer, mod
         torch.manual_seed(4)
         trainer, student, batch = with_student(trainer, train)
         parameters = [*trainer.model.parameters(), *student.parameters()]
-        with block, mock.patch.object(StepInBlocks, "_terms", autospec=True, side_effect=StepInBlocks._terms) as taken:
+        with block, taken() as blocks:
             trainer.stage_loss(batch)  # whose probes draw random numbers too
             torch.manual_seed(5)
             trainer.generator.manual_seed(5)
             terms = trainer.stage_loss(batch)
-        assert taken.called == bool(trainer._in_blocks._apply)
         gradients = [torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True) for term in terms]
-        found.append((torch.stack([*terms]).detach(), gradients, bool(trainer._in_blocks._apply)))
-    (ours, our_gradients, blocks), (theirs, their_gradients, no_blocks) = found
-    assert (blocks, no_blocks) == (True, False)
+        found.append((torch.stack([*terms]).detach(), gradients, blocks.called))
+    (ours, our_gradients, in_blocks), (theirs, their_gradients, not_in_blocks) = found
+    assert (in_blocks, not_in_blocks) == (True, False)
     assert torch.allclose(ours, theirs, rtol=1e-4)
     zero = torch.zeros(())
     for one, other in zip(our_gradients, their_gradients, strict=True):
@@ -95,6 +101,19 @@ def test_what_reads_all_scores_takes_no_blocks(make_trainer, cls, settings):
     with blocks_of(3), mock.patch.object(StepInBlocks, "_terms") as taken:
         trainer.fit_gro(train)
     assert not taken.called
+
+
+class OwnModel(SASRec):
+    pass
+
+
+@pytest.mark.parametrize("of_own", ["scorer", "student_scorer"])
+def test_models_of_a_users_own_take_no_blocks(make_trainer, of_own):
+    trainer, train, _ = make_trainer("SASRec", **BRIEF)
+    trainer, _, batch = with_student(trainer, train)
+    getattr(trainer, of_own).model.__class__ = OwnModel
+    with blocks_of(3):
+        assert trainer._in_blocks.losses(batch) is None
 
 
 def test_scores_that_are_no_plain_product_take_no_blocks(make_trainer):
