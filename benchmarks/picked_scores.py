@@ -7,8 +7,10 @@ Nothing is loaded: sequences and lists of 100 items are drawn at random. The las
 the first pass differ, which both sides compute from equal weights and draws.
 """
 
+import contextlib
 import functools
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from paper_scale import sample
 
 from recbole_gro import BlackBox, Config, ExtractionTrainer, GROTrainer, create_query_strategy, create_surrogate
 from recbole_gro.data import build_dataset, build_loaders
-from recbole_gro.scoring import picked_scores
+from recbole_gro.scoring import picked_scores, score_blocks
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.patching import replaced
 
@@ -66,9 +68,11 @@ def first_pass(new, steps, change):
     return timed.seconds[0], sum(loss) if isinstance(loss, tuple) else loss
 
 
+@contextlib.contextmanager
 def few_is(few):
-    """Let items be few where a catalogue has `few` times as many, inside the block."""
-    return replaced(picked_scores, "FEW", few)
+    """Let items be few where a catalogue has `few` times as many, and take no blocks of positions, inside the block."""
+    with replaced(picked_scores, "FEW", few), replaced(score_blocks, "LARGE", sys.maxsize):
+        yield
 
 
 def compare(words, name, stages, items, **sides):
