@@ -14,3 +14,9 @@ class TestGROEpoch(BenchmarkCases):
     def _steps_are_wrapped_for_the_profile_alone(self):
         yield
         assert trainer.extraction_loss is extraction_loss
+
+
+class TestTwoModels(BenchmarkCases):
+    name, tiny = "gro_epoch", f"--rounds=1 --two-models {NARROW}"
+    long = f"--rounds=1000 --two-models {NARROW}"
+    prints = (r"epoch, two models / plain: \d+\.\d+ ",)
