@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import SequentialRecommender
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_gro.config.own_modules import is_own
 from recbole_gro.scoring.activation import fused_gelu, gelu_layers
 from recbole_gro.scoring.loss_in_blocks import LossInBlocks
+from recbole_gro.scoring.score_blocks import blocks_are_faster
 from recbole_gro.scoring.sequences import keep_recent, length_groups
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.registry import Registry
@@ -101,7 +102,8 @@ class NextItemScorer:
     @property
     def has_own_code(self) -> bool:
         """Whether code of a user's own is in the model or the scorer, which may read, change or keep its scores."""
-        return any(is_own(cls.__module__) for cls in (*type(self.model).__mro__, *type(self).__mro__))
+        kinds = {type(self), *map(type, self.model.modules())}
+        return any(is_own(cls.__module__) for kind in kinds for cls in kind.__mro__)
 
     def fused(self) -> contextlib.AbstractContextManager[None]:
         """Run the model's forward passes inside the block with fused activations (`fused_gelu`)."""
@@ -114,9 +116,11 @@ class NextItemScorer:
 
     def in_blocks(self) -> contextlib.AbstractContextManager[Any]:
         """Compute the loss of a model of RecBole inside the block without a table of all scores (`LossInBlocks`)."""
-        if self.has_own_code:
-            return contextlib.nullcontext()
-        return LossInBlocks(self.n_items, next(self.model.parameters()).device)
+        device = next(self.model.parameters()).device
+        of_recbole = type(getattr(self.model, "loss_fct", None)) in (nn.CrossEntropyLoss, type(None))
+        if blocks_are_faster(self.n_items, device) and of_recbole and not self.has_own_code:
+            return LossInBlocks(self.n_items)
+        return contextlib.nullcontext()
 
     def position_scores(self, interaction: Interaction) -> Tensor:
         """Return scores [N, n_items] at the training positions of a batch, differentiable."""
@@ -257,7 +261,7 @@ def cross_entropy(scores: Tensor, positives: Tensor, left_out: Tensor | None = N
     Returns:
         The mean over rows; 0, without a gradient that moves a weight, where there is no row.
     """
-    if not len(scores):
+    if not len(positives):
         return scores.sum()
     if left_out is not None:
         absent = left_out.expand_as(scores).scatter(1, positives.unsqueeze(1), False)

@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from recbole_gro.scoring.picked_scores import Product, product_of
-from recbole_gro.scoring.score_blocks import blocks_are_faster, cross_entropy_in_blocks
+from recbole_gro.scoring.score_blocks import cross_entropy_in_blocks
 
 
 class LossInBlocks(TorchFunctionMode):
@@ -21,36 +21,29 @@ class LossInBlocks(TorchFunctionMode):
     reads it. If that is `cross_entropy`, it is computed by `score_blocks`; if it is anything else, all scores are
     computed, as without this block.
 
-    For models whose loss keeps no scores: one that does would keep a table of zeros. Without effect where blocks are
-    not faster, and without gradients.
+    For models of RecBole's. What PyTorch does not call by `__torch_function__`, such as an autograd.Function or code
+    that keeps its scores, would read a table of zeros.
 
     Args:
         n_items: columns of the scores, padding included.
-        device: of the scores.
     """
 
-    def __init__(self, n_items: int, device: torch.device):
+    def __init__(self, n_items: int):
         super().__init__()
-        self.n_items, self.enabled = n_items, blocks_are_faster(n_items, device) and torch.is_grad_enabled()
+        self.n_items = n_items
         self._waiting: dict[int, tuple[Product, Tensor]] = {}  # by the id of what stands for the scores
         self._computed: dict[int, Tensor] = {}
 
-    def __enter__(self):
-        return super().__enter__() if self.enabled else self
-
-    def __exit__(self, *error):
-        if self.enabled:
-            super().__exit__(*error)
-
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func is functional.cross_entropy and args and id(args[0]) in self._waiting:
-            waiting, _ = self._waiting[id(args[0])]
+        key = id(args[0]) if args else None
+        if func is functional.cross_entropy and key in self._waiting and key not in self._computed:
+            waiting, _ = self._waiting[key]
             if _is_mean_of_positives(waiting, args, kwargs):
                 return cross_entropy_in_blocks(waiting, args[1])
         if self._waiting:
             args, kwargs = tree_map(self._scores, (args, kwargs))
-        product = None if kwargs else product_of(func, args, self.n_items)
+        product = None if kwargs or not torch.is_grad_enabled() else product_of(func, args, self.n_items)
         if product is None or any(part.dtype != torch.float32 for part in product if part is not None):
             return func(*args, **kwargs)
         stands_for = product.outputs.new_zeros(1, 1).expand(len(product.outputs), self.n_items)
@@ -59,9 +52,10 @@ class LossInBlocks(TorchFunctionMode):
 
     def _scores(self, value: Any) -> Any:
         """Return the scores that a value stands for, or the value."""
-        key = id(value)
-        if key not in self._waiting:
-            return value
+        return self._table(id(value)) if id(value) in self._waiting else value
+
+    def _table(self, key: int) -> Tensor:
+        """Return all scores of a product, computed once: a loss may write to them."""
         if key not in self._computed:
             self._computed[key] = functional.linear(*self._waiting[key][0])
         return self._computed[key]

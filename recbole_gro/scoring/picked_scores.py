@@ -2,14 +2,13 @@
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -167,25 +166,37 @@ class _Picked(torch.autograd.Function):
     @staticmethod
     def forward(ctx, items, values, *product):
         outputs, weights, bias = product
-        ctx.save_for_backward(outputs, weights, items)
-        ctx.has_bias = bias is not None
+        ctx.save_for_backward(outputs, weights, items, bias)
         if values is not None:
             return values.clone()
         picked = _products(outputs, weights, items)
         return picked if bias is None else picked + bias[items]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
-        outputs, weights, items = ctx.saved_tensors
+        outputs, weights, items, bias = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to have a gradient of its own, which needs all scores
+            dense = gradients_of(
+                lambda *given: functional.linear(*given).gather(1, items), (outputs, weights, bias), gradient
+            )
+            return None, None, *dense
         of_outputs = functional.embedding_bag(items, weights, per_sample_weights=gradient.contiguous(), mode="sum")
         entries = gradient.numpy().ravel(), items.numpy().ravel(), np.arange(0, items.numel() + 1, items.shape[1])
         of_scores = csr_matrix(entries, (len(items), len(weights)))
         of_weights = torch.from_numpy(of_scores.T @ outputs.numpy())
         of_bias = None
-        if ctx.has_bias:
+        if bias is not None:
             of_bias = gradient.new_zeros(len(weights)).index_add_(0, items.flatten(), gradient.flatten())
         return None, None, of_outputs, of_weights, of_bias
+
+
+def gradients_of(
+    function: Callable[..., Tensor], parts: Sequence[Tensor | None], gradient: Tensor | None = None
+) -> list[Tensor | None]:
+    """Return differentiable gradients of a function of some parts with respect to them, None where there is none."""
+    given = [part for part in parts if part is not None and part.requires_grad]
+    found = iter(torch.autograd.grad(function(*parts), given, gradient, create_graph=True))
+    return [next(found) if part is not None and part.requires_grad else None for part in parts]
 
 
 def _products(outputs: Tensor, weights: Tensor, items: Tensor) -> Tensor:

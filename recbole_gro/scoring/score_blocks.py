@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from recbole_gro.scoring.picked_scores import Product
+from recbole_gro.scoring.picked_scores import Product, gradients_of
 
 LARGE = 2**12  # items from which on blocks are used; with fewer they save little (benchmarks/score_blocks.py)
 AT_ONCE = 128  # positions of a block
@@ -75,7 +75,7 @@ class CrossEntropy:
 
     def mean(self) -> Tensor:
         """Return the mean [] over the positions, differentiable."""
-        return _WithGradients.apply(self._loss, *self._gradients, *self.product)
+        return _WithGradients.apply(self._loss, self.positives.squeeze(1), *self._gradients, *self.product)
 
 
 def cross_entropy_in_blocks(product: Product, positives: Tensor) -> Tensor:
@@ -99,18 +99,22 @@ def cross_entropy_in_blocks(product: Product, positives: Tensor) -> Tensor:
 
 
 class _WithGradients(torch.autograd.Function):
-    """A value with gradients that were computed along with it."""
+    """Cross-entropy with gradients that were computed along with it."""
 
     @staticmethod
-    def forward(ctx, value, *parts):  # gradients of outputs, weights and bias, and these
-        ctx.save_for_backward(*parts[:3])
+    def forward(ctx, value, *parts):  # positives, gradients of outputs, weights and bias, and these
+        ctx.save_for_backward(*parts)
         return value.clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient):
-        scaled = (None if part is None else part * gradient for part in ctx.saved_tensors)
-        return None, None, None, None, *scaled
+        positives, *parts = ctx.saved_tensors
+        gradients, product = parts[:3], parts[3:]
+        if torch.is_grad_enabled():  # the gradient is to have a gradient of its own, which needs all scores
+            gradients = gradients_of(
+                lambda *given: functional.cross_entropy(functional.linear(*given), positives), product
+            )
+        return *[None] * 5, *(None if part is None else part * gradient for part in gradients)
 
 
 def _to_gradient(scores: Tensor, positives: Tensor, total: int) -> Tensor:

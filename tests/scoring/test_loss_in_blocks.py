@@ -14,7 +14,6 @@ from recbole_gro.scoring.loss_in_blocks import LossInBlocks
 from recbole_gro.utils.patching import replaced
 
 N, M, H = 7, 30, 5
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +69,7 @@ def value_and_gradients(loss_of, block):
 def test_loss_and_gradients_are_those_without_blocks(name, in_blocks):
     loss_of = (PLAIN | OTHERS)[name]
     expected = value_and_gradients(loss_of, replaced(score_blocks, "AT_ONCE", 3))
-    found = value_and_gradients(loss_of, LossInBlocks(M, CPU))
+    found = value_and_gradients(loss_of, LossInBlocks(M))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
     assert in_blocks.called == (name in PLAIN)
 
@@ -81,35 +80,48 @@ def test_a_loss_may_read_its_scores_twice(in_blocks):
         return functional.cross_entropy(scores, POSITIVES) + scores.sin().sum()
 
     expected = value_and_gradients(twice, replaced(score_blocks, "AT_ONCE", 3))
-    found = value_and_gradients(twice, LossInBlocks(M, CPU))
+    found = value_and_gradients(twice, LossInBlocks(M))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
+
+
+def test_scores_that_the_loss_wrote_to_are_read_as_it_left_them(in_blocks):
+    def colder(outputs, weights, bias):
+        scores = outputs @ weights.t()
+        scores[:, 0] = -1e4
+        return functional.cross_entropy(scores.div_(0.1), POSITIVES)
+
+    expected = value_and_gradients(colder, replaced(score_blocks, "AT_ONCE", 3))
+    found = value_and_gradients(colder, LossInBlocks(M))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
+    assert not in_blocks.called
+
+
+def test_a_product_without_gradient_has_none():
+    def taught(outputs, weights, bias):
+        with torch.no_grad():
+            teacher = outputs @ weights.t()
+        return (teacher.softmax(1) * (outputs @ weights.t())).sum()
+
+    expected = value_and_gradients(taught, replaced(score_blocks, "AT_ONCE", 3))
+    found = value_and_gradients(taught, LossInBlocks(M))
     assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(found, expected, strict=True))
 
 
 def test_products_of_other_widths_are_computed_at_once():
     outputs, weights, _ = leaves()
-    with LossInBlocks(M + 1, CPU):
+    with LossInBlocks(M + 1):
         assert (outputs @ weights.t()).stride() == (M, 1)
 
 
 def test_wrong_positives_fail_as_without_blocks():
     outputs, weights, _ = leaves()
-    with pytest.raises(ValueError, match="batch_size"), LossInBlocks(M, CPU):
+    with pytest.raises(ValueError, match="batch_size"), LossInBlocks(M):
         functional.cross_entropy(outputs @ weights.t(), POSITIVES[:-1])
-
-
-@pytest.mark.parametrize("where", [(M, torch.device("cuda")), (0, CPU)])
-def test_elsewhere_nothing_waits(where):
-    assert not LossInBlocks(*where).enabled
-
-
-def test_without_gradients_nothing_waits():
-    with torch.no_grad():
-        assert not LossInBlocks(M, CPU).enabled
 
 
 def test_double_precision_is_not_computed_in_blocks(in_blocks):
     outputs, weights, _ = (leaf.double() for leaf in leaves())
-    with LossInBlocks(M, CPU):
+    with LossInBlocks(M):
         functional.cross_entropy(outputs @ weights.t(), POSITIVES)
     assert not in_blocks.called
 
@@ -117,8 +129,38 @@ def test_double_precision_is_not_computed_in_blocks(in_blocks):
 @pytest.mark.parametrize("model", ["SASRec", "GRU4Rec", "NARM", "BERT4Rec", "STAMP"])
 def test_losses_of_recbole_take_blocks(model, make_model, make_loaders, in_blocks):
     train = make_loaders(model)[1]
-    create_scorer(make_model(model)).loss(next(iter(train)))
-    assert in_blocks.called
+    counted = mock.patch.object(LossInBlocks, "_table", autospec=True, side_effect=LossInBlocks._table)
+    with counted as tables:
+        create_scorer(make_model(model)).loss(next(iter(train)))
+        assert in_blocks.called
+    assert not tables.called  # BERT4Rec reads the number of its scores too
+
+
+@pytest.mark.parametrize(("setting", "value"), [("LARGE", 10**6), ("AT_ONCE", 3)])
+def test_losses_over_small_catalogues_take_no_blocks(setting, value, make_model, make_loaders, in_blocks):
+    with replaced(score_blocks, setting, value):
+        create_scorer(make_model("SASRec")).loss(next(iter(make_loaders("SASRec")[1])))
+    assert in_blocks.called == (setting != "LARGE")
+
+
+class OwnLoss(nn.Module):
+    def forward(self, scores, positives):
+        self.scores = scores
+        return functional.cross_entropy(scores, positives)
+
+
+def own_loss(scores, positives):
+    return functional.cross_entropy(scores, positives)
+
+
+@pytest.mark.parametrize("loss", [OwnLoss(), own_loss, torch.jit.script(own_loss)])
+def test_a_loss_function_of_a_users_own_reads_all_scores(loss, make_model, make_loaders, in_blocks):
+    model = make_model("GRU4Rec")
+    del model.loss_fct
+    model.loss_fct = loss
+    found = create_scorer(model).loss(next(iter(make_loaders("GRU4Rec")[1])))
+    assert found.requires_grad
+    assert not in_blocks.called
 
 
 def test_a_loss_of_a_users_own_does_not(make_model, make_loaders, in_blocks):

@@ -68,6 +68,16 @@ class TestAgainstAllScores:
 
         check()
 
+    def test_the_gradient_has_a_gradient(self, parts, way):
+        def steepness(scores_of):
+            *leaves, items = parts
+            leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+            slopes = torch.autograd.grad(scores_of(*leaves, items).square().sum(), leaves, create_graph=True)
+            return torch.autograd.grad(sum(slope.square().sum() for slope in slopes), leaves)
+
+        for ours, reference in zip(steepness(way), steepness(dense), strict=True):
+            assert torch.allclose(ours, reference, rtol=1e-4, atol=1e-4)
+
     def test_a_row_without_a_gradient_moves_nothing(self, parts, way):
         _, *found = gradients(way, parts, lambda picked: picked * 0)
         assert all(not gradient.any() for gradient in found)

@@ -60,6 +60,20 @@ def test_the_gradient_may_be_taken_twice():
     assert torch.equal(first, second)
 
 
+def test_the_gradient_has_a_gradient():
+    leaves, positives = drawn(5, 9, 4, 1)
+
+    def steepness(loss_of):
+        parts = [leaf.clone().requires_grad_() for leaf in leaves]
+        loss = loss_of(*parts)
+        slopes = torch.autograd.grad(loss, parts, create_graph=True)
+        return torch.autograd.grad(sum(slope.square().sum() for slope in slopes), parts)
+
+    ours = steepness(lambda *parts: cross_entropy_in_blocks(Product(*parts), positives))
+    expected = steepness(lambda *parts: functional.cross_entropy(functional.linear(*parts), positives))
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(ours, expected, strict=True))
+
+
 def test_blocks_cover_all_positions_in_order():
     (outputs, weights, bias), _ = drawn(7, 9, 4, 1)
     with replaced(score_blocks, "AT_ONCE", 3):

@@ -11,8 +11,10 @@ from recbole_gro.defense.gro.callback import GROCallback
 from recbole_gro.defense.gro.swap_rules import PaperSwap
 from recbole_gro.objective.extraction import extraction_loss, sample_negatives
 from recbole_gro.objective.swap import best_and_worst, chosen_targets, swap_loss_of
+from recbole_gro.scoring.causal import SLOTS
 from recbole_gro.scoring.picked_scores import FEW, Product, ScoreRecorder, picked_by
 from recbole_gro.scoring.score_blocks import CrossEntropy, blocks_are_faster, score_blocks
+from recbole_gro.scoring.trimmed import TrimmedScorer
 from recbole_gro.utils.ranking import top_k
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class StepInBlocks:
     Lists, negatives, swap targets and the gradient of the target's cross-entropy are computed for a block of positions
     while its scores are in the cache. The rest reads the scores of few items.
 
-    For Eq. 6 of the paper in one process, with models of RecBole's that multiply outputs by all embeddings.
+    For Eq. 6 of the paper in one process, with models of RecBole's that multiply outputs by all embeddings, and rows
+    that each model reads at once: whole sequences, or masked ones.
 
     Args:
         trainer: whose models, settings and generator are used.
@@ -54,17 +57,22 @@ class StepInBlocks:
 
     def __init__(self, trainer: "GROTrainer", overridable: Sequence[Callable[..., Any]]):
         self.trainer, self.overridable = trainer, overridable
-        self._apply: bool | None = None  # None before the first batch
+        self._are_products: bool | None = None  # whether models of this kind score by products; before a batch, unknown
 
     def losses(self, interaction: Interaction) -> tuple[Tensor, Tensor, Tensor] | None:
         """Return the three terms for a training batch, or None where they need all scores.
 
-        Random draws are those of `stage_loss`; where None is returned, none was made.
+        Whether they do depends on nothing but the models, the settings and the batch, so that a resumed run has the
+        same steps. Random draws are those of `stage_loss`; where None is returned, none was made.
         """
         trainer = self.trainer
-        if self._apply is None:
-            self._apply = self._possible() and self._scores_are_products(interaction)
-        if not self._apply or trainer.batch_part is not None or not trainer.scorer.positions_of_rows(interaction).any():
+        if not self._possible() or self._in_groups(interaction):
+            return None
+        if trainer.batch_part is not None or not trainer.scorer.positions_of_rows(interaction).any():
+            return None
+        if self._are_products is None:
+            self._are_products = self._scores_are_products(interaction)
+        if not self._are_products:
             return None
         state = torch.get_rng_state()
         target, student = self._products(interaction, computed=False)
@@ -74,19 +82,28 @@ class StepInBlocks:
         return self._terms(target, student, trainer.scorer.positives(interaction))
 
     def _possible(self) -> bool:
-        """Return whether catalogue, device and settings allow blocks."""
+        """Return whether catalogue, device, models and settings allow blocks."""
         trainer, rule = self.trainer, self.trainer.swap_rule
         n_items = trainer.scorer.n_items
         return (
             blocks_are_faster(n_items, trainer.device)
             and FEW * 2 * trainer.served_k <= n_items
-            and type(rule).term is PaperSwap.term
+            and type(rule) is PaperSwap
             and rule.left_out is None
-            and not trainer.paper_code_ties
+            and not (trainer.paper_code_ties or rule.paper_code_ties)
             and all(getattr(type(trainer), method.__name__) is method for method in self.overridable)
             and not (trainer.scorer.has_own_code or trainer.student_scorer.has_own_code)
             and all(type(callback).target_loss is GROCallback.target_loss for callback in trainer.callbacks)
         )
+
+    def _in_groups(self, interaction: Interaction) -> bool:
+        """Return whether a model reads rows of similar length together, each group with a product of its own."""
+        trainer, whole = self.trainer, SLOTS in interaction
+        if isinstance(trainer.scorer, TrimmedScorer) and not whole:
+            return True
+        student = trainer.student_scorer
+        reads_prefixes = type(student) is not type(trainer.scorer) and not (whole and student.all_prefixes_at_once)
+        return isinstance(student, TrimmedScorer) and reads_prefixes
 
     def _scores_are_products(self, interaction: Interaction) -> bool:
         """Return whether the target's loss is cross-entropy, and the scores of both models are plain products."""

@@ -11,6 +11,8 @@ from recbole.model.sequential_recommender import SASRec
 
 from recbole_gro import GROTrainer
 from recbole_gro.defense.gro.step_in_blocks import StepInBlocks
+from recbole_gro.defense.gro.swap_rules import PaperSwap
+from recbole_gro.objective.extraction import BatchPart
 from recbole_gro.scoring import score_blocks
 from recbole_gro.utils.patching import replaced
 
@@ -101,6 +103,43 @@ def test_what_reads_all_scores_takes_no_blocks(make_trainer, cls, settings):
     with blocks_of(3), mock.patch.object(StepInBlocks, "_terms") as taken:
         trainer.fit_gro(train)
     assert not taken.called
+
+
+class OwnRule(PaperSwap):
+    pass
+
+
+def with_rule(trainer, **attributes):
+    for name, value in attributes.items():
+        setattr(trainer.swap_rule, name, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda trainer: setattr(trainer, "swap_rule", OwnRule(trainer.config)),
+        lambda trainer: setattr(trainer, "paper_code_ties", True),
+        lambda trainer: with_rule(trainer, paper_code_ties=True),
+        lambda trainer: with_rule(trainer, left_out=torch.zeros(31, dtype=torch.bool)),
+        lambda trainer: setattr(trainer, "batch_part", BatchPart(0, 100)),
+    ],
+)
+def test_a_change_between_steps_counts(make_trainer, change):
+    trainer, train, _ = make_trainer("SASRec", **BRIEF)
+    trainer, _, batch = with_student(trainer, train)
+    with blocks_of(3):
+        assert trainer._in_blocks.losses(batch) is not None
+        change(trainer)
+        assert trainer._in_blocks.losses(batch) is None
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_whether_blocks_are_taken_does_not_depend_on_the_first_batch(make_trainer, rows):
+    """Rows of one prefix each are read in groups of similar length; a batch may happen to have one group."""
+    trainer, train, _ = make_trainer("SASRec", train_rows="prefixes", **BRIEF)
+    trainer, _, batch = with_student(trainer, train)
+    with blocks_of(3):
+        assert trainer._in_blocks.losses(batch[:rows]) is None
 
 
 class OwnModel(SASRec):
