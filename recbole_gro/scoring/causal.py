@@ -7,6 +7,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_gro.scoring.base import register_scorer
+from recbole_gro.scoring.sequences import outputs_after
 from recbole_gro.scoring.trimmed import TrimmedScorer
 from recbole_gro.utils.patching import replaced
 
@@ -92,5 +93,8 @@ class CausalScorer(TrimmedScorer):
 
     def outputs_at(self, sequences: Tensor, lengths: Tensor, rows: Tensor, places: Tensor) -> Tensor:
         """Return the model's outputs [N, H] after items `places` [N] of rows `rows` [N] of sequences [B, L]."""
-        with self.fused(), replaced(self.model, "gather_indexes", lambda outputs, _: outputs[rows, places]):
+        with (
+            self.fused(),
+            replaced(self.model, "gather_indexes", lambda outputs, _: outputs_after(outputs, rows, places)),
+        ):
             return self.model(sequences, lengths)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_gro.scoring.base import register_scorer
 from recbole_gro.scoring.causal import CausalScorer
-from recbole_gro.scoring.sequences import length_groups
+from recbole_gro.scoring.sequences import length_groups, outputs_after, rows_at
 from recbole_gro.scoring.trimmed import TrimmedScorer
 
 
@@ -80,12 +80,14 @@ class NARMScorer(RecurrentScorer, CausalScorer):
         with self._continued_from(None) as states:
             model(sequences, lengths)
         read = states[0].outputs
-        last, first_layer = read[rows, places], model.a_1(read)
+        last, first_layer = outputs_after(read, rows, places), model.a_1(read)
         parts, local = length_groups(places + 1, read.shape[1]), []
         for part, width in parts:
-            weights = model.v_t(torch.sigmoid(first_layer[rows[part], :width] + model.a_2(last[part]).unsqueeze(1)))
+            weights = model.v_t(
+                torch.sigmoid(rows_at(first_layer[:, :width], rows[part]) + model.a_2(last[part]).unsqueeze(1))
+            )
             seen = torch.arange(width, device=places.device) <= places[part].unsqueeze(1)
-            local.append(((weights * seen.unsqueeze(2)) * read[rows[part], :width]).sum(1))
+            local.append(((weights * seen.unsqueeze(2)) * rows_at(read[:, :width], rows[part])).sum(1))
         if len(parts) > 1:
             local = [torch.cat(local)[torch.cat([part for part, _ in parts]).argsort()]]
         return model.b(model.ct_dropout(torch.cat([*local, last], 1)))

@@ -97,3 +97,28 @@ def _padded(sequences: Any) -> Tensor:
 
 def _are_integers(ids: Tensor) -> bool:
     return not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+
+
+def rows_at(table: Tensor, rows: Tensor) -> Tensor:
+    """Return table[rows], with a gradient that is the same to the last bit every time.
+
+    The gradient of an index adds up the rows that occur twice in any order where several threads do so on a CPU.
+
+    Args:
+        table: [R, ...] of which rows are read.
+        rows: [N] whole numbers, some of them twice.
+    """
+    if table.is_cpu and torch.get_num_threads() > 1:
+        return table.index_select(0, rows)
+    return table[rows]
+
+
+def outputs_after(outputs: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+    """Return outputs[rows, places] as `rows_at` does.
+
+    Args:
+        outputs: [B, L, H] of a model.
+        rows: [N] of them.
+        places: [N] in these rows.
+    """
+    return rows_at(outputs.flatten(0, 1), rows * outputs.shape[1] + places)

@@ -337,6 +337,21 @@ class WholeSequenceCases(ScorerCases):
     def users(self, scorer, batch):
         return batch["user_id"][batch[SLOTS] // batch["item_id_list"].shape[1]].tolist()
 
+    def test_gradients_are_the_same_to_the_last_bit_on_two_threads(self, scorer):
+        """Many prefixes read the same outputs, whose gradients are added up."""
+        sequences, _ = random_sequences([LONGEST] * 3, scorer.n_items)
+        lengths = torch.randint(1, LONGEST + 1, (3, 2400), generator=torch.Generator().manual_seed(3))
+        scorer.model.eval()
+        threads, found = torch.get_num_threads(), []
+        try:
+            torch.set_num_threads(2)
+            for _ in range(5):
+                found.append(self._gradients(scorer.prefix_scores(sequences, lengths), scorer.model))
+        finally:
+            torch.set_num_threads(threads)
+        for again in found[1:]:
+            assert all(torch.equal(one, other) for one, other in zip(found[0], again, strict=True))
+
     def test_scores_at_each_position_are_those_of_its_prefix(self, model, scorer, batch):
         sequences, lengths = scorer.contexts(batch)
         own = self.own_scores(model, {"item_id_list": sequences, "item_length": lengths})

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_gro.scoring import keep_recent, length_groups, pad_sequences
+from recbole_gro.scoring.sequences import outputs_after, rows_at
 
 
 @pytest.mark.parametrize("longest", [1, 2, 5])
@@ -73,3 +74,21 @@ def test_rows_of_one_length_stay_one_batch(lengths):
 
 def test_lengths_on_another_device_are_not_read():
     assert length_groups(torch.ones(500, dtype=torch.long, device="meta"), 50) == [(slice(None), 50)]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_at_and_outputs_after_are_indices(threads):
+    outputs = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    rows, places = torch.tensor([0, 3, 3, 1]), torch.tensor([4, 0, 0, 2])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        for found, expected in (
+            (outputs_after(outputs, rows, places), outputs[rows, places]),
+            (rows_at(outputs[:, :2], rows), outputs[rows, :2]),
+        ):
+            assert torch.equal(found, expected)
+            ours, theirs = (torch.autograd.grad(part.square().sum(), outputs)[0] for part in (found, expected))
+            assert torch.allclose(ours, theirs)
+    finally:
+        torch.set_num_threads(before)
