@@ -3,7 +3,7 @@
     python benchmarks/gro_epoch.py [--model=BERT4Rec] [--rounds=8] [--two-models] [--KEY=VALUE ...]
 
 Two models are trained, so 2.0 is the floor that the student's own loss moves a little: it needs no softmax.
-`--two-models` measures that floor, which caches raise: target and student, each with the model's own loss.
+`--two-models` measures that floor: target and student, each with the model's own loss.
 """
 
 import contextlib

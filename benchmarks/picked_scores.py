@@ -43,15 +43,21 @@ def surrogate_stage(config, n_items, length, steps):
     return new
 
 
-def gro_stage(config, n_items, length, steps):
-    """Return a function that makes GRO's fit and the loader of its rows, the same every time."""
+def training_stage(trainer_class, fit):
+    """Return the stage of a trainer's method `fit`: a function that makes it and the loader of its rows."""
 
-    def new():
-        train, *_ = build_loaders(config, build_dataset(config))
-        trainer = GROTrainer(config, config.model_class(config, train._dataset))
-        return trainer, trainer.fit_gro, train
+    def stage(config, *_):
+        def new():
+            train, *_ = build_loaders(config, build_dataset(config))
+            trainer = trainer_class(config, config.model_class(config, train._dataset))
+            return trainer, getattr(trainer, fit), train
 
-    return new
+        return new
+
+    return stage
+
+
+gro_stage = training_stage(GROTrainer, "fit_gro")
 
 
 STAGES = {"GRO": gro_stage, "surrogate": surrogate_stage}

@@ -10,23 +10,11 @@ which both sides compute from equal weights and draws.
 import sys
 
 from common import command
-from picked_scores import compare, gro_stage
+from picked_scores import compare, gro_stage, training_stage
 
-from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.scoring import score_blocks
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.patching import replaced
-
-
-def target_stage(config, n_items, length, steps):
-    """Return a function that makes the fit of the target's own training and the loader of its rows."""
-
-    def new():
-        train, *_ = build_loaders(config, build_dataset(config))
-        trainer = TargetTrainer(config, config.model_class(config, train._dataset))
-        return trainer, trainer.fit, train
-
-    return new
 
 
 def large_from(n_items):
@@ -36,7 +24,8 @@ def large_from(n_items):
 
 def main(words):
     sides = {"one table": lambda _: large_from(sys.maxsize), "blocks": lambda _: large_from(0)}
-    compare(words, "score_blocks", {"target": target_stage, "GRO": gro_stage}, [1682, 3416, 8000, 20000], **sides)
+    stages = {"target": training_stage(TargetTrainer, "fit"), "GRO": gro_stage}
+    compare(words, "score_blocks", stages, [1682, 3416, 8000, 20000], **sides)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ class LossInBlocks(TorchFunctionMode):
     """Compute the cross-entropy of a model's loss without a table of all scores, inside a `with` block.
 
     RecBole's models multiply N outputs and the embeddings of all items, and take the cross-entropy of the table. With
-    its gradient, this is most of a training step where there are many items. Here the product waits until something
-    reads it. If that is `cross_entropy`, it is computed by `score_blocks`; if it is anything else, all scores are
-    computed, as without this block.
+    its gradient, this is a large part of a training step where there are many items. Here the product waits until
+    something reads it. If that is `cross_entropy`, it is computed by `score_blocks`; if it is anything else, all scores
+    are computed, as without this block.
 
     For models of RecBole's. What PyTorch does not call by `__torch_function__`, such as an autograd.Function or code
     that keeps its scores, would read a table of zeros.
