@@ -225,7 +225,7 @@ class Attacker:
         return best
 
 
-_attackers: Registry[type[Attacker]] = Registry("attacker")
+_attackers: Registry[type[Attacker]] = Registry("attacker", Attacker)
 register_attacker = _attackers.register
 
 

@@ -162,7 +162,7 @@ class QueryStrategy:
         return checked_items(returned, len(served), n_items, source)
 
 
-_strategies: Registry[type[QueryStrategy]] = Registry("query strategy")
+_strategies: Registry[type[QueryStrategy]] = Registry("query strategy", QueryStrategy)
 register_query_strategy = _strategies.register
 
 

@@ -85,5 +85,5 @@ class Defense:
         """Restore a state that `state_dict` returned."""
 
 
-defenses: Registry[type[Defense]] = Registry("defense", acting=("protect", "shown", "answer"))
+defenses: Registry[type[Defense]] = Registry("defense", Defense, acting=("protect", "shown", "answer"))
 register_defense = defenses.register

@@ -1,5 +1,7 @@
 """Defenses that keep the head of the served list and change the positions below it."""
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -33,6 +35,7 @@ class TailDefense(Defense):
             return ranked
         return torch.cat([ranked[:, : self.head_k], self.tail(ranked, query)], 1)
 
+    @abstractmethod
     def tail(self, ranked: Tensor, query: Query) -> Tensor:
         """Return the items [B, k - head_k] below the head of a ranking [B, k]."""
         raise NotImplementedError
@@ -48,6 +51,7 @@ class TailShuffle(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_shuffle")
 
+    @abstractmethod
     def tail(self, ranked, query):
         tail = ranked[:, self.head_k :]
         return shuffled(tail, self.draws.words(query, tail.shape[1]))
@@ -63,6 +67,7 @@ class TailRandom(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_random")
 
+    @abstractmethod
     def tail(self, ranked, query):
         check_served_k(ranked.shape[1], query.scores.shape[1])
         head, n_tail = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
@@ -76,6 +81,7 @@ class TailDecoy(TailDefense):
     summary = "below its head every list holds the items with the lowest scores, the lowest first"
     output_settings = (TailSettings,)
 
+    @abstractmethod
     def tail(self, ranked, query):
         check_served_k(ranked.shape[1], query.scores.shape[1])
         # with equal scores the head could be among the lowest
@@ -91,5 +97,6 @@ class Truncate(TailDefense):
     output_settings = (TailSettings,)
     shortens = True
 
+    @abstractmethod
     def tail(self, ranked, query):
         return torch.zeros_like(ranked[:, self.head_k :])

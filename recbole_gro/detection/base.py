@@ -1,5 +1,6 @@
 """The base class of detectors, and their registry."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -30,14 +31,17 @@ class Detector:
     def __init__(self, config: SettingsSource):
         self.config = config
 
+    @abstractmethod
     def fit(self, benign: Traces) -> None:
         """Take the statistics of benign users' histories."""
         raise NotImplementedError
 
+    @abstractmethod
     def scores(self, traces: Traces) -> Tensor:
         """Return the score [N, L] of each history up to each of its items; any value in padding."""
         raise NotImplementedError
 
+    @abstractmethod
     def window_scores(self, traces: Traces, size: int) -> Tensor:
         """Return the score [W] of each window of `size` histories, of which `traces` holds W, one after another.
 
@@ -48,7 +52,7 @@ class Detector:
         raise NotImplementedError
 
 
-detectors: Registry[type[Detector]] = Registry("detector")
+detectors: Registry[type[Detector]] = Registry("detector", Detector)
 register_detector = detectors.register
 
 

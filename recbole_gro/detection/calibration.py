@@ -105,6 +105,12 @@ class CalibratedDetector:
         self._window_location, self._window_spread = grown.mean(0), grown.std(0).clamp(min=1e-6)
         highest_windows = torch.maximum(grown, recent).sub(self._window_location).div(self._window_spread).amax(1)
         self.window_threshold = conformal_quantile(highest_windows, rate)
+        for threshold, scores in ((self.threshold, "scores"), (self.window_threshold, "window_scores")):
+            if not math.isfinite(threshold):  # it would flag nothing
+                raise UserError(
+                    f"detector {name}: {scores} returned infinite numbers for so many benign users that no threshold "
+                    f"flags {rate:g} of them at most; let it return finite ones"
+                )
 
     def scores(self, traces: Traces) -> Tensor:
         """Return comparable scores [N, L] of each history up to each of its items; -inf in padding."""

@@ -39,7 +39,7 @@ class StandardizedDetector:
             if scores[inside].isinf().any():
                 raise UserError(
                     f"detector {name}: scores returned an infinite number for a benign history, so that no mean "
-                    f"standardizes the others; it returns finite ones, or sets standardized = False"
+                    f"standardizes the others; let it return finite ones"
                 )
             for place in range(scores.shape[1]):  # a place in a history, not a history
                 own = scores[inside[:, place], place]
@@ -86,7 +86,7 @@ class StandardizedDetector:
                 f"detector {self._name}: {method} returned a shape of {list(scores.shape)}; it returns a score per "
                 f"{unit}, here {list(inside.shape)}"
             )
-        scores = scores.detach() if scores.is_floating_point() else scores.float()
+        scores = scores.detach().float()
         if scores[inside].isnan().any():
             raise UserError(f"detector {self._name}: {method} returned NaN; it returns a number per {unit}")
         return scores

@@ -5,15 +5,17 @@ import datetime
 import itertools
 import json
 import math
+import operator
 import re
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeVar
 
 from recbole_gro.utils.errors import UserError, nearest
 
 NOTATION = "items stand between blanks, those with blanks in a JSON list"
 SHOWN_NAMES = 10
 YEAR_10000 = 253_402_300_800  # in seconds since 1970
+T = TypeVar("T")
 TIME = "a time since 1970, of ISO 8601 such as 2026-01-31T10:00:00, or in seconds"
 
 
@@ -117,3 +119,16 @@ def seconds(place: str, value: Any) -> float:
         raise UserError(f"log: {place}: time {quoted(value)} is beyond the year 9999; it takes seconds since 1970, and "
                         "this seems to be milliseconds or a smaller unit")  # fmt: skip
     return found
+
+
+def by_time(entries: Sequence[T], times: Sequence[float]) -> list[T]:
+    """Return the entries of a file by time; of one time in the order of the file, or against it where the file has the
+    latest first.
+
+    >>> by_time(["a", "b", "c"], [2, 1, 2]), by_time(["a", "b", "c"], [2, 1, 1])
+    (['b', 'a', 'c'], ['c', 'b', 'a'])
+    """
+    pairs = list(zip(times, entries, strict=True))
+    if all(one >= other for one, other in itertools.pairwise(times)) and len(set(times)) > 1:
+        pairs.reverse()
+    return [entry for _, entry in sorted(pairs, key=operator.itemgetter(0))]

@@ -6,11 +6,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
-from recbole_gro.http_service.log_values import quoted, seconds, tokens, unknown_item, unread_names
+from recbole_gro.http_service.log_values import by_time, quoted, seconds, tokens, unknown_item, unread_names
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import say
@@ -21,6 +21,16 @@ FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
 CHECKPOINT = "if they do, give a checkpoint of the model that was served"
 NO_NAME = re.compile(r"[\n\r\ud800-\udfff]")  # line breaks and halves of characters, which no report can show
 KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
+
+
+class _Query(NamedTuple):
+    """A query of a ledger or jsonl file: its number, key and time there, its time in seconds, and its histories."""
+
+    number: int
+    key: str
+    time: str
+    seconds: float
+    histories: list[list[int]]
 
 
 @dataclass
@@ -74,7 +84,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     Args:
         file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
             (item tokens between blanks, or a JSON list of them) and, where they are known, `key` and `time` (ISO 8601,
-            or seconds since 1970), by which its rows are sorted.
+            or seconds since 1970). Lines of jsonl and csv files are sorted by time.
         ids: item id by token.
 
     Raises:
@@ -91,7 +101,8 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             _add_ledger(found, file, ids)
         elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
             with open(file, encoding="utf-8-sig") as text:
-                _add_lines(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids))
+                queries = list(_reached(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids)))
+            _add_queries(found, by_time(queries, [query.seconds for query in queries]))
         else:
             _add_csv(found, file, ids)
     except (OSError, ValueError) as error:
@@ -125,7 +136,7 @@ def _add_ledger(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping
                 f"log: {file} is of another catalogue than the target's ({own.unlike(catalogue)}); give a checkpoint "
                 "of the model that was served"
             )
-        _add_lines(found, f"{file}, query", _admitted(found, ledger.lines()), catalogue)
+        _add_queries(found, _reached(found, f"{file}, query", _admitted(found, ledger.lines()), catalogue))
     finally:
         ledger.close()
 
@@ -139,8 +150,17 @@ def _admitted(found: LoggedQueries, lines: Iterable[dict[str, Any]]) -> Iterator
         yield line["id"], line
 
 
-def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]], catalogue: Catalogue) -> None:
-    """Add the numbered lines of a log; `place` is what precedes their numbers in messages."""
+def _reached(
+    found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]], catalogue: Catalogue
+) -> Iterator[_Query]:
+    """Yield the queries of a log that reached the model, and count the others.
+
+    Args:
+        found: where they are counted.
+        place: what precedes the numbers of lines in messages.
+        lines: number and content of each.
+        catalogue: of the target.
+    """
     for number, line in lines:
         if wrong := _wrong(line, catalogue):
             raise UserError(f"log: {place} {number}: {wrong}")
@@ -148,10 +168,14 @@ def _add_lines(found: LoggedQueries, place: str, lines: Iterable[tuple[int, Any]
             found.left_out += line["lists"]
             found.refused += line["lists"]
             continue
-        seconds(f"{place} {number}", line["time"])
-        key = line.get("key")
-        for at, history in enumerate(line["sequences"], 1):
-            found.add("" if key is None else str(key), str(line["time"]), history, (number, at))
+        when, key = seconds(f"{place} {number}", line["time"]), line.get("key")
+        yield _Query(number, "" if key is None else str(key), str(line["time"]), when, line["sequences"])
+
+
+def _add_queries(found: LoggedQueries, queries: Iterable[_Query]) -> None:
+    for query in queries:
+        for at, history in enumerate(query.histories, 1):
+            found.add(query.key, query.time, history, (query.number, at))
 
 
 def _wrong(line: Any, catalogue: Catalogue) -> str:
@@ -206,7 +230,7 @@ def _parsed(file: str | os.PathLike[str], lines: Iterable[str]) -> Iterator[tupl
 def _add_csv(found: LoggedQueries, file: str | os.PathLike[str], ids: Mapping[str, int]) -> None:
     numbered = list(enumerate(csv_rows(file), 1))
     if numbered and "time" in numbered[0][1][1]:
-        numbered.sort(key=lambda one: seconds(f"{file}, line {one[1][0]}", one[1][1]["time"]))  # stable
+        numbered = by_time(numbered, [seconds(f"{file}, line {line}", row["time"]) for _, (line, row) in numbered])
     for number, (line, row) in numbered:
         read = tokens(row["history"])
         history = [0 if token is None else ids.get(token, 0) for token in read]

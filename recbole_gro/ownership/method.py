@@ -1,6 +1,7 @@
 """The base class of verification methods, their registry, and their verdict."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from recbole_gro.config.settings import Key
 from recbole_gro.serving.saved_target import SavedTarget
-from recbole_gro.utils.errors import unknown_name
+from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.registry import Registry
 
 LEVEL = 0.01  # maximum rate of false claims, unless said otherwise
@@ -98,8 +99,12 @@ class VerificationMethod:
 
     def __init__(self, settings: Mapping[str, Any]):
         known = {key.name: key for key in self.keys}
+        if "" in known:
+            raise UserError(f"method: {self.name}: one of its keys has no name; declare it as Key(name, default, ..)")
         for name, value in settings.items():
             if name not in known:
+                if not known:
+                    raise UserError(f"unknown setting {name!r}: the method {self.name} has none")
                 raise unknown_name(f"setting of {self.name}", name, known)
             known[name].check(value)
         self.settings: dict[str, Any] = {name: key.default for name, key in known.items()} | dict(settings)
@@ -111,6 +116,7 @@ class VerificationMethod:
             NoVerdict: it does not.
         """
 
+    @abstractmethod
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return the queries to the suspect; equal arguments give equal probes.
 
@@ -129,6 +135,7 @@ class VerificationMethod:
         """
         raise NotImplementedError
 
+    @abstractmethod
     def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         """Return the verdict.
 
@@ -142,7 +149,7 @@ class VerificationMethod:
         raise NotImplementedError
 
 
-methods: Registry[type[VerificationMethod]] = Registry("verification method")
+methods: Registry[type[VerificationMethod]] = Registry("verification method", VerificationMethod)
 
 
 def register_method(name: str) -> Any:
@@ -166,6 +173,11 @@ def create_method(name: str, settings: Mapping[str, Any]) -> VerificationMethod:
         UserError: no such method, or a setting that it does not have.
     """
     return methods[name](settings)
+
+
+def is_packaged(method: VerificationMethod) -> bool:
+    """Return whether a method is of this package, and not of a user's own."""
+    return type(method).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def keyed_draws(key: bytes, purpose: str) -> np.random.Generator:

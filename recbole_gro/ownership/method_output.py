@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_gro.ownership.method import Probes, Verdict
+from recbole_gro.ownership.method import Probes, Verdict, VerificationMethod
 from recbole_gro.ownership.stored_probes import MOST_ROUNDED, differing
 from recbole_gro.utils.errors import UserError
 
@@ -57,6 +57,46 @@ def check_repeated(method: str, probes: Probes, again: Probes) -> None:
             method,
             "equal arguments gave other probes a second time, so that --recompute --owner would fail; draw from "
             "keyed_draws(key, purpose) alone",
+        )
+
+
+def check_described(method: VerificationMethod) -> None:
+    """Check what a method says of itself, which its report shows to a judge.
+
+    Args:
+        method: whose class may be of a user's own.
+
+    Raises:
+        UserError: a value is none that a report can show.
+    """
+    for name in ("summary", "source"):
+        if not isinstance(value := getattr(method, name), str):
+            raise _refused(method.name, f"its {name} is {_shown(value)}; a text is expected")
+    assumptions, units = method.assumptions, ("share", "percent", "")
+    if not isinstance(assumptions, tuple | list) or not all(isinstance(one, str) for one in assumptions):
+        raise _refused(method.name, f"its assumptions are {_shown(assumptions)}; a tuple of sentences is expected")
+    if method.effect_unit not in units:
+        raise _refused(
+            method.name, f"its effect_unit is {_shown(method.effect_unit)}; share, percent or an empty text is expected"
+        )
+
+
+def check_same_verdict(method: str, found: dict[str, Any], again: dict[str, Any]) -> None:
+    """Check that equal arguments give an equal verdict.
+
+    Args:
+        method: its name.
+        found: outcome of one instance of it.
+        again: that of another one.
+
+    Raises:
+        UserError: they differ, so that nobody could recompute the verification.
+    """
+    if found != again:
+        raise _refused(
+            method,
+            "equal arguments gave another verdict a second time, so that --recompute would fail; verdict is to be a "
+            "function of its arguments alone, without random draws",
         )
 
 

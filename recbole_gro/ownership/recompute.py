@@ -20,6 +20,7 @@ from recbole_gro.ownership.stored_probes import MOST_ROUNDED, differing, without
 from recbole_gro.ownership.suspect import Answers, n_sent_twice
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.own_code import fault_of_own_code
 
 TOLERANCE = 1e-6  # relative, of the numbers of a verdict
 
@@ -128,6 +129,8 @@ def _damage_named(file: str) -> Iterator[None]:
         raise UserError(f"recompute: {file} is a folder; name the results.json of a verification in it") from error
     # a RecursionError is a RuntimeError
     except (OSError, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        if fault := fault_of_own_code(error):  # of a verdict
+            raise fault from error
         reason = f"it lacks {error.args[0]}" if isinstance(error, KeyError) else "a value is damaged"
         reason = str(error.strerror) if isinstance(error, OSError) else reason
         reason = "it is not JSON" if isinstance(error, json.JSONDecodeError) else reason

@@ -19,9 +19,9 @@ from recbole_gro.ownership.key import (
     sha256,
     warn_if_revealed,
 )
-from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method
-from recbole_gro.ownership.method_output import check_repeated, checked_probes
-from recbole_gro.ownership.outcome import outcome, without_verdict
+from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method, is_packaged
+from recbole_gro.ownership.method_output import check_described, check_repeated, checked_probes
+from recbole_gro.ownership.outcome import repeatable_outcome, without_verdict
 from recbole_gro.ownership.references import check_trainable, load_references, train_references
 from recbole_gro.ownership.report import save_results, summary
 from recbole_gro.ownership.stored_probes import store_probes, stored_probes
@@ -97,6 +97,7 @@ def run_verification(
         UserError: invalid input, or a suspect that gives no lists.
     """
     made = create_method(method, settings or {})
+    check_described(made)
     _check_arguments(made, probes, references)
     check_file_name(key)
     model = owners_model(owner, data_path)
@@ -148,6 +149,11 @@ def _check_arguments(method: VerificationMethod, probes: int, references: Sequen
             f"references: the method {method.name} compares with none; leave them out, or name another method"
         )
     fewest = method.settings.get("min_references", 0)
+    if method.needs_references and not references and "min_references" not in method.settings:
+        raise UserError(
+            f"references: none are given, with which {method.name} compares; give checkpoints, separated by commas, or "
+            "how many to train"
+        )
     if isinstance(references, int):
         if method.needs_references and references < fewest:
             raise UserError(
@@ -258,7 +264,7 @@ def _commit(
     stored, n_items = stored_probes(folder, n, earlier.get("probes_sha256", "")), len(owner.item_tokens or ())
     made = stored or method.probes(owner, references, secret, n)
     probes = checked_probes(method.name, made, n, n_items)
-    if not stored and not _is_packaged(method):  # another instance, as --recompute has one
+    if not stored and not is_packaged(method):  # another instance, as --recompute has one
         again = create_method(method.name, method.settings).probes(owner, references, secret, n)
         check_repeated(method.name, probes, checked_probes(method.name, again, n, n_items))
     parts |= {
@@ -271,10 +277,6 @@ def _commit(
     commitment = committed(folder, parts)
     store_probes(folder, n, probes)
     return probes, commitment
-
-
-def _is_packaged(method: VerificationMethod) -> bool:
-    return type(method).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: Path) -> dict[str, Any]:
@@ -292,4 +294,4 @@ def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: 
         | {"lists": journal.n_lists, "lost": journal.spent - journal.n_lists},
         "failures": journal.reasons,
     }
-    return evidence | outcome(method, probes, answers)
+    return evidence | repeatable_outcome(method, probes, answers)

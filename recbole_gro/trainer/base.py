@@ -36,7 +36,7 @@ from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
-_trainers: Registry[type[Trainer]] = Registry("trainer")
+_trainers: Registry[type[Trainer]] = Registry("trainer", Trainer)
 register_trainer = _trainers.register
 
 

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from recbole_gro.utils.errors import unknown_name
 from recbole_gro.utils.overrides import check_overrides
+from recbole_gro.utils.part_class import check_class
 
 Entry = TypeVar("Entry")
 _names: dict[Any, str] = {}  # kind and name by entry
@@ -35,6 +36,7 @@ class Registry(Generic[Entry]):
 
     Args:
         kind: of the entries, for messages.
+        base: class that the entries derive from; None: any object is one.
         acting: methods of which a class overrides at least one; none: it need not.
 
     >>> shapes = Registry("shape")
@@ -48,8 +50,8 @@ class Registry(Generic[Entry]):
     recbole_gro.utils.errors.UserError: unknown shape 'squary'. Did you mean 'square'? Known: square.
     """
 
-    def __init__(self, kind: str, acting: tuple[str, ...] = ()):
-        self.kind = kind
+    def __init__(self, kind: str, base: type | None = None, acting: tuple[str, ...] = ()):
+        self.kind, self._base = kind, base
         self._acting = acting
         self._entries: dict[str, Entry] = {}
 
@@ -74,6 +76,8 @@ class Registry(Generic[Entry]):
         if name not in self._entries:
             raise unknown_name(self.kind, name, self._entries, extensible=True)
         entry = self._entries[name]
+        if self._base is not None:
+            check_class(f"{self.kind} {name}", entry, self._base)
         if isinstance(entry, type):
             check_overrides(f"{self.kind} {name}", entry, self._acting)
         return entry

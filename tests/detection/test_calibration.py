@@ -51,6 +51,29 @@ def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
     assert calibrated.judged(traces).alarms.tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("standardized", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.long])
+def test_scores_of_any_type_are_taken(mean_item, dtype, standardized):
+    mean_item.standardized = standardized
+    mean_item.scores = lambda self, traces: traces.items.to(dtype)
+    mean_item.window_scores = lambda self, traces, size: traces.items.amax(1).view(-1, size).amax(1).to(dtype)
+    calibrated = thresholds_of("mean_item", users(400))
+    assert calibrated.judged(attack(5)).highest.dtype == torch.float32
+    assert len(calibrated.window_alarms(whole(attack(20), 10))[1]) == 2
+
+
+@pytest.mark.parametrize("infinity", [math.inf, -math.inf])
+@pytest.mark.parametrize("method", ["scores", "window_scores"])
+def test_infinite_numbers_that_leave_no_threshold_are_refused(mean_item, method, infinity):
+    shapes = {
+        "scores": lambda self, traces: torch.full(traces.items.shape, infinity),
+        "window_scores": lambda self, traces, size: torch.full((len(traces) // size,), infinity),
+    }
+    setattr(mean_item, method, shapes[method])
+    with pytest.raises(UserError, match=f"^detector mean_item: {method} returned infinite numbers for so many benign"):
+        thresholds_of("mean_item", users(400))
+
+
 def test_scores_of_each_length_are_standardized(mean_item):
     mean_item.standardized = True
     benign = users(600)

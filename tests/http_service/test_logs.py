@@ -101,6 +101,38 @@ def test_an_access_log_of_a_run_has_no_keys(tmp_path):
     assert found.places == [(1, 1), (1, 2)]
 
 
+def lines_of(*queries):
+    rows = ({"time": time, "refused": None, "sequences": sequences} for time, sequences in queries)
+    return "\n".join(map(json.dumps, rows))
+
+
+def test_lines_of_a_jsonl_file_are_sorted_by_time(tmp_path):
+    file = tmp_path / "access.jsonl"
+    one, other = ("2026-01-31T10:00:05", [[1], [2]]), ("2026-01-31T10:00:00+00:00", [[3]])
+    file.write_text(lines_of(one, other, (1769853602.5, [[2, 1]])))
+    found = read_log(file, IDS)
+    assert found.histories == [[3], [2, 1], [1], [2]]
+    assert found.places == [(2, 1), (3, 1), (1, 1), (1, 2)]
+    assert found.times == ["2026-01-31T10:00:00+00:00", "1769853602.5", *["2026-01-31T10:00:05"] * 2]
+
+
+def test_a_file_with_the_latest_first_is_read_from_its_end(tmp_path):
+    times = ["2026-01-31T10:00:05"] * 2 + ["2026-01-31T10:00:04"] * 3
+    csv_file, jsonl = tmp_path / "log.csv", tmp_path / "access.jsonl"
+    csv_file.write_text(
+        "time,history\n" + "".join(f"{time},{item}\n" for time, item in zip(times, "abcab", strict=True))
+    )
+    jsonl.write_text(lines_of(*((time, [[IDS[item]]]) for time, item in zip(times, "abcab", strict=True))))
+    for file in (csv_file, jsonl):
+        assert read_log(file, IDS).histories == [[2], [1], [3], [2], [1]]
+
+
+def test_lines_of_one_time_keep_their_order(tmp_path):
+    file = tmp_path / "access.jsonl"
+    file.write_text(lines_of(*((5, [[item]]) for item in (2, 1, 3))))
+    assert read_log(file, IDS).histories == [[2], [1], [3]]
+
+
 def test_blank_lines_of_a_jsonl_file_are_skipped_and_counted(tmp_path):
     file = tmp_path / "access.jsonl"
     file.write_text(f"\n{json.dumps(LINE)}\n  \n{json.dumps(LINE)}\n\n")
@@ -122,9 +154,9 @@ def test_a_csv_file_has_tokens_and_perhaps_keys_and_times(tmp_path):
 
 
 def test_rows_of_a_csv_file_are_sorted_by_time_and_keep_their_numbers(tmp_path):
-    (tmp_path / "own.csv").write_text("history,time\nb,60\na,1970-01-01T00:00:30\nc,1970-01-01T01:00:30+01:00\n")
+    (tmp_path / "own.csv").write_text("history,time\nb,60\na,1970-01-01T00:00:30\nc,1970-01-01T01:00:30+01:00\na,70\n")
     found = read_log(tmp_path / "own.csv", IDS)
-    assert (found.histories, found.places) == ([[1], [3], [2]], [(2, 1), (3, 1), (1, 1)])
+    assert (found.histories, found.places) == ([[1], [3], [2], [1]], [(2, 1), (3, 1), (1, 1), (4, 1)])
 
 
 @pytest.mark.parametrize(

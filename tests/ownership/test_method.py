@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recbole_gro.config.settings import Key
+from recbole_gro.config.settings import Key, key
 from recbole_gro.ownership.method import (
     Probes,
     Verdict,
@@ -62,6 +62,21 @@ def test_an_unknown_method_or_setting_is_named(name, settings, message):
     with pytest.raises(UserError) as error:
         create_method(name, settings)
     assert str(error.value).startswith(message)
+
+
+def test_a_key_without_a_name_and_a_setting_of_a_method_without_any_are_refused():
+    class Plain(Echo):
+        keys = ()
+
+    class Nameless(Echo):
+        keys = (key(3, "int >= 1", "items of a history"),)
+
+    register_method("plain")(Plain)
+    register_method("nameless")(Nameless)
+    with pytest.raises(UserError, match=r"^unknown setting 'length': the method plain has none$"):
+        create_method("plain", {"length": 2})
+    with pytest.raises(UserError, match=r"^method: nameless: one of its keys has no name; declare it as Key"):
+        create_method("nameless", {})
 
 
 def test_draws_repeat_for_the_same_key_and_purpose_alone():

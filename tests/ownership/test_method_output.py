@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 
@@ -9,6 +10,7 @@ from pipeline import files_below
 
 from recbole_gro.ownership.method import Probes, Verdict, VerificationMethod, methods, register_method
 from recbole_gro.ownership.recompute import recompute
+from recbole_gro.utils import own_code
 from recbole_gro.utils.errors import UserError
 
 VERDICT = {
@@ -128,3 +130,80 @@ def test_a_method_whose_probes_do_not_repeat_is_refused_before_its_commitment(ow
     with pytest.raises(UserError, match=r"^method: own: equal arguments gave other probes"):
         verify_with_own(owner)
     assert not any(file.endswith((".json", ".jsonl")) for file in files_below(tmp_path))
+
+
+def test_a_verdict_that_changes_its_arguments_changes_no_result(owner):
+    class Own(VerificationMethod):
+        def probes(self, owner, references, key, n):
+            return Probes([[1], [2, 3]], {"lists": [[1], [2]]})
+
+        def verdict(self, probes, lists):
+            probes.expected["lists"].clear()
+            probes.histories.pop()
+            lists.zero_()
+            return Verdict(**VERDICT)
+
+    register_method("own")(Own)
+    results = verify_with_own(owner)
+    assert (results["expected"], results["probes"]) == ({"lists": [[1], [2]]}, [[1], [2, 3]])
+    assert all(any(row) for row in results["suspect_lists"])
+    assert recompute("out/results.json", owner)["verdict"] == results["verdict"]
+
+
+def test_a_method_whose_verdict_does_not_repeat_is_refused(owner, tmp_path):
+    counted = itertools.count(1)
+    own_method(verdict=lambda: Verdict(**VERDICT | {"p_value": 1 / next(counted)}))
+    with pytest.raises(UserError, match=r"^method: own: equal arguments gave another verdict a second time"):
+        verify_with_own(owner)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_verdict_that_reads_what_probes_kept_is_refused(owner, tmp_path):
+    class Own(VerificationMethod):
+        def probes(self, owner, references, key, n):
+            self.kept = [[1]]
+            return Probes(self.kept)
+
+        def verdict(self, probes, lists):
+            return Verdict(**VERDICT | {"effect": (len(self.kept), 1, 1)})
+
+    register_method("own")(Own)
+    with pytest.raises(AttributeError, match="kept"):
+        verify_with_own(owner)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_recompute_names_the_method_whose_verdict_fails_and_blames_no_file(owner, monkeypatch):
+    own_method()
+    verify_with_own(owner)
+    monkeypatch.setattr(own_code, "_packages", {__name__.partition(".")[0]})
+    methods._entries["own"].verdict = lambda self, probes, lists: probes.expected["absent"]
+    with pytest.raises(UserError, match=r"^verification method own: KeyError: 'absent' \(.*output\.py, line"):
+        recompute("out/results.json", owner)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"assumptions": "one sentence"}, "its assumptions are 'one sentence' (str); a tuple of sentences is expected"),
+        ({"assumptions": (1,)}, "its assumptions are (1,) (tuple); a tuple of sentences"),
+        ({"effect_unit": "shares"}, "its effect_unit is 'shares' (str); share, percent or an empty text is expected"),
+        ({"summary": None}, "its summary is None; a text is expected"),
+        ({"source": 1}, "its source is 1; a text is expected"),
+    ],
+)
+def test_what_a_method_says_of_itself_is_checked_before_any_work(owner, tmp_path, attributes, message):
+    own_method()
+    for name, value in attributes.items():
+        setattr(methods._entries["own"], name, value)
+    with pytest.raises(UserError, match=re.escape(f"method: own: {message}")):
+        verify_with_own(owner)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_needs_references_runs_with_none_of_them_never(owner, tmp_path):
+    own_method()
+    methods._entries["own"].needs_references = True
+    with pytest.raises(UserError, match=r"^references: none are given, with which own compares; give checkpoints"):
+        verify_with_own(owner)
+    assert not (tmp_path / "out").exists()

@@ -74,7 +74,7 @@ def checked_target_loss(callback: GROCallback, replaced: Any) -> tuple[Tensor, T
     return replaced
 
 
-_callbacks: Registry[type[GROCallback]] = Registry("variant of GRO")
+_callbacks: Registry[type[GROCallback]] = Registry("variant of GRO", GROCallback)
 register_callback = _callbacks.register
 
 

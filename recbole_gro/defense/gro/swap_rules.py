@@ -1,5 +1,6 @@
 """The third term of Eq. 6 by name (`gro_swap`): the interface of swap rules, their table and the paper's rule."""
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -37,6 +38,7 @@ class SwapRule:
         self.served_k = settings.served_k
         self.effective: dict[str, Any] = {}
 
+    @abstractmethod
     def term(self, target_scores: Tensor, served: Tensor, student_scores: Tensor, gradient: Tensor) -> Tensor:
         """Compute L_swap of Eq. 6, []; the trainer multiplies it by lambda.
 
@@ -66,7 +68,7 @@ class SwapRule:
         """Restore what `state_dict` returned; tensors come on the model's device."""
 
 
-_rules: Registry[type[SwapRule]] = Registry("gro_swap")
+_rules: Registry[type[SwapRule]] = Registry("gro_swap", SwapRule)
 register_swap_rule = _rules.register
 # rules that replace the one of the same name where their `applies(config)` is true
 _restricted_rules: Registry[Any] = Registry("restricted gro_swap")
@@ -115,6 +117,7 @@ class PaperSwap(SwapRule):
 
     settings = ()
 
+    @abstractmethod
     def term(self, target_scores, served, student_scores, gradient):
         swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)
         return swap_loss(target_scores, served, swapped, self.margin)

@@ -1,5 +1,6 @@
 """The base class of defenses that plant a watermark."""
 
+from abc import abstractmethod
 from typing import Any
 
 from torch import nn
@@ -17,6 +18,7 @@ class MarkingDefense(Defense):
         super().__init__(config)
         check_defense_key(config)
 
+    @abstractmethod
     def new_marks(self, target: nn.Module, train_data: Any) -> Marks:
         """Return the marks that the key chooses.
 
