@@ -412,7 +412,8 @@ class Strategy(QueryStrategy):
     settings = ()
 
 
-class Rule(SwapRule): ...
+class Rule(SwapRule):
+    def term(self, target_scores, served, student_scores, gradient): ...
 """
 
 
@@ -528,7 +529,7 @@ def test_parts_that_declare_nothing_may_read_any_key(prints):
 
     @register_swap_rule("undeclared_rule")
     class UndeclaredRule(SwapRule):
-        pass
+        def term(self, target_scores, served, student_scores, gradient): ...
 
     def one(value, **settings):
         return prints("gro", undeclared_by_it=value, **settings)
