@@ -51,7 +51,6 @@ class TailShuffle(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_shuffle")
 
-    @abstractmethod
     def tail(self, ranked, query):
         tail = ranked[:, self.head_k :]
         return shuffled(tail, self.draws.words(query, tail.shape[1]))
@@ -67,7 +66,6 @@ class TailRandom(TailDefense):
         super().__init__(config)
         self.draws = KeyedDraws(config, "tail_random")
 
-    @abstractmethod
     def tail(self, ranked, query):
         check_served_k(ranked.shape[1], query.scores.shape[1])
         head, n_tail = ranked[:, : self.head_k], ranked.shape[1] - self.head_k
@@ -81,7 +79,6 @@ class TailDecoy(TailDefense):
     summary = "below its head every list holds the items with the lowest scores, the lowest first"
     output_settings = (TailSettings,)
 
-    @abstractmethod
     def tail(self, ranked, query):
         check_served_k(ranked.shape[1], query.scores.shape[1])
         # with equal scores the head could be among the lowest
@@ -97,6 +94,5 @@ class Truncate(TailDefense):
     output_settings = (TailSettings,)
     shortens = True
 
-    @abstractmethod
     def tail(self, ranked, query):
         return torch.zeros_like(ranked[:, self.head_k :])

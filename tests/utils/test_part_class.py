@@ -6,11 +6,19 @@ from abc import abstractmethod
 import pytest
 
 from recbole_gro import Attacker, Defense, Detector, QueryStrategy, SwapRule, UserError
+from recbole_gro.attack.attacker import _attackers as attackers
+from recbole_gro.attack.query_strategies import _strategies as strategies
+from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.callback import GROCallback
+from recbole_gro.defense.gro.callback import _callbacks as callbacks
+from recbole_gro.defense.gro.swap_rules import _rules as rules
 from recbole_gro.defense.tail import TailDefense
 from recbole_gro.detection.base import detectors
-from recbole_gro.ownership.method import VerificationMethod
+from recbole_gro.ownership.method import VerificationMethod, methods
 from recbole_gro.utils.part_class import check_class
-from recbole_gro.utils.registry import Registry
+from recbole_gro.utils.registry import Registry, registered_as
+
+BASES = (Attacker, Defense, Detector, GROCallback, QueryStrategy, SwapRule, VerificationMethod)
 
 
 class Whole(Detector):
@@ -85,6 +93,16 @@ def test_a_class_that_can_be_a_part_is_taken(part):
 @pytest.mark.parametrize(("part", "base"), [(Defense, Defense), (Attacker, Attacker), (QueryStrategy, QueryStrategy)])
 def test_a_base_class_that_leaves_nothing_open_is_one_too(part, base):
     check_class("part own", part, base)
+
+
+PACKAGED = [registry[name] for registry in (attackers, callbacks, defenses, detectors, methods, rules, strategies)
+            for name in registry]  # fmt: skip
+
+
+@pytest.mark.parametrize("packaged", PACKAGED, ids=registered_as)
+def test_a_class_that_derives_from_one_of_this_package_is_whole(packaged):
+    base = next(base for base in BASES if issubclass(packaged, base))
+    check_class("part own", type("Own", (packaged,), {}), base)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,6 @@ class PaperSwap(SwapRule):
 
     settings = ()
 
-    @abstractmethod
     def term(self, target_scores, served, student_scores, gradient):
         swapped = swap_targets(student_scores, served, gradient, self.paper_code_ties)
         return swap_loss(target_scores, served, swapped, self.margin)
