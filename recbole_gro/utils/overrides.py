@@ -37,7 +37,7 @@ def check_overrides(part: str, cls: type, acting: tuple[str, ...] = ()) -> None:
         return
     _check_spelling(part, own, ours, cls)
     overridden = [name for name in acting if getattr(cls, name) is not getattr(ours[-1], name)]
-    if acting and not overridden and in_code(own).isdisjoint(acting):  # a method may set another one
+    if acting and not overridden and _in_code(own).isdisjoint(acting):  # a method may set another one
         named = f"{', '.join(acting[:-1])} and {acting[-1]}"
         raise UserError(f"{part}: {cls.__name__} does nothing, since it overrides none of {named}")
     for member in [member for base in own for member in vars(base).values()]:
@@ -61,7 +61,7 @@ def _check_spelling(part: str, own: list[type], ours: list[type], cls: type) -> 
 
 def package(part: Any) -> str:
     """Return the name of the top package of a class or function."""
-    return part.__module__.partition(".")[0]
+    return str(part.__module__).partition(".")[0]
 
 
 def _used_in(module: str) -> set[str]:
@@ -70,7 +70,7 @@ def _used_in(module: str) -> set[str]:
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (KeyError, OSError, TypeError, SyntaxError):  # a notebook, or a module without a source
-        return in_code(vars(sys.modules[module]).values()) if module in sys.modules else found
+        return _in_code(vars(sys.modules[module]).values()) if module in sys.modules else found
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             found.add(node.attr)
@@ -81,7 +81,7 @@ def _used_in(module: str) -> set[str]:
     return found
 
 
-def in_code(members: Iterable[Any]) -> set[str]:
+def _in_code(members: Iterable[Any]) -> set[str]:
     """Return the names and strings that the code of functions, and of the methods of classes, uses."""
     found, waiting, seen = set[str](), [*members], set[int]()
     while waiting:

@@ -24,7 +24,7 @@ def check_class(part: str, entry: Any, base: type) -> None:
 
     Raises:
         UserError: it is no such class, lacks a method that the base class leaves open, or has one that cannot be called
-            as the base class is.
+            as that of the base class is.
     """
     name = getattr(entry, "__name__", repr(entry))
     if not isinstance(entry, type) or not issubclass(entry, base):
@@ -45,7 +45,9 @@ def check_class(part: str, entry: Any, base: type) -> None:
 
 
 def _left_open(cls: type) -> set[str]:
-    return {name for name in dir(cls) if getattr(getattr(cls, name), "__isabstractmethod__", False)}
+    """Return the names of the methods that no class has defined."""
+    members = ((name, inspect.getattr_static(cls, name, None)) for name in dir(cls))
+    return {name for name, member in members if getattr(member, "__isabstractmethod__", False)}
 
 
 def _assigned_in(classes: list[type]) -> set[str]:
