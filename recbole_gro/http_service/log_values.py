@@ -129,6 +129,6 @@ def by_time(entries: Sequence[T], times: Sequence[float]) -> list[T]:
     (['b', 'a', 'c'], ['c', 'b', 'a'])
     """
     pairs = list(zip(times, entries, strict=True))
-    if all(one >= other for one, other in itertools.pairwise(times)) and len(set(times)) > 1:
+    if pairs and times[0] > times[-1] and all(one >= other for one, other in itertools.pairwise(times)):
         pairs.reverse()
     return [entry for _, entry in sorted(pairs, key=operator.itemgetter(0))]
