@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from recbole_gro.http_service.log_file import opened_text
 from recbole_gro.http_service.log_values import quoted, unread_names
 from recbole_gro.utils.errors import UserError, nearest
 from recbole_gro.utils.log import say
@@ -19,7 +20,8 @@ LONGEST_FIELD = 2**31 - 1  # that the csv module takes on every system
 def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
     """Return the number of the line and the fields of each row; those of COLUMNS that the file has.
 
-    Blank lines are skipped. A log line says which columns are not read.
+    Blank lines are skipped, and blanks around a field, as after the commas of `key, time, history`, are no part of it.
+    A log line says which columns are not read.
 
     Args:
         file: text in UTF-8, whose first line names the columns.
@@ -28,9 +30,9 @@ def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
         UserError: it has no column history, a column twice, or a line of another form.
     """
     found: list[tuple[int, dict[str, str]]] = []
-    with open(file, encoding="utf-8-sig", newline="") as text, _fields_of_any_length():
+    with opened_text(file, newline="") as text, _fields_of_any_length():
         rows = _rows_of_one_line(file, text)
-        _, names = next(rows, (1, []))
+        names = [name.strip() for name in next(rows, (1, []))[1]]
         _check_names(file, names)
         places = {names.index(name): name for name in COLUMNS if name in names}
         for number, fields in rows:
@@ -40,7 +42,7 @@ def csv_rows(file: str | os.PathLike[str]) -> list[tuple[int, dict[str, str]]]:
                     f"log: {file}, line {number} has {amount} than the {len(names)} fields of the first line; the "
                     "items of a history stand between blanks, or in a quoted JSON list"
                 )
-            found.append((number, {name: fields[place] for place, name in places.items()}))
+            found.append((number, {name: fields[place].strip() for place, name in places.items()}))
     return found
 
 
@@ -60,7 +62,7 @@ def _rows_of_one_line(file: str | os.PathLike[str], text: Iterable[str]) -> Iter
     Raises:
         UserError: a row has several lines: a quote that nobody closed takes all rows that follow for one field.
     """
-    reader, number = csv.reader(text, strict=True), 1
+    reader, number = csv.reader(text, strict=True, skipinitialspace=True), 1
     while True:
         try:
             fields = next(reader, None)

@@ -4,12 +4,14 @@ import codecs
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
+from recbole_gro.http_service.log_file import DAMAGED, is_compressed, opened, opened_text
 from recbole_gro.http_service.log_values import by_time, quoted, seconds, tokens, unknown_item, unread_names
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError, nearest
@@ -19,6 +21,7 @@ from recbole_gro.utils.units import counted
 SQLITE = b"SQLite format 3\0"
 FIELDS = ("time", "refused", "sequences")  # of a line of a jsonl file
 CHECKPOINT = "if they do, give a checkpoint of the model that was served"
+JSONL_NAME = re.compile(r"(?i)\.jsonl(\.gz)?$")
 NO_NAME = re.compile(r"[\n\r\ud800-\udfff]")  # line breaks and halves of characters, which no report can show
 KEYS = (*FIELDS, "lists", "key", "catalogue")  # that are read
 
@@ -84,7 +87,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
     Args:
         file: SQLite ledger of `recbole-gro serve`, access-NAME.jsonl of a run, or a csv file with the column `history`
             (item tokens between blanks, or a JSON list of them) and, where they are known, `key` and `time` (ISO 8601,
-            or seconds since 1970). Lines of jsonl and csv files are sorted by time.
+            or seconds since 1970). Lines of jsonl and csv files are sorted by time; gzip may have compressed them.
         ids: item id by token.
 
     Raises:
@@ -92,23 +95,29 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
             items are not in the target's.
     """
     try:
-        with open(file, "rb") as stream:
+        if stat.S_ISFIFO(os.stat(file).st_mode):
+            raise UserError(f"log: {file} is a pipe, which cannot be read twice; write it to a file, compressed or not")
+        with opened(file) as stream:
             start = stream.read(len(SQLITE)).removeprefix(codecs.BOM_UTF8)
         found = LoggedQueries()
         if not start.strip():
             _check_not_blank(file)
         if start == SQLITE:
+            if is_compressed(file):
+                raise UserError(f"log: {file} is a compressed ledger; unpack it")
             _add_ledger(found, file, ids)
-        elif start.lstrip()[:1] in (b"{", b"[") or os.fspath(file).lower().endswith(".jsonl"):
-            with open(file, encoding="utf-8-sig") as text:
+        elif start.lstrip()[:1] in (b"{", b"[") or JSONL_NAME.search(os.fspath(file)):
+            with opened_text(file) as text:
                 queries = list(_reached(found, f"{file}, line", _parsed(file, text), Catalogue.of(ids)))
             _add_queries(found, by_time(queries, [query.seconds for query in queries]))
         else:
             _add_csv(found, file, ids)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, *DAMAGED) as error:
         if isinstance(error, UserError):
             raise
         reason = getattr(error, "strerror", None) or f"{type(error).__name__} {error}"
+        if isinstance(error, DAMAGED):
+            reason = "its gzip data are damaged or incomplete"
         if isinstance(error, UnicodeDecodeError):
             reason = "it is not UTF-8 text; unpack or convert it"
         raise UserError(f"log: {file} cannot be read as a ledger, jsonl or csv file: {reason}") from error
@@ -121,7 +130,7 @@ def read_log(file: str | os.PathLike[str], ids: Mapping[str, int]) -> LoggedQuer
 
 def _check_not_blank(file: str | os.PathLike[str]) -> None:
     """Refuse a file without any text."""
-    with open(file, "rb") as stream:
+    with opened(file) as stream:
         if any(line.removeprefix(codecs.BOM_UTF8).strip() for line in stream):
             return
     raise UserError(f"log: {file} is empty; it takes a ledger, a jsonl file, or a csv file with the column history")

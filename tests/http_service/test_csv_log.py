@@ -18,10 +18,10 @@ def rows_of(folder, text):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", "\r"]))
-def test_rows_are_those_that_pandas_wrote(tmp_path, rows, end):
+def test_rows_are_those_that_pandas_wrote_less_blanks_around_fields(tmp_path, rows, end):
     pd.DataFrame(rows, columns=["key", "history"]).to_csv(tmp_path / "own.csv", index=False, lineterminator=end)
     found = csv_rows(tmp_path / "own.csv")
-    assert [(row["key"], row["history"]) for _, row in found] == rows
+    assert [(row["key"], row["history"]) for _, row in found] == [(key.strip(), text.strip()) for key, text in rows]
     assert [line for line, _ in found] == [*range(2, len(rows) + 2)]
 
 
@@ -53,6 +53,15 @@ def test_a_quote_in_a_wrong_place_is_reported_with_its_line(tmp_path, text, mess
 def test_a_quote_inside_a_field_is_one_of_its_characters(tmp_path):
     text = 'key,history\nann,a b"c d\nbob,["a"]\n'
     assert [row["history"] for _, row in rows_of(tmp_path, text)] == ['a b"c d', '["a"]']
+
+
+def test_blanks_around_fields_and_names_are_no_part_of_them(tmp_path):
+    text = 'key , time, history\nann, 1 ,a b \nann , 2, "[""a"", ""b""]"\n'
+    found = [row for _, row in rows_of(tmp_path, text)]
+    assert found == [
+        {"key": "ann", "time": "1", "history": "a b"},
+        {"key": "ann", "time": "2", "history": '["a", "b"]'},
+    ]
 
 
 def test_quoted_fields_are_read(tmp_path):

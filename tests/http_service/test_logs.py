@@ -1,5 +1,7 @@
 import csv
+import gzip
 import json
+import os
 import re
 import sqlite3
 from pathlib import Path
@@ -339,6 +341,49 @@ def test_a_number_of_thousands_of_digits_is_reported_with_its_line(tmp_path, fie
     with pytest.raises(UserError, match=r"jsonl, line 2 has a number of thousands of digits; item ids are") as error:
         read_log(tmp_path / "access.jsonl", IDS)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("own.csv.gz", "\ufeffkey,history\r\nann,a b\r\nbob,c\r\n"),
+        ("log", "key,history\nann,a b\nbob,c\n"),
+        ("access.jsonl.gz", "".join(json.dumps(LINE | {"key": key, "sequences": rows}) + "\n"
+                                    for key, rows in (("ann", [[1, 2]]), ("bob", [[3]])))),
+    ],
+)  # fmt: skip
+def test_a_log_may_be_compressed(tmp_path, name, text):
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    found = read_log(tmp_path / name, IDS)
+    assert (found.histories, found.keys) == ([[1, 2], [3]], ["ann", "bob"])
+
+
+@pytest.mark.parametrize("kept", [3, 15, -12, -1])
+def test_a_compressed_log_that_is_cut_short_is_reported(tmp_path, kept):
+    whole = gzip.compress(b"history\n" + b"".join(b"a b c" + b" a" * (n % 7) + b"\n" for n in range(999)))
+    (tmp_path / "own.csv.gz").write_bytes(whole[:kept])
+    with pytest.raises(UserError, match=r"own\.csv\.gz cannot be read as .*: its gzip data are damaged or incomplete$"):
+        read_log(tmp_path / "own.csv.gz", IDS)
+
+
+def test_a_damaged_compressed_log_is_reported(tmp_path):
+    whole = bytearray(gzip.compress(b"history\n" + b"a b c\n" * 999))
+    whole[20:24] = b"\xff" * 4
+    (tmp_path / "own.csv.gz").write_bytes(whole)
+    with pytest.raises(UserError, match=r"its gzip data are damaged or incomplete$"):
+        read_log(tmp_path / "own.csv.gz", IDS)
+
+
+def test_a_compressed_ledger_is_to_be_unpacked(tmp_path, ledger):
+    (tmp_path / "service.db.gz").write_bytes(gzip.compress((tmp_path / "service.db").read_bytes()))
+    with pytest.raises(UserError, match=r"^log: .*service\.db\.gz is a compressed ledger; unpack it$"):
+        read_log(tmp_path / "service.db.gz", IDS)
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "log")  # opening it would wait for a writer
+    with pytest.raises(UserError, match=r"^log: .*log is a pipe, which cannot be read twice; write it to a file"):
+        read_log(tmp_path / "log", IDS)
 
 
 def test_keys_of_lines_that_are_not_read_are_named_once(tmp_path, capsys):
