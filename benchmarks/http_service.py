@@ -33,6 +33,7 @@ from recbole_gro.http_service.ledger import Ledger
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.command_line import Parser, options_and_settings
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.units import counted
 
 MOST_OPEN = 256  # connections of the client at half load
 
@@ -145,7 +146,7 @@ def measured(given, model, checkpoint):
     tokens, services = load_target(checkpoint).item_tokens[1:], {}
     try:
         for workers, detector in itertools.product(given.workers, given.detectors):
-            name = f"{model}, {workers} workers" + (f", {detector}" if detector else "")
+            name = f"{model}, {counted(workers, 'worker')}" + (f", {detector}" if detector else "")
             ledger = Path(checkpoint).parent / f"{len(services)}.db"
             key = Ledger(ledger).create_key("benchmark")
             services[name] = key, *started(checkpoint, ledger, workers, given.defense, detector)
@@ -165,7 +166,7 @@ def measured(given, model, checkpoint):
             for name, found in figures.items():
                 ratio = statistics.median(map(operator.truediv, rates[name], first))
                 median = sorted(found)[len(found) // 2][1]
-                print(f"{name}, {histories} histories: {median}; ratio {ratio:.2f}", flush=True)
+                print(f"{name}, {counted(histories, 'history', 'histories')}: {median}; ratio {ratio:.2f}", flush=True)
     finally:
         for _, process, _ in services.values():
             process.send_signal(signal.SIGINT)
