@@ -1,5 +1,6 @@
 """The command `recbole-gro serve`: a defended model over HTTP."""
 
+import argparse
 import contextlib
 import importlib.util
 
@@ -97,19 +98,7 @@ def work(words: list[str]) -> None:
         UserError: an invalid word, setting, checkpoint or ledger, plugin, or a missing library.
     """
     given, settings = options_and_settings(parser(), words)
-    for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
-        if getattr(given, name) < 1:
-            raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
-    if not 0 <= given.wait_ms <= 1000:
-        raise UserError(f"--wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
-    if not 0 < given.port < 2**16:
-        raise UserError(f"--port: {given.port} is not allowed; it lies between 1 and 65535")
-    of_detection = (given.on_alarm != Options.on_alarm, given.benign, given.false_positive_rate is not None)
-    if given.detector is None and any(of_detection):
-        raise UserError("--on_alarm, --benign and --false_positive_rate need --detector=NAME, such as transitions")
-    for library in ("starlette", "uvicorn"):
-        if importlib.util.find_spec(library) is None:
-            raise UserError(f"serve needs {library}; pip install starlette uvicorn httptools")
+    _check(given)
     from recbole_gro.http_service.ledger import Ledger
     from recbole_gro.http_service.process import serve
     from recbole_gro.utils.log import say
@@ -141,3 +130,20 @@ def work(words: list[str]) -> None:
             say(f"no client has a key yet: recbole-gro keys {options.ledger_file} create NAME")
 
     serve(options, given.host, given.port, given.workers, announce)
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuse options out of range, and a service without the libraries that it needs."""
+    for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
+        if getattr(given, name) < 1:
+            raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
+    if not 0 <= given.wait_ms <= 1000:
+        raise UserError(f"--wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
+    if not 0 < given.port < 2**16:
+        raise UserError(f"--port: {given.port} is not allowed; it lies between 1 and 65535")
+    of_detection = (given.on_alarm != Options.on_alarm, given.benign, given.false_positive_rate is not None)
+    if given.detector is None and any(of_detection):
+        raise UserError("--on_alarm, --benign and --false_positive_rate need --detector=NAME, such as transitions")
+    for library in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(library) is None:
+            raise UserError(f"serve needs {library}; pip install starlette uvicorn httptools")

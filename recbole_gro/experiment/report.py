@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from recbole_gro.experiment.budget import budget_blocks
+from recbole_gro.experiment.captions import UNDEFINED, comparison_caption, results_caption
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.facts import facts_table, settings_blocks, unconverged
 from recbole_gro.experiment.figures import pictures
 from recbole_gro.experiment.plan import Experiment, in_words
-from recbole_gro.experiment.reference_rows import ReferenceRow, meanings, reference_rows
-from recbole_gro.experiment.statistics import FEW, LEVEL, RESAMPLES, Interval, Spread, holm, spread
+from recbole_gro.experiment.reference_rows import ReferenceRow, reference_rows
+from recbole_gro.experiment.statistics import LEVEL, Interval, Spread, holm, spread
 from recbole_gro.experiment.summary import (
     BOTH,
     METRICS,
@@ -29,7 +30,6 @@ from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.report.document import Block, Bullets, Heading, Paragraph, Picture, Table, csv_text, write_document
 from recbole_gro.report.run_report import LABELS
 
-UNDEFINED = "n/a"
 SMALLEST_P = 1e-4
 
 
@@ -140,7 +140,6 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
     gained = all(setting.has_untrained for setting in settings)
     head += [f"surrogate / target NDCG@{k}", *(["gain"] if gained else []), "seeds", "users"]
     rows = []
-    splits = dict.fromkeys(cell.facts["split"] for setting in settings for cell in setting.cells)
     for setting in settings:
         row = [*map(str, setting.values.values())] or [str(experiment.fixed.get("defense", UNDEFENDED))]
         row += [_mean(setting.spread(metric, side, at)) for side, metric, at in columns]
@@ -150,34 +149,8 @@ def results_table(experiment: Experiment, settings: Sequence[Setting], k: int) -
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
     references = list(reference_rows(settings))
     rows += [_reference_row(reference, head, columns, agreement_at) for reference in references]
-    caption = (
-        "Target and surrogate on the test items, one row per setting. Percent, mean ± sample standard deviation over "
-        f"seeds ({UNDEFINED}: not defined for one seed), full ranking over all items, {', '.join(splits)}, of the "
-        f"served list. The ratio has a {LEVEL:.0%} bootstrap interval: {RESAMPLES} resamples of the users, the same "
-        f"for both, of their means over seeds, or a t interval of its logarithm where fewer than {FEW} users have the "
-        f"metric of one; it does not cover the variance between seeds. {UNDEFINED} in its place: in some resample the "
-        "target's metric is 0, or at most one user has the surrogate's."
-    )
-    if longest:
-        caption += f" NDCG@{longest} of the target: what users pay for a defense that changes lists below {k}."
-    if gained:
-        caption += (
-            f" Gain: NDCG@{k} that the surrogate has beyond the untrained one, over what the target has beyond that, "
-            "with the same kind of interval; where it includes 0, the surrogate gained no more than noise. "
-            f"{UNDEFINED} there: in some resample the target has nothing beyond the untrained one, or the surrogate "
-            "has the same as that for each user."
-        )
-    if any(setting.users < setting.rows for setting in settings):
-        caption += " The test items of a user count together wherever users are compared or resampled."
-    if agreement_at:
-        caption += (
-            f" Agreement: share of the first {agreement_at} served items among the surrogate's first {agreement_at}."
-        )
-    if references:
-        caption += (
-            " The last rows are references, their agreement is with the undefended target. "
-            f"{meanings(reference.name for reference in references)}."
-        )
+    names = [reference.name for reference in references]
+    caption = results_caption(settings, k, longest=longest, agreement_at=agreement_at, gained=gained, references=names)
     return Table(caption, head, rows, labels=len(_named_by(experiment)))
 
 
@@ -232,18 +205,7 @@ def comparison_table(experiment: Experiment, settings: Sequence[Setting], k: int
         if longest:
             row.append(_points(comparison.longest) if comparison.longest else "")
         rows.append([*row, f"{len(setting.seeds)}", f"{setting.users}"])
-    caption = (
-        f"Each setting less its baselines ({baselines}) with the same other values, seeds and users; settings without "
-        f"one are left out. Percentage points with a {LEVEL:.0%} t interval for other users and other seeds (for other "
-        "users alone, with one seed), not corrected for the number of rows. Two-sided p-values of tests for the same, "
-        "below 0.05 where the interval excludes 0 (HR with one seed and one test row per user: McNemar's exact test); "
-        f"all {np.isfinite([*raw.values()]).sum()} different ones corrected by Holm, {UNDEFINED} where no user "
-        f"differs, as with the same target on both sides. Ratio: of the means, {LEVEL:.0%} bootstrap interval as "
-        f"above. {BOTH}: the surrogate's ratio over the target's, with a t interval for the same; below 1 "
-        "the surrogate lost more than the target did."
-    )
-    if longest:
-        caption += f" NDCG@{longest}: of the target alone, and without a test; a defense of the tail shows there."
+    caption = comparison_caption(baselines, int(np.isfinite([*raw.values()]).sum()), longest)
     return Table(caption, head, rows, labels=len(experiment.vary) + 2)
 
 

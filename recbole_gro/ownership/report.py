@@ -96,56 +96,60 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
         results: contents of results.json.
     """
     yield Paragraph(summary(results))
-    verdict = results["verdict"]
     if n := len(results.get("revealed_by", ())):
         yield Paragraph(
             f"The key was used before, by {n} verification{'s' * (n > 1)} whose results reveal it: a suspect that read "
             f"them knew the probes, and the level of {n + 1} tests of one key is to be divided by {n + 1}."
         )
-    if verdict:
-        yield Paragraph(f"What would have changed it: {verdict['turning_point']}.")
-        yield Paragraph(
-            f"Null hypothesis: {verdict['null']}. The p-value is the probability of evidence this strong under it, not "
-            "the probability that the suspect is no copy; and it does not say which of two models came first."
-        )
-        facts = verdict["facts"]
-        if facts.keys() >= SHARES:
-            yield Picture(
-                "shares.png",
-                png(_picture(facts["share"], list(facts["reference_shares"].values()), facts["share_needed"])),
-                "share of distinctive items that the suspect lists, of the owner's model and of each reference",
-                "Each mark is a model: how many of its distinctive items the suspect lists. Line: what a claim needs.",
-            )
-        rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)]
-                for name, value in _flat(verdict["facts"]).items()]  # fmt: skip
-        yield Table(
-            "What the verdict was computed to; shares are from 0 to 1, as in results.csv.",
-            ["fact", "value"],
-            rows,
-            text=True,
-        )
+    if results["verdict"]:
+        yield from _verdict_blocks(results["verdict"])
     yield Heading("Assumptions")
     yield Bullets(results["assumptions"])
     if "commitment" in results:
-        yield Heading("Recompute")
-        commitment, answers = results["commitment"], results["answers"]
-        yield Paragraph(
-            f"{answers['lists']:,} lists arrived, those of {answers['repeated']} histories twice, where "
-            f"{answers['changed']} changed; {answers['failed']} histories got none; {100 * answers['unknown']:.1f} % "
-            "of the items are not in the owner's catalogue. The suspect may have given out "
-            f"{answers['lost']:,} more lists, whose answers were lost or unreadable."
+        yield from _recompute_blocks(results)
+
+
+def _verdict_blocks(verdict: dict[str, Any]) -> Iterator[Block]:
+    """Yield what a verdict means, and what it was computed to."""
+    yield Paragraph(f"What would have changed it: {verdict['turning_point']}.")
+    yield Paragraph(
+        f"Null hypothesis: {verdict['null']}. The p-value is the probability of evidence this strong under it, not "
+        "the probability that the suspect is no copy; and it does not say which of two models came first."
+    )
+    facts = verdict["facts"]
+    if facts.keys() >= SHARES:
+        yield Picture(
+            "shares.png",
+            png(_picture(facts["share"], list(facts["reference_shares"].values()), facts["share_needed"])),
+            "share of distinctive items that the suspect lists, of the owner's model and of each reference",
+            "Each mark is a model: how many of its distinctive items the suspect lists. Line: what a claim needs.",
         )
-        if results["failures"]:
-            yield Bullets([f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()])
-        yield Paragraph(
-            f"By its own clock, commitment.json was written at {commitment['time']}, with the sha256 of the key, the "
-            "probes and the checkpoints. Who dated a hash says when it was there, not this time. "
-            f"{dated_hashes(results)}"
-        )
-        yield Paragraph(
-            "recbole-gro verify --recompute=results.json checks key, probes and verdict; with --owner=FILE it makes "
-            "the probes anew."
-        )
+    rows = [[name, f"{value:.4g}" if isinstance(value, float) else str(value)] for name, value in _flat(facts).items()]
+    caption = "What the verdict was computed to; shares are from 0 to 1, as in results.csv."
+    yield Table(caption, ["fact", "value"], rows, text=True)
+
+
+def _recompute_blocks(results: dict[str, Any]) -> Iterator[Block]:
+    """Yield what the lists and hashes of a verification were, and how to check it."""
+    commitment, answers = results["commitment"], results["answers"]
+    yield Heading("Recompute")
+    yield Paragraph(
+        f"{answers['lists']:,} lists arrived, those of {answers['repeated']} histories twice, where "
+        f"{answers['changed']} changed; {answers['failed']} histories got none; {100 * answers['unknown']:.1f} % "
+        "of the items are not in the owner's catalogue. The suspect may have given out "
+        f"{answers['lost']:,} more lists, whose answers were lost or unreadable."
+    )
+    if results["failures"]:
+        yield Bullets([f"{n:,} queries failed: {reason}" for reason, n in results["failures"].items()])
+    yield Paragraph(
+        f"By its own clock, commitment.json was written at {commitment['time']}, with the sha256 of the key, the "
+        "probes and the checkpoints. Who dated a hash says when it was there, not this time. "
+        f"{dated_hashes(results)}"
+    )
+    yield Paragraph(
+        "recbole-gro verify --recompute=results.json checks key, probes and verdict; with --owner=FILE it makes "
+        "the probes anew."
+    )
 
 
 def _p_value(value: float) -> str:
