@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from recbole_gro.audit.secret_values import hidden
-from recbole_gro.audit.template import read_template
+from recbole_gro.audit.template import joins_items, read_template
 from recbole_gro.config.files import read_config_file
 from recbole_gro.config.plugins import imported_member
 from recbole_gro.config.settings import Key
@@ -72,6 +72,27 @@ class Description:
     def typed(self, token: str) -> str | int:
         """Return an item id as requests hold it."""
         return int(token) if self["item_type"] == "int" else token
+
+    def fault_of_item(self, token: str) -> str:
+        """Return why requests cannot hold an item id, after the key that says so; empty where they can."""
+        if self["item_type"] == "int" and not is_whole_number(token):
+            return f"item_type: item {token!r} is no whole number as JSON writes it; str takes any id"
+        if "," in token and not self.function and joins_items(self["request"]):
+            return (
+                f"request: a history inside a longer text has commas between its items, and item {token!r} has one; "
+                'requests take "{history}" as a text of its own, or a list of one entry with "{item}"'
+            )
+        return ""
+
+    def check_items(self, tokens: Iterable[str]) -> None:
+        """Check that requests can hold item ids, so that each is read as what it is.
+
+        Raises:
+            UserError: they cannot hold one.
+        """
+        for token in tokens:
+            if fault := self.fault_of_item(token):
+                raise UserError(fault)
 
     @property
     def query(self) -> str:
@@ -136,9 +157,11 @@ def read_description(black_box: str, given: dict[str, Any], option: str = "black
             url, *_ = [expanded(values[key], key) for key in ("url", "headers", "request")]
             if not _names_a_host(url) or not _names_a_host(values["url"]):
                 raise UserError("url: it starts with http:// or https:// and names a host")
+        described = Description(black_box, values, catalogue, function)
+        described.check_items(values["seeds"] if catalogue is None else catalogue)
     except UserError as error:
         raise UserError(f"{black_box}: {error}") from error
-    return Description(black_box, values, catalogue, function)
+    return described
 
 
 def _checked(given: dict[str, Any], required: tuple[str, ...]) -> dict[str, Any]:
@@ -195,8 +218,6 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
         if not is_text(token):
             key = "seeds" if values["catalogue"] is None else "catalogue"
             raise UserError(f"{key}: item {token!r} has a lone surrogate, half of a character, which cannot be sent")
-    if values["item_type"] == "int":
-        check_numbers(tokens)
     return None if values["catalogue"] is None else tokens
 
 
@@ -220,17 +241,6 @@ def is_whole_number(token: str) -> bool:
     (True, True, False, False)
     """
     return bool(re.fullmatch(r"0|-?[1-9][0-9]*", token))
-
-
-def check_numbers(tokens: Iterable[str]) -> None:
-    """Check that requests can hold item ids as numbers.
-
-    Raises:
-        UserError: one is no number as JSON writes it.
-    """
-    for token in tokens:
-        if not is_whole_number(token):
-            raise UserError(f"item_type: item {token!r} is no whole number as JSON writes it; str takes any id")
 
 
 def _names_a_host(url: str) -> bool:

@@ -1,5 +1,6 @@
 """A Python function of a user's own as what answers histories."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,9 @@ OF_CODE = (
 )
 
 
+PAUSES = (1.0, 2.0)  # seconds before it is called again after an exception that may pass
+
+
 class FunctionSource:
     """Lists of a Python function: from a list of histories of item ids to a list of lists of item ids.
 
@@ -26,21 +30,28 @@ class FunctionSource:
 
     def __init__(self, function: Callable[[list[list[Any]]], Any]):
         self.function = function
+        self._stopped = threading.Event()
 
     def lists(self, histories: list[list[Any]], journal: Journal) -> list[list[str]]:
         """Return a list of item ids per history."""
-        ticket = journal.reserve(len(histories))
-        try:
-            answer = self.function(histories)
-        except (Exception, SystemExit) as error:
-            journal.release(ticket, len(histories))
-            reason = str(fault_of_own_code(error) or in_one_line(error))
-            of_code = isinstance(error, OF_CODE) or type(error) is ValueError  # JSON of a service that is down is one
-            raise Unanswered(reason, mended_by_resuming=not of_code) from error
+        for pause in (*PAUSES, None):
+            ticket = journal.reserve(len(histories))
+            try:
+                answer = self.function(histories)
+                break
+            except (Exception, SystemExit) as error:
+                journal.release(ticket, len(histories))
+                reason = str(fault_of_own_code(error) or in_one_line(error))
+                of_code = (
+                    isinstance(error, OF_CODE) or type(error) is ValueError
+                )  # JSON of a service that is down is one
+                if of_code or pause is None or self._stopped.wait(pause):
+                    raise Unanswered(reason, mended_by_resuming=not of_code) from error
         try:
             return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
         except Unanswered as error:
             raise Unanswered(str(error), said=beginning(error.came), mended_by_resuming=False) from None
 
     def stop(self) -> None:
-        """Do nothing: one request at a time is sent."""
+        """Call the function no more."""
+        self._stopped.set()

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.audit.description import Description, is_text, is_whole_number
+from recbole_gro.audit.description import Description, is_text
 from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
 MOST_STRANGE = 10  # lists without a known item, from the first on, that end the audit
+MOST_REFUSED = 3  # requests before any answer that may fail with a status 4xx, as for an item that the service lacks
 MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
 FUNCTION = "it is called with a list of histories, once per batch, and returns a list of item ids for each of them"
 AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
@@ -36,6 +37,7 @@ class Client:
         # since the last answer, and so of a row that may end the work: they are sent again when it is resumed
         self._failed: list[tuple[Sequence[CountedQuery], str]] = []
         self._in_a_row, self._ended = 0, False
+        self._first_refused: tuple[Unanswered, int] | None = None  # the latest, and its number of lists
         self._any = any(items is not None for items in journal.answers.values())
 
     def lists(self, queries: Sequence[CountedQuery]) -> list[list[str] | None]:
@@ -44,8 +46,9 @@ class Client:
         A failure is kept in the journal with the next answer, of whatever call, or by `keep_failures`.
 
         Raises:
-            UserError: the service refuses the account, the first request failed, or MOST_FAILED in a row. They are
-                repeated when the audit is resumed. Or the budget leaves no request before any answer.
+            UserError: the service refuses the account, the first request failed, the first MOST_REFUSED with a status
+                4xx, all of fewer, or MOST_FAILED in a row. They are repeated when the audit is resumed. Or the budget
+                leaves no request before any answer.
         """
         failed = {query for part, _ in self._failed for query in part}
         known = self.journal.answers
@@ -61,6 +64,8 @@ class Client:
                 self.source.stop()
                 pool.shutdown(cancel_futures=True)
                 raise
+        if self._first_refused and not self._any:  # too few were sent to end it before
+            raise self._ending(*self._first_refused)
         if self._failed and not self._any:  # of an earlier process that got no answer
             raise UserError(f"{self.description.name}: no request can be sent: {self.journal.exhausted}")
         return [known.get(query) for query in queries]
@@ -81,17 +86,26 @@ class Client:
                 self._failed.append((queries, str(error)))
                 was_sent = not isinstance(error, BudgetReached) or error.was_sent
                 self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
-                if (was_sent and not self._any) or self._in_a_row >= MOST_FAILED:
+                most = MOST_REFUSED if 400 <= error.status < 500 else 1
+                if (was_sent and not self._any and self._in_a_row >= most) or self._in_a_row >= MOST_FAILED:
                     self._ended = True
-                    what = f"{self._in_a_row} requests in a row" if self._any else "the first request"
-                    advice = "".join(f"; {part}" for part in self._advice(error, len(queries)))
-                    raise UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}") from error
+                    raise self._ending(error, len(queries)) from error
+                if was_sent and not self._any:
+                    self._first_refused = error, len(queries)
         else:
             self.journal.answered(queries, lists)
             with self._lock:
                 self._in_a_row, self._any = 0, True
                 if not self._ended:
                     self._keep_failures()
+
+    def _ending(self, error: Unanswered, n_lists: int) -> UserError:
+        """Return what ends the work after the failure of a request for so many lists."""
+        what = f"{self._in_a_row} requests in a row"
+        if not self._any:
+            what = "the first request" if self._in_a_row == 1 else f"the first {self._in_a_row} requests"
+        advice = "".join(f"; {part}" for part in self._advice(error, n_lists))
+        return UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}")
 
     def keep_failures(self) -> None:
         """Keep the failures since the last answer as permanent: no further query follows that could end the work."""
@@ -241,7 +255,7 @@ def collected_catalogue(client: Client, seeds: list[str], most: int) -> tuple[li
 
 def _usable(client: Client, token: str) -> bool:
     """Return whether requests can hold an item id that the service listed."""
-    return is_text(token) if client.description["item_type"] == "str" else is_whole_number(token)
+    return is_text(token) and not client.description.fault_of_item(token)
 
 
 def irregularities(journal: Journal, live: LiveService) -> dict[str, int]:

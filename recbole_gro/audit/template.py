@@ -14,7 +14,7 @@ def fill(template: Any, histories: list[list[Any]], k: int, batch: int = 1) -> A
 
     A text that is a placeholder alone becomes its value; inside a longer text, items are joined by commas. A list with
     one entry is repeated: where that entry has {history} or {item} and requests hold several histories, per history;
-    where it has {item}, per item.
+    where it has {item}, per item, the innermost one of several such lists.
 
     Args:
         template: JSON with {histories}, or {history} or {item}; and {k}.
@@ -24,6 +24,8 @@ def fill(template: Any, histories: list[list[Any]], k: int, batch: int = 1) -> A
 
     >>> fill({"ids": "{history}", "n": "{k}"}, [["a", "b"]], 3), fill(["{item}"], [["a", "b"]], 3)
     ({'ids': ['a', 'b'], 'n': 3}, ['a', 'b'])
+    >>> fill({"users": [{"seen": [{"id": "{item}"}]}]}, [["a", "b"]], 3)
+    {'users': [{'seen': [{'id': 'a'}, {'id': 'b'}]}]}
     >>> fill({"users": [{"seen": [{"id": "{item}"}]}]}, [["a"], ["b"]], 3, batch=2)
     {'users': [{'seen': [{'id': 'a'}]}, {'seen': [{'id': 'b'}]}]}
     """
@@ -35,10 +37,10 @@ def _filled(part: Any, values: dict[str, Any]) -> Any:
     if isinstance(part, dict):
         return {name: _filled(entry, values) for name, entry in part.items()}
     if isinstance(part, list):
-        named = set(PLACEHOLDER.findall(json.dumps(part))) if len(part) == 1 else set()
+        named = _named(part) if len(part) == 1 else set()
         if "history" not in values and named & {"history", "item"}:
             return [_filled(part[0], values | {"history": history}) for history in values["histories"]]
-        if "item" not in values and "history" in values and "item" in named:
+        if "item" not in values and "history" in values and "item" in named and not _repeats_items(part[0]):
             return [_filled(part[0], values | {"item": item}) for item in values["history"]]
         return [_filled(entry, values) for entry in part]
     if not isinstance(part, str):
@@ -48,8 +50,34 @@ def _filled(part: Any, values: dict[str, Any]) -> Any:
     return PLACEHOLDER.sub(lambda match: _text(values.get(match[1], match[0])), part)
 
 
+def _named(part: Any) -> set[str]:
+    """Return the names of the placeholders in a part of a template."""
+    return set(PLACEHOLDER.findall(json.dumps(part)))
+
+
+def _repeats_items(part: Any) -> bool:
+    """Return whether a list with one entry that has {item} is in a part of a template."""
+    if isinstance(part, list) and len(part) == 1 and "item" in _named(part):
+        return True
+    inner = part if isinstance(part, list) else part.values() if isinstance(part, dict) else ()
+    return any(map(_repeats_items, inner))
+
+
 def _text(value: Any) -> str:
     return ",".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def joins_items(template: Any) -> bool:
+    """Return whether a template has a history inside a longer text, where commas separate the items.
+
+    >>> joins_items({"ids": "{history}"}), joins_items({"q": ["ids:{history}"]}), joins_items(["id:{item}"])
+    (False, True, False)
+    """
+    if isinstance(template, str):
+        names = {match[1] for match in PLACEHOLDER.finditer(template)}
+        return bool(names & {"history", "histories"}) and not PLACEHOLDER.fullmatch(template)
+    inner = template if isinstance(template, list) else template.values() if isinstance(template, dict) else ()
+    return any(map(joins_items, inner))
 
 
 def read_template(template: Any, batch: int, query: bool) -> Any:

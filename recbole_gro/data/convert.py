@@ -89,12 +89,13 @@ def _find_sources(name: str, path: Path) -> list[tuple[RawFile, Path]]:
         source = path
     else:
         raise UserError(f"{path}: no such file or folder; {' or '.join(interactions.names)} is expected")
-    beside = [(raw, source.parent / file) for raw in others for file in raw.names]
-    return [(interactions, source), *((raw, file) for raw, file in beside if file.is_file())]
+    beside = [(raw, [source.parent / file for file in raw.names_or_compressed]) for raw in others]
+    found = [(raw, next((file for file in files if file.is_file()), None)) for raw, files in beside]
+    return [(interactions, source), *((raw, file) for raw, file in found if file)]
 
 
 def _find_in(folder: Path, raw: RawFile) -> Path:
-    for file in raw.names:
+    for file in raw.names_or_compressed:
         found = [place for place in (folder / file, *sorted(folder.glob(f"*/{file}"))) if place.is_file()]
         if len(found) > 1:
             raise UserError(f"{folder}: {' and '.join(map(str, found))} both exist; give one of them")

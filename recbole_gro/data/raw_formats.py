@@ -46,6 +46,11 @@ class RawFile:
     header: str | None = None
     encoding: str = "utf-8"
 
+    @property
+    def names_or_compressed(self) -> tuple[str, ...]:
+        """The names, then those of the same files compressed by gzip."""
+        return tuple(dict.fromkeys((*self.names, *(f"{name}.gz" for name in self.names if name[-3:] != ".gz"))))
+
 
 def counted(values: list[str], count: int) -> list[str]:
     """Return the fields of a line; ValueError where there are not `count` of them."""

@@ -161,7 +161,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     are no whole counts, as scipy's interval takes.
     """
     middle, half = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + (Z / (2 * n)) ** 2)
-    return max(0.0, (middle - half) / (1 + Z**2 / n)), min(1.0, (middle + half) / (1 + Z**2 / n))
+    low, high = (middle - half) / (1 + Z**2 / n), (middle + half) / (1 + Z**2 / n)
+    return max(0.0, min(share, low)), min(1.0, max(share, high))  # which holds the share, whatever rounding does
 
 
 def gamma_tail(evidence: Tensor, n: int) -> float:

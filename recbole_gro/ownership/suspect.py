@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.audit.description import KEYS, Description, check_numbers, read_description
+from recbole_gro.audit.description import KEYS, Description, read_description
 from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
 from recbole_gro.audit.sources import open_source
@@ -18,7 +18,9 @@ from recbole_gro.ownership.method import NoVerdict
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
+from recbole_gro.utils.units import counted
 
+FIRST = 10  # lists that show whether the suspect has the owner's items
 REPEATED = 50  # maximum probes that are sent twice
 LEAST_REPEATED = 0.8  # share of them that both answers are needed of
 MOST_CHANGED = 0.05  # share of those with both answers whose lists may differ
@@ -35,7 +37,8 @@ class Answers:
         repeated: number of them with both answers.
         changed: number of them with other items the second time, or for methods that read ranks in another order.
         unknown: share of listed items that the owner's catalogue lacks.
-        failed: number of probes without a list.
+        failed: number of probes without a list, or without an item of the owner's in it.
+        reason: why most queries that failed did; empty where none did.
     """
 
     lists: Tensor
@@ -44,6 +47,7 @@ class Answers:
     changed: int
     unknown: float
     failed: int
+    reason: str = ""
 
     def check(self) -> None:
         """Check that these lists bear a verdict.
@@ -55,20 +59,21 @@ class Answers:
             raise NoVerdict(
                 f"the suspect's lists differ when it is queried twice: for {self.changed} of {self.repeated} histories"
             )
-        if self.failed > MOST_UNKNOWN * len(self.lists):
+        if self.unknown > MOST_UNKNOWN:
             raise NoVerdict(
-                f"the suspect gave no list for {self.failed} of {len(self.lists)} histories; one that refuses items "
-                "that it lacks is described with its catalogue"
+                f"the suspect has another catalogue: {100 * self.unknown:.0f} % of the items in its lists are not in "
+                "the owner's"
+            )
+        if self.failed > MOST_UNKNOWN * len(self.lists):
+            why = f", most often {self.reason}" if self.reason else ""
+            raise NoVerdict(
+                f"the suspect gave no list for {self.failed} of {len(self.lists)} histories{why}; one that refuses "
+                "items that it lacks is described with its catalogue"
             )
         if self.repeated < (least := math.ceil(LEAST_REPEATED * self.sent_twice)):
             raise NoVerdict(
                 f"only {self.repeated} of the {self.sent_twice} histories that are sent twice were answered both "
                 f"times; {least} are needed to say that the suspect's lists do not differ"
-            )
-        if self.unknown > MOST_UNKNOWN:
-            raise NoVerdict(
-                f"the suspect has another catalogue: {100 * self.unknown:.0f} % of the items in its lists are not in "
-                "the owner's"
             )
 
 
@@ -102,8 +107,7 @@ def describe_suspect(suspect: str, item_tokens: Sequence[str], k: int | None = N
         if k is not None:
             raise UserError(f"k: {suspect} says how long its lists are; leave --k out, and set k in this file")
         described = read_description(suspect, _items_if_none(suspect, item_tokens), "suspect")
-        if described["item_type"] == "int":
-            check_numbers(item_tokens[1:])
+        described.check_items(item_tokens[1:])
     elif Path(suspect).is_dir():
         raise UserError(f"suspect: {suspect} is a folder; name the checkpoint in it, such as {suspect}/target.pth")
     elif suspect.count(":") != 1:
@@ -169,7 +173,7 @@ def query_suspect(
         reads_order: whether a list in another order is another list.
 
     Raises:
-        UserError: the suspect gives no lists.
+        UserError: the suspect gives no lists, or its first ones have other items than the owner's.
     """
     known_to_suspect = {*(item_tokens if description.catalogue is None else description.catalogue)}
     tokens_of = [tuple(item_tokens[item] for item in row) for row in histories]
@@ -185,6 +189,8 @@ def query_suspect(
     with open_source(description) as source:
         client = Client(source, journal, description)
         answer_to: dict[Any, list[str] | None] = dict.fromkeys(queries)
+        n_first = math.ceil(FIRST / source.batch) * source.batch  # whole requests
+        _check_first(description.name, client.lists(sent[:n_first]), item_tokens)
         answer_to |= dict(zip(sent, client.lists(sent), strict=True))
         answers = [answer_to[query] for query in queries]
         first = [query for query, answer in answer_to.items() if answer is not None][:REPEATED]
@@ -210,4 +216,20 @@ def query_suspect(
         sum(changed),
         sum(token not in ids for token in listed) / max(1, len(listed)),
         sum(not row for row in known),
+        max(journal.reasons, key=journal.reasons.__getitem__, default=""),
     )
+
+
+def _check_first(name: str, lists: Sequence[list[str] | None], item_tokens: Sequence[str]) -> None:
+    """Check that the first lists have an item of the owner's, before all probes are sent to a suspect.
+
+    Raises:
+        UserError: they have items, and none is the owner's, as where one of both writes them in another way.
+    """
+    listed = [token for tokens in lists for token in tokens or ()]
+    if listed and not {*item_tokens[1:]} & {*listed}:
+        such = ", ".join(map(repr, listed[:3]))
+        raise UserError(
+            f"suspect: {name}: no item in its first {counted(len(lists), 'list')} is the owner's (such as {such}; the "
+            f"owner has {item_tokens[1]!r}); have it give the owner's ids, in another folder"
+        )

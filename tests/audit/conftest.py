@@ -9,6 +9,11 @@ from recbole_gro.audit.journal import Journal
 from recbole_gro.audit.live_service import Client
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr("recbole_gro.audit.function_source.PAUSES", (0.0, 0.0))
+
+
 @pytest.fixture
 def client_of(tmp_path, monkeypatch):
     """A client of `lists`, from a history to a list, and the requests that it got."""

@@ -32,6 +32,39 @@ def test_a_function_that_raises_gives_no_list(journal):
     assert journal.spent == 0
 
 
+def failing_at_first(times, error):
+    errors = [error] * times
+
+    def function(histories):
+        if errors:
+            raise errors.pop()
+        return [["1"]] * len(histories)
+
+    return function
+
+
+@pytest.mark.parametrize("error", [ConnectionError("reset"), RuntimeError("busy")])
+def test_a_function_is_called_again_after_an_exception_that_may_pass(journal, error):
+    assert FunctionSource(failing_at_first(2, error)).lists([["3"], ["4"]], journal) == [["1"], ["1"]]
+    assert journal.spent == 2
+    with pytest.raises(Unanswered, match=str(error)):
+        FunctionSource(failing_at_first(3, error)).lists([["3"]], journal)
+    assert journal.spent == 2
+
+
+@pytest.mark.parametrize("error", [TypeError("no"), ValueError("no"), KeyError("no"), SystemExit("no")])
+def test_a_function_is_not_called_again_after_an_exception_of_its_code(journal, error):
+    with pytest.raises(Unanswered, match="no"):
+        FunctionSource(failing_at_first(1, error)).lists([["3"]], journal)
+
+
+def test_a_source_that_is_stopped_does_not_call_its_function_again(journal):
+    source = FunctionSource(failing_at_first(1, ConnectionError("reset")))
+    source.stop()
+    with pytest.raises(Unanswered, match="reset"):
+        source.lists([["3"]], journal)
+
+
 def test_an_answer_of_a_function_that_cannot_be_read_may_have_held_lists(journal):
     with pytest.raises(Unanswered, match="without one list per history"):
         FunctionSource(lambda histories: []).lists([["3"]], journal)

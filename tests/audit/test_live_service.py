@@ -132,6 +132,36 @@ def test_a_first_failure_has_what_the_service_says_and_what_may_be_wrong(client_
         client.lists([(("item-4",), 0)])
 
 
+def refusing_with_422(lacking):
+    def lists(histories, journal):
+        if lacking & {token for history in histories for token in history}:
+            raise Unanswered("status 422", said="unknown item", status=422)
+        return [ring(history) for history in histories]
+
+    return lists
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_first_request_that_is_refused_for_its_items_does_not_end_the_audit(client_of, concurrency):
+    client, _ = client_of(ring)
+    client.source.lists, client.source.concurrency = refusing_with_422({"item-1", "item-2"}), concurrency
+    queries = [((token,), 0) for token in CATALOGUE]
+    assert client.lists(queries) == [None, None, *(ring([token]) for token in CATALOGUE[2:])]
+    client.keep_failures()
+    assert client.journal.reasons == {"status 422": 2}
+
+
+@pytest.mark.parametrize(("n", "what"), [(1, "the first request"), (2, "the first 2 requests"), (9, "the first 3 req")])
+def test_a_service_that_refuses_all_requests_ends_the_audit(client_of, n, what):
+    client, _ = client_of(ring)
+    client.source.lists = refusing_with_422({*CATALOGUE})
+    queries = [((token,), 0) for token in CATALOGUE[:n]]
+    with pytest.raises(UserError, match=rf"{what}.* failed \(status 422: unknown item\); the same command with"):
+        client.lists(queries)
+    client, _ = client_of(ring)
+    assert client.lists(queries) == [ring([token]) for token in CATALOGUE[:n]]  # they are sent again
+
+
 def fails_with(error):
     def function(histories):
         raise error

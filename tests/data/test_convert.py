@@ -236,6 +236,17 @@ def test_missing_files_and_datasets_are_reported(tmp_path):
     assert "unknown dataset 'ml-10m'. Did you mean 'ml-1m'" in refused(tmp_path, "ml-10m", tmp_path)
 
 
+def test_files_of_a_folder_may_be_compressed(raw, tmp_path):
+    raw("ratings.dat.gz", ratings_dat())
+    raw("movies.dat.gz", "1::Toy Story (1995)::Animation\n")
+    done = convert("ml-1m", tmp_path / "raw", tmp_path / "compressed")
+    assert [one.source.name for one in done] == ["ratings.dat.gz", "movies.dat.gz"]
+    raw("ratings.dat", ratings_dat())
+    assert convert("ml-1m", tmp_path / "raw", tmp_path / "plain")[0].source.name == "ratings.dat"
+    rows = [(tmp_path / place / "ml-1m" / "ml-1m.inter").read_text() for place in ("compressed", "plain")]
+    assert rows[0] == rows[1]
+
+
 def test_two_candidates_are_ambiguous(raw, tmp_path):
     raw("a/ratings.dat", ratings_dat())
     raw("b/ratings.dat", ratings_dat())

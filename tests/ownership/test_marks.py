@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import tensor
 
 from recbole_gro import Service, create_defense, load_target
@@ -195,6 +197,14 @@ def test_an_interval_has_a_width_where_none_or_all_are_listed(n, all_listed, low
 def test_an_outcome_that_chance_often_gives_is_in_the_interval():
     low, high = wilson(0, 190)
     assert [100 * (end - 2.63 / 190) for end in (0, low, high)] == pytest.approx([-1.4, -1.4, 0.6], abs=0.03)
+
+
+@given(st.integers(1, 3000), st.data())
+def test_an_interval_holds_its_share(n, data):
+    share = data.draw(st.integers(0, n)) / n
+    low, high = wilson(share, n)
+    assert 0 <= low <= share <= high <= 1
+    assert low < high
 
 
 @pytest.mark.parametrize("share", [0.014, 0.05, 0.3, 0.5, 0.95, 0.99])

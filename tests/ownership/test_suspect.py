@@ -88,6 +88,37 @@ def test_lists_that_bear_no_verdict_are_refused(tmp_path, suspect, message):
         answers.check()
 
 
+def test_ids_in_another_notation_end_it_after_the_first_lists(tmp_path, monkeypatch):
+    def lists(histories):
+        return [[f"{token[0]}0{token[1:]}" for token in row] for row in runs.following(histories)]
+
+    monkeypatch.setattr(runs, "renamed", lists, raising=False)
+    monkeypatch.setattr("recbole_gro.audit.sources.FunctionSource.batch", 4)
+    journal = Journal(tmp_path / "answers.jsonl", 1000)
+    message = (
+        r"^suspect: \S*renamed: no item in its first 12 lists is the owner's \(such as 'i01', 'i02', 'i03'; the owner"
+    )
+    with pytest.raises(UserError, match=message):
+        query_suspect(describe_suspect("ownership.runs:renamed", TOKENS), HISTORIES, TOKENS, journal)
+    assert journal.spent == 12
+
+
+def test_the_reason_of_most_failures_is_named(tmp_path, monkeypatch):
+    def lists(histories):
+        if histories[0][-1] in ("i5", "i10", "i15", "i20", "i25", "i29"):
+            raise ValueError("closed")
+        if histories[0][-1] == "i3":
+            raise KeyError("x")
+        return runs.following(histories)
+
+    monkeypatch.setattr(runs, "closing", lists, raising=False)
+    monkeypatch.setattr("recbole_gro.audit.sources.FunctionSource.batch", 1)
+    answers = answered(describe_suspect("ownership.runs:closing", TOKENS), tmp_path)
+    message = "gave no list for 7 of 30 histories, most often ValueError: closed .*; one that refuses"
+    with pytest.raises(NoVerdict, match=message):
+        answers.check()
+
+
 def test_few_changed_or_unknown_items_are_allowed():
     Answers(lists=[[1]] * 100, sent_twice=50, repeated=40, changed=2, unknown=0.1, failed=10).check()
 
