@@ -1,5 +1,6 @@
 """Accuracy of a service and its surrogate on the test histories of the owner."""
 
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.evaluator.seen_items import without_seen
 from recbole_gro.scoring import pad_sequences
 from recbole_gro.serving.service import Service
+from recbole_gro.utils.units import counted
 
 
 def accuracy(
@@ -30,8 +32,7 @@ def accuracy(
         config: `topk`, `exclude_seen`, and MAX_ITEM_LIST_LENGTH, the number of most recent items that are sent.
     """
     longest = config["MAX_ITEM_LIST_LENGTH"]
-    known = [[token for token in items[:-1] if live.known([token])] for items in histories]
-    kept = [(seen, items[-1]) for seen, items in zip(known, histories, strict=True) if seen and live.known(items[-1:])]
+    kept = tested(histories, {*live.catalogue})
     answers = client.lists([(tuple(seen[-longest:]), 0) for seen, _ in kept])
     listed = [(*user, live.known(items)) for user, items in zip(kept, answers, strict=True)]
     listed = [user for user in listed if user[2]]
@@ -50,6 +51,35 @@ def accuracy(
         result[side] = _metrics(ranks(lists, items), config["topk"])
     at = min(10, live.k)
     return result | {f"agreement@{at}": round(agreement(extracted, served, [at])[at], 4)}
+
+
+def tested(histories: Iterable[Sequence[str]], catalogue: Container[str]) -> list[tuple[list[str], str]]:
+    """Return the history and the test item of each user who has both, less the items outside a catalogue.
+
+    >>> tested([["a", "x", "b"], ["x", "a"], ["a", "x"], ["a"]], {"a", "b"})
+    [(['a'], 'b')]
+    """
+    known = [([token for token in items[:-1] if token in catalogue], items[-1]) for items in histories]
+    return [(seen, item) for seen, item in known if seen and item in catalogue]
+
+
+def users_left_out(histories: Sequence[Sequence[str]], catalogue: Sequence[str]) -> str:
+    """Return one line on the users whom accuracy cannot be measured on; empty where there are none.
+
+    Args:
+        histories: from `read_histories`.
+        catalogue: item ids.
+    """
+    known = {*catalogue}
+    left_out = len(histories) - len(tested(histories, known))
+    if not left_out:
+        return ""
+    unknown = next((token for items in histories for token in items if token not in known), None)
+    such = "" if unknown is None else f" (such as {unknown!r}; the catalogue has {catalogue[0]!r})"
+    return (
+        f"histories: {left_out:,} of {counted(len(histories), 'user')} left out, without a history and a test item of "
+        f"the catalogue{such}"
+    )
 
 
 def _metrics(found: np.ndarray, topk: list[int]) -> dict[str, float]:

@@ -86,7 +86,8 @@ class Client:
                 self._failed.append((queries, str(error)))
                 was_sent = not isinstance(error, BudgetReached) or error.was_sent
                 self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
-                most = MOST_REFUSED if 400 <= error.status < 500 else 1
+                of_items = 400 <= error.status < 500 and not isinstance(error, BudgetReached)  # other requests may do
+                most = MOST_REFUSED if of_items else 0
                 if (was_sent and not self._any and self._in_a_row >= most) or self._in_a_row >= MOST_FAILED:
                     self._ended = True
                     raise self._ending(error, len(queries)) from error
@@ -103,7 +104,7 @@ class Client:
         """Return what ends the work after the failure of a request for so many lists."""
         what = f"{self._in_a_row} requests in a row"
         if not self._any:
-            what = "the first request" if self._in_a_row == 1 else f"the first {self._in_a_row} requests"
+            what = "the first request" if self._in_a_row <= 1 else f"the first {self._in_a_row} requests"
         advice = "".join(f"; {part}" for part in self._advice(error, n_lists))
         return UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_gro.attack import attacks_of, query_budget, query_length
-from recbole_gro.audit.accuracy import accuracy
+from recbole_gro.audit.accuracy import accuracy, tested, users_left_out
 from recbole_gro.audit.attack_config import COLLECTED, attack_config
 from recbole_gro.audit.curve import budget_curve, lists_for_gain
 from recbole_gro.audit.description import check_size, read_description
@@ -56,6 +56,10 @@ def run_audit(
     config = attack_config(service, dict(command_line or {}), histories is not None)
     own = read_histories(histories, config, least=1) if histories else []
     n_own = sum(len(items) > 1 for items in own)  # of a user with one item no history is left
+    if own and service.catalogue is not None:
+        n_own = len(tested(own, {*service.catalogue}))
+        if not n_own:
+            raise UserError(users_left_out(own, service.catalogue))
     budget = len(attacks_of(config)) * query_budget(config)
     read = {"catalogue": service.catalogue, "histories": own, "seeds": service["seeds"], "url query": service.query}
     settings = settings_of_audit(config, service.public, read)
@@ -71,6 +75,8 @@ def run_audit(
             console.info("audit: finished already; its results are read")
             show(result_table(finished))
             return finished
+        if service.catalogue is not None and (left_out := users_left_out(own, service.catalogue)):
+            console.info(left_out)
         limit = budget + n_own
         journal = Journal(folder / "answers.jsonl", limit)
         console.info(f"audit: at most {limit:,} lists, {journal.spent:,} of them given out before")
@@ -99,6 +105,8 @@ def _audit(config: Config, client: Client, folder: Path, own: list[list[str]]) -
         catalogue, n_collected = collected_catalogue(client, service["seeds"], query_budget(config) // COLLECTED)
         console.info(f"audit: {len(catalogue):,} items in the lists for {n_collected:,} one-item histories")
         check_size(catalogue, service["k"])
+        if left_out := users_left_out(own, catalogue):
+            console.info(left_out)
         left = (query_budget(config) - n_collected) // query_length(config)
         if left < 2:
             raise UserError("query_sequences: no two sequences are left after the catalogue was collected; raise it")

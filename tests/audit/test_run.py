@@ -246,11 +246,27 @@ def test_histories_of_the_owner_measure_service_and_surrogate(tmp_path):
         results = run_audit(file, str(tmp_path / "test.inter"), command_line=settings)
     own = results["histories"]
     assert (own["users"], own["left_out"]) == (2, 2)  # c has no history, d's test item is unknown
-    assert results["lists"]["limit"] == ALL + 3
+    assert results["lists"]["limit"] == ALL + 2
+    line = 'histories: 2 of 4 users left out, without a history and a test item of the catalogue (such as "nobody\'s"; '
+    assert line in (tmp_path / "out" / "run.log").read_text()
     # a: item-2 is the first item after item-1; b: item-12 the third after item-9
     assert own["service"] == {"hit@1": 0.5, "ndcg@1": 0.5, "hit@5": 1.0, "ndcg@5": round((1 + 1 / np.log2(4)) / 2, 4)}
     assert own["surrogate"].keys() == own["service"].keys()
     assert "Accuracy on the owner's histories" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(("first", "second"), [("2", "1"), ("nobody's", "item-1")])
+def test_histories_in_another_notation_are_refused_before_a_request(tmp_path, first, second):
+    rows = ["user_id:token\titem_id:token\ttimestamp:float", f"a\t{first}\t1", f"a\t{second}\t2"]
+    (tmp_path / "test.inter").write_text("\n".join(rows) + "\n")
+    with Recommender() as recommender:
+        file = service_file(tmp_path, recommender.url)
+        settings = {name: str(value) for name, value in (TINY | {"output_dir": tmp_path / "out"}).items()}
+        message = rf"^histories: 1 of 1 user left out, .* \(such as \S*{first}\S; the catalogue has 'item-1'\)$"
+        with pytest.raises(UserError, match=message):
+            run_audit(file, str(tmp_path / "test.inter"), command_line=settings)
+    assert recommender.requests == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_attacks_share_answers_and_the_strongest_is_marked(tmp_path):
