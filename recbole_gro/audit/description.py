@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from recbole_gro.audit.secret_values import hidden
-from recbole_gro.audit.template import joins_items, read_template
+from recbole_gro.audit.template import fill, joins_items, read_template
 from recbole_gro.config.files import read_config_file
 from recbole_gro.config.plugins import imported_member
 from recbole_gro.config.settings import Key
@@ -47,6 +47,7 @@ KEYS = {
 }
 REQUIRED = ("url", "request", "items")
 VARIABLE = re.compile(r"\$\{(\w+)\}")
+LONGEST_EXAMPLE = 300  # characters of a request
 LEAST_LITERAL = 8  # characters of a word in a header, or of a value in the query, that may be a secret
 
 
@@ -98,6 +99,16 @@ class Description:
     def query(self) -> str:
         """The query of the URL, environment variables by name; empty for a function."""
         return "" if self.function else urlsplit(self["url"]).query
+
+    @property
+    def example(self) -> str:
+        """The request for a history of two items, to be read before thousands are sent; empty for a function."""
+        if self.function:
+            return ""
+        history = [self.typed(token) for token in (self.catalogue or self["seeds"])[:2]]
+        text = json.dumps(fill(self["request"], [history], self["k"], self["batch"]), ensure_ascii=False)
+        sent = " ".join(text.split())
+        return f"a request for the history {', '.join(map(str, history))}: {sent[:LONGEST_EXAMPLE]}"
 
     @property
     def public(self) -> dict[str, Any]:

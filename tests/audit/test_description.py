@@ -37,6 +37,19 @@ def test_public_facts_hold_no_secret_of_the_url(tmp_path):
     assert read_description(file, {}).public["url"] == "https://shop.example:8443/top"
 
 
+@pytest.mark.parametrize(
+    ("template", "batch", "shown"),
+    [
+        ({"n": "{k}", "seen": "{history}"}, 1, '{"n": 5, "seen": ["item-1", "item-2"]}'),
+        ({"all": [["{item}"]], "key": "${AUDIT_TOKEN}"}, 8, '{"all": [["item-1", "item-2"]], "key": "${AUDIT_TOKEN}"}'),
+        ({"long": "x" * 999, "seen": "{history}"}, 1, '{"long": "' + "x" * 290),
+    ],
+)
+def test_a_request_is_shown_without_secrets_and_cut(tmp_path, template, batch, shown):
+    file = service_file(tmp_path, "https://shop.example/", request=template, batch=batch)
+    assert read_description(file, {}).example == f"a request for the history item-1, item-2: {shown}"
+
+
 def test_texts_of_the_service_are_shown_without_secrets(tmp_path):
     address = "https://me:pass-word@shop.example/${AUDIT_TOKEN}?key=literal-key&site=de"
     headers = {"Authorization": "Bearer literal-token", "Accept": "*/*"}
