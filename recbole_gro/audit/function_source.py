@@ -9,14 +9,12 @@ from recbole_gro.audit.journal import Journal, Unanswered
 from recbole_gro.utils.errors import UserError, in_one_line
 from recbole_gro.utils.own_code import fault_of_own_code
 
+PAUSES = (1.0, 2.0)  # seconds before it is called again after an exception that may pass
 # where code is wrong; other exceptions, such as OSError and those of libraries, may mean a service that is down
 OF_CODE = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError),
     *(NotImplementedError, SyntaxError, SystemExit, UserError),
 )
-
-
-PAUSES = (1.0, 2.0)  # seconds before it is called again after an exception that may pass
 
 
 class FunctionSource:
@@ -42,9 +40,8 @@ class FunctionSource:
             except (Exception, SystemExit) as error:
                 journal.release(ticket, len(histories))
                 reason = str(fault_of_own_code(error) or in_one_line(error))
-                of_code = (
-                    isinstance(error, OF_CODE) or type(error) is ValueError
-                )  # JSON of a service that is down is one
+                # ValueError alone: the error for JSON that is none, as of a service that is down, derives from it
+                of_code = isinstance(error, OF_CODE) or type(error) is ValueError
                 if of_code or pause is None or self._stopped.wait(pause):
                     raise Unanswered(reason, mended_by_resuming=not of_code) from error
         try:

@@ -17,7 +17,7 @@ from recbole_gro.ownership.method_output import checked_probes
 from recbole_gro.ownership.outcome import outcome
 from recbole_gro.ownership.references import load_references
 from recbole_gro.ownership.stored_probes import MOST_ROUNDED, differing, without
-from recbole_gro.ownership.suspect import Answers, n_sent_twice
+from recbole_gro.ownership.suspect import Answers, most_frequent, n_sent_twice
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.own_code import fault_of_own_code
@@ -53,6 +53,7 @@ def recompute(
         probes = Probes(results["probes"], results["expected"])
         counts = {name: counts[name] for name in ("repeated", "changed", "unknown", "failed")}
         counts["sent_twice"] = n_sent_twice(probes.histories)
+        counts["reason"] = most_frequent(results["failures"])
         method = create_method(results["method"], results["settings"])
         for part in ("method", "settings"):
             _check_equal(file, f"committed {part}", results[part], commitment[part])

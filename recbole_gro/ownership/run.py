@@ -290,7 +290,7 @@ def _judge(method: VerificationMethod, line_up: LineUp, probes: Probes, folder: 
         "expected": probes.expected,
         "item_tokens": tokens,
         "settings": method.settings,
-        "answers": {name: value for name, value in asdict(answers).items() if name != "lists"}
+        "answers": {name: value for name, value in asdict(answers).items() if name not in ("lists", "reason")}
         | {"lists": journal.n_lists, "lost": journal.spent - journal.n_lists},
         "failures": journal.reasons,
     }

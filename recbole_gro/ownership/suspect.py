@@ -1,7 +1,7 @@
 """The suspect as a black box: a service over HTTP, a checkpoint or a Python function."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,7 +192,7 @@ def query_suspect(
         client = Client(source, journal, description)
         answer_to: dict[Any, list[str] | None] = dict.fromkeys(queries)
         n_first = math.ceil(FIRST / source.batch) * source.batch  # whole requests
-        _check_first(description.name, client.lists(sent[:n_first]), item_tokens)
+        _check_first(description, client.lists(sent[:n_first]), item_tokens)
         answer_to |= dict(zip(sent, client.lists(sent), strict=True))
         answers = [answer_to[query] for query in queries]
         first = [query for query, answer in answer_to.items() if answer is not None][:REPEATED]
@@ -218,11 +218,20 @@ def query_suspect(
         sum(changed),
         sum(token not in ids for token in listed) / max(1, len(listed)),
         sum(not row for row in known),
-        max(journal.reasons, key=journal.reasons.__getitem__, default=""),
+        most_frequent(journal.reasons),
     )
 
 
-def _check_first(name: str, lists: Sequence[list[str] | None], item_tokens: Sequence[str]) -> None:
+def most_frequent(reasons: Mapping[str, int]) -> str:
+    """Return the reason that most queries failed for, the first one of equal; empty without any.
+
+    >>> most_frequent({"status 500": 2, "status 404": 3}), most_frequent({})
+    ('status 404', '')
+    """
+    return max(reasons, key=reasons.__getitem__, default="")
+
+
+def _check_first(described: Description, lists: Sequence[list[str] | None], item_tokens: Sequence[str]) -> None:
     """Check that the first lists have an item of the owner's, before all probes are sent to a suspect.
 
     Raises:
@@ -230,8 +239,8 @@ def _check_first(name: str, lists: Sequence[list[str] | None], item_tokens: Sequ
     """
     listed = [token for tokens in lists for token in tokens or ()]
     if listed and not {*item_tokens[1:]} & {*listed}:
-        such = ", ".join(map(repr, listed[:3]))
+        such = described.hidden(", ".join(map(repr, listed[:3])))
         raise UserError(
-            f"suspect: {name}: no item in its first {counted(len(lists), 'list')} is the owner's (such as {such}; the "
-            f"owner has {item_tokens[1]!r}); have it give the owner's ids, in another folder"
+            f"suspect: {described.name}: no item in its first {counted(len(lists), 'list')} is the owner's (such as "
+            f"{such}; the owner has {item_tokens[1]!r}); have it give the owner's ids, in another folder"
         )

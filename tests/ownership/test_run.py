@@ -255,6 +255,16 @@ def test_repeats_without_an_answer_bear_no_verdict(owner, tmp_path, randomized):
     assert recompute("out/results.json")["refused"] == results["refused"]
 
 
+def test_a_refusal_that_names_the_failure_is_recomputed_with_it(owner, tmp_path, randomized):
+    with Recommender(
+        lambda number, _: (400, {}, "no") if number % 2 else None, lambda history: sorted(randomized(history)[:7])
+    ) as recommender:
+        results = verified(owner, service(tmp_path, recommender, batch=1, items="result[0].items"))
+    assert re.match(r"the suspect gave no list for \d+ of 40 histories, most often status 400; one", results["refused"])
+    assert "reason" not in results["answers"]
+    assert recompute("out/results.json")["refused"] == results["refused"]
+
+
 def test_an_outage_that_loses_answers_is_resumed_with_a_list_for_every_history(owner, tmp_path, randomized):
     def misbehave(number, histories):
         if 5 <= number < 15:
