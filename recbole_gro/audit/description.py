@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,12 +100,11 @@ class Description:
         """The query of the URL, environment variables by name; empty for a function."""
         return "" if self.function else urlsplit(self["url"]).query
 
-    @property
-    def example(self) -> str:
-        """The request for a history of two items, to be read before thousands are sent; empty for a function."""
+    def example(self, tokens: Sequence[str]) -> str:
+        """Return the request for a history of the first two of these items, in one line; empty for a function."""
         if self.function:
             return ""
-        history = [self.typed(token) for token in (self.catalogue or self["seeds"])[:2]]
+        history = [self.typed(token) for token in tokens[:2]]
         text = json.dumps(fill(self["request"], [history], self["k"], self["batch"]), ensure_ascii=False)
         sent = " ".join(text.split())
         return f"a request for the history {', '.join(map(str, history))}: {sent[:LONGEST_EXAMPLE]}"

@@ -81,7 +81,7 @@ def run_audit(
         journal = Journal(folder / "answers.jsonl", limit)
         console.info(f"audit: at most {limit:,} lists, {journal.spent:,} of them given out before")
         if not service.function:
-            console.info(f"audit: {service.example}")
+            console.info(f"audit: {service.example(service.catalogue or service['seeds'])}")
             requests = expected_requests(config, service["batch"]) + math.ceil(n_own / service["batch"])
             requests = math.ceil(requests * (1 - journal.spent / limit))
             seconds = math.ceil(requests / service["rate"])

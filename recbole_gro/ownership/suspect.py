@@ -186,8 +186,8 @@ def query_suspect(
         f"verification: {len(missing) + twice - sum(before for _, before in journal.answers):,} lists of "
         f"{description.name} are to be obtained, of which {description['k']} items count"
     )
-    if description.example:
-        console.info(f"verification: {description.example}")
+    if example := description.example(item_tokens[1:]):
+        console.info(f"verification: {example}")
     with open_source(description) as source:
         client = Client(source, journal, description)
         answer_to: dict[Any, list[str] | None] = dict.fromkeys(queries)

@@ -47,7 +47,10 @@ def test_public_facts_hold_no_secret_of_the_url(tmp_path):
 )
 def test_a_request_is_shown_without_secrets_and_cut(tmp_path, template, batch, shown):
     file = service_file(tmp_path, "https://shop.example/", request=template, batch=batch)
-    assert read_description(file, {}).example == f"a request for the history item-1, item-2: {shown}"
+    assert (
+        read_description(file, {}).example(["item-1", "item-2", "item-3"])
+        == f"a request for the history item-1, item-2: {shown}"
+    )
 
 
 def test_texts_of_the_service_are_shown_without_secrets(tmp_path):

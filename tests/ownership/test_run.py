@@ -262,6 +262,8 @@ def test_a_refusal_that_names_the_failure_is_recomputed_with_it(owner, tmp_path,
         results = verified(owner, service(tmp_path, recommender, batch=1, items="result[0].items"))
     assert re.match(r"the suspect gave no list for \d+ of 40 histories, most often status 400; one", results["refused"])
     assert "reason" not in results["answers"]
+    log = (tmp_path / "out" / "run.log").read_text()
+    assert re.search(r"verification: a request for the history (\S+), (\S+): .*\[\"\1\", \"\2\"\]", log)
     assert recompute("out/results.json")["refused"] == results["refused"]
 
 
