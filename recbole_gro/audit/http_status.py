@@ -22,6 +22,15 @@ def is_refused(status: int) -> bool:
     return status in REFUSED or (300 <= status < 500 and status not in LOST)
 
 
+def may_be_of_its_items(status: int) -> bool:
+    """Return whether a status may be due to what the request holds, such as an item that the service lacks.
+
+    >>> [may_be_of_its_items(status) for status in (400, 404, 422, 408, 429, 500)]
+    [True, True, True, False, False, False]
+    """
+    return 400 <= status < 500 and is_refused(status) and not is_temporary(status)
+
+
 def is_temporary(status: int) -> bool:
     """Return whether a request is to be repeated after an answer with this status."""
     return status == 429 or status >= 500

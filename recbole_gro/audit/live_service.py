@@ -11,12 +11,13 @@ import torch
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.audit.description import Description, is_text
+from recbole_gro.audit.http_status import may_be_of_its_items
 from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
 
 MOST_STRANGE = 10  # lists without a known item, from the first on, that end the audit
-MOST_REFUSED = 3  # requests before any answer that may fail with a status 4xx, as for an item that the service lacks
+MOST_REFUSED = 3  # requests before any answer that may be refused, as for an item that the service lacks
 MOST_FAILED = 10  # requests that may fail one after another; the audit then ends, to be resumed
 FUNCTION = "it is called with a list of histories, once per batch, and returns a list of item ids for each of them"
 AT_ONCE = 32  # items whose lists are obtained before those that they list, for a catalogue
@@ -46,9 +47,9 @@ class Client:
         A failure is kept in the journal with the next answer, of whatever call, or by `keep_failures`.
 
         Raises:
-            UserError: the service refuses the account, the first request failed, the first MOST_REFUSED with a status
-                4xx, all of fewer, or MOST_FAILED in a row. They are repeated when the audit is resumed. Or the budget
-                leaves no request before any answer.
+            UserError: the service refuses the account, the first request failed, the first MOST_REFUSED, or all of
+                fewer, were refused as for their items, or MOST_FAILED in a row failed. They are repeated when the audit
+                is resumed. Or the budget leaves no request before any answer.
         """
         failed = {query for part, _ in self._failed for query in part}
         known = self.journal.answers
@@ -86,7 +87,7 @@ class Client:
                 self._failed.append((queries, str(error)))
                 was_sent = not isinstance(error, BudgetReached) or error.was_sent
                 self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
-                of_items = 400 <= error.status < 500 and not isinstance(error, BudgetReached)  # other requests may do
+                of_items = may_be_of_its_items(error.status) and not isinstance(error, BudgetReached)
                 most = MOST_REFUSED if of_items else 0
                 if (was_sent and not self._any and self._in_a_row >= most) or self._in_a_row >= MOST_FAILED:
                     self._ended = True

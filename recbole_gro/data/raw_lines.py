@@ -2,16 +2,15 @@
 
 import codecs
 import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.gzip_file import DAMAGED, GZIP_MAGIC
 from recbole_gro.utils.progress import progress_bar
 
 LONGEST_LINE = 2**20  # bytes; the longest reviews take some tens of thousands
 BETWEEN_REPORTS = 4096  # lines
-GZIP_MAGIC = b"\x1f\x8b"
 
 
 def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, bytes | None]]:
@@ -47,7 +46,7 @@ def raw_lines(path: Path, show_progress: bool = False) -> Iterator[tuple[int, by
                 elif line.strip():
                     yield number, line.rstrip(b"\r\n")
             bar.update(stored.tell() - bar.n)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path}: damaged or incomplete gzip after line {number} ({error}); a complete download is needed"
         ) from error

@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from recbole_gro.http_service.log_file import opened_text
 from recbole_gro.http_service.log_values import quoted, unread_names
 from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.gzip_file import opened_text
 from recbole_gro.utils.log import say
 
 COLUMNS = ("key", "time", "history")

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from recbole_gro.http_service.csv_log import csv_rows
 from recbole_gro.http_service.ledger import Ledger
-from recbole_gro.http_service.log_file import DAMAGED, is_compressed, opened, opened_text
 from recbole_gro.http_service.log_values import by_time, quoted, seconds, tokens, unknown_item, unread_names
 from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.utils.errors import UserError, nearest
+from recbole_gro.utils.gzip_file import DAMAGED, is_compressed, opened, opened_text
 from recbole_gro.utils.log import say
 from recbole_gro.utils.units import counted
 

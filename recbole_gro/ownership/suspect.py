@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recbole_gro.audit.description import KEYS, Description, read_description
 from recbole_gro.audit.journal import Journal
-from recbole_gro.audit.live_service import Client
+from recbole_gro.audit.live_service import MOST_STRANGE, Client
 from recbole_gro.audit.sources import open_source
 from recbole_gro.config.files import read_config_file
 from recbole_gro.ownership.method import NoVerdict
@@ -20,7 +20,6 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console
 from recbole_gro.utils.units import counted
 
-FIRST = 10  # lists that show whether the suspect has the owner's items
 REPEATED = 50  # maximum probes that are sent twice
 LEAST_REPEATED = 0.8  # share of them that both answers are needed of
 MOST_CHANGED = 0.05  # share of those with both answers whose lists may differ
@@ -191,7 +190,7 @@ def query_suspect(
     with open_source(description) as source:
         client = Client(source, journal, description)
         answer_to: dict[Any, list[str] | None] = dict.fromkeys(queries)
-        n_first = math.ceil(FIRST / source.batch) * source.batch  # whole requests
+        n_first = math.ceil(MOST_STRANGE / source.batch) * source.batch  # whole requests
         _check_first(description, client.lists(sent[:n_first]), item_tokens)
         answer_to |= dict(zip(sent, client.lists(sent), strict=True))
         answers = [answer_to[query] for query in queries]

@@ -162,6 +162,18 @@ def test_a_service_that_refuses_all_requests_ends_the_audit(client_of, n, what):
     assert client.lists(queries) == [ring([token]) for token in CATALOGUE[:n]]  # they are sent again
 
 
+@pytest.mark.parametrize("status", [408, 429, 500])
+def test_a_first_request_that_fails_for_another_reason_ends_the_audit(client_of, status):
+    client, _ = client_of(ring)
+
+    def fails(histories, journal):
+        raise Unanswered(f"status {status}", status=status)
+
+    client.source.lists = fails
+    with pytest.raises(UserError, match=f"the first request failed .status {status}"):
+        client.lists([((token,), 0) for token in CATALOGUE])
+
+
 def fails_with(error):
     def function(histories):
         raise error

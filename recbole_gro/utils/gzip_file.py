@@ -1,4 +1,4 @@
-"""The file of an access log, plain or compressed by gzip, as tools that rotate logs leave it."""
+"""Files that gzip may have compressed, such as downloads and rotated logs."""
 
 import gzip
 import io
@@ -17,10 +17,10 @@ def is_compressed(file: str | os.PathLike[str]) -> bool:
 
 
 def opened(file: str | os.PathLike[str]) -> BinaryIO:
-    """Open a log for reading, as the bytes that it has uncompressed."""
+    """Open a file for reading, as the bytes that it has uncompressed."""
     return cast(BinaryIO, gzip.open(file, "rb")) if is_compressed(file) else open(file, "rb")
 
 
 def opened_text(file: str | os.PathLike[str], newline: str | None = None) -> io.TextIOWrapper:
-    """Open a log for reading as text in UTF-8, less a byte order mark; `newline` as of the built-in `open`."""
+    """Open a file for reading as text in UTF-8, less a byte order mark; `newline` as of the built-in `open`."""
     return io.TextIOWrapper(opened(file), encoding="utf-8-sig", newline=newline)
