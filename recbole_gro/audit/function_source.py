@@ -15,6 +15,8 @@ OF_CODE = (
     *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError),
     *(NotImplementedError, SyntaxError, SystemExit, UserError),
 )
+# whatever the histories are
+OF_ANY_HISTORY = (ImportError, NameError, NotImplementedError, SyntaxError, SystemExit, UserError)
 
 
 class FunctionSource:
@@ -43,7 +45,8 @@ class FunctionSource:
                 # ValueError alone: the error for JSON that is none, as of a service that is down, derives from it
                 of_code = isinstance(error, OF_CODE) or type(error) is ValueError
                 if of_code or pause is None or self._stopped.wait(pause):
-                    raise Unanswered(reason, mended_by_resuming=not of_code) from error
+                    of_items = not isinstance(error, OF_ANY_HISTORY)
+                    raise Unanswered(reason, mended_by_resuming=not of_code, of_items=of_items) from error
         try:
             return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
         except Unanswered as error:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from recbole_gro.audit.http_status import may_be_of_its_items
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import append_line, whole_lines
 
@@ -22,14 +23,23 @@ class Unanswered(Exception):
         said: what the service says in its answer, without secrets; for the message that ends the work alone.
         status: of the answer over HTTP; 0: none.
         mended_by_resuming: whether another try may succeed with the same code of the user's.
+        of_items: whether it may be due to items of the histories, where its status does not say so.
     """
 
     def __init__(
-        self, reason: str, came: Any = None, *, said: str = "", status: int = 0, mended_by_resuming: bool = True
+        self,
+        reason: str,
+        came: Any = None,
+        *,
+        said: str = "",
+        status: int = 0,
+        mended_by_resuming: bool = True,
+        of_items: bool = False,
     ):
         super().__init__(_writable(reason))
         self.came, self.said, self.status = came, _writable(said), status
         self.mended_by_resuming = mended_by_resuming
+        self.of_items = of_items or may_be_of_its_items(status)
 
     @property
     def in_full(self) -> str:
@@ -55,7 +65,7 @@ class BudgetReached(Unanswered):
     def __init__(self, failure: Unanswered | None = None):
         reason = "the list budget is spent" if failure is None else str(failure)
         super().__init__(reason, said=failure.said if failure else "", status=failure.status if failure else 0)
-        self.was_sent = failure is not None
+        self.was_sent, self.of_items = failure is not None, False
 
 
 class Journal:

@@ -11,7 +11,6 @@ import torch
 
 from recbole_gro.attack.query_log import QueryLog
 from recbole_gro.audit.description import Description, is_text
-from recbole_gro.audit.http_status import may_be_of_its_items
 from recbole_gro.audit.journal import BudgetReached, CountedQuery, Journal, Refused, Unanswered
 from recbole_gro.audit.sources import Source
 from recbole_gro.utils.errors import UserError
@@ -83,12 +82,15 @@ class Client:
                 f"{self.description.name}: the service refuses this account ({error.in_full}); {self.journal.resume}"
             ) from error
         except Unanswered as error:
+            if error.of_items and len(queries) > 1:  # of which one may be of an item that the service lacks
+                for query in queries:
+                    self._request([query])
+                return
             with self._lock:
                 self._failed.append((queries, str(error)))
                 was_sent = not isinstance(error, BudgetReached) or error.was_sent
                 self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
-                of_items = may_be_of_its_items(error.status) and not isinstance(error, BudgetReached)
-                most = MOST_REFUSED if of_items else 0
+                most = MOST_REFUSED if error.of_items else 0
                 if (was_sent and not self._any and self._in_a_row >= most) or self._in_a_row >= MOST_FAILED:
                     self._ended = True
                     raise self._ending(error, len(queries)) from error

@@ -9,6 +9,7 @@ from recbole_gro.audit.function_source import FunctionSource
 from recbole_gro.audit.journal import Journal, Refused, Unanswered
 from recbole_gro.audit.live_service import (
     MOST_FAILED,
+    MOST_REFUSED,
     MOST_STRANGE,
     Client,
     LiveService,
@@ -101,14 +102,14 @@ def test_failures_between_answers_are_kept(client_of):
     assert client.journal.reasons == {"ValueError no": 1}
 
 
-@pytest.mark.parametrize(("first", "message"), [(1, "the first request failed"), (2, "10 requests in a row failed")])
+@pytest.mark.parametrize(("first", "message"), [(1, "the first 3 requests failed"), (2, "10 requests in a row failed")])
 def test_a_service_that_fails_ends_the_audit_and_its_failures_are_repeated(client_of, first, message):
     client, requests = client_of(refusing(*CATALOGUE[first - 1 :]))
     change = " this audit; if url, request or items of .*service.yaml are to be changed, name" if first == 1 else ""
     resumes = rf"{message} \(ValueError no\); the same command with --output_dir=\S* resumes{change or ' this audit$'}"
     with pytest.raises(UserError, match=resumes):
         client.lists([((token,), 0) for token in CATALOGUE])
-    assert len(requests) >= (1 if first == 1 else 1 + MOST_FAILED)
+    assert len(requests) >= (MOST_REFUSED if first == 1 else 1 + MOST_FAILED)
     client, requests = client_of(ring)
     assert client.lists([((token,), 0) for token in CATALOGUE]) == [ring([token]) for token in CATALOGUE]
     assert len(requests) == len(CATALOGUE) - (first - 1)
@@ -149,6 +150,29 @@ def test_a_first_request_that_is_refused_for_its_items_does_not_end_the_audit(cl
     assert client.lists(queries) == [None, None, *(ring([token]) for token in CATALOGUE[2:])]
     client.keep_failures()
     assert client.journal.reasons == {"status 422": 2}
+
+
+@pytest.mark.parametrize("lists", [refusing("item-1", "item-5"), refusing_with_422({"item-1", "item-5"})])
+def test_an_item_that_a_service_lacks_costs_the_other_histories_of_its_request_no_list(client_of, lists):
+    client, _ = client_of(lists, batch=8)
+    if lists.__code__.co_argcount > 1:
+        client.source.lists = lists
+    queries = [((token,), 0) for token in CATALOGUE]
+    lacking = [None if token in ("item-1", "item-5") else ring([token]) for token in CATALOGUE]
+    assert client.lists(queries) == lacking
+    client.keep_failures()
+    assert sum(client.journal.reasons.values()) == 2
+    assert client_of(ring)[0].lists(queries) == lacking
+
+
+def test_a_fault_that_is_of_no_item_is_met_once(client_of):
+    def misspelt(history):
+        raise NameError("rign")
+
+    client, requests = client_of(misspelt, batch=8)
+    with pytest.raises(UserError, match=r"the first request failed .NameError rign"):
+        client.lists([((token,), 0) for token in CATALOGUE])
+    assert len(requests) == 1
 
 
 @pytest.mark.parametrize(("n", "what"), [(1, "the first request"), (2, "the first 2 requests"), (9, "the first 3 req")])
