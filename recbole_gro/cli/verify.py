@@ -121,7 +121,8 @@ def _recompute(file: str, given: dict[str, Any], settings: dict[str, Any]) -> in
     if settings:
         raise UserError(f"{next(iter(settings))}: {advice}")
     results = recompute(file, given["owner"], given["data_path"], _files(given["references"]))
-    checked = "models, probes and verdict" if given["owner"] else "key, probes and verdict; without --owner no model"
+    without = "key, probes and verdict; without --owner no model, nor which item is which"
+    checked = "models, probes and verdict" if given["owner"] else without
     left_out, n = results["left_out"], len(results["probes"])
     differs = "nothing differs"
     if left_out:

@@ -33,9 +33,9 @@ def recompute(
     Args:
         file: results.json.
         owner: checkpoint of the owner's model: from it and the references the probes and the lists of the owner's
-            models are computed again too. Other processors and versions round scores otherwise, which exchanges
-            neighbours in a few lists: probes that come out differently are left out, and the claim is to be the same
-            without them.
+            models are computed again too, and its items are compared. Other processors and versions round scores
+            otherwise, which exchanges neighbours in a few lists: probes that come out differently are left out, and
+            the claim is to be the same without them.
         data_path: folder of the dataset's folder, for methods that read users' histories.
         references: checkpoints, in any order. Those that are not given are looked for where the results name them, and
             below the folder of the results.
@@ -65,12 +65,15 @@ def recompute(
         found = outcome(method, probes, Answers(lists=lists, **counts))
         _check_equal(file, "verdict", found["verdict"], results["verdict"])
         of_owner, of_others = commitment["owner"], dict(commitment["references"])
+        tokens = list(results["item_tokens"])
     left_out: list[int] = []
     if references and owner is None:
         raise UserError("references: --recompute reads them with --owner alone; give both")
     if owner is not None:
         model = load_target(owner, data_path=data_path)
         _check_equal(file, "sha256 of the owner's checkpoint", digest_of(owner), of_owner)
+        # a permutation of them is a key of its own: one can be found under which another model seems marked
+        _check_equal(file, "order of the item_tokens", tokens, model.item_tokens)
         if method.key_was_planted:
             check_secret_marks(owner, model)
         try:

@@ -63,6 +63,15 @@ def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
         recompute("out/results.json", "missing.pth")
 
 
+def test_items_in_another_order_than_those_of_the_owner_do_not_recompute(owner, tmp_path):
+    results = verified(owner)
+    assert recompute("out/results.json", owner)["verdict"] == results["verdict"]
+    results["item_tokens"][1:3] = results["item_tokens"][2:0:-1]
+    (tmp_path / "out" / "permuted.json").write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"permuted\.json: the order of the item_tokens is not the stored one$"):
+        recompute("out/permuted.json", owner)
+
+
 def test_another_reference_does_not_recompute(owner, tmp_path):
     results = verified(owner)
     file = next(iter(results["commitment"]["references"]))
