@@ -132,6 +132,9 @@ class SurrogateSettings(Settings):
     )
     surrogate_learning_rate: float = key(0.001, "float > 0", "learning rate of the surrogate")
     surrogate_batch_size: int = key(256, "int >= 1", "maximum lists per step")
+    surrogate_min_steps: int = key(
+        20, "int >= 1", "steps of an epoch at least: fewer lists per step where surrogate_batch_size leaves fewer"
+    )
     surrogate_patience: int = key(
         3, "int >= 0", "epochs without a better loss on held-out queries that training survives; the next one ends it"
     )

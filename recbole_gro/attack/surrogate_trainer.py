@@ -53,7 +53,7 @@ class ExtractionTrainer(StageTrainer):
         self.learning_rate = surrogate.surrogate_learning_rate
         self.epochs = surrogate.surrogate_epochs
         self.stopping_step = surrogate.surrogate_patience
-        self.batch_size = surrogate.surrogate_batch_size
+        self.batch_size, self.min_steps = surrogate.surrogate_batch_size, surrogate.surrogate_min_steps
         self.margins = loss.margin_rank, loss.margin_negative
         self.paper_code_ties = loss.paper_code_ties
         self.eval_step = 1
@@ -90,12 +90,17 @@ class ExtractionTrainer(StageTrainer):
         super()._save_checkpoint(epoch, verbose, **kwargs)
 
     def loaders(self, log: QueryLog) -> tuple[QueryLoader, QueryLoader]:
-        """Return the training and the held-out batches of a log; all draws come from the config's seed."""
+        """Return the training and the held-out batches of a log; all draws come from the config's seed.
+
+        Of a few hundred lists an epoch of full batches is a step or two, and patience, which counts epochs, ended
+        training before the surrogate had begun to agree (results/budget.md).
+        """
         generator = torch.Generator().manual_seed(self.config["seed"])
         train, held = log.split(HELD_OUT, generator)
+        batch_size = min(self.batch_size, math.ceil(train.n_lists / self.min_steps))
         shared = self.scorer.all_prefixes_at_once
         return (
-            QueryLoader(train, self.config, self.batch_size, generator, shared),
+            QueryLoader(train, self.config, batch_size, generator, shared),
             QueryLoader(held, self.config, self.batch_size, None, shared),
         )
 
