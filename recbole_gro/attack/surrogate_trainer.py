@@ -97,7 +97,7 @@ class ExtractionTrainer(StageTrainer):
         """
         generator = torch.Generator().manual_seed(self.config["seed"])
         train, held = log.split(HELD_OUT, generator)
-        batch_size = min(self.batch_size, math.ceil(train.n_lists / self.min_steps))
+        batch_size = min(self.batch_size, max(1, train.n_lists // self.min_steps))
         shared = self.scorer.all_prefixes_at_once
         return (
             QueryLoader(train, self.config, batch_size, generator, shared),

@@ -257,13 +257,27 @@ def test_the_scores_of_listed_items_and_negatives_suffice(make_trainer, model):
 
 def test_settings_of_the_attack_are_used(make_trainer):
     trainer, queries, held_out = make_trainer(
-        surrogate_learning_rate=0.25, surrogate_epochs=3, surrogate_batch_size=7, margin_rank=0.1, margin_negative=0.9
+        surrogate_learning_rate=0.25,
+        surrogate_epochs=3,
+        surrogate_batch_size=7,
+        surrogate_min_steps=1,
+        margin_rank=0.1,
+        margin_negative=0.9,
     )
     trainer.fit(queries, held_out)
     assert trainer.optimizer.param_groups[0]["lr"] == 0.25
     assert len(trainer.train_loss_dict) == 3
     assert max(len(batch[LISTED]) for batch in queries) == 6  # all prefixes of a sequence of 6
     assert trainer.margins == (0.1, 0.9)
+
+
+@pytest.mark.parametrize("model", ["GRU4Rec", "BERT4Rec"])
+@pytest.mark.parametrize(("n_sequences", "steps"), [(20, 20), (200, 20), (1000, 85)])
+def test_an_epoch_of_few_lists_has_smaller_batches(make_trainer, model, n_sequences, steps):
+    trainer, queries, _ = make_trainer(model, n_sequences=n_sequences)  # 64 lists per step at most
+    assert steps <= len(queries) == len(list(queries)) <= steps * 1.5
+    lists = sum(len(batch[LISTED]) for batch in queries)
+    assert lists == queries.log.n_lists == 6 * (n_sequences - n_sequences // 10)
 
 
 def test_padding_of_lists_changes_neither_loss_nor_agreement(make_trainer, monkeypatch):
