@@ -45,6 +45,7 @@ from recbole_gro.attack.settings import (
         (SurrogateSettings.surrogate_epochs, 1, 0),
         (SurrogateSettings.surrogate_learning_rate, 1e-9, 0),
         (SurrogateSettings.surrogate_batch_size, 1, 0),
+        (SurrogateSettings.surrogate_min_steps, 1, 0),
         (SurrogateSettings.surrogate_patience, 0, -1),
     ],
 )

@@ -65,6 +65,7 @@ OUT_OF_RANGE = {
     "surrogate_epochs": [0, "all"],
     "surrogate_learning_rate": [0, None],
     "surrogate_batch_size": [0, 1.5],
+    "surrogate_min_steps": [0, 2.5],
     "surrogate_patience": [-1, None],
     "core_filter": ["twice", None],
     "train_rows": ["both", None],
