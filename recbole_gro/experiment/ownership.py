@@ -149,28 +149,28 @@ def verdicts(workshop: Workshop, model: str, seed: int, known: Mapping[tuple[str
     probes = method.probes(owner, candidates, key, experiment.ownership["probes"])
     histories = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in probes.histories], batch_first=True)
 
-    def row(planned: PlannedSuspect[Suspect], sent: Probes = probes) -> Row | Absent:
+    def row(planned: PlannedSuspect[Suspect]) -> Row | Absent:
         listed = planned.tried(lambda suspect: (suspect, _lists(suspect, histories, known)))
         if isinstance(listed, Absent):
             return listed
         suspect, lists = listed
         if lists is None:
             return known[suspect.kind, suspect.name]
+        # what is a reference, or a copy of one, would be found in it, and is judged by the others
+        others = {name: one for name, one in probes.expected["lists"].items() if name != suspect.made_of}
         try:
-            verdict = method.measured(sent, lists)
+            verdict = method.measured(Probes(probes.histories, probes.expected | {"lists": others}), lists)
         except NoVerdict as reason:  # it is of the owner's probes, whatever the suspect
-            raise UserError(f"probes: {len(sent.histories)} give no verdict on {model}, seed {seed}: {reason}; give "
+            raise UserError(f"probes: {len(probes.histories)} give no verdict on {model}, seed {seed}: {reason}; give "
                             f"part ownership of experiment {experiment.name} more of them") from reason  # fmt: skip
         shares = [verdict.facts["share"], *verdict.facts["reference_shares"].values()]
         return _row(model, seed, suspect, verdict) | {"p_value_without_margin": without.tested(shares)[0]}
 
     for suspect in itertools.chain(copies(workshop, model, seed), others(workshop, model, seed)):
         yield row(suspect)
-    for name, reference in candidates.items():  # as a suspect it is no reference
-        lists = {other: one for other, one in probes.expected["lists"].items() if other != name}
-        one = Suspect(SAME, name, False, partial(reference.recommend, k=TOP))
-        yield row(PlannedSuspect(f"{SAME}: {name}", OTHERS, partial(itself, one)),
-                  Probes(probes.histories, {"lists": lists}))  # fmt: skip
+    for name, reference in candidates.items():
+        one = Suspect(SAME, name, False, partial(reference.recommend, k=TOP), made_of=name)
+        yield row(PlannedSuspect(f"{SAME}: {name}", OTHERS, partial(itself, one)))
 
 
 def _lists(suspect: Suspect, histories: Tensor, known: Mapping[tuple[str, str], Row]) -> Tensor | None:

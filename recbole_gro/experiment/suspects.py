@@ -46,6 +46,7 @@ class Suspect:
         is_copy: whether lists of the owner's model made it.
         lists: its lists.
         n_lists: number of the owner's lists that it was trained on.
+        made_of: the target of the experiment that it is or was made from, where that is not the owner's.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Suspect:
     is_copy: bool
     lists: Lists
     n_lists: int = 0
+    made_of: str = ""
 
 
 def copies(workshop: Workshop, model: str, seed: int) -> Iterator[PlannedSuspect[Suspect]]:
@@ -111,8 +113,10 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[PlannedSuspect
     """Yield suspects that are no copies of a target, as `copies` does; references are not among them."""
     experiment = workshop.experiment
 
-    def planned(kind: str, name: str, trained: Callable[[], nn.Module]) -> PlannedSuspect[Suspect]:
-        return PlannedSuspect(f"{kind}: {name}", OTHERS, lambda: Suspect(kind, name, False, _served(trained())))
+    def planned(kind: str, name: str, trained: Callable[[], nn.Module], of: str = "") -> PlannedSuspect[Suspect]:
+        return PlannedSuspect(
+            f"{kind}: {name}", OTHERS, lambda: Suspect(kind, name, False, _served(trained()), made_of=of)
+        )
 
     for name in map(str, experiment.vary["model"]):
         for other in trained_seeds(experiment):
@@ -122,7 +126,8 @@ def others(workshop: Workshop, model: str, seed: int) -> Iterator[PlannedSuspect
             if (name, other) != (model, seed):
                 for attack in usual_attacks(experiment, name, other):
                     surrogate = functools.partial(_surrogate, workshop, name, other, attack)
-                    yield planned("copy of another model", f"{name} {other} {_name(attack)}", surrogate)
+                    of = f"{name} {other}"
+                    yield planned("copy of another model", f"{of} {_name(attack)}", surrogate, of)
         for other in experiment.ownership.get("half", {}).get(name, ()):
             of_half = functools.partial(workshop.of_half, name, other)
             yield planned("independent, half of the users", f"{name} {other}", of_half)

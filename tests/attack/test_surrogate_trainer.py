@@ -274,7 +274,7 @@ def test_settings_of_the_attack_are_used(make_trainer):
 @pytest.mark.parametrize("model", ["GRU4Rec", "BERT4Rec"])
 @pytest.mark.parametrize(("n_sequences", "steps"), [(20, 20), (200, 20), (1000, 85)])
 def test_an_epoch_of_few_lists_has_smaller_batches(make_trainer, model, n_sequences, steps):
-    trainer, queries, _ = make_trainer(model, n_sequences=n_sequences)  # 64 lists per step at most
+    _, queries, _ = make_trainer(model, n_sequences=n_sequences)  # 64 lists per step at most
     assert steps <= len(queries) == len(list(queries)) < 2 * steps
     lists = sum(len(batch[LISTED]) for batch in queries)
     assert lists == queries.log.n_lists == 6 * (n_sequences - n_sequences // 10)

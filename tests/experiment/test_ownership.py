@@ -81,6 +81,35 @@ def test_each_suspect_of_each_owner_has_a_verdict_and_none_is_made_twice(grid, t
     assert set(before.splitlines()) < set(after)
 
 
+def test_what_is_made_of_a_reference_is_judged_without_it(grid, tmp_path, monkeypatch):
+    file = tmp_path / grid[0]
+    text = file.read_text().replace("seeds: [1]", "seeds: [1, 2]").replace("[NARM, GRU4Rec]}", "[GRU4Rec, NARM]}")
+    file.write_text(text)
+    judged, measured = [], DistinctiveItems.measured
+
+    def noted(method, probes, lists):
+        judged.append(set(probes.expected["lists"]))
+        return measured(method, probes, lists)
+
+    monkeypatch.setattr(DistinctiveItems, "measured", noted)
+    folder = run_experiment(*grid, output_dir="out")
+    with open(folder / "results.csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    of_owner = [row for row in rows if (row["model"], row["seed"]) == ("GRU4Rec", "1")]
+    [first] = [at for at, row in enumerate(rows) if row == of_owner[0]]
+    without = {
+        row["suspect"]: {f"GRU4Rec {seed}" for seed in (2, 3, 4, 5)} - lists
+        for row, lists in zip(of_owner, judged[first:], strict=False)
+        if row["kind"] in ("copy of another model", "independent, same architecture")
+    }
+    of_targets = {name: lacks for name, lacks in without.items() if "standard" in name}
+    assert {name for name, lacks in of_targets.items() if lacks} == {
+        "GRU4Rec 2 standard+mixed", "GRU4Rec 2 standard+random"
+    }  # fmt: skip
+    assert all(lacks <= {"GRU4Rec 2"} for lacks in of_targets.values())
+    assert all(lacks == {name} for name, lacks in without.items() if name not in of_targets)
+
+
 def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
     monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
