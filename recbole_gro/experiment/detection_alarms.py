@@ -19,6 +19,7 @@ from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.experiment.detection import ProviderUnderTest, settings_read
+from recbole_gro.experiment.detection_names import target_and_attack
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.report import missing_cells, settings_blocks, unfinished
 from recbole_gro.experiment.statistics import spread
@@ -215,9 +216,8 @@ def write_alarms_report(
     head = [*experiment.vary, "seed", "decoys", "of", "measure", "value"]
     by_attack: dict[tuple[str, str], Figures] = defaultdict(lambda: defaultdict(dict))
     for one in found:
-        rest = {key: value for key, value in one.values.items() if key != "attacker"}
-        attack = str(one.values.get("attacker", experiment.fixed.get("attacker", "standard")))
-        by_attack[in_words(rest), attack][one.decoys, one.of, one.measure][one.seed] = one.value
+        names = target_and_attack(experiment, one.values, one.seed)
+        by_attack[names][one.decoys, one.of, one.measure][one.seed] = one.value
     n_done = len({(in_words(one.values), one.seed) for one in found})
     blocks = [
         *unfinished(missing, n_done), *alarm_blocks(by_attack), *settings_blocks(experiment), *missing_cells(missing)

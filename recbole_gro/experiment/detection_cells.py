@@ -15,6 +15,7 @@ from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.checks import check_cells
 from recbole_gro.experiment.detection import Detected, ProviderUnderTest, settings_read
 from recbole_gro.experiment.detection_alarms import AlarmFigure, check_alarms, measure_alarms, write_alarms_report
+from recbole_gro.experiment.detection_names import check_detectors
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.detection_users import check_users
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
@@ -33,17 +34,24 @@ from recbole_gro.utils.work_folder import used_alone
 
 @dataclass(frozen=True)
 class Kind:
-    """Hold what cells of a kind are: their rows, what measures and reports them, and what they depend on."""
+    """Hold what cells of a kind are: their rows, what measures and reports them, what they depend on, their checks."""
 
     row: type
     measure: Callable[[ProviderUnderTest, Any, dict[str, Any], int], Iterator[Any]]
     report: Callable[..., None]
     fingerprint: Callable[[Fingerprints], str]
     check: Callable[[Any], None] = lambda config: None
+    check_grid: Callable[[Experiment], None] = lambda experiment: None
 
 
 KINDS = {
-    DETECTION: Kind(Detected, ProviderUnderTest.detected, write_detection_report, lambda prints: prints.queries),
+    DETECTION: Kind(
+        Detected,
+        ProviderUnderTest.detected,
+        write_detection_report,
+        lambda prints: prints.queries,
+        check_grid=check_detectors,
+    ),
     ALARMS: Kind(AlarmFigure, measure_alarms, write_alarms_report, lambda prints: prints.comparison, check_alarms),
 }
 
@@ -67,6 +75,7 @@ def run_detection(
     """
     kind, shown, folder, stages_dir = KINDS[experiment.figure], folder, folder.resolve(), stages_dir.resolve()
     files = {(in_words(values), seed): _file(experiment, values, seed, folder) for values, seed in experiment.cells()}
+    kind.check_grid(experiment)
     by_target: dict[str, list[Task]] = defaultdict(list)
     for values, seed in experiment.cells():
         if not files[in_words(values), seed].exists():
@@ -89,9 +98,11 @@ def run_detection(
     with used_alone(folder, LOCK):
         outcomes = execute(run, [(cells,) for cells in by_target.values()], workers=workers, **execution)
         failed = [_named(cells, error) for (cells,), error in outcomes if error]
+        finished = [(values, file) for values, seed in experiment.cells()
+                    if (file := files[in_words(values), seed]).exists()]  # fmt: skip
         absent = [in_words({**values, "seed": seed}) for values, seed in experiment.cells()
                   if not files[in_words(values), seed].exists()]  # fmt: skip
-        read = [row for file in files.values() if file.exists() for row in _read(file, kind)]
+        read = [row for values, file in finished for row in _read(file, kind, values)]
         if read:
             kind.report(experiment, read, folder, absent)
             print(f"report.html, report.md and results.csv are in {shown}")
@@ -113,10 +124,10 @@ def _named(cells: Sequence[Task], error: Exception) -> str:
     return f"{first}{others}: {error}"
 
 
-def _read(file: Path, kind: Kind) -> list[Any]:
-    """Return the rows of a cell's file."""
+def _read(file: Path, kind: Kind, values: dict[str, Any]) -> list[Any]:
+    """Return the rows of a cell's file, with the values of its plan: a grid may have named its keys otherwise since."""
     with undamaged(file, ANEW):
-        return [kind.row(**one) for one in json.loads(file.read_text(encoding="utf-8"))]
+        return [kind.row(**one | {"values": values}) for one in json.loads(file.read_text(encoding="utf-8"))]
 
 
 @global_state_kept()

@@ -1,5 +1,6 @@
 """The report of experiment detection."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from recbole_gro.experiment.detection_names import target_and_attack
 from recbole_gro.experiment.figures import COLOURS, STYLES
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.report import missing_cells, settings_blocks, unfinished
@@ -44,21 +46,25 @@ def write_detection_report(
             [*named, measure, "", round(float(value), 4)] for measure, value in single.items() if value is not None
         ]
         lines += [[*named, "users_flagged", len(one.users_flagged), one.users_flagged[-1]]]
-        lines += [[*named, "flagged", n, one.flagged[int(n) - 1]] for n in one.auc]
-        lines += [[*named, "flagged", len(one.flagged), one.flagged[-1]]]
+        lengths = dict.fromkeys([*one.auc, str(len(one.flagged))])  # the whole length may be among the others
+        lines += [[*named, "flagged", n, one.flagged[int(n) - 1]] for n in lengths]
     head = [*experiment.vary, "seed", "detector", "measure", "items", "value"]
     n_done = len({(in_words(one.values), one.seed) for one in found})
     about = [*settings_blocks(experiment), *missing_cells(missing)]
-    blocks = [*unfinished(missing, n_done), *_blocks(grouped(found)), *about]
+    blocks = itertools.chain(unfinished(missing, n_done), _blocks(grouped(experiment, found)), about)
     write_document(experiment.title, blocks, csv_text(head, lines), folder)
 
 
-def grouped(found: "Sequence[Detected]") -> Grouped:
-    """Return the measurements of all seeds by target and attack, and by detector."""
+def grouped(experiment: Experiment, found: "Sequence[Detected]") -> Grouped:
+    """Return the measurements of all seeds by target and attack, and by detector.
+
+    Args:
+        experiment: the plan.
+        found: of its finished cells, which have the same detectors.
+    """
     by_attack: Grouped = defaultdict(lambda: defaultdict(list))
     for one in found:
-        rest = {key: value for key, value in one.values.items() if key != "attacker"}
-        by_attack[in_words(rest), str(one.values.get("attacker", "standard"))][one.detector].append(one)
+        by_attack[target_and_attack(experiment, one.values, one.seed)][one.detector].append(one)
     return by_attack
 
 
@@ -218,6 +224,21 @@ def _of_users(found: Grouped, target: str, detector: str) -> "list[Detected]":
     return [by_seed[seed] for seed in sorted(by_seed)]
 
 
+def mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
+    """Return the mean of shares flagged after each item, as long as the longest of the curves.
+
+    Seeds differ in their longest history. A history stays as it was at its last item, and so does a share.
+
+    >>> mean_curve([[0.0, 0.5, 1.0], [0.25]]).tolist()
+    [0.125, 0.375, 0.625]
+
+    Args:
+        curves: of each seed, of 1 or more items.
+    """
+    longest = max(map(len, curves))
+    return np.mean([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves], axis=0)
+
+
 def picture(found: Grouped, detector: str) -> Figure:
     """Return the figure of the share of histories flagged against items, a panel per target.
 
@@ -232,10 +253,10 @@ def picture(found: Grouped, detector: str) -> Figure:
     for axes, target in zip(panels, targets, strict=True):
         for number, attack in enumerate(attacks):
             if (own := found.get((target, attack), {}).get(detector)) is not None:
-                curve = np.mean([one.flagged for one in own], axis=0)
+                curve = mean_curve([one.flagged for one in own])
                 colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
                 axes.plot(range(1, len(curve) + 1), curve, color=colour, linestyle=style, label=attack, linewidth=1.4)
-        users = np.mean([one.users_flagged for one in _of_users(found, target, detector)], axis=0)
+        users = mean_curve([one.users_flagged for one in _of_users(found, target, detector)])
         axes.plot(range(1, len(users) + 1), users, color="#999999", linewidth=2, label="real users")
         axes.set(title=target, xlabel="items of the history", ylabel=f"share flagged by {detector}", ylim=(0, 1))
         axes.grid(alpha=0.3)

@@ -69,16 +69,20 @@ class Experiment:
         """Return (values, seed) of every cell; seeds change first, so that workers do not wait for one target."""
         return [(values, seed) for values in self.settings() for seed in self.seeds]
 
+    def given(self, values: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Return the settings of a cell that the grid gives: fixed ones, varied ones, those of its groups, the seed."""
+        given = {**self.fixed, "seed": seed}
+        for key, value in values.items():
+            given |= groups[value] if isinstance(groups := self.vary.get(key), dict) else {key: value}
+        return {key: given[other] for key, other in self.equal.items()} | given
+
     def config(self, values: dict[str, Any], seed: int) -> Config:
         """Return the settings of a cell.
 
         Raises:
             UserError: an invalid key, name or value.
         """
-        given = {**self.fixed, "seed": seed}
-        for key, value in values.items():
-            given |= groups[value] if isinstance(groups := self.vary.get(key), dict) else {key: value}
-        given = {key: given[other] for key, other in self.equal.items()} | given
+        given = self.given(values, seed)
         defense = given.get("defense", UNDEFENDED)
         names = as_names(defense) if isinstance(defense, str | list) else [defense]
         if len(names) != 1:

@@ -48,8 +48,7 @@ def write_report(experiment: Experiment, cells: Sequence[Cell], folder: Path, mi
     settings = gather(experiment, cells)
     if not settings:
         raise ValueError(f"experiment {experiment.name} has no cell to report on")
-    blocks = list(_blocks(experiment, settings, missing))
-    write_document(experiment.title, blocks, results_csv(experiment, settings), folder)
+    write_document(experiment.title, _blocks(experiment, settings, missing), results_csv(experiment, settings), folder)
 
 
 def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:

@@ -145,12 +145,12 @@ def html(title: str, blocks: Sequence[Block]) -> str:
     return TEMPLATES.get_template("report.html").render(title=title, blocks=blocks)
 
 
-def write_document(title: str, blocks: Sequence[Block], table: str, folder: Path) -> None:
-    """Write report.md with its pictures, report.html, which embeds them, and results.csv; each appears complete.
+def write_document(title: str, blocks: Iterable[Block], table: str, folder: Path) -> None:
+    """Write results.csv, report.md with its pictures, and report.html, which embeds them; each appears complete.
 
     Args:
         title: of the document.
-        blocks: its parts.
+        blocks: its parts; of an iterator, they are made once results.csv is there.
         table: content of results.csv.
         folder: of the files; made if it does not exist.
 
@@ -158,8 +158,10 @@ def write_document(title: str, blocks: Sequence[Block], table: str, folder: Path
         UserError: a file cannot be written.
     """
     make_folder(folder)
-    pictures = {block.file: block.png for block in blocks if isinstance(block, Picture)}
-    texts = {"results.csv": table, "report.md": markdown(title, blocks), "report.html": html(title, blocks)}
+    write_whole(folder / "results.csv", table)  # measurements outlast a picture that cannot be drawn
+    parts = list(blocks)
+    pictures = {block.file: block.png for block in parts if isinstance(block, Picture)}
+    texts = {"report.md": markdown(title, parts), "report.html": html(title, parts)}
     for name, content in (pictures | texts).items():
         write_whole(folder / name, content)
 

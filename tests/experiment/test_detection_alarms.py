@@ -111,14 +111,14 @@ def test_seen_items_cannot_be_excluded(grid, tmp_path):
         run_experiment(grid, {"exclude_seen": True}, tmp_path / "out")
 
 
-def cell_of(attacker, seed, flagged):
+def cell_of(attacker, seed, flagged, values=None):
     """The figures of a cell: those of users depend on the seed alone."""
     found = {(decoys, "users", name): seed / 100 for decoys in (UNGUARDED, BY_HISTORY) for name in OF_USERS}
     found |= {(BY_HISTORY, "users", "users"): 50, (BY_HISTORY, "users", "flagged"): flagged}
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
         found |= {(decoys, "surrogate", measure): 0.1 for measure in (*SURROGATE_MEASURES, "true_lists")}
+    values = values or {"model": "NARM", "attacker": attacker}
     for (decoys, of, measure), value in found.items():
-        values = {"model": "NARM", "attacker": attacker}
         yield AlarmFigure(values=values, seed=seed, decoys=decoys, of=of, measure=measure, value=value)
 
 
@@ -134,3 +134,23 @@ def test_a_report_without_some_cells_lists_them_and_has_the_users_of_all_seeds(t
     assert [row[:4] for row in rows[:2]] == [["model NARM", name, "2", "10.00 ± 0.00 (10 %)"] for name in "ab"]
     # each seed once, though no attack has all three and both have the third
     assert rows[2] == ["model NARM", "3", "50.0", "6.0", *["2.00 ± 1.00"] * 8]
+
+
+@pytest.mark.parametrize(
+    ("vary", "fixed", "expected"),
+    [
+        (
+            {"arm": {"real": {"attacker": "oracle"}, "usual": {}}},
+            {},
+            [("arm real", "oracle"), ("arm usual", "standard")],
+        ),
+        ({"model": ["NARM"]}, {"attacker": ["oracle"]}, [("model NARM", "oracle")]),
+    ],
+)
+def test_an_attack_that_does_not_vary_by_itself_is_named(tmp_path, vary, fixed, expected):
+    plan = Experiment("own", "T", "alarms", vary, [1], fixed=fixed)
+    cells = [one for values in plan.settings() for one in cell_of("", 1, 4, values)]
+    write_alarms_report(plan, cells, tmp_path)
+    table, _, _ = (tmp_path / "report.md").read_text().partition("## What users lose")
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.splitlines() if line[:1] == "|"]
+    assert rows[2:] == expected

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import synthetic_histories, write_inter
 from experiment.grid import detection_file
 
 from recbole_gro import UserError
+from recbole_gro.cli.main import main
 from recbole_gro.detection import Detector, detectors
 from recbole_gro.experiment import detection_cells
 from recbole_gro.experiment import run as experiment_run
@@ -219,6 +221,42 @@ def test_models_are_tried_before_anything_is_made(grid, tmp_path, given, message
 def test_an_unknown_detector_is_refused(grid, tmp_path):
     with pytest.raises(UserError, match="unknown detector 'nobody'"):
         run_experiment(grid, {"detector": ["nobody"]}, output_dir=tmp_path / "out")
+
+
+def test_seeds_may_differ_in_their_longest_history(tmp_path):
+    """One user in forty has more than five items, and is among the benign ones at the second seed alone."""
+    histories = {user: items[: 8 if user == "everything" else 5] for user, items in synthetic_histories().items()}
+    fixed = {"detector": ["coverage"]}
+    data_path = write_inter(tmp_path, histories)
+    grid = detection_file(tmp_path, data_path, ATTACKS[:1], figure="detection", seeds=[4, 5], fixed=fixed)
+    folder = run_experiment(grid, output_dir=tmp_path / "out")
+    cells = [json.loads(file.read_text()) for file in (folder / "cells").iterdir()]
+    assert sorted(len(one["users_flagged"]) for [one] in cells) == [4, 7]
+    assert f"| {ATTACKS[0]} |" in (folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("vary", [{"detector": ["coverage", "mmd"]}, {"arm": {"one": {"detector": "mmd"}, "all": {}}}])
+def test_detectors_that_differ_between_cells_are_refused_before_anything_is_made(
+    tmp_path, tiny_data_path, capsys, vary, dry_run
+):
+    grid = detection_file(tmp_path, tiny_data_path, [], figure="detection", seeds=[1], vary=vary, fixed={})
+    options = ["--dry_run"] if dry_run else []
+    assert main(["experiment", grid, f"--output_dir={tmp_path / 'out'}", *options]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "detector: experiment own varies it, and figure detection compares" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_finished_cells_have_the_keys_of_the_grid_that_reads_them(tmp_path, tiny_data_path):
+    parts = {"figure": "detection", "seeds": [1], "fixed": {"detector": ["coverage"]}}
+    folder = run_experiment(detection_file(tmp_path, tiny_data_path, ["oracle"], **parts), output_dir=tmp_path / "out")
+    changed = {file: file.stat().st_mtime_ns for file in (folder / "cells").iterdir()}
+    vary = {"arm": {"oracle": {"attacker": "oracle"}}}
+    parts = {"figure": "detection", "seeds": [1], "fixed": {"detector": ["coverage"]}, "vary": vary}
+    run_experiment(detection_file(tmp_path, tiny_data_path, [], **parts), output_dir=folder)
+    assert {file: file.stat().st_mtime_ns for file in (folder / "cells").iterdir()} == changed
+    assert re.search(r"\| arm oracle +\| oracle +\|", (folder / "report.md").read_text())
 
 
 def test_attacks_meet_a_defense_with_state_as_in_every_other_experiment(tmp_path, tiny_data_path):

@@ -77,6 +77,18 @@ def test_a_document_is_written_with_its_pictures_and_numbers(tmp_path):
     assert files["results.csv"] == b"a,b\n1,2\n"
 
 
+def test_numbers_are_written_before_the_parts_of_a_document_are_made(tmp_path):
+    def parts():
+        yield Heading("Numbers")
+        raise RuntimeError("no font")
+
+    with pytest.raises(RuntimeError, match="no font"):
+        write_document("Title", parts(), "a,b\n1,2\n", tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.csv"]
+    write_document("Title", iter(BLOCKS), "a,b\n1,2\n", tmp_path)
+    assert (tmp_path / "report.html").read_text() == html("Title", BLOCKS)
+
+
 def test_csv_text_quotes_what_needs_it_and_leaves_none_empty():
     text = csv_text(["name", "n"], [["a,b", 1], [None, 0.1]])
     assert text.splitlines() == ["name,n", '"a,b",1', ",0.1"]
