@@ -29,6 +29,7 @@ from recbole_gro.experiment.suspects import (
 )
 from recbole_gro.experiment.tables import (
     PlannedTable,
+    is_whole,
     lacking_of,
     make_tables,
     print_tables,
@@ -78,7 +79,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         file = owner.with_name(f"{owner.name}-{_suspects(experiment, model, seed)}.csv")
         rows = partial(_rows, workshop, model, seed, owner)
         tables[f"{model}, seed {seed}"] = PlannedTable(file, HEAD, rows, WORDS)
-        if not file.exists():
+        if not is_whole(file):
             missing.append((model, seed))
     if not absent:
         check_ownership_data(workshop, missing)
@@ -99,7 +100,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
 
 def _rows(workshop: Workshop, model: str, seed: int, owner: Path) -> Iterator[Row | Absent]:
     """Yield the rows of an owner; verdicts in files whose names begin as `owner`, on other suspects, stay."""
-    earlier = [row for file in sorted(owner.parent.glob(f"{owner.name}-*.csv")) for row in read_table(file, WORDS)[0]]
+    files = filter(is_whole, sorted(owner.parent.glob(f"{owner.name}-*.csv")))
+    earlier = [row for file in files for row in read_table(file, WORDS)[0]]
     return verdicts(workshop, model, seed, {(row["kind"], row["suspect"]): row for row in earlier})
 
 
