@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.dry_run import print_downloads
 from recbole_gro.experiment.lacking import missing_list, unfinished
 from recbole_gro.experiment.ownership_report import ownership_blocks
@@ -19,6 +18,7 @@ from recbole_gro.experiment.suspect_checks import check_ownership_data, check_ow
 from recbole_gro.experiment.suspects import (
     OTHERS,
     SAME,
+    SHUFFLED,
     TOP,
     Suspect,
     attacks,
@@ -41,7 +41,8 @@ from recbole_gro.experiment.users_code import users_code
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
-from recbole_gro.quick_start.fingerprint import fingerprint
+from recbole_gro.quick_start.fingerprint import RUN_LEVEL, Fingerprints, fingerprint
+from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
@@ -110,11 +111,17 @@ def _line_up(experiment: Experiment) -> str:
     own = experiment.ownership
     changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
     small = {**own["small"], "count": None}
-    seeds = sorted(trained_seeds(experiment))
-    data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, seeds[0]))
-    read = {"settings": experiment.fixed, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
+    models, seeds = map(str, experiment.vary["model"]), sorted(trained_seeds(experiment))
+    configs = [experiment.config({"model": model}, seed) for model, seed in itertools.product(models, seeds)]
+    defense = SHUFFLED if own["changed"] else UNDEFENDED
+    served = [Fingerprints(config, defense).service for config in configs]
+    # all settings rather than those that the attacks read, so that a further attack leaves the verdicts on others
+    settings = [
+        {name: value for name, value in config.final_config_dict.items() if name not in RUN_LEVEL} for config in configs
+    ]
+    read = {"settings": settings, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
     code = users_code(experiment, [*own["copies"], *own["changed"], *own["avoiding"], own["small"]])
-    return fingerprint(experiment.name, data=data, **read, **code)
+    return fingerprint(experiment.name, *served, **read, **code)
 
 
 def _suspects(experiment: Experiment, model: str, seed: int) -> str:
