@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from recbole_gro.config.config import with_settings
-from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.marks.base import MarkingDefense
 from recbole_gro.evaluator import evaluate_service
@@ -47,10 +46,9 @@ from recbole_gro.experiment.tables import (
     refuse_failed,
     rows_of,
 )
-from recbole_gro.experiment.users_code import users_code
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.method import create_method
-from recbole_gro.quick_start.fingerprint import fingerprint
+from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.service import Service
@@ -85,7 +83,7 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
     absent = dry_run and print_downloads(configs)
     by_owner = {
         f"{model}, {defense}, seed {seed}": _planned(
-            folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, model, defense, seed)}.csv",
+            folder / "owners" / f"{model}-{defense}-{seed}-{_print(experiment, [(model, defense, seed)])}.csv",
             HEAD,
             partial(verdicts, workshop, model, defense, seed),
         )
@@ -93,7 +91,9 @@ def run_marks(experiment: Experiment, folder: Path, stages_dir: Path, dry_run: b
     }
     by_defense = {
         f"false claims, {defense}": _planned(
-            folder / "false-claims" / f"{defense}-{_print(experiment, defense)}.csv",
+            folder
+            / "false-claims"
+            / f"{defense}-{_print(experiment, (one for one in owners if one[1] == defense))}.csv",
             FALSE_HEAD,
             partial(false_claims, workshop, defense),
         )
@@ -211,13 +211,8 @@ def _check_marks(workshop: Workshop, owners: Iterable[tuple[str, str, int]]) -> 
             mark_probes(method, owner_with_marks(stages, untrained, with_settings(stages.config, seed=key)))
 
 
-def _print(experiment: Experiment, *of: Any) -> str:
-    """Return a digest of what a table depends on."""
-    data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, experiment.seeds[0]))
-    others = {"models": [*map(str, experiment.vary["model"])], "seeds": experiment.seeds} if len(of) == 1 else {}
-    code = users_code(
-        experiment, [entry for part in ("copies", "changed", "cleansed") for entry in experiment.marks[part]]
-    )
-    return fingerprint(
-        "marks", of=[*of], data=data, settings=experiment.fixed, marks=experiment.marks, **others, **code
-    )
+def _print(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> str:
+    """Return a digest of what a table on some owners depends on."""
+    cells = [(experiment.config(values, seed), values["defense"]) for values, seed in marks_cells(experiment, owners)]
+    suspects = [Fingerprints(config, defense).comparison for config, defense in cells]
+    return fingerprint("marks", *suspects, marks=experiment.marks)

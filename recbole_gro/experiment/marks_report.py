@@ -39,10 +39,11 @@ def marks_blocks(
     """
     own, of_others = lacking
     marked = [row for row in rows if row["is_marked"]]
-    false = f", and {_claims(others)} of {len(others)} on models that no mark was planted in" if others else ""
+    false = f", and {_claims(others)} of {_verdicts(others)} on models that no mark was planted in" if others else ""
+    without = [f"{len(tests) - _verdicts(tests)} of {len(tests)} tests" for tests in (marked, others) if tests]
     yield Paragraph(
-        f"{_claims(marked)} of {len(marked)} verdicts on marked models and their surrogates are claims at level "
-        f"{LEVEL:g}{false}."
+        f"{_claims(marked)} of {_verdicts(marked)} verdicts on marked models and their surrogates are claims at level "
+        f"{LEVEL:g}{false}. Without a verdict: {' and '.join(without) or UNDEFINED}."
     )
     if rows or own.suspects:
         yield Heading("Results")
@@ -73,6 +74,10 @@ def _results(rows: Sequence[dict[str, Any]], lacking: Lacking) -> Iterator[Block
 
 def _claims(rows: Sequence[dict[str, Any]]) -> int:
     return sum(row["p_value"] is not None and row["p_value"] <= LEVEL for row in rows)
+
+
+def _verdicts(rows: Sequence[dict[str, Any]]) -> int:
+    return sum(row["p_value"] is not None for row in rows)
 
 
 def _grouped(rows: Sequence[dict[str, Any]], *keys: str) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
@@ -181,7 +186,7 @@ def _false_claims(rows: Sequence[dict[str, Any]], lacking: Lacking) -> Block:
         ["defense", "items in a list", *(f"{level:g}" for level in LEVELS), "verdicts", "no verdict", "keys", "models"],
         [
             [*map(str, names), *(_share(own, level) for level in LEVELS),
-             f"{sum(row['p_value'] is not None for row in own)}", f"{sum(row['p_value'] is None for row in own)}",
+             f"{_verdicts(own)}", f"{len(own) - _verdicts(own)}",
              f"{len({row['key'] for row in own})}", f"{len({row['suspect'] for row in own})}"]
             for names, own in _grouped(rows, "defense", "list_length").items()
         ],

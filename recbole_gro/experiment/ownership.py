@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.experiment.dry_run import print_downloads
 from recbole_gro.experiment.lacking import missing_list, unfinished
 from recbole_gro.experiment.ownership_report import ownership_blocks
@@ -19,6 +18,7 @@ from recbole_gro.experiment.suspect_checks import check_ownership_data, check_ow
 from recbole_gro.experiment.suspects import (
     OTHERS,
     SAME,
+    SHUFFLED,
     TOP,
     Suspect,
     attacks,
@@ -29,6 +29,7 @@ from recbole_gro.experiment.suspects import (
 )
 from recbole_gro.experiment.tables import (
     PlannedTable,
+    is_whole,
     lacking_of,
     make_tables,
     print_tables,
@@ -40,7 +41,8 @@ from recbole_gro.experiment.users_code import users_code
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
-from recbole_gro.quick_start.fingerprint import fingerprint
+from recbole_gro.quick_start.fingerprint import RUN_LEVEL, Fingerprints, fingerprint
+from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
@@ -78,7 +80,7 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
         file = owner.with_name(f"{owner.name}-{_suspects(experiment, model, seed)}.csv")
         rows = partial(_rows, workshop, model, seed, owner)
         tables[f"{model}, seed {seed}"] = PlannedTable(file, HEAD, rows, WORDS)
-        if not file.exists():
+        if not is_whole(file):
             missing.append((model, seed))
     if not absent:
         check_ownership_data(workshop, missing)
@@ -99,7 +101,8 @@ def run_ownership(experiment: Experiment, folder: Path, stages_dir: Path, dry_ru
 
 def _rows(workshop: Workshop, model: str, seed: int, owner: Path) -> Iterator[Row | Absent]:
     """Yield the rows of an owner; verdicts in files whose names begin as `owner`, on other suspects, stay."""
-    earlier = [row for file in sorted(owner.parent.glob(f"{owner.name}-*.csv")) for row in read_table(file, WORDS)[0]]
+    files = filter(is_whole, sorted(owner.parent.glob(f"{owner.name}-*.csv")))
+    earlier = [row for file in files for row in read_table(file, WORDS)[0]]
     return verdicts(workshop, model, seed, {(row["kind"], row["suspect"]): row for row in earlier})
 
 
@@ -108,11 +111,17 @@ def _line_up(experiment: Experiment) -> str:
     own = experiment.ownership
     changes = [{**entry, "only": None} for part in ("changed", "avoiding") for entry in own[part]]
     small = {**own["small"], "count": None}
-    seeds = sorted(trained_seeds(experiment))
-    data = data_fingerprint(experiment.config({"model": next(iter(experiment.vary["model"]))}, seeds[0]))
-    read = {"settings": experiment.fixed, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
+    models, seeds = map(str, experiment.vary["model"]), sorted(trained_seeds(experiment))
+    configs = [experiment.config({"model": model}, seed) for model, seed in itertools.product(models, seeds)]
+    defense = SHUFFLED if own["changed"] else UNDEFENDED
+    served = [Fingerprints(config, defense).service for config in configs]
+    # all settings rather than those that the attacks read, so that a further attack leaves the verdicts on others
+    settings = [
+        {name: value for name, value in config.final_config_dict.items() if name not in RUN_LEVEL} for config in configs
+    ]
+    read = {"settings": settings, "seeds": seeds, "probes": own["probes"], "changes": changes, "small": small}
     code = users_code(experiment, [*own["copies"], *own["changed"], *own["avoiding"], own["small"]])
-    return fingerprint(experiment.name, data=data, **read, **code)
+    return fingerprint(experiment.name, *served, **read, **code)
 
 
 def _suspects(experiment: Experiment, model: str, seed: int) -> str:

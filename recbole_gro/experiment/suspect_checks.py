@@ -86,7 +86,7 @@ def ownership_cells(
 
 
 def marks_cells(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> Iterator[Task]:
-    """Yield values and seed of each attack on marked models, and on undefended ones.
+    """Yield values and seed of marked models and undefended ones, and of each attack on them.
 
     Args:
         experiment: with its part `marks`.
@@ -99,7 +99,7 @@ def marks_cells(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) 
                 attack = {key: value for key, value in entry.items() if key != USUAL}
                 for attacker in {attack["attacker"]: None, entry.get(USUAL, attack["attacker"]): None}:
                     yield _attacked(model, defense, {**attack, "attacker": attacker}), seed
-        for attack in experiment.marks["copies"]:
+        for attack in ({}, *experiment.marks["copies"]):
             yield _attacked(model, UNDEFENDED, attack), seed
 
 

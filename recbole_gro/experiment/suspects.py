@@ -34,6 +34,7 @@ PRUNED = (0.3, 0.5)  # share of each weight matrix
 REPLACED = [2, 5, 8]  # places in a list whose items give way to those as far from its end
 FIRST_SMALL_SEED = 101
 AVOIDING = "adaptive: trained on lists less rare items"
+SHUFFLED = "tail_shuffle"  # the defense that a changed copy is behind
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ def retrained(stages: Stages, log: QueryLog, kept: Tensor, left_out: str) -> nn.
 
 
 def _shuffled(surrogate: nn.Module, stages: Stages) -> Lists:
-    return Service(surrogate, stages.config["served_k"], create_defense("tail_shuffle", stages.config).answer).recommend
+    return Service(surrogate, stages.config["served_k"], create_defense(SHUFFLED, stages.config).answer).recommend
 
 
 def _with_replaced(lists: Tensor) -> Tensor:

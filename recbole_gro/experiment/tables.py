@@ -12,12 +12,13 @@ from recbole_gro.experiment.planned_suspects import Absent
 from recbole_gro.quick_start.executor import execute
 from recbole_gro.report.document import csv_text, read_rows
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import make_folder, write_whole
+from recbole_gro.utils.files import ANEW, make_folder, undamaged, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept
 from recbole_gro.utils.units import counted
 
 ABSENT = ("absent", "group", "reason")  # columns of an unfinished table, in rows that stand for suspects that failed
+END = b"\r\n\r\n"  # of a whole table: an empty line, which readers of csv files skip
 Row = dict[str, Any]
 
 
@@ -50,17 +51,30 @@ class PlannedTable:
         absent = [one for one in made if isinstance(one, Absent)]
         rows = [[*row.values()] for row in made if not isinstance(row, Absent)]
         if not absent:
-            write_whole(self.file, csv_text(self.head, rows))
+            write_whole(self.file, csv_text(self.head, [*rows, []]))
             self.unfinished.unlink(missing_ok=True)
             return
         lines = [[*row, *("" for _ in ABSENT)] for row in rows]
         lines += [[*("" for _ in self.head), one.name, one.group, one.reason] for one in absent]
-        write_whole(self.unfinished, csv_text([*self.head, *ABSENT], lines))
+        write_whole(self.unfinished, csv_text([*self.head, *ABSENT], [*lines, []]))
 
     def read(self) -> tuple[list[Row], list[Absent]]:
         """Return the rows that are there, and the suspects that lack theirs; a table without any file has neither."""
-        found = [file for file in (self.file, self.unfinished) if file.exists()]
+        found = [file for file in (self.file, self.unfinished) if is_whole(file)]
         return read_table(found[0], self.words) if found else ([], [])
+
+
+def is_whole(file: Path) -> bool:
+    """Return whether the file of a table is there up to its end; others are made again.
+
+    Args:
+        file: csv.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    with undamaged(file, ANEW):
+        return file.exists() and file.read_bytes().endswith(END)
 
 
 def read_table(file: Path, words: Collection[str]) -> tuple[list[Row], list[Absent]]:
@@ -86,7 +100,7 @@ def read_table(file: Path, words: Collection[str]) -> tuple[list[Row], list[Abse
 def lacking_of(tables: Mapping[str, PlannedTable]) -> Lacking:
     """Return what a report on some tables, by name, lacks."""
     absent = tuple((name, one) for name, table in tables.items() for one in table.read()[1])
-    return Lacking(tuple(name for name in missing_of(tables) if not tables[name].unfinished.exists()), absent)
+    return Lacking(tuple(name for name in missing_of(tables) if not is_whole(tables[name].unfinished)), absent)
 
 
 def print_tables(tables: Mapping[str, PlannedTable], figure: str) -> None:
@@ -97,13 +111,13 @@ def print_tables(tables: Mapping[str, PlannedTable], figure: str) -> None:
         figure: of the experiment.
     """
     for name, table in tables.items():
-        lacks = counted(len(table.read()[1]), "suspect") + " missing" if table.unfinished.exists() else "missing"
-        print(f"  {name}: {'done' if table.file.exists() else lacks}")
+        lacks = counted(len(table.read()[1]), "suspect") + " missing" if is_whole(table.unfinished) else "missing"
+        print(f"  {name}: {'done' if is_whole(table.file) else lacks}")
     print(no_estimate(figure))
 
 
 def make_tables(tables: Mapping[str, PlannedTable], stages_dir: Path) -> list[str]:
-    """Make the tables whose files are missing, and return those that failed, each with its error.
+    """Make the tables whose files are missing or damaged, and return those that failed, each with its error.
 
     Args:
         tables: by name.
@@ -117,7 +131,7 @@ def make_tables(tables: Mapping[str, PlannedTable], stages_dir: Path) -> list[st
         make_folder(stages_dir, "stages_dir")
     failed = []
     for (name,), error in execute(lambda name: tables[name].make(), [(name,) for name in missing]):
-        absent = 0 if error or tables[name].file.exists() else len(tables[name].read()[1])
+        absent = 0 if error or is_whole(tables[name].file) else len(tables[name].read()[1])
         done = f"done, without {counted(absent, 'suspect')}" if absent else "done"
         say(f"{time.strftime('%H:%M:%S')} {name}: {error or done}")
         if error:
@@ -126,8 +140,8 @@ def make_tables(tables: Mapping[str, PlannedTable], stages_dir: Path) -> list[st
 
 
 def missing_of(tables: Mapping[str, PlannedTable]) -> list[str]:
-    """Return the names of the tables without a file."""
-    return [name for name, table in tables.items() if not table.file.exists()]
+    """Return the names of the tables without a whole file."""
+    return [name for name, table in tables.items() if not is_whole(table.file)]
 
 
 def rows_of(tables: Iterable[PlannedTable]) -> list[Row]:

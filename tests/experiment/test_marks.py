@@ -140,7 +140,7 @@ def test_an_invalid_plan_is_refused_before_anything_is_made(grid, tmp_path, monk
 
 
 class TestFolders(FolderCases):
-    pass
+    unmade = {f"marks.{name}": lambda *_: [] for name in ("verdicts", "false_claims", "marks_blocks")}
 
 
 def rows_of(tmp_path, *given):
@@ -149,6 +149,15 @@ def rows_of(tmp_path, *given):
             for name, is_marked, length, p_value, ndcg in given]  # fmt: skip
     (tmp_path / "rows.csv").write_text(csv_text(HEAD, rows))
     return read_rows(tmp_path / "rows.csv", WORDS)
+
+
+def test_tests_without_a_verdict_are_named_apart_from_verdicts(tmp_path):
+    rows = rows_of(
+        tmp_path, ("plain", False, 10, 0.3, 0.2), ("marked", True, 10, 0.001, 0.2), ("s", True, 10, None, 0.1)
+    )
+    text = markdown("t", list(marks_blocks(read_experiment("marks"), rows, [])))
+    assert "1 of 1 verdicts on marked models and their surrogates are claims" in text
+    assert "Without a verdict: 1 of 2 tests." in text
 
 
 def test_the_report_counts_claims_and_compares_with_the_undefended_target(tmp_path):
@@ -160,7 +169,9 @@ def test_the_report_counts_claims_and_compares_with_the_undefended_target(tmp_pa
     others = [{"defense": "aow", "key": key, "suspect": "target M 1", "list_length": 10, "p_value": p_value}
               for key, p_value in ((1, 0.01), (1, 0.4), (2, None), (2, 0.6))]  # fmt: skip
     text = markdown("t", list(marks_blocks(read_experiment("marks"), rows, others)))
-    assert "1 of 2 verdicts on marked models and their surrogates are claims at level 0.01, and 1 of 4 on" in text
+    claims = "1 of 2 verdicts on marked models and their surrogates are claims at level 0.01"
+    assert f"{claims}, and 1 of 3 on models that no mark was planted in." in text
+    assert "Without a verdict: 0 of 2 tests and 1 of 4 tests." in text
     cells = {line.split("|")[3].strip(): [cell.strip() for cell in line.split("|")[4:-1]]
              for line in text.splitlines() if line.startswith("| M ")}  # fmt: skip
     assert cells["marked"] == ["1", "15.00", "15.00", "0.75", "0.75", "0.75"]

@@ -125,7 +125,8 @@ def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
     monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
     run_experiment(*grid, output_dir="out")
-    monkeypatch.setattr("recbole_gro.experiment.ownership.data_fingerprint", lambda _: {"tiny.inter": "other"})
+    data = Path(grid[1]["data_path"]) / "tiny" / "tiny.inter"
+    data.write_text(data.read_text() + data.read_text().splitlines()[-1] + "\n")
     run_experiment(*grid, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
@@ -185,7 +186,7 @@ def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
 
 
 class TestFolders(FolderCases):
-    pass
+    unmade = {f"ownership.{name}": lambda *_: [] for name in ("verdicts", "check_ownership_data")}
 
 
 def test_too_few_candidates_are_refused(grid, tmp_path):

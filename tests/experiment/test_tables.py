@@ -11,7 +11,7 @@ from recbole_gro.experiment.marks import HEAD as MARKS_HEAD
 from recbole_gro.experiment.ownership import HEAD
 from recbole_gro.experiment.planned_suspects import suspect_named
 from recbole_gro.experiment.run import run_experiment
-from recbole_gro.experiment.tables import PlannedTable, make_tables, refuse_failed
+from recbole_gro.experiment.tables import PlannedTable, make_tables, missing_of, print_tables, refuse_failed
 from recbole_gro.utils.errors import UserError
 
 OWNERSHIP = """
@@ -67,6 +67,22 @@ def test_a_table_that_fails_leaves_no_file_and_the_others_are_made(tmp_path, cap
     tables = planned(tmp_path, one=lambda: [{"a": 1}], two=lambda: raised(AssertionError))
     assert make_tables(tables, tmp_path / "stages") == []
     refuse_failed([], len(tables))
+
+
+def test_a_table_that_was_cut_is_made_again(tmp_path, capsys):
+    made = [{"a": 1}, {"a": 20}]
+    [table] = planned(tmp_path, one=lambda: made).values()
+    table.make()
+    whole = table.file.read_bytes()
+    assert table.read() == (made, [])
+    for size in range(len(whole)):
+        table.file.write_bytes(whole[:size])
+        assert missing_of({"one": table}) == ["one"]
+        assert table.read() == ([], [])
+    print_tables({"one": table}, "marks")
+    assert "  one: missing\n" in capsys.readouterr().out
+    assert make_tables({"one": table}, tmp_path / "stages") == []
+    assert table.file.read_bytes() == whole
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
