@@ -60,6 +60,7 @@ def costs(dataset, device, steps):
             **device,
             "gro_epochs": 1,
             "surrogate_epochs": 1,
+            "surrogate_min_steps": 1,
             "window_shift": 0,
         }
         config = Config("BERT4Rec", "sample", config_dict={**given, "data_path": folder})

@@ -114,7 +114,8 @@ def line(cells, stage, sides, given, settings):
         users = max((given.steps + 2) * MOST // given.length, -(-items // given.length))
         sample(Path(folder), "sample", items, given.length, users)
         fixed = {"data_path": folder, "MAX_ITEM_LIST_LENGTH": given.length, "gro_epochs": 1, "gro_steps": 1}
-        fixed |= {"surrogate_epochs": 1, "epochs": 1, "surrogate_model": model, "gro_start": "untrained"}
+        fixed |= {"surrogate_epochs": 1, "surrogate_min_steps": 1, "epochs": 1}
+        fixed |= {"surrogate_model": model, "gro_start": "untrained"}
         config = Config(model, "sample", config_dict=fixed, command_line=settings)
         write_below(config, folder)
         new = stage(config, items + 1, given.length, given.steps)

@@ -49,7 +49,7 @@ FUNCTIONS = {
 
 def trainer_and_batches(model, sequences, folder):
     """Return a surrogate's trainer and its batches of random lists of 100 for every prefix of random sequences."""
-    config = Config(model, "ml-100k", config_dict={"show_progress": False})
+    config = Config(model, "ml-100k", config_dict={"show_progress": False, "surrogate_min_steps": 1})
     write_below(config, folder)
     length, draw = config["MAX_ITEM_LIST_LENGTH"], torch.Generator().manual_seed(1)
     lists = torch.rand(sequences, length, N_ITEMS - 1, generator=draw).topk(100).indices + 1

@@ -20,6 +20,7 @@ TINY_RUN = {
     "query_sequences": 8,
     "query_length": 4,
     "surrogate_epochs": 1,
+    "surrogate_min_steps": 1,
     "references": ["popularity"],
 }
 

@@ -36,7 +36,7 @@ class Client:
         self._lock = threading.Lock()
         # since the last answer, and so of a row that may end the work: they are sent again when it is resumed
         self._failed: list[tuple[Sequence[CountedQuery], str]] = []
-        self._in_a_row, self._ended = 0, False
+        self._in_a_row, self._n_failed, self._ended = 0, 0, False  # requests, and those sent since the last answer
         self._first_refused: tuple[Unanswered, int] | None = None  # the latest, and its number of lists
         self._any = any(items is not None for items in journal.answers.values())
 
@@ -70,7 +70,8 @@ class Client:
             raise UserError(f"{self.description.name}: no request can be sent: {self.journal.exhausted}")
         return [known.get(query) for query in queries]
 
-    def _request(self, queries: Sequence[CountedQuery]) -> None:
+    def _request(self, queries: Sequence[CountedQuery], in_row: bool = True) -> None:
+        """Request the lists of queries; a failure counts for MOST_FAILED unless it is of a request sent in parts."""
         if self._ended:  # before the pool was told
             return
         histories = [[self.description.typed(token) for token in history] for history, _ in queries]
@@ -83,15 +84,16 @@ class Client:
             ) from error
         except Unanswered as error:
             if error.of_items and len(queries) > 1:  # of which one may be of an item that the service lacks
-                for query in queries:
-                    self._request([query])
+                for number, query in enumerate(queries):
+                    self._request([query], in_row=number == 0)
                 return
             with self._lock:
                 self._failed.append((queries, str(error)))
                 was_sent = not isinstance(error, BudgetReached) or error.was_sent
-                self._in_a_row += not isinstance(error, BudgetReached)  # after which there is no row
+                is_sent = not isinstance(error, BudgetReached)  # after which there is no row
+                self._n_failed, self._in_a_row = self._n_failed + is_sent, self._in_a_row + (in_row and is_sent)
                 most = MOST_REFUSED if error.of_items else 0
-                if (was_sent and not self._any and self._in_a_row >= most) or self._in_a_row >= MOST_FAILED:
+                if (was_sent and not self._any and self._n_failed >= most) or self._in_a_row >= MOST_FAILED:
                     self._ended = True
                     raise self._ending(error, len(queries)) from error
                 if was_sent and not self._any:
@@ -99,7 +101,7 @@ class Client:
         else:
             self.journal.answered(queries, lists)
             with self._lock:
-                self._in_a_row, self._any = 0, True
+                self._in_a_row, self._n_failed, self._any = 0, 0, True
                 if not self._ended:
                     self._keep_failures()
 
@@ -107,7 +109,7 @@ class Client:
         """Return what ends the work after the failure of a request for so many lists."""
         what = f"{self._in_a_row} requests in a row"
         if not self._any:
-            what = "the first request" if self._in_a_row <= 1 else f"the first {self._in_a_row} requests"
+            what = "the first request" if self._n_failed <= 1 else f"the first {self._n_failed} requests"
         advice = "".join(f"; {part}" for part in self._advice(error, n_lists))
         return UserError(f"{self.description.name}: {what} failed ({error.in_full}){advice}")
 

@@ -46,6 +46,7 @@ SETTINGS = {
     "surrogate_epochs": 8,
     "surrogate_learning_rate": 0.005,
     "surrogate_batch_size": 64,
+    "surrogate_min_steps": 1,
     "surrogate_knows_features": True,
     "show_progress": False,
     "seed": 1,

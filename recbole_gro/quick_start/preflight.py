@@ -34,6 +34,7 @@ ONE_STEP = {
     "gro_steps": 1,
     "gro_min_quality": None,
     "surrogate_epochs": 1,
+    "surrogate_min_steps": 1,
     "log_wandb": False,
     "show_progress": False,
 }

@@ -165,6 +165,14 @@ def test_an_item_that_a_service_lacks_costs_the_other_histories_of_its_request_n
     assert client_of(ring)[0].lists(queries) == lacking
 
 
+def test_histories_of_one_request_count_once_in_a_row(client_of):
+    client, requests = client_of(refusing(*CATALOGUE[4:20]), batch=4)
+    queries = [((token,), 0) for token in CATALOGUE]
+    given = [ring([token]) if at < 4 or at >= 20 else None for at, token in enumerate(CATALOGUE)]
+    assert client.lists(queries) == given  # 16 histories of four requests
+    assert len(requests) == 6 + 16
+
+
 def test_a_fault_that_is_of_no_item_is_met_once(client_of):
     def misspelt(history):
         raise NameError("rign")

@@ -116,6 +116,7 @@ OURS = {
     "--surrogate_epochs=0": ["surrogate_epochs: 0 is not allowed; it takes a whole number >= 1"],
     "--surrogate_learning_rate=fast": ["surrogate_learning_rate: 'fast' is not allowed; it takes a number > 0"],
     "--surrogate_batch_size=0": ["surrogate_batch_size: 0 is not allowed; it takes a whole number >= 1"],
+    "--surrogate_min_steps=0": ["surrogate_min_steps: 0 is not allowed; it takes a whole number >= 1"],
     "--surrogate_patience=-1": ["surrogate_patience: -1 is not allowed; it takes a whole number >= 0"],
     "--core_filter=twice": ["core_filter: 'twice' is not allowed; it takes one of repeated, once"],
     "--train_rows=windows": ["train_rows: windows are for masked models"],

@@ -9,8 +9,8 @@ from recbole_gro.experiment.run import run_experiment
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import one_at_a_time
 
-READ = {"surrogate_config": "small.yaml", "query_choice": "choice:choose"}
-ENTRY = "{attacker: standard, surrogate_config: small.yaml, query_choice: 'choice:choose'}"
+READ = {"surrogate_config": "small.yaml", "query_choice": "own_choice:choose"}
+ENTRY = "{attacker: standard, surrogate_config: small.yaml, query_choice: 'own_choice:choose'}"
 CHOICE = "def choose(lists, *_):\n    return lists[:, 0]\n"
 
 
@@ -23,7 +23,7 @@ def with_equal(file):
 
 
 def with_another_source(file):
-    file.with_name("choice.py").write_text(CHOICE.replace("0", "1"))
+    file.with_name("own_choice.py").write_text(CHOICE.replace("0", "1"))
     own_modules._sources.clear()  # as of a new process
 
 
@@ -57,8 +57,8 @@ class FolderCases:
         for name, other in self.unmade.items():
             monkeypatch.setattr(f"recbole_gro.experiment.{name}", other)
         (tmp_path / "small.yaml").write_text("hidden_size: 8\n")
-        (tmp_path / "choice.py").write_text(CHOICE)
-        monkeypatch.delitem(sys.modules, "choice", raising=False)
+        (tmp_path / "own_choice.py").write_text(CHOICE)
+        monkeypatch.delitem(sys.modules, "own_choice", raising=False)
         own_modules._sources.clear()
         file, settings = grid
         text = (tmp_path / file).read_text().replace("+random", "+autoregressive")  # which a function chooses items for
