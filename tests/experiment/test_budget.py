@@ -112,7 +112,7 @@ def test_the_packaged_experiment_has_logarithmic_budgets():
     from recbole_gro.experiment.plan import read_experiment
 
     plan = read_experiment("budget")
-    assert [50 * n for n in plan.vary["query_sequences"]] == [500, 1500, 5000, 15_000, 50_000, 150_000]
+    assert [50 * n for n in plan.vary["query_sequences"]] == [100, 250, 500, 1500, 5000, 15_000, 50_000, 150_000]
     plan = experiment_of({"query_sequences": [10, 100]}, figure="budget")
     cells = [cell({"query_sequences": n}, 1) for n in (10, 100)]
     assert len(gather(plan, cells)) == 2

@@ -1,5 +1,6 @@
 import csv
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -121,13 +122,16 @@ def test_a_further_copy_of_one_owner_leaves_the_tables_of_others(grid, tmp_path,
     assert "NARM, seed 1: done\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
-def test_verdicts_on_other_data_are_made_again(grid, monkeypatch, capsys):
+def test_verdicts_on_other_data_are_made_again(grid, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("recbole_gro.experiment.ownership.verdicts", lambda *_: [])
     monkeypatch.setattr("recbole_gro.experiment.ownership.check_ownership_data", lambda *_: None)
-    run_experiment(*grid, output_dir="out")
-    data = Path(grid[1]["data_path"]) / "tiny" / "tiny.inter"
+    file, settings = grid
+    shutil.copytree(settings["data_path"], tmp_path / "data")  # other tests read what they share
+    settings = settings | {"data_path": str(tmp_path / "data")}
+    run_experiment(file, settings, output_dir="out")
+    data = tmp_path / "data" / "tiny" / "tiny.inter"
     data.write_text(data.read_text() + data.read_text().splitlines()[-1] + "\n")
-    run_experiment(*grid, output_dir="out", dry_run=True)
+    run_experiment(file, settings, output_dir="out", dry_run=True)
     assert "NARM, seed 1: missing\n  GRU4Rec, seed 1: missing" in capsys.readouterr().out
 
 
