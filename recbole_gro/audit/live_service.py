@@ -70,8 +70,7 @@ class Client:
             raise UserError(f"{self.description.name}: no request can be sent: {self.journal.exhausted}")
         return [known.get(query) for query in queries]
 
-    def _request(self, queries: Sequence[CountedQuery], in_row: bool = True) -> None:
-        """Request the lists of queries; a failure counts for MOST_FAILED unless it is of a request sent in parts."""
+    def _request(self, queries: Sequence[CountedQuery], in_row: bool = True) -> None:  # whether a failure counts there
         if self._ended:  # before the pool was told
             return
         histories = [[self.description.typed(token) for token in history] for history, _ in queries]
@@ -84,8 +83,9 @@ class Client:
             ) from error
         except Unanswered as error:
             if error.of_items and len(queries) > 1:  # of which one may be of an item that the service lacks
+                may_be_down = error.mended_by_resuming and not error.status  # each of a row is waited for then
                 for number, query in enumerate(queries):
-                    self._request([query], in_row=number == 0)
+                    self._request([query], in_row=may_be_down or number == 0)
                 return
             with self._lock:
                 self._failed.append((queries, str(error)))

@@ -173,6 +173,18 @@ def test_histories_of_one_request_count_once_in_a_row(client_of):
     assert len(requests) == 6 + 16
 
 
+def test_a_function_whose_service_is_down_ends_the_work_after_ten_histories(client_of):
+    def down(history):
+        if history[-1] not in CATALOGUE[:4]:
+            raise OSError("down")
+        return ring(history)
+
+    client, requests = client_of(down, batch=4)
+    with pytest.raises(UserError, match=r"10 requests in a row failed .OSError down"):
+        client.lists([((token,), 0) for token in CATALOGUE])
+    assert len(requests) == 1 + 3 * (3 + MOST_FAILED)  # three batches, and ten histories, each three times
+
+
 def test_a_fault_that_is_of_no_item_is_met_once(client_of):
     def misspelt(history):
         raise NameError("rign")
