@@ -103,7 +103,7 @@ def test_one_detector_judges(grid, tmp_path):
 
 def test_the_packaged_experiment_is_of_three_seeds():
     plan = read_experiment("alarms")
-    assert (len(plan.cells()), plan.seeds, plan.fixed["detector"]) == (18, [1, 2, 3], ["transitions"])
+    assert (len(plan.cells()), plan.seeds, plan.fixed["detector"]) == (24, [1, 2, 3], ["transitions"])
 
 
 def test_seen_items_cannot_be_excluded(grid, tmp_path):
