@@ -2,11 +2,12 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 from scipy import stats
 
 from recbole_gro.experiment.figures import COLOURS, MARKERS, STYLES
@@ -19,6 +20,7 @@ from recbole_gro.report.run_report import png
 
 BUDGET = "query_sequences"
 Curves = dict[tuple[str, str], list[Setting]]  # settings in ascending order of budget, by defense and attack
+MOST_TICKS = 8  # labels of a panel that do not run into one another
 
 
 def curves(settings: Sequence[Setting]) -> Curves:
@@ -197,10 +199,27 @@ def picture(found: Curves, k: int) -> Figure:
             )
     panels[0].axhline(1, color="#bbbbbb", linewidth=0.8)
     names = (f"NDCG@{k} of the surrogate / target", f"agreement@{at}")
+    ticks, label = _ticks({n_lists(setting) for own in found.values() for setting in own}), EngFormatter(sep="")
     for axes, name in zip(panels, names, strict=True):
         axes.set(xscale="log" if axes.containers else "linear", xlabel="lists returned to the attack", ylabel=name)
+        axes.xaxis.set_minor_locator(NullLocator())  # matplotlib labels them where budgets are close, over one another
+        axes.set_xticks(ticks, [label(float(f"{n:.3g}")) for n in ticks])
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
     handles, labels = panels[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False)
     return figure
+
+
+def _ticks(budgets: Iterable[float]) -> list[float]:
+    """Return the budgets that get a label on a logarithmic axis: not those close to the one before.
+
+    >>> _ticks([1000, 100, 1050, 10000]), _ticks([500])
+    ([100, 1000, 10000], [500])
+    """
+    ascending = sorted(budget for budget in budgets if budget > 0)
+    kept: list[float] = []
+    for budget in ascending:
+        if not kept or budget >= kept[-1] * (ascending[-1] / ascending[0]) ** (1 / MOST_TICKS):
+            kept.append(budget)
+    return kept

@@ -1,5 +1,6 @@
 """Budget curves and the lists that a copy costs."""
 
+import itertools
 import math
 
 import numpy as np
@@ -144,3 +145,13 @@ def test_a_curve_without_the_cells_of_a_budget_of_the_plan_has_no_number_of_list
     assert all(rows["gro"])
     table, _ = budget_blocks(grid, 10, planned)
     assert {row[-1] for row in table.rows} == {"3"}
+
+
+def test_close_budgets_have_labels_that_do_not_run_into_one_another():
+    own = [setting(n, 0.5) for n in (5, 10, 30, 100, 101)]
+    for panel in picture(curves(own), 10).axes:
+        panel.figure.draw_without_rendering()
+        labels = [label for label in panel.get_xticklabels(which="both") if label.get_text()]
+        assert [label.get_text() for label in labels] == ["250", "500", "1.5k", "5k"]
+        ends = [label.get_window_extent() for label in labels]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(ends))
