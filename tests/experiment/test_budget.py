@@ -1,4 +1,4 @@
-"""Budget curves and the lists that a copy costs."""
+"""Budget curves and the lists that a surrogate needs."""
 
 import itertools
 import math
