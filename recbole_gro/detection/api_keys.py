@@ -46,7 +46,7 @@ def key_evidence(counts: KeyCounts, detector: CalibratedDetector, rate: float) -
         detector: with its thresholds.
         rate: of false positives.
     """
-    reached = torch.cat([counts.histories.unsqueeze(1), counts.reached, torch.zeros_like(counts.reached[:, :1])], 1)
+    reached = torch.cat([counts.histories[:, None], counts.reached[:, 1:], torch.zeros_like(counts.reached[:, :1])], 1)
     is_known = (-reached.diff(dim=1) <= torch.tensor(detector.history_limits)).all(1)
     flags = log_evidence(counts.histories, counts.flagged, rate, detector.history_law)
     found = [flags.masked_fill(~is_known, -torch.inf)]

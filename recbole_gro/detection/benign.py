@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.detection.histories import padded
+from recbole_gro.detection.looks import LOOKS
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.utils.progress import progress_bar
 
@@ -14,7 +15,6 @@ ONCE = (2, 5, 20)  # and once
 STEPS = 5  # windows of n items are n / STEPS items apart, so that neighbours share most items
 MOST = 100  # windows of one length along a history at most, and one
 BENIGN_WINDOWS = [SLIDING, *ONCE, STEPS, MOST]  # what thresholds depend on
-LOOKS = (1, 2, 3, 5, 10, 20)  # items of histories that are judged together, besides all
 AT_ONCE = 2**11  # windows that are traced at a time
 Score = Callable[[Traces, Tensor], Tensor]
 

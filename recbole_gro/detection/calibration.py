@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.detection.benign import LOOKS, BenignHistories
+from recbole_gro.detection.benign import BenignHistories
 from recbole_gro.detection.conformal import (
     ShareLaw,
     conformal_quantile,
@@ -20,7 +20,7 @@ from recbole_gro.detection.conformal import (
     users_needed,
 )
 from recbole_gro.detection.look_thresholds import look_thresholds
-from recbole_gro.detection.looks import above
+from recbole_gro.detection.looks import LOOKS, above
 from recbole_gro.detection.standardized import StandardizedDetector
 from recbole_gro.detection.traces import Traces
 from recbole_gro.utils.errors import UserError
@@ -72,8 +72,8 @@ class CalibratedDetector:
     Attributes:
         benign_users: number of benign users whose scores gave the threshold.
         history_law: what is known of the share of benign histories that are flagged.
-        history_limits: numbers of histories of a key that it holds for: of those of one item, and of those that have
-            the items of each look, but not of the next one.
+        history_limits: numbers of histories of a key that it holds for: of those that have the items of each look, but
+            not of the next one.
         look_thresholds: of each look; infinity where too few benign users have the items.
         look_laws: what is known of the share of benign histories above each of them.
     """

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_gro.detection.benign import BenignHistories
 from recbole_gro.detection.conformal import ShareLaw, different, most_counted, share_law, threshold_at
-from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
+from recbole_gro.detection.looks import LOOK_LEVEL, LOOKS
 from recbole_gro.detection.standardized import StandardizedDetector
 from recbole_gro.detection.traces import Traces
 
@@ -32,14 +32,14 @@ def look_thresholds(
         flagged_above: the threshold of histories.
 
     Returns:
-        Thresholds [looks], laws [looks] of the share above them, and laws [1 + looks] of the share of histories of one
-        item, and of as many as each look has, that are flagged.
+        Thresholds [looks], laws [looks] of the share above them, and laws [looks] of the share of histories of as many
+        items that are flagged.
     """
     whole, everyone = benign.whole, torch.arange(len(benign.whole))
     scorers: list[Sequence[tuple[StandardizedDetector, Tensor]]] = [halves, [(fitted, everyone)]]
     thresholds, laws, of_flagged = [], [], []
     running = [_running(own, benign.beginnings) for own in scorers]
-    for n in (1, *KEY_LOOKS):
+    for n in LOOKS:
         rows = (whole.lengths >= n).nonzero().squeeze(1)
         recent = benign.recent.get(n, whole)  # `whole` where the model reads no more
         last = [_running(own, recent)[rows, -1] for own in scorers]
@@ -48,9 +48,8 @@ def look_thresholds(
         kinds = [*first, *last, *(one[once[0]] for one in first), *(one[once[1]] for one in last)]
         limit = most_counted(len(rows), min(map(len, once)))
         of_flagged.append(_law(kinds, flagged_above, limit))
-        if n in KEY_LOOKS:
-            thresholds.append(threshold_at(kinds, LOOK_LEVEL))
-            laws.append(_law(kinds, thresholds[-1], limit))
+        thresholds.append(threshold_at(kinds, LOOK_LEVEL))
+        laws.append(_law(kinds, thresholds[-1], limit))
     return thresholds, laws, of_flagged
 
 

@@ -1,11 +1,11 @@
-"""Looks: numbers of items after which every history of an API key is compared with those of benign users."""
+"""Looks: numbers of items after which histories are compared with those of benign users, to judge keys and windows."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-KEY_LOOKS = (2, 3, 5, 10, 20)  # items
+LOOKS = (1, 2, 3, 5, 10, 20)  # items
 LOOK_LEVEL = 0.1  # share of benign users above the threshold of a look
 NOT_REACHED = -1  # by a history with fewer items
 
@@ -18,8 +18,8 @@ def scores_at_looks(scores: Tensor, lengths: Tensor) -> Tensor:
         lengths: [N] items of each.
     """
     running = scores.cummax(1).values
-    found = torch.full((len(scores), len(KEY_LOOKS)), -torch.inf)
-    for place, n in enumerate(KEY_LOOKS):
+    found = torch.full((len(scores), len(LOOKS)), -torch.inf)
+    for place, n in enumerate(LOOKS):
         if n <= scores.shape[1]:
             found[:, place] = running[:, n - 1].masked_fill(lengths < n, -torch.inf)
     return found
@@ -33,11 +33,11 @@ def above(scores: Tensor, lengths: Tensor, thresholds: Sequence[float]) -> Tenso
         lengths: as above.
         thresholds: of the looks.
 
-    >>> above(torch.tensor([[0.0, 1.0, 9.0]]), torch.tensor([3]), [5.0, 5.0, 5.0, 5.0, 5.0])
-    tensor([[ 0,  1, -1, -1, -1]])
+    >>> above(torch.tensor([[0.0, 1.0, 9.0]]), torch.tensor([3]), [0.5, 5.0, 5.0, 5.0, 5.0, 5.0])
+    tensor([[ 0,  0,  1, -1, -1, -1]])
     """
     found = (scores_at_looks(scores, lengths) > torch.tensor(thresholds, dtype=scores.dtype)).long()
-    return found.masked_fill(lengths.unsqueeze(1) < torch.tensor(KEY_LOOKS), NOT_REACHED)
+    return found.masked_fill(lengths.unsqueeze(1) < torch.tensor(LOOKS), NOT_REACHED)
 
 
 def of_first_versions(looks: Tensor, history: Tensor, n: int) -> Tensor:

@@ -15,9 +15,9 @@ from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import LEAST_UNUSUAL, SHARES
-from recbole_gro.detection.benign import BENIGN_WINDOWS, LOOKS, STEPS, BenignHistories, Score
+from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
 from recbole_gro.detection.calibration import CalibratedDetector, Judged, calibrated
-from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
+from recbole_gro.detection.looks import LOOK_LEVEL, LOOKS
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
@@ -284,6 +284,6 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
     windows = {
         "benign windows": [*BENIGN_WINDOWS, "beginnings"],
-        "looks": [KEY_LOOKS, LOOK_LEVEL, LEAST_UNUSUAL, SHARES],
+        "looks": [LOOKS, LOOK_LEVEL, LEAST_UNUSUAL, SHARES],
     }
     return read | undeclared | sources_of(*named) | windows

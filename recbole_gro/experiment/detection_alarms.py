@@ -15,7 +15,7 @@ from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
+from recbole_gro.detection.looks import LOOKS, NOT_REACHED
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.evaluator.ranks import hits, ndcg, ranks
 from recbole_gro.experiment.detection import ProviderUnderTest, settings_read
@@ -64,7 +64,7 @@ class QueryGuard(Guard):
 
     def _judged(self, histories: Sequence[list[int]], keys: Sequence[int]) -> list[Found]:
         if self._database.execute("SELECT 1 FROM suspicion WHERE key = ? AND alarm", (keys[0],)).fetchone():
-            return [Found(True, [NOT_REACHED] * len(KEY_LOOKS))] * len(histories)
+            return [Found(True, [NOT_REACHED] * len(LOOKS))] * len(histories)
         return self._found(histories)
 
     def _warn(self, key: int, what: str) -> None:

@@ -9,7 +9,7 @@ from recbole_gro.detection.api_keys import KeyCounts, highest_evidence, key_evid
 from recbole_gro.detection.benign import SLIDING, STEPS, BenignHistories
 from recbole_gro.detection.calibration import CalibratedDetector, Judged, joined_judgements
 from recbole_gro.detection.histories import SHORTEST_SLIDING
-from recbole_gro.detection.looks import KEY_LOOKS
+from recbole_gro.detection.looks import LOOKS
 
 
 def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDetector, rate: float) -> tuple[int, bool]:
@@ -30,7 +30,7 @@ def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDete
         return marks.flatten().long().cumsum(0)
 
     answered = so_many(step <= lengths)
-    at_look = [(step == n) & (lengths >= n) for n in KEY_LOOKS]
+    at_look = [(step == n) & (lengths >= n) for n in LOOKS]
     counts = KeyCounts(
         answered.clamp(max=len(lengths)),
         so_many((step == judged.alarms) & (judged.alarms > 0)),
@@ -46,9 +46,9 @@ def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDete
 def own_keys_flagged(
     detectors: Mapping[str, CalibratedDetector], users: BenignHistories, longest: int, rate: float
 ) -> dict[str, float]:
-    """Return by detector the share of users who are flagged where each has an API key, by any of four clients.
+    """Return by detector the share of users who are flagged where each has an API key, by any of five clients.
 
-    These are the ones whose queries count as many histories, though they are of one user: the most recent 2 or 4
+    These are the ones whose queries count as many histories, though they are of one user: the most recent 1, 2 or 4
     items are sent at each step, 10 items at every second step, or all that the model reads whenever a fifth is new.
 
     Args:
@@ -58,7 +58,7 @@ def own_keys_flagged(
         rate: of false positives.
     """
     flagged = {name: torch.zeros(len(users), dtype=torch.bool) for name in detectors}
-    clients = [(KEY_LOOKS[0], 1), (SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS)]
+    clients = [(1, 1), (2, 1), (SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS)]
     for n, step in (*clients, (longest, max(1, longest // STEPS))):
         parts: dict[str, list[Judged]] = {name: [] for name in detectors}
         owners = []

@@ -16,7 +16,7 @@ from recbole_gro.detection.benign import BenignHistories
 from recbole_gro.detection.calibration import CalibratedDetector, calibrated
 from recbole_gro.detection.histories import LoggedHistories, logged_histories, padded, versions_read
 from recbole_gro.detection.judgement import judge
-from recbole_gro.detection.looks import KEY_LOOKS
+from recbole_gro.detection.looks import LOOKS
 from recbole_gro.detection.settings import DetectionSettings
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.detect_report import write_detection
@@ -217,7 +217,7 @@ def _facts(
                 "flagged": int(bad),
                 "looks": {
                     str(n): {"histories": had, "unusual": unusual}
-                    for n, had, unusual in zip(KEY_LOOKS, reached.tolist(), of_these.tolist(), strict=True)
+                    for n, had, unusual in zip(LOOKS, reached.tolist(), of_these.tolist(), strict=True)
                 },
                 "log_evidence": round(float(e), 2),
                 "alarm": bool(a),

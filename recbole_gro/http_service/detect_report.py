@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.detection.looks import KEY_LOOKS, LOOK_LEVEL
+from recbole_gro.detection.looks import LOOK_LEVEL, LOOKS
 from recbole_gro.report.document import Block, Heading, Paragraph, Table, csv_text, write_document
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.log import console, show, shown_on_console
@@ -94,7 +94,7 @@ def _keys_table(keys: list[dict[str, Any]], rate: float) -> Table:
         f"API keys. At n items: histories that are unusual there, as {LOOK_LEVEL:.0%} of benign users' are, of those "
         "that had as many. Evidence: natural logarithm of the e-value against a benign key; an alarm above "
         f"{-math.log(rate):.2f}.",
-        ["key", "histories", "flagged", *(f"at {n} items" for n in KEY_LOOKS), "evidence", "alarm"],
+        ["key", "histories", "flagged", *(f"at {counted(n, 'item')}" for n in LOOKS), "evidence", "alarm"],
         [row(key) for key in sorted(keys, key=lambda key: -key["log_evidence"])[:SHOWN]],
     )
 

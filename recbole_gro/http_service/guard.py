@@ -15,7 +15,7 @@ from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.api_keys import KeyCounts, key_evidence, threshold_of
 from recbole_gro.detection.calibration import CalibratedDetector, Judged
 from recbole_gro.detection.histories import padded
-from recbole_gro.detection.looks import KEY_LOOKS
+from recbole_gro.detection.looks import LOOKS
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service import known_histories, look_counts
 from recbole_gro.http_service.database import WAIT, transaction
@@ -24,6 +24,7 @@ from recbole_gro.http_service.look_counts import LookCounts
 from recbole_gro.serving.service import Query
 from recbole_gro.utils.random_state import seeded, stage_seed
 from recbole_gro.utils.ranking import random_others
+from recbole_gro.utils.units import counted
 
 logger = logging.getLogger("recbole_gro.http_service")
 _drawing = threading.Lock()  # of the service whose detector draws; the generators are those of the process
@@ -146,7 +147,7 @@ class Guard:
 
     def _is_alarm(self, key: int, histories: int, flagged: int) -> bool:
         """Return whether a key with so many histories and flagged ones is flagged, which the log says then."""
-        at_looks = torch.tensor(self._counts.of(key, len(KEY_LOOKS)))
+        at_looks = torch.tensor(self._counts.of(key, len(LOOKS)))
         reached, unusual = at_looks.T
         counts = KeyCounts(torch.tensor([histories]), torch.tensor([flagged]), reached[None], unusual[None])
         if float(key_evidence(counts, self._detector, self._rate)) <= threshold_of(self._rate):
@@ -154,7 +155,7 @@ class Guard:
         what = f"is flagged: {flagged} of its {histories} histories are"
         if unusual.any():
             worst = int((unusual / reached.clamp(min=1)).argmax())
-            what += f", and {unusual[worst]} of the {reached[worst]} with {KEY_LOOKS[worst]} items are unusual"
+            what += f", and {unusual[worst]} of the {reached[worst]} with {counted(LOOKS[worst], 'item')} are unusual"
         self._warn(key, what)
         return True
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from recbole_gro import create_detector
-from recbole_gro.detection.benign import LOOKS, BenignHistories
+from recbole_gro.detection.benign import BenignHistories
 from recbole_gro.detection.calibration import calibrated
 from recbole_gro.detection.conformal import WITHOUT_LIMIT, ShareLaw, conformal_rank
-from recbole_gro.detection.looks import KEY_LOOKS
+from recbole_gro.detection.looks import LOOKS
 from recbole_gro.detection.traces import Traces
 
 N_ITEMS, K, DIMENSIONS = 201, 20, 4
@@ -79,8 +79,8 @@ class Thresholds:
     """What decisions on keys read of a detector: thresholds from so many benign users, at each look from so many."""
 
     def __init__(self, benign_users=943, look_users=0, rate=0.01):
-        self.history_law, self.history_limits = law_of(benign_users, rate), [WITHOUT_LIMIT] * (1 + len(KEY_LOOKS))
-        of_looks = [look_users] * len(KEY_LOOKS) if isinstance(look_users, int) else look_users
+        self.history_law, self.history_limits = law_of(benign_users, rate), [WITHOUT_LIMIT] * len(LOOKS)
+        of_looks = [look_users] * len(LOOKS) if isinstance(look_users, int) else look_users
         self.look_thresholds = [5.0 if n >= 9 else torch.inf for n in of_looks]
         self.look_laws = [law_of(n, 0.1) for n in of_looks]
 

@@ -24,7 +24,7 @@ from recbole_gro.detection.conformal import (
     most_counted,
     share_law,
 )
-from recbole_gro.detection.looks import NOT_REACHED
+from recbole_gro.detection.looks import LOOKS, NOT_REACHED
 
 MANY = 10**7  # benign users: the rate is as good as known
 
@@ -108,7 +108,7 @@ def test_the_highest_evidence_is_that_after_any_history_of_a_key():
         own = flagged[keys == key]
         counts = [(torch.tensor([n]), own[:n].sum().view(1)) for n in range(1, len(own) + 1)]
         slow.append(max(float(log_evidence(*pair, 0.01, law_of(943, 0.01))) for pair in counts))
-    none = torch.full((300, 5), NOT_REACHED)
+    none = torch.full((300, len(LOOKS)), NOT_REACHED)
     assert highest_evidence(keys, flagged, none, Thresholds(943), 0.01).tolist() == pytest.approx(slow)
     assert len(highest_evidence(torch.zeros(0).long(), torch.zeros(0).bool(), none[:0], Thresholds(943), 0.01)) == 0
 
@@ -116,17 +116,17 @@ def test_the_highest_evidence_is_that_after_any_history_of_a_key():
 def test_the_evidence_of_a_key_is_the_mean_over_flags_and_the_looks_with_enough_users():
     draw = torch.Generator().manual_seed(6)
     keys, flagged = torch.randint(3, (90,), generator=draw).sort().values, torch.rand(90, generator=draw) < 0.05
-    looks = torch.randint(-1, 2, (90, 5), generator=draw)
-    detector, slow = Thresholds(400, (300, 8, 99, 9, 0), 0.05), []  # 8 are too few
+    looks = torch.randint(-1, 2, (90, len(LOOKS)), generator=draw)
+    detector, slow = Thresholds(400, (50, 300, 8, 99, 9, 0), 0.05), []  # 8 are too few
     for key in range(3):
         best = -math.inf
         for n in range(1, int((keys == key).sum()) + 1):
             rows = (keys == key).nonzero()[:n, 0]
             parts = [math.exp(log_evidence(torch.tensor([n]), flagged[rows].sum().view(1), 0.05, law_of(400, 0.05)))]
-            for place, users in ((0, 300), (2, 99), (3, 9)):
+            for place, users in ((0, 50), (1, 300), (3, 99), (4, 9)):
                 reached, unusual = ((looks[rows, place] != -1).sum(), (looks[rows, place] == 1).sum())
                 parts.append(math.exp(look_evidence(reached.view(1), unusual.view(1), law_of(users, 0.1))))
-            best = max(best, math.log(sum(parts) / 4))
+            best = max(best, math.log(sum(parts) / 5))
         slow.append(best)
     assert highest_evidence(keys, flagged, looks, detector, 0.05).tolist() == pytest.approx(slow)
 
@@ -156,8 +156,8 @@ def test_benign_keys_are_flagged_at_the_rate_at_most_with_all_looks(benign):
     none = torch.zeros_like(seen)
     ever = 0
     for threshold in thresholds:
-        bad = (torch.rand(histories, 5, generator=draw, dtype=torch.float64) > threshold).long().cumsum(0)
-        counts = KeyCounts(seen, none, seen.unsqueeze(1).expand(-1, 5), bad)
+        bad = (torch.rand(histories, len(LOOKS), generator=draw, dtype=torch.float64) > threshold).long().cumsum(0)
+        counts = KeyCounts(seen, none, seen.unsqueeze(1).expand(-1, len(LOOKS)), bad)
         ever += bool((key_evidence(counts, detector, rate) > threshold_of(rate)).any())
     assert ever / keys <= rate + 2 * math.sqrt(rate * (1 - rate) / keys)
 
@@ -179,7 +179,7 @@ def test_a_key_with_up_to_twice_the_flagged_histories_of_benign_users_gathers_no
 def test_beyond_the_limit_of_its_law_a_number_of_items_is_no_evidence_and_what_came_before_stands():
     detector = Thresholds(943, 943)
     detector.look_laws[1] = law_of(943, 0.1, limit=50)
-    looks = torch.full((80, 5), NOT_REACHED)
+    looks = torch.full((80, len(LOOKS)), NOT_REACHED)
     keys, none = torch.arange(3).repeat_interleave(80), torch.zeros(240).bool()
     early, late, elsewhere = looks.clone(), looks.clone(), looks.clone()
     early[:, 1], late[:, 1], elsewhere[:, 2] = torch.arange(80) < 50, torch.arange(80) >= 50, torch.arange(80) >= 50
@@ -198,7 +198,7 @@ def test_flags_are_no_evidence_where_a_key_has_more_histories_of_some_length_tha
     detector = Thresholds(943)
     detector.history_limits[1] = 30  # of those with 2 items
     histories, flagged = torch.tensor([60, 60, 60]), torch.tensor([30, 30, 30])
-    reached = torch.tensor([[60, 30, 0, 0, 0], [60, 29, 0, 0, 0], [0, 0, 0, 0, 0]])
+    reached = torch.tensor([[60, 60, 30, 0, 0, 0], [60, 60, 29, 0, 0, 0], [60, 0, 0, 0, 0, 0]])
     counts = KeyCounts(histories, flagged, reached, torch.zeros_like(reached))
     assert (key_evidence(counts, detector, 0.01) > threshold_of(0.01)).tolist() == [True, False, True]
 
@@ -216,10 +216,10 @@ def key_of_coinciding_users(draw, limited):
     of_key = torch.multinomial(frequency, 20_000, replacement=True, generator=draw)
     of_benign = scores[benign[distinct(benign)]]
     threshold = conformal_quantile(of_benign, 0.1)
-    detector = Thresholds(MANY, (len(of_benign), 0, 0, 0, 0))
+    detector = Thresholds(MANY, (len(of_benign), 0, 0, 0, 0, 0))
     law = share_law(of_benign, threshold, most_counted(400, len(of_benign)))
     detector.look_laws[0] = law if limited else law._replace(limit=WITHOUT_LIMIT)
-    looks = torch.full((len(kept := distinct(of_key)), 5), NOT_REACHED)
+    looks = torch.full((len(kept := distinct(of_key)), len(LOOKS)), NOT_REACHED)
     looks[:, 0] = scores[of_key[kept]] > threshold
     none = torch.zeros(len(kept))
     return float(highest_evidence(none.long(), none.bool(), looks, detector, 0.01)[0])
@@ -237,8 +237,8 @@ def test_a_key_of_users_whose_histories_coincide_is_flagged_beyond_the_limit_alo
 def test_a_key_of_unusual_histories_is_flagged_though_none_of_them_is(share):
     none = torch.zeros(1, dtype=torch.long)
     for histories in (60, 1000, 100_000):
-        unusual = torch.tensor([[0, int(share * histories), 0, 0, 0]])
-        counts = KeyCounts(torch.tensor([histories]), none, torch.tensor([[0, histories, 0, 0, 0]]), unusual)
+        unusual = torch.tensor([[0, int(share * histories), 0, 0, 0, 0]])
+        counts = KeyCounts(torch.tensor([histories]), none, torch.tensor([[0, histories, 0, 0, 0, 0]]), unusual)
         assert float(key_evidence(counts, Thresholds(943, 943), 0.01)) > threshold_of(0.01)
 
 

@@ -45,11 +45,11 @@ def test_the_highest_score_of_any_version_counts():
         """A detector whose score is the item's id."""
 
         history_law, history_limits = law_of(400, 0.05), [400] * 6
-        look_thresholds, look_laws = [torch.inf] * 5, [law_of(400, 0.1)] * 5
+        look_thresholds, look_laws = [torch.inf] * 6, [law_of(400, 0.1)] * 6
 
         def judged(self, traces):
             nothing = torch.zeros(len(traces), dtype=torch.long)
-            return Judged(nothing, traces.items.float().amax(1), torch.zeros(len(traces), 5, dtype=torch.long))
+            return Judged(nothing, traces.items.float().amax(1), torch.zeros(len(traces), 6, dtype=torch.long))
 
         def window_alarms(self, traces):
             return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
@@ -67,7 +67,7 @@ def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
 
     class Ranks:
         history_law, history_limits = law_of(999, 0.01), [999] * 6
-        look_thresholds, look_laws = [900.0] * 5, [law_of(999, 0.1)] * 5
+        look_thresholds, look_laws = [900.0] * 6, [law_of(999, 0.1)] * 6
 
         def judged(self, traces):
             scores = traces.items.float()
@@ -85,6 +85,6 @@ def test_keys_are_flagged_by_unusual_histories_of_which_none_is_flagged():
     own = DetectionSettings.of({"detection_window": 100, "false_positive_rate": 0.01})
     found = judge({"ranks": Ranks()}, parts, torch.tensor([0] * 60 + [1] * 60), own)["ranks"]
     assert found["flagged"].tolist() == [0, 0]
-    assert found["reached"].tolist() == [[60, 60, 0, 0, 0]] * 2
-    assert found["unusual"].tolist() == [[0, int((part > 900).sum()), 0, 0, 0] for part in items[:, 2].split(60)]
+    assert found["reached"].tolist() == [[60, 60, 60, 0, 0, 0]] * 2
+    assert found["unusual"].tolist() == [[0, 0, int((part > 900).sum()), 0, 0, 0] for part in items[:, 2].split(60)]
     assert found["key_flagged"].tolist() == [False, True]

@@ -3,13 +3,14 @@ import torch
 from detection.cases import Thresholds, attack, thresholds_of, users
 
 from recbole_gro.detection.calibration import Judged
-from recbole_gro.detection.looks import KEY_LOOKS, NOT_REACHED
+from recbole_gro.detection.looks import LOOKS, NOT_REACHED
 from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
 
 
-def judged(alarms, lengths, unusual=0):
-    looks = torch.full((len(alarms), 5), unusual)
-    looks[lengths.unsqueeze(1) < torch.tensor(KEY_LOOKS)] = NOT_REACHED
+def judged(alarms, lengths, unusual=()):
+    """Return what a detector says of histories that are unusual at some numbers of items."""
+    looks = torch.tensor([int(n in unusual) for n in LOOKS]).repeat(len(alarms), 1)
+    looks[lengths.unsqueeze(1) < torch.tensor(LOOKS)] = NOT_REACHED
     return Judged(alarms, alarms.float(), looks)
 
 
@@ -25,12 +26,13 @@ def test_lists_are_counted_up_to_the_alarm_of_the_key():
     assert lists_before_alarm(judged(none[:2], short), short, Thresholds(943, 943), 0.01) == (4, False)
 
 
-def test_unusual_histories_give_the_key_away_when_they_have_the_items_of_a_look():
+@pytest.mark.parametrize(("unusual", "before"), [((1,), 0), ((2,), 40), ((2, 3, 5), 40)])
+def test_unusual_histories_give_the_key_away_when_they_have_the_items_of_a_look(unusual, before):
     lengths = torch.tensor([4] * 30 + [1] * 10)
     none = torch.zeros(40).long()
-    lists, flagged = lists_before_alarm(judged(none, lengths, unusual=1), lengths, Thresholds(943, 943), 0.01)
+    lists, flagged = lists_before_alarm(judged(none, lengths, unusual), lengths, Thresholds(943, 943), 0.01)
     assert flagged
-    assert 42 <= lists <= 50  # 40 lists are of one item
+    assert before + 3 <= lists <= before + 12  # 40 lists are of one item
     assert lists_before_alarm(judged(none, lengths), lengths, Thresholds(943, 943), 0.01) == (130, False)
 
 
@@ -43,13 +45,20 @@ def test_keys_of_users_are_not_flagged_and_those_of_an_attack_are(traces, expect
 
 def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
     class Users:
-        """Windows of 2 items of user 4, of 4 of users 0 and 2, of 10 of user 2, and of 12 of users 1, 2 and 3."""
+        """Windows of 1 item of user 3, of 2 of user 4, of 4 of users 0 and 2, of 10 of user 2, and of 12 of users 1,
+        2 and 3."""
 
         def __len__(self):
             return 5
 
         def sliding(self, n, step):
-            owners = {2: [4] * 30, 4: [0] * 30 + [2] * 30, 10: [2] * 20, 12: [1] * 10 + [2] * 10 + [3] * 40}[n]
+            owners = {
+                1: [3] * 30,
+                2: [4] * 30,
+                4: [0] * 30 + [2] * 30,
+                10: [2] * 20,
+                12: [1] * 10 + [2] * 10 + [3] * 40,
+            }[n]
             for part in (owners[:25], owners[25:]):
                 yield (n, len(part)), torch.tensor(part, dtype=torch.long)
 
@@ -60,15 +69,16 @@ def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
 
         def judged(self, traces):
             n, size = traces
-            return judged(torch.zeros(size).long(), torch.full((size,), n), unusual=int(n in self.lengths))
+            return judged(torch.zeros(size).long(), torch.full((size,), n), unusual=LOOKS if n in self.lengths else ())
 
     detectors = {
         "never": Unusual([]),
+        "of 1": Unusual([1]),
         "of 2": Unusual([2]),
         "of 4": Unusual([4]),
         "of 12": Unusual([12]),
         "both": Unusual([4, 12]),
     }
     found = own_keys_flagged(detectors, Users(), 12, 0.01)
-    assert found == {"never": 0.0, "of 2": 0.2, "of 4": 0.4, "of 12": 0.6, "both": 0.8}
+    assert found == {"never": 0.0, "of 1": 0.2, "of 2": 0.2, "of 4": 0.4, "of 12": 0.6, "both": 0.8}
     assert own_keys_flagged({"of 4": Unusual([4])}, Users(), 4, 0.01) == {"of 4": 0.4}

@@ -11,7 +11,7 @@ from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.api_keys import log_evidence, threshold_of
 from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.histories import logged_histories, padded, versions_read
-from recbole_gro.detection.looks import NOT_REACHED, above, of_first_versions
+from recbole_gro.detection.looks import LOOKS, NOT_REACHED, above, of_first_versions
 from recbole_gro.detection.traces import Tracer
 from recbole_gro.http_service.guard import Found, Guard, alarm_totals
 from recbole_gro.http_service.known_histories import digests_of
@@ -22,12 +22,12 @@ class LongIsBad:
     """Flags histories with item 7 after as many items as come before it, and one."""
 
     name, threshold = "stub", 1.0
-    look_thresholds = [torch.inf] * 5  # of too few users for decisions by looks
-    history_law, history_limits, look_laws = law_of(943, 0.01), [10**9] * 6, [law_of(943, 0.1)] * 5
+    look_thresholds = [torch.inf] * len(LOOKS)  # of too few users for decisions by looks
+    history_law, history_limits, look_laws = law_of(943, 0.01), [10**9] * len(LOOKS), [law_of(943, 0.1)] * len(LOOKS)
 
     def judged(self, traces):
         alarms = ((traces.items == 7).int().argmax(1) + 1) * (traces.items == 7).any(1)
-        unusual = above((traces.items >= 25).float() * 9, traces.lengths, [5.0] * 5)
+        unusual = above((traces.items >= 25).float() * 9, traces.lengths, [5.0] * len(LOOKS))
         return Judged(alarms, alarms.float(), unusual)
 
 
@@ -39,7 +39,7 @@ def key_is_flagged(histories, flagged, rate, benign):
 
 def found(histories, is_flagged):
     """Return what a detector says that flags some histories, and has no looks."""
-    return [Found(is_flagged(history), [NOT_REACHED] * 5) for history in histories]
+    return [Found(is_flagged(history), [NOT_REACHED] * len(LOOKS)) for history in histories]
 
 
 @pytest.fixture
@@ -162,9 +162,9 @@ def test_counts_are_those_of_detect(guard, tmp_path):
     [
         {"name": "other"},
         {"threshold": 2.0},
-        {"look_thresholds": [2.0] * 5},
+        {"look_thresholds": [2.0] * len(LOOKS)},
         {"history_law": law_of(500, 0.01)},
-        {"history_limits": [9] * 6},
+        {"history_limits": [9] * len(LOOKS)},
     ],
 )
 def test_what_other_thresholds_judged_is_kept_apart(guard, tmp_path, monkeypatch, changed):
@@ -419,25 +419,25 @@ def test_each_history_counts_once_per_look_when_it_has_as_many_items(guard, tmp_
     own = guard()
     for end in range(1, 7):
         own.alarms([[1, 2, 25, 3, 4, 5][:end], [6, 2, 3, 4, 26, 5][:end]], [5, 5])
-    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 1), (5, 2, 2, 2)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 0), (5, 2, 2, 1), (5, 3, 2, 2)]
     own.alarms([[1, 2, 25, 3, 4], [6, 2, 3]], [5, 5])  # sent again
-    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 1), (5, 2, 2, 2)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 2, 0), (5, 1, 2, 0), (5, 2, 2, 1), (5, 3, 2, 2)]
     own.alarms([[1, 2, 25, 8], [9, 8, 27, 1, 2]], [5, 6])  # another one that begins alike, and another key
     # a fork counts again at looks before it, as another user who begins alike
-    of_others = [(6, 0, 1, 0), (6, 1, 1, 1), (6, 2, 1, 1)]
-    assert counts_at_looks(tmp_path) == [(5, 0, 3, 0), (5, 1, 3, 2), (5, 2, 2, 2), *of_others]
+    of_others = [(6, 0, 1, 0), (6, 1, 1, 0), (6, 2, 1, 1), (6, 3, 1, 1)]
+    assert counts_at_looks(tmp_path) == [(5, 0, 3, 0), (5, 1, 3, 0), (5, 2, 3, 2), (5, 3, 2, 2), *of_others]
 
 
 def test_windows_along_a_history_count_once_per_look_and_walks_that_branch_off_them_each(guard, tmp_path):
     own, history = guard(), [*range(1, 20)]
     own.alarms([history[max(0, end - 5) : end] for end in range(1, 15)], [5] * 14)
-    assert counts_at_looks(tmp_path) == [(5, 0, 1, 0), (5, 1, 1, 0), (5, 2, 1, 0)]
+    assert counts_at_looks(tmp_path) == [(5, look, 1, 0) for look in range(4)]
     own.alarms([[*history[start : start + 5], 25] for start in range(1, 8)], [5] * 7)
-    assert counts_at_looks(tmp_path) == [(5, 0, 8, 0), (5, 1, 8, 0), (5, 2, 8, 0)]
+    assert counts_at_looks(tmp_path) == [(5, look, 8, 0) for look in range(4)]
 
 
 def test_a_key_is_flagged_by_unusual_histories_of_which_none_is(guard, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(LongIsBad, "look_thresholds", [5.0] * 5)
+    monkeypatch.setattr(LongIsBad, "look_thresholds", [5.0] * len(LOOKS))
     one, other = guard(), guard()  # two processes
     benign = [[n % 6 + 1, n // 6 % 6 + 8, 9] for n in range(30)]
     assert one.alarms(benign, [1] * 30) == [False] * 30
