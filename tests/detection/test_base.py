@@ -15,6 +15,20 @@ def test_a_profile_is_a_density_and_has_the_observed_shares():
     assert float(profile.log_probability(torch.tensor([40])).exp()) < 0.001
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 201, 5000])
+def test_bins_have_their_observed_shares_and_each_rank_inside_them_its_own(n):
+    draw = torch.Generator().manual_seed(4)
+    ranks = torch.multinomial(1 / torch.arange(1, n + 1), 2000, replacement=True, generator=draw) + 1
+    profile, every = RankProfile(ranks, n), torch.arange(1, n + 1)
+    probability = profile.log_probability(every).double().exp()
+    shares = torch.zeros(len(profile.share)).double().index_add_(0, profile.bins(every), probability)
+    assert torch.allclose(shares, profile.share.double(), atol=1e-6)
+    assert len(probability.unique()) == n
+    for number in range(len(shares)):  # of a falling density
+        of_bin = probability[profile.bins(every) == number]
+        assert bool((of_bin.diff() < 0).all())
+
+
 def test_the_bins_of_a_profile_widen_by_half():
     profile = RankProfile(torch.tensor([0]), 20)
     bins = [[1], [2], [3], [4, 5], [6, 7, 8], [9, 10, 11, 12], [*range(13, 19)], [19, 20]]
