@@ -163,7 +163,7 @@ class ProviderUnderTest:
         for name, detector in self.detectors.items():
             judged = detector.judged(traces)
             alarms, of_users = judged.alarms, detector.judged(self.users).alarms
-            lists, key_flagged = lists_before_alarm(judged, traces.lengths, detector, self.rate)
+            lists, key_flagged = lists_before_alarm(judged, traces.items, detector, self.rate)
             rows = torch.arange(len(traces) // self.window * self.window)
             window_items, flagged_windows = self._windows(detector, traces, rows)
             auc, true_positives, false_positives = self._by_length(detector, traces)

@@ -12,35 +12,67 @@ from recbole_gro.detection.histories import SHORTEST_SLIDING
 from recbole_gro.detection.looks import LOOKS
 
 
-def lists_before_alarm(judged: Judged, lengths: Tensor, detector: CalibratedDetector, rate: float) -> tuple[int, bool]:
+def lists_before_alarm(judged: Judged, items: Tensor, detector: CalibratedDetector, rate: float) -> tuple[int, bool]:
     """Return the lists answered before the key of an attack is flagged, and whether it is.
 
     The histories grow side by side, one item each in turn, as the query strategies do.
 
     Args:
         judged: what the detector says of the S histories.
-        lengths: [S] items of each.
+        items: [S, L] of each, padded right with 0.
         detector: with its thresholds.
         rate: of false positives.
     """
-    step = torch.arange(1, int(lengths.max()) + 1).unsqueeze(1)
-
-    def so_many(marks: Tensor) -> Tensor:
-        """Count marks [steps, S] by step, then by history."""
-        return marks.flatten().long().cumsum(0)
-
-    answered = so_many(step <= lengths)
-    at_look = [(step == n) & (lengths >= n) for n in LOOKS]
-    counts = KeyCounts(
-        answered.clamp(max=len(lengths)),
-        so_many((step == judged.alarms) & (judged.alarms > 0)),
-        torch.stack([so_many(marks) for marks in at_look], 1),
-        torch.stack([so_many(marks & (look == 1)) for marks, look in zip(at_look, judged.looks.T, strict=True)], 1),
-    )
+    lengths = (items != 0).sum(1)
+    counts = counts_while_growing(judged, items)
     alarm = key_evidence(counts, detector, rate) > threshold_of(rate)
+    answered = (torch.arange(1, items.shape[1] + 1).unsqueeze(1) <= lengths).flatten().long().cumsum(0)
     if not bool(alarm.any()):
         return int(lengths.sum()), False
     return int(answered[int(alarm.int().argmax())]), True
+
+
+def counts_while_growing(judged: Judged, items: Tensor) -> KeyCounts:
+    """Return what one API key has sent after each of the queries [L S] of histories that grow side by side.
+
+    As a service counts (`KnownHistories`, `LookCounts`): equal beginnings are one history until they go on differently;
+    each further one of these then counts as a history of its own, and at the looks of what they have in common.
+
+    Args:
+        judged: what the detector says of the S histories.
+        items: [S, L] of each, padded right with 0.
+    """
+    n, looks = len(items), torch.tensor(LOOKS)
+    unusual = judged.looks == 1
+    beginning = torch.zeros(n, dtype=torch.long)  # number of what each history begins with, after the step before
+    histories, flagged, reached, above = [], [], [], []
+    for step, of_step in enumerate(items.T, 1):  # an item of the histories, not a history
+        sent = of_step != 0
+        _, now = torch.stack([beginning, of_step]).unique(dim=1, return_inverse=True)
+        is_new = sent & _is_first(now, sent)
+        is_fork = is_new & ~_is_first(beginning, is_new) if step > 1 else is_new
+        is_flagged = (judged.alarms > 0) & (judged.alarms <= step)
+        was_flagged = (judged.alarms > 0) & (judged.alarms < step) & ~is_fork
+        counted = (is_new.unsqueeze(1) & (looks == step)) | (is_fork.unsqueeze(1) & (looks < step))
+        histories.append(is_fork)
+        flagged.append((is_flagged.long() - was_flagged.long()) * is_new)
+        reached.append(counted)
+        above.append(counted & unusual)
+        beginning = now
+    return KeyCounts(*(torch.cat(part).long().cumsum(0) for part in (histories, flagged, reached, above)))
+
+
+def _is_first(values: Tensor, counted: Tensor) -> Tensor:
+    """Return whether each of values [S] is the first one that is equal, of those that count.
+
+    >>> _is_first(torch.tensor([7, 7, 8, 7]), torch.tensor([False, True, True, True])).tolist()
+    [False, True, True, False]
+    """
+    place = torch.arange(len(values)).where(counted, len(values))
+    first = torch.full((len(values),), len(values))
+    number = values.unique(return_inverse=True)[1]
+    first.scatter_reduce_(0, number, place, "amin")
+    return counted & (first[number] == place)
 
 
 def own_keys_flagged(

@@ -1,10 +1,27 @@
+import sqlite3
+
 import pytest
 import torch
 from detection.cases import Thresholds, attack, thresholds_of, users
 
 from recbole_gro.detection.calibration import Judged
 from recbole_gro.detection.looks import LOOKS, NOT_REACHED
-from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
+from recbole_gro.experiment.detection_keys import (
+    counts_while_growing,
+    keys_flagged,
+    lists_before_alarm,
+    own_keys_flagged,
+)
+from recbole_gro.http_service import known_histories, look_counts
+from recbole_gro.http_service.known_histories import KnownHistories
+from recbole_gro.http_service.look_counts import LookCounts
+
+
+def different(lengths):
+    """Return items of histories of so many items, no two of which begin alike."""
+    longest = int(lengths.max())
+    items = torch.arange(1, len(lengths) * longest + 1).view(len(lengths), -1)
+    return items * (torch.arange(longest) < lengths.unsqueeze(1))
 
 
 def judged(alarms, lengths, unusual=()):
@@ -17,23 +34,56 @@ def judged(alarms, lengths, unusual=()):
 def test_lists_are_counted_up_to_the_alarm_of_the_key():
     lengths = torch.full((10,), 4)
     # all histories are flagged after two items: the key is when the second or third one of these is answered
-    lists, flagged = lists_before_alarm(judged(torch.full((10,), 2), lengths), lengths, Thresholds(943, 943), 0.01)
+    items, detector = different(lengths), Thresholds(943, 943)
+    lists, flagged = lists_before_alarm(judged(torch.full((10,), 2), lengths), items, detector, 0.01)
     assert flagged
     assert 11 <= lists <= 15
     none = torch.zeros(10).long()
-    assert lists_before_alarm(judged(none, lengths), lengths, Thresholds(943, 943), 0.01) == (40, False)
+    assert lists_before_alarm(judged(none, lengths), items, detector, 0.01) == (40, False)
     short = torch.tensor([1, 3])
-    assert lists_before_alarm(judged(none[:2], short), short, Thresholds(943, 943), 0.01) == (4, False)
+    assert lists_before_alarm(judged(none[:2], short), different(short), detector, 0.01) == (4, False)
 
 
 @pytest.mark.parametrize(("unusual", "before"), [((1,), 0), ((2,), 40), ((2, 3, 5), 40)])
 def test_unusual_histories_give_the_key_away_when_they_have_the_items_of_a_look(unusual, before):
     lengths = torch.tensor([4] * 30 + [1] * 10)
-    none = torch.zeros(40).long()
-    lists, flagged = lists_before_alarm(judged(none, lengths, unusual), lengths, Thresholds(943, 943), 0.01)
+    none, items, detector = torch.zeros(40).long(), different(lengths), Thresholds(943, 943)
+    lists, flagged = lists_before_alarm(judged(none, lengths, unusual), items, detector, 0.01)
     assert flagged
     assert before + 3 <= lists <= before + 12  # 40 lists are of one item
-    assert lists_before_alarm(judged(none, lengths), lengths, Thresholds(943, 943), 0.01) == (130, False)
+    assert lists_before_alarm(judged(none, lengths), items, detector, 0.01) == (130, False)
+
+
+def test_equal_histories_of_an_attack_are_no_evidence():
+    items, detector = torch.full((40, 1), 7), Thresholds(943, 943)
+    found = judged(torch.zeros(40).long(), torch.ones(40), unusual=(1,))
+    assert lists_before_alarm(found, items, detector, 0.01) == (40, False)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_counts_of_growing_histories_are_those_of_a_service(seed):
+    """Of few items, so that many begin alike and fork."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 5, (25,), generator=draw)
+    items = torch.randint(1, 4, (25, 4), generator=draw) * (torch.arange(4) < lengths.unsqueeze(1))
+    alarms = ((items == 2).int().argmax(1) + 1) * (items == 2).any(1)
+    looks = torch.stack([(items[:, min(n, 4) - 1] == 3).long() for n in LOOKS], 1)
+    looks[lengths.unsqueeze(1) < torch.tensor(LOOKS)] = NOT_REACHED
+    found = counts_while_growing(Judged(alarms, alarms.float(), looks), items)
+    with sqlite3.connect(":memory:") as database:
+        for tables in (known_histories, look_counts):
+            database.executescript(tables.TABLES)
+        known, counts, totals = KnownHistories(database, 1), LookCounts(database, 1), torch.zeros(2).long()
+        for place, (step, row) in enumerate((step, row) for step in range(1, 5) for row in range(25)):
+            if lengths[row] >= step:
+                noted = known.note(1, items[row, :step].tolist(), bool(0 < alarms[row] <= step))
+                totals += torch.tensor([noted.histories, noted.flagged])
+                reached = [int(look) if n <= step else NOT_REACHED for n, look in zip(LOOKS, looks[row], strict=True)]
+                if noted.line is not None:
+                    counts.note(1, noted.line, noted.window, reached)
+            assert [int(found.histories[place]), int(found.flagged[place])] == totals.tolist()
+            at_looks = zip(found.reached[place].tolist(), found.unusual[place].tolist(), strict=True)
+            assert [*at_looks] == counts.of(1, len(LOOKS))
 
 
 @pytest.mark.parametrize(("traces", "expected"), [(users(400, seed=9), False), (attack(400, seed=9), True)])
