@@ -27,6 +27,8 @@ from recbole_gro.utils.random_state import stage_seed
 class RoundsAttacker(Attacker):
     """Query in `attacker_rounds` rounds of equal budget, and train a surrogate on the log after each.
 
+    Between rounds the surrogate's last epoch is used, the last one on the whole log is the best epoch, as elsewhere.
+
     A round extends the sequences with the lowest agreement@10 of surrogate and service on their last queries; those
     whose agreement is `attacker_reproduced` or more are not extended, and new sequences take their share of the budget.
     The next item is drawn from the list with weight r^-`query_rank_decay` / log(e + n), r its rank and n how often it
@@ -83,7 +85,8 @@ class RoundsAttacker(Attacker):
     def _to_extend(self, log: QueryLog, most: int, n_items: int, number: int) -> Tensor:
         """Return the sequences [at most `most`] that a surrogate reproduces least, the least reproduced first."""
         agreement = agreement_by_sequence(self._surrogate(log, n_items, number), log, self.step)
-        open_ = (log.lengths < log.sequences.shape[1]) & (agreement < self.own.attacker_reproduced)
+        rounded = agreement.double().round(decimals=6)  # a mean of shares such as 0.8, but for its last digits
+        open_ = (log.lengths < log.sequences.shape[1]) & (rounded < self.own.attacker_reproduced)
         return agreement.masked_fill(~open_, 2.0).argsort(stable=True)[: min(most, int(open_.sum()))]
 
     def _surrogate(self, log: QueryLog, n_items: int, number: int) -> Any:

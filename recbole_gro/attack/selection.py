@@ -81,7 +81,7 @@ def suite_agreement(attacks: dict[str, tuple[nn.Module, QueryLog]]) -> dict[str,
         attacks: surrogate and held-out part of the query log by name of the attack; one service gave all lists.
     """
     closest = max(
-        (log for _, log in attacks.values()), key=lambda log: (log.sequences.shape[1], likeness_to_users(log))
+        (log for _, log in attacks.values()), key=lambda log: (int(log.lengths.max()), likeness_to_users(log))
     )
     return {name: list_agreement(surrogate, closest) for name, (surrogate, _) in attacks.items()}
 
@@ -91,11 +91,14 @@ def likeness_to_users(log: QueryLog) -> float:
 
     It is the mean reciprocal rank of each next item in the list before it, 0 where the list lacks the item, times the
     share of next items that lists lack, which is at least 0.01 here, so that lists rank attacks that never leave them.
+    It is 0 for sequences of one item.
 
     Args:
         log: queries and the lists served.
     """
     queried = log.sequences[:, 1:] != 0
+    if not queried.any():
+        return 0.0
     followed = (log.lists[:, :-1] == log.sequences[:, 1:, None])[queried]
     listed = followed.any(1)
     reciprocal = torch.where(listed, 1 / (followed.int().argmax(1) + 1.0), 0.0)
@@ -105,7 +108,7 @@ def likeness_to_users(log: QueryLog) -> float:
 def list_agreement(surrogate: nn.Module, log: QueryLog) -> float:
     """Return the share of the first 10 items of each list of a log in the surrogate's first 10, mean over lists.
 
-    Empty lists, of queries that a live service did not answer, do not count.
+    Empty lists, of queries that a live service did not answer, do not count; it is 0 where there are no others.
 
     Args:
         surrogate: any RecBole sequential model.
@@ -116,7 +119,7 @@ def list_agreement(surrogate: nn.Module, log: QueryLog) -> float:
         rows = (log.lengths > t) & (log.lists[:, t] != 0).any(1)
         if bool(rows.any()):
             shares.append(_agreement(service, log.sequences[rows, : t + 1], log.lists[rows, t]))
-    return float(torch.cat(shares).mean())
+    return float(torch.cat(shares).mean()) if shares else 0.0
 
 
 def agreement_by_sequence(surrogate: nn.Module, log: QueryLog, latest: int) -> Tensor:

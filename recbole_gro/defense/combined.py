@@ -1,5 +1,6 @@
 """Defenses by name, and combinations of them: `gro+tail_decoy` trains with the first and serves through both."""
 
+import copy
 from typing import Any
 
 from torch import Tensor
@@ -43,13 +44,18 @@ def trains(defense: type[Defense]) -> bool:
 
 
 def saved_state(defense: Defense) -> dict[str, Any]:
-    """Return the state of a defense for a file.
+    """Return the state of a defense, which later lists do not change.
 
     Raises:
         UserError: it holds anything but plain values and tensors.
     """
     name = JOIN.join(part.name for part in defense.parts)
-    return plain_state(defense.state_dict(), f"defense: {name}: state_dict")
+    return copy.deepcopy(plain_state(defense.state_dict(), f"defense: {name}: state_dict"))
+
+
+def restore_state(defense: Defense, state: dict[str, Any]) -> None:
+    """Bring a defense into a state from `saved_state`, which its later lists do not change."""
+    defense.load_state_dict(copy.deepcopy(state))
 
 
 def _check_training_first(name: str, names: list[str]) -> None:

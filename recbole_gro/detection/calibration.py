@@ -56,20 +56,23 @@ class CalibratedDetector:
     5, 10, 20 and all items, the first ones or the most recent.
     The benign users are halved: the detector is fitted on each half and scores the other one. The threshold is the
     order statistic of these scores that a further exchangeable user exceeds with the stated probability at most in
-    split conformal prediction (Vovk et al., 2005). As the detector that is used is fitted on both halves, and not every
-    window of a user is scored, this holds nearly; windows of histories are drawn again and again from the same users,
-    so for these it is the aim alone.
+    split conformal prediction (Vovk et al., 2005). What is judged has the lower one of the scores by both halves'
+    detectors: one that is fitted on all users would score higher what none of them has, such as items, where they have
+    little of the catalogue. As the scores of both halves give one threshold, and not every window of a user is scored,
+    the probability holds nearly; windows of histories are drawn again and again from the same users, so for these it is
+    the aim alone.
     Decisions on keys have thresholds of their own (`look_thresholds`).
 
     Args:
-        fitted: on all benign users.
         halves: fitted on each half of them, and the users [n] of the other half.
         highest: [N] score of each user, by the detector of the other half.
+        name: of the detector.
         benign: the users.
         rate: of false positives.
         window: histories per window.
 
     Attributes:
+        detectors: those that were fitted on the halves.
         benign_users: number of benign users whose scores gave the threshold.
         history_law: what is known of the share of benign histories that are flagged.
         history_limits: numbers of histories of a key that it holds for: of those that have the items of each look, but
@@ -80,7 +83,6 @@ class CalibratedDetector:
 
     def __init__(
         self,
-        fitted: StandardizedDetector,
         halves: Sequence[tuple[StandardizedDetector, Tensor]],
         highest: Tensor,
         *,
@@ -89,10 +91,11 @@ class CalibratedDetector:
         rate: float,
         window: int,
     ):
-        self.name, self.window, self.benign_users, self._fitted = name, window, len(benign), fitted
-        self.detector, self._longest = fitted.detector, benign.whole.items.shape[1]
-        self.threshold = threshold_at((highest, fitted.scores(benign.whole).amax(1)), rate)
-        self.look_thresholds, self.look_laws, of_lengths = look_thresholds(fitted, halves, benign, self.threshold)
+        self.name, self.window, self.benign_users = name, window, len(benign)
+        self._longest, self._fitted = benign.whole.items.shape[1], [detector for detector, _ in halves]
+        self.detectors = [fitted.detector for fitted in self._fitted]
+        self.threshold = threshold_at((highest,), rate)
+        self.look_thresholds, self.look_laws, of_lengths = look_thresholds(halves, benign, self.threshold)
         once = highest[different(benign.whole.items)]
         laws = [share_law(scores, self.threshold, most_counted(len(benign), len(once))) for scores in (highest, once)]
         self.history_law = max([*laws, *of_lengths], key=ShareLaw.observed)
@@ -114,7 +117,7 @@ class CalibratedDetector:
 
     def scores(self, traces: Traces) -> Tensor:
         """Return comparable scores [N, L] of each history up to each of its items; -inf in padding."""
-        return self._fitted.scores(traces)
+        return torch.stack([detector.scores(traces) for detector in self._fitted]).amin(0)
 
     def running(self, traces: Traces) -> Tensor:
         """Return the highest score [N, L] that a history has had up to each of its items."""
@@ -137,7 +140,7 @@ class CalibratedDetector:
         longest = traces.lengths.view(-1, self.window).amax(1)
         look = torch.bucketize(longest, torch.tensor(LOOKS), right=True) - 1
         look[longest >= self._longest] = len(LOOKS)
-        scores = self._fitted.window_scores(traces, self.window)
+        scores = torch.stack([detector.window_scores(traces, self.window) for detector in self._fitted]).amin(0)
         scores = (scores - self._window_location[look]) / self._window_spread[look]
         return scores, scores > self.window_threshold
 
@@ -171,8 +174,7 @@ def calibrated(
     highest = benign.highest({name: functools.partial(_by_other_half, halves[name]) for name in names})
     return {
         name: CalibratedDetector(
-            StandardizedDetector(name, config, benign.whole), halves[name], highest[name],
-            name=name, benign=benign, rate=rate, window=window,
+            halves[name], highest[name], name=name, benign=benign, rate=rate, window=window
         )
         for name in names
     }  # fmt: skip

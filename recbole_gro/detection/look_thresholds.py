@@ -13,7 +13,6 @@ from recbole_gro.detection.traces import Traces
 
 
 def look_thresholds(
-    fitted: StandardizedDetector,
     halves: Sequence[tuple[StandardizedDetector, Tensor]],
     benign: BenignHistories,
     flagged_above: float,
@@ -21,12 +20,10 @@ def look_thresholds(
     """Return the threshold of each look, the law of the share of benign histories above it, and that of flagged ones.
 
     A threshold is the score that LOOK_LEVEL of benign histories exceed at most, whether clients send the first items or
-    the most recent ones, by the detectors of the other halves and by the one that judges. Equal items of different
-    users count each, as histories of a key do that differ later, and once, as those do that do not. The laws are of the
-    kind of these with most above.
+    the most recent ones. Equal items of different users count each, as histories of a key do that differ later, and
+    once, as those do that do not. The laws are of the kind of these with most above.
 
     Args:
-        fitted: on all benign users.
         halves: fitted on each half of them, and the users [n] of the other half.
         benign: the users.
         flagged_above: the threshold of histories.
@@ -35,17 +32,14 @@ def look_thresholds(
         Thresholds [looks], laws [looks] of the share above them, and laws [looks] of the share of histories of as many
         items that are flagged.
     """
-    whole, everyone = benign.whole, torch.arange(len(benign.whole))
-    scorers: list[Sequence[tuple[StandardizedDetector, Tensor]]] = [halves, [(fitted, everyone)]]
-    thresholds, laws, of_flagged = [], [], []
-    running = [_running(own, benign.beginnings) for own in scorers]
+    whole, thresholds, laws, of_flagged = benign.whole, [], [], []
+    running = _running(halves, benign.beginnings)
     for n in LOOKS:
         rows = (whole.lengths >= n).nonzero().squeeze(1)
         recent = benign.recent.get(n, whole)  # `whole` where the model reads no more
-        last = [_running(own, recent)[rows, -1] for own in scorers]
-        first = [one[rows, min(n, one.shape[1]) - 1] for one in running]
+        first, last = running[rows, min(n, running.shape[1]) - 1], _running(halves, recent)[rows, -1]
         once = [different(traces.items[rows, :n]) for traces in (benign.beginnings, recent)]
-        kinds = [*first, *last, *(one[once[0]] for one in first), *(one[once[1]] for one in last)]
+        kinds = [first, last, first[once[0]], last[once[1]]]
         limit = most_counted(len(rows), min(map(len, once)))
         of_flagged.append(_law(kinds, flagged_above, limit))
         thresholds.append(threshold_at(kinds, LOOK_LEVEL))
@@ -53,10 +47,10 @@ def look_thresholds(
     return thresholds, laws, of_flagged
 
 
-def _running(scorers: Sequence[tuple[StandardizedDetector, Tensor]], traces: Traces) -> Tensor:
+def _running(halves: Sequence[tuple[StandardizedDetector, Tensor]], traces: Traces) -> Tensor:
     """Return the highest score [N, L] that histories have had up to each of their items, by their users' detectors."""
     scores = torch.full(traces.items.shape, -torch.inf)
-    for detector, users in scorers:
+    for detector, users in halves:
         scores[users] = detector.scores(traces[users])
     return scores.cummax(1).values
 

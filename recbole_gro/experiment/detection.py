@@ -13,6 +13,7 @@ from recbole_gro.config.plugins import sources_of
 from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import LEAST_UNUSUAL, SHARES
 from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
@@ -138,9 +139,9 @@ class ProviderUnderTest:
 
     def attacked_state(self) -> dict[str, Any]:
         """Return the state of the defense that every attack meets, that after the evaluation, and bring it there."""
-        if self.defense.state_dict():
+        if saved_state(self.defense):
             self.stages.evaluation(self.service)
-        return self.defense.state_dict()
+        return saved_state(self.defense)
 
     def _test_users(self, config: ConfigLike, users: Tensor, inside: bool) -> tuple[BenignHistories, Tensor, Tensor]:
         """Return the histories of users, or of all others, those of their test rows [N, L], and test items [N]."""
@@ -157,7 +158,7 @@ class ProviderUnderTest:
         """Yield what each detector sees of the attack of a cell."""
         state = self.attacked_state()
         log, facts = self.stages_of(config).queries(self.service, in_words(values))
-        self.defense.load_state_dict(state)  # each attack meets the same service
+        restore_state(self.defense, state)  # each attack meets the same service
         start_stage(config, "detection")
         traces = self.tracer.trace(log.sequences[:, : self.tracer.longest])  # the first items, which came first
         for name, detector in self.detectors.items():

@@ -14,6 +14,7 @@ from recbole_gro.attack import BlackBox, query_budget
 from recbole_gro.attack.query_log import QueryLog, checked
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
+from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.defense.keyed_randomness import KeyedDraws
 from recbole_gro.detection.looks import LOOKS, NOT_REACHED
 from recbole_gro.detection.settings import DetectionSettings
@@ -146,12 +147,12 @@ def measure_alarms(
             yield AlarmFigure(values=values, seed=seed, decoys=decoys, of=of, measure=measure, value=float(value))
 
     _, served = provider.stages.evaluation(provider.service)
-    state = provider.defense.state_dict()  # each attack meets the same service
+    state = saved_state(provider.defense)  # each attack meets the same service
     start_stage(config, "detection of users")
     for decoys, by_users in users_served(provider, config).items():
         yield from figures(decoys, "users", by_users)
     for decoys in (UNGUARDED, BY_HISTORY, BY_KEY):
-        provider.defense.load_state_dict(state)
+        restore_state(provider.defense, state)
         if decoys == UNGUARDED:
             stages = provider.stages_of(config)
             log, facts = stages.queries(provider.service, in_words(values))

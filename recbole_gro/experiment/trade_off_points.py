@@ -55,15 +55,15 @@ class Pair:
 
 @dataclass
 class Point:
-    """One defense in one setting: means over seeds of shares, each of the undefended value at the same seed.
+    """One defense in one setting, relative to the undefended target of the same seeds.
 
     Attributes:
         name: the defense, and the values of the other varied keys where they make a difference.
         served: {metric such as HR@5: value of the service}.
-        kept: {metric: share of the undefended target's value that the service keeps}; of the means over seeds where the
-            undefended target hits nothing at one, nan where at all.
-        extracted: gain of the best attacker over that of the best attacker on the undefended target; a gain is NDCG@10
-            of the surrogate less that of the untrained one, and a share is at least 0.
+        kept: {metric: share of the undefended target's value that the service keeps}, the mean over seeds of the share
+            at each; that of the means over seeds where the undefended target hits nothing at one, nan where at all.
+        extracted: gain of the best attacker over that of the best attacker on the undefended target, both means over
+            seeds; a gain is NDCG@10 of the surrogate less that of the untrained one, and a share is at least 0.
         attacker: name of the best attacker.
         by_attacker: {attacker: the same share}.
         seeds: number of seeds behind each share.

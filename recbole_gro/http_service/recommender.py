@@ -16,6 +16,7 @@ from recbole_gro.defense import (
     TailShuffle,
     Truncate,
 )
+from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.serving.service import Query, Service
@@ -72,9 +73,9 @@ class Recommender:
             UserError: the model's scores are NaN, the defense cannot change lists of this length, or its secret key
                 cannot be read or made.
         """
-        state = self.defense.state_dict()
+        state = saved_state(self.defense)
         self.longest_list = len(self.answer([[1]], self.served_k)[0])
-        self.defense.load_state_dict(state)
+        restore_state(self.defense, state)
 
     def answer(self, histories: Sequence[list[int]], k: int) -> list[list[int]]:
         """Return the list of each history, at most k item ids, best first; flagged ones (`Guard`) do not come here.

@@ -83,7 +83,7 @@ class DefendedService:
         if judge:
             self.detector, tracer, rate = judge
             # seeding takes longer than some detectors do, and those of this package draw nothing
-            seed = target.config["seed"] if is_own(type(self.detector.detector).__module__) else None
+            seed = target.config["seed"] if is_own(type(self.detector.detectors[0]).__module__) else None
             self.guard = Guard(self.detector, tracer, options.ledger_file, rate, draws, seed=seed)
 
     def close(self) -> None:

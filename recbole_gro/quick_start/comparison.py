@@ -15,6 +15,7 @@ from recbole_gro.attack.surrogate_model import surrogates_by_name
 from recbole_gro.config.config import with_settings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.values import as_names
+from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
 from recbole_gro.quick_start.fingerprint import Fingerprints
@@ -71,9 +72,9 @@ def compare(
     if not config["attack"]:
         return [Comparison(row, lists)]
 
-    compared, surrogates, state = [], {}, defense.state_dict()
+    compared, surrogates, state = [], {}, saved_state(defense)
     for attack in attacks_of(config):
-        defense.load_state_dict(state)  # each attack meets the same service
+        restore_state(defense, state)  # each attack meets the same service
         on = attacked_name(config, name, attack)
         attacked = stages.attacked_by(attack)
         surrogate, log, facts = attack_service(attacked, service, on)

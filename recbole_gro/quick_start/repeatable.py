@@ -1,6 +1,5 @@
 """The check that a user's model and defenses answer equal queries alike, without which a seed gives no numbers."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from recbole_gro.config.models import reference_to
 from recbole_gro.defense import Defense, create_defense
-from recbole_gro.defense.combined import saved_state
+from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.serving.service import Output, Service, as_ranked
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import random_state, set_random_state
@@ -43,10 +42,10 @@ def check_repeatable(model: nn.Module, k: int, defenses: Mapping[str, Defense]) 
         if all(type(part).__module__.partition(".")[0] == OWN for part in defense.parts):
             continue
         trial = create_defense(name, defense.config)  # the run's own may count queries
-        state, lists = copy.deepcopy(saved_state(trial)), []
+        state, lists = saved_state(trial), []
         for _ in range(2):
             lists.append(_lists(model, k, trial.answer))
-            trial.load_state_dict(copy.deepcopy(state))
+            restore_state(trial, state)
         if not lists[0].equal(lists[1]):
             raise UserError(
                 f"defense: {name} gives an equal query different lists after load_state_dict(state_dict()); state_dict "

@@ -18,11 +18,12 @@ from recbole_gro.config.models import reference_to, sequential_model
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.data.auxiliary_data import auxiliary_sequences
 from recbole_gro.defense import Defense, create_defense
-from recbole_gro.defense.combined import saved_state, trains
+from recbole_gro.defense.combined import restore_state, saved_state, trains
 from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
 from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
@@ -74,7 +75,7 @@ class Stages:
 
     def attacked_by(self, attack: str) -> "Stages":
         """Return the stages of another attack on the same service, with times of their own for its stages."""
-        prints = Fingerprints(self.config, self.prints.name, attack)
+        prints = Fingerprints(self.config, self.prints.name, attack, variant=self.prints.variant)
         stages = Stages(self.config, self.loaders, self.cache, prints, self.output_dir, defense=self.defense)
         stages.seconds = dict(self.seconds)
         return stages
@@ -85,8 +86,10 @@ class Stages:
         return Stages(prints.config, self.loaders, self.cache, prints, self.output_dir)
 
     def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of the undefended target and its lists, as `measured` does."""
-        return self.evaluation(Service(self.target(), self.config["served_k"]))
+        """Return the metrics of the undefended target and its lists, as `measure` does, whatever the defense is."""
+        prints = Fingerprints(self.config, UNDEFENDED, variant=self.prints.variant)
+        service = Service(self.target(), self.config["served_k"])
+        return self.measure("evaluation", prints.evaluation, lambda: service, prints.defense)
 
     def held_out(self, log: QueryLog) -> QueryLog:
         """Return the part of a query log that no surrogate of this run was trained on."""
@@ -142,7 +145,7 @@ class Stages:
         return load_weights(self.new_model(), stored["checkpoint"]), {**self.defense.effective, **stored["effective"]}
 
     def evaluation(self, service: Service) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        """Return the metrics of the service and its lists, as `measured` does."""
+        """Return the metrics of the service and its lists, as `measure` does."""
         return self.measure("evaluation", self.prints.evaluation, lambda: service, self.defense)
 
     def queries(self, service: Service, name: str) -> tuple[QueryLog, dict[str, Any]]:
@@ -259,7 +262,7 @@ class Stages:
 
         stored = self._once(stage, fingerprint, make)
         if defense:
-            defense.load_state_dict(stored["defense"])
+            restore_state(defense, stored["defense"])
         return stored["metrics"], {split: ids.long() for split, ids in stored["lists"].items()}
 
     def _once(

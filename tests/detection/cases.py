@@ -47,7 +47,9 @@ class Benign(BenignHistories):
         self.whole, self.beginnings, self._windows = traces, traces, windows
         parts = (traces.items, traces.ranks, traces.embeddings)
         self.recent = {
-            n: Traces(*(part[:, :n].clone() for part in parts), N_ITEMS, K) for n in LOOKS if n < parts[0].shape[1]
+            n: Traces(*(part[:, :n].clone() for part in parts), traces.n_items, traces.k)
+            for n in LOOKS
+            if n < parts[0].shape[1]
         }
 
     def __len__(self):

@@ -40,7 +40,7 @@ def test_the_quantile_is_the_order_statistic_of_conformal_prediction():
 
 def test_alarms_are_at_the_first_item_above_the_threshold(mean_item):
     calibrated = thresholds_of("mean_item", users(400))
-    calibrated.threshold = 150 - float(calibrated.detector.mean)
+    calibrated.threshold = 150 - max(float(half.mean) for half in calibrated.detectors)
     traces = attack(2)
     traces.items[0, :4] = torch.tensor([3, 150, 151, 200])
     traces.items[1] = 5
@@ -79,10 +79,10 @@ def test_scores_of_each_length_are_standardized(mean_item):
     benign = users(600)
     calibrated = thresholds_of("mean_item", benign)
     scores, inside = calibrated.scores(benign), benign.items != 0
-    for place in (0, 5, 11):
+    for place in (0, 5, 11):  # by the means and deviations of the halves, of which the lower score counts
         own = scores[inside[:, place], place]
-        assert float(own.mean()) == pytest.approx(0, abs=1e-4)
-        assert float(own.std()) == pytest.approx(1, abs=1e-4)
+        assert float(own.mean()) == pytest.approx(0, abs=0.2)
+        assert float(own.std()) == pytest.approx(1, abs=0.2)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_scores_of_few_values_are_not_above_a_threshold_that_is_one_of_them(with
         standardized = False
 
         def fit(self, benign):
-            self.level = difference * (len(benign) > 250)  # of all users, not of a half
+            self.level = difference * bool(benign.items[0, 0] % 2)  # of one half alone
 
         def scores(self, traces):
             return (traces.items <= 2).float().cumsum(1).clamp(max=1) + self.level

@@ -25,6 +25,23 @@ def test_a_tenth_of_users_at_most_are_above_the_thresholds_whether_first_or_most
                 assert float(own.double().mean()) <= 0.12  # 0.1 and three deviations
 
 
+@pytest.mark.parametrize("name", ["transitions", "coverage"])
+def test_a_tenth_of_users_at_most_are_above_the_thresholds_where_benign_users_have_little_of_the_catalogue(name):
+    """Items that no benign user has are as unusual to what judges as they were to what gave the thresholds."""
+    draw = torch.Generator().manual_seed(1)
+    popular = 1 / torch.arange(1, 5001).double()
+
+    def sparse(n):
+        items = torch.multinomial(popular.expand(n, -1), 8, generator=draw) + 1
+        ranks = torch.randint(1, 5001, items.shape, generator=draw)
+        ranks[:, 0] = 0
+        return Traces(items, ranks, torch.randn(n, 8, 4, generator=draw), 5001, 20)
+
+    looks = thresholds_of(name, Benign(sparse(300))).judged(sparse(3000)).looks
+    for place in range(4):  # 1, 2, 3 and 5 items
+        assert float((looks[:, place] == 1).double().mean()) <= 0.1 + 3 * (0.1 * 0.9 / 300) ** 0.5
+
+
 def test_most_recent_items_raise_the_threshold_of_their_look_alone():
     benign = Benign(users(400))
     before = thresholds_of("transitions", benign).look_thresholds

@@ -154,7 +154,7 @@ def test_the_best_attackers_are_compared_at_the_seeds_of_all_attackers():
     assert unpaired(settings(GRID)) == []
 
 
-def test_seeds_are_averaged_share_by_share():
+def test_what_is_kept_is_a_mean_of_shares_and_what_is_extracted_a_share_of_means():
     grid = [
         cell("none", "standard", 0.8, 0.4), cell("none", "standard", 0.4, 0.2, seed=2),
         cell("tail", "standard", 0.4, 0.1), cell("tail", "standard", 0.4, 0.2, seed=2),
