@@ -284,7 +284,7 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
     undeclared = fingerprint_inputs(config, sorted(undeclared_keys(named, [own])))
     windows = {
-        "benign windows": [*BENIGN_WINDOWS, "beginnings"],
+        "benign windows": [*BENIGN_WINDOWS, "beginnings", "judged by both halves"],
         "looks": [LOOKS, LOOK_LEVEL, LEAST_UNUSUAL, SHARES],
     }
     return read | undeclared | sources_of(*named) | windows

@@ -93,14 +93,17 @@ def own_keys_flagged(
     clients = [(1, 1), (2, 1), (SHORTEST_SLIDING - 1, 1), (SLIDING, SLIDING // STEPS)]
     for n, step in (*clients, (longest, max(1, longest // STEPS))):
         parts: dict[str, list[Judged]] = {name: [] for name in detectors}
-        owners = []
+        sent = []
         for traces, of_part in users.sliding(n, step) if n <= longest else ():
-            owners.append(of_part)
+            sent.append(torch.cat([of_part.unsqueeze(1), traces.items], 1))
             for name, detector in detectors.items():
                 parts[name].append(detector.judged(traces))
-        if owners:
+        if sent:
+            queries = torch.cat(sent)
+            kept = _is_first(queries.unique(dim=0, return_inverse=True)[1], torch.ones(len(queries), dtype=torch.bool))
             for name, detector in detectors.items():
-                found = keys_flagged(joined_judgements(parts[name]), torch.cat(owners), detector, rate)
+                different = Judged(*(part[kept] for part in joined_judgements(parts[name])))
+                found = keys_flagged(different, queries[kept, 0], detector, rate)
                 flagged[name][: len(found)] |= found
     return {name: float(of_users.double().mean()) for name, of_users in flagged.items()}
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.defense.keyed_randomness import KeyedDraws
-from recbole_gro.detection.api_keys import KeyCounts, key_evidence, threshold_of
+from recbole_gro.detection.api_keys import KeyCounts, key_evidence, look_evidence, threshold_of
 from recbole_gro.detection.calibration import CalibratedDetector, Judged
 from recbole_gro.detection.histories import padded
 from recbole_gro.detection.looks import LOOKS
@@ -154,7 +154,8 @@ class Guard:
             return False
         what = f"is flagged: {flagged} of its {histories} histories are"
         if unusual.any():
-            worst = int((unusual / reached.clamp(min=1)).argmax())
+            at_look = zip(reached.split(1), unusual.split(1), self._detector.look_laws, strict=True)
+            worst = int(torch.cat([look_evidence(*one) for one in at_look]).argmax())
             what += f", and {unusual[worst]} of the {reached[worst]} with {counted(LOOKS[worst], 'item')} are unusual"
         self._warn(key, what)
         return True

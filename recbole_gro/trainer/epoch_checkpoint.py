@@ -35,6 +35,8 @@ class EpochCheckpoint:
     def restore(self) -> bool:
         """Put the trainer into its state after the last finished epoch, if the file exists.
 
+        Where the checkpoint of the best epoch was removed since, the training starts anew.
+
         Returns:
             Whether that epoch was the last one of the training.
 
@@ -45,6 +47,10 @@ class EpochCheckpoint:
             return False
         file, trainer = self.file, self.trainer
         saved = processes.by_first(lambda: load_state(file, remedy=ANEW))
+        best = Path(trainer.saved_model_file)
+        if saved.get("has_best") and not processes.by_first(best.exists):
+            console.warning(f"{file.stem}: {best}, which had the best epoch so far, is gone; the training starts anew")
+            return False
         try:
             for name, part in trainer.resumed_parts().items():
                 # an optimizer moves its tensors itself, except its count of steps, which stays on the CPU
@@ -84,6 +90,7 @@ class EpochCheckpoint:
         state: dict[str, Any] = {
             "epoch": epoch,
             "finished": finished,
+            "has_best": Path(trainer.saved_model_file).exists(),
             "parts": {name: part.state_dict() for name, part in parts.items()},
             "other_parameter": other_parameter(trainer.model),
             "values": {name: _plain(getattr(trainer, name)) for name in trainer.resumed_values},

@@ -51,6 +51,21 @@ class TestRounds(AttackerCases):
         assert set(log.lengths.tolist()) == {length}
         assert len(log.sequences) == n_sequences
 
+    @pytest.mark.parametrize("shares", [(7, 9), (8, 8), (6, 10)])
+    def test_a_sequence_that_is_reproduced_as_often_as_the_setting_says_is_not_extended(self, monkeypatch, shares):
+        agreement = torch.tensor([n / 10 for n in shares]).sum() / 2  # 0.8, but for rounding
+        monkeypatch.setattr(
+            "recbole_gro.attack.rounds.agreement_by_sequence", lambda _, log, __: agreement.repeat(len(log.lengths))
+        )
+        log = self.query(self.attacker(surrogate_epochs=1, attacker_reproduced=0.8))
+        assert set(log.lengths.tolist()) == {2}
+
+    def test_the_budget_is_spent_where_rounds_do_not_divide_it(self):
+        attacker = self.attacker(surrogate_epochs=1, attacker_rounds=3, query_sequences=5, query_length=8)
+        assert query_budget(attacker.config) // attacker.step % attacker.rounds
+        log = self.query(attacker)
+        assert log.n_lists == query_budget(attacker.config) // attacker.step * attacker.step
+
     def test_the_least_reproduced_are_extended_first(self, monkeypatch):
         attacker = self.attacker(attacker_reproduced=0.5)
         log = self.query(attacker)
@@ -72,11 +87,20 @@ class TestRounds(AttackerCases):
 
     def test_surrogates_of_rounds_differ_between_neighbouring_seeds(self, monkeypatch):
         """Seeds 1, 2, 3 are replicates only where round 2 of seed 1 is not round 1 of seed 2."""
-        begun = []
+        begun, trained = [], []
         monkeypatch.setattr("recbole_gro.attack.rounds.init_seed", lambda seed, _: begun.append(seed))
         for seed in (1, 2, 3):
-            self.query(self.attacker(seed=seed, surrogate_epochs=1))
+            attacker = self.attacker(seed=seed, surrogate_epochs=1)
+            trainer = attacker.trainer
+
+            def noted(config, *rest, trainer=trainer):
+                trained.append(config["seed"])
+                return trainer(config, *rest)
+
+            attacker.trainer = noted
+            self.query(attacker)
         assert len(set(begun)) == len(begun) == 6
+        assert trained == begun  # of splits and negatives
 
     def test_rounds_are_shown_as_they_end(self, monkeypatch):
         ended = []

@@ -32,6 +32,22 @@ def test_likeness_is_the_reciprocal_rank_times_the_share_outside_of_lists(places
     assert likeness_to_users(log_of(places)) == pytest.approx(expected)
 
 
+def test_sequences_of_one_item_continue_as_no_users_do():
+    assert likeness_to_users(log_of([])) == 0
+
+
+def test_the_queries_of_a_suite_do_not_depend_on_its_order(make_model):
+    """An attack of single items that leave no likeness, in a tensor that is as wide as the longest one."""
+    model, long = make_model("GRU4Rec"), log_of([20, 20, 20])
+    single = log_of([])
+    single = QueryLog(
+        torch.nn.functional.pad(single.sequences, (0, 3)), torch.nn.functional.pad(single.lists, (0, 0, 0, 3))
+    )
+    logs = {"single": (model, single), "long": (model, long)}
+    for order in (logs, dict(reversed(logs.items()))):
+        assert suite_agreement(order) == dict.fromkeys(logs, list_agreement(model, long))
+
+
 def test_padding_of_ragged_logs_does_not_count():
     log = log_of([1, 20])
     padded = QueryLog(torch.nn.functional.pad(log.sequences, (0, 3)), torch.nn.functional.pad(log.lists, (0, 0, 0, 3)))
@@ -92,5 +108,6 @@ def test_empty_lists_do_not_count(make_model):
     log.lists[:, 0] = 0
     log.lists[1, 2] = 0
     assert list_agreement(model, log) == 1
+    assert list_agreement(model, QueryLog(log.sequences, torch.zeros_like(log.lists))) == 0
     log.lists[2, 1:] = 0
     assert agreement_by_sequence(model, log, 3).tolist() == [1, 1, 0]  # the third has nothing that is reproduced

@@ -1,4 +1,5 @@
 import sqlite3
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -95,22 +96,24 @@ def test_keys_of_users_are_not_flagged_and_those_of_an_attack_are(traces, expect
 
 def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
     class Users:
-        """Windows of 1 item of user 3, of 2 of user 4, of 4 of users 0 and 2, of 10 of user 2, and of 12 of users 1,
-        2 and 3."""
+        """Windows of 1 item of users 0 and 3, of 2 of user 4, of 4 of users 0 and 2, of 10 of user 2, and of 12 of
+        users 1, 2 and 3. All are different, but for those of 1 item of user 0, who sends one again and again."""
 
         def __len__(self):
             return 5
 
         def sliding(self, n, step):
             owners = {
-                1: [3] * 30,
+                1: [0] * 30 + [3] * 30,
                 2: [4] * 30,
                 4: [0] * 30 + [2] * 30,
                 10: [2] * 20,
                 12: [1] * 10 + [2] * 10 + [3] * 40,
             }[n]
-            for part in (owners[:25], owners[25:]):
-                yield (n, len(part)), torch.tensor(part, dtype=torch.long)
+            items = torch.arange(1, n * len(owners) + 1).view(-1, n)
+            items = items.where(torch.tensor(n > 1) | (torch.tensor(owners) > 0).unsqueeze(1), 1)
+            for rows in torch.arange(len(owners)).split(25):
+                yield SimpleNamespace(items=items[rows]), torch.tensor(owners)[rows]
 
     class Unusual(Thresholds):
         def __init__(self, lengths):
@@ -118,7 +121,7 @@ def test_each_user_who_has_a_key_counts_once_whichever_client_has_it_flagged():
             self.lengths = lengths
 
         def judged(self, traces):
-            n, size = traces
+            size, n = traces.items.shape
             return judged(torch.zeros(size).long(), torch.full((size,), n), unusual=LOOKS if n in self.lengths else ())
 
     detectors = {

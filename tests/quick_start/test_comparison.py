@@ -1,9 +1,13 @@
 """The comparison of one defense."""
 
+import shutil
+
 import pytest
 import torch
 from pipeline import TINY_RUN
 
+from recbole_gro import Defense, register_defense
+from recbole_gro.defense.base import defenses
 from recbole_gro.quick_start.comparison import Comparison, compare, metrics_in_words, set_gain
 from recbole_gro.quick_start.stage_cache import StageCache
 
@@ -45,6 +49,37 @@ def test_every_attack_meets_the_same_service(comparison):
         assert alone.row["surrogate"] == one.row["surrogate"]
     assert together[0].surrogate_lists["test"].equal(together[2].surrogate_lists["test"])
     assert not together[0].surrogate_lists["test"].equal(together[1].surrogate_lists["test"])
+
+
+def test_a_defense_whose_state_goes_on_changing_serves_every_attack_alike(comparison, monkeypatch, tmp_path):
+    """As of a module of torch, whose state_dict holds its own tensors."""
+    monkeypatch.setattr(defenses, "_entries", dict(defenses._entries))
+
+    @register_defense("rotating")
+    class Rotating(Defense):
+        """Rotate each list by the number of those served before."""
+
+        def __init__(self, config):
+            super().__init__(config)
+            self.served = torch.zeros(1, dtype=torch.long)
+
+        def shown(self, ranked):
+            by = (self.served + torch.arange(len(ranked))).unsqueeze(1)
+            self.served += len(ranked)
+            return ranked.gather(1, (torch.arange(ranked.shape[1]) + by) % ranked.shape[1])
+
+        def state_dict(self):
+            return {"served": self.served}
+
+        def load_state_dict(self, state):
+            self.served = state["served"]
+
+    names = ["standard+random", "standard+mixed"]
+    _, second = comparison("rotating", attacker=names, query_sequences=11)
+    shutil.rmtree(tmp_path / "stages")
+    alone = comparison("rotating", attacker=names[1], query_sequences=11)
+    assert second.row["held_out"] == alone.row["held_out"]
+    assert second.surrogate_lists["test"].equal(alone.surrogate_lists["test"])
 
 
 def test_the_strongest_attack_agrees_best_with_the_held_out_queries_of_all(comparison):

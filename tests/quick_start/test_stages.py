@@ -51,6 +51,14 @@ def test_a_defense_of_lists_serves_the_target(make_stages):
     assert not served.training
 
 
+def test_the_undefended_target_is_that_of_no_defense_whatever_the_stages_are_of(make_stages):
+    reverse = make_stages("reverse")
+    _, undefended = reverse.undefended()
+    _, served = reverse.evaluation(Service(reverse.target(), TINY_RUN["served_k"], reverse.defense.answer))
+    assert undefended["test"].flip(1).equal(served["test"])
+    assert make_stages().undefended()[1]["test"].equal(undefended["test"])
+
+
 @pytest.mark.parametrize(("start", "trained"), [("converged", {"target", "defended"}), ("untrained", {"defended"})])
 def test_the_target_is_trained_only_where_the_defense_starts_from_it(make_stages, start, trained):
     stages = make_stages("gro", gro_start=start)

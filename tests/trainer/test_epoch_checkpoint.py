@@ -1,6 +1,7 @@
 """Interrupted trainings and queries resume: the numbers are the same, and nothing is computed twice."""
 
 import contextlib
+import os
 import re
 from unittest import mock
 
@@ -227,6 +228,23 @@ def test_patience_does_not_start_again(make_loaders, tmp_path, monkeypatch):
     assert fit() == (1, {"ndcg@5": 1})
     assert list(resumed.train_loss_dict) == [0, 1, 2, 3]
     assert same_weights(torch.load(resumed.saved_model_file)["state_dict"], first)
+
+
+@pytest.mark.parametrize("name", ["NARM", "surrogate NARM"])
+def test_a_training_whose_best_checkpoint_was_removed_starts_anew(make_loaders, tmp_path, monkeypatch, caplog, name):
+    """As where the output folder of a run was removed, and the folder of stages was not."""
+    trainer, fit = started(TRAININGS[name], make_loaders, tmp_path / "whole", 1)
+    fit()
+    whole = torch.load(trainer.saved_model_file)["state_dict"]
+    cut, fit = started(TRAININGS[name], make_loaders, tmp_path / "cut", 1)
+    with cut_off_in_epoch(2):
+        fit()
+    os.remove(cut.saved_model_file)
+    again, fit = started(TRAININGS[name], make_loaders, tmp_path / "cut", 1)
+    fit()
+    assert "which had the best epoch so far, is gone; the training starts anew" in caplog.text
+    assert len(again.train_loss_dict) == 4
+    assert same_weights(torch.load(again.saved_model_file)["state_dict"], whole)
 
 
 class CountingService(Service):
