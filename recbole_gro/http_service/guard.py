@@ -154,8 +154,9 @@ class Guard:
             return False
         what = f"is flagged: {flagged} of its {histories} histories are"
         if unusual.any():
-            at_look = zip(reached.split(1), unusual.split(1), self._detector.look_laws, strict=True)
-            worst = int(torch.cat([look_evidence(*one) for one in at_look]).argmax())
+            at_look = [*zip(reached.split(1), unusual.split(1), self._detector.look_laws, strict=True)]
+            some = unusual.nonzero().flatten().tolist()  # too few benign users have the items of other looks, maybe
+            worst = max(some, key=lambda place: float(look_evidence(*at_look[place])))
             what += f", and {unusual[worst]} of the {reached[worst]} with {counted(LOOKS[worst], 'item')} are unusual"
         self._warn(key, what)
         return True

@@ -396,7 +396,7 @@ def test_counts_of_mixed_clients_are_nearly_those_of_detect(guard, tmp_path, n_i
 
 
 def test_draws_of_a_detector_depend_on_the_history_and_not_on_what_was_judged_before(checkpoint_of, start, guess):
-    histories, verdicts = [[f"i{item}", f"i{item + 1}"] for item in range(25)], []
+    histories, verdicts = [[f"i{item}", f"i{item + gap}"] for gap in range(1, 6) for item in range(25)], []
     for order in (histories, histories[::-1]):  # of two processes, or of one before and after a restart
         client = start(checkpoint_of("GRU4Rec"), detector=guess, on_alarm="refuse", false_positive_rate=0.95)
         found = {}
@@ -454,6 +454,16 @@ def test_a_key_is_flagged_by_unusual_histories_of_which_none_is(guard, tmp_path,
         f"detection: API key 'bob' is flagged: 0 of its {first + 1} histories are, and {first + 1} of the {first + 1} "
         "with 3 items are unusual"
     )
+
+
+def test_an_alarm_names_the_number_of_items_with_most_evidence(guard, monkeypatch, caplog):
+    monkeypatch.setattr(LongIsBad, "look_thresholds", [5.0] * len(LOOKS))
+    own = guard()
+    assert own.alarms([[1, 2, 25]], [2]) == [False]  # the only one of three items
+    alarms = own.alarms([[25 + n % 6, 8 + n] for n in range(20)], [2] * 20)
+    unusual = alarms.index(True) + 1
+    [message] = caplog.messages
+    assert message.endswith(f", and {unusual} of the {unusual + 1} with 1 item are unusual")
 
 
 def test_counts_at_looks_are_those_of_detect(guard, tmp_path):
