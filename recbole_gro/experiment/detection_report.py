@@ -134,8 +134,8 @@ def _users_table(found: Grouped, lengths: Sequence[str]) -> Table:
         "Test users whose histories are flagged, percent, by the threshold from validation users: ever, where clients "
         "send the whole history or its most recent items at each step; where they send it once, and where they send "
         "the most recent n items once. Windows: of random test users. Own keys: users with an API key each, whose "
-        "queries lie several items apart or are of 1, 2 or 4 items, so that each counts as a history. Shared keys: API keys "
-        "that send histories of random test users, as many as a window has. Means over seeds.",
+        "queries lie several items apart or are of 1, 2 or 4 items, so that each counts as a history. Shared keys: API "
+        "keys that send histories of random test users, as many as a window has. Means over seeds.",
         [
             "target",
             "detector",
