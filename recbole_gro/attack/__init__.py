@@ -1,7 +1,7 @@
 """Model extraction attacks: a black box, query strategies, a surrogate trained on the query log, and attackers."""
 
 # import what registers itself
-from recbole_gro.attack import few_shot, filtered, head, mimic, oracle, repeat, rounds  # noqa: F401
+from recbole_gro.attack import crawl, few_shot, filtered, head, mimic, oracle, repeat, rounds  # noqa: F401
 from recbole_gro.attack.attacker import (
     STRONGEST,
     Attacker,
