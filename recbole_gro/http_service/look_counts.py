@@ -17,7 +17,9 @@ class LookCounts:
     """Count each history once per look: a line of versions (`KnownHistories`) when it first has as many items.
 
     A window that slides along a history has the looks of the windows before it, as long as it does not grow: then it
-    begins a history of its own.
+    begins a history of its own. What was counted before its history turns out to be the beginning of a window that
+    slides along another one stays counted, so that counts may differ by one from those of `detect`, which knows the
+    whole log.
 
     Args:
         database: with the tables above.
