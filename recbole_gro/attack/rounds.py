@@ -27,14 +27,12 @@ from recbole_gro.utils.random_state import stage_seed
 class RoundsAttacker(Attacker):
     """Query in `attacker_rounds` rounds of equal budget, and train a surrogate on the log after each.
 
-    Between rounds the surrogate's last epoch is used, the last one on the whole log is the best epoch, as elsewhere.
-
     A round extends the sequences with the lowest agreement@10 of surrogate and service on their last queries; those
     whose agreement is `attacker_reproduced` or more are not extended, and new sequences take their share of the budget.
     The next item is drawn from the list with weight r^-`query_rank_decay` / log(e + n), r its rank and n how often it
     was drawn so far. `query_strategy` decides which items do not come from the list: first items and the random ones of
     `mixed`, which take the place of a drawn one and do not count in n. The last surrogate is trained on the
-    whole log, as by the other attackers.
+    whole log, as by the other attackers; those before it are used as their last epoch leaves them.
 
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
 
