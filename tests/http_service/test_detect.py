@@ -190,7 +190,7 @@ def test_a_history_that_grows_beyond_what_the_model_reads_counts_once(checkpoint
     assert (results["queries"], results["histories"]) == (80, 2)
     target = load_target(checkpoint_of("GRU4Rec"))
     own, ids = detection_settings(target, SETTINGS), token_ids(target)
-    tracer = Tracer(target.model, 5)
+    tracer = Tracer(target.model, target.config["served_k"])
     for name, detector in calibrate(target, tracer, None, own).items():
         found = results["detectors"][name]
         assert [(key["key"], key["histories"]) for key in found["keys"]] == [("ann", 1), ("bob", 1)]
