@@ -1,14 +1,11 @@
 """The tables of results/detection.md are what the csv files of the experiments hold."""
 
-import csv
-import functools
 import re
 import statistics
-from pathlib import Path
 
 import pytest
+from reported import RESULTS, rows_of, values
 
-RESULTS = Path(__file__).parent.parent / "results"
 PAGE = (RESULTS / "detection.md").read_text(encoding="utf-8")
 NAMES = {"autoregressive": "`autoregressive`, the paper's", "few_shot+mimic": "`few_shot+mimic`, 1 % of the users"}
 # SASRec was measured before the decisions on histories of one item
@@ -32,19 +29,6 @@ ALARMS = {
     ("BERT4Rec", "few_shot+mimic+1", ", 1,700 lists"): "one",
     ("BERT4Rec", "standard+crawl+1", ", 1,700 lists"): "one",
 }
-
-
-@functools.cache
-def rows_of(file):
-    with (RESULTS / file).open(encoding="utf-8", newline="") as text:
-        return list(csv.DictReader(text))
-
-
-def values(file, **wanted):
-    """Return the values of the rows of a csv that have what is wanted, in the order of seeds."""
-    found = [row for row in rows_of(file) if wanted.items() <= row.items()]
-    assert found, wanted
-    return [float(row["value"]) for row in sorted(found, key=lambda row: row["seed"])]
 
 
 def seen(model, attack, detector, measure, items=None):

@@ -1,14 +1,11 @@
 """The tables of results/tradeoff.md are what its formula gives for the csv files of the experiments."""
 
-import csv
-import functools
 import re
 import statistics
-from pathlib import Path
 
 import pytest
+from reported import RESULTS, values
 
-RESULTS = Path(__file__).parent.parent / "results"
 PAGE = (RESULTS / "tradeoff.md").read_text(encoding="utf-8")
 REFERENCE = {"defense": "none", "attacker": "few_shot+mixed"}
 # of each column of the first table the folder of its csv and the attacker
@@ -21,19 +18,6 @@ GAINS = [
 ]
 SERVICES = {"none": "none", "decoys for flagged histories": "history", "and for the flagged API key": "key"}
 ATTACKS = "standard+mixed", "standard+mimic", "few_shot+mimic", "standard+mixed+5"
-
-
-@functools.cache
-def rows_of(file):
-    with (RESULTS / file).open(encoding="utf-8", newline="") as text:
-        return list(csv.DictReader(text))
-
-
-def values(file, **wanted):
-    """Return the values of the rows that have what is wanted, in the order of seeds."""
-    found = [row for row in rows_of(file) if wanted.items() <= row.items()]
-    assert len(found) == 3
-    return [float(row["value"]) for row in sorted(found, key=lambda row: row["seed"])]
 
 
 def measured(side, metric="ndcg", k="10", folder=".", **wanted):
