@@ -91,7 +91,7 @@ def test_means_and_deviations_of_pages_are_those_of_their_csv(page):
 def test_lists_that_a_share_costs_are_those_of_the_results():
     page = (ROOT / "results" / "budget" / "few" / "report.md").read_text(encoding="utf-8")
     interval = r"[\d,]+ \[[\d,]+, [\d,]+\]"
-    half, most = re.search(rf"after ({interval}) lists, 80 %\s+after ({interval})", README).groups()
+    half, most = re.search(rf"after ({interval}) lists,\s+80 %\s+after ({interval})", README).groups()
     half, most = re.escape(half), re.escape(most)
     assert re.search(rf"^\| none +\| standard\+random\+1 +\| +{half} \| +{most} \|", page, flags=re.MULTILINE)
 
