@@ -215,7 +215,7 @@ def test_a_strategy_must_return_first_items(monkeypatch, returned, wrong):
 
 def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
     with pytest.raises(
-        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, mimic, mixed, random"
+        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, crawl, mimic, mixed, random"
     ):
         create_query_strategy("randon")
 
