@@ -69,7 +69,7 @@ DEFENSES = "aow, gro, gro_decoys, injected, none, random, reverse, tail_decoy, t
     ("create", "kind", "known"),
     [
         (lambda name: create_defense(name, {"seed": 0}), "defense", DEFENSES),
-        (create_query_strategy, "query strategy", "autoregressive, coverage, mimic, mixed, random"),
+        (create_query_strategy, "query strategy", "autoregressive, coverage, crawl, mimic, mixed, random"),
         (
             lambda name: create_attacker(name, {}),
             "attacker",
