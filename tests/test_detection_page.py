@@ -8,7 +8,7 @@ from reported import RESULTS, rows_of, values
 
 PAGE = (RESULTS / "detection.md").read_text(encoding="utf-8")
 NAMES = {"autoregressive": "`autoregressive`, the paper's", "few_shot+mimic": "`few_shot+mimic`, 1 % of the users"}
-# SASRec was measured before the decisions on histories of one item
+# SASRec was measured by an earlier rule
 FILES = {"BERT4Rec": "detection/bert4rec/results.csv", "SASRec": "detection/results.csv"}
 DETECTORS = "transitions", "coverage", "mmd", "prada"
 OTHERS = "autoregressive", "mixed", "mimic"
