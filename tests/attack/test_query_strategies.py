@@ -214,9 +214,8 @@ def test_a_strategy_must_return_first_items(monkeypatch, returned, wrong):
 
 
 def test_the_error_for_an_unknown_strategy_names_the_registered_ones():
-    with pytest.raises(
-        UserError, match=r"unknown query strategy 'randon'.*'random'.*autoregressive, coverage, crawl, mimic, mixed, random"
-    ):
+    names = "autoregressive, coverage, crawl, mimic, mixed, random"
+    with pytest.raises(UserError, match=rf"unknown query strategy 'randon'.*'random'.*{names}"):
         create_query_strategy("randon")
 
 
