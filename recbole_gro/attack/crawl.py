@@ -62,7 +62,7 @@ def beginnings(listed: Tensor, begun: Tensor, most: int, generator: torch.Genera
         generator: source of the draws.
     """
     n_items = len(listed)
-    if not listed.any():
+    if not begun[1:].any():
         return random_items(n_items, 1, 1, generator)[0]
     found = listed.masked_fill(begun, 0)
     if n := int((found > 0).sum()):

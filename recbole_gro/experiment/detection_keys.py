@@ -63,16 +63,14 @@ def counts_while_growing(judged: Judged, items: Tensor) -> KeyCounts:
 
 
 def _is_first(values: Tensor, counted: Tensor) -> Tensor:
-    """Return whether each of values [S] is the first one that is equal, of those that count.
+    """Return whether each of values [S], from 0, is the first one that is equal, of those that count.
 
-    >>> _is_first(torch.tensor([7, 7, 8, 7]), torch.tensor([False, True, True, True])).tolist()
+    >>> _is_first(torch.tensor([0, 0, 1, 0]), torch.tensor([False, True, True, True])).tolist()
     [False, True, True, False]
     """
     place = torch.arange(len(values)).where(counted, len(values))
-    first = torch.full((len(values),), len(values))
-    number = values.unique(return_inverse=True)[1]
-    first.scatter_reduce_(0, number, place, "amin")
-    return counted & (first[number] == place)
+    first = torch.full((int(values.max()) + 1,), len(values)).scatter_reduce(0, values, place, "amin")
+    return counted & (first[values] == place)
 
 
 def own_keys_flagged(

@@ -194,6 +194,10 @@ class Fingerprints:
         """Return the fingerprints of the same defense and attack at the next seed, without variants."""
         return Fingerprints(with_settings(self.config, seed=self.config["seed"] + 1), self.name, self.attack)
 
+    def undefended(self) -> "Fingerprints":
+        """Return the fingerprints of the undefended target's service, with the same variants."""
+        return Fingerprints(self.config, UNDEFENDED, self.attack, variant=self.variant)
+
     @property
     def needs_target(self) -> bool:
         """Whether the undefended target is trained: it is served, or the defense starts from it."""

@@ -23,7 +23,6 @@ from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
 from recbole_gro.quick_start.fingerprint import Fingerprints
-from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
@@ -87,8 +86,7 @@ class Stages:
 
     def undefended(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Return the metrics of the undefended target and its lists, as `measure` does, whatever the defense is."""
-        prints = Fingerprints(self.config, UNDEFENDED, variant=self.prints.variant)
-        service = Service(self.target(), self.config["served_k"])
+        prints, service = self.prints.undefended(), Service(self.target(), self.config["served_k"])
         return self.measure("evaluation", prints.evaluation, lambda: service, prints.defense)
 
     def held_out(self, log: QueryLog) -> QueryLog:

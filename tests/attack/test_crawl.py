@@ -23,8 +23,8 @@ class TestCrawl(QueryStrategyCases):
             assert first[place] in log.lists[:place]
 
     def test_it_begins_with_the_most_often_listed_first(self):
-        listed = torch.tensor([0.0, 3.0, 1.0, 5.0, 0.0])
-        begun = torch.tensor([True, False, False, False, False])
+        listed = torch.tensor([0.0, 3.0, 1.0, 5.0, 9.0])
+        begun = torch.tensor([True, False, False, False, True])
         draw = torch.Generator().manual_seed(1)
         assert beginnings(listed, begun, 9, draw).tolist() == [3, 1, 2]
         assert beginnings(listed, begun, 2, draw).tolist() == [3, 1]
@@ -35,6 +35,13 @@ class TestCrawl(QueryStrategyCases):
         assert len((first[:15] % 2).unique()) == 1
         assert len(first[:30].unique()) == 30
         assert len(first) == 33  # then any item again
+
+    def test_a_service_without_lists_gets_every_item_once(self):
+        empty = RuleService()
+        empty.recommend = lambda sequences: torch.zeros(len(sequences), empty.k, dtype=torch.long)
+        log = self.query(n_sequences=30, length=1, service=empty)
+        assert len(log.sequences.unique()) == 30
+        assert self.box.queries_answered == 2
 
     def test_sequences_go_on_along_the_lists(self):
         log = self.query(n_sequences=20, length=4)
