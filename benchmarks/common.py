@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from recbole_gro.config.models import sequential_model
+from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.files import one_at_a_time
 
@@ -32,6 +34,12 @@ def command(file: str, main: Callable[[list[str]], int | None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     sys.exit(exit_code(Path(file).stem, main))
+
+
+def width_of(model_name: str) -> dict[str, int]:
+    """Return the settings with which a model of RecBole's is 64 wide."""
+    own = recbole_model_settings(sequential_model(model_name))
+    return {name: 64 for name in ("hidden_size", "embedding_size") if name in own}
 
 
 def positive(text: str) -> int:

@@ -1,10 +1,13 @@
 """Evaluation of services by their lists against RecBole's evaluation of a score table made from the same lists.
 
-    python benchmarks/evaluation.py [--users=20000] [--items=43000] [--rounds=3] [--model=GRU4Rec] [--alone]
+    python benchmarks/evaluation.py [--users=20000] [--items=43000] [--history=10] [--rounds=3] [--model=GRU4Rec]
+                                    [--validation] [--alone]
 
-Synthetic test rows of 10 items, untrained weights of width 64. First what the evaluation takes beside the service that
-it measures; then whole evaluations of services, and of a trainer's validation; metrics must be equal to the last digit.
-RecBole's side scores `eval_batch_size` rows at once, ours as many as `rows_at_once` allows. --alone runs ours alone.
+Synthetic test rows of `--history` items on average, half to one and a half times as many, untrained weights of width
+64. First what the evaluation takes beside the service that it measures; then whole evaluations of services, and the
+validation of a trainer against that of RecBole's trainer, which alone --validation measures. Metrics must be equal to
+the last digit. RecBole's side scores `eval_batch_size` rows at once, ours as many as `rows_at_once` allows. --alone
+runs ours alone.
 """
 
 import copy
@@ -13,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import command, machine, paired, peak_mib, positive, ratio_line, seconds, write_below
+from common import command, machine, paired, peak_mib, positive, ratio_line, seconds, width_of, write_below
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.evaluator.collector import Collector
+from recbole.trainer import Trainer
 
 from recbole_gro import Config
 from recbole_gro.data import build_dataset, build_loaders
@@ -23,8 +27,10 @@ from recbole_gro.evaluator import OwnHistoryService, PopularityService, ServedEv
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.command_line import Parser
+from recbole_gro.utils.compat import no_tensorboard
 
-PER_USER = 12  # interactions of each user
+AFTER = 2  # interactions of each user besides: the items of validation and test row
+LEAST_LENGTH = 50  # of MAX_ITEM_LIST_LENGTH
 
 
 class TableCollector(Collector):
@@ -61,13 +67,15 @@ class Replayed(Service):
         return self.known[start : start + len(sequences)]
 
 
-def write(folder: Path, users: int, items: int) -> None:
-    """Write FOLDER/synthetic/synthetic.inter: PER_USER interactions per user; every item occurs if that many do."""
-    draw, n = np.random.default_rng(1), PER_USER * users
+def write(folder: Path, users: int, items: int, history: int) -> None:
+    """Write FOLDER/synthetic/synthetic.inter; every item occurs if that many interactions do."""
+    draw = np.random.default_rng(1)
+    per_user = AFTER + draw.integers(history - history // 2, history + history // 2, users, endpoint=True)
+    n = per_user.sum()
     item = (items * draw.random(n) ** 2).astype(int)
     item[:items] = draw.permutation(items)[:n]
     (folder / "synthetic").mkdir()
-    rows = np.stack([np.arange(n) // PER_USER, item, np.arange(n)], 1)
+    rows = np.stack([np.repeat(np.arange(users), per_user), item, np.arange(n)], 1)
     names = "user_id:token\titem_id:token\ttimestamp:float"
     np.savetxt(folder / "synthetic" / "synthetic.inter", rows, "%d", "\t", header=names, comments="")
 
@@ -86,13 +94,16 @@ def main(words):
     parser = Parser(prog="evaluation")
     parser.add_argument("--users", type=positive, default=20_000)
     parser.add_argument("--items", type=positive, default=43_000)
+    parser.add_argument("--history", type=positive, default=10)
     parser.add_argument("--rounds", type=positive, default=3)
     parser.add_argument("--model", default="GRU4Rec")
+    parser.add_argument("--validation", action="store_true")
     parser.add_argument("--alone", action="store_true")
     given = parser.parse_args(words)
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), given.users, given.items)
-        settings = {"data_path": folder, "show_progress": False, "embedding_size": 64, "hidden_size": 64}
+        write(Path(folder), given.users, given.items, given.history)
+        settings = {"data_path": folder, "show_progress": False, **width_of(given.model)}
+        settings["MAX_ITEM_LIST_LENGTH"] = max(LEAST_LENGTH, given.history + given.history // 2)
         config = Config(given.model, "synthetic", config_dict=settings)
         write_below(config, folder)
         rows = config["eval_batch_size"]
@@ -100,7 +111,10 @@ def main(words):
         print(machine())
         if given.alone:
             return alone(config, train, test)
-        evaluations(config, train, test, larger_batches(test, rows), given.rounds)
+        larger = larger_batches(test, rows)
+        if not given.validation:
+            evaluations(config, train, test, larger, given.rounds)
+        validation(config, train, test, larger, given.rounds)
 
 
 def larger_batches(loader, rows):
@@ -135,7 +149,7 @@ def alone(config, train, test):
 
 
 def evaluations(config, train, test, larger, rounds):
-    """Compare the evaluations of a run, service by service, and a trainer's validation."""
+    """Compare the evaluations of a run, service by service."""
     model, k = config.model_class(config, train._dataset).eval(), config["served_k"]
     print(f"{len(test._dataset)} rows, {model.n_items - 1} items, lists of {k}, {config['model']}", flush=True)
     sought = ServedEvaluator(config, Service(model, k))
@@ -150,11 +164,15 @@ def evaluations(config, train, test, larger, rounds):
     of_run = [times["popularity"], times["own history"], *[times["model"]] * 3]
     sums = ([sum(round_) for round_ in zip(*side, strict=True)] for side in zip(*of_run, strict=True))
     print(ratio_line("a run's five, table / lists", *sums))
-    fast, slow = TargetTrainer(config, model), TargetTrainer(config, model)
-    slow.eval_collector = Collector(config)
-    sides = (fast, test), (slow, larger)
+
+
+def validation(config, train, test, larger, rounds):
+    """Compare the validation of a trainer with that of RecBole's."""
+    model = config.model_class(config, train._dataset).eval()
+    with no_tensorboard():
+        sides = (TargetTrainer(config, model), test), (Trainer(config, model), larger)
     ours, recboles = (lambda t=t, rows=rows: t.evaluate(rows, load_best_model=False) for t, rows in sides)
-    compare("validation of a trainer, RecBole's collector / ours", recboles, ours, rounds)
+    compare(f"validation of {config['model']}, RecBole's / ours", recboles, ours, rounds)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ list-level defense takes beside the scoring, for as many sequences and the 1682 
 """
 
 import torch
-from common import command, machine, paired, peak_mib, positive, ratio_line, seconds
+from common import command, machine, paired, peak_mib, positive, ratio_line, seconds, width_of
 from recbole.data.transform import construct_transform
 
 from recbole_gro import Config, Service, create_defense
 from recbole_gro.attack.surrogate_model import SurrogateDataset
-from recbole_gro.config.models import sequential_model
-from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.utils.command_line import Parser
 from recbole_gro.utils.ranking import top_k
 
@@ -29,11 +27,6 @@ def ranking(n_lists, n_items, rounds, k=100):
         "  " + ratio_line(f"{n_lists} lists of {n_items} items, all / by groups", everything, grouped),
         f"same: {same}",
     )
-
-
-def width_of(model_name):
-    own = recbole_model_settings(sequential_model(model_name))
-    return {name: 64 for name in ("hidden_size", "embedding_size") if name in own}
 
 
 def model_of(config, n_items):

@@ -238,6 +238,14 @@ class NextItemScorer:
             raise UserError(f"{what} {each} scores per row, and the model has {self.n_items} items, padding included")
         return scores.view(-1, self.n_items)
 
+    def evaluation_scores(self, interaction: Interaction) -> Tensor:
+        """Return what the model's own full_sort_predict does for evaluation rows, up to rounding.
+
+        Where `any_length` is true it costs less: padding is not read.
+        """
+        with self.fused():
+            return self.model.full_sort_predict(interaction)
+
     def prefix_scores(self, sequences: Tensor, lengths: Tensor) -> Tensor:
         """Return scores [S P, n_items] after P prefixes of each of S sequences, those of a sequence together.
 

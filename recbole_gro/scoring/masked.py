@@ -29,7 +29,9 @@ class MaskedScorer(NextItemScorer):
     a sequence. Here it is dropped only where the sequence is full.
     """
 
-    relies_on = frozenset({"calculate_loss", "forward", "full_sort_predict", "get_attention_mask"})
+    relies_on = frozenset(
+        {"calculate_loss", "forward", "full_sort_predict", "get_attention_mask", "reconstruct_test_data"}
+    )
     any_length = True
     extra_places = 1  # of the mask
 
@@ -101,6 +103,11 @@ class MaskedScorer(NextItemScorer):
         sequences, lengths = keep_recent(sequences, lengths, self.longest, width)
         masked = functional.pad(sequences, (0, 1)).scatter(1, lengths.unsqueeze(1), self.model.mask_token)
         return self._item_scores(self.hidden_at(masked, lengths + 1, lengths.unsqueeze(1)).squeeze(1))
+
+    def evaluation_scores(self, interaction: Interaction) -> Tensor:
+        # RecBole's evaluation drops the oldest item of every sequence
+        sequences, lengths = interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN]
+        return self.next_item_scores(sequences[:, 1:], lengths - 1)
 
     def _item_scores(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden, self.model.item_embedding.weight[: self.n_items], self.model.output_bias)

@@ -28,5 +28,8 @@ class TrimmedScorer(NextItemScorer):
             total = total + super().loss(part) * (len(rows) / len(lengths))
         return total
 
+    def evaluation_scores(self, interaction: Interaction) -> Tensor:
+        return self.next_item_scores(interaction[self.model.ITEM_SEQ], interaction[self.model.ITEM_SEQ_LEN])
+
     def position_scores(self, interaction: Interaction) -> Tensor:
         return self.next_item_scores(*self.contexts(interaction))

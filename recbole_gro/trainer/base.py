@@ -33,6 +33,7 @@ from recbole_gro.utils.compat import no_scaler_warning, no_tensorboard
 from recbole_gro.utils.errors import UserError, unknown_name
 from recbole_gro.utils.files import make_folder, save_state
 from recbole_gro.utils.metric_result import CheckedEvaluator, checked_result
+from recbole_gro.utils.patching import replaced
 from recbole_gro.utils.progress import on_terminal, progress_bar
 from recbole_gro.utils.registry import Registry
 
@@ -152,6 +153,14 @@ class StageTrainer(Trainer):
         if result is not None:
             checked_result(result, self.config["metrics"], self.config["topk"])
         return result
+
+    def _full_sort_batch_eval(self, batched_data):
+        if not self.scorer.any_length:
+            return super()._full_sort_batch_eval(batched_data)
+        # RecBole's, with scores that the scorer computes without reading padding
+        scores = self.scorer.evaluation_scores(batched_data[0].to(self.device))
+        with replaced(self.model, "full_sort_predict", lambda _: scores):
+            return super()._full_sort_batch_eval(batched_data)
 
     def load_saved(self) -> None:
         """Load the saved weights into the model."""

@@ -205,6 +205,14 @@ class ScorerCases:
         assert scores.shape == (len(sequences), model.n_items)
         assert torch.allclose(scores, own, rtol=1e-4, atol=1e-4)
 
+    def test_evaluation_scores_are_those_of_full_sort_predict(self, make_loaders, model, scorer):
+        _, _, _, test = make_loaders(self.model_name, **self.settings)
+        rows = next(iter(test))[0]
+        own = model.full_sort_predict(rows).view(-1, model.n_items)
+        assert len({*rows["item_length"].tolist()}) > 1
+        found = scorer.evaluation_scores(rows).view(-1, model.n_items)
+        assert torch.allclose(found, own, rtol=1e-4, atol=1e-4)
+
     def test_scores_do_not_depend_on_the_other_rows(self, scorer):
         sequences, lengths = random_sequences([1, 8, 3, 5, 2], scorer.n_items)
         together = scorer.next_item_scores(sequences, lengths)

@@ -34,6 +34,12 @@ class TestBERT4Rec(ScorerCases):
         expected = hidden @ model.item_embedding.weight[: model.n_items].T + model.output_bias
         assert torch.allclose(scorer.next_item_scores(sequences, lengths), expected, rtol=1e-4, atol=1e-4)
 
+    @pytest.mark.parametrize("lengths", [[1], [1, 2, 1], [*range(1, LONGEST + 1)], [LONGEST]])
+    def test_evaluation_drops_the_oldest_item_as_recbole_does(self, model, scorer, lengths):
+        sequences, lengths = random_sequences(lengths, model.n_items)
+        rows = Interaction({"item_id_list": sequences, "item_length": lengths})
+        assert torch.allclose(scorer.evaluation_scores(rows), model.full_sort_predict(rows), rtol=1e-4, atol=1e-4)
+
     def test_filler_of_the_mask_index_is_no_training_position(self, scorer, batch):
         n = int((batch["Mask_item_id_list"] == scorer.n_items).sum())
         assert scorer.position_scores(batch).shape == (n, scorer.n_items)

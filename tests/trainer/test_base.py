@@ -97,6 +97,16 @@ def test_best_weights_are_loaded_by_recboles_evaluate(make_trainer, model):
     assert trainer.evaluate(test, load_best_model=True, model_file=trainer.saved_model_file) == expected
 
 
+@pytest.mark.parametrize("model", ["BERT4Rec", "GRU4Rec", "SASRec", "NARM", "CORE", "FPMC"])
+def test_metrics_are_those_of_recboles_evaluation(make_trainer, model):
+    trainer, train, valid, test = make_trainer(model, topk=[1, 3, 5], epochs=4)
+    trainer.fit(train, valid)
+    recboles = Trainer(trainer.config, trainer.model)
+    expected = [recboles.evaluate(rows, load_best_model=False) for rows in (valid, test)]
+    assert [trainer.evaluate(rows, load_best_model=False) for rows in (valid, test)] == expected
+    assert any(value for metrics in expected for value in metrics.values())
+
+
 @pytest.mark.parametrize("cls", [TargetTrainer, Trainer])
 def test_training_resumes(make_trainer, cls, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
