@@ -19,7 +19,7 @@ from recbole_gro.defense import create_defense
 from recbole_gro.experiment.cells import run_cell
 from recbole_gro.experiment.estimate import stage_seconds, unit_seconds
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.utils.command_line import Parser
 
 LENGTH = 40  # of a user's history

@@ -19,9 +19,9 @@ from recbole_gro.config.models import copied_model
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.evaluator.agreement import agreement
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.command_line import Parser, options_and_settings
 

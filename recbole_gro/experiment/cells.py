@@ -17,8 +17,8 @@ from recbole_gro.evaluator.ranks import ranks
 from recbole_gro.experiment.kept_loaders import shared_loaders
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.comparison import compare, measure_own_references, measure_references
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.report.environment import environment
 from recbole_gro.report.run_report import split_in_words
 from recbole_gro.utils.compat import no_scaler_warning

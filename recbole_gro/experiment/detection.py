@@ -24,9 +24,9 @@ from recbole_gro.detection.traces import Tracer, Traces
 from recbole_gro.experiment.detection_keys import keys_flagged, lists_before_alarm, own_keys_flagged
 from recbole_gro.experiment.detection_users import calibrating_users, rows_of_users
 from recbole_gro.experiment.plan import in_words
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 

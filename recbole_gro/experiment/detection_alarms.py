@@ -26,8 +26,8 @@ from recbole_gro.experiment.report import missing_cells, settings_blocks, unfini
 from recbole_gro.experiment.statistics import spread
 from recbole_gro.http_service.guard import Found, Guard
 from recbole_gro.quick_start.comparison import measure_references
-from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.document import Block, Heading, Table, csv_text, write_document
 from recbole_gro.report.run_report import label

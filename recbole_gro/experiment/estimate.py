@@ -20,10 +20,10 @@ from recbole_gro.defense import Defense, GRODefense
 from recbole_gro.experiment.cells import Cell
 from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.experiment.timing import REPETITIONS, STEPS_TIMED, clock_of, shortest_seconds, step_seconds
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.random_state import global_state_kept

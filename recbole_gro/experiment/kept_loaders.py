@@ -11,7 +11,7 @@ from recbole_gro.config.settings import plugin_keys
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.data.settings import DataSettings
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT
+from recbole_gro.quick_start.stage_fingerprints import WITHOUT_EFFECT
 from recbole_gro.serving.settings import ServiceSettings
 
 Loaders = tuple[Any, Any, Any]  # of training, validation and test rows

@@ -48,8 +48,8 @@ from recbole_gro.experiment.tables import (
 )
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.method import create_method
-from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint
 from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError

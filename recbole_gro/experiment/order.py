@@ -1,7 +1,7 @@
 """The order in which several workers take the cells of an experiment."""
 
 from recbole_gro.experiment.plan import Experiment, Task
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 
 TRAININGS = ("target", "defended")
 

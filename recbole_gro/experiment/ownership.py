@@ -41,8 +41,8 @@ from recbole_gro.experiment.users_code import users_code
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict, Probes, Verdict
-from recbole_gro.quick_start.fingerprint import RUN_LEVEL, Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
+from recbole_gro.quick_start.stage_fingerprints import RUN_LEVEL, Fingerprints, fingerprint
 from recbole_gro.report.document import csv_text, write_document
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError

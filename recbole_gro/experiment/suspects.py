@@ -19,8 +19,8 @@ from recbole_gro.evaluator import PopularityService
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.planned_suspects import PlannedSuspect
 from recbole_gro.experiment.workshop import Workshop
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.ranking import found_in, keep_items

@@ -6,7 +6,7 @@ from typing import Any
 
 from recbole_gro.config.settings import declared_keys, fingerprint_inputs, setting
 from recbole_gro.experiment.plan import Experiment
-from recbole_gro.quick_start.fingerprint import code_of_run
+from recbole_gro.quick_start.stage_fingerprints import code_of_run
 
 
 def users_code(experiment: Experiment, entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

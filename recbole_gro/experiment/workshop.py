@@ -14,9 +14,9 @@ from recbole_gro.experiment.kept_loaders import loaders_key
 from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.planned_suspects import suspect_named
 from recbole_gro.quick_start.comparison import attack_service, serve_defended
-from recbole_gro.quick_start.fingerprint import Fingerprints, fingerprint
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError

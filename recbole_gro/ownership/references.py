@@ -11,9 +11,9 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import NoVerdict
-from recbole_gro.quick_start.fingerprint import RUN_SETTINGS, Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import RUN_SETTINGS, Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.saved_target import SavedTarget, load_target
 from recbole_gro.utils.errors import UserError

@@ -18,9 +18,9 @@ from recbole_gro.config.values import as_names
 from recbole_gro.defense.combined import restore_state, saved_state
 from recbole_gro.evaluator.ranks import by_user, ndcg, ranks
 from recbole_gro.evaluator.served_lists import agreement_metrics
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED, Reference, create_references, is_packaged, measured
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.report.run_report import label, settings_in_words
 from recbole_gro.serving.service import Service

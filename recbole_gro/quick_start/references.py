@@ -18,7 +18,7 @@ from recbole_gro.utils.log import console
 from recbole_gro.utils.registry import Registry
 
 if TYPE_CHECKING:
-    from recbole_gro.quick_start.fingerprint import Fingerprints
+    from recbole_gro.quick_start.stage_fingerprints import Fingerprints
     from recbole_gro.quick_start.stages import Stages
 
 UNDEFENDED = "none"  # the defense whose lists references are compared with

@@ -18,8 +18,8 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import fingerprint_inputs, plugin_keys
 from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense.defense_key import VARIABLE, key_digest
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, code_of_run
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import WITHOUT_EFFECT, code_of_run
 from recbole_gro.serving.settings import AccessLogSettings
 from recbole_gro.trainer import processes
 from recbole_gro.utils.errors import UserError

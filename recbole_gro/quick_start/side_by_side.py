@@ -17,9 +17,9 @@ from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.quick_start.comparison import attack_service, attacked_name, serve_defended, shown_references
 from recbole_gro.quick_start.executor import execute
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import UNDEFENDED, create_references, measured
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.compat import no_scaler_warning
 from recbole_gro.utils.log import console, logged_to, shown_on_console

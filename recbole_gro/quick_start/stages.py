@@ -22,10 +22,10 @@ from recbole_gro.defense.combined import restore_state, saved_state, trains
 from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stopwatch import Stopwatch
 from recbole_gro.scoring.ensemble import build_untrained
 from recbole_gro.serving.access_log import AccessLog

@@ -8,7 +8,7 @@ from experiment.synthetic import cell
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.experiment.estimate import estimated_seconds, stage_seconds, unit_seconds
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 
 UNIT = {
     "set-up": 7.0, "steps per epoch": 10, "users": 100, "target step": 0.5, "defense step": 2.0, "user": 0.01,

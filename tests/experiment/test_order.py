@@ -1,7 +1,7 @@
 from experiment.grid import tiny
 
 from recbole_gro.experiment.order import trainings_first
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 
 
 def names(cells, key):

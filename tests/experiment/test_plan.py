@@ -9,7 +9,7 @@ from recbole_gro import UserError
 from recbole_gro.defense.defense_key import VARIABLE
 from recbole_gro.experiment.grid_file import PARTS
 from recbole_gro.experiment.plan import in_words, read_experiment
-from recbole_gro.quick_start.fingerprint import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.utils.packaged import known_experiments
 
 OWN = """

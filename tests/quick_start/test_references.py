@@ -11,10 +11,10 @@ from recbole_gro import UserError, create_surrogate, run_recbole_gro
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.evaluator.agreement import agreement
 from recbole_gro.quick_start.comparison import measure_references
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.references import Reference, _references, create_references, register_reference
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 

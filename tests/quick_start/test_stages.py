@@ -27,8 +27,8 @@ from recbole_gro.config.models import copied_model
 from recbole_gro.defense.gro import callback
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.quick_start import stages as stages_module
-from recbole_gro.quick_start.fingerprint import Fingerprints
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 
 

@@ -34,8 +34,8 @@ from recbole_gro.defense.base import defenses
 from recbole_gro.defense.gro.decoys import DecoyGRODefense
 from recbole_gro.defense.gro.defense import GRODefense
 from recbole_gro.defense.gro.swap_rules import _rules
-from recbole_gro.quick_start.fingerprint import WITHOUT_EFFECT, Fingerprints, code_of_run
 from recbole_gro.quick_start.stage_cache import StageCache
+from recbole_gro.quick_start.stage_fingerprints import WITHOUT_EFFECT, Fingerprints, code_of_run
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.settings import AccessLogSettings
 
@@ -208,7 +208,7 @@ def test_the_data_count_and_not_where_they_are(prints, make_config, tmp_path):
     assert set(data_fingerprint(make_config(data_path=str(here)))) == {"tiny.inter", "tiny.item"}
 
 
-@pytest.mark.parametrize("module", ["recbole_gro.quick_start.fingerprint", "recbole", "torch"])
+@pytest.mark.parametrize("module", ["recbole_gro.quick_start.stage_fingerprints", "recbole", "torch"])
 def test_versions_count(prints, monkeypatch, module):
     before = prints()
     monkeypatch.setattr(f"{module}.__version__", "0.0.0")
