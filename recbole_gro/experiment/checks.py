@@ -8,8 +8,9 @@ from typing import Any
 from recbole_gro.attack import attacks_of, create_attacker
 from recbole_gro.config.config import Config, plain, with_settings
 from recbole_gro.defense import create_defense
+from recbole_gro.experiment.grid_file import DETECTION
 from recbole_gro.experiment.kept_loaders import loaders_key, shared_loaders
-from recbole_gro.experiment.plan import DETECTION, Experiment, Task
+from recbole_gro.experiment.plan import Experiment, Task
 from recbole_gro.quick_start.preflight import preflight
 from recbole_gro.trainer import processes
 from recbole_gro.utils.random_state import global_state_kept

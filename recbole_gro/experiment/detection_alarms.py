@@ -35,8 +35,9 @@ from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
 
 UNGUARDED, BY_HISTORY, BY_KEY = "none", "history", "key"  # what gets decoys
-OF_USERS = {f"{name}@{k}": (metric, k) for name, metric in (("hit", hits), ("ndcg", ndcg)) for k in (10, 20)}
-SURROGATE_MEASURES = ("ndcg@10", "agreement@10")  # of a surrogate
+AT = 10  # of surrogates
+OF_USERS = {f"{name}@{k}": (metric, k) for name, metric in (("hit", hits), ("ndcg", ndcg)) for k in (AT, 20)}
+SURROGATE_MEASURES = (f"ndcg@{AT}", f"agreement@{AT}")  # of a surrogate
 
 
 @dataclass(kw_only=True)
@@ -118,11 +119,13 @@ def guarded_variant(config: ConfigLike, decoys: str) -> dict[str, str]:
 
 
 def check_alarms(config: ConfigLike) -> None:
-    """Check that a config names one detector, as a service has, and measures whole lists.
+    """Check that a config names one detector, as a service has, and measures what a report shows on whole lists.
 
     Raises:
-        UserError: it names several, or sets `exclude_seen`.
+        UserError: it names several, sets `exclude_seen`, or leaves out a figure of the report.
     """
+    if AT not in config["topk"] or "ndcg" not in map(str.lower, config["metrics"]):
+        raise UserError(f"topk, metrics: the experiment alarms reports NDCG@{AT} of surrogates; add it to both")
     if config["exclude_seen"]:
         raise UserError("exclude_seen: the experiment alarms measures lists as they are served; leave it out")
     names = as_names(DetectionSettings.of(config).detector)
@@ -191,7 +194,9 @@ def users_served(provider: ProviderUnderTest, config: ConfigLike) -> dict[str, d
     guarded = GuardedService(provider, config, BY_HISTORY)
     lists = {UNGUARDED: provider.service.recommend(histories).cpu(), BY_HISTORY: guarded.recommend(histories)}
     found = {
-        decoys: {name: metric(ranks(own, items), k).mean() for name, (metric, k) in OF_USERS.items()}
+        decoys: {
+            name: metric(ranks(own, items), k).mean() for name, (metric, k) in OF_USERS.items() if k <= own.shape[1]
+        }
         for decoys, own in lists.items()
     }
     found[BY_HISTORY] |= {"users": len(histories), "flagged": len(histories) - guarded.true_lists}
@@ -254,17 +259,19 @@ def alarm_blocks(found: dict[tuple[str, str], Figures]) -> Iterator[Block]:
         labels=2,
     )  # fmt: skip
     yield Heading("What users lose")
+    users = _of_users(found)
+    shown = [name for name in OF_USERS if any((UNGUARDED, "users", name) in own for own in users.values())]
     yield Table(
         "Users who gave no threshold, each with one history: how many, how many of them are flagged, and accuracy over "
         "all of them, percent, without decoys and with decoys for the flagged ones. Mean and deviation over seeds.",
         ["target", "seeds", "users", "flagged",
-         *(f"{label(name)}{what}" for name in OF_USERS for what in ("", ", decoys"))],
+         *(f"{label(name)}{what}" for name in shown for what in ("", ", decoys"))],
         [
             [target, f"{len(own[BY_HISTORY, 'users', 'users'])}",
              *(f"{mean(own[BY_HISTORY, 'users', measure]):,.1f}" for measure in ("users", "flagged")),
              *(in_percent([*own[decoys, "users", name].values()])
-               for name in OF_USERS for decoys in (UNGUARDED, BY_HISTORY))]
-            for target, own in _of_users(found).items()
+               for name in shown for decoys in (UNGUARDED, BY_HISTORY))]
+            for target, own in users.items()
         ],
     )  # fmt: skip
 
@@ -281,10 +288,12 @@ def _of_users(found: dict[tuple[str, str], Figures]) -> dict[str, Figures]:
 
 
 def in_percent(values: Sequence[float]) -> str:
-    """Return mean and deviation of shares, in percent.
+    """Return mean and deviation of shares, in percent; nothing of none, as of a cut-off beyond the lists.
 
     >>> in_percent([0.01, 0.03])
     '2.00 ± 1.41'
     """
+    if not values:
+        return ""
     mean, deviation, n = spread(values)
     return f"{100 * mean:.2f}" + (f" ± {100 * deviation:.2f}" if n > 1 else "")

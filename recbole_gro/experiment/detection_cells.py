@@ -19,8 +19,9 @@ from recbole_gro.experiment.detection_names import check_detectors
 from recbole_gro.experiment.detection_report import write_detection_report
 from recbole_gro.experiment.detection_users import check_users
 from recbole_gro.experiment.dry_run import print_downloads, print_missing
+from recbole_gro.experiment.grid_file import ALARMS, DETECTION
 from recbole_gro.experiment.kept_loaders import forget_loaders
-from recbole_gro.experiment.plan import ALARMS, DETECTION, LOCK, Experiment, Task, heading, in_words
+from recbole_gro.experiment.plan import LOCK, Experiment, Task, heading, in_words
 from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint

@@ -14,6 +14,9 @@ from recbole_gro.utils.packaged import known_experiments, packaged_properties
 TABLE = "table1"  # the figure of an experiment that trains nothing
 OWNERSHIP = "ownership"  # the figure of an experiment on verifications
 MARKS = "marks"  # the figure of an experiment on watermarks
+DETECTION = "detection"  # the figure of an experiment that trains no surrogate
+ALARMS = "alarms"  # the figure of an experiment on services that answer with decoys after an alarm
+TRADE_OFF, TRADE_OFF_K = "tradeoff", 10  # the figure of utility against extraction, and the cut-off of both
 PARTS = {"title": str, "figure": str, "vary": dict, "seeds": list, "fixed": dict, "differs": list}
 PARTS |= {"against": dict, "equal": dict, "ownership": dict, "marks": dict}
 OWNERSHIP_PARTS = {"references": list, "probes": int, "copies": list, "changed": list, "avoiding": list, "half": dict}

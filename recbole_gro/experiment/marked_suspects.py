@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.experiment.plan import in_words
 from recbole_gro.experiment.planned_suspects import PlannedSuspect
 from recbole_gro.experiment.suspect_entries import USUAL
-from recbole_gro.experiment.suspects import PRUNED, fine_tuned, pruned, retrained
+from recbole_gro.experiment.suspects import PRUNED, attack_name, fine_tuned, pruned, retrained
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stages import Stages
@@ -94,7 +93,7 @@ def _cleansed(workshop: Workshop, owner: tuple[str, int, str], attack: dict[str,
     attacked, log = workshop.queries(model, seed, attack, defense)
     _, usual_log = workshop.queries(model, seed, {**attack, "attacker": usual}, defense)
     left_out = of_unusual_histories(log, usual_log, attacked.train._dataset.item_num)
-    cleansed = retrained(attacked, log, ~left_out[log.lists], f"what {usual} gets {OFTENER} times less often")
+    cleansed = retrained(attacked, log, ~left_out[log.lists])
     return MarkedSuspect(cleansed, attacked, log, left_out)
 
 
@@ -137,9 +136,3 @@ def share_of_positions(log: QueryLog, items: Tensor) -> float:
     """Return the share of the positions of all lists that hold some of the items [M]."""
     listed = log.lists[log.lists != 0]
     return float(torch.isin(listed, items).double().mean())
-
-
-def attack_name(attack: dict[str, Any]) -> str:
-    """Return an attack in words: its name, and what else it sets."""
-    others = {key: value for key, value in attack.items() if key != "attacker"}
-    return str(attack["attacker"]) + (f", {in_words(others)}" if others else "")

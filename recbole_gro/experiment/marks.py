@@ -188,6 +188,8 @@ def _check(experiment: Experiment, owners: Iterable[tuple[str, str, int]]) -> No
         config = experiment.config({"model": model, "defense": defense}, seed)
         if config["defense_key"] != "seed":
             raise UserError(f"defense_key: experiment {experiment.name} derives all keys from seeds; leave it out")
+        if "ndcg" not in map(str.lower, config["metrics"]):
+            raise UserError(f"metrics: experiment {experiment.name} reports NDCG; add it, or leave metrics out")
         if not isinstance(create_defense(defense, config), MarkingDefense):
             raise UserError(f"defense: {defense} plants no marks; experiment {experiment.name} takes aow and injected")
         create_method(defense, {})

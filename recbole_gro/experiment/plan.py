@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_gro.attack import attacks_of, create_attacker
+from recbole_gro.attack import STRONGEST, attacks_of, create_attacker
 from recbole_gro.config.config import Config
 from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_settings import type_of
@@ -14,19 +14,15 @@ from recbole_gro.config.settings import declared_keys
 from recbole_gro.config.values import as_names
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.defense_key import VARIABLE
-from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE, read_grid_file
+from recbole_gro.experiment.grid_file import read_grid_file
+from recbole_gro.experiment.plan_checks import ONE_ATTACK, check_given, check_plan
 from recbole_gro.quick_start.references import UNDEFENDED, create_references
-from recbole_gro.quick_start.settings import OutputSettings
 from recbole_gro.utils.errors import UserError, check_spelling, unknown_name
 from recbole_gro.utils.units import counted
 
 LOCK = "experiment"  # of the folder of an experiment
 Task = tuple[dict[str, Any], int]  # varied values and seed of a cell
 Groups = dict[str, dict[str, Any]]  # settings that vary together, by the name of the group
-DETECTION = "detection"  # the figure of an experiment that trains no surrogate
-ALARMS = "alarms"  # the figure of an experiment on services that answer with decoys after an alarm
-TRADE_OFF, TRADE_OFF_K = "tradeoff", 10  # the figure of utility against extraction, and the cut-off of both
-VARIED_BY = {OWNERSHIP: ["model"], MARKS: ["model", "defense"]}
 
 
 @dataclass
@@ -106,6 +102,11 @@ class Experiment:
         attacks = as_names(config["attacker"])
         if len(attacks) != 1:
             raise UserError(f"attacker: a cell has one, not {', '.join(attacks)}; list several under `vary`")
+        if attacks == [STRONGEST] and self.figure in ONE_ATTACK:
+            raise UserError(
+                f"attacker: {STRONGEST} is several attacks, and figure {self.figure} measures one; list those of "
+                "attacker_suite one by one"
+            )
         for attack in attacks_of(config):
             create_attacker(attack, config)
         create_references(config)
@@ -148,13 +149,8 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
         else:
             parts["fixed"][key] = _only(key, value, name)
     experiment = Experiment(Path(name).stem, **parts)
-    _check_values(experiment)
-    for key, groups in _groups(experiment):
-        without_effect = set.intersection(*map(set, groups.values())) & experiment.fixed.keys()
-        if given := without_effect & (settings or {}).keys():
-            raise UserError(f"{min(given)}: each {key} of experiment {name} sets it; write a file of your own")
-        if without_effect:
-            raise UserError(f"experiment {name}: fixed sets {min(without_effect)}, and so does each {key}; remove one")
+    check_plan(experiment)
+    check_given(experiment, settings or {}, name)
     return experiment
 
 
@@ -185,105 +181,3 @@ def _chosen(key: str, values: list, planned: list | Groups) -> list | Groups:
         if value not in list(planned):
             raise unknown_name(key, value, planned)
     return {name: planned[name] for name in values}
-
-
-def _groups(experiment: Experiment) -> list[tuple[str, Groups]]:
-    return [(key, groups) for key, groups in experiment.vary.items() if isinstance(groups, dict)]
-
-
-def _check_values(experiment: Experiment) -> None:
-    _check_seeds(experiment)
-    _check_varied(experiment)
-    _check_fixed(experiment)
-    _check_equal(experiment)
-    _check_groups(experiment)
-    _check_output_settings(experiment)
-    _check_varied_once(experiment)
-    _check_figure(experiment)
-
-
-def _check_seeds(experiment: Experiment) -> None:
-    if experiment.figure == TABLE:
-        if list(experiment.vary) != ["dataset"]:
-            raise UserError(f"experiment {experiment.name}: figure {TABLE} takes dataset as its only varied key")
-        if experiment.seeds:
-            raise UserError(f"seeds: experiment {experiment.name} draws no random numbers and takes no seeds")
-    elif not experiment.seeds or not all(type(seed) is int and seed >= 0 for seed in experiment.seeds):
-        raise UserError(f"seeds: {experiment.seeds!r} is not a list of whole numbers >= 0")
-
-
-def _check_varied(experiment: Experiment) -> None:
-    for key, values in [*experiment.vary.items(), ("seeds", experiment.seeds)]:
-        if not isinstance(values, (list, dict)) or (not values and key in experiment.vary):
-            raise UserError(
-                f"experiment {experiment.name}: {key} takes a list of values, or groups of settings by name"
-            )
-        values = list(values)
-        if any(value in values[:place] or str(value) in map(str, values[:place]) for place, value in enumerate(values)):
-            raise UserError(f"experiment {experiment.name}: {key} has duplicate values in {values}")
-
-
-def _check_fixed(experiment: Experiment) -> None:
-    if both := experiment.fixed.keys() & {*experiment.vary, "seed"}:
-        other = "seeds" if "seed" in both else "vary"
-        raise UserError(f"experiment {experiment.name}: fixed and {other} both set {min(both)}; remove one")
-
-
-def _varied_alone(experiment: Experiment) -> list[str]:
-    """Return the keys whose values vary one by one, seed included."""
-    return [key for key, values in experiment.vary.items() if isinstance(values, list)] + ["seed"]
-
-
-def _check_equal(experiment: Experiment) -> None:
-    for key, other in experiment.equal.items():
-        known = [*experiment.fixed, *_varied_alone(experiment)]
-        if key in {*experiment.fixed, *experiment.vary} or other not in known:
-            raise UserError(f"{key}: experiment {experiment.name} sets it to the value of {other}; give {other} alone")
-
-
-def _check_groups(experiment: Experiment) -> None:
-    for key, groups in _groups(experiment):
-        for name, group in groups.items():
-            if not isinstance(group, dict):
-                raise UserError(f"experiment {experiment.name}: {key} {name} takes settings, such as {{defense: gro}}")
-
-
-def _varying(experiment: Experiment) -> list[str]:
-    """Return the keys that vary, once for each way in which they do: alone, by seeds, or by one of the groups."""
-    in_groups = (set().union(*groups.values()) for _, groups in _groups(experiment))
-    return [*_varied_alone(experiment), *(key for keys in in_groups for key in keys)]
-
-
-def _check_output_settings(experiment: Experiment) -> None:
-    of_suspects = [*experiment.ownership.get("small", {})]
-    for part in ("copies", "changed", "avoiding", "cleansed"):
-        entries = [*experiment.ownership.get(part, []), *experiment.marks.get(part, [])]
-        of_suspects += [key for entry in entries for key in entry]
-    for key in OutputSettings.names:
-        if key in (*experiment.fixed, *experiment.equal, *_varying(experiment), *of_suspects):
-            raise UserError(
-                f"{key}: cells do not read it; it is an option of the command (--{key}), an argument of run_experiment"
-            )
-
-
-def _check_varied_once(experiment: Experiment) -> None:
-    varying = _varying(experiment)
-    if twice := {key for key in varying if varying.count(key) > 1}:
-        raise UserError(f"experiment {experiment.name}: {min(twice)} varies twice, by groups, by itself or by seeds")
-
-
-def _check_figure(experiment: Experiment) -> None:
-    if experiment.figure == "budget" and "query_sequences" not in experiment.vary:
-        raise UserError(f"experiment {experiment.name}: figure budget needs query_sequences among the varied keys")
-    varied = VARIED_BY.get(experiment.figure)
-    if varied and (list(experiment.vary) != varied or not getattr(experiment, experiment.figure)):
-        raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure} varies {' and '.join(varied)} alone, and has a "
-            f"part {experiment.figure}"
-        )
-    figures = ("k", "target", TRADE_OFF, "budget", DETECTION, ALARMS, *VARIED_BY, TABLE)
-    if experiment.figure not in (*figures, *experiment.vary):
-        raise UserError(
-            f"experiment {experiment.name}: figure {experiment.figure!r} is neither {', '.join(figures)} nor a "
-            f"varied key ({', '.join(experiment.vary)})"
-        )

@@ -17,15 +17,13 @@ from recbole_gro.experiment.dataset_table import run_table
 from recbole_gro.experiment.detection_cells import KINDS, run_detection
 from recbole_gro.experiment.dry_run import print_downloads, print_estimate
 from recbole_gro.experiment.estimate import estimated_seconds
-from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE
+from recbole_gro.experiment.grid_file import MARKS, OWNERSHIP, TABLE, TRADE_OFF, TRADE_OFF_K
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.marks import run_marks
 from recbole_gro.experiment.order import trainings_first
 from recbole_gro.experiment.ownership import run_ownership
 from recbole_gro.experiment.plan import (
     LOCK,
-    TRADE_OFF,
-    TRADE_OFF_K,
     Experiment,
     heading,
     in_words,

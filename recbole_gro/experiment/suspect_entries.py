@@ -24,6 +24,7 @@ def check_ownership(where: str, part: Mapping[str, Any], parts: Mapping[str, Any
     models = _listed(parts["vary"].get("model"))  # none: the figure is refused afterwards
     owners = [*models, *_listed(parts.get("seeds"))]
     for name in ("copies", "changed", "avoiding"):
+        _check_different(f"{where} {name}:", part[name])
         for entry in part[name]:
             _check_attack(f"{where} {name}:", entry, ("attacker",))
             only = entry.get(ONLY, owners)
@@ -51,6 +52,7 @@ def check_marks(where: str, part: Mapping[str, Any], parts: Mapping[str, Any]) -
         UserError: an invalid entry.
     """
     for name in ("copies", "changed", "cleansed"):
+        _check_different(f"{where} {name}:", part[name])
         for entry in part[name]:
             _check_attack(f"{where} {name}:", entry, ("attacker", USUAL) if name == "cleansed" else ("attacker",))
             if ONLY in entry or (USUAL in entry and name != "cleansed"):
@@ -58,6 +60,20 @@ def check_marks(where: str, part: Mapping[str, Any], parts: Mapping[str, Any]) -
                 raise UserError(f"{where} {name}: {key} is no key of its entries; leave it out")
     if part["keys"] < 1:
         raise UserError(f"{where} keys: {part['keys']} is not allowed; it takes a whole number >= 1")
+
+
+def _check_different(where: str, entries: Sequence[Any]) -> None:
+    """Check that no attack is listed twice: each is one suspect of an owner.
+
+    Raises:
+        UserError: one is.
+    """
+    listed: list[Any] = []
+    for entry in entries:
+        attack = {key: value for key, value in entry.items() if key != ONLY} if isinstance(entry, dict) else entry
+        if attack in listed:
+            raise UserError(f"{where} {entry!r} is listed twice; give each attack once")
+        listed.append(attack)
 
 
 def _check_attack(where: str, entry: Any, attacks: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from recbole_gro.experiment.plan import Experiment, in_words
 from recbole_gro.experiment.planned_suspects import PlannedSuspect
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.quick_start.seeding import start_stage
-from recbole_gro.quick_start.stage_fingerprints import Fingerprints
+from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.ranking import found_in, keep_items
@@ -67,7 +68,7 @@ def copies(workshop: Workshop, model: str, seed: int) -> Iterator[PlannedSuspect
     for attack in attacks(workshop.experiment, "changed", model, seed):
         surrogate = functools.cache(functools.partial(workshop.surrogate, model, seed, attack))
         for kind in CHANGED:
-            make = functools.partial(_changed_copy, kind, _name(attack), surrogate, other)
+            make = functools.partial(_changed_copy, kind, attack_name(attack), surrogate, other)
             yield PlannedSuspect(f"{kind}: {in_words(attack)}", COPIES, make)
     for attack in attacks(workshop.experiment, "avoiding", model, seed):
         make = functools.partial(_avoiding_copy, workshop, model, seed, attack)
@@ -87,7 +88,7 @@ def _changed_copy(kind: str, name: str, made: Callable[[], Any], other: Callable
 def _avoiding_copy(workshop: Workshop, model: str, seed: int, attack: dict[str, Any]) -> Suspect:
     _, stages, log, n_lists = workshop.surrogate(model, seed, attack)
     lists = _avoiding(stages, log, _own_model(workshop, model, seed))
-    return Suspect(AVOIDING, _name(attack), True, lists, n_lists)
+    return Suspect(AVOIDING, attack_name(attack), True, lists, n_lists)
 
 
 def attacks(experiment: Experiment, part: str, model: str, seed: int) -> list[dict[str, Any]]:
@@ -185,22 +186,22 @@ def _avoiding(stages: Stages, log: QueryLog, other: nn.Module) -> Lists:
     width = min(2 * log.lists.shape[2], stages.train._dataset.item_num - 1)
     queries = [log.sequences[:, : t + 1] for t in range(log.sequences.shape[1])]
     own = torch.stack([_served(other, width)(rows) for rows in queries], 1)
-    return _served(retrained(stages, log, found_in(log.lists, own), f"what {type(other).__name__} ranks low"))
+    return _served(retrained(stages, log, found_in(log.lists, own)))
 
 
-def retrained(stages: Stages, log: QueryLog, kept: Tensor, left_out: str) -> nn.Module:
+def retrained(stages: Stages, log: QueryLog, kept: Tensor) -> nn.Module:
     """Return the surrogate of an attack that trains on part of its lists.
 
     Args:
         stages: of the attack.
         log: its query log.
         kept: [S, L, k] bool, which items stay in the lists.
-        left_out: the others in words, for the fingerprint.
     """
     name = stages.prints.name
-    prints = Fingerprints(stages.config, name, variant={"queries": f"{stages.prints.queries} less {left_out}"})
-    part = Stages(stages.config, stages.loaders, stages.cache, prints, None)
-    return part.surrogate(QueryLog(log.sequences, keep_items(log.lists, kept)), name)[0]
+    part = hashlib.sha256(kept.numpy().tobytes()).hexdigest()[:16]
+    prints = Fingerprints(stages.config, name, variant={"queries": fingerprint("part", stages.prints.queries, part)})
+    of_part = Stages(stages.config, stages.loaders, stages.cache, prints, None)
+    return of_part.surrogate(QueryLog(log.sequences, keep_items(log.lists, kept)), name)[0]
 
 
 def _shuffled(surrogate: nn.Module, stages: Stages) -> Lists:
@@ -230,8 +231,14 @@ def _own_model(workshop: Workshop, model: str, seed: int) -> nn.Module:
 
 
 def _name(attack: dict[str, Any]) -> str:
-    return str(attack["attacker"]) + "".join(f", {in_words({key: value})}" for key, value in attack.items()
-                                             if key not in ("attacker", "query_sequences"))  # fmt: skip
+    """Return an attack in words, less its budget: the kind of a copy has the number of lists."""
+    return attack_name({key: value for key, value in attack.items() if key != "query_sequences"})
+
+
+def attack_name(attack: dict[str, Any]) -> str:
+    """Return an attack in words: its name, and what else it sets."""
+    others = {key: value for key, value in attack.items() if key != "attacker"}
+    return str(attack["attacker"]) + (f", {in_words(others)}" if others else "")
 
 
 def _pruned(share: float, surrogate: nn.Module, *_: Any) -> Lists:

@@ -78,7 +78,8 @@ def quality_table(found: list[Point]) -> tuple[list[str], list[list[str]]]:
 def picture(found: list[Point], metric: str) -> Figure:
     """Return the figure of all points: the share kept of a metric on the x axis, the share extracted on the y axis.
 
-    The frontier is joined. Names stand beside the axes, one per line: most points lie on one vertical line.
+    The frontier of each target is joined. Names stand beside the axes, one per line: most points lie on one vertical
+    line.
     """
     figure = Figure(figsize=(10, 6), layout="constrained")
     axes = figure.subplots()
@@ -95,8 +96,9 @@ def picture(found: list[Point], metric: str) -> Figure:
             xytext=(1.03, height), textcoords="axes fraction", va="center", fontsize=8, color=colour,
             arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.6, "relpos": (0, 0.5)},
         )  # fmt: skip
-    ends = sorted((point.kept[metric], point.extracted) for point in frontier)
-    axes.plot(*zip(*ends, strict=True), color="#1b6ca8", linewidth=1)
+    for target in dict.fromkeys(point.target for point in frontier):
+        ends = sorted((point.kept[metric], point.extracted) for point in frontier if point.target == target)
+        axes.plot(*zip(*ends, strict=True), color="#1b6ca8", linewidth=1)
     axes.set_xlabel(f"{metric} of the target / undefended")
     axes.set_ylabel(f"gain in NDCG@{AT} of the best attacker's surrogate / undefended")
     axes.grid(alpha=0.3)

@@ -17,6 +17,7 @@ AT = 10  # of the surrogate's NDCG
 CUT_OFFS = (5, 10, 20, 50, 100)
 QUALITY = {label(f"{metric}@{k}"): (metric, k) for metric in METRICS for k in CUT_OFFS}
 FRONTIER = "NDCG@10"  # the utility that the frontier is about
+OF_TARGET = ("dataset", "model")
 Attacks = dict[str, Setting]  # on one defense, by attacker
 Planned = Sequence[Mapping[str, Any]]
 
@@ -28,6 +29,7 @@ class Pair:
     Attributes:
         defense: its name.
         rest: the other varied keys in words.
+        target: dataset and model in words, where they vary.
         attacks: on the defense, those that have a cell.
         undefended: on the undefended target, likewise.
         absent: attacks on either that the plan has and no cell, such as `head on tail_decoy`.
@@ -35,6 +37,7 @@ class Pair:
 
     defense: str
     rest: str
+    target: str
     attacks: Attacks
     undefended: Attacks
     absent: list[str]
@@ -67,7 +70,8 @@ class Point:
         attacker: name of the best attacker.
         by_attacker: {attacker: the same share}.
         seeds: number of seeds behind each share.
-        on_frontier: whether no other defense keeps as much with less extracted.
+        target: dataset and model in words, where they vary: no share of one is better or worse than that of another.
+        on_frontier: whether no other defense of the target keeps as much with less extracted.
     """
 
     name: str
@@ -77,6 +81,7 @@ class Point:
     attacker: str
     by_attacker: dict[str, float]
     seeds: int
+    target: str = ""
     on_frontier: bool = False
 
 
@@ -103,7 +108,7 @@ def points(settings: Sequence[Setting], planned: Planned = ()) -> list[Point]:
         kept = {name: _kept(values, other[name]) for name, values in own.items()}
         shares = {name: max(0.0, _gained(attack, seeds) / best) for name, attack in pair.attacks.items()}
         worst = max(shares, key=lambda name: shares[name])
-        point = Point(pair.defense, served, kept, shares[worst], worst, shares, len(seeds))
+        point = Point(pair.defense, served, kept, shares[worst], worst, shares, len(seeds), pair.target)
         found[pair.defense][pair.rest] = point
     named = [point for defense, by_rest in found.items() for point in _named(defense, by_rest)]
     for point in named:
@@ -141,8 +146,11 @@ def without_gain(settings: Sequence[Setting], planned: Planned = ()) -> list[str
 def _pairs(settings: Sequence[Setting], planned: Planned) -> Iterator[Pair]:
     """Yield each defense with the attacks on it and those on the undefended target."""
     groups: dict[tuple[str, str], Attacks] = defaultdict(dict)
+    targets: dict[str, str] = {}
     for setting in settings:
-        groups[_place(setting.values)][_attacker(setting)] = setting
+        place = _place(setting.values)
+        groups[place][_attacker(setting)] = setting
+        targets[place[1]] = in_words({key: setting.values[key] for key in OF_TARGET if key in setting.values})
     wanted: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for values in planned:
         if "attacker" in values:
@@ -151,7 +159,7 @@ def _pairs(settings: Sequence[Setting], planned: Planned) -> Iterator[Pair]:
         sides = dict.fromkeys((defense, UNDEFENDED))
         absent = [f"{attack} on {side}" for side in sides for attack in wanted.get((side, words), ())
                   if attack not in groups.get((side, words), ())]  # fmt: skip
-        yield Pair(defense, words, attacks, groups.get((UNDEFENDED, words), {}), absent)
+        yield Pair(defense, words, targets[words], attacks, groups.get((UNDEFENDED, words), {}), absent)
 
 
 def _place(values: Mapping[str, Any]) -> tuple[str, str]:
@@ -204,7 +212,7 @@ def _kept(values: np.ndarray, undefended: np.ndarray) -> float:
 
 
 def on_frontier(point: Point, found: list[Point], metric: str) -> bool:
-    """Return whether no other point keeps as much of a metric with less extracted, or more with as little.
+    """Return whether no other point of its target keeps as much with less extracted, or more with as little.
 
     Args:
         point: one of `found`.
@@ -214,6 +222,6 @@ def on_frontier(point: Point, found: list[Point], metric: str) -> bool:
 
     def beats(other: Point) -> bool:
         more, less = other.kept[metric] - point.kept[metric], point.extracted - other.extracted
-        return more >= 0 and less >= 0 and more + less > 0
+        return other.target == point.target and more >= 0 and less >= 0 and more + less > 0
 
     return not np.isnan(point.kept[metric]) and not any(map(beats, found))

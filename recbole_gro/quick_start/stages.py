@@ -22,6 +22,7 @@ from recbole_gro.defense.combined import restore_state, saved_state, trains
 from recbole_gro.defense.protected import protected_checkpoint
 from recbole_gro.evaluator import evaluate_service
 from recbole_gro.quick_start.announcements import announce_attack, announce_target, report_target
+from recbole_gro.quick_start.run_checkpoint import keep_checkpoint
 from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.stage_cache import StageCache, start_anew_elsewhere
 from recbole_gro.quick_start.stage_facts import query_facts, surrogate_facts
@@ -33,8 +34,8 @@ from recbole_gro.serving.catalogue import Catalogue
 from recbole_gro.serving.service import Service
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import TargetTrainer
-from recbole_gro.trainer.catalogue import has_weights, item_features, load_weights, stored_items, weights_of
-from recbole_gro.utils.files import load_state, one_at_a_time, save_state
+from recbole_gro.trainer.catalogue import item_features, load_weights, stored_items, weights_of
+from recbole_gro.utils.files import load_state, one_at_a_time
 from recbole_gro.utils.log import console
 
 
@@ -295,6 +296,5 @@ class Stages:
         stored = self._once(stage, fingerprint, make_in, together=True)
         if self.output_dir and processes.is_first():
             with one_at_a_time(self.cache.folder / "copies"):  # workers write the same file
-                if not has_weights(self.output_dir / f"{file}.pth", stored[kept]):
-                    save_state(self.output_dir / f"{file}.pth", stored[kept])
+                keep_checkpoint(self.output_dir / f"{file}.pth", stored[kept], self.config)
         return stored

@@ -1,8 +1,6 @@
 """The part of a dataset that RecBole's models read when they are built: sizes and item features."""
 
-import contextlib
 from collections.abc import Iterable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +14,6 @@ from torch import nn
 from recbole_gro.config.config import plain_settings
 from recbole_gro.config.models import reference_to
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.files import load_state
 
 
 class StandInDataset:
@@ -113,16 +110,6 @@ def load_weights(model: Any, checkpoint: dict[str, Any]) -> Any:
     if checkpoint.get("other_parameter"):
         model.load_other_parameter(checkpoint["other_parameter"])
     return model.eval()
-
-
-def has_weights(file: Path, checkpoint: dict[str, Any]) -> bool:
-    """Return whether a file has the weights of a checkpoint; one of an interrupted training has those of its epoch."""
-    if not file.exists():
-        return False
-    with contextlib.suppress(UserError):
-        there, own = load_state(file).get("state_dict") or {}, checkpoint["state_dict"]
-        return there.keys() == own.keys() and all(torch.equal(there[name], own[name].cpu()) for name in own)
-    return False
 
 
 def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> dict[str, Any]:

@@ -111,6 +111,24 @@ def test_seen_items_cannot_be_excluded(grid, tmp_path):
         run_experiment(grid, {"exclude_seen": True}, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "given", [{"topk": [5], "valid_metric": "NDCG@5"}, {"metrics": ["Hit"], "valid_metric": "Hit@10"}]
+)
+def test_figures_of_the_report_are_measured(grid, tmp_path, given):
+    with pytest.raises(UserError, match="topk, metrics: the experiment alarms reports NDCG@10 of surrogates; add it"):
+        run_experiment(grid, given, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_lists_shorter_than_a_cut_off_have_no_figure_of_it(grid, tmp_path):
+    folder = run_experiment(grid, {"served_k": 12, "attacker": ["standard+random"], "seeds": [1]}, tmp_path / "out")
+    [cell] = [json.loads(file.read_text()) for file in (folder / "cells").iterdir()]
+    assert {one["measure"] for one in cell if one["of"] == "users"} == {"hit@10", "ndcg@10", "users", "flagged"}
+    report = (folder / "report.md").read_text()
+    assert "HR@10" in report
+    assert "HR@20" not in report
+
+
 def cell_of(attacker, seed, flagged, values=None):
     """The figures of a cell: those of users depend on the seed alone."""
     found = {(decoys, "users", name): seed / 100 for decoys in (UNGUARDED, BY_HISTORY) for name in OF_USERS}

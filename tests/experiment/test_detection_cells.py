@@ -218,6 +218,22 @@ def test_models_are_tried_before_anything_is_made(grid, tmp_path, given, message
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("figure", ["detection", "alarms"])
+def test_several_attacks_at_once_are_refused(grid, tmp_path, figure):
+    Path(grid).write_text(Path(grid).read_text().replace("figure: detection", f"figure: {figure}"))
+    with pytest.raises(UserError, match=f"attacker: strongest is several attacks, and figure {figure} measures one"):
+        run_experiment(grid, {"attacker": ["strongest"]}, output_dir=tmp_path / "out")
+
+
+def test_groups_do_not_have_the_name_of_a_setting(tmp_path, tiny_data_path):
+    groups = {
+        name: {"attacker": "standard+random", "false_positive_rate": rate} for name, rate in (("a", 0.1), ("b", 0.5))
+    }
+    grid = detection_file(tmp_path, tiny_data_path, groups, figure="detection", seeds=[1], fixed={})
+    with pytest.raises(UserError, match="attacker is a setting, and groups of settings have a name that is none"):
+        run_experiment(grid, output_dir=tmp_path / "out")
+
+
 def test_an_unknown_detector_is_refused(grid, tmp_path):
     with pytest.raises(UserError, match="unknown detector 'nobody'"):
         run_experiment(grid, {"detector": ["nobody"]}, output_dir=tmp_path / "out")

@@ -127,6 +127,8 @@ def test_a_dry_run_trains_nothing(grid, tmp_path, capsys):
         ("keys: 2", "keys: 2\n  key: 3", "experiment tiny.yaml: marks: unknown key 'key'; did you mean 'keys'?"),
         ("vary: {model: [NARM, GRU4Rec], ", "fixed: {model: NARM}\nvary: {", "varies model and defense alone, and has"),
         ("seeds: [1]", "seeds: [1]\nfixed: {defense_key: secret}", "defense_key: experiment tiny derives all keys"),
+        ("seeds: [1]", "seeds: [1]\nfixed: {attacker: head}", "attacker: figure marks has attacks and defenses of "),
+        ("usual: standard+autoregressive", "usual: strongest", "attacker: strongest is several attacks, and figure "),
         ("[{attacker: standard+mixed}]\n  changed", "[{attacker: oracle, output_dir: x}]\n  changed", "output_dir: ce"),
     ],
 )  # fmt: skip
@@ -136,6 +138,13 @@ def test_an_invalid_plan_is_refused_before_anything_is_made(grid, tmp_path, monk
     (tmp_path / "tiny.yaml").write_text(OWN.replace(old, new))
     with pytest.raises(UserError, match=message.replace("?", r"\?")):
         run_experiment(*grid, output_dir="out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_metric_of_the_report_is_measured(grid, tmp_path):
+    name, settings = grid
+    with pytest.raises(UserError, match="metrics: experiment tiny reports NDCG; add it, or leave metrics out"):
+        run_experiment(name, settings | {"metrics": ["Hit"], "valid_metric": "Hit@5"}, output_dir="out")
     assert not (tmp_path / "out").exists()
 
 

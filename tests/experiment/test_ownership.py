@@ -2,9 +2,11 @@ import csv
 import re
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import SMALL
 from experiment.folder_cases import FolderCases
 from pipeline import files_below, same_weights
@@ -14,6 +16,7 @@ from recbole_gro.experiment.ownership import HEAD, WORDS
 from recbole_gro.experiment.ownership_report import ownership_blocks
 from recbole_gro.experiment.plan import read_experiment
 from recbole_gro.experiment.run import run_experiment
+from recbole_gro.experiment.suspects import AVOIDING, CHANGED, copies
 from recbole_gro.experiment.workshop import Workshop
 from recbole_gro.ownership.fingerprint import DistinctiveItems
 from recbole_gro.ownership.method import NoVerdict
@@ -193,6 +196,47 @@ class TestFolders(FolderCases):
     unmade = {f"ownership.{name}": lambda *_: [] for name in ("verdicts", "check_ownership_data")}
 
 
+TWO_BUDGETS = "[{attacker: standard+mixed}, {attacker: standard+mixed, query_sequences: 40}]"
+ONE_MODEL = f"""
+title: two budgets
+figure: ownership
+vary: {{model: [GRU4Rec]}}
+seeds: [1]
+ownership:
+  references: [2, 3, 4, 5]
+  probes: 30
+  copies: []
+  changed: {TWO_BUDGETS}
+  avoiding: {TWO_BUDGETS}
+  small: {{count: 0, model: GRU4Rec, epochs: 1}}
+"""
+
+
+def test_changed_copies_of_two_budgets_keep_their_verdicts(grid, tmp_path):
+    """One more suspect makes the table anew, from the rows that are known."""
+    found = []
+    for count in (0, 1):
+        (tmp_path / "two.yaml").write_text(ONE_MODEL.replace("count: 0", f"count: {count}"))
+        with open(run_experiment("two.yaml", grid[1], output_dir="out") / "results.csv", newline="") as stream:
+            found.append([row for row in csv.DictReader(stream) if row["is_copy"] == "True"])
+    assert found[0] == found[1]
+    assert Counter(row["kind"] for row in found[0]) == dict.fromkeys((*CHANGED, AVOIDING), 2)
+    assert Counter(row["lists"] for row in found[0]) == dict.fromkeys(("32", "160"), len(CHANGED) + 1)
+
+
+def test_a_copy_that_avoids_probes_is_made_anew_with_another_model_of_the_attackers(grid, tmp_path):
+    """A single architecture leaves the attacker with the small model."""
+    lists = []
+    for stages, rate in (("stages", 1e-5), ("stages", 0.05), ("others", 0.05)):
+        (tmp_path / "two.yaml").write_text(ONE_MODEL.replace("epochs: 1", f"epochs: 3, learning_rate: {rate}"))
+        plan = read_experiment("two.yaml", grid[1] | {"served_k": 10})  # twice as many are not all items
+        workshop = Workshop(plan, tmp_path / stages)
+        [suspect] = [planned.make() for planned in copies(workshop, "GRU4Rec", 1) if AVOIDING in planned.name][:1]
+        lists.append(suspect.lists(torch.arange(1, 30).unsqueeze(1)))
+    assert torch.equal(lists[1], lists[2])
+    assert not torch.equal(lists[0], lists[1])
+
+
 def test_too_few_candidates_are_refused(grid, tmp_path):
     file = tmp_path / grid[0]
     file.write_text(file.read_text().replace("[2, 3, 4, 5]", "[2, 3]"))
@@ -212,6 +256,11 @@ def without_changed_copies(file):
         ({"served_k": 17}, "replaced from below; set it to 18 or more"),
         ({"served_k": 30}, "served_k: 30 is too long for a catalogue of 30 items; at most 29"),
         ({"surrogate_model": "FDSA"}, "surrogate: its model reads item features of the data"),
+        (
+            {"defense": "tail_decoy"},
+            "defense: figure ownership has attacks and defenses of its own, in the file's part",
+        ),
+        ({"attacker": "head"}, "attacker: figure ownership has attacks and defenses of its own, in the file's part"),
     ],
 )
 def test_settings_that_suspects_cannot_have_are_refused_before_anything_is_made(
@@ -259,6 +308,11 @@ def test_no_folder_of_recboles_is_left(grid, tmp_path):
         ("copies: [{attacker: standard+mixed}", "copies: [{attacker: [head, oracle]}", "is not an attack; each entry"),
         ("copies: [{attacker: standard+mixed}", "copies: [{attacker: head, model: NARM}", "copies: model: an entry"),
         ("copies: [{attacker: standard+mixed}", "copies: [{attacker: standard+mixt}", "mixt"),
+        ("changed: [{attacker: standard+mixed}", "changed: [{attacker: strongest}", "attacker: strongest is several "),
+        (
+            "copies: [{attacker: standard+mixed}", "copies: [{attacker: standard+mixed}, {attacker: standard+mixed}",
+            "copies: {'attacker': 'standard+mixed'} is listed twice; give each attack once",
+        ),
         ("only: [1]", "only: 1", "avoiding: only: 1 is not allowed; it takes a list of models and seeds of the file, "),
         ("only: [1]", "only: [7]", "avoiding: only: [7] is not allowed; it takes a list of models and seeds of the fi"),
         ("[2, 3, 4, 5]", "[2, 3, 4, b]", "references: [2, 3, 4, 'b'] is not a list of whole numbers >= 0, which are s"),

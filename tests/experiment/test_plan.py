@@ -110,6 +110,7 @@ def test_groups_are_chosen_by_name_and_an_equal_key_follows_the_other(own):
         ({"gro_epochs": 5}, "gro_epochs: experiment own sets it to the value of epochs; give epochs alone"),
         ({"defense": "none"}, "defense: each arm of experiment"),
         ({"arm": "plain", "target_epoch": "best"}, "target_epoch: each arm of experiment"),
+        ({"target_epoch": "best"}, "target_epoch: arm plain of experiment"),
     ],
 )
 def test_a_setting_that_groups_leave_without_effect_is_refused(own, given, message):

@@ -61,6 +61,21 @@ def test_a_defense_is_rated_by_its_worst_case():
     assert found["none"].extracted == 1.0
 
 
+def test_the_frontier_is_that_of_each_target():
+    """A defense of one dataset is no better or worse than that of another, whose shares are of other users."""
+    worse = [cell(one.values["defense"], one.values["attacker"], 0.8, 0.5) for one in GRID]
+    grids = {"a": GRID, "b": worse}
+    cells = [
+        Cell(**vars(one) | {"values": {**one.values, "dataset": name}}) for name, own in grids.items() for one in own
+    ]
+    together = {point.name: point.on_frontier for point in points(settings(cells))}
+    alone = {name: {point.name: point.on_frontier for point in points(settings(own))} for name, own in grids.items()}
+    assert together == {
+        f"{defense} (dataset {name})": found for name in grids for defense, found in alone[name].items()
+    }
+    assert picture(points(settings(cells)), "NDCG@10")
+
+
 def test_shares_are_of_what_was_gained_beyond_the_untrained_surrogate():
     """Undefended, the best of two attacks gains 0.5 - 0.3; past a defense nothing, a half, or less than nothing."""
     undefended = [cell("none", "head", 0.8, 0.4, untrained=0.3), cell("none", "standard", 0.8, 0.5, untrained=0.3)]
