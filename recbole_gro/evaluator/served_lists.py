@@ -29,9 +29,14 @@ class ServedEvaluator(Trainer):
         config: metrics and topk; no cut-off may exceed the length of the list. With `exclude_seen` all items of a
             row's history, not only those that the model reads, are removed from its list first.
         service: the service to evaluate.
+
+    Raises:
+        UserError: a cut-off is beyond its lists.
     """
 
     def __init__(self, config: ConfigLike, service: Service):
+        if (most := max(config["topk"])) > service.k:
+            raise UserError(f"topk: position {most} is beyond the lists of the service, which have {service.k} items")
         evaluator = CheckedEvaluator(config)  # first: RecBole makes the metrics too, and names none that fails
         with no_tensorboard():
             super().__init__(config, service.model)

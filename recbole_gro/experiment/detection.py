@@ -14,6 +14,7 @@ from recbole_gro.config.settings import Settings, fingerprint_inputs
 from recbole_gro.config.values import as_names
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense.combined import restore_state, saved_state
+from recbole_gro.defense.defense_key import key_digest
 from recbole_gro.detection import detectors
 from recbole_gro.detection.api_keys import LEAST_UNUSUAL, SHARES
 from recbole_gro.detection.benign import BENIGN_WINDOWS, STEPS, BenignHistories, Score
@@ -278,7 +279,7 @@ def so_far(alarms: Tensor, most: int) -> list[float]:
 
 
 def settings_read(config: ConfigLike) -> dict[str, Any]:
-    """Return what thresholds depend on: settings of detectors, the source of those that a user wrote, and windows."""
+    """Return what thresholds and decoys depend on: settings of detectors, users' sources, windows, and a secret key."""
     named = [detectors[name] for name in as_names(DetectionSettings.of(config).detector)]
     own: list[type[Settings]] = [DetectionSettings, *(part for detector in named for part in detector.settings)]
     read = {name: value for part in own for name, value in part.fingerprint_inputs(config).items()}
@@ -287,4 +288,5 @@ def settings_read(config: ConfigLike) -> dict[str, Any]:
         "benign windows": [*BENIGN_WINDOWS, "beginnings", "judged by both halves"],
         "looks": [LOOKS, LOOK_LEVEL, LEAST_UNUSUAL, SHARES],
     }
-    return read | undeclared | sources_of(*named) | windows
+    key = key_digest(config)
+    return read | undeclared | sources_of(*named) | windows | ({"key": key} if key else {})

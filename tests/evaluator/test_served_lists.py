@@ -108,6 +108,15 @@ def test_every_metric_of_lists_is_that_of_recboles_table_to_the_last_digit(make_
     assert results[0]["hit@9"] > 0
 
 
+@pytest.mark.parametrize("kind", ["model", "popularity"])
+def test_cut_offs_beyond_the_lists_are_refused(make_loaders, kind):
+    config, *loaders = make_loaders("GRU4Rec", topk=[1, 5])
+    model = untrained(config, loaders[0])
+    service = Service(model, 3) if kind == "model" else PopularityService(model, 3, {1: 2})
+    with pytest.raises(UserError, match="topk: position 5 is beyond the lists of the service, which have 3 items"):
+        evaluate_service(config, service, *loaders)
+
+
 def test_metrics_of_scores_cannot_be_measured_on_lists(make_loaders):
     config, train, _, _ = make_loaders("NARM")
     service = Service(untrained(config, train), 5)
