@@ -1,6 +1,8 @@
 """RecBole's SequentialDataset with lazy rows: prefixes, windows or whole sequences of histories."""
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -43,9 +45,11 @@ class SequenceDataset(InteractionDataset):
         first_of_user: [user_num] position in `history` of each user's first interaction; with pre-split files that of
             the user's longest training row.
         row_start_field: column of a row's start; RecBole's item_list_length_field has its length.
+        data_digests: of the atomic files that were read, by name; empty where that is unknown.
     """
 
     inter_feat: Interaction
+    data_digests: Mapping[str, str] = MappingProxyType({})
     is_training_part = False
     only_prefixes = False  # RecBole's loaders train on one target per row, so for them `auto` is prefixes
     trimmed = False  # lists are as wide as the longest of a batch, for models whose scores do not depend on padding

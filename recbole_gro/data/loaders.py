@@ -13,6 +13,7 @@ from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, n
 from recbole_gro.config.settings import setting
 from recbole_gro.data.availability import check_obtainable
 from recbole_gro.data.dataset import SequenceDataset
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.data.masking import WindowMask
 from recbole_gro.data.training_rows import check_rows_left, train_rows_of
 from recbole_gro.data.whole_sequences import SequenceLoader
@@ -52,7 +53,7 @@ def build_dataset(config: ConfigLike) -> SequenceDataset:
                 f"({getattr(error, 'reason', None) or error})"
             ) from error
     _check_item_features(config, dataset)
-    dataset.only_prefixes = True
+    dataset.only_prefixes, dataset.data_digests = True, data_fingerprint(config)
     return dataset
 
 

@@ -15,7 +15,7 @@ from recbole_gro.ownership.key import check_secret_marks, sha256
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 from recbole_gro.ownership.method_output import checked_probes
 from recbole_gro.ownership.outcome import outcome
-from recbole_gro.ownership.references import load_references
+from recbole_gro.ownership.references import load_references, unchecked_data
 from recbole_gro.ownership.stored_probes import MOST_ROUNDED, differing, without
 from recbole_gro.ownership.suspect import Answers, most_frequent, n_sent_twice
 from recbole_gro.serving.saved_target import load_target
@@ -80,6 +80,7 @@ def recompute(
             found_at = find_references(file, of_others, references, of_owner)
             loaded = load_references([*found_at.values()], model)
             others = dict(zip(found_at, loaded.values(), strict=True))
+            found["data_unchecked"] = unchecked_data(model, others) if method.needs_references else None
             n, n_items = len(probes.histories), len(model.item_tokens or ())
             again = checked_probes(method.name, method.probes(model, others, key, n), n, n_items)
         except NoVerdict as reason:

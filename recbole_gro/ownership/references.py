@@ -8,6 +8,7 @@ from recbole_gro.config.config import with_settings
 from recbole_gro.config.recbole_defaults import TargetEpochSettings
 from recbole_gro.config.settings import of_sections, plugin_keys
 from recbole_gro.data import build_dataset, build_loaders
+from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import NoVerdict
@@ -40,6 +41,7 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         console.info(f"reference {number} of {n}: {owner.config['model']}, seed {seed}")
         config = with_settings(owner.config, seed=seed)
         loaders = build_loaders(config, build_dataset(config))
+        _check_files(owner, loaders[0]._dataset.data_digests)
         _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)
         out = folder / f"seed-{seed}"
         make_folder(out)
@@ -52,13 +54,14 @@ def check_trainable(owner: SavedTarget) -> None:
     """Check that references for a model can be trained here.
 
     Raises:
-        UserError: a defense trained it.
+        UserError: a defense trained it, or the data in its `data_path` are not those that it was trained on.
     """
     if (defense := owner.trained_by) is not None:
         raise UserError(
             f"references: the defense {defense} trained the owner's model, and models that are trained here have none; "
             f"train them with recbole-gro run --defense={defense} at other seeds, and give their target-{defense}.pth"
         )
+    _check_files(owner, data_fingerprint(owner.config))
 
 
 def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str, SavedTarget]:
@@ -70,7 +73,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
 
     Raises:
         UserError: a file is invalid or given twice.
-        NoVerdict: a model was trained in another way.
+        NoVerdict: a model was trained in another way, or on other data.
     """
     references: dict[str, SavedTarget] = {}
     seeds = {owner.config["seed"]: "the owner's model"}
@@ -78,6 +81,11 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
         references[file] = model = load_target(file)
         _check_tokens(f"reference {file}", model.item_tokens, owner)
         _check_settings(file, _training(model), _training(owner))
+        if changed := _changed_files(owner, model.data_digests):
+            raise NoVerdict(
+                f"reference {file} was trained on other data than the owner's model, by the digest of {changed}; "
+                "references differ by their seed alone"
+            )
         if (seed := model.config["seed"]) in seeds:
             raise NoVerdict(f"reference {file} has the seed of {seeds[seed]}, {seed}; each model needs one of its own")
         seeds[seed] = file
@@ -115,6 +123,40 @@ def _check_settings(file: str, given: Mapping[str, object], owners: Mapping[str,
                 f"reference {file} was trained with {name}={given.get(name)!r}, the owner's model with "
                 f"{owners.get(name)!r}; references differ by their seed alone"
             )
+
+
+def unchecked_data(owner: SavedTarget, references: Mapping[str, SavedTarget]) -> str | None:
+    """Return which models may have other training data, in one sentence; None where all are known to have the same.
+
+    Args:
+        owner: the model whose copies are looked for.
+        references: that are given; those that are trained here read the data that the owner's checkpoint names.
+    """
+    without = [file for file, model in references.items() if not model.data_digests]
+    if not owner.data_digests:
+        which = "the owner's checkpoint holds"
+    elif without:
+        which = f"{', '.join(without)} {'holds' if len(without) == 1 else 'hold'}"
+    else:
+        return None
+    return f"whether the references were trained on the owner's data was not checked: {which} no digest of the data"
+
+
+def _check_files(owner: SavedTarget, digests: Mapping[str, str]) -> None:
+    if changed := _changed_files(owner, digests):
+        config = owner.config
+        raise UserError(
+            f"references: {config['dataset']} in {config['data_path']} is not the data that the owner's model was "
+            f"trained on, by the digest of {changed}; give the folder of its data as data_path"
+        )
+
+
+def _changed_files(owner: SavedTarget, digests: Mapping[str, str] | None) -> str:
+    """Return the data files that differ from those of the owner's model; empty where digests lack on either side."""
+    own = owner.data_digests
+    if not own or not digests:
+        return ""
+    return ", ".join(name for name in sorted({*own, *digests}) if own.get(name) != digests.get(name))
 
 
 def _check_tokens(what: str, tokens: list[str] | None, owner: SavedTarget) -> None:

@@ -101,6 +101,8 @@ def blocks(results: dict[str, Any]) -> Iterator[Block]:
             f"The key was used before, by {n} verification{'s' * (n > 1)} whose results reveal it: a suspect that read "
             f"them knew the probes, and the level of {n + 1} tests of one key is to be divided by {n + 1}."
         )
+    if unchecked := results.get("data_unchecked"):
+        yield Paragraph(f"{unchecked[0].upper()}{unchecked[1:]}.")
     if results["verdict"]:
         yield from _verdict_blocks(results["verdict"])
     yield Heading("Assumptions")

@@ -22,7 +22,7 @@ from recbole_gro.ownership.key import (
 from recbole_gro.ownership.method import NoVerdict, Probes, VerificationMethod, create_method, is_packaged
 from recbole_gro.ownership.method_output import check_described, check_repeated, checked_probes
 from recbole_gro.ownership.outcome import repeatable_outcome, without_verdict
-from recbole_gro.ownership.references import check_trainable, load_references, train_references
+from recbole_gro.ownership.references import check_trainable, load_references, train_references, unchecked_data
 from recbole_gro.ownership.report import save_results, summary
 from recbole_gro.ownership.stored_probes import store_probes, stored_probes
 from recbole_gro.ownership.suspect import describe_suspect, query_suspect
@@ -123,6 +123,7 @@ def run_verification(
             results |= without_verdict(line_up)
         else:
             results["revealed_by"] = revealed_by(key, secret, folder)
+            results["data_unchecked"] = unchecked_data(model, line_up.references) if made.needs_references else None
             warn_if_revealed(key, results["revealed_by"], made.key_was_planted)
             try:
                 chosen, commitment = _commit(made, line_up, probes, secret, folder)

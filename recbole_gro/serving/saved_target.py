@@ -37,6 +37,7 @@ class SavedTarget:
         marks: `Marks.state` of what a defense planted in training; None where it planted nothing.
         trained_by: name of the defense that trained the model; None for an undefended target and for a surrogate.
         settings: all that the checkpoint holds, those of a defense included, which `config` may leave out.
+        data_digests: of the files that it was trained on, by name; None where the checkpoint holds none.
     """
 
     model: nn.Module
@@ -46,6 +47,7 @@ class SavedTarget:
     marks: dict[str, Any] | None = None
     trained_by: str | None = None
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    data_digests: dict[str, str] | None = None
     _services: dict[int, Service] = field(default_factory=dict, repr=False)
 
     def recommend(self, sequences: Any, k: int = 10) -> Any:
@@ -172,6 +174,7 @@ def load_target(
         marks=marks,
         trained_by=defense or None,
         settings=checkpoint["config"],
+        data_digests=(stored or {}).get("data_digests"),
     )
 
 

@@ -123,7 +123,8 @@ def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> di
     Returns:
         `item_tokens` and `user_tokens` in the order of the embedding tables (None without a dataset), the sizes
         `n_items` and `n_users` of these tables, and `features`, as `item_features` returns them: all that are loaded
-        for a model of a user's, which may read any.
+        for a model of a user's, which may read any. `data_digests` are those of the data's files, by name; None where
+        they are unknown.
     """
     layers = (layer.dataset for layer in model.modules() if isinstance(layer, FeatureSeqEmbLayer))
     items: Any = next(layers, None) if dataset is None else dataset
@@ -136,4 +137,5 @@ def catalogue_state(config: Config, model: nn.Module, dataset: Any = None) -> di
         "n_items": model.n_items if dataset is None else dataset.item_num,
         "n_users": 1 if dataset is None else dataset.user_num,
         "features": features,
+        "data_digests": dict(getattr(dataset, "data_digests", ())) or None,
     }

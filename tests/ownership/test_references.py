@@ -1,14 +1,17 @@
+import re
 import shutil
 
 import pytest
+import torch
 from conftest import SMALL, WIDTHS
 from ownership.runs import trained
 
 from recbole_gro import Defense, Settings, key, register_defense, run_recbole_gro
 from recbole_gro.config.models import copied_model
+from recbole_gro.data.digests import file_digest
 from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import NoVerdict
-from recbole_gro.ownership.references import load_references, train_references
+from recbole_gro.ownership.references import check_trainable, load_references, train_references, unchecked_data
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
 
@@ -68,6 +71,66 @@ def test_a_reference_with_other_items_is_named(owner, make_loaders, write_datase
 
 
 @pytest.fixture
+def other_data(tiny_data_path, tmp_path):
+    """A folder with the users, items and lengths of the tiny data, where two users have each other's histories."""
+    (tmp_path / "other").mkdir()
+    shutil.copytree(tiny_data_path / "tiny", tmp_path / "other" / "tiny")
+    file = tmp_path / "other" / "tiny" / "tiny.inter"
+    swapped = {"u1": "u2", "u2": "u1"}
+    head, *lines = file.read_text().splitlines()
+    rows = [line.split("\t") for line in lines]
+    rows = [[swapped.get(user, user), *rest] for user, *rest in rows]
+    file.write_text("\n".join([head, *("\t".join(row) for row in rows)]) + "\n")
+    return tmp_path / "other"
+
+
+def without_digests(file):
+    """Take the digests of the data from a checkpoint, as of an earlier version."""
+    checkpoint = torch.load(file, weights_only=True)
+    del checkpoint["catalogue"]["data_digests"]
+    torch.save(checkpoint, file)
+    return file
+
+
+def test_a_checkpoint_holds_the_digests_of_its_data(owner, tiny_data_path):
+    assert owner.data_digests == {"tiny.inter": file_digest(tiny_data_path / "tiny" / "tiny.inter")}
+
+
+def test_a_reference_of_other_data_is_refused_though_items_and_settings_are_equal(
+    owner, make_loaders, other_data, tmp_path
+):
+    file = trained(make_loaders, tmp_path, 2, data_path=str(other_data))
+    message = f"reference {file} was trained on other data than the owner's model, by the digest of tiny.inter; ref"
+    with pytest.raises(NoVerdict, match=re.escape(message)):
+        load_references([file], owner)
+
+
+def test_no_reference_is_trained_on_other_data(make_loaders, other_data, tmp_path):
+    file = trained(make_loaders, tmp_path)
+    owner = load_target(file, data_path=str(other_data))
+    message = f"references: tiny in {other_data / 'tiny'} is not the data that the owner's model was trained on, by "
+    for refused in (lambda: check_trainable(owner), lambda: train_references(owner, 5, tmp_path / "references")):
+        with pytest.raises(UserError, match=re.escape(message)):
+            refused()
+    assert not (tmp_path / "references").exists()
+
+
+def test_references_without_a_digest_of_their_data_are_usable_and_named(make_loaders, other_data, tmp_path):
+    files = [trained(make_loaders, tmp_path, seed) for seed in (1, 2, 3)]
+    owner, references = load_target(files[0]), load_references(files[1:], load_target(files[0]))
+    assert unchecked_data(owner, references) is None
+    without_digests(files[2])
+    unchecked = unchecked_data(owner, load_references(files[1:], owner))
+    assert unchecked == (
+        f"whether the references were trained on the owner's data was not checked: {files[2]} holds no digest of the "
+        "data"
+    )
+    earlier = load_target(without_digests(files[0]), data_path=str(other_data))
+    check_trainable(earlier)
+    assert "the owner's checkpoint holds no digest" in str(unchecked_data(earlier, references))
+
+
+@pytest.fixture
 def defended(tiny_data_path, tmp_path):
     """The checkpoint of a NARM that GRO fine-tuned: `defended(seed=2, gro_lambda=0.5)`."""
 
@@ -84,7 +147,8 @@ def defended(tiny_data_path, tmp_path):
 def test_references_of_a_defended_owner_were_trained_by_the_same_defense(defended, make_loaders, tmp_path):
     owner = load_target(defended(1))
     assert owner.trained_by == "gro"
-    assert list(load_references([alike := defended(2)], owner)) == [alike]
+    assert list(references := load_references([alike := defended(2)], owner)) == [alike]
+    assert unchecked_data(owner, references) is None
     for file, message in (
         (trained(make_loaders, tmp_path, 3), "was trained with defense='none', the owner's model with 'gro'"),
         (defended(4, gro_lambda=0.5), "was trained with gro_lambda=0.5, the owner's model with 1.0"),
