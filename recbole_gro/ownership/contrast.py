@@ -24,6 +24,8 @@ from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import found_in
 
+SELECTED = 0.01  # p-value at or below which the shares of probes without a list differ between the kinds
+
 
 @register_method("contrast")
 class Contrast(VerificationMethod):
@@ -31,8 +33,9 @@ class Contrast(VerificationMethod):
 
     A surrogate of generated queries was trained where no user is; a model of users' histories was not. Half of the
     probes are generated through the owner's lists, the others are windows of users' histories, of the same lengths.
-    The labels of the probes are permuted. The unit is the probe, so the p-value holds for one suspect and not for a
-    population of models: that independent models agree no more on generated histories is an assumption.
+    The labels of the probes are permuted; probes without a list are left out. The unit is the probe, so the p-value
+    holds for one suspect and not for a population of models: that independent models agree no more on generated
+    histories is an assumption.
     """
 
     summary = "agreement@10 with the owner's model on generated histories, against users' histories"
@@ -70,11 +73,13 @@ class Contrast(VerificationMethod):
 
     def verdict(self, probes: Probes, lists: Tensor) -> Verdict:
         """Return the verdict from the owner's lists and the suspect's."""
-        own, is_generated = torch.tensor(probes.expected["lists"]), np.array(probes.expected["generated"])
-        shares = found_in(own, lists[:, : own.shape[1]]).double().mean(1).numpy()
+        left_out = _left_out(np.array(probes.expected["generated"]), lists)
+        kept = (lists != 0).any(1)
+        own, is_generated = torch.tensor(probes.expected["lists"])[kept], np.array(probes.expected["generated"])[kept]
+        shares = found_in(own, lists[kept, : own.shape[1]]).double().mean(1).numpy()
         ours, users = shares[is_generated], shares[~is_generated]
         if min(len(ours), len(users)) < 2:
-            raise NoVerdict("too few probes: the permutation test needs two of each kind or more")
+            raise NoVerdict("too few probes: the permutation test needs two of each kind with a list, or more")
         if not shares.any():
             raise NoVerdict(
                 "the suspect lists no item of the owner's lists, so the two kinds of histories do not differ"
@@ -95,7 +100,12 @@ class Contrast(VerificationMethod):
             null="the suspect agrees with the owner's model on generated histories no more than on users' histories, "
             f"plus the margin {self.settings['margin']:g} ({self.settings['permutations']:,} permutations of labels)",
             turning_point=f"a difference of about {needed:.3f}, in place of {contrast:.3f}, is where a claim begins",
-            facts={"agreement@10 generated": float(ours.mean()), "agreement@10 users": float(users.mean())},
+            facts={
+                "agreement@10 generated": float(ours.mean()),
+                "agreement@10 users": float(users.mean()),
+                "without a list generated": left_out[0],
+                "without a list users": left_out[1],
+            },
         )
 
     def _check_possible(self, users: np.ndarray, n_generated: int, highest: float) -> None:
@@ -127,6 +137,25 @@ class Contrast(VerificationMethod):
         draw, n = np.random.default_rng(0), self.settings["permutations"]  # whose seed is no secret: p is recomputed
         sums = np.array([draw.permutation(shares)[labels].sum() for _ in range(n)])
         return float((1 + (sums >= shares[labels].sum() - 1e-9).sum()) / (n + 1))
+
+
+def _left_out(is_generated: np.ndarray, lists: Tensor) -> tuple[int, int]:
+    """Return how many generated histories and how many users' got no list.
+
+    Raises:
+        NoVerdict: one kind has clearly more of them, so that the answered histories are no random ones.
+    """
+    failed = (lists == 0).all(1).numpy()
+    [ours, n_ours], [users, n_users] = (
+        (int(failed[kind].sum()), int(kind.sum())) for kind in (is_generated, ~is_generated)
+    )
+    p_value = float(stats.fisher_exact([[ours, n_ours - ours], [users, n_users - users]]).pvalue)
+    if p_value <= SELECTED:
+        raise NoVerdict(
+            f"the suspect gave no list for {ours} of {n_ours} generated histories, and for {users} of {n_users} users' "
+            f"histories, which is no chance (Fisher's exact test, p {p_value:.2g}): those that it answers are selected"
+        )
+    return ours, users
 
 
 def _histories(owner: SavedTarget) -> list[list[int]]:

@@ -13,10 +13,12 @@ KEY = b"0123456789abcdef"
 
 
 def judged(generated_hits, user_hits, **settings):
-    """The verdict where the suspect lists so many of the owner's 10 items, per probe of each kind."""
+    """The verdict where the suspect lists so many of the owner's 10 items, per probe of each kind; None: no list."""
     hits = [count for pair in zip(generated_hits, user_hits, strict=True) for count in pair]
     own = [list(range(1, 11)) for _ in hits]
-    lists = torch.tensor([[*range(1, count + 1), *range(20, 30 - count)] for count in hits])
+    lists = torch.tensor(
+        [[0] * 10 if count is None else [*range(1, count + 1), *range(20, 30 - count)] for count in hits]
+    )
     probes = Probes([[1]] * len(hits), {"lists": own, "generated": [number % 2 == 0 for number in range(len(hits))]})
     return Contrast({"permutations": 999, **settings}).verdict(probes, lists)
 
@@ -48,6 +50,31 @@ def test_p_values_are_uniform_where_both_kinds_are_alike():
     draw = np.random.default_rng(1)
     p_values = [judged(*draw.integers(0, 11, (2, 30)).tolist(), margin=0, permutations=199).p_value for _ in range(150)]
     assert stats.kstest(p_values, "uniform").pvalue > 0.05
+
+
+def test_probes_without_a_list_are_left_out_and_counted_per_kind():
+    generated, users = [5, 4, 6, 5] * 25, [4, 5, 5, 6] * 25
+    verdict = judged([*generated[:97], *[None] * 3], [*users[:94], *[None] * 6])
+    assert not verdict.is_claim
+    assert (verdict.facts["without a list generated"], verdict.facts["without a list users"]) == (3, 6)
+    assert verdict.facts["agreement@10 generated"] == pytest.approx(np.mean(generated[:97]) / 10)
+    assert verdict.facts["agreement@10 users"] == pytest.approx(np.mean(users[:94]) / 10)
+
+
+@pytest.mark.parametrize("more", ["generated", "users"])
+def test_where_one_kind_is_refused_more_often_there_is_no_verdict(more):
+    answered, refused = [5, 4, 6, 5] * 25, [5, 4, 6, 5] * 23 + [None] * 8
+    reason = {
+        "generated": "gave no list for 8 of 100 generated histories, and for 0 of 100 users' histories, which is no",
+        "users": "gave no list for 0 of 100 generated histories, and for 8 of 100 users' histories, which is no chance",
+    }
+    with pytest.raises(NoVerdict, match=reason[more]):
+        judged(*((refused, answered) if more == "generated" else (answered, refused)))
+
+
+def test_without_lists_of_both_kinds_there_is_no_verdict():
+    with pytest.raises(NoVerdict, match="too few probes: the permutation test needs two of each kind with a list"):
+        judged([None] * 20, [None] * 20)
 
 
 def test_probes_alternate_between_generated_and_users_histories(make_loaders, tiny_data_path, tmp_path):
