@@ -1,7 +1,9 @@
 """The method `contrast`: agreement on generated histories against users' own, where the owner has no references."""
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import found_in
 
+ROUNDS = 20  # of generating histories in place of those that came before
 SELECTED = 0.01  # p-value at or below which the shares of probes without a list differ between the kinds
 
 
@@ -58,16 +61,16 @@ class Contrast(VerificationMethod):
         _data(owner)
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
-        """Return generated histories and windows of users' histories, alternating, and the owner's lists."""
-        users, rows = _histories(owner), []
+        """Return generated histories and windows of users' histories, alternating, and the owner's lists.
+
+        No history comes twice, and no windows overlap: the test takes the probes of a kind as independent.
+        """
+        users = _histories(owner)
         draw = torch.Generator().manual_seed(int(keyed_draws(key, "contrast").integers(2**62)))
         lengths = torch.randint(LENGTHS.start, LENGTHS.stop, ((n + 1) // 2,), generator=draw)
-        made = generate_histories([owner], lengths, draw)
-        for row, length in zip(made.tolist(), lengths.tolist(), strict=True):
-            user = users[int(torch.randint(len(users), (1,), generator=draw))]
-            start = int(torch.randint(max(1, len(user) - length + 1), (1,), generator=draw))
-            rows += [row[:length], user[start : start + length]]
-        rows = rows[:n]
+        windows = draw_windows(users, lengths[: n // 2].tolist(), draw)
+        made = _different_histories(owner, lengths, draw)
+        rows = [row for pair in itertools.zip_longest(made, windows) for row in pair if row]
         lists = owner.recommend(torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True), TOP)
         return Probes(rows, {"lists": lists.tolist(), "generated": [number % 2 == 0 for number in range(len(rows))]})
 
@@ -137,6 +140,77 @@ class Contrast(VerificationMethod):
         draw, n = np.random.default_rng(0), self.settings["permutations"]  # whose seed is no secret: p is recomputed
         sums = np.array([draw.permutation(shares)[labels].sum() for _ in range(n)])
         return float((1 + (sums >= shares[labels].sum() - 1e-9).sum()) / (n + 1))
+
+
+def draw_windows(users: Sequence[list[int]], lengths: Sequence[int], draw: torch.Generator) -> list[list[int]]:
+    """Return different windows of users' histories, of which those of one user do not overlap.
+
+    Each user gives one before any gives a second, as far as the lengths fit.
+
+    Args:
+        users: items of each user in time order.
+        lengths: of the windows.
+        draw: the source of all draws.
+
+    Raises:
+        NoVerdict: the histories hold fewer such windows.
+    """
+    free = [[range(len(items))] for items in users]  # places that no window of a user has
+    waiting = deque(torch.randperm(len(users), generator=draw).tolist())
+    windows: list[list[int]] = []
+    known: set[tuple[int, ...]] = set()
+    for length in lengths:
+        for user in waiting:
+            items = users[user]
+            places = [start for part in free[user] for start in part[: max(0, len(part) - length + 1)]]
+            if starts := [start for start in places if tuple(items[start : start + length]) not in known]:
+                break
+        else:
+            raise NoVerdict(
+                f"too few users' histories: {len(users):,} users of {LENGTHS.stop - 1} items or more gave "
+                f"{len(windows):,} different windows, and the probes take {len(lengths):,}; lower probes"
+            )
+        start = starts[int(torch.randint(len(starts), (1,), generator=draw))]
+        windows.append(items[start : start + length])
+        known.add(tuple(windows[-1]))
+        rest = [piece for part in free[user] for piece in _without(part, range(start, start + length))]
+        free[user] = [part for part in rest if len(part) >= LENGTHS.start]
+        waiting.remove(user)
+        if free[user]:
+            waiting.append(user)
+    return windows
+
+
+def _without(part: range, taken: range) -> list[range]:
+    """Return a range without another one, which it contains or does not touch."""
+    inside = part.start <= taken.start < part.stop
+    return [range(part.start, taken.start), range(taken.stop, part.stop)] if inside else [part]
+
+
+def _different_histories(owner: SavedTarget, lengths: Tensor, draw: torch.Generator) -> list[list[int]]:
+    """Return generated histories of some lengths, each of which comes once.
+
+    Raises:
+        NoVerdict: the catalogue is too small for so many.
+    """
+    found: list[list[int]] = [[] for _ in lengths]
+    known: set[tuple[int, ...]] = set()
+    for _ in range(ROUNDS):
+        lacking = [place for place, history in enumerate(found) if not history]
+        if not lacking:
+            break
+        made = generate_histories([owner], lengths[lacking], draw)
+        for place, row in zip(lacking, made.tolist(), strict=True):
+            history = tuple(row[: int(lengths[place])])
+            if history not in known:
+                known.add(history)
+                found[place] = list(history)
+    if not all(found):
+        raise NoVerdict(
+            f"too few items: {len(known):,} different histories could be generated, and the probes take "
+            f"{len(found):,}; lower probes"
+        )
+    return found
 
 
 def _left_out(is_generated: np.ndarray, lists: Tensor) -> tuple[int, int]:

@@ -4,7 +4,8 @@ import torch
 from ownership.runs import trained
 from scipy import stats
 
-from recbole_gro.ownership.contrast import Contrast
+from recbole_gro.ownership import contrast
+from recbole_gro.ownership.contrast import Contrast, draw_windows
 from recbole_gro.ownership.method import NoVerdict, Probes
 from recbole_gro.serving.saved_target import load_target
 from recbole_gro.utils.errors import UserError
@@ -91,6 +92,58 @@ def test_probes_alternate_between_generated_and_users_histories(make_loaders, ti
     users = [",".join(map(str, items)) for items in frame.groupby("user_id")["item_id"].agg(list)]
     for row in probes.histories[1::2]:
         assert any(",".join(map(str, row)) in user for user in users)
+
+
+def numbered(n_users, n_items=12):
+    """Histories of items that tell the user and the place: item 100 * user + place."""
+    return [[100 * user + place for place in range(n_items)] for user in range(1, n_users + 1)]
+
+
+def test_each_user_gives_one_window_before_any_gives_a_second():
+    windows = draw_windows(numbered(30), [4] * 60, torch.Generator().manual_seed(1))
+    users = [window[0] // 100 for window in windows]
+    assert sorted(users[:30]) == sorted(users[30:]) == list(range(1, 31))
+    assert users[:30] != sorted(users[:30])
+
+
+def test_windows_of_a_user_do_not_overlap_and_are_of_the_wanted_lengths():
+    users = numbered(5, 99)
+    lengths = [3, 10, 7, 4, 9, 6, 8] * 5
+    windows = draw_windows(users, lengths, torch.Generator().manual_seed(1))
+    assert [len(window) for window in windows] == lengths
+    items = [item for window in windows for item in window]
+    assert len(items) == len({*items})
+    assert all(window == list(range(window[0], window[0] + len(window))) for window in windows)
+    assert windows == draw_windows(users, lengths, torch.Generator().manual_seed(1))
+
+
+def test_where_histories_hold_fewer_different_windows_there_is_no_verdict():
+    draw = torch.Generator().manual_seed(1)
+    assert len(draw_windows(numbered(3), [4] * 3, draw)) == 3
+    reason = "too few users' histories: 3 users of 10 items or more gave 3 different windows, and the probes take 4"
+    with pytest.raises(NoVerdict, match=reason):
+        draw_windows(numbered(3, 10), [8] * 4, draw)
+    with pytest.raises(NoVerdict, match="2 users of 10 items or more gave 1 different windows, and the probes take 2"):
+        draw_windows([[1] * 10] * 2, [10] * 2, draw)  # equal ones of two users are one
+
+
+def test_no_history_comes_twice(make_loaders, tiny_data_path, tmp_path):
+    owner = load_target(trained(make_loaders, tmp_path), data_path=str(tiny_data_path))
+    rows = [tuple(row) for row in Contrast({}).probes(owner, {}, KEY, 60).histories]
+    for kind in (rows[::2], rows[1::2]):
+        assert len({*kind}) == len(kind) == 30
+    with pytest.raises(NoVerdict, match=r"too few users' histories: .* and the probes take 2,500; lower probes"):
+        Contrast({}).probes(owner, {}, KEY, 5000)
+
+
+def test_generated_histories_that_a_small_catalogue_repeats_are_no_verdict(monkeypatch):
+    monkeypatch.setattr(contrast, "draw_windows", lambda users, lengths, draw: [[1]] * len(lengths))
+    monkeypatch.setattr(contrast, "_histories", lambda owner: [])
+    monkeypatch.setattr(contrast, "generate_histories", lambda _, lengths, draw: torch.ones(len(lengths), 10).long())
+    with pytest.raises(
+        NoVerdict, match=r"too few items: \d different histories could be generated, and the probes take"
+    ):
+        Contrast({}).probes(None, {}, KEY, 100)
 
 
 def test_without_histories_data_path_is_named(make_loaders, tmp_path):
