@@ -25,6 +25,7 @@ TOP = 10  # items of a list that are compared
 DRAWN_FROM = 100  # first items of a list, at most a quarter of the catalogue, of which one comes next in a history
 LENGTHS = range(3, 11)  # items of a history
 CONFIDENCE = 0.95
+FEWEST_ITEMS = 20  # distinctive items of each candidate without which there is no verdict
 FEWEST = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)  # numbers of probes that a verdict is repeated with
 
 
@@ -102,15 +103,21 @@ class DistinctiveItems(VerificationMethod):
         candidates = torch.tensor(list(probes.expected["lists"].values()))
         self._check_enough(len(candidates) - 1)
         hits, totals = distinctive_hits(candidates, lists)
-        if not bool((totals.sum(1) > 0).all()):
+        names, fewest = list(probes.expected["lists"]), int(totals.sum(1).min())
+        if not fewest:
             raise NoVerdict("no item is distinctive of a candidate: a reference model is the owner's, or all are equal")
+        if fewest < FEWEST_ITEMS:
+            of = "the owner's model" if not (place := int(totals.sum(1).argmin())) else names[place]
+            raise NoVerdict(
+                f"too few distinctive items: {fewest} of {of}, where each model needs {FEWEST_ITEMS}; use more probes "
+                f"than {len(probes.histories):,}"
+            )
         shares = (hits.sum(1) / totals.sum(1)).tolist()
         p_value, excess, error = self.tested(shares, int(totals[1:].sum(1).min()))
         settings, freedom = self.settings, len(shares) - 2
         ends = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * error
         mean = sum(shares[1:]) / len(shares[1:])
         needed = mean + settings["margin"] + stats.t.isf(settings["level"], freedom) * error
-        names = list(probes.expected["lists"])[1:]
         return Verdict(
             p_value=p_value,
             level=settings["level"],
@@ -125,7 +132,7 @@ class DistinctiveItems(VerificationMethod):
             facts={
                 "distinctive_items": int(totals[0].sum()),
                 "share": shares[0],
-                "reference_shares": dict(zip(names, shares[1:], strict=True)),
+                "reference_shares": dict(zip(names[1:], shares[1:], strict=True)),
                 "reference_mean": mean,
                 "share_needed": needed,
                 "rank": 1 + sum(share >= shares[0] for share in shares[1:]),
@@ -165,7 +172,7 @@ class DistinctiveItems(VerificationMethod):
         for n in [*(few for few in FEWEST if few < hits.shape[1]), hits.shape[1]]:
             found, possible = hits[:, :n].sum(1), totals[:, :n].sum(1)
             claims = False
-            if bool((possible > 0).all()):
+            if int(possible.min()) >= FEWEST_ITEMS:
                 p_value, *_ = self.tested((found / possible).tolist(), int(possible[1:].min()))
                 claims = p_value <= self.settings["level"]
             needed = (needed or n) if claims else None

@@ -40,7 +40,7 @@ vary: {model: [NARM, GRU4Rec]}
 seeds: [1]
 ownership:
   references: [2, 3, 4, 5]
-  probes: 30
+  probes: 60
   copies: [{attacker: standard+mixed}, {attacker: standard+random, only: [GRU4Rec]}]
   changed: [{attacker: standard+mixed}]
   avoiding: [{attacker: standard+mixed, only: [1]}]
@@ -290,7 +290,7 @@ def test_too_few_probes_are_reported(grid, monkeypatch):
         raise NoVerdict("no item is distinctive")
 
     monkeypatch.setattr(DistinctiveItems, "measured", none)
-    with pytest.raises(UserError, match="probes: 30 give no verdict on NARM, seed 1: no item is distinctive; give"):
+    with pytest.raises(UserError, match="probes: 60 give no verdict on NARM, seed 1: no item is distinctive; give"):
         run_experiment(*grid, output_dir="out")
 
 
@@ -317,8 +317,8 @@ def test_no_folder_of_recboles_is_left(grid, tmp_path):
         ("only: [1]", "only: [7]", "avoiding: only: [7] is not allowed; it takes a list of models and seeds of the fi"),
         ("[2, 3, 4, 5]", "[2, 3, 4, b]", "references: [2, 3, 4, 'b'] is not a list of whole numbers >= 0, which are s"),
         ("[2, 3, 4, 5]", "[2, 3, 4, 5, 5]", "references: [2, 3, 4, 5, 5] has duplicate values; give each seed once"),
-        ("probes: 30", "probes: 0", "probes: 0 is not allowed; it takes a whole number >= 1"),
-        ("probes: 30", "probes: true", "probes is missing or not a whole number"),
+        ("probes: 60", "probes: 0", "probes: 0 is not allowed; it takes a whole number >= 1"),
+        ("probes: 60", "probes: true", "probes is missing or not a whole number"),
         ("half: {NARM: [9]", "half: {SASRec: [9]", "half: 'SASRec' is no varied model; NARM, GRU4Rec are"),
         ("half: {NARM: [9]", "half: {NARM: 9", "half: NARM: 9 is not a list of whole numbers >= 0, which are seeds"),
         ("count: 2, ", "", "small: count is missing or not a whole number >= 0"),

@@ -21,7 +21,7 @@ vary: {model: [NARM, GRU4Rec]}
 seeds: [1, 2]
 ownership:
   references: [3, 4, 5]
-  probes: 30
+  probes: 60
   copies: [{attacker: standard+mixed}]
   changed: []
   avoiding: []

@@ -151,14 +151,39 @@ def test_the_verdict_reads_nothing_but_its_arguments(owner):
     assert again.facts["share"] == 1
 
 
+def apart(n):
+    """Lists of an owner's model and five references for n probes, five items each, which are all distinctive."""
+    names = ["owner", *map(str, range(1, 6))]
+    return {name: [list(range(5 * place + 1, 5 * place + 6)) for _ in range(n)] for place, name in enumerate(names)}
+
+
 def test_one_item_of_the_owners_in_few_probes_is_no_evidence():
     """The references' shares are all 0, which says little of how they vary over seeds."""
-    lists = {"owner": [[1, 2]], **{f"{n}": [[2 * n + 1, 2 * n + 2]] for n in range(1, 6)}}
-    verdict = DistinctiveItems({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([[1, 50]]))
-    error = 0.5 / np.sqrt(5) * np.sqrt(1.2)
-    assert verdict.p_value == pytest.approx(stats.t.sf((0.5 - 0.05) / error, 4))
+    method, lists = DistinctiveItems({}), torch.tensor([[1], *[[50]] * 3])
+    error = 0.05 / np.sqrt(5) * np.sqrt(1.2)
+    verdict = method.verdict(Probes([[1]] * 4, {"lists": apart(4)}), lists)
+    assert verdict.p_value == pytest.approx(stats.t.sf((0.05 - 0.05) / error, 4))
     assert (verdict.is_claim, verdict.facts["probes_needed"]) == (False, None)
-    assert verdict.effect[1] < 0.5 == verdict.effect[2]  # one more reference's share is at least 0
+    assert verdict.effect[1] < 0.05 == pytest.approx(verdict.effect[2])  # one more reference's share is at least 0
+
+
+def test_fewer_than_twenty_distinctive_items_of_a_model_are_no_verdict():
+    suspect = torch.tensor([[1, 2, 3, 4, 5]] * 4)
+    assert DistinctiveItems({}).verdict(Probes([[1]] * 4, {"lists": apart(4)}), suspect).is_claim
+    few = apart(4)
+    few["2"][3] = few["3"][3]  # which makes these items distinctive of neither
+    for lists, which in ((apart(3), "15 of the owner's model"), (few, "15 of 2")):
+        n = len(lists["owner"])
+        reason = f"too few distinctive items: {which}, where each model needs 20; use more probes than {n}"
+        with pytest.raises(NoVerdict, match=reason):
+            DistinctiveItems({}).verdict(Probes([[1]] * n, {"lists": lists}), suspect[:n])
+
+
+def test_probes_needed_give_twenty_distinctive_items_of_each_model():
+    """Ten probes of one distinctive item each would bear no verdict of their own."""
+    lists = {name: [row[:1] for row in rows] for name, rows in apart(50).items()}
+    verdict = DistinctiveItems({}).verdict(Probes([[1]] * 50, {"lists": lists}), torch.tensor(lists["owner"]))
+    assert verdict.facts["probes_needed"] == 20
 
 
 def test_the_owners_model_itself_is_claimed(owner):
@@ -168,10 +193,10 @@ def test_the_owners_model_itself_is_claimed(owner):
     assert 0 < verdict.p_value < 1e-9
 
 
-@pytest.mark.parametrize(("listed", "effect"), [([1, 2], (1, None, 1)), ([3, 4], (-0.2, -1, None))])
+@pytest.mark.parametrize(("listed", "effect"), [(range(1, 6), (1, None, 1)), (range(6, 11), (-0.2, -1, None))])
 def test_the_interval_of_the_effect_holds_possible_differences_of_shares_alone(listed, effect):
-    lists = {"owner": [[1, 2]], **{f"{n}": [[2 * n + 1, 2 * n + 2]] for n in range(1, 6)}}
-    found = DistinctiveItems({}).verdict(Probes([[1]], {"lists": lists}), torch.tensor([listed])).effect
+    suspect = torch.tensor([list(listed)] * 4)
+    found = DistinctiveItems({}).verdict(Probes([[1]] * 4, {"lists": apart(4)}), suspect).effect
     for end, expected in zip(found, effect, strict=True):
         assert expected is None or end == pytest.approx(expected)
     assert found[1] <= found[0] <= found[2]
