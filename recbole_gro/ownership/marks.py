@@ -14,6 +14,7 @@ from recbole_gro.ownership.method import LEVEL, NoVerdict, Probes, Verdict, Veri
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.ranking import found_in
 
+MOST_SUMS = 2**22  # sums of gains that are in memory at once, one per item of the catalogue and row: 32 MB
 Z = 1.96  # of a 95 % interval
 
 
@@ -137,13 +138,20 @@ def higher_shares(items: Tensor, candidates: Tensor, lists: Tensor, ties: Tensor
         ties: [T] uniform draws from 0 to 1: which place the item has among those with its sum.
     """
     n_items = int(max(lists.max(), candidates.max())) + 1
-    gain = (1 / (torch.arange(lists.shape[2], dtype=torch.float64) + 2).log2()).expand(lists.shape).flatten(1)
-    sums = torch.zeros(len(items), n_items, dtype=torch.float64).scatter_add_(1, lists.flatten(1), gain)
-    # sums of the same terms in another order are equal
-    others, own = (sums.gather(1, which).float() for which in (candidates, items.unsqueeze(1)))
+    gain = 1 / (torch.arange(lists.shape[2], dtype=torch.float64) + 2).log2()
+    which, rows = torch.cat([candidates, items.unsqueeze(1)], 1), max(1, MOST_SUMS // n_items)
+    sums = torch.cat([_sums(*block, gain, n_items) for block in zip(which.split(rows), lists.split(rows), strict=True)])
+    others, own = sums[:, :-1], sums[:, -1:]
     real = candidates != 0
     higher, equal = ((others > own) & real).sum(1), ((others == own) & real).sum(1)
     return (higher + (1 - ties) * equal) / real.sum(1)
+
+
+def _sums(which: Tensor, lists: Tensor, gain: Tensor, n_items: int) -> Tensor:
+    """Return the sum [T, C] of the gains of some items over lists [T, H, k], with gains [k] per rank."""
+    table = torch.zeros(len(which), n_items, dtype=torch.float64)
+    table.scatter_add_(1, lists.flatten(1), gain.expand(lists.shape).flatten(1))
+    return table.gather(1, which).float()  # in which sums of the same terms in another order are equal
 
 
 def listed(items: Tensor, candidates: Tensor, lists: Tensor) -> tuple[Tensor, Tensor]:

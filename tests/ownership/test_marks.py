@@ -13,6 +13,7 @@ from torch import tensor
 from recbole_gro import Service, create_defense, load_target
 from recbole_gro.defense.defense_key import defense_key
 from recbole_gro.defense.marks.marks import grow_marks
+from recbole_gro.ownership import marks as marks_module
 from recbole_gro.ownership.marks import _needed, gamma_tail, higher_shares, listed, wilson
 from recbole_gro.ownership.method import NoVerdict, Probes, create_method
 
@@ -167,6 +168,36 @@ def test_ranks_in_several_lists_add_up():
     lists = tensor([[[1, 3, 0], [2, 3, 0]]])  # two second places beat one first place
     share = higher_shares(tensor([3]), tensor([[1, 2, 3]]), lists, torch.zeros(1, dtype=torch.float64))
     assert share.tolist() == [1 / 3]
+
+
+@pytest.mark.parametrize("n_lists", [1, 3])
+def test_sums_in_blocks_of_rows_give_the_shares_of_one_table(monkeypatch, n_lists):
+    draw = torch.Generator().manual_seed(n_lists)
+    candidates = torch.stack([torch.randperm(29, generator=draw)[:8] + 1 for _ in range(20)])
+    candidates[::3, 5:] = 0
+    items, ties = candidates[:, 2], torch.rand(20, generator=draw, dtype=torch.float64)
+    lists = torch.stack([torch.randperm(30, generator=draw)[:10] for _ in range(20 * n_lists)]).view(20, n_lists, 10)
+    sums = torch.zeros(20, 30, dtype=torch.float64)
+    for row, listed_there in enumerate(lists.tolist()):
+        for one in listed_there:
+            for rank, item in enumerate(one, start=1):
+                sums[row, item] += 1 / math.log2(1 + rank)
+    others, own = sums.float().gather(1, candidates), sums.float().gather(1, items.unsqueeze(1))
+    real = candidates != 0
+    expected = (((others > own) & real).sum(1) + (1 - ties) * ((others == own) & real).sum(1)) / real.sum(1)
+    sizes, zeros = [], torch.zeros
+
+    def noted(*size, **options):
+        sizes.append(math.prod(size))
+        return zeros(*size, **options)
+
+    monkeypatch.setattr(torch, "zeros", noted)
+    for most, n_blocks in ((90, 7), (29, 20), (10**6, 1)):  # three rows, one at least, all
+        monkeypatch.setattr(marks_module, "MOST_SUMS", most)
+        sizes.clear()
+        assert torch.equal(higher_shares(items, candidates, lists, ties), expected)
+        assert len(sizes) == n_blocks
+        assert max(sizes) <= max(most, 30)
 
 
 def test_shares_of_lists_with_the_item_and_with_any_candidate():
