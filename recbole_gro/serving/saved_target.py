@@ -174,7 +174,7 @@ def load_target(
         marks=marks,
         trained_by=defense or None,
         settings=checkpoint["config"],
-        data_digests=(stored or {}).get("data_digests"),
+        data_digests=digests if isinstance(digests := (stored or {}).get("data_digests"), dict) else None,
     )
 
 

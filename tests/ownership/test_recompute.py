@@ -55,6 +55,18 @@ def test_changed_results_do_not_recompute(owner, tmp_path, change, message):
         recompute("changed.json")
 
 
+def test_data_that_were_not_checked_are_said_to_be_so(owner, tmp_path):
+    assert verified(owner)["data_unchecked"] is None
+    checkpoint = torch.load(owner, weights_only=True)
+    del checkpoint["catalogue"]["data_digests"]  # as of an earlier version
+    torch.save(checkpoint, "earlier.pth")
+    results = verified("earlier.pth", output_dir="earlier")
+    sentence = "hether the references were trained on the owner's data was not checked: the owner's checkpoint holds no"
+    assert results["data_unchecked"].startswith(f"w{sentence}")
+    assert f"W{sentence}" in (tmp_path / "earlier" / "report.md").read_text()
+    assert recompute("earlier/results.json", "earlier.pth")["data_unchecked"] == results["data_unchecked"]
+
+
 def test_another_owner_does_not_recompute(owner, make_loaders, tmp_path):
     verified(owner)
     with pytest.raises(UserError, match="the sha256 of the owner's checkpoint is not the stored one"):

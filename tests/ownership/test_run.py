@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from audit.cases import Recommender, service_file
 from ownership.runs import trained, verified
 from pipeline import files_below
@@ -34,18 +33,6 @@ def test_the_owners_own_model_is_claimed_and_the_results_recompute(owner, tmp_pa
     assert "<html" in (tmp_path / "out" / "report.html").read_text()
     assert recompute("out/results.json")["verdict"] == results["verdict"]
     assert recompute("out/results.json", owner)["verdict"] == results["verdict"]
-
-
-def test_data_that_were_not_checked_are_said_to_be_so(owner, tmp_path):
-    assert verified(owner)["data_unchecked"] is None
-    checkpoint = torch.load(owner, weights_only=True)
-    del checkpoint["catalogue"]["data_digests"]  # as of an earlier version
-    torch.save(checkpoint, "earlier.pth")
-    results = verified("earlier.pth", output_dir="earlier")
-    sentence = "hether the references were trained on the owner's data was not checked: the owner's checkpoint holds no"
-    assert results["data_unchecked"].startswith(f"w{sentence}")
-    assert f"W{sentence}" in (tmp_path / "earlier" / "report.md").read_text()
-    assert recompute("earlier/results.json", "earlier.pth")["data_unchecked"] == results["data_unchecked"]
 
 
 def test_a_key_is_warned_of_in_its_second_verification_alone(owner, tmp_path):
