@@ -63,7 +63,8 @@ class Contrast(VerificationMethod):
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories and windows of users' histories, alternating, and the owner's lists.
 
-        No history comes twice, and no windows overlap: the test takes the probes of a kind as independent.
+        No history of a kind comes twice, and no windows of a user overlap: the test takes the probes of a kind as
+        independent.
         """
         users = _histories(owner)
         draw = torch.Generator().manual_seed(int(keyed_draws(key, "contrast").integers(2**62)))
