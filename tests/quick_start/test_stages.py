@@ -26,7 +26,7 @@ from recbole_gro.attack.attacker import Attacker
 from recbole_gro.config.models import copied_model
 from recbole_gro.defense.gro import callback
 from recbole_gro.defense.gro.defense import GRODefense
-from recbole_gro.quick_start import stages as stages_module
+from recbole_gro.quick_start import run_checkpoint
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
@@ -354,7 +354,7 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
     make_stages().target()  # into the cache
     (tmp_path / "out").mkdir()
     workers, writing, most = [make_stages(output_dir=tmp_path / "out") for _ in range(3)], [], []
-    write = stages_module.save_state
+    write = run_checkpoint.save_state
 
     def slow(*arguments):
         writing.append(1)
@@ -363,7 +363,7 @@ def test_workers_that_read_a_shared_stage_write_its_checkpoint_one_at_a_time(mak
         write(*arguments)
         writing.pop()
 
-    monkeypatch.setattr(stages_module, "save_state", slow)
+    monkeypatch.setattr(run_checkpoint, "save_state", slow)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda stages: stages.target(), workers))
     assert most == [1]  # the others find it written
