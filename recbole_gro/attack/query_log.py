@@ -19,7 +19,6 @@ from recbole_gro.utils.ranking import has_item_twice
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
 LISTS_AT_ONCE = 2**15  # lists that are sorted at a time
-SHORT = 10  # items; of sequences that have them all a tenth of the queries at most are first items alone
 PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models that read it once for all of them
 
 
@@ -79,43 +78,12 @@ class QueryLog:
         return cls(sequences, lists)
 
     def split(self, held_out: float, generator: torch.Generator) -> tuple["QueryLog", "QueryLog"]:
-        """Return the log without and with a random share of its sequences; at least one sequence in each.
-
-        Equal queries have equal lists. Those of SHORT sequences are often equal, as many begin alike: no item that one
-        part's begin with begins one of the other, unless all begin with the same.
-        """
+        """Return the log without and with a random share of its sequences; at least one sequence in each."""
         n = len(self.sequences)
         order = torch.randperm(n, generator=generator)
         n_held = min(max(round(n * held_out), 1), n - 1)
-        is_held = torch.arange(n) < n_held
-        if self.sequences.shape[1] < SHORT:
-            is_held = _held_by_group(self.sequences[order, 0], n_held)
-        kept, held = order[~is_held], order[is_held]
+        kept, held = order[n_held:], order[:n_held]
         return QueryLog(self.sequences[kept], self.lists[kept]), QueryLog(self.sequences[held], self.lists[held])
-
-
-def _held_by_group(group: Tensor, n_held: int) -> Tensor:
-    """Return which of n sequences to hold out [n], about `n_held`, so that all of a group are on one side.
-
-    Groups are held out in the order of their first sequences, less those larger than what is still to be held out.
-
-    Args:
-        group: [n] of each sequence, in random order.
-        n_held: number to hold out.
-
-    >>> _held_by_group(torch.tensor([7, 7, 3, 7, 4, 5]), 2).int().tolist()
-    [0, 0, 1, 0, 1, 0]
-    """
-    groups, number, sizes = group.unique(return_inverse=True, return_counts=True)
-    if len(groups) == 1:
-        return torch.arange(len(group)) < n_held
-    first = torch.full((len(groups),), len(group)).scatter_reduce(0, number, torch.arange(len(group)), "amin")
-    held, left = [], n_held
-    for place, size in zip((order := first.argsort()).tolist(), sizes[order].tolist(), strict=True):
-        if size <= left:
-            held.append(place)
-            left -= size
-    return torch.isin(number, torch.tensor(held or [int(sizes.argmin())]))
 
 
 def checked(log: Any, source: str, n_items: int, returned: int | None = None) -> QueryLog:

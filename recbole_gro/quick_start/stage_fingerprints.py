@@ -12,8 +12,7 @@ import torch
 from recbole.evaluator.register import metrics_dict
 
 from recbole_gro import __version__
-from recbole_gro.attack import Attacker, attacks_of, create_attacker, query_length
-from recbole_gro.attack.query_log import SHORT
+from recbole_gro.attack import Attacker, attacks_of, create_attacker
 from recbole_gro.attack.settings import AveragingSettings, EnsembleSettings, QuerySettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import surrogate_length, surrogate_models
 from recbole_gro.config.config import plain, with_settings
@@ -168,10 +167,8 @@ class Fingerprints:
     @cached_property
     def surrogate(self) -> str:
         """Fingerprint of the trained surrogate."""
-        read = self._read(TRAINED_SURROGATE) | _cut(self.attacker.config)
-        if query_length(self.attacker.config) < SHORT:
-            read["held_out"] = "by first items"  # by sequences in earlier versions
-        return fingerprint("surrogate", self.queries, settings=read)
+        read = self._read(TRAINED_SURROGATE)
+        return fingerprint("surrogate", self.queries, settings=read | _cut(self.attacker.config))
 
     @cached_property
     def references(self) -> dict[str, str]:

@@ -5,11 +5,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from recbole_gro import QueryLog, UserError
-from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, SHORT, QueryLoader, checked
+from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, checked
 
 FIELDS = {"ITEM_ID_FIELD": "item_id", "LIST_SUFFIX": "_list", "ITEM_LIST_LENGTH_FIELD": "item_length"}
 
@@ -186,35 +184,6 @@ def test_split_depends_on_the_generator_alone():
     held = [log.split(0.2, torch.Generator().manual_seed(seed))[1].lists for seed in (1, 1, 2)]
     assert torch.equal(held[0], held[1])
     assert not torch.equal(held[0], held[2])
-
-
-@given(
-    items=st.lists(st.integers(1, 6), min_size=2, max_size=40),
-    length=st.sampled_from([1, 3, SHORT - 1, SHORT]),
-    share=st.floats(0.01, 0.9),
-)
-def test_equal_queries_of_short_sequences_are_on_one_side(items, length, share):
-    sequences = torch.tensor(items).unsqueeze(1).repeat(1, length)
-    lists = torch.arange(len(items)).view(-1, 1, 1).expand(-1, length, 2)  # number of each sequence
-    kept, out = QueryLog(sequences, lists).split(share, torch.Generator().manual_seed(1))
-    assert torch.equal(torch.cat([kept.lists, out.lists])[:, 0, 0].sort().values, torch.arange(len(items)))
-    assert len(kept.sequences) >= 1
-    assert len(out.sequences) >= 1
-    shared = {*kept.sequences[:, 0].tolist()} & {*out.sequences[:, 0].tolist()}
-    if length < SHORT and len({*items}) > 1:
-        smallest = min(map(items.count, items))
-        assert not shared
-        assert len(out.sequences) <= max(round(share * len(items)), smallest)
-    else:
-        assert len(out.sequences) == min(max(round(share * len(items)), 1), len(items) - 1)
-
-
-def test_queries_of_one_item_that_are_held_out_are_in_no_training():
-    """Where the budget exceeds the catalogue, each item is queried several times."""
-    sequences = torch.randint(1, 31, (300, 1), generator=torch.Generator().manual_seed(2))
-    kept, out = QueryLog(sequences, sequences.unsqueeze(2)).split(0.1, torch.Generator().manual_seed(1))
-    assert not torch.isin(out.sequences, kept.sequences).any()
-    assert 20 <= len(out.sequences) <= 30
 
 
 # batches

@@ -277,8 +277,7 @@ def test_an_epoch_of_few_lists_has_smaller_batches(make_trainer, model, n_sequen
     _, queries, _ = make_trainer(model, n_sequences=n_sequences)  # 64 lists per step at most
     assert steps <= len(queries) == len(list(queries)) < 2 * steps
     lists = sum(len(batch[LISTED]) for batch in queries)
-    assert lists == queries.log.n_lists == 6 * len(queries.log.sequences)
-    assert 0.85 * n_sequences <= len(queries.log.sequences) <= 0.95 * n_sequences
+    assert lists == queries.log.n_lists == 6 * (n_sequences - n_sequences // 10)
 
 
 def test_padding_of_lists_changes_neither_loss_nor_agreement(make_trainer, monkeypatch):
@@ -322,8 +321,8 @@ def test_agreement_is_named_by_the_number_of_items_that_it_compares(make_trainer
 
 def test_surrogate_reproduces_the_rule_from_short_lists(make_trainer):
     trainer, queries, held_out = make_trainer(
-        n_sequences=200,
-        surrogate_epochs=30,
+        n_sequences=150,
+        surrogate_epochs=20,
         surrogate_learning_rate=0.01,
         surrogate_min_steps=1,
         service=TruncatedService(),
