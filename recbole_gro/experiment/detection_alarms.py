@@ -125,7 +125,7 @@ def check_alarms(config: ConfigLike) -> None:
         UserError: it names several, sets `exclude_seen`, or leaves out a figure of the report.
     """
     if AT not in config["topk"] or "ndcg" not in map(str.lower, config["metrics"]):
-        raise UserError(f"topk, metrics: the experiment alarms reports NDCG@{AT} of surrogates; add it to both")
+        raise UserError(f"topk, metrics: alarms reports NDCG@{AT} of surrogates; add {AT} to topk and NDCG to metrics")
     if config["exclude_seen"]:
         raise UserError("exclude_seen: the experiment alarms measures lists as they are served; leave it out")
     names = as_names(DetectionSettings.of(config).detector)

@@ -51,9 +51,9 @@ def check_given(experiment: "Experiment", given: Collection[str], name: str) -> 
         if without_effect:
             raise UserError(f"experiment {name}: fixed sets {min(without_effect)}, and so does each {key}; remove one")
         for setting in experiment.fixed.keys() & {*given}:
-            if setting_it := [group for group, settings in groups.items() if setting in settings]:
+            if with_own := [group for group, settings in groups.items() if setting in settings]:
                 raise UserError(
-                    f"{setting}: {key} {', '.join(setting_it)} of experiment {name} has its own; choose others with "
+                    f"{setting}: {key} {', '.join(with_own)} of experiment {name} has its own; choose others with "
                     f"--{key}, or write a file of your own"
                 )
 

@@ -155,9 +155,8 @@ class StageTrainer(Trainer):
         return result
 
     def _full_sort_batch_eval(self, batched_data):
-        if not self.scorer.any_length:
+        if not self.scorer.any_length:  # nothing is saved, and RecBole has a way for models without full_sort_predict
             return super()._full_sort_batch_eval(batched_data)
-        # RecBole's, with scores that the scorer computes without reading padding
         scores = self.scorer.evaluation_scores(batched_data[0].to(self.device))
         with replaced(self.model, "full_sort_predict", lambda _: scores):
             return super()._full_sort_batch_eval(batched_data)

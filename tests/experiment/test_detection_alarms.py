@@ -115,7 +115,7 @@ def test_seen_items_cannot_be_excluded(grid, tmp_path):
     "given", [{"topk": [5], "valid_metric": "NDCG@5"}, {"metrics": ["Hit"], "valid_metric": "Hit@10"}]
 )
 def test_figures_of_the_report_are_measured(grid, tmp_path, given):
-    with pytest.raises(UserError, match="topk, metrics: the experiment alarms reports NDCG@10 of surrogates; add it"):
+    with pytest.raises(UserError, match="topk, metrics: alarms reports NDCG@10 of surrogates; add 10 to topk and"):
         run_experiment(grid, given, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
