@@ -22,6 +22,7 @@ from recbole_gro.ownership.method import (
     keyed_draws,
     register_method,
 )
+from recbole_gro.ownership.training_data import check_files
 from recbole_gro.serving.saved_target import SavedTarget
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.ranking import found_in
@@ -58,7 +59,7 @@ class Contrast(VerificationMethod):
 
     def check_owner(self, owner: SavedTarget) -> None:
         check_catalogue(owner)
-        _data(owner)
+        check_files(owner, _data(owner).data_digests)  # windows of users that it has not seen are no users' histories
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories and windows of users' histories, alternating, and the owner's lists.

@@ -12,6 +12,7 @@ from recbole_gro.data.digests import data_fingerprint
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.base import defenses
 from recbole_gro.ownership.method import NoVerdict
+from recbole_gro.ownership.training_data import changed_files, check_files
 from recbole_gro.quick_start.references import UNDEFENDED
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stage_fingerprints import RUN_SETTINGS, Fingerprints
@@ -41,7 +42,7 @@ def train_references(owner: SavedTarget, n: int, folder: Path) -> list[Path]:
         console.info(f"reference {number} of {n}: {owner.config['model']}, seed {seed}")
         config = with_settings(owner.config, seed=seed)
         loaders = build_loaders(config, build_dataset(config))
-        _check_files(owner, loaders[0]._dataset.data_digests)
+        check_files(owner, loaders[0]._dataset.data_digests)
         _check_tokens("data_path", loaders[0]._dataset.field2id_token[config["ITEM_ID_FIELD"]].tolist(), owner)
         out = folder / f"seed-{seed}"
         make_folder(out)
@@ -61,7 +62,7 @@ def check_trainable(owner: SavedTarget) -> None:
             f"references: the defense {defense} trained the owner's model, and models that are trained here have none; "
             f"train them with recbole-gro run --defense={defense} at other seeds, and give their target-{defense}.pth"
         )
-    _check_files(owner, data_fingerprint(owner.config))
+    check_files(owner, data_fingerprint(owner.config))
 
 
 def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str, SavedTarget]:
@@ -81,7 +82,7 @@ def load_references(files: Sequence[str | Path], owner: SavedTarget) -> dict[str
         references[file] = model = load_target(file)
         _check_tokens(f"reference {file}", model.item_tokens, owner)
         _check_settings(file, _training(model), _training(owner))
-        if changed := _changed_files(owner, model.data_digests):
+        if changed := changed_files(owner, model.data_digests):
             raise NoVerdict(
                 f"reference {file} was trained on other data than the owner's model, by the digest of {changed}; "
                 "references differ by their seed alone"
@@ -140,23 +141,6 @@ def unchecked_data(owner: SavedTarget, references: Mapping[str, SavedTarget]) ->
     else:
         return None
     return f"whether the references were trained on the owner's data was not checked: {which} no digest of the data"
-
-
-def _check_files(owner: SavedTarget, digests: Mapping[str, str]) -> None:
-    if changed := _changed_files(owner, digests):
-        config = owner.config
-        raise UserError(
-            f"references: {config['dataset']} in {config['data_path']} is not the data that the owner's model was "
-            f"trained on, by the digest of {changed}; give the folder of its data as data_path"
-        )
-
-
-def _changed_files(owner: SavedTarget, digests: Mapping[str, str] | None) -> str:
-    """Return the data files that differ from those of the owner's model; empty where digests lack on either side."""
-    own = owner.data_digests
-    if not own or not digests:
-        return ""
-    return ", ".join(name for name in sorted({*own, *digests}) if own.get(name) != digests.get(name))
 
 
 def _check_tokens(what: str, tokens: list[str] | None, owner: SavedTarget) -> None:

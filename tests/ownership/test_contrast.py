@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -150,6 +152,13 @@ def test_without_histories_data_path_is_named(make_loaders, tmp_path):
     owner = load_target(trained(make_loaders, tmp_path))
     with pytest.raises(UserError, match=r"data_path: not set; the method contrast reads .* that holds tiny/$"):
         Contrast({}).probes(owner, {}, KEY, 10)
+
+
+def test_histories_of_other_data_than_those_of_the_training_are_refused(make_loaders, tmp_path, other_data):
+    owner = load_target(trained(make_loaders, tmp_path), data_path=str(other_data))
+    message = f"data_path: tiny in {other_data / 'tiny'} is not the data that the owner's model was trained on, by the "
+    with pytest.raises(UserError, match=re.escape(message)):
+        Contrast({}).check_owner(owner)
 
 
 def test_without_whole_histories_there_is_no_verdict(make_loaders, tmp_path, tiny_data_path):

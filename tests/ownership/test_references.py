@@ -70,20 +70,6 @@ def test_a_reference_with_other_items_is_named(owner, make_loaders, write_datase
         load_references([file], owner)
 
 
-@pytest.fixture
-def other_data(tiny_data_path, tmp_path):
-    """A folder with the users, items and lengths of the tiny data, where two users have each other's histories."""
-    (tmp_path / "other").mkdir()
-    shutil.copytree(tiny_data_path / "tiny", tmp_path / "other" / "tiny")
-    file = tmp_path / "other" / "tiny" / "tiny.inter"
-    swapped = {"u1": "u2", "u2": "u1"}
-    head, *lines = file.read_text().splitlines()
-    rows = [line.split("\t") for line in lines]
-    rows = [[swapped.get(user, user), *rest] for user, *rest in rows]
-    file.write_text("\n".join([head, *("\t".join(row) for row in rows)]) + "\n")
-    return tmp_path / "other"
-
-
 def without_digests(file):
     """Take the digests of the data from a checkpoint, as of an earlier version."""
     checkpoint = torch.load(file, weights_only=True)
@@ -108,7 +94,7 @@ def test_a_reference_of_other_data_is_refused_though_items_and_settings_are_equa
 def test_no_reference_is_trained_on_other_data(make_loaders, other_data, tmp_path):
     file = trained(make_loaders, tmp_path)
     owner = load_target(file, data_path=str(other_data))
-    message = f"references: tiny in {other_data / 'tiny'} is not the data that the owner's model was trained on, by "
+    message = f"data_path: tiny in {other_data / 'tiny'} is not the data that the owner's model was trained on, by "
     for refused in (lambda: check_trainable(owner), lambda: train_references(owner, 5, tmp_path / "references")):
         with pytest.raises(UserError, match=re.escape(message)):
             refused()
