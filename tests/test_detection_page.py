@@ -8,8 +8,7 @@ from reported import RESULTS, rows_of, values
 
 PAGE = (RESULTS / "detection.md").read_text(encoding="utf-8")
 NAMES = {"autoregressive": "`autoregressive`, the paper's", "few_shot+mimic": "`few_shot+mimic`, 1 % of the users"}
-# SASRec was measured by an earlier rule
-FILES = {"BERT4Rec": "detection/bert4rec/results.csv", "SASRec": "detection/results.csv"}
+FILES = {"BERT4Rec": "detection/bert4rec/results.csv", "SASRec": "detection/sasrec/results.csv"}
 DETECTORS = "transitions", "coverage", "mmd", "prada"
 OTHERS = "autoregressive", "mixed", "mimic"
 # of each row of alarms: the target, the attack as the page names it, and the folder of its csv
