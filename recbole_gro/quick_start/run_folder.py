@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -91,20 +92,29 @@ def new_run_folder(config: ConfigLike) -> Path:
     Raises:
         UserError: it holds anything but a run, or cannot be written.
     """
-    if config["output_dir"]:
-        folder = Path(config["output_dir"])
-    else:
-        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        folder = Path("runs") / f"{config['dataset']}-{config['model']}-{stamp}"
-        folder = next(f for f in (folder, *(Path(f"{folder}-{n}") for n in range(2, 1000))) if not f.exists())
+    folder = Path(config["output_dir"] or "runs")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not config["output_dir"]:
+            return _made_in(folder, f"{config['dataset']}-{config['model']}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
         names = {path.name for path in folder.iterdir()}
         if SETTINGS not in names and not names <= STARTED:
             raise UserError(f"output_dir: {folder} is not empty; name a new folder, so that no earlier run is lost")
         (folder / LOG).touch()
     except OSError as error:
         raise UserError(f"output_dir: {folder} cannot be written: {not_made(folder, error)}") from error
+    return folder
+
+
+def _made_in(parent: Path, name: str) -> Path:
+    """Make a folder that no other run has, with a log, and return it: NAME, NAME-2, NAME-3, .."""
+    (parent / name).parent.mkdir(exist_ok=True)  # names of data sets may have a folder
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):  # of a run of the same second, started beside it or before
+            folder.mkdir()
+            break
+    (folder / LOG).touch()
     return folder
 
 

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import json
+from pathlib import Path
 
 import pytest
 from conftest import write_inter
@@ -22,6 +23,22 @@ def test_folders_without_a_name_never_collide(make_config, tmp_path, monkeypatch
     folders = {new_run_folder(make_config()) for _ in range(3)}
     assert len(folders) == 3
     assert all(str(folder).startswith("runs/tiny-BERT4Rec-") for folder in folders)
+
+
+def test_runs_that_start_at_once_have_folders_of_their_own(make_config, tmp_path, monkeypatch):
+    def makes_it_first(folder, *mode, **named):
+        if folder.name.startswith("tiny-BERT4Rec") and not others:  # another run, between a look at it and its making
+            others.append(folder)
+            mkdir(folder, parents=True)
+        mkdir(folder, *mode, **named)
+
+    mkdir, others = Path.mkdir, []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Path, "mkdir", makes_it_first)
+    folder = new_run_folder(make_config())
+    assert others
+    assert folder not in others
+    assert folder.is_dir()
 
 
 def test_a_file_in_place_of_the_folder_is_reported(make_config, tmp_path):
