@@ -5,6 +5,7 @@ loss.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,12 @@ _files: set[str] = set()  # checkpoints that trainers of this process were given
 
 
 def _unused(file: str) -> str:
-    """Return the file, numbered where an earlier trainer has it: RecBole names them by the second."""
-    path, number = Path(file), 1
-    while file in _files:
-        number += 1
-        file = str(path.with_stem(f"{path.stem}-{number}"))
+    """Return the file, numbered, since RecBole names them by the second.
+
+    The name has this process's id: scripts that are started at once would write each other's checkpoints.
+    """
+    path, number = Path(file), len(_files) + 1
+    file = str(path.with_stem(f"{path.stem}-{os.getpid()}-{number}"))
     _files.add(file)
     return file
 
@@ -117,7 +119,7 @@ class StageTrainer(Trainer):
             make_folder(self._folder)
             self.saved_model_file = str(self._folder / f"{self.stage}.pth")
         else:
-            self.saved_model_file = _unused(self.saved_model_file)
+            self.saved_model_file = processes.by_first(lambda: _unused(self.saved_model_file))  # of one second
         self.scorer = create_scorer(model)
         self.last_valid: tuple[float, Any] | None = None
         self._bar: tqdm | None = None

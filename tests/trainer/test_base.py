@@ -34,6 +34,16 @@ def test_trainers_of_the_same_second_have_files_of_their_own(make_trainer, tmp_p
     assert {name[: len("NARM-")] for name in map(os.path.basename, files)} == {"NARM-"}
 
 
+def test_trainers_of_two_processes_of_the_same_second_have_files_of_their_own(make_trainer, tmp_path, monkeypatch):
+    monkeypatch.setattr("recbole.trainer.trainer.get_local_time", lambda: "now")
+    files = set()
+    for process in (1, 2):
+        monkeypatch.setattr("recbole_gro.trainer.base._files", set())
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        files.add(make_trainer(output_dir=None, checkpoint_dir=str(tmp_path / "saved"))[0].saved_model_file)
+    assert len(files) == 2
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [

@@ -99,6 +99,14 @@ def of_one(tiny_data_path, tmp_path_factory):
     return process_cases.everything(tiny_data_path, tmp_path_factory.mktemp("one"))
 
 
+def test_a_script_evaluates_in_both_processes_what_the_first_has_saved(tiny_data_path, tmp_path):
+    script = TESTS / "trainer" / "evaluating_script.py"
+    codes, printed, errors = in_two([script, tiny_data_path, tmp_path / "saved"], tmp_path)
+    assert codes == [0, 0], errors
+    assert printed[0].splitlines()[-1] == printed[1].splitlines()[-1]
+    assert all(path.name.startswith("GRU4Rec-second-0") for path in (tmp_path / "saved").iterdir())
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_losses_metrics_and_scores_are_those_of_one_process(of_one, of_two, case):
     one, (first, second) = of_one[case], [both[case] for both in of_two]
