@@ -106,6 +106,7 @@ class Routes:
 
     async def metrics(self, _: Request) -> Response:
         """Answer GET /metrics: queries and lists of all processes, responses and latencies of this one."""
+        self.keys.check_in_place()  # alarms are read from the file of that name
         totals, worker = self.keys.totals(), f'worker="{os.getpid()}"'
         lines = []
         for place, name in enumerate(("queries", "lists")):

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -189,7 +190,8 @@ def alarm_totals(ledger: str | os.PathLike[str], judge: int = 1) -> dict[str, in
         ledger: SQLite file, on which a guard was made.
         judge: `Guard.judge`, whose flags are counted.
     """
-    with contextlib.closing(sqlite3.connect(ledger, WAIT)) as database:
+    uri = f"{Path(ledger).absolute().as_uri()}?mode=rw"  # which makes no file where there is none
+    with contextlib.closing(sqlite3.connect(uri, WAIT, uri=True)) as database:
         counts = database.execute("SELECT SUM(flagged), SUM(alarm) FROM suspicion WHERE judge = ?", (judge,))
         flagged, keys = counts.fetchone()
     return {"histories": flagged or 0, "keys": keys or 0}

@@ -212,6 +212,26 @@ def test_a_ledger_that_is_moved_away_gets_503_and_one_line_and_loses_nothing(
     assert caplog.messages[1:] == [f"ledger: {place} is back; requests are answered again"]
 
 
+def test_metrics_of_a_ledger_that_was_moved_away_make_no_file_in_its_place(start, checkpoint_of, monkeypatch):
+    monkeypatch.setattr("recbole_gro.http_service.app.WATCH_SECONDS", 60)  # metrics come before the service looks
+    client = start(checkpoint_of("GRU4Rec"), detector="coverage", false_positive_rate=0.05)
+    key = client.key()
+    assert client.post(key, history=["i1"]).status == 200
+    place = Path(client.ledger)
+    away = place.with_name("away.db")
+    place.rename(away)
+    assert client.get("/metrics").status == 503
+    assert not place.exists()
+    assert client.post(key, history=["i1"]).status == 503
+    alone = place.with_name("alone.db")  # without the write-ahead log
+    alone.write_bytes(away.read_bytes())
+    with contextlib.closing(Ledger(alone)) as ledger:
+        assert [line["lists"] for line in ledger.lines()] == [1]
+    away.rename(place)
+    assert client.get("/metrics").status == 200
+    assert client.spent() == 1
+
+
 def test_a_ledger_that_another_process_locks_is_503(start, checkpoint_of, monkeypatch, caplog):
     monkeypatch.setattr("recbole_gro.http_service.database.WAIT", 0.1)
     client = start(checkpoint_of("GRU4Rec"))
