@@ -18,7 +18,7 @@ def parser() -> Parser:
         description="Find histories, windows of queries and API keys in an access log that are not like benign users'.",
         examples=EXAMPLES,
         epilog="Every other --KEY=VALUE is a setting of detection: --detector=[transitions,mmd], "
-        "--false_positive_rate=0.01,\n--detection_window=100, or one of a detector.",
+        "--false_positive_rate=0.01,\n--detection_window=100, one of a detector, or the --served_k of the service.",
     )
     made.add_argument("--target", required=True, metavar="CHECKPOINT", help="the served model, target.pth of a run")
     made.add_argument("--log", required=True, metavar="FILE", help="service.db, access-NAME.jsonl, or a csv file")

@@ -52,7 +52,7 @@ def run_detect(
         log: as of `read_log`.
         benign: RecBole's atomic file of benign users' histories; None: the data that the target was trained on.
         output: folder of the report, new or empty; None: runs/detect-TIME.
-        settings: of DetectionSettings and of the detectors; values may be texts.
+        settings: of DetectionSettings, ServiceSettings and of the detectors; values may be texts.
 
     Raises:
         UserError: invalid input.
@@ -126,13 +126,13 @@ def detection_settings(target: SavedTarget, given: Mapping[str, Any]) -> Detecti
 
     Args:
         target: that is served.
-        given: settings of DetectionSettings and of the detectors; values may be texts.
+        given: settings of DetectionSettings, ServiceSettings and of the detectors; values may be texts.
 
     Raises:
         UserError: one is invalid.
     """
     of_detectors = {key for name in detectors for own in detectors[name].settings for key in own.names}
-    known = {*DetectionSettings.names} | of_detectors
+    known = {*DetectionSettings.names, *ServiceSettings.names} | of_detectors
     for name, value in given.items():
         if name not in known:
             raise UserError(f"{name}: no setting of detection; it reads {', '.join(sorted(known))}")

@@ -64,6 +64,26 @@ def test_a_log_is_judged_by_history_window_and_key(checkpoint_of, log, tmp_path)
         assert (row["key"], int(row["items"])) == (of_log["key"], len(of_log["history"].split()))
 
 
+def test_lists_of_the_length_of_a_service_are_judged_as_it_judges_them(checkpoint_of, log, tmp_path):
+    pytest.importorskip("starlette")
+    from recbole_gro.http_service.options import Options
+    from recbole_gro.http_service.service import DefendedService
+
+    rate, served = 0.05, {"served_k": "4"}
+    options = {"detector": "transitions", "false_positive_rate": rate, "ledger": str(tmp_path / "own.db")}
+    service = DefendedService(Options(checkpoint_of("GRU4Rec"), settings=served, **options))
+    threshold = round(service.detector.threshold, 4)
+    service.close()
+
+    def detected(name, settings):
+        own = {"detector": "transitions", "false_positive_rate": rate, **settings}
+        results = run_detect(checkpoint_of("GRU4Rec"), log, output=str(tmp_path / name), settings=own)
+        return results["detectors"]["transitions"]["threshold"]
+
+    assert detected("served", served) == threshold
+    assert detected("of the run", {}) != threshold
+
+
 def test_settings_choose_detectors_and_benign_users(checkpoint_of, log, tmp_path, tiny_data_path):
     benign = tiny_data_path / "tiny" / "tiny.inter"
     settings = {**SETTINGS, "detector": "coverage"}
