@@ -40,14 +40,15 @@ class PRADADetector(Detector):
         queries = ((traces.embeddings[:, 0] - self.mean) / self.scale).unflatten(0, (-1, size))
         scores = []
         for part in queries.split(max(1, AT_ONCE // size**2)):
-            nearest = _nearest(part, "donot_use_mm_for_euclid_dist")  # products of matrices lose the digits near 0
+            nearest = _nearest(part)
             scores.append(abnormality(nearest, nearest > EQUAL))
         return torch.cat(scores)
 
 
-def _nearest(queries: Tensor, mode: str = "use_mm_for_euclid_dist_if_necessary") -> Tensor:
+def _nearest(queries: Tensor) -> Tensor:
     """Return the distance [B, n - 1] of each of queries [B, n, D] but the first to the nearest one before it."""
-    distances = torch.cdist(queries, queries, compute_mode=mode)
+    # products of matrices, which cdist takes for more than 25 queries, padding included, lose the digits near 0
+    distances = torch.cdist(queries, queries, compute_mode="donot_use_mm_for_euclid_dist")
     later = torch.ones(distances.shape[1:], dtype=torch.bool).triu()
     return distances.masked_fill(later, torch.inf)[:, 1:].amin(2)
 

@@ -5,6 +5,7 @@ from scipy import stats
 
 from recbole_gro import create_detector
 from recbole_gro.detection.prada import _nearest, abnormality
+from recbole_gro.detection.traces import Traces
 
 
 class TestPRADA(DetectorCases):
@@ -64,3 +65,20 @@ def test_values_that_do_not_count_change_nothing():
         assert float(found[row]) == pytest.approx(float(abnormality(values[row][counted[row]][None])), abs=1e-6)
     counted[:, 4:] = False
     assert abnormality(values, counted).tolist() == [0, 0, 0]
+
+
+def test_a_history_has_the_same_scores_beside_a_longer_one():
+    detector, benign = create_detector("prada"), users(300)
+    detector.fit(benign)
+    draw = torch.Generator().manual_seed(1)
+    start, end = torch.randn(2, 1, benign.embeddings.shape[2], generator=draw)
+    queries = end + 0.5 ** torch.arange(15.0).unsqueeze(1) * start  # as of one item, sent again and again
+
+    def scores(width):
+        items = torch.zeros(1, width, dtype=torch.long)
+        items[:, :15] = 1
+        embeddings = torch.zeros(1, width, queries.shape[1])
+        embeddings[0, :15] = queries
+        return detector.scores(Traces(items, items * 0, embeddings, benign.n_items, benign.k))[:, :15]
+
+    assert torch.allclose(scores(15), scores(40), atol=1e-6)
