@@ -15,7 +15,7 @@ from recbole_gro.data.atomic_reader import AtomicTable
 from recbole_gro.data.categories import NUL, categories_of, joined_categories, names_have_nul
 from recbole_gro.data.core_filter import dropped_once
 from recbole_gro.data.named_columns import check_distinct_names, check_named_columns
-from recbole_gro.data.presplit import PADDING, unpadded
+from recbole_gro.data.presplit import PADDING, unknown_items, unpadded
 from recbole_gro.data.settings import DataSettings
 from recbole_gro.data.time_order import time_ranks
 from recbole_gro.utils.errors import UserError
@@ -114,6 +114,11 @@ class InteractionDataset(SequentialDataset):
             tokens = [feat[self.iid_field] for feat in (self.inter_feat, self.item_feat) if feat is not None]
             padded = not any((column == PADDING).any() for column in tokens)
             self.inter_feat = unpadded(self.inter_feat, self.iid_field, self.config["LIST_SUFFIX"], padded, files)
+            if reason := unknown_items(self.inter_feat[self._item_list], tokens):
+                console.warning(
+                    f"seq_separator: {reason} in {self._item_list} of {', '.join(files)}; is "
+                    f"{self.config['seq_separator']!r} what stands between items there?"
+                )
         super()._data_processing()
 
     def _data_filtering(self):

@@ -1,7 +1,7 @@
 """Pre-split files (`benchmark_filename`): each row of NAME.train.inter and its like holds its own history."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -40,6 +40,20 @@ def unpadded(rows: pd.DataFrame, item: str, suffix: str, padded: bool, files: Ma
     return rows.assign(**{name: pd.Series(values, index=rows.index) for name, values in lists.items()})
 
 
+def unknown_items(lists: pd.Series, known: Iterable[pd.Series]) -> str:
+    """Return in words how many of the items in lists stand in no column of items, where it is most of them.
+
+    Args:
+        lists: arrays of item tokens.
+        known: columns of item tokens.
+    """
+    items = pd.Series(np.concatenate(lists.to_numpy()))
+    unknown = items[~items.isin(pd.concat([*known]))]
+    if len(unknown) <= len(items) / 2:
+        return ""
+    return f"{len(unknown):,} of {len(items):,} items are no item to predict, such as {unknown.iloc[0]!r},"
+
+
 def _place(files: Mapping[str, int], row: int) -> str:
     ends = np.cumsum(list(files.values()))
     part = int(np.searchsorted(ends, row, side="right"))
@@ -76,18 +90,63 @@ def joined_histories(
 def distinct_interactions(users: np.ndarray, items: np.ndarray, start: np.ndarray, targets: np.ndarray) -> Counter[int]:
     """Return the number of interactions per item of some rows, of which one row may repeat those of another.
 
+    Of a row whose history, cut to the longest one, goes on where another row's ends, the next item alone is new.
+
     Args:
         users: [t] user of each position of the joined histories.
         items: [t] item ids.
         start: [t] where the row of each position starts.
         targets: [n] positions of the next items of the rows to be counted.
     """
+    sliding, new = sliding_rows(users, items, start, targets)
+    whole = targets[~sliding]
     change = np.zeros(len(users) + 1, dtype=np.int64)
-    change[start[targets]] += 1  # each row has positions of its own
-    change[targets + 1] -= 1
+    change[start[whole]] += 1  # each row has positions of its own
+    change[whole + 1] -= 1
     counted = np.cumsum(change[:-1]) > 0
     first = first_occurrences(users[counted], items[counted], start[counted])
-    return Counter({item: n for item, n in enumerate(np.bincount(items[counted][first]).tolist()) if n})
+    counts = np.bincount(np.r_[items[counted][first], items[new]])
+    return Counter({item: n for item, n in enumerate(counts.tolist()) if n})
+
+
+def sliding_rows(
+    users: np.ndarray, items: np.ndarray, start: np.ndarray, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows [n] continue another one of their user by an item, and the positions of these items, each once.
+
+    Rows that were cut to a length do: the history of one is that of another with its next item, less the first. Those
+    of fewer items than the longest history were not cut. Histories are compared by a random hash of 64 bits, a
+    polynomial in an odd base.
+
+    Args:
+        users: [t] user of each position of the joined histories.
+        items: [t] item ids.
+        start: [t] where the row of each position starts.
+        targets: [n] positions of the next items of the rows.
+    """
+    begins = start[targets]
+    cut = targets - begins == (targets - begins).max(initial=1)
+    draw = np.random.default_rng(1)
+    of_item = draw.integers(2**64, size=items.max(initial=0) + 1, dtype=np.uint64)
+    of_user = draw.integers(2**64, size=users.max(initial=0) + 1, dtype=np.uint64)
+    base = int(draw.integers(2**63)) * 2 + 1
+    powers, inverse = (
+        np.cumprod(np.r_[1, np.full(len(items), number, dtype=np.uint64)].astype(np.uint64), dtype=np.uint64)
+        for number in (base, pow(base, -1, 2**64))
+    )
+    sums = np.r_[np.zeros(1, np.uint64), np.cumsum(of_item[items] * powers[:-1], dtype=np.uint64)]  # modulo 2**64
+
+    def hashed(first: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return (sums[after] - sums[first]) * inverse[first] + of_user[users[first]]
+
+    before, moved = hashed(begins, targets), hashed(begins + 1, targets + 1)
+    sliding = cut & np.isin(before, moved[cut])
+    # the rows of a user who returns to the same items may all continue one another: one of them began
+    of_user_cut, first = np.unique(users[targets[cut]], return_index=True)
+    began = np.isin(of_user_cut, users[targets[cut & ~sliding]], invert=True)
+    sliding[np.flatnonzero(cut)[first[began]]] = False
+    whole = hashed(begins[sliding], targets[sliding] + 1)
+    return sliding, targets[sliding][np.unique(whole, return_index=True)[1]]
 
 
 def first_occurrences(users: np.ndarray, items: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -60,8 +60,8 @@ def warn_of_rounded_times(*parts: Dataset) -> None:
     largest = max(np.abs(times).max(initial=0) for _, times, _ in found)
     console.warning(
         f"dataset {first.dataset_name}: {rounded} of {n} interactions have the {first.time_field} of the "
-        f"same user's one before; RecBole rounds times to float32 before it sorts, here to steps of "
-        f"{np.spacing(largest):g}, so that histories may be out of order; build the dataset with "
+        f"same user's one before, in the file or since RecBole rounds times to float32 before it sorts, here to steps "
+        f"of {np.spacing(largest):g}, so that histories may be out of order; build the dataset with "
         f"recbole_gro.data.build_dataset in place of create_dataset, which sorts by the file's own values"
     )
 

@@ -24,6 +24,7 @@ from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.settings import declared_keys
 from recbole_gro.data import build_dataset, build_loaders, train_rows_of
 from recbole_gro.defense import GROTrainer
+from recbole_gro.quick_start.repeatable import TOLERANCE, rows_together_and_alone
 from recbole_gro.quick_start.settings import OutputSettings
 from recbole_gro.scoring import create_scorer
 from recbole_gro.serving.saved_target import load_target
@@ -174,10 +175,9 @@ class ModelTrials:
 
     def scores_do_not_depend_on_other_rows(self) -> None:
         """Compare the scores of a batch with those of its rows one by one."""
-        scorer, (sequences, lengths) = create_scorer(self.target), self.histories
-        together = scorer.next_item_scores(sequences, lengths)
-        alone = [scorer.next_item_scores(sequences[i : i + 1], lengths[i : i + 1]) for i in range(LENGTH)]
-        _expect_close(together, torch.cat(alone), "scores depend on the other rows of a batch")
+        _expect_close(
+            *rows_together_and_alone(self.target, *self.histories), "scores depend on the other rows of a batch"
+        )
 
     def scores_do_not_depend_on_padding(self) -> None:
         """Compare the scores of padded histories with those of the same histories without padding."""
@@ -242,7 +242,7 @@ class ModelTrials:
 
 def _expect_close(one: Tensor, other: Tensor, otherwise: str) -> None:
     difference = float((one - other).detach().abs().max())
-    expect(torch.allclose(one, other, rtol=1e-4, atol=1e-4), f"{otherwise} (by up to {difference:.2g})")
+    expect(torch.allclose(one, other, rtol=TOLERANCE, atol=TOLERANCE), f"{otherwise} (by up to {difference:.2g})")
 
 
 TRIALS_BY_ROLE: dict[str, list[Callable[[ModelTrials], None]]] = {

@@ -23,7 +23,7 @@ from recbole_gro.serving.service import Service
 from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.compat import no_tensorboard
 from recbole_gro.utils.errors import UserError, out_of_memory
-from recbole_gro.utils.own_code import part_named
+from recbole_gro.utils.own_code import fault_of_part, part_named
 from recbole_gro.utils.random_state import generators_of, random_state, set_random_state
 
 ROWS = 8  # of the training data, for a step of each trainer
@@ -152,6 +152,8 @@ def _named(role: str, model: Any, config: ConfigLike) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # RecBole's CPR models end the process at settings they do not support
         if shortage := out_of_memory(error):
             raise shortage from error
+        if fault := fault_of_part(error):  # such as a swap rule, beside which the student is trained
+            raise fault from error
         name = getattr(model, "__name__", model)
         model_class: Any = sequential_model(model)
         own = {*own_names(model_class), f"{role}_config"}

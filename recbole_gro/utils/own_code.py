@@ -58,6 +58,15 @@ def fault_of_own_code(error: BaseException, part: str = "") -> UserError | None:
     return UserError(f"{part}: {reason} ({place})" if part else f"{reason} ({place})")
 
 
+def fault_of_part(error: BaseException) -> UserError | None:
+    """Return the error that users read where a registered part of their own raised; None where none took part.
+
+    Args:
+        error: an exception that was caught.
+    """
+    return fault_of_own_code(error) if next(_parts(error), "") else None
+
+
 @contextlib.contextmanager
 def part_named(part: str) -> Iterator[None]:
     """Raise an exception of a user's own code in the block as a UserError that names a part.

@@ -225,3 +225,34 @@ def test_lists_of_different_length_are_reported(write_parts, make_config):
 def test_columns_are_loaded_without_load_col(write_parts, make_config):
     config = make_config("GRU4Rec", "cut", data_path=write_parts(), **{**LISTS, "load_col": {"inter": ["user_id"]}})
     assert len(build_dataset(config).build()[0]) == 5 * len(USERS)
+
+
+@pytest.mark.parametrize("users", [USERS, {user: items[:2] * 4 for user, items in USERS.items()}], ids=["", "periodic"])
+def test_interactions_of_histories_that_are_cut_to_a_length_are_counted_once(write_parts, make_config, users):
+    rows = {
+        part: [
+            "user_id:token\titem_id_list:token_seq\titem_id:token",
+            *(
+                f"{user}\t{' '.join(items[max(0, n - 3) : n])}\t{items[n]}"
+                for user, items in users.items()
+                for n in places
+            ),
+        ]
+        for part, places in PARTS.items()
+    }
+    config = make_config("GRU4Rec", "cut", data_path=write_parts(rows), **LISTS)
+    train = build_loaders(config, build_dataset(config))[0]._dataset
+    counts = {str(train.id2token("item_id", item)): n for item, n in train.interaction_counter.items()}
+    assert counts == Counter(item for items in users.values() for item in items[:6])
+
+
+def test_the_wrong_separator_of_lists_is_a_warning(write_parts, make_config, caplog):
+    rows = {part: ["user_id:token\titem_id_list:token_seq\titem_id:token", "u\ta|b|c\td", "v\td|a\tb", "w\tb|d\ta"]
+            for part in PARTS}  # fmt: skip
+    path = write_parts(rows)
+    build_dataset(make_config("GRU4Rec", "cut", data_path=path, **LISTS))
+    (warning,) = [record.message for record in caplog.records if "seq_separator" in record.message]
+    assert warning.startswith("seq_separator: 9 of 9 items are no item to predict, such as 'a|b|c', in item_id_list of")
+    caplog.clear()
+    build_dataset(make_config("GRU4Rec", "cut", data_path=path, seq_separator="|", **LISTS))
+    assert not [record for record in caplog.records if "seq_separator" in record.message]

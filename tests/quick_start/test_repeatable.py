@@ -67,3 +67,17 @@ def test_a_model_that_scores_equal_histories_differently_is_refused(make_loaders
     config, train, *_ = make_loaders("GRU4Rec")
     with pytest.raises(UserError, match=r"^model: Noisy gives equal histories different scores"):
         check_repeatable(Noisy(config, train._dataset), 10, {})
+
+
+class Centred(GRU4Rec):
+    """Scores depend on what else is in the batch."""
+
+    def full_sort_predict(self, interaction):
+        scores = super().full_sort_predict(interaction)
+        return scores - scores.mean(0)
+
+
+def test_a_model_whose_scores_depend_on_the_other_rows_is_refused(make_loaders):
+    config, train, *_ = make_loaders("GRU4Rec")
+    with pytest.raises(UserError, match=r"^model: Centred: scores depend on the other rows of a batch \(by up to"):
+        check_repeatable(Centred(config, train._dataset), 10, {})

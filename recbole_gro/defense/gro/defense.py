@@ -3,7 +3,7 @@
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.models import copied_model
 from recbole_gro.config.plugins import sources_of
-from recbole_gro.config.settings import Settings
+from recbole_gro.config.settings import Settings, setting
 from recbole_gro.defense.base import Defense, register_defense
 from recbole_gro.defense.gro.callback import callback_settings, create_callbacks
 from recbole_gro.defense.gro.restricted_swap import RESTRICTIONS
@@ -41,6 +41,9 @@ class GRODefense(Defense):
         if not sources_of(*self.classes):  # code of a user's may read the config itself
             self.fixed = self.trainer.overrides | dict.fromkeys(rule.unread)
         self.effective = {name: getattr(settings, name) for name in names} | rule.effective
+        own_rule = (rule.settings or ()) if sources_of(type(rule)) else ()
+        self.effective |= {name: getattr(settings, name) for each in callback_settings() for name in each.names}
+        self.effective |= {name: setting(config, name) for each in own_rule for name in each.names}
         self.effective["gro_steps"] = self.effective["gro_steps"] or 0
         self.summary += f" ({', '.join(f'{name} {value}' for name, value in self.effective.items())})"
 

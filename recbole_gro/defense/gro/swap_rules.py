@@ -21,6 +21,7 @@ class SwapRule:
         config: RecBole's Config or ours.
 
     Attributes:
+        config: the same; `MySettings.of(self.config)` reads settings of a rule's own.
         unread: settings of GRO's that neither it nor the trainer beside it reads; for rules of this package.
         left_out: [n_items] bool, items that the target's own loss ignores unless they are the positive; None for no
             such items.
@@ -33,7 +34,7 @@ class SwapRule:
     left_out: Tensor | None = None
 
     def __init__(self, config: ConfigLike):
-        settings = GROSettings.of(config)
+        self.config, settings = config, GROSettings.of(config)
         self.margin, self.paper_code_ties = settings.margin_swap, settings.paper_code_ties
         self.served_k = settings.served_k
         self.effective: dict[str, Any] = {}

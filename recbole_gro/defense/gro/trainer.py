@@ -13,6 +13,7 @@ from recbole_gro.config.config import derive
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import setting
 from recbole_gro.data.loaders import check_served_k
+from recbole_gro.data.missing_items import warn_of_missing_items
 from recbole_gro.data.time_order import warn_of_rounded_times
 from recbole_gro.defense.gro.callback import callback_settings, checked_target_loss, create_callbacks
 from recbole_gro.defense.gro.settings import GROTrainerSettings, StudentSettings
@@ -115,7 +116,9 @@ class GROTrainer(StageTrainer):
             (float, dict): validation score and result of the last GRO epoch; (-1, None) without validation data, as
             RecBole's fit.
         """
-        warn_of_rounded_times(*(data._dataset for data in (train_data, valid_data) if data is not None))
+        parts = [data._dataset for data in (train_data, valid_data) if data is not None]
+        warn_of_rounded_times(*parts)
+        warn_of_missing_items(*parts)
         if self.gro_start == "untrained":
             return self.fit_gro(train_data, valid_data, verbose, saved, show_progress, callback_fn)
         final, plain = Path(self.saved_model_file), self.plain_trainer(self.config, self.model)
