@@ -16,6 +16,7 @@ from recbole_gro.config.models import sequential_model
 from recbole_gro.config.properties import recbole_model_settings
 from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense.base import defenses
+from recbole_gro.defense.gro.callback import _callbacks
 from recbole_gro.defense.gro.swap_rules import _rules
 from recbole_gro.utils import own_code, secret_file
 
@@ -180,8 +181,8 @@ def on_terminal(capsys, monkeypatch):
 
 @pytest.fixture
 def own_parts(monkeypatch):
-    """Settings, defenses, query strategies and swap rules that a test declares are gone after it."""
+    """Settings, defenses, query strategies, swap rules and variants of GRO of a test are gone after it."""
     monkeypatch.setattr(settings, "_declared", dict(settings._declared))
     monkeypatch.setattr(settings, "_sections", {name: list(keys) for name, keys in settings._sections.items()})
-    for registry in (defenses, _strategies, _rules):
+    for registry in (defenses, _strategies, _rules, _callbacks):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))

@@ -15,7 +15,7 @@ from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.random_state import random_state, set_random_state
 
 QUERY = [[1], [2], [1, 2]]
-PADDED = torch.tensor([[1, 0], [2, 0], [1, 2]]), torch.tensor([1, 1, 2])  # and lengths
+OF_A_LENGTH = torch.tensor([[1, 2], [2, 1], [1, 1]]), torch.tensor([2, 2, 2])  # and lengths
 TOLERANCE = 1e-4  # of scores, relative and absolute: sums of other rows are added in another order
 OWN = __name__.partition(".")[0]
 
@@ -43,7 +43,7 @@ def check_repeatable(model: nn.Module, k: int, defenses: Mapping[str, Defense]) 
                 f"model: {type(model).__name__} gives equal histories different scores in evaluation mode; a figure of "
                 "it could not be repeated"
             )
-        together, alone = rows_together_and_alone(model, *PADDED)
+        together, alone = rows_together_and_alone(model, *OF_A_LENGTH)
         if not torch.allclose(together, alone, rtol=TOLERANCE, atol=TOLERANCE):
             raise UserError(
                 f"model: {type(model).__name__}: scores depend on the other rows of a batch (by up to "

@@ -6,7 +6,7 @@ from conftest import read_by
 from pipeline import files_below
 from recbole.model.sequential_recommender import GRU4Rec
 
-from recbole_gro import UserError, register_scorer, run_recbole_gro
+from recbole_gro import Settings, SwapRule, UserError, key, register_scorer, register_swap_rule, run_recbole_gro
 from recbole_gro.attack import ExtractionTrainer
 from recbole_gro.attack.attacker import StandardAttacker
 from recbole_gro.config.models import sequential_models
@@ -14,6 +14,7 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.quick_start.preflight import ROWS, preflight
 from recbole_gro.scoring.recurrent import GRU4RecScorer
+from recbole_gro.utils import own_code
 from recbole_gro.utils.random_state import generators_of, random_state
 
 HEAD = {"gro_head_k": 2}
@@ -176,3 +177,29 @@ def test_a_setting_that_is_not_set_is_named(checked):
     with pytest.raises(UserError, match=r"Unset: TypeError: my_width is not set; give --my_width="):
         checked(Unset)
     checked(Unset, my_width=3)
+
+
+def test_a_fault_of_a_swap_rule_names_it_and_its_setting_is_an_effective_one(checked, own_parts, monkeypatch):
+    class MarginSettings(Settings):
+        own_margin: float = key(0.5, "float", "of a test")
+
+    class OwnRule(SwapRule):
+        settings = (MarginSettings,)
+
+        def term(self, target_scores, served, student_scores, gradient):
+            return target_scores.sum() * MarginSettings.of(self.config).own_margin
+
+    class FaultyRule(OwnRule):
+        def term(self, *_):
+            return self.lacking
+
+    monkeypatch.setattr(own_code, "_packages", {__name__.partition(".")[0]})
+    register_swap_rule("own_rule")(OwnRule)
+    register_swap_rule("faulty_rule")(FaultyRule)
+    config, _ = checked(gro_swap="own_rule", own_margin=0.25)
+    assert create_defense("gro", config).effective["own_margin"] == 0.25
+    message = (
+        r"^gro_swap faulty_rule: AttributeError: 'FaultyRule' object has no attribute 'lacking' \(.*, line \d+, in"
+    )
+    with pytest.raises(UserError, match=message):
+        checked(gro_swap="faulty_rule")
