@@ -82,7 +82,7 @@ def summary(file, level):
 
 def main(words):
     parser = Parser(prog="contrast")
-    parser.add_argument("--grid", default=str(RESULTS / "copies-of-others.yaml"))
+    parser.add_argument("--grid", default=str(RESULTS / "contrast.yaml"))
     parser.add_argument("--probes", type=positive, default=2000)
     parser.add_argument("--file", type=output_file, default=RESULTS / "contrast.csv")
     parser.add_argument("--folder", type=Path, default=Path("contrast-work"), help="of the stages")

@@ -115,8 +115,7 @@ def sliding_rows(
     """Return which rows [n] continue another one of their user by an item, and the positions of these items, each once.
 
     Rows that were cut to a length do: the history of one is that of another with its next item, less the first. Those
-    of fewer items than the longest history were not cut. Histories are compared by a random hash of 64 bits, a
-    polynomial in an odd base.
+    of fewer items than the longest history were not cut. Histories are compared by a random hash of 64 bits.
 
     Args:
         users: [t] user of each position of the joined histories.
@@ -124,29 +123,31 @@ def sliding_rows(
         start: [t] where the row of each position starts.
         targets: [n] positions of the next items of the rows.
     """
-    begins = start[targets]
-    cut = targets - begins == (targets - begins).max(initial=1)
+    sizes = targets - start[targets]
+    rows = np.flatnonzero(sizes == sizes.max(initial=1))
+    ends, begins = targets[rows], start[targets[rows]]
     draw = np.random.default_rng(1)
-    of_item = draw.integers(2**64, size=items.max(initial=0) + 1, dtype=np.uint64)
-    of_user = draw.integers(2**64, size=users.max(initial=0) + 1, dtype=np.uint64)
-    base = int(draw.integers(2**63)) * 2 + 1
-    powers, inverse = (
-        np.cumprod(np.r_[1, np.full(len(items), number, dtype=np.uint64)].astype(np.uint64), dtype=np.uint64)
-        for number in (base, pow(base, -1, 2**64))
+    of_item, of_user, of_place = (
+        draw.integers(2**64, size=n, dtype=np.uint64)
+        for n in (items.max(initial=0) + 1, users.max(initial=0) + 1, sizes.max(initial=1) + 1)
     )
-    sums = np.r_[np.zeros(1, np.uint64), np.cumsum(of_item[items] * powers[:-1], dtype=np.uint64)]  # modulo 2**64
 
-    def hashed(first: np.ndarray, after: np.ndarray) -> np.ndarray:
-        return (sums[after] - sums[first]) * inverse[first] + of_user[users[first]]
+    def hashed(first: np.ndarray) -> np.ndarray:
+        """Return the hashes of histories [n] by their first position."""
+        found = of_user[users[first]]
+        for place, odd in enumerate(of_place[:-1] | np.uint64(1)):  # a place, not a row
+            found = found + of_item[items[first + place]] * odd
+        return found
 
-    before, moved = hashed(begins, targets), hashed(begins + 1, targets + 1)
-    sliding = cut & np.isin(before, moved[cut])
+    before = hashed(begins)
+    goes_on = np.isin(before, hashed(begins + 1))
     # the rows of a user who returns to the same items may all continue one another: one of them began
-    of_user_cut, first = np.unique(users[targets[cut]], return_index=True)
-    began = np.isin(of_user_cut, users[targets[cut & ~sliding]], invert=True)
-    sliding[np.flatnonzero(cut)[first[began]]] = False
-    whole = hashed(begins[sliding], targets[sliding] + 1)
-    return sliding, targets[sliding][np.unique(whole, return_index=True)[1]]
+    names, first = np.unique(users[ends], return_index=True)
+    goes_on[first[np.isin(names, users[ends[~goes_on]], invert=True)]] = False
+    sliding = np.zeros(len(targets), dtype=bool)
+    sliding[rows[goes_on]] = True
+    whole = before + of_item[items[ends]] * of_place[-1]
+    return sliding, ends[goes_on][np.unique(whole[goes_on], return_index=True)[1]]
 
 
 def first_occurrences(users: np.ndarray, items: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ class Contrast(VerificationMethod):
 
     def check_owner(self, owner: SavedTarget) -> None:
         check_catalogue(owner)
-        check_files(owner, _data(owner).data_digests)  # windows of users that it has not seen are no users' histories
+        check_files(owner, _data(owner).data_digests)  # on users whom it has not seen, models may agree with it less
 
     def probes(self, owner: SavedTarget, references: Mapping[str, SavedTarget], key: bytes, n: int) -> Probes:
         """Return generated histories and windows of users' histories, alternating, and the owner's lists.
