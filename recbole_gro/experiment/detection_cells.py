@@ -22,10 +22,10 @@ from recbole_gro.experiment.dry_run import print_downloads, print_missing
 from recbole_gro.experiment.grid_file import ALARMS, DETECTION
 from recbole_gro.experiment.kept_loaders import forget_loaders
 from recbole_gro.experiment.plan import LOCK, Experiment, Task, heading, in_words
-from recbole_gro.quick_start.executor import execute, threads_per_worker
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stage_fingerprints import Fingerprints, fingerprint
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.executor import execute, threads_per_worker
 from recbole_gro.utils.files import ANEW, make_folder, undamaged, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept

@@ -31,9 +31,9 @@ from recbole_gro.experiment.plan import (
 )
 from recbole_gro.experiment.report import write_report
 from recbole_gro.experiment.timing import busy
-from recbole_gro.quick_start.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.quick_start.references import UNDEFENDED, UNTRAINED, create_references
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.executor import Outcome, check_executor, execute, threads_per_worker
 from recbole_gro.utils.files import check_folder, make_folder
 from recbole_gro.utils.log import say
 from recbole_gro.utils.progress import progress_bar

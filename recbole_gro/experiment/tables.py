@@ -9,9 +9,9 @@ from typing import Any
 from recbole_gro.experiment.dry_run import no_estimate
 from recbole_gro.experiment.lacking import Lacking
 from recbole_gro.experiment.planned_suspects import Absent
-from recbole_gro.quick_start.executor import execute
 from recbole_gro.report.document import csv_text, read_rows
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.executor import execute
 from recbole_gro.utils.files import ANEW, make_folder, undamaged, write_whole
 from recbole_gro.utils.log import say
 from recbole_gro.utils.random_state import global_state_kept

@@ -16,12 +16,12 @@ from recbole_gro.data import build_dataset, build_loaders
 from recbole_gro.defense import create_defense
 from recbole_gro.defense.combined import trains
 from recbole_gro.quick_start.comparison import attack_service, attacked_name, serve_defended, shown_references
-from recbole_gro.quick_start.executor import execute
 from recbole_gro.quick_start.references import UNDEFENDED, create_references, measured
 from recbole_gro.quick_start.stage_cache import StageCache
 from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.utils.compat import no_scaler_warning
+from recbole_gro.utils.executor import execute
 from recbole_gro.utils.log import console, logged_to, shown_on_console
 
 DEFENSE, ATTACK, REFERENCE = "defense", "attack", "reference"  # kinds of parts

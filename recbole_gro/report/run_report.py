@@ -5,15 +5,16 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.files import write_whole
 from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.units import figure, scaled, unit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # footnote signs of rows, and their meaning
 NOT_IMPROVED, NO_GAIN, STILL_IMPROVING, TARGET_STILL_IMPROVING, BEST = "(!)", "(=)", "(+)", "(^)", "*"
@@ -153,7 +154,7 @@ def write_report(results: dict[str, Any], config: ConfigLike, folder: Path) -> N
             write_whole(folder / name, content())
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: "Figure") -> bytes:
     """Return a figure as the bytes of a png file."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120)
@@ -235,13 +236,15 @@ def _bar_name(row: dict[str, Any], between: str) -> str:
     return f"{row['defense']}{between}{row['attacker']}" if "attacker" in row else row["defense"]
 
 
-def picture(rows: list[dict[str, Any]], config: ConfigLike) -> Figure:
+def picture(rows: list[dict[str, Any]], config: ConfigLike) -> "Figure":
     """Return bars of target and surrogate per defense and attack, one panel per metric at the valid metric's cut-off.
 
     Args:
         rows: as in results.json.
         config: of the run.
     """
+    from matplotlib.figure import Figure  # a tenth of the time to import this package, which each worker does
+
     metrics = [f"{name}@{config['valid_metric'].partition('@')[2]}" for name in _metric_names(config)]
     width = max(4.6, 1.3 * len(rows)) if _several_attacks(rows) else 4.6
     figure = Figure(figsize=(width * len(metrics) + 0.4, 3.8), layout="constrained")
@@ -256,7 +259,7 @@ def picture(rows: list[dict[str, Any]], config: ConfigLike) -> Figure:
     return figure
 
 
-def _bars(axes: Axes, rows: list[dict[str, Any]], metric: str) -> None:
+def _bars(axes: "Axes", rows: list[dict[str, Any]], metric: str) -> None:
     sides = [("target", TARGET_COLOUR), ("surrogate", SURROGATE_COLOUR)]
     sides = [(side, colour) for side, colour in sides if any(side in row for row in rows)]
     width = 0.8 / len(sides)

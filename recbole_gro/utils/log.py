@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from recbole.utils.logger import RemoveColorFilter
 from tqdm import tqdm
 
 from recbole_gro.utils import output, terminal
@@ -90,6 +89,8 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
         folder: of the file.
         level: the least level to write, as logging names it.
     """
+    from recbole.utils.logger import RemoveColorFilter  # recbole takes a second, and other commands say lines as well
+
     root = logging.getLogger()
     before = root.level
     file = _LogFile(folder / LOG, encoding="utf-8")

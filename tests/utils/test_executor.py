@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from recbole_gro import UserError
-from recbole_gro.quick_start.executor import _outcome_in_folder, execute
 from recbole_gro.utils.command_line import exit_code
 from recbole_gro.utils.errors import SettingWarning
+from recbole_gro.utils.executor import _outcome_in_folder, execute
 
 
 def record(folder, values, seed):
@@ -143,8 +143,8 @@ class TestWorkerProcesses(ExecutorCases):
         script = (
             "import functools, pathlib, signal, sys, time; sys.path.insert(0, sys.argv[2])\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background ignores it
-            "from quick_start.test_executor import record\n"
-            "from recbole_gro.quick_start.executor import execute\n"
+            "from utils.test_executor import record\n"
+            "from recbole_gro.utils.executor import execute\n"
             "def run(folder, values, seed):\n    record(folder, values, seed)\n    time.sleep(600)\n"
             "run = functools.partial(run, pathlib.Path(sys.argv[1]))\n"
             "list(execute(run, [({'x': x}, 1) for x in sys.argv[3]], workers=2))"
