@@ -62,7 +62,7 @@ class SavedTarget:
             [B, k] item ids as a tensor; for tokens, a list of B lists of k tokens.
 
         Raises:
-            UserError: no list of sequences, a token that the model does not know, or k above the catalogue.
+            UserError: no list of sequences, an unknown token, k above the catalogue, or item_tokens of another one.
         """
         sequences = _listed(sequences)
         if sequences is None:
@@ -76,8 +76,15 @@ class SavedTarget:
                 "sequences: this checkpoint holds no item tokens; give item ids, such as [[3, 1, 4]], or "
                 "set item_tokens to those of the loaded target"
             )
+        if len(self.item_tokens) != service.n_items:
+            raise UserError(f"item_tokens: {len(self.item_tokens)} with padding, but the model has {service.n_items}")
         lists = service.recommend([[self._item_id(token) for token in row] for row in sequences])
         return [[self.item_tokens[item] for item in row] for row in lists.tolist()]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "item_tokens":
+            vars(self).pop("_ids", None)  # of the earlier ones
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -104,9 +111,8 @@ class StoredCatalogue(StandInDataset):
         if rows is not None:
             self.inter_feat = rows.inter_feat
         elif ":" in reference_to(config.model_class):
-            del (
-                self.inter_feat
-            )  # RecBole's models read interactions in training only; other models may read them to be built
+            # RecBole's models read interactions in training only; other models may read them to be built
+            del self.inter_feat
 
     def refused(self, field: str) -> UserError:
         """Return the error for a model that reads more than a checkpoint holds."""
@@ -161,13 +167,10 @@ def load_target(
         if data_path is not None or stored is None:
             dataset = _dataset(file, config, stored)
         built = _model(file, config, checkpoint, dataset)
-    tokens = stored and stored["item_tokens"]
-    if dataset is not None:
-        tokens = dataset.field2id_token[dataset.iid_field].tolist()
+    tokens = stored and stored["item_tokens"] if dataset is None else dataset.field2id_token[dataset.iid_field].tolist()
     marks, defense = checkpoint.get("marks"), str(checkpoint.get("stage")).partition("target-")[2]
-    served = built.to(config["device"]).eval()
     return SavedTarget(
-        model=served,
+        model=built.to(config["device"]).eval(),
         dataset=dataset,
         config=config,
         item_tokens=tokens,
@@ -217,8 +220,7 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
             if plugins := settings.get("plugins"):
                 modules = ",".join(as_names(plugins))
                 reason = f"made with the plugins {modules}; give --plugins=[{modules}], in Python import them first"
-                reason = f"{reason} ({error})"
-                raise UserError(f"checkpoint {file}: {reason}") from error
+                raise UserError(f"checkpoint {file}: {reason} ({error})") from error
             raise
     config["device"] = _device(device, given.get("use_gpu", True))
     config["use_gpu"] = config.external_config_dict["use_gpu"] = config["device"].type == "cuda"

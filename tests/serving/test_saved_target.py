@@ -417,6 +417,17 @@ def test_a_surrogate_serves_ids_and_no_tokens(make_config, tmp_path, tiny_data_p
     ]
 
 
+def test_item_tokens_that_are_set_again_are_those_of_items_from_then_on(saved):
+    target = load_target(saved[0])
+    lists, padding, own = target.recommend([["i3", "i4"]], k=5), target.item_tokens[0], target.item_tokens[1:]
+    target.item_tokens = [padding, *(token.upper() for token in own)]
+    assert target.recommend([["I3", "I4"]], k=5) == [[token.upper() for token in lists[0]]]
+    for other in (own, [padding, *own, "I30"]):
+        target.item_tokens = other
+        with pytest.raises(UserError, match=f"item_tokens: {len(other)} with padding, but the model has 31"):
+            target.recommend([["i3", "i4"]], k=5)
+
+
 def test_the_state_of_the_process_stays_unchanged(saved, tiny_data_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6")
     torch.manual_seed(1), random.seed(1), np.random.seed(1)
