@@ -37,7 +37,7 @@ class FunctionSource:
         for pause in (*PAUSES, None):
             ticket = journal.reserve(len(histories))
             try:
-                answer = self.function(histories)
+                answer = self.function([*map(list, histories)])  # which may change its argument
                 break
             except (Exception, SystemExit) as error:
                 journal.release(ticket, len(histories))

@@ -36,7 +36,7 @@ class CallableService:
         """
         padded, lengths = histories_of(sequences, self.n_items)
         rows = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
-        returned = self.function(rows)
+        returned = self.function([*map(list, rows)])  # which may change its argument
         try:
             lists = [[_whole(item) for item in row][: self.k] for row in returned]
         except (TypeError, ValueError, OverflowError) as error:

@@ -52,6 +52,21 @@ def test_a_function_is_called_again_after_an_exception_that_may_pass(journal, er
     assert journal.spent == 2
 
 
+def test_a_function_may_change_its_argument(journal):
+    calls = []
+
+    def function(histories):
+        calls.append([h.copy() for h in histories])
+        lists = [[*histories.pop(0), "end"] for _ in calls[-1]]
+        if len(calls) < 3:
+            raise ConnectionError("reset")
+        return lists
+
+    assert FunctionSource(function).lists([["3"], ["4"]], journal) == [["3", "end"], ["4", "end"]]
+    assert calls == [[["3"], ["4"]]] * 3
+    assert journal.spent == 2
+
+
 @pytest.mark.parametrize("error", [TypeError("no"), ValueError("no"), KeyError("no"), SystemExit("no")])
 def test_a_function_is_not_called_again_after_an_exception_of_its_code(journal, error):
     with pytest.raises(Unanswered, match="no"):

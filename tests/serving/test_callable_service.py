@@ -29,6 +29,11 @@ def test_shorter_lists_are_padded_and_longer_ones_cut():
     assert CallableService(following, 31, 2).recommend([[9]]).tolist() == [[10, 11]]
 
 
+def test_a_function_may_change_its_argument():
+    service = CallableService(lambda rows: [[rows.pop(0)[-1] + 1] for _ in range(len(rows))], 31, 1)
+    assert service.recommend([[1], [2]]).tolist() == [[2], [3]]
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
