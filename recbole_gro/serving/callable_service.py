@@ -1,6 +1,6 @@
 """A service around any function from item sequences to lists."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class CallableService:
         rows = [row[:length] for row, length in zip(padded.tolist(), lengths.tolist(), strict=True)]
         returned = self.function([*map(list, rows)])  # which may change its argument
         try:
-            lists = [[_whole(item) for item in row][: self.k] for row in returned]
+            lists = [[_whole(item) for item in _ordered(row)][: self.k] for row in _ordered(returned)]
         except (TypeError, ValueError, OverflowError) as error:
             raise UserError(
                 f"service: the function must return lists of item ids, one per sequence: {error}"
@@ -53,6 +53,13 @@ class CallableService:
                 )
             table[number, : len(row)] = torch.tensor(row, dtype=torch.long)
         return table
+
+
+def _ordered(row: Any) -> Any:
+    """Return what has its parts in an order of its own, unlike a set or a mapping, and is no text."""
+    if isinstance(row, str | bytes | Set | Mapping):
+        raise TypeError(f"{type(row).__name__} is no list")
+    return row
 
 
 def _whole(item: Any) -> int:

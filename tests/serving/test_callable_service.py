@@ -46,6 +46,10 @@ def test_a_function_may_change_its_argument():
         ([[float("inf")], [1]], "must return lists of item ids, one per sequence"),
         ([["1_0"], [1]], "'1_0' is no item id"),
         ([[True], [1]], "True is no item id"),
+        (["12", "34"], "must return lists of item ids, one per sequence: str is no list"),
+        ([[1, 2], {4, 3}], "must return lists of item ids, one per sequence: set is no list"),
+        ([{1: 0.2, 2: 0.9}, {3: 1.0}], "must return lists of item ids, one per sequence: dict is no list"),
+        ({"1": [1, 2], "2": [3]}, "must return lists of item ids, one per sequence: dict is no list"),
         ([[7.9, 3], [1]], "must return lists of item ids, one per sequence: 7.9 is no item id"),
     ],
 )
