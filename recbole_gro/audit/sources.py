@@ -23,6 +23,8 @@ from recbole_gro.utils.errors import UserError
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
 LONGEST_PLACE = 200  # characters of a URL in a message
+# headers that fit the body of a request, and what httpx can read; those copied out of a browser fit another request
+OF_THE_CLIENT = ("Content-Length", "Transfer-Encoding", "Accept-Encoding")
 LARGEST = 2**28  # bytes of an answer with lists; what is longer is no answer of a recommender
 
 
@@ -105,6 +107,8 @@ class HttpSource:
             self._headers = httpx.Headers(expanded(description["headers"], "headers"))
         except UnicodeError:  # whose message may hold the value
             raise UserError(f"{description.name}: headers: it has characters that cannot be sent") from None
+        if own := [name for name in OF_THE_CLIENT if name in self._headers]:
+            raise UserError(f"{description.name}: headers: {own[0]} is set for each request by itself; leave it out")
         try:
             address = httpx.URL(self._url)
         except httpx.InvalidURL:

@@ -46,6 +46,10 @@ def _token(monkeypatch):
             )
         ),
         ({"headers": {"X-Key": "\u20ac"}}, "service.yaml: headers: it has characters that cannot be sent"),
+        *(
+            ({"headers": {name.lower(): value}}, f"service.yaml: headers: {name} is set for each request by itself")
+            for name, value in (("Content-Length", "52"), ("Transfer-Encoding", "chunked"), ("Accept-Encoding", "br"))
+        ),
         ({"headers": ["a"]}, "service.yaml: headers: ['a'] is not allowed"),
         ({"request": {"k": "{k}"}}, "service.yaml: request: each history must be in it once"),
         ({"request": "{'no': json}"}, "service.yaml: request: not JSON"),
