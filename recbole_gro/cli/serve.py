@@ -123,7 +123,8 @@ def work(words: list[str]) -> None:
     )
 
     def announce() -> None:
-        say(f"serving {given.checkpoint} through {given.defense} on http://{given.host}:{given.port}")
+        host = f"[{given.host}]" if ":" in given.host else given.host  # of IPv6
+        say(f"serving {given.checkpoint} through {given.defense} on http://{host}:{given.port}")
         with contextlib.closing(Ledger(options.ledger_file)) as ledger:
             has_keys = bool(ledger.all_keys())
         if not has_keys:

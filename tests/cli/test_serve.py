@@ -54,6 +54,13 @@ def test_the_words_become_options(monkeypatch):
     assert (options.wait, options.limits.history) == (0.005, 7)
 
 
+def test_an_address_of_ipv6_stands_in_brackets_in_the_url(monkeypatch, tmp_path, capsys):
+    process = pytest.importorskip("recbole_gro.http_service.process")
+    monkeypatch.setattr(process, "serve", lambda *arguments: arguments[-1]())
+    work(["target.pth", "--host=::1", "--port=81", f"--ledger={tmp_path / 'service.db'}"])
+    assert "on http://[::1]:81\n" in capsys.readouterr().out
+
+
 def test_without_words_the_options_have_their_defaults(monkeypatch):
     process = pytest.importorskip("recbole_gro.http_service.process")
     given = []
