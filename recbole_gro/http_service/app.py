@@ -208,6 +208,7 @@ def create_app(options: Options, detector_file: str | None = None, ledger: tuple
     table += [Route(path, answer, methods=["GET"]) for path, answer in paths.items()]
     handlers: dict[Any, Any] = dict.fromkeys((HttpRefusal, HTTPException, sqlite3.Error, Exception), routes.refused)
     app = Starlette(routes=table, exception_handlers=handlers, lifespan=lifespan)
+    app.router.redirect_slashes = False  # to a URL of http, behind a proxy with TLS too
     app.state.detector = routes.service.detector
     app.state.lists = routes.service.lists
     return app

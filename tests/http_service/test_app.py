@@ -245,7 +245,10 @@ def test_a_ledger_that_another_process_locks_is_503(start, checkpoint_of, monkey
     assert client.spent() == 1
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/recommend", 405), ("GET", "/../etc/passwd", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/recommend", 405), ("GET", "/../etc/passwd", 404), ("POST", "/v1/recommend/", 404)],
+)
 def test_other_paths_and_methods_are_refused_in_json(client, method, path, status):
     answer = client.send(method, path)
     assert answer.status == status
