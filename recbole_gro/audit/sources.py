@@ -83,7 +83,8 @@ class HttpSource:
         client: of httpx; None: a new one.
 
     Raises:
-        UserError: `items` is no JMESPath expression, or httpx or jmespath is not installed.
+        UserError: `items` is no JMESPath expression, httpx or jmespath is not installed, or httpx does not take the
+            proxy or the certificates that the environment names.
     """
 
     def __init__(self, description: Description, client: Any = None):
@@ -121,7 +122,14 @@ class HttpSource:
                 f"characters, and one that starts with xn-- is Punycode"
             ) from None
         self._hangs = False  # every try of the latest request was lost
-        self._client = client or httpx.Client(timeout=description["timeout"])
+        try:
+            self._client = client or httpx.Client(timeout=description["timeout"])
+        except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:  # whose message may hold a password
+            raise UserError(
+                f"{description.name}: httpx takes no proxy or certificates as the environment has them "
+                f"({type(error).__name__}): see ALL_PROXY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE; "
+                "for a SOCKS proxy, pip install httpx[socks]"
+            ) from error
         self._next, self._lock = 0.0, threading.Lock()
         self._stopped = threading.Event()
 

@@ -71,6 +71,27 @@ def test_invalid_descriptions_end_in_one_line_and_nothing_is_written(tmp_path, c
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks://user:pass-word@127.0.0.1:9"),
+        ("HTTPS_PROXY", "proxy.example:pass-word"),
+        ("NO_PROXY", "[::1],pass-word"),
+        ("SSL_CERT_FILE", "pass-word.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_httpx_does_not_take_end_in_one_line(tmp_path, monkeypatch, capsys, name, value):
+    monkeypatch.setenv(name, value)
+    file = service_file(tmp_path, "https://127.0.0.1:9/")
+    assert main(["audit", f"--black_box={file}", *words(output_dir=tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "service.yaml: httpx takes no proxy or certificates as the environment has them" in error
+    assert name in error
+    assert error.count("\n") == 1
+    assert "pass-word" not in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         (["--query_sequences=1"], "query_sequences: 1 is not allowed"),
