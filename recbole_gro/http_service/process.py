@@ -53,6 +53,7 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
     announce()
     settings: dict[str, Any] = {"fd": listener.fileno(), "log_level": "warning", "access_log": False}
     settings |= {"server_header": False, "limit_concurrency": CONNECTIONS, "ws": "none"}
+    settings |= {"workers": workers}  # else uvicorn reads WEB_CONCURRENCY
     if workers == 1:
         signal.signal(signal.SIGTERM, _stopped)  # which uvicorn raises again once it has stopped
         uvicorn.run(app, **settings)
@@ -62,7 +63,7 @@ def serve(options: Options, host: str, port: int, workers: int, announce: Callab
         del app
         handed = {"options": asdict(options), "detector_file": file, "ledger": identity(options.ledger_file)}
         os.environ[VARIABLE] = json.dumps(handed)
-        settings |= {"workers": workers, "timeout_worker_healthcheck": SECONDS_TO_ANSWER}
+        settings |= {"timeout_worker_healthcheck": SECONDS_TO_ANSWER}
         with watched_workers():
             uvicorn.run(f"{__name__}:worker_app", factory=True, **settings)
 

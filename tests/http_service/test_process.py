@@ -181,7 +181,9 @@ def test_workers_get_the_options_of_the_command(checkpoint_of, tmp_path, monkeyp
     monkeypatch.setattr(process.signal, "signal", lambda *_: None)
     process.serve(options, "127.0.0.1", port, workers, lambda: said.append("started"))
     ((app, settings),) = started
-    assert (settings.get("workers", 1), said) == (workers, ["started"])
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    assert process.uvicorn.Config(app, **settings).workers == workers
+    assert said == ["started"]
     if workers > 1:
         assert settings["factory"]
         assert app == "recbole_gro.http_service.process:worker_app"
