@@ -1,7 +1,7 @@
 """A saved target, ready to serve."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -66,7 +66,7 @@ class SavedTarget:
         """
         sequences = _listed(sequences)
         if sequences is None:
-            raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not a list of items")
+            raise UserError("sequences: expected a list of sequences, such as [['242', '302']], not of items or sets")
         if (service := self._services.get(k)) is None:
             service = self._services[k] = Service(self.model, k)
         if isinstance(sequences, Tensor) or not any(isinstance(item, str) for row in sequences for item in row):
@@ -283,7 +283,7 @@ def _listed(sequences: Any) -> Any:
     if isinstance(sequences, str) or not isinstance(sequences, Iterable):
         return None
     rows = list(sequences)  # of a generator too, which is read once
-    return None if any(isinstance(row, str) or not isinstance(row, Iterable) for row in rows) else rows
+    return rows if all(isinstance(row, Iterable) and not isinstance(row, str | Set | Mapping) for row in rows) else None
 
 
 def _misfit(file, config: Config, checkpoint: dict[str, Any], error: RuntimeError) -> UserError:

@@ -259,7 +259,7 @@ def test_other_data_of_the_same_name_are_refused(saved, tiny_data_path, tmp_path
 
 def test_a_sequence_in_place_of_a_list_of_sequences_is_refused(saved):
     target = load_target(saved[0])
-    for query in (["i3", "i4"], "i3", [3, 4], None, 3, [[3], None]):
+    for query in (["i3", "i4"], "i3", [3, 4], None, 3, [[3], None], [{"i3", "i4"}], [{"i3": 5}]):
         with pytest.raises(UserError, match="expected a list of sequences"):
             target.recommend(query)
 
