@@ -96,7 +96,7 @@ class Journal:
         self.spent = self.tickets = 0
         self._lock = threading.Lock()
         whole_lines(file)
-        with open(file, encoding="utf-8") as stream:
+        with open(file, "rb") as stream:
             for number, line in enumerate(stream, start=1):
                 try:
                     self._take(json.loads(line))

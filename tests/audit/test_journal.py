@@ -52,8 +52,8 @@ def test_threads_never_exceed_the_limit(tmp_path):
     assert journal.spent == 48
 
 
-@pytest.mark.parametrize("line", ["no json", "[]", '{"queries": [[["x"], 0]], "lists": []}', "{}"])
+@pytest.mark.parametrize("line", [b"no json", b"[]", b'{"queries": [[["x"], 0]], "lists": []}', b"{}", b"\xff"])
 def test_a_file_that_is_no_journal_is_refused(tmp_path, line):
-    (tmp_path / "answers.jsonl").write_text(f'{{"sent": 0, "lists": 1}}\n{line}\n')
+    (tmp_path / "answers.jsonl").write_bytes(b'{"sent": 0, "lists": 1}\n' + line + b"\n")
     with pytest.raises(UserError, match="line 2: not a line of a journal of answers"):
         Journal(tmp_path / "answers.jsonl", 5)
