@@ -2,10 +2,12 @@
 
 import json
 import logging
+import multiprocessing.process
 import os
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -111,8 +113,14 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _stop_after(parent: multiprocessing.process.BaseProcess) -> None:
+    """Stop this process once another one has ended."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def worker_app() -> Starlette:
-    """Return the application of a worker process.
+    """Return the application of a worker process, which stops where its parent was killed: it would keep the port.
 
     One that replaces another may find a ledger or checkpoint that was changed meanwhile: it ends with one line in the
     log, and the parent starts another.
@@ -120,6 +128,8 @@ def worker_app() -> Starlette:
     Raises:
         SystemExit: something is invalid by now.
     """
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_stop_after, args=(parent,), daemon=True).start()
     given = json.loads(os.environ[VARIABLE])
     options = given["options"]
     options = Options(**{**options, "limits": Limits(**options["limits"])})

@@ -137,9 +137,10 @@ def check_no_flag_lost(ledger, checkpoint, answered):
     assert len(lists[0]) == 5
 
 
-def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoint_of):
+def test_two_workers_give_equal_lists_share_a_budget_and_end_with_their_parent(start_process, checkpoint_of):
     checkpoint = checkpoint_of("GRU4Rec")
-    client = start_process(checkpoint, "--workers=2").client
+    service = start_process(checkpoint, "--workers=2")
+    client = service.client
     key, histories = client.key(budget=60), [numbered(number) for number in range(80)]
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda history: client.post(key, history=history, k=5), histories))
@@ -150,6 +151,8 @@ def test_two_workers_give_equal_lists_and_share_a_budget(start_process, checkpoi
             assert answer.body["list"] == target.recommend([history], k=5)[0]
     check_nothing_lost(client.ledger, checkpoint, [])
     assert len(two_serving(client)) == 2
+    service.process.kill()
+    until(lambda: not service.answers())
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGTERM, 2)])
