@@ -62,6 +62,10 @@ class Parser(argparse.ArgumentParser):
                 more = [word for word in rest if not word.startswith("-")]
                 setattr(found, action.dest, [*getattr(found, action.dest), *more])
                 rest = [word for word in rest if word.startswith("-")]
+            last = next((word for word in rest if word and not word.startswith("-")), None)
+            if action.nargs == "?" and not action.option_strings and last and getattr(found, action.dest) is None:
+                setattr(found, action.dest, last)  # nor does argparse take it behind an option, before Python 3.13
+                rest.remove(last)
         return found, rest
 
     def _print_message(self, message: str, file: Any = None) -> None:

@@ -64,6 +64,18 @@ def test_an_option_that_is_given_twice_is_refused(words):
     assert options_and_settings(parser, ["--quick", "--log=a", "--quick"])[0].log == "a"
 
 
+@pytest.mark.parametrize("words", ["a do ann --n=1", "a do --n=1 ann", "a --n 1 do ann", "--n=1 a do ann"])
+def test_a_last_word_that_may_be_left_out_stands_before_or_behind_an_option(words):
+    parser = Parser(prog="tool")
+    for name, nargs in (("file", None), ("action", None), ("name", "?")):
+        parser.add_argument(name, nargs=nargs)
+    parser.add_argument("--n")
+    assert vars(parser.parse_args(words.split())) == {"file": "a", "action": "do", "name": "ann", "n": "1"}
+    assert parser.parse_args(["a", "do", "--n=1"]).name is None
+    with pytest.raises(UserError, match="unrecognized arguments: bob"):
+        parser.parse_args(["a", "do", "--n=1", "ann", "bob"])
+
+
 def test_an_option_of_experiments_alone_is_named():
     with pytest.raises(UserError, match="argument '--dry_run' is invalid; recbole-gro experiment alone has it"):
         settings_of(["--dry_run"])
