@@ -121,7 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = [word for word in words if word not in (DEBUG, QUIET)]
     name = next((name for n in (2, 1) if (name := " ".join(given[:n])) in SUBCOMMANDS), "run")
-    if given[:1] == name.split()[:1]:
+    if "--version" in given:
+        name, words = "run", ["--version"]
+    elif given[:1] == name.split()[:1]:
         for word in name.split():
             words.remove(word)
     elif given in (["-h"], ["--help"]) or any(name.startswith(f"{given[0]} ") for name in SUBCOMMANDS if given):

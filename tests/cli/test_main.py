@@ -4,6 +4,7 @@ import sys
 import pytest
 from cli.cases import printed_help
 
+from recbole_gro import __version__
 from recbole_gro.cli.main import SUBCOMMANDS, main, module_of
 
 
@@ -86,6 +87,13 @@ def test_a_subcommand_has_help_of_its_own_with_examples_first(name, before, caps
     assert text.startswith(f"usage: recbole-gro {name.replace('run', '[run]')} ")
     assert f"\nexamples:\n  recbole-gro {name.removeprefix('run')}".rstrip() in text
     assert 0 < text.index("\nexamples:\n") < text.index("  -h, --help")
+
+
+@pytest.mark.parametrize("name", [*SUBCOMMANDS, "dataset", "--quiet"])
+def test_every_subcommand_tells_the_version(name, capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main([*name.split(), "--version"])
+    assert capsys.readouterr().out == f"recbole-gro {__version__}\n"
 
 
 @pytest.mark.parametrize("words", [["run", "-m", "Nobody"], ["--debug", "run", "-m", "Nobody"], ["-m", "Nobody"]])
