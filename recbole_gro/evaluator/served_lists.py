@@ -113,7 +113,7 @@ def evaluate_service(
         evaluator = ServedEvaluator(config, service)
         evaluator.eval_collector.data_collect(train_data)
         result = evaluator.evaluate(data, show_progress=config["show_progress"] and len(data) > 1)
-        metrics[part] = checked_result(result, config["metrics"], config["topk"])
+        metrics[part] = checked_result(result, config["metrics"], config["topk"], at_positions=True)
         lists[part] = evaluator.lists
         if reference is not None:
             metrics[part] |= agreement_metrics(config, lists[part], reference[part])

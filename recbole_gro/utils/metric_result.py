@@ -81,20 +81,23 @@ class _Copies(DataStruct):
         return super().__getitem__(name)
 
 
-def checked_result(result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int]) -> dict[str, float]:
+def checked_result(
+    result: Mapping[str, Any], metrics: Iterable[str], topk: Iterable[int], at_positions: bool = False
+) -> dict[str, float]:
     """Return the values of metrics as floats.
 
     Args:
         result: of RecBole's evaluation, by key such as ndcg@10.
         metrics: names of the metrics; a value may have the name of its metric, such as auc.
         topk: positions, which the names of other values have, such as ndcg@10.
+        at_positions: whether every metric names its values by the positions.
 
     Raises:
         UserError: a metric names its values otherwise, or gives no finite number.
     """
     positions = list(topk)
     for name in metrics:
-        expected = [f"{name.lower()}@{k}" for k in positions if name.lower() not in result]
+        expected = [f"{name.lower()}@{k}" for k in positions if at_positions or name.lower() not in result]
         if absent := [key for key in expected if key not in result]:
             raise UserError(
                 f"metrics: {name} gives no value named {absent[0]}, as its registered name needs; it is one of "

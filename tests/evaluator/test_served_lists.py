@@ -207,3 +207,10 @@ def test_a_metric_gives_finite_numbers(make_loaders, monkeypatch, value):
     monkeypatch.setattr(ServedEvaluator, "evaluate", lambda *_, **__: {"hit@5": 0.5, "ndcg@5": value})
     with pytest.raises(UserError, match=r"^metrics: ndcg@5 gives .*; a metric gives a finite number per key"):
         evaluate_service(config, Service(untrained(config, loaders[0]), 6), *loaders)
+
+
+def test_a_metric_without_a_value_per_position_is_refused(make_loaders, monkeypatch):
+    config, *loaders = make_loaders("NARM", served_k=6, topk=[5], valid_metric="Hit@5")
+    monkeypatch.setattr(ServedEvaluator, "evaluate", lambda *_, **__: {"hit@5": 0.5, "ndcg": 0.5})
+    with pytest.raises(UserError, match=r"^metrics: NDCG gives no value named ndcg@5, .* it is one of hit@5, ndcg$"):
+        evaluate_service(config, Service(untrained(config, loaders[0]), 6), *loaders)
