@@ -54,7 +54,8 @@ class TextTable:
 
     def markdown(self) -> str:
         """Return the table and its notes as markdown."""
-        return "\n\n".join(["\n".join(self.lines()), *self.notes])
+        notes = [re.sub(r"^\*", r"\*", note) for note in self.notes]  # else a note of the mark * would be a list
+        return "\n\n".join(["\n".join(self.lines()), *notes])
 
     def aligned(self, columns: int) -> str:
         """Return the table and its notes in at most so many columns; groups that do not fit stand one below another."""

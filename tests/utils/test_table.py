@@ -26,7 +26,7 @@ def test_markdown_has_group_and_name_marks_and_notes(table):
     assert cells[0][-2:] == ["surrogate NDCG@10", "agreement@10"]
     assert [row[:2] for row in cells[1:]] == [["none", f"{ROWS[0][1]} (+)"], ["none", f"{ROWS[1][1]} *"]]
     assert set(rule) <= set("|:-")
-    assert (blank, note) == ("", "* The strongest attack on this defense.")
+    assert (blank, note) == ("", r"\* The strongest attack on this defense.")
 
 
 def test_what_fits_is_one_table_with_groups_above_their_columns(table):
