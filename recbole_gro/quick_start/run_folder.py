@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import errno
 import itertools
 import json
 import os
@@ -77,7 +76,6 @@ def _entered(stack: contextlib.ExitStack, config: ConfigLike, saved: bool) -> Pa
         _check_settings(folder, settings_of_run(config))
     else:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    stack.enter_context(_full_disk_named(folder))
     stack.enter_context(logged_to(folder, config["state"] or "INFO"))
     if saved and finished_results(folder) is None:
         console.info(f"output: {folder}; --output_dir={folder} resumes this run")
@@ -116,17 +114,6 @@ def _made_in(parent: Path, name: str) -> Path:
             break
     (folder / LOG).touch()
     return folder
-
-
-@contextlib.contextmanager
-def _full_disk_named(folder: Path) -> Iterator[None]:
-    """Raise UserError with the name of the file where the disk is full, whatever wrote to it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
 
 
 def settings_of_run(config: ConfigLike) -> dict[str, Any]:

@@ -43,6 +43,21 @@ def _write_errors(file: str | os.PathLike) -> Iterator[None]:
         raise UserError(f"{file} cannot be written: {error.strerror or error}") from error
 
 
+@contextlib.contextmanager
+def full_disk_named(folder: Path) -> Iterator[None]:
+    """Raise UserError with the name of the file where the disk is full, whatever wrote to it.
+
+    Args:
+        folder: that is named where the error names no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{error.filename or folder} cannot be written: {error.strerror}") from error
+
+
 def make_folder(folder: str | os.PathLike, setting: str = "output_dir") -> None:
     """Make a folder, and those around it, where they do not exist.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_gro.utils import output, terminal
+from recbole_gro.utils.files import full_disk_named
 
 console = logging.getLogger("recbole_gro")
 LOG = "run.log"
@@ -88,6 +89,9 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
     Args:
         folder: of the file.
         level: the least level to write, as logging names it.
+
+    Raises:
+        UserError: the disk is full, whatever was written inside the block.
     """
     from recbole.utils.logger import RemoveColorFilter  # recbole takes a second, and other commands say lines as well
 
@@ -98,9 +102,10 @@ def logged_to(folder: Path, level: str = "INFO") -> Iterator[None]:
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     root.addHandler(file)
     root.setLevel(level.upper())
-    try:
-        yield
-    finally:
-        root.removeHandler(file)
-        root.setLevel(before)
-        file.close()
+    with full_disk_named(folder):
+        try:
+            yield
+        finally:
+            root.removeHandler(file)
+            root.setLevel(before)
+            file.close()

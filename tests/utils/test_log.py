@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.log import console, logged_to, say, show, shown_on_console
 from recbole_gro.utils.table import TextTable
 from recbole_gro.utils.terminal import quietly
@@ -69,6 +70,13 @@ def test_logging_is_left_as_it_was_after_an_error_too(tmp_path):
     with pytest.raises(KeyError), shown_on_console(), logged_to(tmp_path):
         raise KeyError
     assert (root.level, root.handlers, console.level, console.handlers) == before
+
+
+def test_a_log_on_a_full_disk_ends_the_work_with_the_name_of_its_folder(tmp_path):
+    (tmp_path / "run.log").symlink_to("/dev/full")
+    line = rf"^{tmp_path} cannot be written: No space left on device$"
+    with pytest.raises(UserError, match=line), logged_to(tmp_path):
+        logging.getLogger().warning("a warning")
 
 
 def test_a_log_alone_leaves_the_level_as_it_was(tmp_path):
