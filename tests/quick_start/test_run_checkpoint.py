@@ -18,7 +18,7 @@ def test_the_checkpoint_of_a_shared_stage_has_the_settings_of_its_run(tiny_data_
             "output_dir": str(tmp_path / f"run {place}"),
             "stages_dir": str(tmp_path / "stages"),
         }
-        run_recbole_gro("BERT4Rec", config_dict=settings)
+        run_recbole_gro("BERT4Rec", "tiny", config_dict=settings)
     for place, own in enumerate(given):
         for name in ("target", "target-gro"):
             loaded = load_target(tmp_path / f"run {place}" / f"{name}.pth")
