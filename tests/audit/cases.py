@@ -48,6 +48,7 @@ class Recommender:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else each answer waits 40 ms for the acknowledgment of its headers
 
             def do_POST(self):
                 length = int(self.headers["Content-Length"])

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_gro import UserError
 from recbole_gro.utils.command_line import exit_code
-from recbole_gro.utils.errors import SettingWarning
+from recbole_gro.utils.errors import SettingWarning, UserError
 from recbole_gro.utils.executor import _outcome_in_folder, execute
 
 
@@ -41,16 +40,20 @@ class ExecutorCases:
 
     options: dict
 
-    @pytest.fixture
-    def outcomes(self, tmp_path):
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory):
+        return tmp_path_factory.mktemp("tasks")
+
+    @pytest.fixture(scope="class")
+    def outcomes(self, folder):
         return dict(
             ((values["x"], seed), error)
-            for (values, seed), error in execute(functools.partial(record, tmp_path), TASKS, **self.options)
+            for (values, seed), error in execute(functools.partial(record, folder), TASKS, **self.options)
         )
 
-    def test_every_task_is_run_and_failures_are_reported(self, outcomes, tmp_path):
+    def test_every_task_is_run_and_failures_are_reported(self, outcomes, folder):
         assert set(outcomes) == {(values["x"], seed) for values, seed in TASKS}
-        assert sorted(file.name for file in tmp_path.iterdir()) == ["a-1", "a-2", "b-1", "b-2"]
+        assert sorted(file.name for file in folder.iterdir()) == ["a-1", "a-2", "b-1", "b-2"]
         for seed in (1, 2):
             assert outcomes["a", seed] is None
             assert str(outcomes["bad", seed]) == "x: 'bad' is not allowed"
@@ -61,8 +64,8 @@ class ExecutorCases:
 class TestThisProcess(ExecutorCases):
     options = {"workers": 1}
 
-    def test_tasks_run_in_this_process(self, outcomes, tmp_path):
-        assert {int(file.read_text()) for file in tmp_path.iterdir()} == {os.getpid()}
+    def test_tasks_run_in_this_process(self, outcomes, folder):
+        assert {int(file.read_text()) for file in folder.iterdir()} == {os.getpid()}
 
 
 def grow(folder, values, seed):
@@ -99,8 +102,8 @@ def attempts(folder, name):
 class TestWorkerProcesses(ExecutorCases):
     options = {"workers": 2}
 
-    def test_no_worker_is_left(self, outcomes, tmp_path):
-        assert not any(is_running(int(file.read_text())) for file in tmp_path.iterdir())
+    def test_no_worker_is_left(self, outcomes, folder):
+        assert not any(is_running(int(file.read_text())) for file in folder.iterdir())
 
     def test_a_worker_that_grows_is_replaced_without_a_warning(self, tmp_path, recwarn):
         pytest.importorskip("psutil")  # by which joblib measures it
@@ -172,8 +175,8 @@ class TestWorkerProcesses(ExecutorCases):
             time.sleep(0.1)
         assert not left
 
-    def test_tasks_run_in_other_processes(self, outcomes, tmp_path):
-        assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
+    def test_tasks_run_in_other_processes(self, outcomes, folder):
+        assert os.getpid() not in {int(file.read_text()) for file in folder.iterdir()}
 
 
 def needs_ray():
@@ -199,8 +202,8 @@ class TestOnRay(ExecutorCases):
         os.environ.pop("RAY_ADDRESS")
         cluster.shutdown()
 
-    def test_tasks_run_on_the_workers(self, outcomes, tmp_path):
-        assert os.getpid() not in {int(file.read_text()) for file in tmp_path.iterdir()}
+    def test_tasks_run_on_the_workers(self, outcomes, folder):
+        assert os.getpid() not in {int(file.read_text()) for file in folder.iterdir()}
 
 
 def warn_of_a_setting(*_):
