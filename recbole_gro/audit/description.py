@@ -38,11 +38,11 @@ KEYS = {
         ),
         Key("seeds", [], "fields", "without a catalogue: item ids from which it is collected, out of the answers"),
         Key("k", 10, "int >= 2", "length of a list"),
-        Key("rate", 5, "float > 0", "maximum requests per second, retries included"),
-        Key("concurrency", 2, "int >= 1", "maximum requests at a time"),
-        Key("timeout", 30, "float > 0", "seconds until a request without an answer has failed"),
+        Key("rate", 5, "float 0.0001..1000000", "maximum requests per second, retries included"),
+        Key("concurrency", 2, "int 1..1000", "maximum requests at a time"),
+        Key("timeout", 30, "float 0.001..86400", "seconds until a request without an answer has failed"),
         Key("retries", 5, "int >= 0", "how often a request is repeated after status 429 or 5xx or a broken connection"),
-        Key("backoff", 1, "float > 0", "seconds before the first retry; each further one waits twice as long"),
+        Key("backoff", 1, "float 0.001..86400", "seconds before the first retry; each further one waits twice as long"),
     )
 }
 REQUIRED = ("url", "request", "items")
@@ -217,7 +217,7 @@ def _catalogue(values: dict[str, Any], folder: Path) -> list[str] | None:
         try:
             text = file.read_text(encoding="utf-8-sig")
             lines = (line.strip() for line in text.split("\n"))  # not at U+2028 and its like, which an id may have
-            tokens = _of_json(text) if file.suffix == ".json" else [line for line in lines if line]
+            tokens = _of_json(text) if file.suffix.lower() == ".json" else [line for line in lines if line]
         except (OSError, ValueError) as error:
             raise UserError(f"catalogue: {file}: {getattr(error, 'strerror', None) or error}") from error
         check_size(tokens, values["k"])

@@ -22,6 +22,7 @@ from recbole_gro.audit.transport_errors import transport_failure
 from recbole_gro.utils.errors import UserError
 
 LONGEST_WAIT = 600.0  # seconds; a service that demands more ends the audit, which the same command resumes
+DAY = 86_400.0  # seconds, the most that a retry waits
 LONGEST_PLACE = 200  # characters of a URL in a message
 # headers that fit the body of a request, and what httpx can read; those copied out of a browser fit another request
 OF_THE_CLIENT = ("Content-Length", "Transfer-Encoding", "Accept-Encoding")
@@ -186,7 +187,7 @@ class HttpSource:
                     self._delay_all(demanded)
                     continue
             if attempt < last:
-                self._stopped.wait(self.description["backoff"] * 2**attempt)
+                self._stopped.wait(min(self.description["backoff"] * 2.0 ** min(attempt, 99), DAY))
         assert failure is not None  # the first try was made
         raise failure
 

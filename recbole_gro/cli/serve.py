@@ -15,6 +15,7 @@ EXAMPLES = {
     "recbole-gro serve runs/NAME/target.pth --defense=tail_decoy --port=8000": "the first head_k unchanged",
     "recbole-gro serve runs/NAME/target-gro.pth --workers=2 --served_k=50": "a model that a defense trained",
 }
+MOST = 1024  # processes, or threads of one
 
 
 def parser() -> Parser:
@@ -138,6 +139,9 @@ def _check(given: argparse.Namespace) -> None:
     for name in ("workers", "threads", "batch", "max_body", "max_histories", "max_history"):
         if getattr(given, name) < 1:
             raise UserError(f"--{name}: {getattr(given, name)} is too few; give 1 or more")
+    for name in ("workers", "threads"):
+        if getattr(given, name) > MOST:  # the system ends a process that starts too many, without a message
+            raise UserError(f"--{name}: {getattr(given, name)} is too many; give at most {MOST}")
     if not 0 <= given.wait_ms <= 1000:
         raise UserError(f"--wait_ms: {given.wait_ms:g} is not allowed; it lies between 0 and 1000")
     if not 0 < given.port < 2**16:

@@ -47,7 +47,7 @@ class OutputSettings(Settings):
     )
     workers: int = key(
         1,
-        "int >= 1",
+        "int 1..1024",
         "processes that compute a run's stages side by side; torch's threads are divided among them, and results are "
         "equal where each has as many; parts that a script registers reach them by plugins alone",
     )

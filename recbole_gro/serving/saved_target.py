@@ -182,7 +182,6 @@ def load_target(
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return a checkpoint's plain data."""
     if not os.path.exists(file):
         raise UserError(f"checkpoint {file}: no such file")
     if os.path.isdir(file):
@@ -232,6 +231,7 @@ def _device(device: str | torch.device | None, gpu_allowed: bool) -> torch.devic
     if device is None:
         return torch.device("cuda" if gpu_allowed and torch.cuda.is_available() else "cpu")
     try:
+        torch.zeros(1, device=device).item()  # impossible on meta, which has no values
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise UserError(f"device: torch has no {str(device)!r} here; cpu always works, cuda:0 with a GPU") from error

@@ -24,6 +24,7 @@ from recbole_gro.utils.own_code import fault_of, with_type
 from recbole_gro.utils.parent_process import end_with_parent
 
 EXECUTORS = ("local", "ray")
+MOST_WORKERS = 1024
 Task = tuple[Any, ...]  # arguments of a call
 Outcome = tuple[Task, Exception | None]
 
@@ -36,8 +37,8 @@ def check_executor(executor: str, workers: int) -> None:
     """
     if executor not in EXECUTORS:
         raise UserError(f"executor: {executor!r} is not one of {', '.join(EXECUTORS)}")
-    if type(workers) is not int or workers < 1:
-        raise UserError(f"workers: {workers!r} is not allowed; it takes a whole number >= 1")
+    if type(workers) is not int or not 1 <= workers <= MOST_WORKERS:  # all are started at once
+        raise UserError(f"workers: {workers!r} is not allowed; it takes a whole number 1 to {MOST_WORKERS}")
     if executor == "ray":
         _imported_ray()
 

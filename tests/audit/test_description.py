@@ -124,3 +124,17 @@ def test_a_folder_in_place_of_the_description_is_named(tmp_path):
     (tmp_path / "service.yaml").mkdir()
     with pytest.raises(UserError, match=r"black_box: .*service\.yaml: is a folder; name a yaml file in it"):
         read_description(str(tmp_path / "service.yaml"), {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("timeout", 1e12), ("backoff", 1e12), ("rate", 1e-12), ("concurrency", 10**9), ("timeout", 0)]
+)
+def test_waits_and_threads_are_bounded(tmp_path, key, value):
+    with pytest.raises(UserError, match=f"{key}: .* is not allowed; it takes a .*number .* to "):
+        read_description(service_file(tmp_path, "http://127.0.0.1:9/"), {key: value})
+
+
+def test_a_catalogue_of_json_is_read_by_its_extension_in_any_case(tmp_path):
+    (tmp_path / "items.JSON").write_text('{"items": ["a", "b", "c", "d", "e", "f"]}')
+    file = service_file(tmp_path, "http://127.0.0.1:9/", catalogue="items.JSON")
+    assert read_description(file, {}).catalogue == ["a", "b", "c", "d", "e", "f"]

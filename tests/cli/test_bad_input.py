@@ -45,7 +45,7 @@ OURS = {
     "--defense=injected --injected_runs=500": ["injected_pool: 500 items are too few for injected_runs=500"],
     "--defense=injected --injected_length=500": ["injected_pool: 500 items", "injected_length=500"],
     "--defense=injected --benchmark_filename=[a,b,c]": ["benchmark_filename: injected needs complete histories"],
-    "--workers=0": ["workers: 0 is not allowed; it takes a whole number >= 1"],
+    "--workers=0": ["workers: 0 is not allowed; it takes a whole number 1 to 1024"],
     "--target_epoch=first": ["target_epoch: 'first' is not allowed; it takes one of best, last"],
     "--gro_start=scratch": ["gro_start: 'scratch' is not allowed; it takes one of converged, untrained"],
     "--gro_start=untrained --gro_target_loss=hold": [

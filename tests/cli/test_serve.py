@@ -15,6 +15,8 @@ from recbole_gro.cli.serve import work
     [
         (["nowhere.pth"], "checkpoint nowhere.pth: no such file"),
         (["nowhere.pth", "--workers=0"], "--workers: 0 is too few"),
+        (["nowhere.pth", "--workers=99999"], "--workers: 99999 is too many; give at most 1024"),
+        (["nowhere.pth", "--threads=99999999"], "--threads: 99999999 is too many; give at most 1024"),
         (["nowhere.pth", "--port=70000"], "error: --port: 70000 is not allowed; it lies between 1 and 65535"),
         (["nowhere.pth", "--wait_ms=-1"], "error: --wait_ms: -1 is not allowed; it lies between 0 and 1000"),
         (["nowhere.pth", "--port=x"], "argument --port: invalid int value"),

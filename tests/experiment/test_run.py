@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_named(settings, tmp_path, name, key, dr
     ("options", "message"),
     [
         ({"executor": "slurm"}, "executor: 'slurm' is not one of local, ray"),
-        ({"workers": 0}, "workers: 0 is not allowed; it takes a whole number >= 1"),
+        ({"workers": 0}, "workers: 0 is not allowed; it takes a whole number 1 to 1024"),
         ({"workers": 1.5}, "workers: 1.5 is not allowed"),
         ({"workers": True}, "workers: True is not allowed"),
     ],

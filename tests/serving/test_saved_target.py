@@ -443,6 +443,6 @@ def test_the_device_is_chosen(saved):
     target = load_target(saved[0], device="cpu")
     assert target.config["device"] == next(target.model.parameters()).device == torch.device("cpu")
     assert target.config["use_gpu"] is False
-    for device in ("gpu", "cuda:99"):
+    for device in ("gpu", "cuda:99", "meta"):
         with pytest.raises(UserError, match=f"device: torch has no '{device}' here"):
             load_target(saved[0], device=device)
