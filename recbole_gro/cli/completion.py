@@ -13,7 +13,10 @@ from recbole_gro.utils.command_line import DEBUG, QUIET, Parser
 from recbole_gro.utils.packaged import listed_keys, packaged_properties, recbole_properties
 
 WITH_KEYS = ("run", "experiment", "audit", "dataset statistics")  # that take --KEY=VALUE
-OF_DETECTION = ("detector", "false_positive_rate", "detection_window")  # what detect takes of the settings
+FEW_KEYS = {  # of subcommands that take some settings
+    "detect": ("detector", "false_positive_rate", "detection_window", "served_k"),
+    "serve": ("served_k", "head_k", "defense_key", "random_keyed"),
+}
 # where names of a kind are registered, of which an import takes seconds: only the completion of a value needs them
 REGISTRIES = {
     "defense": ("recbole_gro.defense", "register_defense"),
@@ -57,7 +60,7 @@ def _options(name: str) -> Parser:
             action.completer = completer  # argcomplete's
     properties = (packaged_properties() / "overall.yaml", recbole_properties() / "overall.yaml")
     keys = {key.name: key for file in properties for key in listed_keys(file)}
-    taken = OF_DETECTION if name == "detect" else keys if name in WITH_KEYS else ()
+    taken = keys if name in WITH_KEYS else FEW_KEYS.get(name, ())
     for key in (keys[one] for one in taken):
         if f"--{key.name}" not in parser._option_string_actions:
             if not os.environ.get("COMP_LINE", "").endswith(f"--{key.name}="):  # which is followed by a value
