@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import itertools
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -50,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         """Return as argparse does, which keeps the last value of an option that is given twice; here it is refused."""
         words = list(sys.argv[1:] if args is None else args)
         given: set[str] = set()
-        for name in (word.partition("=")[0] for word in words):
+        for name in (word[:2] if re.match(r"-[^-]", word) else word.partition("=")[0] for word in words):  # -mNARM
             action = self._option_string_actions.get(name)
             if action is not None and action.nargs != 0:  # 0: without a value
                 if action.dest in given:
