@@ -54,7 +54,9 @@ def test_invalid_options_are_refused_and_a_similar_one_is_named():
     assert (options.name, options.dry_run, settings) == ("mine", True, {"dry": "1"})
 
 
-@pytest.mark.parametrize("words", [["--log=a", "--log=b"], ["--log", "a", "--log", "a"], ["-l", "a", "--log=b"], ["-la", "--log=b"]])
+@pytest.mark.parametrize(
+    "words", [["--log=a", "--log=b"], ["--log", "a", "--log", "a"], ["-l", "a", "--log=b"], ["-la", "--log=b"]]
+)
 def test_an_option_that_is_given_twice_is_refused(words):
     parser = Parser(prog="tool")
     parser.add_argument("-l", "--log")
