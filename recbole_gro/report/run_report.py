@@ -205,15 +205,18 @@ def markdown(results: dict[str, Any], config: ConfigLike) -> str:
 def split_in_words(config: ConfigLike) -> str:
     """Return the evaluation split of `eval_args` as text, and whether items of the history are excluded.
 
-    >>> split_in_words({"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}, "exclude_seen": True})
-    "ratio split 0.8, 0.1, 0.1 in time order, without items of the user's history"
+    >>> by_ratio = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user"}
+    >>> split_in_words({"eval_args": by_ratio, "exclude_seen": True})
+    "ratio split 0.8, 0.1, 0.1 of each user in time order, without items of the user's history"
     """
     (kind, parts), *_ = config["eval_args"]["split"].items()
     unseen = ", without items of the user's history" if config["exclude_seen"] else ""
     if kind == "LS":
         return "leave-one-out" + ("" if parts == "valid_and_test" else f" ({parts})") + unseen
     order = " in time order" if config["eval_args"].get("order") == "TO" else ""
-    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{order}{unseen}"
+    grouped = config["eval_args"].get("group_by") not in (None, "none")  # which a split by time does not read
+    of = f" of {'each user' if grouped else 'all interactions'}" if kind == "RS" else ""
+    return f"{'ratio' if kind == 'RS' else 'time'} split {', '.join(map(str, parts))}{of}{order}{unseen}"
 
 
 def settings_in_words(settings: dict[str, Any]) -> str:

@@ -81,15 +81,16 @@ def test_surrogates_that_differ_between_defenses_are_named_for_each(config):
 
 
 @pytest.mark.parametrize(
-    ("split", "words"),
+    ("split", "group", "words"),
     [
-        ({"LS": "valid_and_test"}, "leave-one-out,"),
-        ({"LS": "test_only"}, "leave-one-out (test_only),"),
-        ({"RS": [0.8, 0.1, 0.1]}, "ratio split 0.8, 0.1, 0.1 in time order,"),
+        ({"LS": "valid_and_test"}, "user", "leave-one-out,"),
+        ({"LS": "test_only"}, "user", "leave-one-out (test_only),"),
+        ({"RS": [0.8, 0.1, 0.1]}, "user", "ratio split 0.8, 0.1, 0.1 of each user in time order,"),
+        ({"RS": [0.8, 0.1, 0.1]}, "none", "ratio split 0.8, 0.1, 0.1 of all interactions in time order,"),
     ],
 )
-def test_markdown_names_the_split_and_the_users(make_config, split, words):
-    eval_args = {"split": split, "order": "TO", "group_by": "user", "mode": "full"}
+def test_markdown_names_the_split_and_the_users(make_config, split, group, words):
+    eval_args = {"split": split, "order": "TO", "group_by": group, "mode": "full"}
     config = make_config("NARM", served_k=20, topk=[10, 20], valid_metric="NDCG@10", eval_args=eval_args)
     results = {"defenses": [row("none", metrics(0.1))], "references": [popularity()]}
     text = markdown({**results, **about(config)}, config)
