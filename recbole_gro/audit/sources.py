@@ -187,7 +187,7 @@ class HttpSource:
                     self._delay_all(demanded)
                     continue
             if attempt < last:
-                self._stopped.wait(min(self.description["backoff"] * 2.0 ** min(attempt, 99), DAY))
+                self._stopped.wait(min(self.description["backoff"] * 2**attempt, DAY))
         assert failure is not None  # the first try was made
         raise failure
 

@@ -182,14 +182,14 @@ def load_target(
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a checkpoint's plain data."""
     if not os.path.exists(file):
         raise UserError(f"checkpoint {file}: no such file")
     if os.path.isdir(file):
         raise UserError(f"checkpoint {file} is a folder; name the file in it, such as target.pth")
     checkpoint = load_state(file, "a checkpoint of plain data")
-    if not isinstance(checkpoint, dict) or not all(
-        isinstance(checkpoint.get(part), dict) for part in ("config", "state_dict")
-    ):
+    needed = ("config", "state_dict")
+    if not (isinstance(checkpoint, dict) and all(isinstance(checkpoint.get(name), dict) for name in needed)):
         raise UserError(f"{file} is not a checkpoint of plain data: it lacks config or state_dict")
     stored = checkpoint.get("catalogue")
     if stored is not None and not (isinstance(stored, dict) and stored.keys() >= CATALOGUE):
