@@ -35,7 +35,7 @@ def _token(monkeypatch):
         ({"catalogue": None, "seeds": ["a", "\ud800x"]}, "service.yaml: seeds: item '\\ud800x' has a lone surrogate"),
         ({"request": {"histories": "{histories}", "of": "\ud800"}}, "service.yaml: request: not JSON: 'utf-8' codec"),
         ({"ulr": "http://here"}, "service.yaml: unknown key 'ulr'. Did you mean 'url'?"),
-        ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number > 0"),
+        ({"rate": 0}, "service.yaml: rate: 0 is not allowed; it takes a number 0.0001 to 1000000"),
         ({"concurrency": "x"}, "service.yaml: concurrency: 'x' is not allowed"),
         *(
             (changed, f"service.yaml: {place}: environment variable NOT_SET_HERE is not set")
