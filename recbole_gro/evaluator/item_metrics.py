@@ -57,6 +57,13 @@ class AveragePopularity(MeanOfListed, metrics.AveragePopularity):
 class TailPercentage(MeanOfListed, metrics.TailPercentage):
     """RecBole's TailPercentage of the items in lists."""
 
+    def get_tail(self, item_matrix: np.ndarray, count_items: dict[int, int]) -> np.ndarray:
+        """Return whether each item of lists [N, k] is in the tail, 0 or 1."""
+        # RecBole searches the whole tail for each entry: minutes for 100,000 lists of 20,000 items
+        items, place = np.unique(item_matrix, return_inverse=True)
+        in_tail = super().get_tail(items[np.newaxis], count_items)[0]
+        return in_tail[place].reshape(item_matrix.shape)
+
 
 def _in_one_row(lists: np.ndarray) -> np.ndarray:
     """Return the items [1, n] of lists [N, k]."""

@@ -72,3 +72,19 @@ def test_of_full_lists_the_metric_is_recboles(name):
 @pytest.mark.parametrize("name", ALL)
 def test_without_an_item_the_metric_is_0(name):
     assert measured(getattr(item_metrics, name), torch.zeros(2, 3, dtype=torch.long)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("tail_ratio", [0.3, 1.0, 4])
+def test_each_item_is_searched_in_the_tail_once_however_many_lists_have_it(tail_ratio, monkeypatch):
+    find, searched = metrics.TailPercentage.get_tail, []
+
+    def recorded(self, items, counts):
+        searched.append(items.size)
+        return find(self, items, counts)
+
+    monkeypatch.setattr(metrics.TailPercentage, "get_tail", recorded)
+    lists = torch.randint(N_ITEMS, (500, 6), generator=torch.Generator().manual_seed(1)).numpy()
+    metric = item_metrics.TailPercentage({"topk": [3], "metric_decimal_place": 12, "tail_ratio": tail_ratio})
+    ours = metric.get_tail(lists, COUNTS)
+    assert searched == [N_ITEMS]
+    assert ours.tolist() == find(metric, lists, COUNTS).tolist()
