@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from recbole_gro.attack.attacker import Attacker, query_budget, query_length, register_attacker
 from recbole_gro.attack.black_box import ListSource
 from recbole_gro.attack.query_log import QueryLog
-from recbole_gro.attack.query_strategies import never_empty
+from recbole_gro.attack.query_strategies import QueryStrategy, never_empty
 from recbole_gro.attack.selection import agreement_by_sequence
 from recbole_gro.attack.settings import AveragingSettings, MixedSettings, RoundsSettings, SurrogateSettings
 from recbole_gro.attack.surrogate_model import create_surrogate
@@ -37,7 +37,8 @@ class RoundsAttacker(Attacker):
     Source: BECOME (CIKM'25, doi 10.1145/3746252.3761032).
 
     Raises:
-        UserError: a query strategy that does not leave the draw of listed items to the attacker, such as `mimic`.
+        UserError: a query strategy that does not leave the draw of listed items to the attacker, such as `mimic`, or
+            sends queries in an order of its own, such as `crawl`.
     """
 
     settings = (RoundsSettings, MixedSettings, SurrogateSettings, AveragingSettings, ExtractionLossSettings)
@@ -48,6 +49,9 @@ class RoundsAttacker(Attacker):
         if not self.strategy.lets_attacker_draw:
             name = self.strategy_name
             raise UserError(f"attacker: rounds draws listed items in its own way, {name} in another; take one of them")
+        if type(self.strategy).query is not QueryStrategy.query:
+            name = self.strategy_name
+            raise UserError(f"attacker: rounds sends queries in its own order, {name} in another; take one of them")
         length = query_length(config)
         # all sequences have a multiple of it, so that a surrogate reads as many prefixes of each at once
         self.step = max(1, length // self.own.attacker_rounds)

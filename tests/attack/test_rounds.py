@@ -6,7 +6,7 @@ import pytest
 import torch
 from attack.cases import AttackerCases, PaddedService, RuleService
 
-from recbole_gro import BlackBox, UserError, create_attacker
+from recbole_gro import BlackBox, QueryStrategy, UserError, create_attacker, register_query_strategy
 from recbole_gro.attack import query_budget
 from recbole_gro.attack.rounds import draw_by_frequency
 
@@ -124,6 +124,17 @@ class TestRounds(AttackerCases):
 def test_a_strategy_with_a_draw_of_its_own_is_refused(make_config):
     with pytest.raises(UserError, match=r"^attacker: rounds draws listed items in its own way, mimic in another"):
         create_attacker("rounds+mimic", make_config())
+
+
+def test_a_strategy_with_an_order_of_its_own_is_refused(make_config, own_parts):
+    @register_query_strategy("own_order")
+    class OwnOrder(QueryStrategy):
+        def query(self, *args, **kwargs):
+            return super().query(*args, **kwargs)
+
+    for name in ("crawl", "own_order"):
+        with pytest.raises(UserError, match=rf"^attacker: rounds sends queries in its own order, {name} in another"):
+            create_attacker(f"rounds+{name}", make_config())
 
 
 def test_rarely_queried_and_highly_ranked_items_are_drawn_most():
