@@ -4,6 +4,7 @@
 alone. `agree_with` gives a trainer the reference lists.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.ranking import agreement_per_list
+from recbole_gro.utils.ranking import agreement_per_list, has_item_twice
 from recbole_gro.utils.units import UNITS
 
 REFERENCE = "rec.reference"
@@ -71,9 +72,35 @@ def agree_with(trainer: Trainer, lists: Any) -> None:
     Args:
         trainer: any RecBole trainer whose `metrics` name an agreement metric.
         lists: [N, K] RecBole item ids, best first, one row per row of the data to be evaluated, in that order; K is at
-            least the largest of `topk`.
+            least the largest of `topk`. 0 pads those that have fewer items.
+
+    Raises:
+        UserError: they are no such lists.
     """
-    trainer.eval_collector.data_struct.set(REFERENCE, torch.as_tensor(lists).clone())
+    trainer.eval_collector.data_struct.set(REFERENCE, _checked(lists, getattr(trainer.model, "n_items", math.inf)))
+
+
+def _checked(lists: Any, n_items: float) -> torch.Tensor:
+    """Return reference lists as int64, on the CPU."""
+    try:
+        ids = torch.as_tensor(lists if isinstance(lists, torch.Tensor) else np.array(lists))
+    except (TypeError, ValueError, RuntimeError):
+        ids = torch.empty(0)
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.dim() != 2 or not ids.numel():
+        is_array = isinstance(lists, torch.Tensor | np.ndarray)
+        given = f"{str(lists.dtype).rpartition('.')[2]} {list(lists.shape)}" if is_array else "no such table"
+        raise UserError(f"agreement: reference lists are {given}; a table [rows, K] of item ids is expected")
+    ids = ids.long().cpu().clone()
+    if not 0 <= int(ids.min()) <= int(ids.max()) < n_items:
+        raise UserError(
+            f"agreement: reference lists have ids from {ids.min()} to {ids.max()}; RecBole's ids of these data are 1 "
+            f"to {n_items - 1}, and 0 pads lists"
+        )
+    if bool(((ids[:, 1:] != 0) & (ids[:, :-1] == 0)).any()):
+        raise UserError("agreement: reference lists have 0 before an item; 0 pads their end")
+    if has_item_twice(ids):
+        raise UserError("agreement: a reference list has an item twice; the items of a list differ")
+    return ids
 
 
 def register_metric(name: str, metric: type[AbstractMetric], percent: bool = True) -> None:

@@ -1,3 +1,4 @@
+import pandas as pd
 import pytest
 import torch
 from pipeline import untrained
@@ -92,6 +93,49 @@ def test_lists_of_another_shape_are_refused(make_loaders, cut):
     agree_with(trainer, top_of(trainer.model, test, 5)[cut])
     with pytest.raises(UserError, match="reference lists are"):
         trainer.evaluate(test, load_best_model=False)
+
+
+@pytest.mark.parametrize(
+    ("of", "wrong"),
+    [
+        (lambda lists: lists[:, 0], r"are int64 \[36\]; a table \[rows, K\] of item ids is expected"),
+        (lambda lists: lists / 2, r"are float32 \[36, 5\]; a table"),
+        (lambda lists: (lists > 3).numpy(), r"are bool \[36, 5\]; a table"),
+        (lambda lists: lists[:0], r"are int64 \[0, 5\]; a table"),
+        (lambda lists: [["i1", "i2"]] * 36, "are no such table; a table"),
+        (lambda lists: [[1, 2], [3]], "are no such table; a table"),
+        (lambda lists: None, "are no such table; a table"),
+        (lambda lists: lists + 30, "have ids from 31 to 60; RecBole's ids of these data are 1 to 30"),
+        (lambda lists: -lists, "have ids from -30 to -1; RecBole's"),
+        (lambda lists: lists.index_fill(1, torch.tensor([0]), 0), "have 0 before an item; 0 pads their end"),
+        (lambda lists: lists[:, :1].expand(-1, 5), "has an item twice"),
+    ],
+)
+def test_what_are_no_lists_is_refused(make_loaders, of, wrong):
+    config, train, _, _ = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    trainer = Trainer(config, untrained(config, train))
+    lists = torch.arange(36 * 5).view(36, 5) % 30 + 1
+    with pytest.raises(UserError, match=f"^agreement: (a )?reference lists? {wrong}"):
+        agree_with(trainer, of(lists))
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        torch.Tensor.int,
+        torch.Tensor.tolist,
+        list,
+        lambda lists: lists.numpy().astype("uint16"),
+        lambda lists: pd.DataFrame(lists.numpy()),
+        lambda lists: lists.repeat_interleave(2, 1)[:, ::2],
+    ],
+    ids=["int32", "lists", "tensors", "uint16", "frame", "strides"],
+)
+def test_lists_of_any_kind_are_compared(make_loaders, of):
+    config, train, _, test = make_loaders("NARM", metrics=["NDCG", "Agreement"])
+    trainer = Trainer(config, untrained(config, train))
+    agree_with(trainer, of(top_of(trainer.model, test, 5)))
+    assert trainer.evaluate(test, load_best_model=False)["agreement@5"] == 1
 
 
 @pytest.fixture
