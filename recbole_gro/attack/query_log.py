@@ -90,8 +90,8 @@ def checked(log: Any, source: str, n_items: int, returned: int | None = None) ->
     """Return a query log if a surrogate can be trained on it.
 
     Args:
-        log: what an attacker returned.
-        source: names the attacker in the message.
+        log: what an attacker or a script made.
+        source: names what made or takes it in the message.
         n_items: size of the id space.
         returned: number of lists that a black box returned to the attacker; None: not known.
 

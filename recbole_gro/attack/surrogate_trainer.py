@@ -9,7 +9,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_gro.attack.averaged_weights import AveragedWeights
-from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog
+from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH, QueryLoader, QueryLog, checked
 from recbole_gro.attack.settings import AveragingSettings, SurrogateSettings
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.loss_settings import ExtractionLossSettings
@@ -94,7 +94,12 @@ class ExtractionTrainer(StageTrainer):
 
         Of a few hundred lists an epoch of full batches is a step or two, and patience, which counts epochs, ended
         training before the surrogate had begun to agree (results/budget.md).
+
+        Raises:
+            UserError: a log of fewer than two sequences, with ids of no item, 0 before an item, or an item twice in a
+                list.
         """
+        checked(log, f"{type(self).__name__}.loaders", self.scorer.n_items)
         generator = torch.Generator().manual_seed(self.config["seed"])
         train, held = log.split(HELD_OUT, generator)
         batch_size = min(self.batch_size, max(1, train.n_lists // self.min_steps))

@@ -184,7 +184,9 @@ def unit_seconds(config: ConfigLike, defense: Defense) -> dict[str, float]:
         surrogate, surrogate_config = create_surrogate(config, data.item_num, train._dataset)
         trainer = ExtractionTrainer(surrogate_config, surrogate)
         n = 2 + math.ceil((REPETITIONS * STEPS_TIMED + 2) * trainer.batch_size / length)
-        lists = torch.randint(1, data.item_num, (n, length, config["served_k"]))
+        catalogue = torch.randperm(data.item_num - 1) + 1
+        starts = torch.randint(len(catalogue), (n, length, 1))
+        lists = catalogue[(starts + torch.arange(config["served_k"])) % len(catalogue)]  # different items in each
         batches, _ = trainer.loaders(QueryLog(torch.randint(1, data.item_num, (n, length)), lists))
         per_step = batches.prefixes * batches.sequences_at_once
         unit["surrogate list"] = step_seconds(clock, trainer.fit, batches) / per_step

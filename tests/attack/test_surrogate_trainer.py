@@ -356,3 +356,24 @@ def test_an_averaged_surrogate_is_validated_and_saved_as_the_mean_of_its_steps(m
     assert same_weights(weights_of(trainer.model), trainer.averaged.mean)
     trainer.load_saved()
     assert trainer.held_out_figures(held_out) == best
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda log: QueryLog(log.sequences[:1], log.lists[:1]), r"int64 \[1, 6\]; int64 \[2 or more, L\]"),
+        (lambda log: QueryLog(log.sequences[:0], log.lists[:0]), r"int64 \[0, 6\]; int64 \[2 or more, L\]"),
+        (lambda log: QueryLog(log.sequences, log.lists[:, :3]), r"int32 \[8, 3, 10\]; int64 \[S, L, k\]"),
+        (lambda log: QueryLog(log.sequences + 1, log.lists), "have ids from 2 to 31; items are 1 to 30"),
+        (lambda log: QueryLog(log.sequences, log.lists - 1), "have 0 before an item"),
+        (lambda log: QueryLog(log.sequences, log.lists.fill_(4)), "has an item twice"),
+        (lambda log: QueryLog(log.sequences * (torch.arange(6) != 2), log.lists), "have 0 before an item"),
+    ],
+)
+def test_a_log_that_no_surrogate_can_be_trained_on_is_refused(make_trainer, wrong, message):
+    trainer, *_ = make_trainer()
+    generator = torch.Generator().manual_seed(2)
+    log = create_query_strategy("random").query(BlackBox(RuleService()), 8, 6, generator)
+    log.sequences[0, 0], log.sequences[0, 1], log.lists[0, 0] = 30, 1, torch.arange(1, 11)
+    with pytest.raises(UserError, match=rf"^ExtractionTrainer.loaders: .*{message}"):
+        trainer.loaders(wrong(log))
