@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.serving.service import histories_of
+from recbole_gro.serving.service import check_k, histories_of, is_whole
 from recbole_gro.utils.errors import UserError
 
 
@@ -18,9 +18,15 @@ class CallableService:
             have fewer than k items.
         n_items: size of the id space; item ids are 1 .. n_items - 1.
         k: length of a list.
+
+    Raises:
+        UserError: no whole number of items, or lists longer than the catalogue.
     """
 
     def __init__(self, function: Callable[[list[list[int]]], Any], n_items: int, k: int = 100):
+        if not is_whole(n_items) or n_items < 2:
+            raise UserError(f"n_items: {n_items!r} is no size of an id space; take the number of items plus 1")
+        check_k(k, n_items)
         self.function, self.n_items, self.k = function, n_items, k
 
     def recommend(self, sequences: Any) -> Tensor:

@@ -121,6 +121,25 @@ def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
     return padded, lengths
 
 
+def check_k(k: Any, n_items: int) -> None:
+    """Check the length of a list.
+
+    Args:
+        k: the length.
+        n_items: size of the id space, padding included.
+
+    Raises:
+        UserError: it is longer than the catalogue, or no whole number of items.
+    """
+    if not is_whole(k) or not 1 <= k < n_items:
+        raise UserError(f"k: {k!r} is no number of items between 1 and the {n_items - 1} of the catalogue")
+
+
+def is_whole(number: Any) -> bool:
+    """Return whether a value is a whole number of any type, numpy's among them, and no truth value."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
 class Service:
     """Serve lists of a model, after the output side of a defense; threads that share a model take turns.
 
@@ -138,8 +157,7 @@ class Service:
         self.scorer = create_scorer(model)
         self._sessions: dict[int, Session] = {}  # by part of a query: the next query may extend the same sequences
         self.n_items: int = model.n_items
-        if isinstance(k, bool) or not isinstance(k, Integral) or not 1 <= k < self.n_items:
-            raise UserError(f"k: {k!r} is no number of items between 1 and the {self.n_items - 1} of the catalogue")
+        check_k(k, self.n_items)
 
     @property
     def device(self) -> torch.device:

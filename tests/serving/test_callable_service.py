@@ -1,5 +1,6 @@
 """Any function as a service, and the same attack on a function, a model and a saved target."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,23 @@ def test_whole_numbers_of_any_type_and_texts_of_digits_are_item_ids():
 def test_shorter_lists_are_padded_and_longer_ones_cut():
     assert CallableService(following, 31, 5).recommend([[9]]).tolist() == [[10, 11, 12, 0, 0]]
     assert CallableService(following, 31, 2).recommend([[9]]).tolist() == [[10, 11]]
+
+
+@pytest.mark.parametrize("k", [0, -1, 31, 100, 5.0, "5", True, None])
+def test_lists_longer_than_the_catalogue_or_of_no_whole_length_are_refused_before_a_query(k):
+    with pytest.raises(UserError, match=f"^k: {k!r} is no number of items between 1 and the 30 of the catalogue"):
+        BlackBox(following, k=k, n_items=31)
+
+
+@pytest.mark.parametrize("n_items", [0, 1, -4, 31.0, "31", True])
+def test_what_is_no_size_of_an_id_space_is_refused(n_items):
+    with pytest.raises(UserError, match=f"^n_items: {n_items!r} is no size of an id space"):
+        BlackBox(following, k=1, n_items=n_items)
+
+
+def test_sizes_may_be_of_numpy():
+    box = BlackBox(following, k=np.int64(3), n_items=np.int32(31))
+    assert box.query([[9]]).tolist() == [[10, 11, 12]]
 
 
 def test_a_function_may_change_its_argument():
