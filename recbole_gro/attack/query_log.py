@@ -184,7 +184,7 @@ class QueryLoader:
             row, length = rows[part], lengths[part]
             example = row.unsqueeze(1), length - 1
             batch = {
-                self.sequence_field: self.log.sequences[row, : int(length.max())],
+                self.sequence_field: self.log.sequences[row, : int(length.max())].long(),
                 self.length_field: length,
                 LISTED: self.log.lists[example].flatten(0, 1).long(),
             }

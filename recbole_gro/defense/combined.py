@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.defense.base import Defense, defenses
-from recbole_gro.serving.service import Query, check_lists
+from recbole_gro.serving.service import Query, checked_lists
 from recbole_gro.utils.errors import UserError
 from recbole_gro.utils.files import plain_state
 
@@ -105,8 +105,7 @@ class CombinedDefense(Defense):
         for part in self._parts[:-1]:
             shown = part.answer(ranked, query)
             if shown is not ranked:
-                check_lists(shown, ranked, query.scores.shape[1], part.name, part.shortens)
-            ranked = shown
+                ranked = checked_lists(shown, ranked, query.scores.shape[1], part.name, part.shortens)
         return self._parts[-1].answer(ranked, query)  # whose lists the service checks
 
     def state_dict(self):

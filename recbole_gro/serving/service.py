@@ -72,8 +72,8 @@ def refuse_nan(highest: Tensor, model: SequentialRecommender) -> None:
         raise UserError(f"model: the scores of {name} are NaN, so there is no list to serve; its training diverged")
 
 
-def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shortens: bool = True) -> None:
-    """Check that the output side of a defense returns different items in the shape of a ranking, 0 at the end alone.
+def checked_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shortens: bool = True) -> Tensor:
+    """Return lists of the output side of a defense, as int64: different items [B, k], 0 at the end alone.
 
     Values are checked on a CPU alone; on a GPU that would wait for the device.
 
@@ -89,12 +89,14 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shorte
     """
     its = f"defense: {name}: its lists" if name else "defense: its lists"
     shape, padded = f"[{len(ranked)}, {ranked.shape[1]}]", ", padded with 0" if shortens else ""
-    if not isinstance(lists, Tensor) or lists.shape != ranked.shape or lists.is_floating_point():
+    has_ids = isinstance(lists, Tensor) and not (lists.dtype.is_floating_point or lists.dtype == torch.bool)
+    if not has_ids or lists.shape != ranked.shape:
         is_tensor = isinstance(lists, Tensor)
         given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
         raise UserError(f"{its} are {given}; int64 {shape} item ids are expected{padded}")
+    lists = lists.long()  # the type of ids that other defenses, attacks and metrics read
     if lists.device.type != "cpu" or not lists.numel():
-        return
+        return lists
     if not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
         raise UserError(f"{its} have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}")
     if not shortens and not int(lists.min()):
@@ -103,6 +105,7 @@ def check_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shorte
         raise UserError(f"{its} have 0 before an item; 0 pads their end")
     if has_item_twice(lists):
         raise UserError(f"{its} have an item twice; the items of a list differ")
+    return lists
 
 
 def histories_of(sequences: Any, n_items: int) -> tuple[Tensor, Tensor]:
@@ -233,5 +236,5 @@ class Service:
         if lists is not ranked or version < 0 or ranked._version != version:
             last = parts[-1] if parts else None
             shortens = getattr(last, "shortens", True)
-            check_lists(lists, ranked, self.n_items, getattr(last, "name", ""), shortens=shortens)
+            lists = checked_lists(lists, ranked, self.n_items, getattr(last, "name", ""), shortens=shortens)
         return lists, scores.gather(1, ranked[:, :1])

@@ -239,8 +239,10 @@ def test_a_batch_mixes_lengths(shared):
             assert len(batch["item_length"].unique()) > 40
 
 
-def test_batches_have_long_ids_for_any_type_of_the_log():
-    batch = next(iter(QueryLoader(labelled_log(dtype=torch.int32), FIELDS, 3)))
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16])
+def test_batches_have_long_ids_for_any_type_of_the_log(dtype):
+    log = labelled_log(dtype=dtype)
+    batch = next(iter(QueryLoader(QueryLog(log.sequences.to(dtype), log.lists), FIELDS, 3)))
     assert batch[LISTED].dtype == batch["item_id_list"].dtype == torch.long
 
 

@@ -96,6 +96,19 @@ def test_the_part_whose_lists_are_invalid_is_named(name, make_config, make_model
         Service(make_model("GRU4Rec"), 5, defense.answer).recommend([[1, 2]])
 
 
+@pytest.mark.parametrize("name", ["tail_decoy", "tail_random", "tail_shuffle", "random", "truncate"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16])
+def test_each_part_acts_on_lists_of_other_integers(name, dtype, make_config, make_model, own_parts):
+    @register_defense("narrow")
+    class Narrow(Defense):
+        def shown(self, ranked):
+            return ranked.flip(1).to(dtype)
+
+    model, config = make_model("GRU4Rec"), make_config("GRU4Rec", head_k=2)
+    narrow, plain = (Service(model, 5, create_defense(f"{of}+{name}", config).answer) for of in ("narrow", "reverse"))
+    assert torch.equal(narrow.recommend([[1, 2], [7]]), plain.recommend([[1, 2], [7]]))
+
+
 @pytest.mark.parametrize("name", ["short", "reverse+short", "short+reverse"])
 def test_zeros_of_a_defense_that_does_not_say_that_it_shortens_are_refused(name, make_config, make_model, own_parts):
     @register_defense("short")

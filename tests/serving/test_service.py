@@ -68,6 +68,13 @@ def test_lists_are_those_of_the_output_step(model):
     assert torch.equal(Service(model, 5, lambda ranked, _: ranked.flip(1)).recommend(queries()), plain.flip(1))
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8])
+def test_lists_are_int64_whatever_integers_a_defense_returns(model, dtype):
+    lists = Service(model, 5, lambda ranked, _: ranked.flip(1).to(dtype)).recommend(queries())
+    assert lists.dtype == torch.long
+    assert torch.equal(lists, Service(model, 5).recommend(queries()).flip(1))
+
+
 @pytest.mark.parametrize("at_once", [31 * 4, 31 * 99])
 def test_an_output_step_gets_the_sequences_that_are_read(model, monkeypatch, at_once):
     monkeypatch.setattr(ranking, "SCORES_AT_ONCE", at_once)
@@ -211,6 +218,7 @@ def test_state_is_kept_for_queries_of_few_sequences_only(make_model, monkeypatch
         (lambda ranked: ranked[:, :3], r"defense: its lists are int64 \[2, 3\]; int64 \[2, 5\] item ids are expected"),
         (lambda ranked: ranked.float(), r"defense: its lists are float32 \[2, 5\]; int64"),
         (lambda ranked: None, "defense: its lists are NoneType; int64"),
+        (lambda ranked: ranked > 9, r"defense: its lists are bool \[2, 5\]; int64"),
         (lambda ranked: ranked + 1000, r"defense: its lists have ids from 10\d\d to 10\d\d; items are 1 to 30"),
         (lambda ranked: ranked + 31 - ranked.max(), r"defense: its lists have ids from \d+ to 31; items are 1 to 30"),
         (lambda ranked: ranked[:, :1].expand(2, 5), "defense: its lists have an item twice; the items of a list"),
