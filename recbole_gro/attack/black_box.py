@@ -7,9 +7,10 @@ from typing import Any, Protocol
 from recbole.model.abstract_recommender import SequentialRecommender
 from torch import Tensor
 
+from recbole_gro.scoring.sequences import no_sequences
 from recbole_gro.serving.access_log import AccessLog
 from recbole_gro.serving.callable_service import CallableService
-from recbole_gro.serving.service import Service
+from recbole_gro.serving.service import Service, is_whole
 from recbole_gro.utils.errors import InvalidQuery, UserError
 
 
@@ -31,6 +32,18 @@ def as_service(service: Any, k: int, n_items: int | None = None) -> Service | Ca
     if n_items is None:
         raise UserError("n_items: a function does not say how many items there are; give the size of the id space")
     return CallableService(service, n_items, k)
+
+
+def number_of(sequences: Any) -> int:
+    """Return how many sequences a query has.
+
+    Raises:
+        InvalidQuery: it has no number of them, such as None or a generator.
+    """
+    try:
+        return len(sequences)
+    except TypeError as error:
+        raise no_sequences(str(error)) from error
 
 
 class ListSource(Protocol):
@@ -61,7 +74,7 @@ class BlackBox:
         lists_returned: number of these lists.
 
     Raises:
-        UserError: lists longer than the catalogue, or a file that cannot be written.
+        UserError: lists longer than the catalogue, a budget that is no whole number, or a file that cannot be written.
     """
 
     def __init__(
@@ -73,6 +86,8 @@ class BlackBox:
         *,
         n_items: int | None = None,
     ):
+        if budget is not None and (not is_whole(budget) or budget < 0):
+            raise UserError(f"budget: {budget!r} is no number of lists; take a whole number, or None for no limit")
         self._service = as_service(service, k, n_items)
         self.n_items, self.k, self.budget = self._service.n_items, self._service.k, budget
         self.queries_answered = 0
@@ -97,7 +112,7 @@ class BlackBox:
         """
         # the service runs under the lock too: it has one state of a GRU, and the budget must not be spent twice
         with self._turn:
-            requested = len(sequences)
+            requested = number_of(sequences)
             try:
                 self._check_budget(requested)
                 lists = self._respond(sequences)

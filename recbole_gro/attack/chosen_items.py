@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, kind_of
+from recbole_gro.utils.item_lists import are_ids
 
 
 def checked_items(chosen: Any, n_sequences: int, n_items: int, source: str) -> Tensor:
@@ -22,7 +23,7 @@ def checked_items(chosen: Any, n_sequences: int, n_items: int, source: str) -> T
     """
     items = _ids(chosen)
     if items is None or items.shape != (n_sequences,):
-        wrong = _shape(chosen) if items is None else f"{list(items.shape)} for {n_sequences} sequences"
+        wrong = kind_of(chosen) if items is None else f"{list(items.shape)} for {n_sequences} sequences"
     elif n_sequences and not 0 < int(items.min()) <= int(items.max()) < n_items:
         wrong = f"ids from {items.min()} to {items.max()}"
     else:
@@ -46,7 +47,7 @@ def checked_prefixes(chosen: Any, shape: tuple[int, int], n_items: int, source: 
     """
     items = _ids(chosen)
     if items is None or items.dim() != 2 or len(items) == 0 or items.shape[1] != shape[1]:
-        wrong = _shape(chosen) if items is None else str(list(items.shape))
+        wrong = kind_of(chosen) if items is None else str(list(items.shape))
     elif not 0 <= int(items.min()) <= int(items.max()) < n_items:
         wrong = f"ids from {items.min()} to {items.max()}"
     elif bool((items[:, 0] == 0).any()):
@@ -65,10 +66,4 @@ def _ids(chosen: Any) -> Tensor | None:
         items = torch.as_tensor(chosen)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return None if items.is_floating_point() or items.is_complex() or items.dtype == torch.bool else items.cpu()
-
-
-def _shape(chosen: Any) -> str:
-    if isinstance(chosen, Tensor):
-        return f"{str(chosen.dtype).partition('.')[2]} {list(chosen.shape)}"
-    return type(chosen).__name__
+    return items.cpu() if are_ids(items) else None

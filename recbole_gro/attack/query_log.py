@@ -12,13 +12,12 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.utils.errors import UserError, in_one_line
+from recbole_gro.utils.errors import UserError, in_one_line, kind_of
 from recbole_gro.utils.files import written
-from recbole_gro.utils.ranking import has_item_twice
+from recbole_gro.utils.item_lists import are_ids, fault_of_ids, fault_of_lists
 
 LISTED = "served_list"
 LISTED_LENGTH = "served_list_length"
-LISTS_AT_ONCE = 2**15  # lists that are sorted at a time
 PREFIXES_AT_ONCE = 10  # maximum prefixes of a sequence in a batch, for models that read it once for all of them
 
 
@@ -54,8 +53,9 @@ class QueryLog:
 
     def save(self, file: str | os.PathLike) -> None:
         """Write an .npz of two integer arrays, as narrow as the ids allow; renamed into place when complete."""
-        narrow = np.min_scalar_type(int(max(self.sequences.max(), self.lists.max())))
-        arrays = {name: ids.numpy().astype(narrow) for name, ids in vars(self).items()}
+        arrays = {name: ids.numpy() for name, ids in vars(self).items()}
+        narrow = np.min_scalar_type(int(max(ids.max() for ids in arrays.values())))
+        arrays = {name: ids.astype(narrow) for name, ids in arrays.items()}
         with written(file) as target:
             np.savez_compressed(target, **arrays)
 
@@ -106,17 +106,12 @@ def checked(log: Any, source: str, n_items: int, returned: int | None = None) ->
         if not isinstance(ids, Tensor):
             raise UserError(f"{ours} are {type(ids).__name__}; a tensor {shape} of item ids is expected")
         is_shaped = ids.dim() == 2 and len(ids) > 1 if name == "sequences" else ids.shape[:-1] == log.sequences.shape
-        if ids.is_floating_point() or ids.dtype == torch.bool or not is_shaped or ids.shape[-1] == 0:
-            given = f"{str(ids.dtype).partition('.')[2]} {list(ids.shape)}"
-            raise UserError(f"{ours} are {given}; int64 {shape} item ids are expected")
-        if not 0 <= int(ids.min()) <= int(ids.max()) < n_items:
-            raise UserError(f"{ours} have ids from {ids.min()} to {ids.max()}; items are 1 to {n_items - 1}")
-        if bool(((ids[..., 1:] != 0) & (ids[..., :-1] == 0)).any()):
-            raise UserError(f"{ours} have 0 before an item; 0 pads their end")
+        if not are_ids(ids) or not is_shaped or ids.shape[-1] == 0:
+            raise UserError(f"{ours} are {kind_of(ids)}; int64 {shape} item ids are expected")
+        if fault := (fault_of_ids if name == "sequences" else fault_of_lists)(ids, n_items):
+            raise UserError(f"{ours} {fault}")
     if bool((log.sequences[:, 0] == 0).any()):
         raise UserError(f"{source}: its query log has a sequence without an item; leave it out")
-    if any(map(has_item_twice, log.lists.flatten(0, 1).split(LISTS_AT_ONCE))):
-        raise UserError(f"{source}: a list of its query log has an item twice; the items of a list differ")
     n_lists = int(((log.lists[..., 0] != 0) & (log.sequences != 0)).sum())
     if returned is not None and n_lists > returned:
         raise UserError(

@@ -18,7 +18,7 @@ from recbole_gro.scoring import Ensemble, create_scorer
 from recbole_gro.scoring.picked_scores import PickedScores
 from recbole_gro.trainer import processes
 from recbole_gro.trainer.base import StageTrainer, register_trainer
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, kind_of
 from recbole_gro.utils.ranking import agreement_per_list, top_k
 from recbole_gro.utils.read_only import read_only
 
@@ -189,7 +189,16 @@ class ExtractionTrainer(StageTrainer):
         lengths: Tensor | None,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """Return Eq. 4 [] from a function that returns the scores [B, j] of items [B, j]."""
+        """Return Eq. 4 [] from a function that returns the scores [B, j] of items [B, j].
+
+        Raises:
+            UserError: the lists have room for the whole catalogue, of which no item is left to sample.
+        """
+        if served.shape[1] > (longest := self.scorer.n_items - 2):
+            raise UserError(
+                f"attacker: lists have {served.shape[1]} of {longest + 1} items; the loss samples items outside a "
+                f"list, so at most {longest} fit (QueryLog.first)"
+            )
         negatives = sample_negatives(
             served, self.scorer.n_items, generator, self.paper_code_ties, lengths, batch_part=self.batch_part
         )
@@ -218,9 +227,7 @@ class ExtractionTrainer(StageTrainer):
         """
         returned = f"attacker: list_loss of {type(self).__name__} returned"
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-            is_tensor = isinstance(loss, Tensor)
-            given = f"{str(loss.dtype).partition('.')[2]} {list(loss.shape)}" if is_tensor else type(loss).__name__
-            raise UserError(f"{returned} {given}; a tensor of one number is expected, the mean over lists")
+            raise UserError(f"{returned} {kind_of(loss)}; a tensor of one number is expected, the mean over lists")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise UserError(f"{returned} a number without a gradient; it is to be computed from the scores")
         return loss

@@ -17,8 +17,9 @@ from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType
 
 from recbole_gro.config.config_like import ConfigLike
-from recbole_gro.utils.errors import UserError
-from recbole_gro.utils.ranking import agreement_per_list, has_item_twice
+from recbole_gro.utils.errors import UserError, kind_of
+from recbole_gro.utils.item_lists import are_ids, fault_of_lists
+from recbole_gro.utils.ranking import agreement_per_list
 from recbole_gro.utils.units import UNITS
 
 REFERENCE = "rec.reference"
@@ -86,20 +87,11 @@ def _checked(lists: Any, n_items: float) -> torch.Tensor:
         ids = torch.as_tensor(lists if isinstance(lists, torch.Tensor) else np.array(lists))
     except (TypeError, ValueError, RuntimeError):
         ids = torch.empty(0)
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.dim() != 2 or not ids.numel():
-        is_array = isinstance(lists, torch.Tensor | np.ndarray)
-        given = f"{str(lists.dtype).rpartition('.')[2]} {list(lists.shape)}" if is_array else "no such table"
-        raise UserError(f"agreement: reference lists are {given}; a table [rows, K] of item ids is expected")
+    if not are_ids(ids) or ids.dim() != 2 or not ids.numel():
+        raise UserError(f"agreement: reference lists are {kind_of(lists)}; a table [rows, K] of item ids is expected")
     ids = ids.long().cpu().clone()
-    if not 0 <= int(ids.min()) <= int(ids.max()) < n_items:
-        raise UserError(
-            f"agreement: reference lists have ids from {ids.min()} to {ids.max()}; RecBole's ids of these data are 1 "
-            f"to {n_items - 1}, and 0 pads lists"
-        )
-    if bool(((ids[:, 1:] != 0) & (ids[:, :-1] == 0)).any()):
-        raise UserError("agreement: reference lists have 0 before an item; 0 pads their end")
-    if has_item_twice(ids):
-        raise UserError("agreement: a reference list has an item twice; the items of a list differ")
+    if fault := fault_of_lists(ids, n_items):
+        raise UserError(f"agreement: reference lists {fault}")
     return ids
 
 

@@ -14,6 +14,7 @@ from recbole_gro.quick_start.seeding import start_stage
 from recbole_gro.quick_start.settings import ReferenceSettings
 from recbole_gro.serving.service import Service
 from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.item_lists import are_ids, fault_of_lists
 from recbole_gro.utils.log import console
 from recbole_gro.utils.registry import Registry
 
@@ -94,9 +95,11 @@ def measured(reference: Reference, stages: "Stages") -> tuple[dict[str, Any], di
     if not is_pair or not all(isinstance(part, dict) and shapes.keys() <= part.keys() for part in found):
         raise _refused(reference.name, "evaluation returns no metrics and lists, two dicts by split, valid and test")
     for split, lists in found[1].items():
-        if not isinstance(lists, Tensor) or lists.is_floating_point() or tuple(lists.shape) != shapes.get(split):
+        if not are_ids(lists) or tuple(lists.shape) != shapes.get(split):
             wanted = " x ".join(map(str, shapes.get(split, ())))
             raise _refused(reference.name, f"its {split} lists are no tensor of {wanted} item ids")
+        if fault := fault_of_lists(lists, stages.loaders[0]._dataset.item_num):
+            raise _refused(reference.name, f"its {split} lists {fault}")
     return found
 
 

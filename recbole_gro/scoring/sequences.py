@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from recbole_gro.utils.errors import InvalidQuery
+from recbole_gro.utils.item_lists import are_ids
 
 GROUPS = 8  # maximum groups of similar length per batch
 ROWS_PER_GROUP = 32  # minimum: the matrix products of smaller groups cost more than their padding
@@ -69,14 +70,12 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     """
     try:
         rows = sequences if isinstance(sequences, Tensor) else _padded(sequences)
-        fits = rows.dim() == 2 and len(rows) > 0 and _are_integers(rows)
+        fits = rows.dim() == 2 and len(rows) > 0 and are_ids(rows)
         reason = f"these are {rows.dtype} {list(rows.shape)}"
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         fits, reason = False, " ".join(str(error).split())
     if not fits:
-        raise InvalidQuery(
-            f"sequences must be integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}"
-        )
+        raise no_sequences(reason)
     rows = rows.long()
     lengths = (rows != 0).sum(1)
     filled = torch.arange(rows.shape[1], device=rows.device) < lengths.unsqueeze(1)
@@ -87,16 +86,17 @@ def pad_sequences(sequences: Any) -> tuple[Tensor, Tensor]:
     return rows, lengths
 
 
+def no_sequences(reason: str) -> InvalidQuery:
+    """Return the refusal of what are no sequences at all."""
+    return InvalidQuery(f"sequences must be integer ids, a tensor [B, L] or a list of id lists, at least one: {reason}")
+
+
 def _padded(sequences: Any) -> Tensor:
     rows = [torch.as_tensor(row) for row in sequences]
     for row in rows:
-        if len(row) and not _are_integers(row):
+        if len(row) and not are_ids(row):
             raise ValueError(f"one of them holds {row.dtype}")
     return torch.nn.utils.rnn.pad_sequence([row.long() for row in rows], batch_first=True)
-
-
-def _are_integers(ids: Tensor) -> bool:
-    return not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
 
 
 def rows_at(table: Tensor, rows: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ from recbole_gro.scoring.sequences import keep_recent
 from recbole_gro.scoring.turns import turn_of
 from recbole_gro.serving import settings  # noqa: F401  (declares the keys)
 from recbole_gro.serving.session import Session
-from recbole_gro.utils.errors import InvalidQuery, UserError
-from recbole_gro.utils.ranking import has_item_twice, rows_at_once, top_k
+from recbole_gro.utils.errors import InvalidQuery, UserError, kind_of
+from recbole_gro.utils.item_lists import are_ids, fault_of_lists
+from recbole_gro.utils.ranking import rows_at_once, top_k
 from recbole_gro.utils.read_only import read_only
 
 ROWS_AT_ONCE = 1024  # sequences run through the model at a time
@@ -89,22 +90,15 @@ def checked_lists(lists: Any, ranked: Tensor, n_items: int, name: str = "", shor
     """
     its = f"defense: {name}: its lists" if name else "defense: its lists"
     shape, padded = f"[{len(ranked)}, {ranked.shape[1]}]", ", padded with 0" if shortens else ""
-    has_ids = isinstance(lists, Tensor) and not (lists.dtype.is_floating_point or lists.dtype == torch.bool)
-    if not has_ids or lists.shape != ranked.shape:
-        is_tensor = isinstance(lists, Tensor)
-        given = f"{str(lists.dtype).partition('.')[2]} {list(lists.shape)}" if is_tensor else type(lists).__name__
-        raise UserError(f"{its} are {given}; int64 {shape} item ids are expected{padded}")
+    if not are_ids(lists) or lists.shape != ranked.shape:
+        raise UserError(f"{its} are {kind_of(lists)}; int64 {shape} item ids are expected{padded}")
     lists = lists.long()  # the type of ids that other defenses, attacks and metrics read
     if lists.device.type != "cpu" or not lists.numel():
         return lists
-    if not 0 <= int(lists.min()) <= int(lists.max()) < n_items:
-        raise UserError(f"{its} have ids from {lists.min()} to {lists.max()}; items are 1 to {n_items - 1}")
     if not shortens and not int(lists.min()):
         raise UserError(f"{its} have 0, which is no item; a defense whose lists may end in 0 sets shortens = True")
-    if bool(((lists[:, 1:] != 0) & (lists[:, :-1] == 0)).any()):
-        raise UserError(f"{its} have 0 before an item; 0 pads their end")
-    if has_item_twice(lists):
-        raise UserError(f"{its} have an item twice; the items of a list differ")
+    if fault := fault_of_lists(lists, n_items):
+        raise UserError(f"{its} {fault}")
     return lists
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Iterable
+from typing import Any
 
 # of torch's RuntimeErrors about memory: those of a GPU, and of the CPU's allocator
 OUT_OF_MEMORY = "out of memory", "can't allocate memory"
@@ -84,3 +85,10 @@ def out_of_memory(error: BaseException) -> UserError | None:
 def in_one_line(error: BaseException) -> str:
     """Return the type and message of an exception as one line."""
     return f"{type(error).__name__} {' '.join(str(error).split())}".strip()
+
+
+def kind_of(values: Any) -> str:
+    """Return the type of values for a message, such as "float32 [2, 5]" of a tensor or an array."""
+    if hasattr(values, "dtype") and hasattr(values, "shape"):
+        return f"{str(values.dtype).rpartition('.')[2]} {list(values.shape)}"
+    return type(values).__name__

@@ -184,9 +184,3 @@ def agreement_per_list(lists: Tensor, reference: Tensor, k: int) -> Tensor:
     """
     lists, reference = lists[:, :k], reference[:, :k]
     return found_in(reference, lists).sum(1) / (reference != 0).sum(1)
-
-
-def has_item_twice(lists: Tensor) -> bool:
-    """Say whether a list [B, k] has an item twice; 0, which pads lists, is none."""
-    in_order = lists.sort(1).values
-    return bool(((in_order[:, 1:] == in_order[:, :-1]) & (in_order[:, 1:] != 0)).any())

@@ -5,6 +5,7 @@ import torch
 
 from recbole_gro import BlackBox, BudgetSpent, Service, UserError
 from recbole_gro.scoring import create_scorer
+from recbole_gro.utils.errors import InvalidQuery
 
 
 class Recording(Service):
@@ -125,14 +126,24 @@ def test_a_list_does_not_depend_on_the_other_sequences_of_the_query(make_model):
         (torch.tensor([[1.0]]), "integer ids"),
         ([["1"]], "integer ids"),
         ([1, 2], "integer ids"),
+        (None, "integer ids"),
+        (7, "integer ids"),
+        (torch.tensor(7), "integer ids"),
+        (iter([[1, 2]]), "integer ids"),
     ],
 )
 def test_an_invalid_query_is_refused_and_not_counted(make_model, sequences, reason):
     box = BlackBox(make_model(), k=5)
     assert box.n_items == 31
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises(InvalidQuery, match=reason):
         box.query(sequences)
     assert box.lists_returned == 0
+
+
+@pytest.mark.parametrize("budget", ["7", 7.5, -1, True])
+def test_a_budget_that_is_no_number_of_lists_is_refused(budget):
+    with pytest.raises(UserError, match=f"^budget: {budget!r} is no number of lists"):
+        BlackBox(Recording(), budget=budget)
 
 
 @pytest.mark.parametrize("k", [0, 31])

@@ -315,7 +315,7 @@ def test_a_log_that_a_surrogate_can_be_trained_on_is_returned():
         (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1].fill_(0)), "lists .* have 0 before an item"),
         (lambda log: changed(log, "sequences", lambda ids: ids[2, 1].fill_(0)), "sequences .* have 0 before an item"),
         (lambda log: changed(log, "sequences", lambda ids: ids[2].fill_(0)), "a sequence without an item"),
-        (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1:].fill_(7)), "a list of its .* has an item twice"),
+        (lambda log: changed(log, "lists", lambda ids: ids[2, 3, 1:].fill_(7)), "lists of its .* have an item twice"),
     ],
 )  # fmt: skip
 def test_another_log_is_one_clear_line(make, message):

@@ -17,6 +17,7 @@ from recbole_gro import (
 )
 from recbole_gro.attack.query_log import LISTED, LISTED_LENGTH
 from recbole_gro.scoring import picked_scores
+from recbole_gro.serving.callable_service import CallableService
 from recbole_gro.utils.patching import replaced
 
 
@@ -366,7 +367,7 @@ def test_an_averaged_surrogate_is_validated_and_saved_as_the_mean_of_its_steps(m
         (lambda log: QueryLog(log.sequences, log.lists[:, :3]), r"int32 \[8, 3, 10\]; int64 \[S, L, k\]"),
         (lambda log: QueryLog(log.sequences + 1, log.lists), "have ids from 2 to 31; items are 1 to 30"),
         (lambda log: QueryLog(log.sequences, log.lists - 1), "have 0 before an item"),
-        (lambda log: QueryLog(log.sequences, log.lists.fill_(4)), "has an item twice"),
+        (lambda log: QueryLog(log.sequences, log.lists.fill_(4)), "have an item twice"),
         (lambda log: QueryLog(log.sequences * (torch.arange(6) != 2), log.lists), "have 0 before an item"),
     ],
 )
@@ -377,3 +378,12 @@ def test_a_log_that_no_surrogate_can_be_trained_on_is_refused(make_trainer, wron
     log.sequences[0, 0], log.sequences[0, 1], log.lists[0, 0] = 30, 1, torch.arange(1, 11)
     with pytest.raises(UserError, match=rf"^ExtractionTrainer.loaders: .*{message}"):
         trainer.loaders(wrong(log))
+
+
+def test_lists_of_the_whole_catalogue_are_refused(make_trainer):
+    trainer, *_ = make_trainer()
+    everything = CallableService(lambda rows: [range(1, 31)] * len(rows), 31, 30)
+    log = create_query_strategy("random").query(BlackBox(everything), 8, 6, torch.Generator().manual_seed(2))
+    with pytest.raises(UserError, match=r"^attacker: lists have 30 of 30 items; .* at most 29 fit"):
+        trainer.fit(*trainer.loaders(log))
+    trainer.fit(*trainer.loaders(log.first(29)))

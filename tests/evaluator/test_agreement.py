@@ -102,20 +102,20 @@ def test_lists_of_another_shape_are_refused(make_loaders, cut):
         (lambda lists: lists / 2, r"are float32 \[36, 5\]; a table"),
         (lambda lists: (lists > 3).numpy(), r"are bool \[36, 5\]; a table"),
         (lambda lists: lists[:0], r"are int64 \[0, 5\]; a table"),
-        (lambda lists: [["i1", "i2"]] * 36, "are no such table; a table"),
-        (lambda lists: [[1, 2], [3]], "are no such table; a table"),
-        (lambda lists: None, "are no such table; a table"),
-        (lambda lists: lists + 30, "have ids from 31 to 60; RecBole's ids of these data are 1 to 30"),
-        (lambda lists: -lists, "have ids from -30 to -1; RecBole's"),
+        (lambda lists: [["i1", "i2"]] * 36, "are list; a table"),
+        (lambda lists: [[1, 2], [3]], "are list; a table"),
+        (lambda lists: None, "are NoneType; a table"),
+        (lambda lists: lists + 30, "have ids from 31 to 60; items are 1 to 30"),
+        (lambda lists: -lists, "have ids from -30 to -1; items"),
         (lambda lists: lists.index_fill(1, torch.tensor([0]), 0), "have 0 before an item; 0 pads their end"),
-        (lambda lists: lists[:, :1].expand(-1, 5), "has an item twice"),
+        (lambda lists: lists[:, :1].expand(-1, 5), "have an item twice"),
     ],
 )
 def test_what_are_no_lists_is_refused(make_loaders, of, wrong):
     config, train, _, _ = make_loaders("NARM", metrics=["NDCG", "Agreement"])
     trainer = Trainer(config, untrained(config, train))
     lists = torch.arange(36 * 5).view(36, 5) % 30 + 1
-    with pytest.raises(UserError, match=f"^agreement: (a )?reference lists? {wrong}"):
+    with pytest.raises(UserError, match=f"^agreement: reference lists {wrong}"):
         agree_with(trainer, of(lists))
 
 

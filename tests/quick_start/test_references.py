@@ -159,6 +159,10 @@ def served(k=TINY["served_k"], output=lambda ranked, query: ranked.flip(1)):
     return lambda self, stages: Service(stages.new_model(), k, output)
 
 
+def both(lists):
+    return lambda self, stages: ({"valid": {}, "test": {}}, {"valid": lists, "test": lists})
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -176,6 +180,10 @@ def served(k=TINY["served_k"], output=lambda ranked, query: ranked.flip(1)):
             {"evaluation": lambda self, stages: ({"valid": {}, "test": {}}, {"valid": None, "test": None})},
             "its valid lists are no tensor of 34 x 12 item ids",
         ),
+        ({"evaluation": both(torch.ones(34, 12) > 0)}, "its valid lists are no tensor of 34 x 12 item ids"),
+        ({"evaluation": both(torch.ones(34, 12, dtype=torch.long))}, "its valid lists have an item twice"),
+        ({"evaluation": both(torch.arange(12).expand(34, -1))}, "its valid lists have 0 before an item"),
+        ({"evaluation": both(20 + torch.arange(12).expand(34, -1))}, "its valid lists have ids from 20 to 31; items"),
         ({"meaning": None}, "its class has no meaning"),
     ],
 )

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_gro.utils.errors import InvalidQuery, UserError, check_spelling, nearest, out_of_memory, unknown_name
+from recbole_gro.utils.errors import (
+    InvalidQuery,
+    UserError,
+    check_spelling,
+    kind_of,
+    nearest,
+    out_of_memory,
+    unknown_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +77,17 @@ def test_a_lack_of_memory_is_one_line_that_says_what_to_change(error):
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), ValueError("out of memory"), KeyboardInterrupt()])
 def test_other_errors_are_not_about_memory(error):
     assert out_of_memory(error) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (torch.ones(2, 5), "float32 [2, 5]"),
+        (np.ones(3, dtype=bool), "bool [3]"),
+        (torch.tensor(1), "int64 []"),
+        ([[1, 2]], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_the_kind_of_values_is_their_type_and_shape(values, kind):
+    assert kind_of(values) == kind

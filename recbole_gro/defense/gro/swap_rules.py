@@ -9,7 +9,7 @@ from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.settings import Settings
 from recbole_gro.defense.gro.settings import GROSettings
 from recbole_gro.objective.swap import swap_loss, swap_targets
-from recbole_gro.utils.errors import UserError
+from recbole_gro.utils.errors import UserError, kind_of
 from recbole_gro.utils.read_only import read_only
 from recbole_gro.utils.registry import Registry, registered_as
 
@@ -106,9 +106,7 @@ def swap_term(
     ):
         term: Any = rule.term(target_scores, served, student_scores, gradient)
     if not isinstance(term, Tensor) or term.numel() != 1 or not term.is_floating_point():
-        is_tensor = isinstance(term, Tensor)
-        given = f"{str(term.dtype).partition('.')[2]} {list(term.shape)}" if is_tensor else type(term).__name__
-        raise UserError(f"{of_rule} returned {given}; a tensor of one number is expected")
+        raise UserError(f"{of_rule} returned {kind_of(term)}; a tensor of one number is expected")
     return term
 
 
