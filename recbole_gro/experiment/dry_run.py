@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.data.availability import is_downloaded_first
-from recbole_gro.experiment.estimate import duration
+from recbole_gro.experiment.estimate import Estimate, duration
 from recbole_gro.experiment.plan import Task, in_words
 
 
@@ -41,25 +41,27 @@ def no_estimate(figure: str) -> str:
     return f"nothing was run; no duration is given: that of figure {figure} is not estimated"
 
 
-def print_estimate(missing: list[Task], seconds: list[float | None], workers: int | None) -> None:
+def print_estimate(missing: list[Task], estimates: list[Estimate | None], workers: int | None) -> None:
     """Print the expected duration of each cell and of all.
 
     Args:
         missing: (values, seed) of each cell.
-        seconds: of each cell; None where its data are absent, on which steps would be timed.
+        estimates: of each cell; None where its data are absent, on which steps would be timed.
         workers: processes; None: as many as Ray decides.
     """
-    for (values, seed), of_cell in zip(missing, seconds, strict=True):
-        shown = "no estimate without its data" if of_cell is None else f"about {duration(of_cell)}"
+    for (values, seed), of_cell in zip(missing, estimates, strict=True):
+        shown = "no estimate without its data" if of_cell is None else f"about {duration(of_cell.expected)}"
         print(f"  {in_words({**values, 'seed': seed})}: {shown}")
-    known = [of_cell for of_cell in seconds if of_cell is not None]
+    known = [of_cell for of_cell in estimates if of_cell is not None]
     if missing and not known:
         print("no estimate: training steps are timed on the data; nothing was run")
         return
-    these = "in all" if len(known) == len(seconds) else "for cells whose data are there"
-    if workers is None:
-        print(f"about {duration(sum(known))} of one CPU {these}, divided by Ray; nothing was run")
-        return
-    at_a_time = max(1, min(workers, len(known)))
-    longest = max([sum(known) / at_a_time, *known])
-    print(f"about {duration(longest)} {these}, {at_a_time} at a time; nothing was run")
+    at_a_time = max(1, min(workers or 1, len(known)))
+    expected, at_most = (
+        duration(max([sum(cells) / at_a_time, *cells]))
+        for cells in ([of_cell.expected for of_cell in known], [of_cell.at_most for of_cell in known])
+    )
+    these = "in all" if len(known) == len(estimates) else "for cells whose data are there"
+    shared = f"{these}, {at_a_time} at a time" if workers else f"of one CPU {these}, divided by Ray"
+    at_most = f"{at_most} if no surrogate stops early; " if at_most != expected else ""
+    print(f"about {expected} {shared}; {at_most}nothing was run")

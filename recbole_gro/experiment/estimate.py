@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 import torch
 
@@ -29,7 +30,8 @@ from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.random_state import global_state_kept
 
 LISTS_TIMED = 256
-EPOCHS_TO_CONVERGENCE = 60  # of a surrogate; early stopping usually ends it sooner, on ml-100k after 9 to 68
+# of a surrogate; early stopping ended it after 9 to 68 on ml-100k, and after 27 to 156 on ML-1M in batches of 1,024
+EPOCHS_TO_CONVERGENCE = 60
 AVERAGED = 2  # times as many, of a surrogate that is the mean of its weights (results/attacks.md)
 # Settings of trainings that leave the duration of a step as it is; each further one is timed for itself
 COUNTS = {"seed", "epochs", "stopping_step", "gro_epochs", "gro_steps", "surrogate_epochs", "surrogate_patience"}
@@ -37,9 +39,16 @@ RATES = {"learning_rate", "weight_decay", "gro_learning_rate", "surrogate_learni
 MEASURED = {"eval_step", "valid_metric", "metric_decimal_place", "gro_min_quality"}
 
 
+class Estimate(NamedTuple):
+    """Seconds that a cell is expected to take, and those it takes where no surrogate stops early."""
+
+    expected: float
+    at_most: float
+
+
 def estimated_seconds(
     experiment: Experiment, done: list[Cell], missing: list[Task], stages_dir: Path
-) -> list[float | None]:
+) -> list[Estimate | None]:
     """Return the expected seconds of each missing cell, without stages that an earlier cell or the folder provides.
 
     A stage that was run with another seed of the same setting counts with its mean time. Early stopping of the target
@@ -53,7 +62,7 @@ def estimated_seconds(
     """
     seen: set[Path] = set()
     timed: dict[str, dict[str, float]] = {}
-    estimates: list[float | None] = []
+    estimates: list[Estimate | None] = []
     for values, seed in missing:
         config = experiment.config(values, seed)
         if is_downloaded_first(config):
@@ -67,10 +76,14 @@ def estimated_seconds(
         if sizes not in timed:
             timed[sizes] = unit_seconds(experiment.config(values, seed), first.defense)
         measured = _mean_seconds([cell for cell in done if cell.values == values])
-        total = 0.0
-        for stage, prints in [("evaluation", first), *todo]:
-            total += measured[stage] if stage in measured else stage_seconds(prints, timed[sizes])[stage]
-        estimates.append(total)
+        expected, at_most = (
+            sum(
+                measured[stage] if stage in measured else stage_seconds(prints, timed[sizes], stops_early)[stage]
+                for stage, prints in [("evaluation", first), *todo]
+            )
+            for stops_early in (True, False)
+        )
+        estimates.append(Estimate(expected, at_most))
     return estimates
 
 
@@ -117,12 +130,13 @@ def _mean_seconds(cells: list[Cell]) -> dict[str, float]:
     return {stage: mean(found) for stage, found in seconds.items()}
 
 
-def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, float]:
+def stage_seconds(prints: Fingerprints, unit: dict[str, float], stops_early: bool = True) -> dict[str, float]:
     """Return the expected seconds of each stage of a defense and an attack, and of their evaluation.
 
     Args:
         prints: config, defense and attacker.
         unit: from `unit_seconds`.
+        stops_early: whether surrogates stop as early as usual, or train for all epochs.
     """
     config, defense, attacker = prints.config, prints.defense, prints.attacker
     gro_epochs = config["gro_epochs"]
@@ -130,7 +144,7 @@ def stage_seconds(prints: Fingerprints, unit: dict[str, float]) -> dict[str, flo
         gro_epochs = max(gro_epochs, math.ceil(part.effective["gro_steps"] / unit["steps per epoch"]))
     lists = query_budget(config)
     passes = EPOCHS_TO_CONVERGENCE * (AVERAGED if AveragingSettings.of(config).surrogate_averaging else 1)
-    training = min(config["surrogate_epochs"], passes) * lists * unit["surrogate list"]
+    training = min(config["surrogate_epochs"], passes if stops_early else math.inf) * lists * unit["surrogate list"]
     evaluation = unit["users"] * unit["user"]
 
     def epochs(n: int, step: float) -> float:

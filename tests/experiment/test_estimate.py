@@ -20,7 +20,7 @@ UNIT = {
 def seconds(make_config):
     """Seconds of each stage with the durations of UNIT; an evaluation takes 1 s."""
 
-    def of(defense="none", **settings):
+    def of(defense="none", stops_early=True, **settings):
         settings = {
             "epochs": 20,
             "eval_step": 5,
@@ -31,7 +31,7 @@ def seconds(make_config):
             **settings,
         }
         config = make_config(**settings)
-        return stage_seconds(Fingerprints(config, defense), UNIT)
+        return stage_seconds(Fingerprints(config, defense), UNIT, stops_early)
 
     return of
 
@@ -60,8 +60,9 @@ def test_the_number_of_surrogates_and_repeats_counts(seconds, attacker, times):
 
 @pytest.mark.parametrize(("epochs", "averaging", "passes"), [(30, 0.999, 30), (200, None, 60), (200, 0.999, 120)])
 def test_surrogates_stop_early_averaged_ones_later(seconds, epochs, averaging, passes):
-    found = seconds(surrogate_epochs=epochs, surrogate_averaging=averaging)
-    assert found["surrogate"] == pytest.approx(passes * 500 * 0.003)
+    given = {"surrogate_epochs": epochs, "surrogate_averaging": averaging}
+    assert seconds(**given)["surrogate"] == pytest.approx(passes * 500 * 0.003)
+    assert seconds(**given, stops_early=False)["surrogate"] == pytest.approx(epochs * 500 * 0.003)
 
 
 def test_the_surrogates_of_rounds_count(seconds):
@@ -128,24 +129,28 @@ def test_steps_are_timed_once_per_settings_that_they_depend_on(
     assert len(calls) == timed
 
 
+def expected(*args):
+    return [of_cell.expected for of_cell in estimated_seconds(*args)]
+
+
 def test_shared_stages_count_once_and_finished_ones_with_their_own_time(tiny_data_path, tmp_path, monkeypatch):
     monkeypatch.setattr("recbole_gro.experiment.estimate.unit_seconds", lambda *_: UNIT)
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2])
     cells = experiment.cells()
     assert [values["defense"] for values, _ in cells] == ["none", "none", "gro", "gro"]
-    none, _, gro, _ = estimated_seconds(experiment, [], cells, tmp_path)
+    none, _, gro, _ = expected(experiment, [], cells, tmp_path)
     target, served = 1 * 10 * 0.5, 1 * 10 * 2.0
     assert none - gro == pytest.approx(target - served)
     independent = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[1, 2], references=["independent"])
-    first, second, *others = estimated_seconds(independent, [], independent.cells(), tmp_path)
+    first, second, *others = expected(independent, [], independent.cells(), tmp_path)
     assert first == pytest.approx(none + target)  # of seed 2, which the second cell has then; it needs that of seed 3
     assert second == pytest.approx(none)
     assert others == pytest.approx([gro, gro])
     arms = tiny(tiny_data_path, "paper", seeds=[1])
-    best, _, last, _, control, _, gro, _ = estimated_seconds(arms, [], arms.cells(), tmp_path)
+    best, _, last, _, control, _, gro, _ = expected(arms, [], arms.cells(), tmp_path)
     assert best - last == pytest.approx(target)  # which both share
     assert control == gro == pytest.approx(last + served)
     done = cell(cells[0][0], 1)
     done.facts["seconds"] = {"target": 1000.0, "queries": 100.0, "surrogate": 10.0}
     evaluation = UNIT["set-up"] + 4 * UNIT["users"] * UNIT["user"]
-    assert estimated_seconds(experiment, [done], cells[1:2], tmp_path) == [pytest.approx(1110 + evaluation)]
+    assert estimated_seconds(experiment, [done], cells[1:2], tmp_path) == [pytest.approx([1110 + evaluation] * 2)]

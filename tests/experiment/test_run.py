@@ -15,6 +15,7 @@ from experiment.grid import tiny
 from recbole_gro import UserError
 from recbole_gro.experiment import run as experiment_run
 from recbole_gro.experiment.cells import Cell, run_cell
+from recbole_gro.experiment.estimate import Estimate
 from recbole_gro.experiment.run import run_experiment
 from recbole_gro.utils.files import one_at_a_time
 from recbole_gro.utils.random_state import global_state_kept
@@ -128,10 +129,14 @@ def test_every_setting_of_a_trade_off_needs_the_untrained_surrogate(settings, tm
         ([3600.0] * 4, {"workers": 2}, "about 2.0 h in all, 2 at a time; nothing"),
         ([3600.0, 1800.0], {}, "about 1.5 h in all, 1 at a time; nothing"),
         ([3600.0] * 4, {"executor": "ray"}, "about 4.0 h of one CPU in all, divided by Ray; nothing"),
+        ([3600.0, 600.0], {"at_most": 3, "workers": 2}, "in all, 2 at a time; 3.0 h if no surrogate stops early; noth"),
+        ([600.0], {"at_most": 1.01}, "about 10 min in all, 1 at a time; nothing"),
     ],
 )
 def test_the_duration_of_all_is_no_less_than_that_of_a_cell(settings, monkeypatch, capsys, seconds, options, message):
-    monkeypatch.setattr(experiment_run, "estimated_seconds", lambda *_: seconds)
+    options = dict(options)
+    times = options.pop("at_most", 1)
+    monkeypatch.setattr(experiment_run, "estimated_seconds", lambda *_: [Estimate(s, times * s) for s in seconds])
     monkeypatch.setattr(experiment_run, "check_executor", lambda *_: None)
     run_experiment(
         "defenses", {**settings, "defense": "none", "seeds": list(range(len(seconds)))}, dry_run=True, **options
@@ -146,7 +151,7 @@ def test_cells_are_timed_with_the_threads_that_they_will_have(settings, monkeypa
 
     def timed(experiment, done, missing, stages_dir):
         seen.append(torch.get_num_threads())
-        return [1.0] * len(missing)
+        return [Estimate(1, 1)] * len(missing)
 
     torch.set_num_threads(6)
     monkeypatch.setattr(experiment_run, "estimated_seconds", timed)
