@@ -30,7 +30,7 @@ from recbole_gro.trainer.base import TargetTrainer
 from recbole_gro.utils.random_state import global_state_kept
 
 LISTS_TIMED = 256
-# of a surrogate; early stopping ended it after 9 to 68 on ml-100k, and after 27 to 156 on ML-1M in batches of 1,024
+# of a surrogate; early stopping ended it after 9 to 103 on ml-100k, and after 27 to 156 on ML-1M in batches of 1,024
 EPOCHS_TO_CONVERGENCE = 60
 AVERAGED = 2  # times as many, of a surrogate that is the mean of its weights (results/attacks.md)
 # Settings of trainings that leave the duration of a step as it is; each further one is timed for itself
