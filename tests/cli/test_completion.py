@@ -1,25 +1,60 @@
 """Completion of words, as argcomplete gives it to the shell."""
 
+import contextlib
+import functools
+import io
 import os
 import subprocess
 import sys
 
 import pytest
 
-pytest.importorskip("argcomplete")
+from recbole_gro.cli.main import SUBCOMMANDS, main
 
-from recbole_gro.cli.main import SUBCOMMANDS
+argcomplete = pytest.importorskip("argcomplete")
+IFS = "\n"  # between the words of an answer
 
 
-def completions(line):
-    """The words that may stand at the end of a line."""
-    environment = {
-        **os.environ, "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout",
-        "_ARGCOMPLETE_SUPPRESS_SPACE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)),
-    }  # fmt: skip
+def request(line):
+    """What the shell sets for the words that may stand at the end of a line."""
+    return {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": IFS, "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+            "COMP_LINE": line, "COMP_POINT": str(len(line))}  # fmt: skip
+
+
+def words_of(answer):
+    return {word.strip() for word in answer.split(IFS)}
+
+
+class Finder(argcomplete.CompletionFinder):
+    """argcomplete's without its stream for debugging, file descriptor 9, which is another file of the tests."""
+
+    def _init_debug_stream(self):
+        pass
+
+
+@pytest.fixture
+def completions(monkeypatch):
+    """Return the words that may stand at the end of a line, of the command in this process."""
+
+    def of(line):
+        answer = io.StringIO()
+        complete = functools.partial(Finder(), exit_method=sys.exit, output_stream=answer)
+        with monkeypatch.context() as patch, contextlib.suppress(SystemExit):
+            for name, value in request(line).items():
+                patch.setenv(name, value)
+            patch.setattr(argcomplete.io, "debug_stream", io.StringIO())
+            patch.setattr(argcomplete, "autocomplete", complete)
+            main([])
+        return words_of(answer.getvalue())
+
+    return of
+
+
+def test_the_shell_gets_its_answer_from_a_process():
+    environment = {**os.environ, **request("recbole-gro -m BERT"), "_ARGCOMPLETE_STDOUT_FILENAME": "/dev/stdout"}
     command = [sys.executable, "-m", "recbole_gro"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return [word.strip() for word in done.stdout.split("\n")]
+    assert words_of(done.stdout) == {"BERT4Rec"}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +92,6 @@ def completions(line):
         ("recbole-gro verify --method=co", {"--method=contrast"}),
     ],
 )
-def test_words_are_completed(line, words):
-    found = set(completions(line))
+def test_words_are_completed(completions, line, words):
+    found = completions(line)
     assert words == {word for word in found if not word.startswith("-")} if line.endswith(" ") else words == found
