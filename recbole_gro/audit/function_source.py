@@ -48,10 +48,17 @@ class FunctionSource:
                     of_items = not isinstance(error, OF_ANY_HISTORY)
                     raise Unanswered(reason, mended_by_resuming=not of_code, of_items=of_items) from error
         try:
-            return as_tokens(answer.tolist() if hasattr(answer, "tolist") else answer, len(histories))
+            return as_tokens(_plain(answer, 2), len(histories))
         except Unanswered as error:
             raise Unanswered(str(error), said=beginning(error.came), mended_by_resuming=False) from None
 
     def stop(self) -> None:
         """Call the function no more."""
         self._stopped.set()
+
+
+def _plain(answer: Any, depth: int) -> Any:
+    """Return an answer with lists and numbers in place of those of numpy, torch and pandas, down to a depth."""
+    if hasattr(answer, "tolist"):
+        return answer.tolist()
+    return [_plain(part, depth - 1) for part in answer] if depth and isinstance(answer, list | tuple) else answer

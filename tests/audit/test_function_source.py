@@ -3,6 +3,8 @@
 import re
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -20,6 +22,15 @@ def test_a_function_may_return_tensors_and_numbers(journal):
     source = FunctionSource(lambda histories: torch.tensor([[int(h[-1]) + 1, 7] for h in histories]))
     assert source.lists([["3"], ["4"]], journal) == [["4", "7"], ["5", "7"]]
     assert journal.spent == 2
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor, pd.Series, tuple])
+def test_each_list_and_each_item_may_be_of_a_library(journal, kind):
+    lists = FunctionSource(lambda histories: [kind([3, 7]) for _ in histories]).lists([["3"], ["4"]], journal)
+    items = FunctionSource(lambda histories: [list(kind([3, 7])) for _ in histories]).lists([["3"], ["4"]], journal)
+    assert lists == items == [["3", "7"]] * 2
+    with pytest.raises(Unanswered, match="no list of item ids"):
+        FunctionSource(lambda histories: [kind([0.5, 7.5]) for _ in histories]).lists([["3"]], journal)
 
 
 def test_a_function_that_raises_gives_no_list(journal):
