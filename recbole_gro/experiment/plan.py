@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_gro.attack import STRONGEST, attacks_of, create_attacker
 from recbole_gro.config.config import Config
+from recbole_gro.config.files import value_of
 from recbole_gro.config.properties import recbole_keys
 from recbole_gro.config.recbole_settings import type_of
 from recbole_gro.config.settings import declared_keys
@@ -137,9 +138,17 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     parts = read_grid_file(name)
     known = recbole_keys() | declared_keys().keys()
     check_spelling(settings or {}, {"seeds", *parts["vary"]}, known)
-    parts = {"fixed": {}, "differs": [], "seeds": [], **parts, "vary": dict(parts["vary"])}
-    parts["fixed"] = dict(parts["fixed"])
+    parts = {"fixed": {}, "differs": [], "seeds": [], **parts}
+    parts["fixed"] = _read_texts(parts["fixed"])
+    parts["vary"] = {key: _values(key, planned) for key, planned in parts["vary"].items()}
+    if "against" in parts:
+        parts["against"] = {
+            key: values if isinstance(parts["vary"][key], dict) else _values(key, values)
+            for key, values in parts["against"].items()
+        }
     for key, value in (settings or {}).items():
+        if not (key == "seeds" or isinstance(parts["vary"].get(key), dict)):
+            value = _read_texts({key: value})[key]
         if key == "seeds":
             parts["seeds"] = _listed(key, value)
         elif key == "seed":
@@ -152,6 +161,18 @@ def read_experiment(name: str, settings: dict[str, Any] | None = None) -> Experi
     check_plan(experiment)
     check_given(experiment, settings or {}, name)
     return experiment
+
+
+def _read_texts(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the values that cells read of texts: reports sort and compare those of the plan."""
+    return {key: value_of(key, value) if isinstance(value, str) else value for key, value in settings.items()}
+
+
+def _values(key: str, planned: Any) -> Any:
+    """Return the values of a varied key, or its groups, as of `_read_texts`; what is neither is refused later."""
+    if isinstance(planned, dict):
+        return {name: _read_texts(group) if isinstance(group, dict) else group for name, group in planned.items()}
+    return [_read_texts({key: value})[key] for value in planned] if isinstance(planned, list) else planned
 
 
 def _listed(key: str, value: Any) -> list:

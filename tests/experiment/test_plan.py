@@ -9,6 +9,7 @@ from recbole_gro import UserError
 from recbole_gro.defense.defense_key import VARIABLE
 from recbole_gro.experiment.grid_file import PARTS
 from recbole_gro.experiment.plan import in_words, read_experiment
+from recbole_gro.experiment.summary import cut_offs
 from recbole_gro.quick_start.stage_fingerprints import Fingerprints
 from recbole_gro.utils.packaged import known_experiments
 
@@ -189,6 +190,19 @@ def test_names_of_datasets_and_groups_may_have_commas_between(own):
 def test_the_name_of_a_group_may_have_a_comma(own):
     renamed = own(GROUPS.replace("plain:", "'plain, best':").replace("[plain, long]", "[long]"))
     assert list(read_experiment(renamed, {"arm": "plain, best"}).vary["arm"]) == ["plain, best"]
+
+
+def test_numbers_in_quotes_are_those_that_cells_read(own):
+    text = OWN.replace("[1, 2]", "['300', '1000']").replace("gro_lambda: 0.5", "topk: '5,10'")
+    experiment = read_experiment(own(text + "against: {gro_epochs: ['300']}\n"))
+    assert experiment.vary["gro_epochs"] == [300, 1000]
+    assert experiment.against == {"gro_epochs": [300]}
+    assert cut_offs(experiment) == [1, 5, 10, 20, 50, 100]
+    assert cut_offs(read_experiment(own(), {"topk": "7"})) == [1, 5, 7, 10, 20, 50, 100]
+    assert read_experiment(own(), {"gro_epochs": "30,40"}).vary["gro_epochs"] == [30, 40]
+    groups = read_experiment(own(OWN.replace("gro_epochs: [1, 2]", "arm: {'1': {gro_epochs: '3'}}").replace(
+        "figure: gro_epochs", "figure: arm")), {"arm": "1"})  # fmt: skip
+    assert groups.vary["arm"] == {"1": {"gro_epochs": 3}}
 
 
 def test_several_numbers_are_a_list_or_a_tuple(own):
