@@ -57,11 +57,12 @@ def results_csv(experiment: Experiment, settings: Sequence[Setting]) -> str:
     Sides are target, surrogate and the names of references. Agreement is the surrogate's with the served lists, and a
     reference's with those of the undefended target. The column is not called model, which is a key that may vary.
     """
+    measured_at = cut_offs(experiment)
     rows = (
         [*setting.values.values(), cell.seed, *measurement]
         for setting in settings
         for cell in setting.cells
-        for measurement in _measurements(setting.with_seeds([cell.seed]), cut_offs(experiment))
+        for measurement in _measurements(setting.with_seeds([cell.seed]), measured_at)
     )
     return csv_text([*experiment.vary, "seed", "side", "metric", "k", "value"], rows)
 

@@ -177,9 +177,9 @@ def headline_k(settings: Sequence[Setting]) -> int:
 
 
 def cut_offs(experiment: Experiment) -> list[int]:
-    """Return the cut-offs of results.csv: those of every experiment, and those of its `topk`."""
-    given = experiment.fixed.get("topk", [])
-    return sorted({*CUT_OFFS, *([given] if isinstance(given, int) else given)})
+    """Return the cut-offs of results.csv: those of every experiment, and those of `topk` in any of its settings."""
+    given = [experiment.given(values, 0).get("topk", []) for values in experiment.settings()]
+    return sorted({*CUT_OFFS, *(k for topk in given for k in ([topk] if isinstance(topk, int) else topk))})
 
 
 def longest_k(experiment: Experiment, settings: Sequence[Setting], k: int) -> int | None:

@@ -205,6 +205,16 @@ def test_numbers_in_quotes_are_those_that_cells_read(own):
     assert groups.vary["arm"] == {"1": {"gro_epochs": 3}}
 
 
+def test_cut_offs_are_those_of_fixed_varied_and_grouped_settings(own):
+    fixed = OWN.replace("gro_lambda: 0.5", "topk: [7, 3]")
+    varied = OWN.replace("gro_epochs: [1, 2]", "topk: [[7], 3]").replace("figure: gro_epochs", "figure: defense")
+    grouped = OWN.replace("gro_epochs: [1, 2]", "arm: {a: {topk: 3}, b: {topk: [5, 7]}}").replace(
+        "figure: gro_epochs", "figure: arm"
+    )
+    for text in (fixed, varied, grouped):
+        assert cut_offs(read_experiment(own(text))) == [1, 3, 5, 7, 10, 20, 50, 100]
+
+
 def test_several_numbers_are_a_list_or_a_tuple(own):
     experiment = read_experiment(own(), {"gro_epochs": (5, 6), "seeds": (1, 2)})
     assert (experiment.vary["gro_epochs"], experiment.seeds) == ([5, 6], [1, 2])
