@@ -339,6 +339,7 @@ def test_arms_are_compared_with_each_baseline_and_drawn_against_the_target(tmp_p
     plan = experiment_of(
         {"arm": groups}, "target", against={"arm": ["plain", "control"]}, equal={"gro_epochs": "epochs"}
     )
+    plan.fixed["epochs"] = 1
     cells = grid(plan, users=400)
     for one in cells:  # of every ten users, 3 have the item first in the surrogate of `swapped`, 4 in that of `control`
         n_first = {"swapped": 3, "control": 4, "plain": 6}[one.values["arm"]]
