@@ -35,13 +35,13 @@ class Reading(Defense):
 
 
 @pytest.fixture
-def reading(tmp_path, monkeypatch):
+def reading(tmp_path, monkeypatch, own_parts):
     """Return a function that writes modules and returns the class of a part that reads a setting in some way."""
     monkeypatch.syspath_prepend(str(tmp_path))
     made = []
 
     def make(read):
-        number = next(NUMBERS)  # what a module declares and registers stays
+        number = next(NUMBERS)  # what another test declared is not this one's
         name = f"own_reads_{number}"
         conf, parts = f"{name}_conf", f"{name}_parts"
         read = read.format(key=name, parts=parts, settings=f"Part{number}Settings")
