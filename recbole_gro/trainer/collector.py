@@ -19,10 +19,15 @@ class RankCollector(Collector):
     scores. Where metrics need ranks alone, a batch is ranked once and the ranking is compared with the relevant items.
     """
 
-    def eval_batch_collect(self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor, positive_i: Tensor):
-        """Collect a batch of scores [N, n_items]; in row positive_u[i] item positive_i[i] is relevant."""
-        one_per_row = torch.equal(positive_u, torch.arange(len(scores_tensor), device=positive_u.device))
-        if not one_per_row or any(map(self.register.need, OF_SCORES)):
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Any, positive_u: Tensor | None, positive_i: Tensor | None
+    ):
+        """Collect a batch of scores [N, n_items]; in row positive_u[i] item positive_i[i] is relevant.
+
+        Where labels are evaluated (mode `labeled`) the scores [N] are those of the rows' own items, and both are None.
+        """
+        of_scores = any(map(self.register.need, OF_SCORES))
+        if of_scores or positive_u is None or positive_i is None or not _one_per_row(positive_u, len(scores_tensor)):
             super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
         elif any(map(self.register.need, OF_RANKS)):
             self.collect_ranked(top_columns(scores_tensor, max(self.topk)), positive_i)
@@ -33,3 +38,7 @@ class RankCollector(Collector):
         values = {"rec.items": ranked, "rec.topk": torch.cat([found, torch.ones_like(found[:, :1])], 1).long()}
         for name in filter(self.register.need, OF_RANKS):
             self.data_struct.update_tensor(name, values[name])
+
+
+def _one_per_row(positive_u: Tensor, rows: int) -> bool:
+    return torch.equal(positive_u, torch.arange(rows, device=positive_u.device))

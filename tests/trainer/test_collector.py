@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from recbole.data.interaction import Interaction
 from recbole.evaluator.collector import Collector
 
 from recbole_gro.trainer.collector import RankCollector
@@ -37,3 +38,15 @@ def test_what_metrics_read_is_the_same(make_config, kind, metrics, n_items, per_
     for name, values in recboles.items():
         assert ours[name].dtype == values.dtype
         assert torch.equal(ours[name].nan_to_num(), values.nan_to_num()), name
+
+
+def test_labels_of_rows_without_relevant_items_are_collected_as_recbole_does(make_config):
+    config = make_config("NARM")
+    config["metrics"], config["topk"] = ["RMSE", "LogLoss"], [1, 10]
+    rows = Interaction({config["LABEL_FIELD"]: torch.tensor([1.0, 0.0, 1.0])})
+    found = []
+    for collector in (RankCollector(config), Collector(config)):
+        collector.eval_batch_collect(torch.tensor([0.2, 0.5, 0.9]), rows, None, None)
+        found.append(collector.get_data_struct()._data_dict)
+    assert found[0].keys() == found[1].keys() == {"rec.score", "data.label"}
+    assert all(torch.equal(found[0][name], values) for name, values in found[1].items())
