@@ -3,6 +3,7 @@
 RecBole reads with pandas' defaults, which pair quotation marks across lines and read such names as missing values.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -146,13 +147,16 @@ class AtomicTable:
         except LookupError:
             raise UserError(f"encoding: Python has no encoding {self._encoding!r}; most files are utf-8") from None
         except UnicodeError as error:
-            raise self._undecodable(done) or UserError(f"{self.file}: {error} (encoding)") from None
+            raise self._undecodable(done) or UserError(
+                f"{self.file}: it is not {self._encoding} ({error}); set encoding to the file's own"
+            ) from None
         except OSError as error:
             raise UserError(f"{self.file}: {error.strerror}") from error
 
     def _undecodable(self, done: int) -> UserError | None:
         """Return the error for the first line, after `done` good ones, that the encoding cannot decode."""
-        with open(self.file, encoding=self._encoding, errors="replace") as stream:
+        # without a byte order mark utf-16 replaces nothing either
+        with contextlib.suppress(UnicodeError), open(self.file, encoding=self._encoding, errors="replace") as stream:
             for number, line in enumerate(stream, start=1):
                 if number > done and "\ufffd" in line:
                     return self._error(

@@ -152,6 +152,13 @@ def test_undecodable_bytes_are_reported(tmp_path):
         AtomicTable(tmp_path / "t", "\t").read("ab")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_file_without_the_byte_order_mark_of_its_encoding_is_one_line(tmp_path, encoding):
+    (tmp_path / "t").write_text("a:token\tb:float\nx\t1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"t: it is not {encoding} \(.*\); set encoding to the file's own$"):
+        AtomicTable(tmp_path / "t", "\t", encoding)
+
+
 def test_an_unknown_encoding_a_missing_file_and_a_file_without_rows_are_one_line(tmp_path):
     (tmp_path / "t").write_text("a:token\n")
     with pytest.raises(UserError, match="encoding: Python has no encoding 'utf-88'"):
