@@ -139,6 +139,7 @@ class StageTrainer(Trainer):
         """Train as RecBole's `fit`, from the resume checkpoint if there is one."""
         folder = self.config["resume_dir"]
         file = folder and Path(folder) / Path(self.saved_model_file).name
+        self.last_valid = None  # of an earlier `fit`
         resume = self._resume = EpochCheckpoint(file, self, train_data)
         finished = resume.restore()
         self._catalogue = catalogue_state(self.config, self.model, getattr(train_data, "_dataset", None))

@@ -127,6 +127,14 @@ def test_plain_training_comes_first_then_gro(script):
     assert sorted(trainer.train_loss_dict) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("fit", ["fit", "fit_gro"])
+def test_a_fit_without_validation_has_no_score_of_the_fit_before(script, fit):
+    config, (train, valid, _), model = script("NARM", **PLUGIN_KEYS)
+    trainer = GROTrainer(config, model)
+    assert getattr(trainer, fit)(train, valid)[0] >= 0
+    assert getattr(trainer, fit)(train) == (-1, None)
+
+
 def test_absent_keys_take_the_packaged_defaults(script):
     config, _, model = script(served_k=6)
     assert config["gro_lambda"] is None
