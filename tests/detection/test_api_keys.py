@@ -145,6 +145,7 @@ def test_evidence_at_a_look_is_the_mean_likelihood_ratio_of_shares_above_three_t
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("benign", [9, 30, 943])
 def test_benign_keys_are_flagged_at_the_rate_at_most_with_all_looks(benign):
     rate, keys, histories = 0.05, 1000, 2000

@@ -41,6 +41,7 @@ def run_all(experiment, folder):
     return [run_cell(experiment, values, seed, folder) for values, seed in files_and_missing(experiment, folder)[1]]
 
 
+@pytest.mark.no_cover
 def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
     experiment = tiny(tiny_data_path, gro_lambda=[1.0], seeds=[3], references=REFERENCES)
     cells = run_all(experiment, tmp_path)
@@ -67,6 +68,7 @@ def test_a_cell_has_the_metrics_of_a_single_run(tiny_data_path, tmp_path):
     assert {cell.facts["training_interactions"] for cell in cells} == {trained}
 
 
+@pytest.mark.no_cover
 def test_the_independent_model_is_the_target_of_the_next_seed(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, gro_lambda=[1.0], references=REFERENCES), tmp_path)
     assert made.count("target") == 3  # of seeds 1, 2 and 3
@@ -82,6 +84,7 @@ def test_a_cell_counts_the_references_that_it_holds(tiny_data_path, tmp_path):
     assert len(files) == 3
 
 
+@pytest.mark.no_cover
 def test_shared_stages_are_made_once(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, gro_lambda=[0.1, 1.0]), tmp_path)
     # two seeds: a target each; queries and surrogate for none and each lambda
@@ -129,6 +132,7 @@ def test_finished_cells_are_not_run_again(tiny_data_path, tmp_path, made):
     assert made == []
 
 
+@pytest.mark.no_cover
 def test_a_changed_setting_is_another_cell_and_shares_the_stages_before_it(tiny_data_path, tmp_path, made):
     run_all(tiny(tiny_data_path, "defenses", defense=["none"], seeds=[1]), tmp_path)
     made.clear()
@@ -177,6 +181,7 @@ def test_attackers_share_the_target_and_the_served_lists(tiny_data_path, tmp_pat
     assert all(np.array_equal(cell.target_ranks, cells[0].target_ranks) for cell in cells)
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     ("attacker", "changed"),
     [

@@ -13,6 +13,8 @@ from recbole_gro.experiment.cells import cell_file, run_cell
 from recbole_gro.experiment.kept_loaders import forget_loaders, shared_loaders
 from recbole_gro.experiment.run import run_experiment
 
+pytestmark = pytest.mark.no_cover  # other tests run these lines too (CONTRIBUTING.md)
+
 
 @pytest.fixture
 def read(monkeypatch):

@@ -10,6 +10,8 @@ from pipeline import tiny_run
 
 from recbole_gro.cli.main import main
 
+pytestmark = pytest.mark.no_cover  # other tests run these lines too (CONTRIBUTING.md)
+
 
 @pytest.fixture
 def words(tiny_data_path, tmp_path, monkeypatch):

@@ -66,6 +66,7 @@ def test_results_of_a_marked_target_keep_the_schema(run):
     assert [type(row["target_still_improving"]) for row in results["defenses"]] == [bool, type(None)]
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("surrogate", ["BERT4Rec", "NARM"])
 @pytest.mark.parametrize("target", ["BERT4Rec", "NARM"])
 def test_every_pair_runs_on_ml_100k(tmp_path, monkeypatch, target, surrogate):
@@ -154,6 +155,7 @@ def test_checkpoints_are_plain_data(run, tmp_path):
     assert not same_weights(before, target.model.state_dict())
 
 
+@pytest.mark.no_cover
 def test_numbers_are_those_of_the_seed(run):
     defenses = {"head_k": 5, "random_keyed": True}
     one, same, other = (run("random", "tail_random", "gro", **defenses, seed=seed) for seed in (7, 7, 8))
@@ -161,6 +163,7 @@ def test_numbers_are_those_of_the_seed(run):
     assert drop_fields(one["defenses"], *CLOCKS) != drop_fields(other["defenses"], *CLOCKS)
 
 
+@pytest.mark.no_cover
 def test_a_row_does_not_depend_on_the_other_defenses(run):
     together = run("random", "none", "reverse", "gro")["defenses"]
     for row in together:
@@ -168,6 +171,7 @@ def test_a_row_does_not_depend_on_the_other_defenses(run):
         assert drop_fields(alone, "seconds") == drop_fields(row, "seconds")
 
 
+@pytest.mark.no_cover
 def test_a_defense_that_trains_does_not_change_the_next_row(run, monkeypatch):
     monkeypatch.setattr(defense_base.defenses, "_entries", dict(defense_base.defenses._entries))
 
@@ -552,6 +556,7 @@ def test_a_run_interrupted_before_its_report_gets_it_when_repeated(run, tmp_path
     assert not (tmp_path / "cut" / "resume").exists()
 
 
+@pytest.mark.no_cover
 def test_runs_leave_no_thread_file_or_handler_behind(run):
     def left():
         gc.collect()

@@ -39,6 +39,8 @@ from recbole_gro.quick_start.stage_fingerprints import WITHOUT_EFFECT, Fingerpri
 from recbole_gro.quick_start.stages import Stages
 from recbole_gro.serving.settings import AccessLogSettings
 
+pytestmark = pytest.mark.no_cover  # other tests run these lines too (CONTRIBUTING.md)
+
 STAGES = ("target", "defended", "service", "evaluation", "queries", "surrogate")
 
 
