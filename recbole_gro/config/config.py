@@ -27,6 +27,7 @@ from recbole_gro.config.plugins import import_plugins
 from recbole_gro.config.properties import model_keys, recbole_keys, recbole_model_settings, recbole_name
 from recbole_gro.config.recbole_checks import check_scaler, check_valid_metric, complete_metrics, own_gpu
 from recbole_gro.config.recbole_settings import MASKED_TRANSFORM, check_value, normalised
+from recbole_gro.config.script_settings import without_refused
 from recbole_gro.config.settings import declared_keys, plugin_keys, setting
 from recbole_gro.utils.command_line import launched
 from recbole_gro.utils.errors import UserError, nearest
@@ -284,7 +285,7 @@ def derive(
     model_class = config.model_class if model is None else sequential_model(model, key)
     chosen = read_config_file(config_file) if config_file else {}
     check_architecture(chosen, model_class, f"{key.removesuffix('_model')}_config")
-    given = copy.deepcopy(_given(config))
+    given = without_refused(copy.deepcopy(_given(config)))
     given.pop("train_neg_sample_args", None)  # a student and a surrogate train on lists
     if model_class is not config.model_class:
         own = {key for key in model_keys() if is_known(key, [config.model_class])} | {"transform"}

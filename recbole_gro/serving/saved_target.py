@@ -14,6 +14,7 @@ from recbole_gro.config.config import Config
 from recbole_gro.config.config_like import ConfigLike
 from recbole_gro.config.known_names import only_read
 from recbole_gro.config.models import imported_model, reference_to, sequential_model
+from recbole_gro.config.script_settings import without_refused
 from recbole_gro.config.values import as_names
 from recbole_gro.data import SequenceDataset, build_dataset
 from recbole_gro.scoring.ensemble import build_untrained
@@ -207,12 +208,11 @@ def _config(file, settings: dict[str, Any], model: type[nn.Module] | None, data_
             f"checkpoint {file}: it was made by {made_by}, a model outside RecBole; {command}in Python "
             f"load_target(file, model={name})"
         )
-    given = {name: value for name, value in settings.items() if name not in NOT_SERVED}
+    given = without_refused({name: value for name, value in settings.items() if name not in NOT_SERVED})
     if served := model or made_by:
         given = only_read(given, [sequential_model(served)])  # less what the other models read
     given |= {} if data_path is None else {"data_path": str(data_path)}
-    with global_state_restored():
-        # RecBole's Config hides the GPUs that it does not take, before torch has looked at them
+    with global_state_restored():  # RecBole's Config hides the GPUs that it does not take, before torch has looked
         try:
             config = Config(model or made_by, config_dict={**given, "output_dir": None, "use_gpu": False})
         except UserError as error:

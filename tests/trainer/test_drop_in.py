@@ -135,6 +135,28 @@ def test_a_fit_without_validation_has_no_score_of_the_fit_before(script, fit):
     assert getattr(trainer, fit)(train) == (-1, None)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "uni10"}},
+        {"metrics": ["Hit", "NDCG", "GAUC"]},
+        {"eval_step": 0},
+        {"topk": [5, 20], "valid_metric": "NDCG@20"},
+        {"left_out": ("topk",), "valid_metric": "NDCG@10"},  # RecBole's default is [10], and ours beyond the list
+    ],
+    ids=str,
+)
+def test_how_a_script_evaluates_is_no_obstacle_to_student_surrogate_and_service(script, settings):
+    others = {"student_model": "GRU4Rec", "surrogate_model": "GRU4Rec"}
+    config, (train, valid, _), model = script("NARM", **PLUGIN_KEYS, **others, **settings)
+    trainer = GROTrainer(config, model)
+    trainer.fit(train, valid)
+    dataset = train._dataset
+    assert type(create_surrogate(config, dataset.item_num)[0]).__name__ == "GRU4Rec"
+    [tokens] = load_target(trainer.saved_model_file).recommend([[dataset.id2token("item_id", 4)]], k=3)
+    assert tokens == dataset.id2token("item_id", BlackBox(model, 3).query([[4]])[0]).tolist()
+
+
 def test_absent_keys_take_the_packaged_defaults(script):
     config, _, model = script(served_k=6)
     assert config["gro_lambda"] is None
