@@ -11,7 +11,8 @@ from recbole_gro.utils.errors import UserError
 
 # how a script evaluates, saves and starts; RecBole takes more values of them
 OF_A_SCRIPT = (
-    *("eval_args", "epochs", "eval_step", "stopping_step", "eval_batch_size", "metric_decimal_place"),
+    *("eval_args", "topk", "epochs", "eval_step", "stopping_step", "eval_batch_size", "metric_decimal_place"),
+    *("show_progress", "log_wandb", "wandb_project"),
     *("state", "nproc", "world_size", "ip", "port", "offset", "group_offset", "local_rank"),
     *("config_file", "config_files", "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path"),
 )
@@ -40,7 +41,7 @@ def without_refused(given: dict[str, Any]) -> dict[str, Any]:
         if name in kept and not _is_taken(name, kept[name]):
             del kept[name]
     k, topk = setting(kept, "served_k"), setting(kept, "topk")  # RecBole's default is shorter than ours
-    if not _is_taken("served_k", k) or not _is_taken("topk", topk):
+    if not _is_taken("served_k", k):
         return kept
     cut_off = str(kept.get("valid_metric", "")).partition("@")[2]
     if cut_off.isdecimal() and int(cut_off) > k:

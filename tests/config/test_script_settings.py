@@ -18,6 +18,7 @@ ALL = {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}
         ({"metrics": ["AUC", "LogLoss"], "valid_metric": "AUC", "valid_metric_bigger": True}, {}),
         ({"eval_step": 0, "epochs": 0, "state": "WARN", "save_dataset": True, "port": "5678"}, {}),
         ({"topk": [10, 200], "valid_metric": "NDCG@200", "served_k": 50}, {"topk": [10], "served_k": 50}),
+        ({"topk": [10, 10], "show_progress": 0}, {}),
         ({"topk": 200, "served_k": 5}, {"topk": [5], "served_k": 5}),
         ({"served_k": 10}, {"topk": [5, 10], "served_k": 10}),
         ({"served_k": 3, "metrics": "MRR", "valid_metric": "MRR@10"}, {"topk": [3], "served_k": 3, "metrics": ["MRR"]}),
@@ -39,3 +40,8 @@ def test_what_a_config_of_ours_refuses_is_left_out(given, kept):
 )
 def test_what_no_script_has_is_left_to_the_check(given):
     assert set(without_refused(given)) <= set(given)
+
+
+def test_wandb_is_needed_where_it_is_logged_to_alone(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert without_refused({"log_wandb": True, "epochs": 3}) == {"epochs": 3}
