@@ -11,7 +11,7 @@ from recbole_gro.utils.errors import UserError
 
 # how a script evaluates, saves and starts; RecBole takes more values of them
 OF_A_SCRIPT = (
-    *("eval_args", "topk", "epochs", "eval_step", "stopping_step", "eval_batch_size", "metric_decimal_place"),
+    *("topk", "epochs", "eval_step", "stopping_step", "eval_batch_size", "metric_decimal_place"),
     *("show_progress", "log_wandb", "wandb_project"),
     *("state", "nproc", "world_size", "ip", "port", "offset", "group_offset", "local_rank"),
     *("config_file", "config_files", "save_dataset", "save_dataloaders", "dataset_save_path", "dataloaders_save_path"),
@@ -22,7 +22,8 @@ def without_refused(given: dict[str, Any]) -> dict[str, Any]:
     """Return settings without those of a script's own evaluation and output that a Config of ours refuses.
 
     A script may evaluate on sampled items (mode `uni100`), by scores (AUC, GAUC) or beyond the served list, and it may
-    validate never (`eval_step: 0`). A student, a surrogate or a service of its model does none of that.
+    validate never (`eval_step: 0`). A student, a surrogate or a service of its model does none of that. The split
+    stays whatever it is: references of a verification are trained on its training part.
 
     Args:
         given: settings of RecBole's Config, or of a checkpoint that a script made.
